@@ -1,0 +1,94 @@
+/* serq: speech emotion recognition in integers. This is the one public header.
+ *
+ *     static serq_state state;
+ *     int32_t scores[SERQ_CLASSES];
+ *     serq_init(&state);
+ *     while (samples arrive) serq_push(&state, samples, count);
+ *     int label = serq_classify(&state, scores);       // serq_label(label) is its name
+ *
+ * The caller owns all memory; its size is sizeof(serq_state). No function allocates, blocks or uses floating point. */
+#ifndef SERQ_H
+#define SERQ_H
+
+#if !defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L
+#ifndef __cplusplus
+#error "serq needs ISO C99 or newer"
+#endif
+#endif
+
+#include <stdint.h>
+
+#define SERQ_ABI 1
+
+#include "serq_model.h" /* generated: sizes, names, SERQ_MODEL_ABI */
+
+#if SERQ_MODEL_ABI != SERQ_ABI
+#error "serq_model.h was generated for another serq runtime: run serq-mcu export again"
+#endif
+
+#include "serq_frontend.h"
+#include "serq_network.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SERQ_ERROR_TOO_SHORT (-1) /* fewer than two frames were pushed */
+#define SERQ_ERROR_TOO_LONG (-2)  /* more than SERQ_MAX_FRAMES frames: call serq_init() and start again */
+
+/* Work area of a frame's transform, and of a decision; never needed at once. */
+typedef union {
+    struct {
+        serq_bin bins[SERQ_FFT_LENGTH / 2 + 1];
+        uint64_t mel[SERQ_MEL_BANDS];
+        int32_t log[SERQ_MEL_BANDS];
+        int32_t mfcc[SERQ_MFCC];
+    } frame;
+    struct {
+        int32_t pooled[SERQ_FEATURES];
+        int32_t accumulators[SERQ_MAX_OUTPUTS];
+        uint16_t table[SERQ_PLANES8_TABLE];
+        uint8_t even[SERQ_EVEN_WIDTH]; /* inputs of layers 0, 2, … */
+        uint8_t odd[SERQ_ODD_WIDTH];   /* inputs of layers 1, 3, … */
+    } decision;
+} serq_scratch;
+
+/* Everything the recogniser remembers. Its members are its own affair. */
+typedef struct {
+    serq_scratch scratch;
+    serq_pool mfcc_pool[SERQ_MFCC];
+    uint32_t frames; /* whole frames so far */
+    uint16_t filled; /* samples waiting in `samples` */
+    int16_t samples[SERQ_FFT_LENGTH];
+} serq_state;
+
+/* Forget all that was heard. Time: constant. */
+void serq_init(serq_state *state);
+
+/* Take `count` samples of mono 16-bit PCM at SERQ_SAMPLE_RATE.
+ * Returns 1 when serq_classify() can answer, 0 when it needs more, SERQ_ERROR_TOO_LONG (samples beyond the limit are not taken).
+ * Time: one frame's transform for every SERQ_HOP_LENGTH samples. */
+int serq_push(serq_state *state, const int16_t *samples, uint32_t count);
+
+/* Decide on all samples since serq_init(); more may be pushed afterwards.
+ * scores: SERQ_CLASSES integers, or NULL. Returns the label's index, or SERQ_ERROR_TOO_SHORT. */
+int serq_classify(serq_state *state, int32_t *scores);
+
+/* The two halves of serq_classify(), for a host that looks between them or brings its own features: the pooled features of
+ * all samples (SERQ_FEATURES integers inside state, or NULL if too short), and the decision on whatever stands there. */
+int32_t *serq_features(serq_state *state);
+int serq_decide(serq_state *state, int32_t *scores);
+
+/* UTF-8 name of a label, "" beyond the last. */
+const char *serq_label(int index);
+
+/* The order of the stages, generated from the model (serq_model.c). For serq.c alone. */
+void serq_model_frame(serq_state *state);
+void serq_model_features(serq_state *state);
+void serq_model_network(serq_state *state);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

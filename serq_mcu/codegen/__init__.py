@@ -1,0 +1,1 @@
+"""The waist and a board to a PlatformIO project."""

@@ -1,0 +1,1 @@
+"""Recordings to clips with labels and speakers."""

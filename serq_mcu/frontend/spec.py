@@ -1,0 +1,119 @@
+"""What a feature vector is: the frozen specification that training, model file and firmware share."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from serq_mcu.errors import SerqError
+
+STATISTICS = ("mean", "sd", "delta_sd")
+KINDS = ("mfcc",)  # the model file and SPEC.md have a place for mel and chroma
+MIN_FRAMES, MAX_FRAMES = 2, 4096  # a difference needs two; sums are proved for 4096
+
+
+@dataclass(frozen=True)
+class FeatureBlock:
+    """One kind of per-frame feature and the statistics that pool it over a clip."""
+
+    kind: str
+    size: int
+    statistics: tuple[str, ...] = STATISTICS
+
+    def __post_init__(self) -> None:
+        _require(self.kind in KINDS, f"feature kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        _require(_is_int(self.size) and 1 <= self.size <= 128, f"{self.kind}: size {self.size!r} must be 1 to 128")
+        known = bool(self.statistics) and all(s in STATISTICS for s in self.statistics)
+        _require(known, f"{self.kind}: statistics {self.statistics!r} must be some of {', '.join(STATISTICS)}")
+        _require(len(set(self.statistics)) == len(self.statistics), f"{self.kind}: a statistic is named twice")
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The front end's parameters (SPEC.md section 2). Frequencies in Hz, lengths in samples.
+
+    Raises SerqError when a value is out of range or not built yet.
+    """
+
+    name: str = "speech120"
+    sample_rate: int = 16000
+    fft_length: int = 1024
+    hop_length: int = 512
+    center: bool = False
+    window: str = "hann"
+    mel_bands: int = 40
+    fmin: float = 0.0
+    fmax: float = 8000.0
+    mel_scale: str = "slaney"
+    mel_norm: str = "slaney"
+    log_floor: float = 1e-10
+    blocks: tuple[FeatureBlock, ...] = (FeatureBlock("mfcc", 40),)
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.name, str) and 0 < len(self.name) <= 64, "the specification's name must be 1 to 64 characters")
+        _require(_is_int(self.sample_rate) and 8000 <= self.sample_rate <= 48000, f"sample rate {self.sample_rate!r} must be 8000 to 48000 Hz")
+        _require(self.fft_length in (256, 512, 1024, 2048), f"FFT length {self.fft_length!r} must be 256, 512, 1024 or 2048")
+        _require(_is_int(self.hop_length) and 1 <= self.hop_length <= self.fft_length, f"hop length {self.hop_length!r} must be 1 to the FFT length")
+        _require(self.center is False, "centre padding is not built; set center = false")
+        _require(self.window == "hann", f"window {self.window!r} is not built; use hann")
+        _require(_is_int(self.mel_bands) and 2 <= self.mel_bands <= 128 and self.mel_bands % 2 == 0, f"mel bands {self.mel_bands!r} must be an even number from 2 to 128")
+        _require(0 <= self.fmin < self.fmax <= self.sample_rate / 2, f"mel range {self.fmin!r} to {self.fmax!r} Hz must rise and end at most at half the sample rate")
+        _require(self.mel_scale == "slaney" and self.mel_norm == "slaney", "only the Slaney mel scale and norm are built")
+        _require(1e-12 <= self.log_floor <= 1e-3, f"log floor {self.log_floor!r} must be 1e-12 to 1e-3")
+        _require(len(self.blocks) == 1, "one feature block, mfcc, is built")
+        _require(all(b.size <= self.mel_bands for b in self.blocks), "more MFCC than mel bands")
+
+    @property
+    def feature_count(self) -> int:
+        """Length of the pooled feature vector."""
+        return sum(block.size * len(block.statistics) for block in self.blocks)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
+        return tuple(f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.size))
+
+    @property
+    def min_samples(self) -> int:
+        """Samples of the shortest clip that has features: two frames."""
+        return self.fft_length + (MIN_FRAMES - 1) * self.hop_length
+
+    @property
+    def max_samples(self) -> int:
+        """Samples of the longest clip whose sums are proved not to overflow."""
+        return self.fft_length + MAX_FRAMES * self.hop_length - 1
+
+    def frame_count(self, samples: int) -> int:
+        """Whole frames in a clip of `samples` samples."""
+        return max(0, (samples - self.fft_length) // self.hop_length + 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the model file and configuration."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(value: Any) -> FeatureSpec:
+        """The specification of `to_json`'s values. Raises SerqError if a key is unknown, missing or of the wrong type."""
+        _require(isinstance(value, dict), "the feature specification must be a table")
+        fields = {f.name: f for f in dataclasses.fields(FeatureSpec)}
+        unknown = set(value) - set(fields)
+        _require(not unknown, f"unknown feature specification key {', '.join(sorted(map(str, unknown)))}")
+        plain = dict(value)
+        try:
+            if "blocks" in plain:
+                plain["blocks"] = tuple(
+                    FeatureBlock(kind=b["kind"], size=b["size"], statistics=tuple(b.get("statistics", STATISTICS))) for b in plain["blocks"]
+                )
+            return FeatureSpec(**plain)
+        except (TypeError, KeyError) as error:
+            raise SerqError(f"the feature specification is malformed: {error}") from error
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SerqError(message)

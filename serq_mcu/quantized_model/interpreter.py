@@ -1,0 +1,57 @@
+"""The network in integers: the reference that firmware equals (SPEC.md section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.frontend.reference import rshift_round
+from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_ZERO_POINT, DenseLayer, InputQuantization, QuantizedModel
+
+STAGE_POOLED, STAGE_INPUT, STAGE_SCORES = 16, 17, 31
+
+
+def quantize_input(constants: InputQuantization, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Pooled features [..., features] to activations 0..127 of the same shape."""
+    scaled = (pooled.astype(np.int64) - constants.center) * constants.multiplier
+    return np.clip(INPUT_ZERO_POINT + rshift_round(scaled, constants.shift.astype(np.int64)), 0, ACTIVATION_MAX)
+
+
+def accumulate(layer: DenseLayer, activations: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Activations [..., inputs] to accumulators [..., outputs]; exact."""
+    # float64 matrix products are exact here: every partial sum is an integer below 2^31 (DenseLayer.accumulator_bound)
+    sums = activations.astype(np.float64) @ layer.q.T.astype(np.float64)
+    return sums.astype(np.int64) + layer.bias
+
+
+def requantize(layer: DenseLayer, accumulators: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Accumulators to the next layer's activations 0..127: ReLU, scale, saturation."""
+    assert layer.multiplier is not None and layer.shift is not None
+    return np.clip(rshift_round(accumulators * layer.multiplier, layer.shift), 0, ACTIVATION_MAX)
+
+
+def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each stage identifier of SPEC.md section 7 from pooled on, with its integers, for features [..., features]."""
+    yield STAGE_POOLED, pooled.astype(np.int64)
+    activations = quantize_input(model.input, pooled)
+    yield STAGE_INPUT, activations
+    for index, layer in enumerate(model.layers):
+        accumulators = accumulate(layer, activations)
+        yield 32 + 2 * index, accumulators
+        if layer.multiplier is None:
+            yield STAGE_SCORES, accumulators
+        else:
+            activations = requantize(layer, accumulators)
+            yield 33 + 2 * index, activations
+
+
+def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Scores [..., classes] of pooled features [..., features]."""
+    return dict(stages(model, pooled))[STAGE_SCORES]
+
+
+def classify(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Label indices [...]: the largest score, the lowest index among equals."""
+    return np.argmax(scores(model, pooled), axis=-1)

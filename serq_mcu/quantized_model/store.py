@@ -1,0 +1,81 @@
+"""The model file: a safetensors container with one JSON header (SPEC.md section 6). Nothing loaded can run code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from serq_mcu.errors import SerqError
+from serq_mcu.files import write_file
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.tables import FrontendTables
+from serq_mcu.quantized_model.types import FORMAT, DenseLayer, InputQuantization, QuantizedModel
+
+
+def save_model(model: QuantizedModel, path: Path) -> Path:
+    """Write the model atomically; the same model gives the same bytes. Raises SerqError if the path cannot be written."""
+    return write_file(path, model_bytes(model))
+
+
+def model_bytes(model: QuantizedModel) -> bytes:
+    """The model file's content."""
+    header = model.header() | {"sha256": model.sha256}
+    return save(model.tensors(), metadata={"serq": json.dumps(header, sort_keys=True)})
+
+
+def load_model(path: Path) -> QuantizedModel:
+    """Read and prove a model file.
+
+    Raises SerqError when the file is missing, damaged, not a model, or made by a newer version.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        raise SerqError(f"{path} does not exist; `serq-mcu quantize` writes model files") from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise SerqError(f"{path} is not a model file or is damaged ({error}); export it again with `serq-mcu quantize`") from error
+    try:
+        header = json.loads(metadata["serq"])
+        version = header["format"]
+        if not isinstance(version, int) or version > FORMAT:
+            raise SerqError(f"{path} has format {version}, made by a newer serq-mcu than this one, which reads up to {FORMAT}; upgrade serq-mcu")
+        model = _model(header, tensors)
+    except SerqError as error:
+        raise SerqError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+        raise SerqError(f"{path} is not a model file or is damaged ({error!r}); export it again with `serq-mcu quantize`") from error
+    if model.sha256 != header.get("sha256") or set(model.tensors()) != set(tensors):
+        raise SerqError(f"{path} is damaged: its content does not match its hash; export it again with `serq-mcu quantize`")
+    return model
+
+
+def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
+    spec = FeatureSpec.from_json(header["spec"])
+    frontend = {name.removeprefix("frontend."): array for name, array in tensors.items() if name.startswith("frontend.")}
+    layers = tuple(
+        DenseLayer(
+            u=tensors[f"layer{index}.u"],
+            bias=tensors[f"layer{index}.bias"],
+            encoding=item["encoding"],
+            multiplier=item["multiplier"],
+            shift=item["shift"],
+            weight_scale=item["weight_scale"],
+            input_scale=item["input_scale"],
+        )
+        for index, item in enumerate(header["layers"])
+    )
+    return QuantizedModel(
+        spec=spec,
+        tables=FrontendTables.from_parts(header["frontend"], frontend),
+        input=InputQuantization(tensors["input.center"], tensors["input.multiplier"], tensors["input.shift"]),
+        layers=layers,
+        labels=tuple(header["labels"]),
+        score_scale=header["score_scale"],
+        provenance=header["provenance"],
+    )

@@ -1,0 +1,219 @@
+"""The quantized model: integers, constants and labels, proved on construction (SPEC.md sections 3 to 6)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.tables import FrontendTables
+
+FORMAT = 1
+ACTIVATION_MAX = 127
+INPUT_ZERO_POINT = 64
+INPUT_STEPS_PER_SD = 16
+MAX_LAYERS = 8
+MAX_WIDTH = 4096
+ENCODINGS = {f"b{bits}": bits for bits in range(1, 9)}
+
+
+@dataclass(frozen=True)
+class InputQuantization:
+    """Standardisation of pooled features to 0..127: center int32 [features], multiplier uint16 and shift uint8 alike.
+
+    Raises SerqError on a wrong shape, type or range.
+    """
+
+    center: NDArray[np.int32]
+    multiplier: NDArray[np.uint16]
+    shift: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        for name, kind in (("center", np.int32), ("multiplier", np.uint16), ("shift", np.uint8)):
+            array = _frozen(self, name, kind, 1)
+            _require(array.shape == self.center.shape, f"input {name} has {array.size} entries, center has {self.center.size}")
+        _require(_within(self.multiplier, 1, 2047), "input multipliers must be 1 to 2047")
+        _require(_within(self.shift, 1, 31), "input shifts must be 1 to 31")
+        _require(_within(self.center, -(2**19), 2**19), "input centers must be within 2^19")
+
+
+@dataclass(frozen=True)
+class DenseLayer:
+    """A dense layer: fields u uint8 [outputs, inputs], bias int32 [outputs] with the input's zero point folded in.
+
+    multiplier and shift requantize the accumulator to 0..127 and are None in the last layer; weight_scale and input_scale
+    (real units per step) are for reading, not for computing. Raises SerqError when a bound of SPEC.md section 5 fails.
+    """
+
+    u: NDArray[np.uint8]
+    bias: NDArray[np.int32]
+    encoding: str
+    multiplier: int | None
+    shift: int | None
+    weight_scale: float
+    input_scale: float
+
+    def __post_init__(self) -> None:
+        _require(self.encoding in ENCODINGS, f"unknown weight encoding {self.encoding!r}")
+        _frozen(self, "u", np.uint8, 2)
+        _frozen(self, "bias", np.int32, 1)
+        _require(1 <= self.inputs <= MAX_WIDTH and 1 <= self.outputs <= MAX_WIDTH, f"a layer of {self.inputs}x{self.outputs} is outside 1..{MAX_WIDTH}")
+        _require(self.bias.size == self.outputs, f"{self.bias.size} biases for {self.outputs} outputs")
+        _require(_within(self.u, 0, 2**self.bits - 1), f"a weight field does not fit {self.bits} bits")
+        _require((self.multiplier is None) == (self.shift is None), "multiplier and shift go together")
+        if self.multiplier is not None and self.shift is not None:
+            _require(1 <= self.multiplier < 2**24 and 1 <= self.shift <= 24, f"requantization {self.multiplier} >> {self.shift} is out of range")
+        _require(self.accumulator_bound < 2**31, f"an accumulator of a layer of {self.inputs}x{self.outputs} can reach {self.accumulator_bound}, more than 32 bits hold")
+
+    @property
+    def bits(self) -> int:
+        """Stored bits per weight."""
+        return ENCODINGS[self.encoding]
+
+    @property
+    def inputs(self) -> int:
+        """Fan-in."""
+        return int(self.u.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """Number of neurons."""
+        return int(self.u.shape[0])
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return self.u.size + self.outputs
+
+    @property
+    def q(self) -> NDArray[np.int64]:
+        """Signed odd weights 2u - (2^bits - 1), shape [outputs, inputs]."""
+        return 2 * self.u.astype(np.int64) - (2**self.bits - 1)
+
+    @property
+    def accumulator_bound(self) -> int:
+        """No accumulator exceeds this in magnitude, nor does any partial sum: 127 * sum |q| + |bias|, worst output."""
+        return int((np.abs(self.q).sum(axis=1) * ACTIVATION_MAX + np.abs(self.bias.astype(np.int64))).max())
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """Everything the device and its verifier need. Immutable; arrays are read-only.
+
+    Raises SerqError when parts do not fit each other.
+    """
+
+    spec: FeatureSpec
+    tables: FrontendTables
+    input: InputQuantization
+    layers: tuple[DenseLayer, ...]
+    labels: tuple[str, ...]
+    score_scale: float
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(1 <= len(self.layers) <= MAX_LAYERS, f"a model has 1 to {MAX_LAYERS} layers, not {len(self.layers)}")
+        _require(self.input.center.size == self.spec.feature_count, f"{self.input.center.size} input constants for {self.spec.feature_count} features")
+        width = self.spec.feature_count
+        for index, layer in enumerate(self.layers):
+            _require(layer.inputs == width, f"layer {index} takes {layer.inputs} inputs, but {width} arrive")
+            width = layer.outputs
+            last = index == len(self.layers) - 1
+            _require((layer.multiplier is None) == last, f"layer {index}: the last layer alone has no requantization")
+        _require(len(self.labels) == width, f"{len(self.labels)} labels for {width} scores")
+        _require(2 <= len(self.labels) <= 64, "a model has 2 to 64 classes")
+        _require(len(set(self.labels)) == len(self.labels), "two classes share a name")
+        for label in self.labels:
+            _require(isinstance(label, str) and 0 < len(label.encode()) <= 64 and label.isprintable(), f"class name {label!r} must be 1 to 64 printable bytes")
+        _require(np.isfinite(self.score_scale) and self.score_scale > 0, "the score scale must be positive")
+        self.tables.check(self.spec)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Bits of each layer."""
+        return tuple(layer.bits for layer in self.layers)
+
+    @property
+    def average_bits(self) -> float:
+        """The paper's average: sum over layers of (share of parameters) * bits."""
+        return self.weights_only_bytes * 8 / self.parameters
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of all layers."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def weights_only_bytes(self) -> float:
+        """The paper's size: sum of parameters * bits / 8."""
+        return sum(layer.parameters * layer.bits for layer in self.layers) / 8
+
+    def header(self) -> dict[str, Any]:
+        """The JSON part of the model file without its hash."""
+        return {
+            "format": FORMAT,
+            "spec": self.spec.to_json(),
+            "frontend": self.tables.scalars(),
+            "labels": list(self.labels),
+            "layers": [
+                {
+                    "inputs": layer.inputs,
+                    "outputs": layer.outputs,
+                    "encoding": layer.encoding,
+                    "multiplier": layer.multiplier,
+                    "shift": layer.shift,
+                    "weight_scale": layer.weight_scale,
+                    "input_scale": layer.input_scale,
+                }
+                for layer in self.layers
+            ],
+            "score_scale": self.score_scale,
+            "provenance": self.provenance,
+        }
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The arrays of the model file by name."""
+        arrays: dict[str, NDArray[Any]] = {f"frontend.{name}": array for name, array in self.tables.arrays().items()}
+        arrays |= {"input.center": self.input.center, "input.multiplier": self.input.multiplier, "input.shift": self.input.shift}
+        for index, layer in enumerate(self.layers):
+            arrays |= {f"layer{index}.u": layer.u, f"layer{index}.bias": layer.bias}
+        return arrays
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the content, independent of the file that carries it."""
+        digest = hashlib.sha256(json.dumps(self.header(), sort_keys=True, separators=(",", ":")).encode())
+        for name, array in sorted(self.tensors().items()):
+            little = array.astype(array.dtype.newbyteorder("<"))
+            digest.update(f"{name} {array.dtype.name} {array.shape}".encode() + little.tobytes())
+        return digest.hexdigest()
+
+    @property
+    def identity(self) -> bytes:
+        """The first 8 bytes of the hash: what firmware carries and the harness compares."""
+        return bytes.fromhex(self.sha256[:16])
+
+
+def _frozen(owner: object, name: str, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
+    """Replace the owner's array by a read-only copy of the right type, or refuse it."""
+    array = np.asarray(getattr(owner, name))
+    _require(array.dtype == kind and array.ndim == dimensions, f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array")
+    copy = np.array(array, order="C")
+    copy.flags.writeable = False
+    object.__setattr__(owner, name, copy)
+    return copy
+
+
+def _within(array: NDArray[Any], low: int, high: int) -> bool:
+    return array.size > 0 and int(array.min()) >= low and int(array.max()) <= high
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SerqError(message)

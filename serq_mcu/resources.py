@@ -1,0 +1,13 @@
+"""Where templates, firmware, boards and shipped models lie: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_ROOT = _PACKAGE / "data" if (_PACKAGE / "data" / "firmware").is_dir() else _PACKAGE.parent
+
+TEMPLATES = _ROOT / "templates"
+FIRMWARE = _ROOT / "firmware"
+BOARDS = _ROOT / "boards"
+MODELS = _PACKAGE / "models"

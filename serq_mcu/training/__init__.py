@@ -1,0 +1,1 @@
+"""Features to a float network. The only room that imports TensorFlow."""

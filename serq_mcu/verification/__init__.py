@@ -1,0 +1,1 @@
+"""One harness for host, emulator and board: protocol, transports, comparison stage by stage."""

@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests. Real corpora are optional: a test that needs one is skipped, with the reason, where it is absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "data"  # a development default beside the checkout
+
+
+def _corpus(name: str) -> Path:
+    folder = Path(os.environ.get("SERQ_TEST_CORPORA", DEFAULT_CORPORA)) / name
+    if not folder.is_dir():
+        pytest.skip(f"no {name} recordings at {folder}; set SERQ_TEST_CORPORA to the folder that holds {name}/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def emodb_dir() -> Path:
+    return _corpus("emodb")
+
+
+@pytest.fixture(scope="session")
+def savee_dir() -> Path:
+    return _corpus("savee")
+
+
+@pytest.fixture(scope="session")
+def tess_dir() -> Path:
+    return _corpus("tess")
