@@ -11,11 +11,13 @@ from serq_mcu.frontend.reference import rshift_round
 from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_ZERO_POINT, DenseLayer, InputQuantization, QuantizedModel
 
 STAGE_POOLED, STAGE_INPUT, STAGE_SCORES = 16, 17, 31
+DEVIATION_MAX = 2**20 - 1
 
 
 def quantize_input(constants: InputQuantization, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
     """Pooled features [..., features] to activations 0..127 of the same shape."""
-    scaled = (pooled.astype(np.int64) - constants.center) * constants.multiplier
+    deviation = np.clip(pooled.astype(np.int64) - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
+    scaled = deviation * constants.multiplier
     return np.clip(INPUT_ZERO_POINT + rshift_round(scaled, constants.shift.astype(np.int64)), 0, ACTIVATION_MAX)
 
 

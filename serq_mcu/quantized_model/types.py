@@ -98,8 +98,8 @@ class DenseLayer:
 
     @property
     def accumulator_bound(self) -> int:
-        """No accumulator exceeds this in magnitude, nor does any partial sum: 127 * sum |q| + |bias|, worst output."""
-        return int((np.abs(self.q).sum(axis=1) * ACTIVATION_MAX + np.abs(self.bias.astype(np.int64))).max())
+        """No accumulator exceeds this in magnitude, nor does any partial sum in any order of summation."""
+        return self.inputs * ACTIVATION_MAX * (2**self.bits - 1) + int(np.abs(self.bias.astype(np.int64)).max())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""Templates to text. Templates emit data, names and the order of calls; what they need is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from serq_mcu import resources
+from serq_mcu.codegen.packing import pack_planes8
+from serq_mcu.frontend.spec import MAX_FRAMES
+from serq_mcu.quantized_model.types import QuantizedModel
+
+ABI = 1  # of firmware/lib/serq: generated files refuse another runtime
+
+
+def render(template: str, **names: Any) -> str:
+    """The text of a template; an undefined name is an error, and the same values give the same bytes."""
+    return _environment().get_template(template).render(**names)
+
+
+def c_string(text: str) -> str:
+    """A C string literal of any text: every byte but plain ASCII letters, digits and ` _-.,:/()` as a three-digit octal escape."""
+    plain = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-.,:/()")
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+
+
+def c_numbers(values: Iterable[Any], indent: int = 4, width: int = 120) -> str:
+    """Integers as the lines of a C initialiser."""
+    lines, line = [], ""
+    for value in np.asarray(values).ravel().tolist():
+        item = f"{value},"
+        if line and len(line) + 1 + len(item) > width - indent:
+            lines.append(line)
+            line = item
+        else:
+            line = f"{line} {item}" if line else item
+    return "\n".join(" " * indent + text for text in [*lines, line])
+
+
+def model_names(model: QuantizedModel) -> dict[str, Any]:
+    """What the model's templates read."""
+    spec, layers = model.spec, model.layers
+    return {
+        "abi": ABI,
+        "model": model,
+        "spec": spec,
+        "tables": model.tables,
+        "identity": model.sha256[:16],
+        "identity_bytes": list(model.identity),
+        "log2_length": spec.fft_length.bit_length() - 1,
+        "mfcc": spec.blocks[0],
+        "max_frames": MAX_FRAMES,
+        "max_outputs": max(layer.outputs for layer in layers),
+        "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),
+        "odd_width": max([_padded(layer.inputs) for layer in layers[1::2]] or [8]),
+        "packed": [pack_planes8(layer) for layer in layers],
+    }
+
+
+def _padded(inputs: int) -> int:
+    return -(-inputs // 8) * 8
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 (C, not HTML; strings pass c_string)
+    )
+    environment.filters |= {"c_string": c_string, "c_numbers": c_numbers, "bytes": lambda data: np.frombuffer(data, np.uint8)}
+    return environment
