@@ -1,0 +1,236 @@
+"""A folder of recordings to clips with labels and speakers.
+
+A corpus is recognised by its own file naming (`RULES`), wherever in the folder the files lie; another published corpus is one
+more row of that table. Where no rule fits, the folder is read as `label/clip.wav`, the speakers unknown.
+
+EMO-DB: Burkhardt et al., "A database of German emotional speech", Interspeech 2005. SAVEE: Haq and Jackson, "Multimodal
+emotion recognition", 2010. TESS: Pichora-Fuller and Dupuis, "Toronto emotional speech set", 2020.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serq_mcu.errors import SerqError
+
+SUFFIXES = (".wav", ".flac")  # an AIFF file under a .wav name is read too: TESS has two
+MAX_LABEL_BYTES = 64
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording. `name` is unique in its corpus: the published base name, or `label/stem` in a plain folder."""
+
+    path: Path
+    name: str
+    label: str
+    speaker: str  # "" where unknown
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Labelled recordings: clips sorted by name, labels sorted."""
+
+    name: str
+    folder: Path
+    clips: tuple[Clip, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NamingRule:
+    """How one corpus names its files.
+
+    `pattern` is matched against the whole stem, then against `folder/stem`. Its groups `emotion` and `speaker` are looked up in
+    `labels` and `speakers` (a speaker that is not there stands for itself); `name` makes the base name from all groups.
+    """
+
+    corpus: str
+    title: str
+    example: str
+    pattern: str
+    labels: Mapping[str, str]
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    name: str = "{stem}"
+
+    def clip(self, path: Path) -> Clip | None:
+        """The clip that `path` names, or None if this corpus does not name its files so."""
+        match = re.fullmatch(self.pattern, path.stem) or re.fullmatch(self.pattern, f"{path.parent.name}/{path.stem}")
+        if match is None:
+            return None
+        groups = match.groupdict()
+        speaker = self.speakers.get(groups["speaker"], groups["speaker"])
+        return Clip(path, self.name.format(stem=path.stem, **groups), self.labels[groups["emotion"]], speaker)
+
+
+RULES = (
+    NamingRule(
+        corpus="emodb",
+        title="EMO-DB",
+        example="03a01Fa.wav",
+        pattern=r"(?P<speaker>[0-9]{2})[ab][0-9]{2}(?P<emotion>[WLEAFTN])[a-z]",
+        labels={"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral"},
+    ),
+    NamingRule(
+        corpus="savee",
+        title="SAVEE",
+        example="DC_a01.wav or DC/a01.wav",
+        pattern=r"(?P<speaker>DC|JE|JK|KL)[_/](?P<emotion>sa|su|[adfhn])(?P<number>[0-9]{2})",
+        labels={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise"},
+        name="{speaker}_{emotion}{number}",
+    ),
+    NamingRule(
+        corpus="tess",
+        title="TESS",
+        example="OAF_back_angry.wav",
+        pattern=r"(?P<speaker>OAF?|YAF)_[a-z]+_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)",
+        labels={
+            "angry": "anger",
+            "disgust": "disgust",
+            "fear": "fear",
+            "happy": "happiness",
+            "neutral": "neutral",
+            "ps": "surprise",  # "pleasant surprise"
+            "sad": "sadness",
+        },
+        speakers={"OA": "OAF"},  # the published OA_bite_neutral.wav
+    ),
+)
+
+_NAMING_HELP = "; ".join(f"{rule.title} as {rule.example}" for rule in RULES) + "; anything else as label/clip.wav"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """All that a folder holds, before it is called fit for use."""
+
+    corpus: str
+    folder: Path
+    clips: tuple[Clip, ...]
+    copies: tuple[tuple[Path, Path], ...]  # a byte-identical copy of a clip, and the clip
+    conflicts: tuple[tuple[Path, Path], ...]  # another file of the same name, and the clip
+    unrecognised: tuple[Path, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(sorted({clip.label for clip in self.clips}))
+
+
+def load_corpus(folder: Path) -> Corpus:
+    """The clips of `folder`, whose corpus is recognised from the file names. Reads no audio.
+
+    Byte-identical copies of a clip (TESS is often unpacked twice) count once. Raises SerqError if the folder is missing or
+    empty, has files that no naming explains, two different files of one name, recordings of two corpora, fewer than two
+    classes, or a class name that is not printable or longer than 64 bytes.
+    """
+    scan = scan_folder(folder)
+    if scan.unrecognised:
+        count, first = len(scan.unrecognised), scan.unrecognised[0]
+        raise SerqError(f"{folder}: {_files(count)} not named as {_layout(scan.corpus)} (such as {_quote(first)}); rename or remove")
+    if scan.conflicts:
+        other, kept = scan.conflicts[0]
+        raise SerqError(f"{folder}: {_quote(other)} and {_quote(kept)} are different recordings of one name; keep one of them")
+    return Corpus(scan.corpus, scan.folder, scan.clips, scan.labels)
+
+
+def scan_folder(folder: Path) -> Scan:
+    """Everything in `folder`, for `load_corpus` and the check. Raises SerqError as `load_corpus` does, except for files that no
+    naming explains and for different files of one name, which it lists."""
+    paths = _audio_files(folder)
+    corpus, found = _recognise(folder, paths)
+    if not found:
+        raise SerqError(f"{folder}: no file is named as a known corpus names it ({_NAMING_HELP}); rename the files or choose another folder")
+    for label in {clip.label for clip in found.values()}:
+        _check_label(label)
+    labels = {clip.label for clip in found.values()}
+    if len(labels) < 2:
+        raise SerqError(f"{folder}: every recording is of the class {labels.pop()!r}; a corpus needs at least two classes")
+    by_name: dict[str, list[Clip]] = defaultdict(list)
+    for clip in found.values():
+        by_name[clip.name].append(clip)
+    copies: list[tuple[Path, Path]] = []
+    conflicts: list[tuple[Path, Path]] = []
+    for first, *others in by_name.values():
+        for other in others:
+            (copies if _same_bytes(first.path, other.path) else conflicts).append((other.path, first.path))
+    clips = tuple(by_name[name][0] for name in sorted(by_name))
+    return Scan(corpus, folder, clips, tuple(copies), tuple(conflicts), tuple(p for p in paths if p not in found))
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    """All audio files under `folder`, the shallowest first; hidden files and macOS archive leftovers are passed over."""
+    if not folder.is_dir():
+        raise SerqError(f"{folder} is not a folder; give the folder that holds the recordings")
+    paths: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=_cannot_list):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        paths += [Path(parent, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    if not paths:
+        raise SerqError(f"{folder} holds no {' or '.join(SUFFIXES)} file; give the folder that holds the recordings")
+    for path in paths:
+        if not str(path.relative_to(folder)).isprintable():
+            raise SerqError(f"{folder}: the file name {_quote(path)} is not printable text; rename it")
+    return sorted(paths, key=lambda path: (len(path.parts), path.parts))
+
+
+def _cannot_list(error: OSError) -> None:
+    raise SerqError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+
+
+def _recognise(folder: Path, paths: list[Path]) -> tuple[str, dict[Path, Clip]]:
+    """The corpus that most of the files belong to, and its clips. A few chance matches do not turn a plain folder into EMO-DB."""
+    found = {rule.corpus: {path: clip for path in paths if (clip := rule.clip(path))} for rule in RULES}
+    found = {corpus: clips for corpus, clips in found.items() if clips}
+    if 2 * sum(map(len, found.values())) <= len(paths):
+        return PLAIN, _plain_clips(folder, paths)
+    if len(found) > 1:
+        titles = " and ".join(rule.title for rule in RULES if rule.corpus in found)
+        raise SerqError(f"{folder} holds recordings of {titles}; give the folder of one corpus")
+    return next(iter(found.items()))
+
+
+def _plain_clips(folder: Path, paths: Iterable[Path]) -> dict[Path, Clip]:
+    in_label = (path for path in paths if path.parent.parent == folder)
+    return {path: Clip(path, f"{path.parent.name}/{path.stem}", path.parent.name, "") for path in in_label}
+
+
+def _check_label(label: str) -> None:
+    """A class name ends up in C, in model files and on terminals. Any printable text will do."""
+    if not label.isprintable() or not label.strip():
+        raise SerqError(f"the class name {label!r} is not printable text; rename its folder")
+    if len(label.encode()) > MAX_LABEL_BYTES:
+        raise SerqError(f"the class name {label[:20]!r}... is longer than {MAX_LABEL_BYTES} bytes; rename its folder")
+
+
+def _same_bytes(first: Path, second: Path) -> bool:
+    try:
+        return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
+    except OSError as error:
+        raise SerqError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _layout(corpus: str) -> str:
+    return next((f"{rule.title} names its files, {rule.example}" for rule in RULES if rule.corpus == corpus), "label/clip.wav")
+
+
+def _files(count: int) -> str:
+    return "1 file is" if count == 1 else f"{count} files are"
+
+
+def _quote(path: Path) -> str:
+    return ascii(path.name) if not path.name.isprintable() else path.name
+
+
+def label_counts(clips: Iterable[Clip]) -> dict[str, dict[str, int]]:
+    """Clips per label and, within it, per speaker, both sorted."""
+    counts = Counter((clip.label, clip.speaker) for clip in clips)
+    table: dict[str, dict[str, int]] = {}
+    for (label, speaker), count in sorted(counts.items()):
+        table.setdefault(label, {})[speaker] = count
+    return table
