@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from serq_mcu import resources
 from serq_mcu.errors import SerqError
 from serq_mcu.files import write_file
 from serq_mcu.frontend.spec import FeatureSpec
@@ -53,6 +54,11 @@ def load_model(path: Path) -> QuantizedModel:
     if model.sha256 != header.get("sha256") or set(model.tensors()) != set(tensors):
         raise SerqError(f"{path} is damaged: its content does not match its hash; export it again with `serq-mcu quantize`")
     return model
+
+
+def shipped_model() -> QuantizedModel:
+    """The model that comes with the package: trained on EMO-DB by this pipeline (its provenance says how)."""
+    return load_model(resources.MODELS / "emodb.serq")
 
 
 def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:

@@ -41,7 +41,8 @@ void serq_power(serq_bin *bins, uint16_t count);
 void serq_mel(const serq_bin *bins, uint16_t first_bin, const uint16_t *segment, uint8_t bands, uint64_t *energy);
 
 /* Q16 log2 of band energies relative to full scale, floored. */
-void serq_log(const uint64_t *energy, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor, int32_t *log);
+void serq_log(const uint64_t *energy, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor,
+              int32_t *log);
 
 /* DCT-II, first `count` coefficients. dct: Q15 cosines [count][bands / 2]. bands <= 128, even. */
 void serq_dct(const int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc);

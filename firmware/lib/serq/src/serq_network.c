@@ -12,7 +12,8 @@ static int32_t clamp(int32_t value, int32_t low, int32_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center, const uint16_t *multiplier, const uint8_t *shift, uint8_t *activations)
+void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center, const uint16_t *multiplier, const uint8_t *shift,
+                      uint8_t *activations)
 {
     for (uint16_t i = 0; i < count; i++) {
         /* |center| <= 2^19, so the first clamp changes no result and keeps the difference in range */

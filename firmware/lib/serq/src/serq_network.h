@@ -9,7 +9,8 @@
 #define SERQ_PLANES8_TABLE 1024
 
 /* Pooled features to activations 0..127 with zero point 64. */
-void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center, const uint16_t *multiplier, const uint8_t *shift, uint8_t *activations);
+void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center, const uint16_t *multiplier, const uint8_t *shift,
+                      uint8_t *activations);
 
 /* Accumulators of a dense layer from weights in layout planes8.
  * activations: at least `inputs` rounded up to a multiple of 8 bytes; the tail beyond `inputs` is written with zeros.

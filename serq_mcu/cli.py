@@ -1,0 +1,271 @@
+"""The command line: parse, call one function, print. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from serq_mcu import __version__
+from serq_mcu.errors import SerqError
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text.")
+board_option = click.option("--board", "board_name", required=True, metavar="BOARD", help="A name that `serq-mcu boards` lists, or a board file (.toml).")
+corpus_envvar = "SERQ_CORPUS"
+
+
+class Group(click.Group):
+    """A group whose commands turn SerqError into one sentence and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see the class."""
+        try:
+            return super().invoke(ctx)
+        except SerqError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="serq-mcu")
+def main() -> None:
+    """Speech emotion recognition on microcontrollers: from recordings to firmware that is proved to compute what Python computes."""
+
+
+@main.group()
+def corpus() -> None:
+    """Look at folders of emotional speech."""
+
+
+@corpus.command("check")
+@click.argument("folder", type=FOLDER)
+@json_option
+def corpus_check(folder: Path, as_json: bool) -> None:
+    """Say what FOLDER holds, per class and speaker, and what is missing or damaged; exit 1 if anything is.
+
+    Example: serq-mcu corpus check emodb/
+    """
+    from serq_mcu.corpus.check import check_corpus
+
+    report = check_corpus(folder)
+    _print(report.to_json(), report.lines(), as_json)
+    sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
+@click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
+@click.option("--split", type=int, help="Which of the configured folds is held out for testing (0 is the first).")
+@json_option
+def train(folder: Path, out: Path, config: Path | None, split: int | None, as_json: bool) -> None:
+    """Train the float network on the recordings in FOLDER, with the features that the device computes.
+
+    Example: serq-mcu train emodb/ --out run/
+    """
+    from serq_mcu.training.config import load_config
+    from serq_mcu.training.run import train as train_run
+
+    run = train_run(folder, out, load_config(config, split=split), _progress())
+    _print(run.to_json(), run.lines(), as_json)
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
+@click.option("--method", help="adaptive, or a fixed width 8 to 1 for every layer.  [default: the run's configuration, adaptive]")
+@click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
+@click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.02]")
+@json_option
+def quantize(run: Path, out: Path, method: str | None, alpha: float | None, margin: float | None, as_json: bool) -> None:
+    """Choose each layer's bits by its importance and write the integer model; each choice is explained.
+
+    Example: serq-mcu quantize run/ --out model.serq
+    """
+    from serq_mcu.quantization.pipeline import quantize_run
+    from serq_mcu.quantized_model.store import save_model
+
+    model, allocation = quantize_run(run, method=method, alpha=alpha, margin=margin)
+    save_model(model, out)
+    _print(allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]}, [*allocation.lines(), f"wrote {out}"], as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to answer for.")
+@json_option
+def evaluate(model: Path, folder: Path, as_json: bool) -> None:
+    """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95 % interval.
+
+    Example: serq-mcu evaluate model.serq --corpus emodb/
+    """
+    from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
+    from serq_mcu.quantized_model.store import load_model
+
+    evaluation = evaluate_model(load_model(model), folder, _progress())
+    _print(evaluation.to_json(), evaluation.lines(), as_json)
+
+
+@main.command()
+@json_option
+def boards(as_json: bool) -> None:
+    """List the boards that `--board` knows.
+
+    Example: serq-mcu boards
+    """
+    from serq_mcu.boards import all_boards
+
+    known = all_boards()
+    lines = [f"{b.name:<18}{b.title:<44}{b.mcu.flash_bytes // 1000:>6} KB flash {b.mcu.ram_bytes // 1000:>5} KB RAM" for b in known]
+    _print([b.to_json() for b in known], lines, as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE, required=False)
+@board_option
+@click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
+@click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@json_option
+def export(model: Path | None, board_name: str, out: Path, force: bool, as_json: bool) -> None:
+    """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a board.
+
+    Example: serq-mcu export --board esp32 --out firmware/
+    """
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.export import export as export_project
+
+    board = load_board(board_name)
+    project = export_project(_model(model), board, out, force)
+    lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", f"next: serq-mcu build {out}"]
+    _print({"folder": str(out), "board": board.name, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE, required=False)
+@board_option
+@json_option
+def check(model: Path | None, board_name: str, as_json: bool) -> None:
+    """Compare the flash and RAM that MODEL needs with what a board has, each figure with its basis; exit 1 if it does not fit.
+
+    Example: serq-mcu check model.serq --board esp32
+    """
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.budget import budget
+
+    report = budget(_model(model), load_board(board_name))
+    _print(report.to_json(), report.lines(), as_json)
+    sys.exit(0 if report.fits else 1)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@json_option
+def build(folder: Path, as_json: bool) -> None:
+    """Build an exported project with PlatformIO and say its flash and RAM.
+
+    Example: serq-mcu build firmware/
+    """
+    from serq_mcu import platformio
+
+    result = platformio.build(folder)
+    _print(result.to_json(), result.lines(), as_json)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--port", required=True, help="The board's serial port, such as /dev/ttyUSB0 or COM3.")
+def flash(folder: Path, port: str) -> None:
+    """Build an exported project and write it to a board.
+
+    Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
+    """
+    from serq_mcu import platformio
+
+    platformio.flash(folder, port)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--port", help="The board's serial port.  [default: PlatformIO's choice]")
+def monitor(folder: Path, port: str | None) -> None:
+    """Show what a board says on its serial port.
+
+    Example: serq-mcu monitor firmware/
+    """
+    from serq_mcu import platformio
+
+    platformio.monitor(folder, port)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--clips", required=True, type=FOLDER, envvar=corpus_envvar, help="Recordings to compare on.")
+@click.option("--on", "target", default="host", show_default=True, metavar="host|emulator|PORT", help="Where the exported C runs.")
+@click.option("--count", type=click.IntRange(min=1), help="A stratified choice of so many clips.  [default: all]")
+@json_option
+def verify(folder: Path, clips: Path, target: str, count: int | None, as_json: bool) -> None:
+    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit 1 on any difference.
+
+    Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60
+    """
+    from serq_mcu.verification.verify import verify_project
+
+    report = verify_project(folder, clips, target, count, _progress())
+    _print(report.to_json(), report.lines(), as_json)
+    sys.exit(0 if report.ok else 1)
+
+
+@main.group()
+def toolchain() -> None:
+    """PlatformIO, compilers and emulators."""
+
+
+@toolchain.command("setup")
+@click.option("--offline", is_flag=True, help="Use only what is on this machine.")
+@json_option
+def toolchain_setup(offline: bool, as_json: bool) -> None:
+    """Lay out PlatformIO's core, install compilers and emulators where that is possible, and say what is still missing.
+
+    Example: serq-mcu toolchain setup
+    """
+    from serq_mcu import platformio
+
+    report = platformio.setup_toolchain(offline, _progress())
+    _print(report.to_json(), report.lines(), as_json)
+    sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@click.option("--corpus", "folder", type=FOLDER, envvar=corpus_envvar, help="Recordings to train on.  [default: speech synthesised on the spot]")
+@click.option("--out", required=True, type=FOLDER, help="The folder to write.")
+@json_option
+def demo(folder: Path | None, out: Path, as_json: bool) -> None:
+    """Go the whole path once: speech, features, network, bits, C, firmware, and the proof that they agree.
+
+    Example: serq-mcu demo --corpus emodb/ --out demo/
+    """
+    from serq_mcu.demo import run_demo
+
+    summary = run_demo(folder, out, _progress())
+    _print(summary.to_json(), summary.lines(), as_json)
+    sys.exit(0 if summary.ok else 1)
+
+
+def _model(path: Path | None) -> Any:
+    from serq_mcu.quantized_model.store import load_model, shipped_model
+
+    return shipped_model() if path is None else load_model(path)
+
+
+def _progress() -> Any:
+    from serq_mcu.progress import Progress
+
+    return Progress()
+
+
+def _print(value: Any, lines: list[str], as_json: bool) -> None:
+    click.echo(json.dumps(value, indent=1) if as_json else "\n".join(lines))

@@ -1,0 +1,138 @@
+"""A model and a board to a PlatformIO project: a folder of files that is a pure function of the two."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serq_mcu import __version__, resources
+from serq_mcu.boards import Board
+from serq_mcu.codegen.render import ABI, model_names, render
+from serq_mcu.errors import SerqError
+from serq_mcu.files import new_folder
+from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.quantized_model.types import QuantizedModel
+
+MANIFEST = "serq.json"
+MODEL = "model.serq"
+GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
+_BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them, not a person
+_BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock", "sdkconfig")
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Project:
+    """An exported folder that was read back: where, for which board, of which model."""
+
+    folder: Path
+    board: str
+    identity: str
+    abi: int
+    files: dict[str, str]  # relative path to SHA-256
+
+    def changed(self) -> list[str]:
+        """Files that are missing or no longer what was exported."""
+        return [name for name, digest in self.files.items() if not _is(self.folder / name, digest)]
+
+    def added(self) -> list[str]:
+        """Files that neither the export nor a build made."""
+        found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
+        kept = {MANIFEST, *self.files}
+        return sorted(str(path) for path in found if path.as_posix() not in kept and not _made_by_build(path))
+
+
+def export(model: QuantizedModel, board: Board, out: Path, force: bool = False) -> Project:
+    """Write the project of `model` for `board` to the folder `out`, atomically; the same input gives the same bytes.
+
+    An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless `force`), or if the
+    folder is not an export.
+    """
+    return write_project(runtime_files() | model_files(model) | board_files(board) | _readme(model, board), model.sha256[:16], board, out, force)
+
+
+def write_project(files: Files, identity: str, board: Board, out: Path, force: bool = False) -> Project:
+    """Write `files` and their manifest to the folder `out`, atomically."""
+    if not force and (out / MANIFEST).exists():
+        _refuse_to_lose(read_project(out))
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+    manifest = {"serq_mcu": __version__, "abi": ABI, "board": board.name, "identity": identity, "files": digests}
+    with new_folder(out, MANIFEST) as folder:
+        for name, data in (files | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}).items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+    return read_project(out)
+
+
+def read_project(folder: Path) -> Project:
+    """The manifest of an exported folder. Raises SerqError if there is none or it is damaged."""
+    try:
+        manifest: Any = json.loads((folder / MANIFEST).read_text())
+        files = {str(name): str(digest) for name, digest in manifest["files"].items()}
+        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+            raise ValueError("a file name leaves the folder")
+        return Project(folder, str(manifest["board"]), str(manifest["identity"]), int(manifest["abi"]), files)
+    except FileNotFoundError as error:
+        raise SerqError(f"{folder} is not an exported project (it has no {MANIFEST}); make one with `serq-mcu export --board NAME --out {folder}`") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SerqError(f"{folder / MANIFEST} is damaged ({error}); export the folder again") from error
+
+
+def retarget(project: Project, board: Board, out: Path) -> Project:
+    """The same C for another board: the project's runtime, model and application with `board`'s port and settings."""
+    kept = {
+        name: (project.folder / name).read_bytes()
+        for name in project.files
+        if (name.startswith("lib/") or name in application_files() or name == MODEL) and (project.folder / name).exists()
+    }
+    return write_project(kept | board_files(board), project.identity, board, out)
+
+
+def runtime_files() -> Files:
+    """The handwritten runtime and application, as they lie in every project."""
+    library = resources.FIRMWARE / "lib" / "serq"
+    runtime = {f"lib/serq/{path.relative_to(library).as_posix()}": path.read_bytes() for path in sorted(library.rglob("*")) if path.is_file()}
+    return runtime | application_files()
+
+
+def application_files() -> Files:
+    """The harness application and the interface it has to a port."""
+    sources = [*sorted((resources.FIRMWARE / "apps" / "harness").glob("*.[ch]")), resources.FIRMWARE / "ports" / "port.h"]
+    return {f"src/{path.name}": path.read_bytes() for path in sources}
+
+
+def model_files(model: QuantizedModel) -> Files:
+    """The model's generated C, and the model itself for the verifier."""
+    names = model_names(model)
+    generated = {f"lib/serq/src/{name}": render(f"{name}.j2", **names).encode() for name in GENERATED}
+    return generated | {MODEL: model_bytes(model)}
+
+
+def board_files(board: Board) -> Files:
+    """What depends on the board alone: its port, its settings and, for an emulated one, its PlatformIO platform."""
+    (port,) = (resources.FIRMWARE / "ports").glob(f"port_{board.port.family}.c*")
+    files = {f"src/{port.name}": port.read_bytes()}
+    return files | {name: text.encode() for name, text in board.project_files(render).items()}
+
+
+def _readme(model: QuantizedModel, board: Board) -> Files:
+    return {"README.md": render("project_readme.md.j2", model=model, board=board, identity=model.sha256[:16]).encode()}
+
+
+def _refuse_to_lose(project: Project) -> None:
+    lost = [name for name in project.changed() if (project.folder / name).exists()] + project.added()
+    if lost:
+        raise SerqError(f"{project.folder} holds work that an export would lose ({', '.join(lost[:3])}); choose another folder, or add --force")
+
+
+def _made_by_build(path: Path) -> bool:
+    return path.parts[0] in _BUILD_FOLDERS or path.name in _BUILD_FILES
+
+
+def _is(path: Path, digest: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
