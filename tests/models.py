@@ -1,0 +1,64 @@
+"""Small made-up models for tests: any shape, any widths, and the extremes of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.tables import build_tables
+from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_ZERO_POINT, DenseLayer, InputQuantization, QuantizedModel
+
+SMALL_SPEC = FeatureSpec(name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),))
+
+
+def made_up_model(
+    outputs: Sequence[int], bits: Sequence[int], seed: int = 0, fill: str = "random", spec: FeatureSpec = SMALL_SPEC, labels: Sequence[str] | None = None
+) -> QuantizedModel:
+    """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all fields at the top) or alternating."""
+    rng = np.random.default_rng(seed)
+    layers, width = [], spec.feature_count
+    for index, (count, width_bits) in enumerate(zip(outputs, bits, strict=True)):
+        top = 2**width_bits - 1
+        u = {
+            "random": lambda shape, top=top: rng.integers(0, top + 1, shape),
+            "low": lambda shape, top=top: np.zeros(shape),
+            "high": lambda shape, top=top: np.full(shape, top),
+            "alternating": lambda shape, top=top: np.indices(shape).sum(axis=0) % 2 * top,
+        }[fill]((count, width)).astype(np.uint8)
+        q = 2 * u.astype(np.int64) - top
+        zero_point = INPUT_ZERO_POINT if index == 0 else 0
+        bias = rng.integers(-50 * top, 50 * top + 1, count) - zero_point * q.sum(axis=1)
+        last = index == len(outputs) - 1
+        scale = ACTIVATION_MAX / (2 * np.sqrt(width) * top * 40)
+        shift = next(s for s in range(24, 0, -1) if round(scale * 2**s) < 2**24)
+        layers.append(
+            DenseLayer(
+                u=u,
+                bias=bias.astype(np.int32),
+                encoding=f"b{width_bits}",
+                multiplier=None if last else max(1, round(scale * 2**shift)),
+                shift=None if last else shift,
+                weight_scale=1.0,
+                input_scale=1.0,
+            )
+        )
+        width = count
+    features = spec.feature_count
+    constants = InputQuantization(
+        center=rng.integers(-2000, 2000, features).astype(np.int32),
+        multiplier=rng.integers(1024, 2048, features).astype(np.uint16),
+        shift=rng.integers(12, 18, features).astype(np.uint8),
+    )
+    names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
+    return QuantizedModel(spec, build_tables(spec), constants, tuple(layers), names, 1.0, {"made up": seed})
+
+
+def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.ndarray:
+    """Pooled features int32 [count, features] around the centers, the first rows at the extremes that saturate every input."""
+    rng = np.random.default_rng(seed)
+    spread = (INPUT_ZERO_POINT * 2.0 ** model.input.shift) / model.input.multiplier
+    rows = model.input.center + rng.normal(0, 0.5, (count, model.spec.feature_count)) * spread
+    rows[0], rows[1], rows[2] = 2**31 - 1, -(2**31), model.input.center
+    return np.clip(np.round(rows), -(2**31), 2**31 - 1).astype(np.int32)
