@@ -13,6 +13,15 @@ KINDS = ("mfcc",)  # the model file and SPEC.md have a place for mel and chroma
 MIN_FRAMES, MAX_FRAMES = 2, 4096  # a difference needs two; sums are proved for 4096
 
 
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SerqError(message)
+
+
 @dataclass(frozen=True)
 class FeatureBlock:
     """One kind of per-frame feature and the statistics that pool it over a clip."""
@@ -57,8 +66,14 @@ class FeatureSpec:
         _require(_is_int(self.hop_length) and 1 <= self.hop_length <= self.fft_length, f"hop length {self.hop_length!r} must be 1 to the FFT length")
         _require(self.center is False, "centre padding is not built; set center = false")
         _require(self.window == "hann", f"window {self.window!r} is not built; use hann")
-        _require(_is_int(self.mel_bands) and 2 <= self.mel_bands <= 128 and self.mel_bands % 2 == 0, f"mel bands {self.mel_bands!r} must be an even number from 2 to 128")
-        _require(0 <= self.fmin < self.fmax <= self.sample_rate / 2, f"mel range {self.fmin!r} to {self.fmax!r} Hz must rise and end at most at half the sample rate")
+        _require(
+            _is_int(self.mel_bands) and 2 <= self.mel_bands <= 128 and self.mel_bands % 2 == 0,
+            f"mel bands {self.mel_bands!r} must be an even number from 2 to 128",
+        )
+        _require(
+            0 <= self.fmin < self.fmax <= self.sample_rate / 2,
+            f"mel range {self.fmin!r} to {self.fmax!r} Hz must rise and end at most at half the sample rate",
+        )
         _require(self.mel_scale == "slaney" and self.mel_norm == "slaney", "only the Slaney mel scale and norm are built")
         _require(1e-12 <= self.log_floor <= 1e-3, f"log floor {self.log_floor!r} must be 1e-12 to 1e-3")
         _require(len(self.blocks) == 1, "one feature block, mfcc, is built")
@@ -108,12 +123,3 @@ class FeatureSpec:
             return FeatureSpec(**plain)
         except (TypeError, KeyError) as error:
             raise SerqError(f"the feature specification is malformed: {error}") from error
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise SerqError(message)

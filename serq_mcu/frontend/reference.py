@@ -1,0 +1,219 @@
+"""The front end in integers: the reference that firmware equals (SPEC.md section 2).
+
+Arrays inside have the frames last, so that each numpy operation runs over many frames; what leaves has the frames first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
+from serq_mcu.frontend.stages import STAGE_LOG, STAGE_MEL, STAGE_MFCC, STAGE_POWER, STAGE_SPECTRUM, STAGE_WINDOW
+from serq_mcu.frontend.tables import FrontendTables, bit_reversal
+
+_CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
+
+Complex = tuple[NDArray[np.float64], NDArray[np.float64]]  # real and imaginary integers, exact in float64
+
+
+def rshift_round(a: NDArray[np.int64], n: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """The one rounding rule: a / 2^n to nearest, ties towards plus infinity, n >= 1."""
+    one = np.int64(1)
+    return (a + (one << (np.asarray(n, dtype=np.int64) - one))) >> n
+
+
+def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
+    """Pooled features int32 [features] of a clip, int16 [samples]. Raises SerqError if the clip is too short or too long."""
+    mfcc = [_mfcc(tables, _log(tables, _mel(tables, _power(spectrum)), shift)) for shift, _, spectrum in _spectra(spec, tables, pcm)]
+    return pool(spec, tables, np.concatenate(mfcc, axis=1).T)
+
+
+def frame_stages(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> dict[int, NDArray[np.int32] | NDArray[np.uint64]]:
+    """Every per-frame stage of a clip, int16 [samples]: stage identifier to array [frames, integers].
+
+    Type and order are those of SPEC.md section 7, so the CRC-32 of an array's little-endian bytes is the stage's digest.
+    Raises SerqError if the clip is too short or too long.
+    """
+    parts: dict[int, list[NDArray[np.generic]]] = {}
+    for shift, window, spectrum in _spectra(spec, tables, pcm):
+        power = _power(spectrum)
+        mel = _mel(tables, power)
+        log = _log(tables, mel, shift)
+        stages = {
+            STAGE_WINDOW: _interleaved(window),
+            STAGE_SPECTRUM: _interleaved(spectrum),
+            STAGE_POWER: power,
+            STAGE_MEL: mel,
+            STAGE_LOG: log.astype(np.int32),
+            STAGE_MFCC: _mfcc(tables, log).astype(np.int32),
+        }
+        for stage, values in stages.items():
+            parts.setdefault(stage, []).append(values.T)
+    return {stage: np.ascontiguousarray(np.concatenate(values)) for stage, values in parts.items()}
+
+
+def pool(spec: FeatureSpec, tables: FrontendTables, mfcc: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Pooled features int32 [features], 4 fractional bits, of coefficients [frames, C].
+
+    Raises SerqError for fewer than 2 or more than 4096 frames.
+    """
+    (block,), (shift,) = spec.blocks, tables.pool_shifts
+    n = len(mfcc)
+    if not MIN_FRAMES <= n <= MAX_FRAMES:
+        raise SerqError(f"{n} frames cannot be pooled; give a clip of {MIN_FRAMES} to {MAX_FRAMES} frames")
+    v = rshift_round(mfcc.astype(np.int64), shift)
+    d = np.diff(v, axis=0)
+    total = v.sum(axis=0)
+    spread = n * (v * v).sum(axis=0) - total * total
+    delta_spread = (n - 1) * (d * d).sum(axis=0) - (v[-1] - v[0]) ** 2
+    statistics = {
+        "mean": (16 * total + (n >> 1)) // n,
+        "sd": _isqrt(spread.astype(np.uint64) * np.uint64(256)) // n,
+        "delta_sd": _isqrt(delta_spread.astype(np.uint64) * np.uint64(256)) // (n - 1),
+    }
+    return np.concatenate([statistics[name] for name in block.statistics]).astype(np.int32)
+
+
+def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
+    """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of frames."""
+    pcm = np.asarray(pcm)
+    if pcm.dtype != np.int16 or pcm.ndim != 1:
+        raise SerqError("a clip must be one channel of 16-bit samples; convert it first")
+    if pcm.size < spec.min_samples:
+        raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
+    if pcm.size > spec.max_samples:
+        raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
+    frames = np.lib.stride_tricks.sliding_window_view(pcm, spec.fft_length)[:: spec.hop_length]
+    for start in range(0, len(frames), _CHUNK):
+        chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
+        shift = _shift(chunk)
+        window = _window(tables, chunk, shift)
+        yield shift, window, _spectrum(tables, _fft(tables, window))
+
+
+def _shift(x: NDArray[np.int64]) -> NDArray[np.int64]:
+    significant = np.bitwise_or.reduce(np.where(x < 0, ~x, x), axis=0)  # as many bits as the frame needs beside the sign
+    return 15 - _top_bit(significant.astype(np.uint64) << np.uint64(1))
+
+
+def _window(tables: FrontendTables, x: NDArray[np.int64], shift: NDArray[np.int64]) -> Complex:
+    order = bit_reversal(len(x) // 2)
+    down = np.array([tables.window.size.bit_length() - 1 + tables.headroom - int(j).bit_count() for j in order])[:, None]
+    scaled = (x * tables.window.astype(np.int64)[:, None]) << shift
+    re, im = ((part[order] >> down).astype(np.float64) for part in (scaled[0::2], scaled[1::2]))
+    return re, im
+
+
+def _mulw(a: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
+    """floor(a * w) for an integer |a| < 2^31 and w = coefficient / 2^16: a product of 47 bits, exact in float64."""
+    return np.floor(a * w)
+
+
+def _fft(tables: FrontendTables, z: Complex) -> Complex:
+    re, im = z[0].copy(), z[1].copy()
+    points, frames = re.shape
+    cosine, sine = tables.twiddle.astype(np.float64).T / 65536
+    m = 1
+    while m < points:
+        quarter = max(m // 2, 1)
+        step = points // m  # N / 2m
+        c, s = cosine[: quarter * step : step].copy()[:, None], sine[: quarter * step : step].copy()[:, None]
+        c[0], s[0] = 0.5, 0.0  # q = 0: mulw becomes >> 1
+        block_re, block_im = (part.reshape(points // (2 * m), 2, m // quarter, quarter, frames) for part in (re, im))
+        b_re, b_im = block_re[:, 1], block_im[:, 1]
+        t_re = _mulw(b_re, c) + _mulw(b_im, s)
+        t_im = _mulw(b_im, c) + _mulw(b_re, -s)
+        if m >= 2:  # the second half of the block is turned by another quarter of a circle
+            t_re[:, 1], t_im[:, 1] = t_im[:, 1].copy(), -t_re[:, 1]
+        for block, t in ((block_re, t_re), (block_im, t_im)):
+            block[:, 1] = block[:, 0] - t
+            block[:, 0] += t
+        m *= 2
+    return re, im
+
+
+def _spectrum(tables: FrontendTables, z: Complex) -> Complex:
+    re, im = z
+    points = len(re)
+    half = points // 2
+    out_re, out_im = np.zeros((points + 1, re.shape[1])), np.zeros((points + 1, re.shape[1]))
+    out_re[0], out_re[points] = 2 * (re[0] + im[0]), 2 * (re[0] - im[0])
+    out_re[half], out_im[half] = 2 * re[half], -2 * im[half]
+    c, s = (part[1:half, None].astype(np.float64) / 65536 for part in tables.twiddle.T)
+    p_re, p_im, y_re, y_im = re[1:half], im[1:half], re[:half:-1], im[:half:-1]
+    e_re, e_im, o_re, o_im = p_re + y_re, p_im - y_im, p_im + y_im, y_re - p_re
+    t_re = _mulw(o_re, c) + _mulw(o_im, s)
+    t_im = _mulw(o_im, c) - _mulw(o_re, s)
+    out_re[1:half], out_im[1:half] = e_re + 2 * t_re, e_im + 2 * t_im
+    out_re[:half:-1][1:], out_im[:half:-1][1:] = e_re - 2 * t_re, e_im - 2 * t_im
+    return out_re, out_im
+
+
+def _power(spectrum: Complex) -> NDArray[np.uint64]:
+    re, im = (part.astype(np.int64) for part in spectrum)
+    return (re * re).astype(np.uint64) + (im * im).astype(np.uint64)
+
+
+def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    low = np.uint64(0xFFFFFFFF)
+    bits32, bits16, one = np.uint64(32), np.uint64(16), np.uint64(1)
+    energy = np.empty((len(tables.segment) - 1, power.shape[1]), dtype=np.uint64)
+    carry = np.zeros(power.shape[1], dtype=np.uint64)
+    position = tables.first_bin
+    for j, (count, a, b) in enumerate(tables.segment.astype(np.uint64)):
+        bins = power[position : position + int(count)]
+        position += int(count)
+        s = bins.sum(axis=0, dtype=np.uint64)
+        t = (bins * np.arange(int(count), dtype=np.uint64)[::-1, None]).sum(axis=0, dtype=np.uint64)  # each bin once per later bin
+        # (t*a + s*b) >> 16 in two halves, since the sum may need 80 bits; exact, as the upper half is a multiple of 2^32
+        f = (((t >> bits32) * a + (s >> bits32) * b) << bits16) + (((t & low) * a + (s & low) * b) >> bits16)
+        if j:
+            energy[j - 1] = carry + f
+        carry = (s >> one) - f
+    return energy
+
+
+def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
+    top = _top_bit(energy)
+    mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
+    index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
+    base, step = tables.log_table.astype(np.int64).T
+    log2 = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
+    log2[energy == 0] = -64 << 16
+    return np.maximum(log2 - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
+
+
+def _mfcc(tables: FrontendTables, log: NDArray[np.int64]) -> NDArray[np.int64]:
+    half = len(log) // 2
+    mirrored = log[::-1]
+    folded = (log + mirrored)[:half], (log - mirrored)[:half]
+    return np.stack([((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(tables.dct.astype(np.int64))])
+
+
+def _top_bit(a: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Index of the highest set bit; 0 for 0."""
+    a, index = a.copy(), np.zeros(a.shape, dtype=np.int64)
+    for n in (32, 16, 8, 4, 2, 1):
+        above = a >> np.uint64(n)
+        found = above != 0
+        a[found] = above[found]
+        index += n * found
+    return index
+
+
+def _isqrt(a: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Floor of the square root."""
+    root = np.sqrt(a.astype(np.float64)).astype(np.int64)  # off by one at most: 53 bits of a 64-bit square give 32 bits and a half
+    root = np.minimum(root, 2**32 - 1)
+    root -= root.astype(np.uint64) ** np.uint64(2) > a
+    up = np.minimum(root + 1, 2**32 - 1)
+    return np.where((up > root) & (up.astype(np.uint64) ** np.uint64(2) <= a), up, root)
+
+
+def _interleaved(z: Complex) -> NDArray[np.int32]:
+    """Real and imaginary parts alternating along the first axis."""
+    return np.stack(z, axis=1).reshape(-1, z[0].shape[1]).astype(np.int32)

@@ -1,0 +1,37 @@
+"""Stage identifiers (SPEC.md section 7): the names by which Python, firmware and the harness speak of intermediate integers."""
+
+from __future__ import annotations
+
+STAGE_WINDOW = 1
+STAGE_SPECTRUM = 2
+STAGE_POWER = 3
+STAGE_MEL = 4
+STAGE_LOG = 5
+STAGE_MFCC = 6
+STAGE_POOLED = 16
+STAGE_INPUT = 17
+STAGE_SCORES = 31
+STAGE_ACCUMULATOR = 32  # of layer 0; + 2 for each further layer
+STAGE_OUTPUT = 33  # of layer 0; + 2 for each further layer
+
+FRAME_STAGES = (STAGE_WINDOW, STAGE_SPECTRUM, STAGE_POWER, STAGE_MEL, STAGE_LOG, STAGE_MFCC)  # one event a frame; the others one a decision
+
+_NAMES = {
+    STAGE_WINDOW: "window",
+    STAGE_SPECTRUM: "spectrum",
+    STAGE_POWER: "power",
+    STAGE_MEL: "mel",
+    STAGE_LOG: "log",
+    STAGE_MFCC: "mfcc",
+    STAGE_POOLED: "pooled",
+    STAGE_INPUT: "input",
+    STAGE_SCORES: "scores",
+}
+
+
+def stage_name(stage: int) -> str:
+    """What a stage is called, such as `mel` or `layer 2 output`; `stage 99` for a number without a meaning."""
+    if stage >= STAGE_ACCUMULATOR:
+        layer, output = divmod(stage - STAGE_ACCUMULATOR, 2)
+        return f"layer {layer} {'output' if output else 'accumulator'}"
+    return _NAMES.get(stage, f"stage {stage}")

@@ -1,0 +1,299 @@
+"""The front end's integer tables: made once from a specification, stored in the model file, proved before use.
+
+SPEC.md section 2 defines them and section 5 says what is proved. The mel scale and its norm are Slaney's (Auditory Toolbox,
+1998), as in librosa. Proofs look at the tables themselves, never at how they were made, so that no model file, however
+made, can cause an overflow or a read out of range.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import STATISTICS, FeatureSpec
+
+Q15 = 32768
+LOG_SEGMENTS = 64
+SAMPLE_MAX = 32768  # |x * 2^s| of any sample after the frame's shift
+_OCTAVES_LIMIT = 256 << 16  # |mel_offset|, |log_floor|: far beyond use, small enough for the log's sums to stay in int32
+
+# What floor division can add to the modulus of a complex integer: one unit a component and product.
+_FLOOR = math.sqrt(2)  # one floor in each component
+_ROTATE = 2 * math.sqrt(2)  # two floors in each component: mulw(re, c) + mulw(im, s)
+_SLACK = 1 + 1e-9  # covers float64's rounding in the bounds below (some 100 operations of 2^-53 each)
+
+_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
+    "window": (np.int16, 1),
+    "twiddle": (np.int16, 2),
+    "segment": (np.uint16, 2),
+    "mel_offset": (np.int32, 1),
+    "log_table": (np.uint16, 2),
+    "dct": (np.int16, 2),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FrontendTables:
+    """Tables and scalars of SPEC.md section 2. Arrays are read-only; N = FFT length, B = mel bands, C = MFCC.
+
+    window int16 [N], twiddle int16 [N/4, 2], segment uint16 [B+1, 3], mel_offset int32 [B], log_table uint16 [64, 2],
+    dct int16 [C, B/2]; one pool shift per feature block. Raises SerqError on a wrong type; `check` proves the rest.
+    """
+
+    window: NDArray[np.int16]
+    twiddle: NDArray[np.int16]
+    segment: NDArray[np.uint16]
+    mel_offset: NDArray[np.int32]
+    log_table: NDArray[np.uint16]
+    dct: NDArray[np.int16]
+    headroom: int
+    first_bin: int
+    log_floor: int
+    pool_shifts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name, (kind, dimensions) in _ARRAYS.items():
+            array = np.asarray(getattr(self, name))
+            _require(array.dtype == kind and array.ndim == dimensions, f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array")
+            copy = np.array(array, dtype=kind, order="C")
+            copy.flags.writeable = False
+            object.__setattr__(self, name, copy)
+        for name in ("headroom", "first_bin", "log_floor"):
+            _require(_is_int(getattr(self, name)), f"{name} must be an integer")
+        _require(isinstance(self.pool_shifts, tuple) and all(_is_int(shift) for shift in self.pool_shifts), "pool_shifts must be integers")
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The tables by name."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    def scalars(self) -> dict[str, Any]:
+        """The scalars by name, as JSON can hold them."""
+        return {"headroom": self.headroom, "first_bin": self.first_bin, "log_floor": self.log_floor, "pool_shifts": list(self.pool_shifts)}
+
+    @staticmethod
+    def from_parts(scalars: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FrontendTables:
+        """The tables of `scalars()` and `arrays()`. Raises SerqError on anything missing, unknown or of the wrong type."""
+        _require(isinstance(scalars, dict), "its scalars must be a table")
+        for kind, given, known in (("scalar", scalars, {"headroom", "first_bin", "log_floor", "pool_shifts"}), ("table", arrays, set(_ARRAYS))):
+            _require(known <= set(given), f"{kind} {', '.join(sorted(known - set(given)))} is missing")
+            _require(set(given) <= known, f"unknown {kind} {', '.join(sorted(map(str, set(given) - known)))}")
+        _require(isinstance(scalars["pool_shifts"], list), "pool_shifts must be a list")
+        return FrontendTables(**arrays, **(scalars | {"pool_shifts": tuple(scalars["pool_shifts"])}))
+
+    def check(self, spec: FeatureSpec) -> None:
+        """Prove shapes and every bound of SPEC.md section 5 from the tables. Raises SerqError naming the stage that fails."""
+        self._check_shapes(spec)
+        self._check_segments()
+        amplitude, power = self.amplitude_bound(), self.power_bound()
+        _require(amplitude < 2**31, f"the spectrum can reach {amplitude:.3g}, more than 32 bits hold")
+        # T is a sum of (bins after this one) * power, so at most the longest segment times all power; F, carry and E are less.
+        reach = power * max(1, int(self.segment[:, 0].max()))
+        _require(reach < 2**64, f"a mel running sum can reach {reach:.3g}, more than 64 bits hold")
+        low, high = self._mfcc_range()
+        # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames: |16*sum v| < 2^31; with d = v - previous v, |d| < 2^16 - 1,
+        # n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62 and (n-1) * sum d^2 * 256 <= 4095^2 * 65534^2 * 256 < 2^64.
+        (shift,) = self.pool_shifts
+        v_low, v_high = _rounded(low, shift), _rounded(high, shift)
+        _require(int(v_low.min()) > -(2**15) and int(v_high.max()) < 2**15, "a pooled mfcc value does not fit 16 bits")
+
+    def amplitude_bound(self) -> float:
+        """No component of z, at any level of the FFT, nor of the spectrum exceeds this in magnitude."""
+        worst, final = self._modulus_bounds()
+        spectrum = 2 * final * (1 + self._gain()) + 2 * _ROTATE  # |e| + |2t| with |e|, |o| <= 2 |z|
+        return max(worst, spectrum) * _SLACK
+
+    def power_bound(self) -> float:
+        """The powers of all bins of a frame together do not exceed this."""
+        # Parseval, level by level, for points as they would be without the popcount's doubling: a butterfly a +- t, |t| <= gain*|b|,
+        # multiplies the 2-norm of the points by at most sqrt(2)*gain, and its floors add at most _ROTATE to each of them.
+        points = self.window.size // 2
+        gain = self._gain()
+        norm = SAMPLE_MAX * float(np.linalg.norm(self.window.astype(np.float64))) / 2.0 ** (self._log2_length + self.headroom)
+        norm += _FLOOR * math.sqrt(points)
+        for _ in range(self._log2_length - 1):
+            norm = math.sqrt(2) * gain * norm + _ROTATE * math.sqrt(points)
+        # Splitting: |e|^2 + |o|^2 = 2(|p|^2 + |y|^2) and then e +- 2t; only bins 0 and M hold 8|z0|^2 instead of 4|z0|^2.
+        norm = 2 * gain * norm + 2 * _ROTATE * math.sqrt(points)
+        _, final = self._modulus_bounds()
+        return (norm**2 + 4 * final**2) * _SLACK
+
+    def pooled_range(self, spec: FeatureSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lowest and highest value that each pooled feature [features] can take."""
+        (block,), (shift,) = spec.blocks, self.pool_shifts
+        low, high = (_rounded(bound, shift) for bound in self._mfcc_range())
+        zero, span = np.zeros_like(low), high - low
+        # Of values within a span the standard deviation is at most half of it (Popoviciu); differences span twice as much.
+        ranges = dict(zip(STATISTICS, ((16 * low, 16 * high), (zero, 8 * span), (zero, 16 * span)), strict=True))
+        chosen = [ranges[statistic] for statistic in block.statistics]
+        return np.concatenate([c[0] for c in chosen]), np.concatenate([c[1] for c in chosen])
+
+    @property
+    def _log2_length(self) -> int:
+        return self.window.size.bit_length() - 1
+
+    def _check_shapes(self, spec: FeatureSpec) -> None:
+        (block,) = spec.blocks
+        shapes = {
+            "window": (spec.fft_length,),
+            "twiddle": (spec.fft_length // 4, 2),
+            "segment": (spec.mel_bands + 1, 3),
+            "mel_offset": (spec.mel_bands,),
+            "log_table": (LOG_SEGMENTS, 2),
+            "dct": (block.size, spec.mel_bands // 2),
+        }
+        for name, shape in shapes.items():
+            _require(getattr(self, name).shape == shape, f"{name} has shape {list(getattr(self, name).shape)}, the specification needs {list(shape)}")
+        # int32 holds ((x * window) << s), at most 2^30, whatever the window; the shift right of it must be 1 to 31.
+        _require(0 <= self.headroom <= 31 - self._log2_length, f"headroom {self.headroom} must be 0 to {31 - self._log2_length}")
+        _require(
+            len(self.pool_shifts) == 1 and 1 <= self.pool_shifts[0] <= 16, f"pool_shifts {list(self.pool_shifts)} must be one number from 1 to 16"
+        )
+        # |log2q16| < 2^23, so the log's sum stays in int32 and so does that of two logs.
+        _require(abs(self.log_floor) <= _OCTAVES_LIMIT, f"log_floor {self.log_floor} is out of range")
+        _require(int(np.abs(self.mel_offset.astype(np.int64)).max()) <= _OCTAVES_LIMIT, "a mel_offset is out of range")
+
+    def _check_segments(self) -> None:
+        count, slope, last = self.segment.astype(np.int64).T
+        bins = self.window.size // 2 + 1
+        _require(self.first_bin >= 0 and self.first_bin + int(count.sum()) <= bins, f"the mel segments read beyond the {bins} bins of the spectrum")
+        # The largest weight, that of a segment's first bin, is (n-1)*a + b; at most 1/2 of the power may fall, or carry = S/2 - F wraps.
+        _require(bool(np.all((count == 0) | ((count - 1) * slope + last <= Q15))), "a mel segment's weights exceed 1")
+
+    def _gain(self) -> float:
+        """Largest modulus of a twiddle factor, at least 1."""
+        return max(1.0, float(np.hypot(*self.twiddle.astype(np.float64).T).max()) / Q15)
+
+    def _modulus_bounds(self) -> tuple[float, float]:
+        """Largest |z| at any level of the FFT, and after the last: the L1 norm of what entered each block."""
+        log2_length, gain = self._log2_length, self._gain()
+        pairs = SAMPLE_MAX * np.hypot(*self.window.astype(np.float64).reshape(-1, 2).T)
+        doubling = np.array([j.bit_count() for j in range(pairs.size)]) - (log2_length + self.headroom)
+        blocks = (np.ldexp(pairs, doubling) + _FLOOR)[bit_reversal(pairs.size)]
+        worst = float(blocks.max())
+        while blocks.size > 1:
+            blocks = blocks[0::2] + gain / 2 * blocks[1::2] + _ROTATE
+            worst = max(worst, float(blocks.max()))
+        return worst, float(blocks[0])
+
+    def _mfcc_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lowest and highest value of each coefficient [C], by interval arithmetic. Raises SerqError if a partial sum may leave int32."""
+        top = (int(self.power_bound()).bit_length() - 1 << 16) + int(self.log_table.astype(np.int64).sum(axis=1).max())
+        high = np.maximum(top - self.mel_offset.astype(np.int64), self.log_floor)
+        low = np.full_like(high, self.log_floor)
+        half = high.size // 2
+        mirrored_low, mirrored_high = low[::-1], high[::-1]
+        even = (low + mirrored_low)[:half], (high + mirrored_high)[:half]
+        odd = (low - mirrored_high)[:half], (high - mirrored_low)[:half]
+        cosines = self.dct.astype(np.int64)
+        is_odd = (np.arange(len(cosines)) % 2 == 1)[:, None]
+        ends = np.stack([np.where(is_odd, o, e) * cosines >> 16 for e, o in zip(even, odd, strict=True)])  # mulw is monotonic
+        _require(int(np.abs(ends).max(axis=0).sum(axis=1).max()) < 2**31 - 2**15, "an mfcc can exceed 32 bits")  # 2^15: pooling's rounding
+        return ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
+
+
+def build_tables(spec: FeatureSpec) -> FrontendTables:
+    """The tables of a specification, with the least headroom and pool shift that prove the bounds.
+
+    Raises SerqError if no headroom does.
+    """
+    (block,) = spec.blocks
+    edges = mel_edges(spec)
+    first_bin, segment = _segments(edges / (spec.sample_rate / spec.fft_length))
+    angle = 2 * np.pi * np.arange(spec.fft_length) / spec.fft_length
+    quarter = angle[: spec.fft_length // 4]
+    base = np.rint(65536 * np.log2(1 + np.arange(LOG_SEGMENTS + 1) / LOG_SEGMENTS)).astype(np.int64)
+    phase = np.pi / spec.mel_bands * (np.arange(spec.mel_bands // 2) + 0.5)
+    tables = FrontendTables(
+        window=_q15(0.5 - 0.5 * np.cos(angle)),
+        twiddle=_q15(np.stack([np.cos(quarter), np.sin(quarter)], axis=1)),
+        segment=segment,
+        mel_offset=_mel_offset(spec, edges, 0),
+        log_table=np.stack([base[:-1], np.diff(base)], axis=1).astype(np.uint16),
+        dct=_q15(np.cos(np.outer(np.arange(block.size), phase))),
+        headroom=0,
+        first_bin=first_bin,
+        log_floor=round(65536 * math.log2(spec.log_floor)),
+        pool_shifts=(1,),
+    )
+    refusal = SerqError("nothing was tried")
+    for headroom in range(32 - (spec.fft_length.bit_length() - 1)):
+        scaled = replace(tables, headroom=headroom, mel_offset=_mel_offset(spec, edges, headroom))
+        for shift in range(1, 17):
+            candidate = replace(scaled, pool_shifts=(shift,))
+            try:
+                candidate.check(spec)
+                return candidate
+            except SerqError as error:
+                refusal = error
+    raise refusal
+
+
+def mel_edges(spec: FeatureSpec) -> NDArray[np.float64]:
+    """Frequencies in Hz [bands+2] of the triangles' corners, equally spaced on Slaney's mel scale."""
+    low, high = (_hz_to_mel(f) for f in (spec.fmin, spec.fmax))
+    mels = np.linspace(low, high, spec.mel_bands + 2)
+    return np.where(mels < _KNEE_MEL, mels * _HZ_PER_MEL, _KNEE_HZ * np.exp(_LOG_STEP * (mels - _KNEE_MEL)))
+
+
+# Slaney's scale: 3 mel for 200 Hz up to 1 kHz, then 27 mel for a factor of 6.4.
+_HZ_PER_MEL, _KNEE_HZ, _LOG_STEP = 200 / 3, 1000.0, math.log(6.4) / 27
+_KNEE_MEL = _KNEE_HZ / _HZ_PER_MEL
+
+
+def _hz_to_mel(hertz: float) -> float:
+    return hertz / _HZ_PER_MEL if hertz < _KNEE_HZ else _KNEE_MEL + math.log(hertz / _KNEE_HZ) / _LOG_STEP
+
+
+def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
+    """First bin, and (n, a, b) per segment between two edges (in bins): bin i of n weighs b + (n-1-i)*a, in Q15, in the band that ends there."""
+    starts = np.ceil(edges).astype(np.int64)
+    rows = []
+    for j, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        count = int(starts[j + 1] - starts[j])
+        if count == 0:
+            rows.append((0, 0, 0))
+            continue
+        last = (right - (starts[j + 1] - 1)) / (right - left) * Q15
+        slope = round(Q15 / (right - left)) if count > 1 else 0
+        middle = last + (count - 1) / 2 * (Q15 / (right - left) - slope)  # spreads the slope's rounding over both ends
+        rows.append((count, slope, min(max(round(middle), 0), Q15 - (count - 1) * slope)))
+        if rows[-1][2] < 0:  # the rounded slope alone exceeds 1: take the next lower one
+            rows[-1] = (count, slope - 1, Q15 - (count - 1) * (slope - 1))
+    return int(starts[0]), np.array(rows, dtype=np.uint16)
+
+
+def _mel_offset(spec: FeatureSpec, edges: NDArray[np.float64], headroom: int) -> NDArray[np.int32]:
+    # An integer bin is X * 2^(31 - L - h + s) with |x| <= 1; E is half the weighted power; the norm is 2 / bandwidth.
+    log2_length = spec.fft_length.bit_length() - 1
+    scale = 2 * (31 - log2_length - headroom) - 1 - np.log2(2 / (edges[2:] - edges[:-2]))
+    return np.rint(65536 * scale).astype(np.int32)
+
+
+def _q15(values: NDArray[np.float64]) -> NDArray[np.int16]:
+    return np.minimum(np.rint(values * Q15), Q15 - 1).astype(np.int16)
+
+
+def bit_reversal(points: int) -> NDArray[np.int64]:
+    """Index [points] whose entry p is p with its log2(points) bits reversed."""
+    order = np.zeros(1, dtype=np.int64)
+    while order.size < points:
+        order = np.concatenate([2 * order, 2 * order + 1])
+    return order
+
+
+def _rounded(value: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+    return value + (1 << (shift - 1)) >> shift
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SerqError(f"front-end tables: {message}")
