@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.frontend.reference import rshift_round
+from serq_mcu.frontend.stages import STAGE_ACCUMULATOR, STAGE_INPUT, STAGE_OUTPUT, STAGE_POOLED, STAGE_SCORES
 from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_ZERO_POINT, DenseLayer, InputQuantization, QuantizedModel
 
-STAGE_POOLED, STAGE_INPUT, STAGE_SCORES = 16, 17, 31
 DEVIATION_MAX = 2**20 - 1
 
 
@@ -41,12 +41,12 @@ def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple
     yield STAGE_INPUT, activations
     for index, layer in enumerate(model.layers):
         accumulators = accumulate(layer, activations)
-        yield 32 + 2 * index, accumulators
+        yield STAGE_ACCUMULATOR + 2 * index, accumulators
         if layer.multiplier is None:
             yield STAGE_SCORES, accumulators
         else:
             activations = requantize(layer, accumulators)
-            yield 33 + 2 * index, activations
+            yield STAGE_OUTPUT + 2 * index, activations
 
 
 def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
