@@ -6,6 +6,7 @@ Arrays inside have the frames last, so that each numpy operation runs over many 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,9 @@ def rshift_round(a: NDArray[np.int64], n: int | NDArray[np.int64]) -> NDArray[np
 
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
     """Pooled features int32 [features] of a clip, int16 [samples]. Raises SerqError if the clip is too short or too long."""
-    mfcc = [_mfcc(tables, _log(tables, _mel(tables, _power(spectrum)), shift)) for shift, _, spectrum in _spectra(spec, tables, pcm)]
+    mfcc: list[NDArray[np.int64]] = [
+        _mfcc(tables, _log(tables, _mel(tables, _power(spectrum)), shift)) for shift, _, spectrum in _spectra(spec, tables, pcm)
+    ]
     return pool(spec, tables, np.concatenate(mfcc, axis=1).T)
 
 
@@ -38,12 +41,12 @@ def frame_stages(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int1
     Type and order are those of SPEC.md section 7, so the CRC-32 of an array's little-endian bytes is the stage's digest.
     Raises SerqError if the clip is too short or too long.
     """
-    parts: dict[int, list[NDArray[np.generic]]] = {}
+    parts: dict[int, list[NDArray[Any]]] = {}
     for shift, window, spectrum in _spectra(spec, tables, pcm):
         power = _power(spectrum)
         mel = _mel(tables, power)
         log = _log(tables, mel, shift)
-        stages = {
+        stages: dict[int, NDArray[Any]] = {
             STAGE_WINDOW: _interleaved(window),
             STAGE_SPECTRUM: _interleaved(spectrum),
             STAGE_POWER: power,
@@ -191,7 +194,8 @@ def _mfcc(tables: FrontendTables, log: NDArray[np.int64]) -> NDArray[np.int64]:
     half = len(log) // 2
     mirrored = log[::-1]
     folded = (log + mirrored)[:half], (log - mirrored)[:half]
-    return np.stack([((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(tables.dct.astype(np.int64))])
+    rows = [((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(tables.dct.astype(np.int64))]
+    return np.stack(rows).astype(np.int64)
 
 
 def _top_bit(a: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -207,11 +211,10 @@ def _top_bit(a: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 def _isqrt(a: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Floor of the square root."""
-    root = np.sqrt(a.astype(np.float64)).astype(np.int64)  # off by one at most: 53 bits of a 64-bit square give 32 bits and a half
-    root = np.minimum(root, 2**32 - 1)
-    root -= root.astype(np.uint64) ** np.uint64(2) > a
-    up = np.minimum(root + 1, 2**32 - 1)
-    return np.where((up > root) & (up.astype(np.uint64) ** np.uint64(2) <= a), up, root)
+    # float64 rounds the square up at most, never below a smaller square (32 of its 53 bits suffice), so one step down mends it
+    root = np.minimum(np.sqrt(a.astype(np.float64)), 2.0**32 - 1).astype(np.uint64)
+    root -= root * root > a
+    return root.astype(np.int64)
 
 
 def _interleaved(z: Complex) -> NDArray[np.int32]:

@@ -7,6 +7,7 @@ made, can cause an overflow or a read out of range.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -83,7 +84,8 @@ class FrontendTables:
             _require(known <= set(given), f"{kind} {', '.join(sorted(known - set(given)))} is missing")
             _require(set(given) <= known, f"unknown {kind} {', '.join(sorted(map(str, set(given) - known)))}")
         _require(isinstance(scalars["pool_shifts"], list), "pool_shifts must be a list")
-        return FrontendTables(**arrays, **(scalars | {"pool_shifts": tuple(scalars["pool_shifts"])}))
+        parts: dict[str, Any] = {**arrays, **scalars, "pool_shifts": tuple(scalars["pool_shifts"])}
+        return FrontendTables(**parts)
 
     def check(self, spec: FeatureSpec) -> None:
         """Prove shapes and every bound of SPEC.md section 5 from the tables. Raises SerqError naming the stage that fails."""
@@ -253,7 +255,7 @@ def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
     """First bin, and (n, a, b) per segment between two edges (in bins): bin i of n weighs b + (n-1-i)*a, in Q15, in the band that ends there."""
     starts = np.ceil(edges).astype(np.int64)
     rows = []
-    for j, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for j, (left, right) in enumerate(itertools.pairwise(edges)):
         count = int(starts[j + 1] - starts[j])
         if count == 0:
             rows.append((0, 0, 0))
@@ -271,7 +273,8 @@ def _mel_offset(spec: FeatureSpec, edges: NDArray[np.float64], headroom: int) ->
     # An integer bin is X * 2^(31 - L - h + s) with |x| <= 1; E is half the weighted power; the norm is 2 / bandwidth.
     log2_length = spec.fft_length.bit_length() - 1
     scale = 2 * (31 - log2_length - headroom) - 1 - np.log2(2 / (edges[2:] - edges[:-2]))
-    return np.rint(65536 * scale).astype(np.int32)
+    offset: NDArray[np.int32] = np.rint(65536 * scale).astype(np.int32)
+    return offset
 
 
 def _q15(values: NDArray[np.float64]) -> NDArray[np.int16]:
