@@ -56,8 +56,8 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
     if rate != sample_rate:
         signal = _resample(signal, rate, sample_rate)
         notes.append(f"{rate} Hz resampled to {sample_rate}")
-    if beyond := int(np.count_nonzero(np.abs(signal) > 1.0)):
-        notes.append(f"{beyond} sample{'s' if beyond > 1 else ''} beyond full scale clipped")
+    if (np.abs(signal) > 1.0).any():
+        notes.append("samples beyond full scale clipped")
     pcm = np.clip(np.rint(signal * 32768.0), -32768, 32767).astype(np.int16)
     return Audio(pcm, tuple(notes))
 
@@ -144,7 +144,7 @@ def _resample(signal: npt.NDArray[np.float64], rate: int, target: int) -> npt.ND
 
 
 def _truncated(path: Path) -> SerqError:
-    return SerqError(f"{path} is truncated: it holds less than its header says; fetch it again")
+    return SerqError(f"{path} is truncated: it holds less than its header says; fetch or export it again")
 
 
 def _reason(error: Exception) -> str:

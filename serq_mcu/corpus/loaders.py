@@ -132,10 +132,10 @@ def load_corpus(folder: Path) -> Corpus:
     scan = scan_folder(folder)
     if scan.unrecognised:
         count, first = len(scan.unrecognised), scan.unrecognised[0]
-        raise SerqError(f"{folder}: {_files(count)} not named as {_layout(scan.corpus)} (such as {_quote(first)}); rename or remove")
+        raise SerqError(f"{folder}: {_files(count)} not named as {_layout(scan.corpus)} (such as {first.name}); rename or remove")
     if scan.conflicts:
-        other, kept = scan.conflicts[0]
-        raise SerqError(f"{folder}: {_quote(other)} and {_quote(kept)} are different recordings of one name; keep one of them")
+        other, kept = (path.relative_to(folder) for path in scan.conflicts[0])
+        raise SerqError(f"{folder}: {other} and {kept} are different recordings of one name; keep one of them")
     return Corpus(scan.corpus, scan.folder, scan.clips, scan.labels)
 
 
@@ -164,7 +164,8 @@ def scan_folder(folder: Path) -> Scan:
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    """All audio files under `folder`, the shallowest first; hidden files and macOS archive leftovers are passed over."""
+    """All audio files under `folder`, the shallowest first; hidden files and macOS archive leftovers are passed over, links to
+    folders not followed."""
     if not folder.is_dir():
         raise SerqError(f"{folder} is not a folder; give the folder that holds the recordings")
     paths: list[Path] = []
@@ -175,7 +176,7 @@ def _audio_files(folder: Path) -> list[Path]:
         raise SerqError(f"{folder} holds no {' or '.join(SUFFIXES)} file; give the folder that holds the recordings")
     for path in paths:
         if not str(path.relative_to(folder)).isprintable():
-            raise SerqError(f"{folder}: the file name {_quote(path)} is not printable text; rename it")
+            raise SerqError(f"{folder}: the name {str(path.relative_to(folder))!a} is not printable text; rename it")
     return sorted(paths, key=lambda path: (len(path.parts), path.parts))
 
 
@@ -201,9 +202,9 @@ def _plain_clips(folder: Path, paths: Iterable[Path]) -> dict[Path, Clip]:
 
 
 def _check_label(label: str) -> None:
-    """A class name ends up in C, in model files and on terminals. Any printable text will do."""
-    if not label.isprintable() or not label.strip():
-        raise SerqError(f"the class name {label!r} is not printable text; rename its folder")
+    """A class name ends up in C, in model files and on terminals; any printable text will do (`_audio_files` sees to that)."""
+    if not label.strip():
+        raise SerqError("a class folder's name is blank; rename it")
     if len(label.encode()) > MAX_LABEL_BYTES:
         raise SerqError(f"the class name {label[:20]!r}... is longer than {MAX_LABEL_BYTES} bytes; rename its folder")
 
@@ -221,10 +222,6 @@ def _layout(corpus: str) -> str:
 
 def _files(count: int) -> str:
     return "1 file is" if count == 1 else f"{count} files are"
-
-
-def _quote(path: Path) -> str:
-    return ascii(path.name) if not path.name.isprintable() else path.name
 
 
 def label_counts(clips: Iterable[Clip]) -> dict[str, dict[str, int]]:

@@ -1,0 +1,280 @@
+"""What a corpus folder holds, and what is missing, damaged or odd about it.
+
+Recordings are held to two lists: the SHA-256 of the corpora's published WAV files (`published_sha256.csv.gz`: columns corpus,
+file, sha256), and a `MANIFEST.csv` (columns file, sha256, and any others) that a repackaged folder may carry for its own files.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serq_mcu.corpus.audio import read_audio
+from serq_mcu.corpus.loaders import RULES, Clip, Scan, label_counts, scan_folder
+from serq_mcu.errors import SerqError
+
+MANIFEST = "MANIFEST.csv"
+_PUBLISHED = Path(__file__).with_name("published_sha256.csv.gz")
+_SHOWN = 10  # problems of one kind in the text report; to_json has all
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that keeps the corpus from being used as it is. `kind` groups them: missing, damaged, checksum, …"""
+
+    kind: str
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """How many recordings equal, differ from, or are not in one list of checksums."""
+
+    against: str
+    matching: int
+    differing: int
+    unlisted: int
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """The result of `check_corpus`. `counts` is clips per label and speaker ("" where unknown), `seconds` the length of all that
+    could be read, `conversions` the files that took each conversion, `clipped` the files with two or more samples at full scale
+    (one is a normalised peak), `copies` the byte-identical second copies, which are not counted."""
+
+    corpus: str
+    folder: str
+    sample_rate: int
+    clips: int
+    seconds: float
+    counts: Mapping[str, Mapping[str, int]]
+    conversions: Mapping[str, int]
+    clipped: int
+    copies: int
+    checksums: tuple[Checksums, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every recording can be used and none is missing."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with `ok`."""
+        return {"ok": self.ok, **asdict(self)}
+
+    def lines(self) -> list[str]:
+        """The report as plain text, one line an item."""
+        title = next((rule.title for rule in RULES if rule.corpus == self.corpus), "label/clip folder")
+        speakers = len({speaker for row in self.counts.values() for speaker in row} - {""})
+        people = f"{speakers} speakers" if speakers else "speakers unknown"
+        head = f"{title}: {self.clips} recordings, {people}, {len(self.counts)} classes, {self.seconds / 60:.1f} minutes"
+        return [head, "", *_table(self.counts), "", *self._remarks(), *_problem_lines(self.problems)]
+
+    def _remarks(self) -> Iterator[str]:
+        for sums in self.checksums:
+            yield f"checksums    {sums.matching} match {sums.against}, {sums.differing} differ, {sums.unlisted} are not listed"
+        if not self.checksums:
+            yield "checksums    none: these are not the published WAV files, and there is no MANIFEST.csv"
+        for note, count in self.conversions.items():
+            yield f"converted    {count}: {note}"
+        if self.clipped:
+            yield f"clipping     {self.clipped} have two or more samples at full scale"
+        if self.copies:
+            yield f"copies       {self.copies} byte-identical second copies are passed over"
+
+
+def check_corpus(
+    folder: Path,
+    sample_rate: int = 16000,
+    minimum_samples: int = 1536,
+    maximum_samples: int = 2_098_175,
+    progress: Callable[[int, int], None] | None = None,
+) -> CorpusReport:
+    """Read every recording of `folder` as the front end would and report on it.
+
+    Lengths are samples per clip after conversion to `sample_rate` Hz; the defaults are two and 4096 frames of the default
+    specification. `progress(done, total)` is called after each recording. Raises SerqError only where there is no corpus to
+    report on: an empty folder, no recognisable names, fewer than two classes, a class name that cannot be used.
+    """
+    scan = scan_folder(folder)
+    problems = list(_naming_problems(scan))
+    audio = _AudioCheck(sample_rate, minimum_samples, maximum_samples)
+    digests: dict[str, str] = {}
+    for done, clip in enumerate(scan.clips, 1):
+        if data := audio.check(clip):
+            digests[clip.name] = data
+        if progress:
+            progress(done, len(scan.clips))
+    problems += [*audio.problems, *audio.duplicates()]
+    checksums = []
+    published = published_checksums(scan.corpus)
+    for sums, found in (_against_published(scan, digests, published), _against_manifest(scan, digests, published)):
+        checksums += [sums] if sums else []
+        problems += found
+    return CorpusReport(
+        corpus=scan.corpus,
+        folder=str(folder),
+        sample_rate=sample_rate,
+        clips=len(scan.clips),
+        seconds=round(audio.samples / sample_rate, 3),
+        counts=label_counts(scan.clips),
+        conversions=dict(sorted(audio.conversions.items())),
+        clipped=audio.clipped,
+        copies=len(scan.copies),
+        checksums=tuple(checksums),
+        problems=tuple(problems),
+    )
+
+
+class _AudioCheck:
+    """Reads clips one by one and gathers what is said about them."""
+
+    def __init__(self, sample_rate: int, minimum: int, maximum: int) -> None:
+        self.sample_rate, self.minimum, self.maximum = sample_rate, minimum, maximum
+        self.samples = self.clipped = 0
+        self.conversions: Counter[str] = Counter()
+        self.problems: list[Problem] = []
+        self._by_content: dict[bytes, list[str]] = defaultdict(list)
+
+    def check(self, clip: Clip) -> str:
+        """Take in one clip; returns the SHA-256 of its file, "" if it cannot be opened."""
+        try:
+            digest = _file_sha256(clip.path)
+        except OSError as error:
+            self._problem("damaged", clip, f"cannot be read: {error.strerror}")
+            return ""
+        try:
+            audio = read_audio(clip.path, self.sample_rate)
+        except SerqError as error:
+            self._problem("damaged", clip, str(error).removeprefix(f"{clip.path} "))
+            return digest
+        pcm = audio.pcm
+        self.samples += pcm.size
+        self.conversions.update(audio.notes)
+        self.clipped += int(np.count_nonzero((pcm == 32767) | (pcm == -32768)) > 1)
+        if pcm.size < self.minimum:
+            self._problem("too short", clip, f"{pcm.size} samples at {self.sample_rate} Hz, two frames need {self.minimum}")
+        elif pcm.size > self.maximum:
+            self._problem("too long", clip, f"{pcm.size / self.sample_rate:.0f} s, the most is {self.maximum / self.sample_rate:.0f} s")
+        if pcm.any():
+            self._by_content[hashlib.sha256(pcm.tobytes()).digest()].append(clip.name)
+        else:
+            self._problem("silent", clip, "every sample is zero")
+        return digest
+
+    def duplicates(self) -> Iterator[Problem]:
+        for first, *others in self._by_content.values():
+            for name in others:
+                yield Problem("duplicate", name, f"the same recording as {first}; train and test sets would share it")
+
+    def _problem(self, kind: str, clip: Clip, text: str) -> None:
+        self.problems.append(Problem(kind, clip.name, text))
+
+
+def _naming_problems(scan: Scan) -> Iterator[Problem]:
+    for path in scan.unrecognised:
+        yield Problem("misnamed", _relative(path, scan.folder), "not named as the corpus names its files")
+    for other, kept in scan.conflicts:
+        yield Problem("conflict", _relative(other, scan.folder), f"differs from {_relative(kept, scan.folder)}, which has the same name")
+
+
+def _against_published(scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]) -> tuple[Checksums | None, list[Problem]]:
+    """Missing recordings, and WAV files that differ from the published ones where others match (else all were converted)."""
+    names = {clip.name for clip in scan.clips}
+    problems = [Problem("missing", name, "published, but not in the folder") for name in sorted(published.keys() - names)]
+    waves = [clip for clip in scan.clips if clip.path.suffix.lower() == ".wav" and clip.name in digests]
+    sums, differing = _compare("the published files", waves, digests, published)
+    if not sums.matching:
+        return None, problems
+    problems += [Problem("checksum", name, "differs from the published file; fetch it again") for name in differing]
+    return sums, problems
+
+
+def _against_manifest(scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]) -> tuple[Checksums | None, list[Problem]]:
+    """Recordings against the folder's own list; what the published list lacks too is already reported as missing."""
+    path = scan.folder / MANIFEST
+    if not path.is_file():
+        return None, []
+    try:
+        listed = _read_manifest(path)
+    except SerqError as error:
+        return None, [Problem("manifest", MANIFEST, str(error))]
+    files = {_relative(clip.path, scan.folder): clip for clip in scan.clips}
+    by_name = {files[file].name: digest for file, digest in listed.items() if file in files}
+    absent = sorted(file for file in listed.keys() - files.keys() if Path(file).stem not in published)
+    problems = [Problem("missing", file, f"listed in {MANIFEST}, but not in the folder") for file in absent]
+    sums, differing = _compare(MANIFEST, [clip for clip in scan.clips if clip.name in digests], digests, by_name)
+    return sums, problems + [Problem("checksum", name, f"differs from its SHA-256 in {MANIFEST}") for name in differing]
+
+
+def _compare(against: str, clips: Iterable[Clip], digests: Mapping[str, str], expected: Mapping[str, str]) -> tuple[Checksums, list[str]]:
+    names = [clip.name for clip in clips]
+    listed = [name for name in names if name in expected]
+    differing = [name for name in listed if digests[name] != expected[name]]
+    return Checksums(against, len(listed) - len(differing), len(differing), len(names) - len(listed)), differing
+
+
+def published_checksums(corpus: str) -> dict[str, str]:
+    """Base name to SHA-256 (hexadecimal) of each published WAV file of `corpus`; empty for a corpus without a published list."""
+    rows = csv.DictReader(io.StringIO(gzip.decompress(_PUBLISHED.read_bytes()).decode()))
+    return {Path(row["file"]).stem: row["sha256"] for row in rows if row["corpus"] == corpus}
+
+
+def _read_manifest(path: Path) -> dict[str, str]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SerqError(f"cannot be read ({error}); fetch it again") from error
+    if not rows or not all(row.get("file") and row.get("sha256") for row in rows):
+        raise SerqError("needs the columns file and sha256, filled in every row; fetch it again")
+    return {row["file"]: row["sha256"].strip().lower() for row in rows}
+
+
+def _file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Clips per class (rows) and speaker (columns), with totals."""
+    speakers = sorted({speaker for row in counts.values() for speaker in row})
+    columns = [] if speakers == [""] else speakers
+    totals = {speaker: sum(row.get(speaker, 0) for row in counts.values()) for speaker in speakers}
+    cells = [["class", *columns, "total"]]
+    for label, row in [*counts.items(), ("total", totals)]:
+        cells.append([label, *(str(row.get(speaker, 0)) for speaker in columns), str(sum(row.values()))])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in cells]
+
+
+def _problem_lines(problems: tuple[Problem, ...]) -> Iterator[str]:
+    if not problems:
+        yield "problems     none"
+        return
+    yield f"problems     {len(problems)}"
+    kinds: dict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind].append(problem)
+    for kind, found in kinds.items():
+        for problem in found[:_SHOWN]:
+            yield f"  {kind:<10} {problem.file}: {problem.text}"
+        if len(found) > _SHOWN:
+            yield f"  {kind:<10} … and {len(found) - _SHOWN} more"
