@@ -47,13 +47,13 @@ int32_t *serq_features(serq_state *state)
         return NULL;
     }
     serq_model_features(state);
+    SERQ_TRACE_STAGE(SERQ_STAGE_POOLED, state->scratch.decision.pooled, SERQ_FEATURES, sizeof(int32_t));
     return state->scratch.decision.pooled;
 }
 
 int serq_decide(serq_state *state, int32_t *scores)
 {
     const int32_t *accumulators = state->scratch.decision.accumulators;
-    SERQ_TRACE_STAGE(SERQ_STAGE_POOLED, state->scratch.decision.pooled, SERQ_FEATURES, sizeof(int32_t));
     serq_model_network(state);
     SERQ_TRACE_STAGE(SERQ_STAGE_SCORES, accumulators, SERQ_CLASSES, sizeof(int32_t));
     if (scores != NULL) {
