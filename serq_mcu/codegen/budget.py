@@ -1,0 +1,155 @@
+"""What a model needs of a board, before any build: each figure with its basis."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serq_mcu.boards import Board, Emulator, load_board
+from serq_mcu.codegen.export import board_files, model_files, runtime_files
+from serq_mcu.codegen.packing import BIAS_BYTES, REQUANTIZATION_BYTES, pack_planes8
+from serq_mcu.codegen.render import model_names
+from serq_mcu.quantized_model.types import QuantizedModel
+
+_POOL_BYTES = 24  # sizeof(serq_pool)
+_TABLE_BYTES = 2048  # SERQ_PLANES8_TABLE of uint16
+_DEBUG = re.compile(r"\.(comment|debug|note|riscv|ARM\.attributes|xt|xtensa)")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One figure: bytes of flash and of RAM (None: not known yet), and where it is from."""
+
+    name: str
+    flash: int | None
+    ram: int | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """All figures of a model on a board."""
+
+    board: Board
+    model: QuantizedModel
+    items: tuple[Item, ...]
+
+    @property
+    def flash(self) -> int:
+        """Bytes of flash that are known to be needed."""
+        return sum(item.flash or 0 for item in self.items)
+
+    @property
+    def ram(self) -> int:
+        """Bytes of RAM that are known to be needed."""
+        return sum(item.ram or 0 for item in self.items)
+
+    @property
+    def fits(self) -> bool:
+        """Whether what is known fits the board."""
+        return self.flash <= self.board.mcu.flash_bytes and self.ram <= self.board.mcu.ram_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """For `check --json`."""
+        return {
+            "board": self.board.name,
+            "identity": self.model.sha256[:16],
+            "fits": self.fits,
+            "flash_bytes": self.flash,
+            "ram_bytes": self.ram,
+            "board_flash_bytes": self.board.mcu.flash_bytes,
+            "board_ram_bytes": self.board.mcu.ram_bytes,
+            "items": [{"name": i.name, "flash_bytes": i.flash, "ram_bytes": i.ram, "basis": i.basis} for i in self.items],
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        rows = [f"{'':<28}{'flash B':>10}{'RAM B':>10}  basis"]
+        rows += [f"{i.name:<28}{_bytes(i.flash):>10}{_bytes(i.ram):>10}  {i.basis}" for i in self.items]
+        rows.append(f"{'known so far':<28}{self.flash:>10}{self.ram:>10}")
+        rows.append(f"{self.board.name + ' has':<28}{self.board.mcu.flash_bytes:>10}{self.board.mcu.ram_bytes:>10}  {self.board.title}")
+        rows.append("fits" if self.fits else f"does not fit {self.board.name}: choose fewer bits, smaller layers or a larger board")
+        return rows
+
+
+def budget(model: QuantizedModel, board: Board) -> Budget:
+    """Count what the model stores, measure the code where the board's compiler is at hand, and say what is not known yet."""
+    packed = sum(len(pack_planes8(layer)) for layer in model.layers)
+    constants = sum(layer.outputs * BIAS_BYTES + REQUANTIZATION_BYTES for layer in model.layers)
+    inputs = sum(array.nbytes for array in (model.input.center, model.input.multiplier, model.input.shift))
+    tables = sum(array.nbytes for array in model.tables.arrays().values())
+    items = [
+        Item("packed weights", packed, 0, "counted"),
+        Item("biases, requantization", constants, 0, "counted"),
+        Item("input constants", inputs, 0, "counted"),
+        Item("front-end tables", tables, 0, "counted"),
+        Item("recogniser state", 0, state_bytes(model), "counted: sizeof(serq_state)"),
+        _code(model, board),
+        Item("stack", 0, board.port.stack_bytes, "reserved for it in the board's settings"),
+        Item("start-up code, C library" if board.emulated else "framework, drivers", None, None, "not known yet: `serq-mcu build` measures it"),
+    ]
+    return Budget(board, model, tuple(items))
+
+
+def state_bytes(model: QuantizedModel) -> int:
+    """sizeof(serq_state) on a 32-bit core, from the layout in serq.h."""
+    spec, names = model.spec, model_names(model)
+    mfcc = names["mfcc"].size
+    frame = 8 * (spec.fft_length // 2 + 1) + (8 + 4) * spec.mel_bands + 4 * mfcc
+    decision = 4 * spec.feature_count + 4 * names["max_outputs"] + _TABLE_BYTES + names["even_width"] + names["odd_width"]
+    scratch = _aligned(max(_aligned(frame), _aligned(decision)))
+    return _aligned(scratch + _POOL_BYTES * mfcc + 4 + 2 + 2 * spec.fft_length)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 8) * 8
+
+
+def _code(model: QuantizedModel, board: Board) -> Item:
+    """Text and data of runtime and harness, compiled for the board's instruction set or the nearest that can be emulated."""
+    name = "code of runtime and harness"
+    target = board if isinstance(board.emulator, Emulator) else load_board(board.emulator.relative)
+    assert isinstance(target.emulator, Emulator)
+    compiler = shutil.which(f"{target.emulator.compiler}gcc")
+    if compiler is None:
+        return Item(name, None, None, f"not known yet: {target.emulator.compiler}gcc is not installed (`serq-mcu toolchain setup`)")
+    files = runtime_files() | model_files(model) | board_files(target)
+    with tempfile.TemporaryDirectory() as folder:
+        for path, data in files.items():
+            place = Path(folder) / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+        sources = [path for path in files if path.endswith(".c") and path.startswith(("lib/serq/src/", "src/")) and "port_" not in path]
+        flags = ["-c", "-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
+        done = subprocess.run([compiler, *flags, "-Ilib/serq/src", "-Isrc", *sources], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return Item(name, None, None, f"not known yet: {compiler} failed ({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no message'})")
+        sizes = subprocess.run([compiler.removesuffix("gcc") + "size", "-A", *map(str, Path(folder).glob("*.o"))], capture_output=True, text=True, check=True)
+    flash, ram = _sections(sizes.stdout.splitlines())
+    # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
+    counted = sum(array.nbytes for array in model.tensors().values() if array.ndim) - sum(layer.u.nbytes for layer in model.layers)
+    flash -= counted + sum(len(pack_planes8(layer)) for layer in model.layers)
+    near = "" if target is board else f", the nearest compiler to {board.mcu.core}"
+    return Item(name, flash, ram - state_bytes(model), f"compiled for {target.mcu.core} with -O2{near}; RAM beyond the state")
+
+
+def _sections(lines: Iterable[str]) -> tuple[int, int]:
+    """Flash and RAM bytes of `size -A` lines."""
+    flash = ram = 0
+    for line in lines:
+        parts = line.split()
+        if len(parts) == 3 and parts[0].startswith(".") and parts[1].isdigit() and not _DEBUG.match(parts[0]):
+            size = int(parts[1])
+            flash += 0 if parts[0].startswith(".bss") else size
+            ram += size if parts[0].startswith((".bss", ".data")) else 0
+    return flash, ram
+
+
+def _bytes(value: int | None) -> str:
+    return "?" if value is None else str(value)
