@@ -187,7 +187,8 @@ def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.i
     base, step = tables.log_table.astype(np.int64).T
     log2 = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
     log2[energy == 0] = -64 << 16
-    return np.maximum(log2 - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
+    log: NDArray[np.int64] = np.maximum(log2 - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
+    return log
 
 
 def _mfcc(tables: FrontendTables, log: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -195,7 +196,8 @@ def _mfcc(tables: FrontendTables, log: NDArray[np.int64]) -> NDArray[np.int64]:
     mirrored = log[::-1]
     folded = (log + mirrored)[:half], (log - mirrored)[:half]
     rows = [((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(tables.dct.astype(np.int64))]
-    return np.stack(rows).astype(np.int64)
+    mfcc: NDArray[np.int64] = np.stack(rows)
+    return mfcc
 
 
 def _top_bit(a: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import STATISTICS, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 
 Q15 = 32768
 LOG_SEGMENTS = 64
@@ -124,16 +124,6 @@ class FrontendTables:
         _, final = self._modulus_bounds()
         return (norm**2 + 4 * final**2) * _SLACK
 
-    def pooled_range(self, spec: FeatureSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lowest and highest value that each pooled feature [features] can take."""
-        (block,), (shift,) = spec.blocks, self.pool_shifts
-        low, high = (_rounded(bound, shift) for bound in self._mfcc_range())
-        zero, span = np.zeros_like(low), high - low
-        # Of values within a span the standard deviation is at most half of it (Popoviciu); differences span twice as much.
-        ranges = dict(zip(STATISTICS, ((16 * low, 16 * high), (zero, 8 * span), (zero, 16 * span)), strict=True))
-        chosen = [ranges[statistic] for statistic in block.statistics]
-        return np.concatenate([c[0] for c in chosen]), np.concatenate([c[1] for c in chosen])
-
     @property
     def _log2_length(self) -> int:
         return self.window.size.bit_length() - 1
@@ -150,6 +140,7 @@ class FrontendTables:
         }
         for name, shape in shapes.items():
             _require(getattr(self, name).shape == shape, f"{name} has shape {list(getattr(self, name).shape)}, the specification needs {list(shape)}")
+        _require(int(self.twiddle.min()) > -Q15, "a twiddle factor is -1, which cannot be negated in 16 bits")
         # int32 holds ((x * window) << s), at most 2^30, whatever the window; the shift right of it must be 1 to 31.
         _require(0 <= self.headroom <= 31 - self._log2_length, f"headroom {self.headroom} must be 0 to {31 - self._log2_length}")
         _require(

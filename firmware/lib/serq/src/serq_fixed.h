@@ -1,0 +1,102 @@
+/* All scalar integer arithmetic of the runtime: rounding, products, leading zeros, roots (SPEC.md section 1).
+ *
+ * Cores differ in what a 32 x 32 to 64 bit product costs. SERQ_LONG_MULTIPLY says whether the compiler's is an instruction
+ * or two (1), or a library call to be avoided (0); results are the same. Nothing here divides or shifts 64 bits by a variable. */
+#ifndef SERQ_FIXED_H
+#define SERQ_FIXED_H
+
+#include <stdint.h>
+
+#ifndef SERQ_LONG_MULTIPLY
+#if (defined(__arm__) && defined(__thumb__) && !defined(__thumb2__)) || (defined(__riscv) && !defined(__riscv_mul)) || defined(__XTENSA_CALL0_ABI__)
+#define SERQ_LONG_MULTIPLY 0 /* Cortex-M0 and M0+, RV32 without M, Xtensa LX106 */
+#else
+#define SERQ_LONG_MULTIPLY 1
+#endif
+#endif
+
+/* C99 leaves the size of int and the right shift of a negative number to the compiler; we need 32 bits and the arithmetic shift. */
+typedef char serq_needs_32_bit_int[sizeof(int) == sizeof(int32_t) ? 1 : -1];
+typedef char serq_needs_arithmetic_shift[(-3 >> 1) == -2 ? 1 : -1];
+
+/* floor(a / 2^n + 1/2), 1 <= n <= 31. Equal to (a + 2^(n-1)) >> n, but cannot overflow. */
+static inline int32_t serq_rshift_round(int32_t a, unsigned n)
+{
+    return (a >> n) + ((a >> (n - 1)) & 1);
+}
+
+/* floor(a * w / 2^16) for -2^15 <= w < 2^15. */
+static inline int32_t serq_mulw(int32_t a, int32_t w)
+{
+#if SERQ_LONG_MULTIPLY
+    return (int32_t)(((int64_t)a * (w * 65536)) >> 32); /* the high word of a product: one instruction on most cores */
+#else
+    return (a >> 16) * w + (((a & 0xffff) * w) >> 16);
+#endif
+}
+
+/* a * a for |a| < 2^31. */
+static inline uint64_t serq_square(int32_t a)
+{
+#if SERQ_LONG_MULTIPLY
+    return (uint64_t)((int64_t)a * a);
+#else
+    uint32_t magnitude = a < 0 ? 0U - (uint32_t)a : (uint32_t)a;
+    uint32_t high = magnitude >> 16, low = magnitude & 0xffff;
+    return ((uint64_t)(high * high) << 32) + ((uint64_t)(high * low) << 17) + low * low;
+#endif
+}
+
+/* a * b for b < 2^16. */
+static inline uint64_t serq_mul32x16(uint32_t a, uint32_t b)
+{
+#if SERQ_LONG_MULTIPLY
+    return (uint64_t)a * b;
+#else
+    return ((uint64_t)((a >> 16) * b) << 16) + (a & 0xffff) * b;
+#endif
+}
+
+/* a * b for b < 2^16, where the product fits 64 bits. */
+static inline uint64_t serq_mul64x16(uint64_t a, uint32_t b)
+{
+    return (serq_mul32x16((uint32_t)(a >> 32), b) << 32) + serq_mul32x16((uint32_t)a, b);
+}
+
+/* Number of zeros above the highest set bit of a > 0. */
+static inline unsigned serq_leading_zeros(uint32_t a)
+{
+#if defined(__GNUC__)
+    return (unsigned)__builtin_clz((unsigned)a);
+#else
+    unsigned zeros = 0;
+    while (a < 0x80000000U) {
+        a *= 2;
+        zeros++;
+    }
+    return zeros;
+#endif
+}
+
+/* Floor of the square root, one bit of it at a time. */
+static inline uint32_t serq_isqrt(uint64_t a)
+{
+    uint64_t root = 0; /* in the loop: the root so far, times the power of two that `bit` stands at */
+    for (uint64_t bit = (uint64_t)1 << 62; bit != 0; bit >>= 2) {
+        uint64_t trial = root + bit;
+        root >>= 1;
+        if (a >= trial) {
+            a -= trial;
+            root += bit;
+        }
+    }
+    return (uint32_t)root;
+}
+
+/* floor(a / n), n > 0. */
+static inline int32_t serq_floor_div(int32_t a, int32_t n)
+{
+    return a / n - (a % n < 0);
+}
+
+#endif
