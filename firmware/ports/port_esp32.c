@@ -1,0 +1,56 @@
+/* ESP32 family under ESP-IDF 5: the line is UART0, which the boards' USB bridge is wired to. sdkconfig.defaults keeps the console
+ * and the logs off it. Waiting for the host blocks the task, so the idle task runs and its watchdog is fed. */
+#include "driver/uart.h"
+#include "esp_cpu.h"
+#include "esp_err.h"
+#include "freertos/FreeRTOS.h"
+#include "soc/uart_pins.h"
+
+#include "port.h"
+#include "serq_board.h"
+
+#define RECEIVE_BUFFER 4096 /* bytes; more than a request, so none is lost while one is served */
+#define NO_TRANSMIT_BUFFER 0 /* writing waits until the bytes are in the UART */
+
+size_t port_read(uint8_t *bytes, size_t capacity)
+{
+    size_t waiting = 0;
+    int count;
+
+    if (uart_read_bytes(UART_NUM_0, bytes, 1, portMAX_DELAY) != 1) {
+        return 0;
+    }
+    ESP_ERROR_CHECK(uart_get_buffered_data_len(UART_NUM_0, &waiting));
+    if (waiting > capacity - 1) {
+        waiting = capacity - 1;
+    }
+    count = uart_read_bytes(UART_NUM_0, bytes + 1, (uint32_t)waiting, 0);
+    return count > 0 ? 1 + (size_t)count : 1;
+}
+
+void port_write(const uint8_t *bytes, size_t count)
+{
+    uart_write_bytes(UART_NUM_0, bytes, count);
+}
+
+uint32_t port_cycles(void)
+{
+    return esp_cpu_get_cycle_count();
+}
+
+void app_main(void)
+{
+    const uart_config_t line = {
+        .baud_rate = SERQ_BOARD_BAUD,
+        .data_bits = UART_DATA_8_BITS,
+        .parity = UART_PARITY_DISABLE,
+        .stop_bits = UART_STOP_BITS_1,
+        .flow_ctrl = UART_HW_FLOWCTRL_DISABLE,
+        .source_clk = UART_SCLK_DEFAULT,
+    };
+
+    ESP_ERROR_CHECK(uart_driver_install(UART_NUM_0, RECEIVE_BUFFER, NO_TRANSMIT_BUFFER, 0, NULL, 0));
+    ESP_ERROR_CHECK(uart_param_config(UART_NUM_0, &line));
+    ESP_ERROR_CHECK(uart_set_pin(UART_NUM_0, U0TXD_GPIO_NUM, U0RXD_GPIO_NUM, UART_PIN_NO_CHANGE, UART_PIN_NO_CHANGE));
+    application_run();
+}
