@@ -15,7 +15,9 @@ from serq_mcu.errors import SerqError
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text.")
-board_option = click.option("--board", "board_name", required=True, metavar="BOARD", help="A name that `serq-mcu boards` lists, or a board file (.toml).")
+board_option = click.option(
+    "--board", "board_name", required=True, metavar="BOARD", help="A name that `serq-mcu boards` lists, or a board file (.toml)."
+)
 corpus_envvar = "SERQ_CORPUS"
 
 

@@ -14,7 +14,12 @@ SMALL_SPEC = FeatureSpec(name="small", fft_length=256, hop_length=128, mel_bands
 
 
 def made_up_model(
-    outputs: Sequence[int], bits: Sequence[int], seed: int = 0, fill: str = "random", spec: FeatureSpec = SMALL_SPEC, labels: Sequence[str] | None = None
+    outputs: Sequence[int],
+    bits: Sequence[int],
+    seed: int = 0,
+    fill: str = "random",
+    spec: FeatureSpec = SMALL_SPEC,
+    labels: Sequence[str] | None = None,
 ) -> QuantizedModel:
     """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all fields at the top) or alternating."""
     rng = np.random.default_rng(seed)
@@ -58,7 +63,7 @@ def made_up_model(
 def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.ndarray:
     """Pooled features int32 [count, features] around the centers, the first rows at the extremes that saturate every input."""
     rng = np.random.default_rng(seed)
-    spread = (INPUT_ZERO_POINT * 2.0 ** model.input.shift) / model.input.multiplier
+    spread = (INPUT_ZERO_POINT * 2.0**model.input.shift) / model.input.multiplier
     rows = model.input.center + rng.normal(0, 0.5, (count, model.spec.feature_count)) * spread
     rows[0], rows[1], rows[2] = 2**31 - 1, -(2**31), model.input.center
     return np.clip(np.round(rows), -(2**31), 2**31 - 1).astype(np.int32)

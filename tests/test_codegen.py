@@ -110,7 +110,9 @@ def test_retarget_keeps_the_very_same_c(model: QuantizedModel, tmp_path: Path) -
     assert "src/port_esp32.c" not in moved.files
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 3}', json.dumps({"board": "x", "identity": "y", "abi": 1, "files": {"../../etc/passwd": "0"}})])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"files": 3}', json.dumps({"board": "x", "identity": "y", "abi": 1, "files": {"../../etc/passwd": "0"}})]
+)
 def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "serq.json").write_text(content)
     with pytest.raises(SerqError, match="damaged"):

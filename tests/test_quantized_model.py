@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.interpreter import classify, quantize_input, requantize, scores, stages
@@ -116,7 +116,9 @@ def _by_hand(model: QuantizedModel, features: list[int]) -> list[list[int]]:
     """SPEC.md section 3 once more, in plain Python integers."""
     found = []
     x = []
-    for value, center, multiplier, shift in zip(features, *(a.tolist() for a in (model.input.center, model.input.multiplier, model.input.shift)), strict=True):
+    for value, center, multiplier, shift in zip(
+        features, *(a.tolist() for a in (model.input.center, model.input.multiplier, model.input.shift)), strict=True
+    ):
         t = max(-(2**20 - 1), min(2**20 - 1, value - center))
         x.append(max(0, min(127, 64 + ((t * multiplier + 2 ** (shift - 1)) >> shift))))
     found.append(x)

@@ -129,8 +129,15 @@ def _code(model: QuantizedModel, board: Board) -> Item:
         flags = ["-c", "-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
         done = subprocess.run([compiler, *flags, "-Ilib/serq/src", "-Isrc", *sources], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            return Item(name, None, None, f"not known yet: {compiler} failed ({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no message'})")
-        sizes = subprocess.run([compiler.removesuffix("gcc") + "size", "-A", *map(str, Path(folder).glob("*.o"))], capture_output=True, text=True, check=True)
+            return Item(
+                name,
+                None,
+                None,
+                f"not known yet: {compiler} failed ({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no message'})",
+            )
+        sizes = subprocess.run(
+            [compiler.removesuffix("gcc") + "size", "-A", *map(str, Path(folder).glob("*.o"))], capture_output=True, text=True, check=True
+        )
     flash, ram = _sections(sizes.stdout.splitlines())
     # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
     counted = sum(array.nbytes for array in model.tensors().values() if array.ndim) - sum(layer.u.nbytes for layer in model.layers)

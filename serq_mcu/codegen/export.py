@@ -78,7 +78,9 @@ def read_project(folder: Path) -> Project:
             raise ValueError("a file name leaves the folder")
         return Project(folder, str(manifest["board"]), str(manifest["identity"]), int(manifest["abi"]), files)
     except FileNotFoundError as error:
-        raise SerqError(f"{folder} is not an exported project (it has no {MANIFEST}); make one with `serq-mcu export --board NAME --out {folder}`") from error
+        raise SerqError(
+            f"{folder} is not an exported project (it has no {MANIFEST}); make one with `serq-mcu export --board NAME --out {folder}`"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SerqError(f"{folder / MANIFEST} is damaged ({error}); export the folder again") from error
 

@@ -33,7 +33,8 @@ def unpack_planes8(packed: bytes, inputs: int, outputs: int, bits: int) -> NDArr
         tiles.append(flat[offset : offset + size].reshape(outputs, bits, width))
         offset += size
     planes = np.unpackbits(np.concatenate(tiles, axis=2), axis=2, bitorder="little")[:, :, :inputs]
-    return np.bitwise_or.reduce(planes << np.arange(bits, dtype=np.uint8)[:, None], axis=1).astype(np.uint8)
+    u: NDArray[np.uint8] = np.bitwise_or.reduce(planes << np.arange(bits, dtype=np.uint8)[:, None], axis=1)
+    return u
 
 
 def stored_bytes(model: QuantizedModel) -> int:

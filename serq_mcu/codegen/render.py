@@ -71,7 +71,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 (C, not HTML; strings pass c_string)
+        autoescape=False,  # C, not HTML; strings pass c_string
     )
     environment.filters |= {"c_string": c_string, "c_numbers": c_numbers, "bytes": lambda data: np.frombuffer(data, np.uint8)}
     return environment

@@ -56,4 +56,5 @@ def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int
 
 def classify(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
     """Label indices [...]: the largest score, the lowest index among equals."""
-    return np.argmax(scores(model, pooled), axis=-1)
+    labels: NDArray[np.int64] = np.argmax(scores(model, pooled), axis=-1)
+    return labels

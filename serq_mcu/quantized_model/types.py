@@ -63,13 +63,18 @@ class DenseLayer:
         _require(self.encoding in ENCODINGS, f"unknown weight encoding {self.encoding!r}")
         _frozen(self, "u", np.uint8, 2)
         _frozen(self, "bias", np.int32, 1)
-        _require(1 <= self.inputs <= MAX_WIDTH and 1 <= self.outputs <= MAX_WIDTH, f"a layer of {self.inputs}x{self.outputs} is outside 1..{MAX_WIDTH}")
+        _require(
+            1 <= self.inputs <= MAX_WIDTH and 1 <= self.outputs <= MAX_WIDTH, f"a layer of {self.inputs}x{self.outputs} is outside 1..{MAX_WIDTH}"
+        )
         _require(self.bias.size == self.outputs, f"{self.bias.size} biases for {self.outputs} outputs")
         _require(_within(self.u, 0, 2**self.bits - 1), f"a weight field does not fit {self.bits} bits")
         _require((self.multiplier is None) == (self.shift is None), "multiplier and shift go together")
         if self.multiplier is not None and self.shift is not None:
             _require(1 <= self.multiplier < 2**24 and 1 <= self.shift <= 24, f"requantization {self.multiplier} >> {self.shift} is out of range")
-        _require(self.accumulator_bound < 2**31, f"an accumulator of a layer of {self.inputs}x{self.outputs} can reach {self.accumulator_bound}, more than 32 bits hold")
+        _require(
+            self.accumulator_bound < 2**31,
+            f"an accumulator of a layer of {self.inputs}x{self.outputs} can reach {self.accumulator_bound}, more than 32 bits hold",
+        )
 
     @property
     def bits(self) -> int:
@@ -94,12 +99,14 @@ class DenseLayer:
     @property
     def q(self) -> NDArray[np.int64]:
         """Signed odd weights 2u - (2^bits - 1), shape [outputs, inputs]."""
-        return 2 * self.u.astype(np.int64) - (2**self.bits - 1)
+        q: NDArray[np.int64] = 2 * self.u.astype(np.int64) - (2**self.bits - 1)
+        return q
 
     @property
     def accumulator_bound(self) -> int:
         """No accumulator exceeds this in magnitude, nor does any partial sum in any order of summation."""
-        return self.inputs * ACTIVATION_MAX * (2**self.bits - 1) + int(np.abs(self.bias.astype(np.int64)).max())
+        fields: int = self.inputs * ACTIVATION_MAX * (2**self.bits - 1)
+        return fields + int(np.abs(self.bias.astype(np.int64)).max())
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,9 @@ class QuantizedModel:
 
     def __post_init__(self) -> None:
         _require(1 <= len(self.layers) <= MAX_LAYERS, f"a model has 1 to {MAX_LAYERS} layers, not {len(self.layers)}")
-        _require(self.input.center.size == self.spec.feature_count, f"{self.input.center.size} input constants for {self.spec.feature_count} features")
+        _require(
+            self.input.center.size == self.spec.feature_count, f"{self.input.center.size} input constants for {self.spec.feature_count} features"
+        )
         width = self.spec.feature_count
         for index, layer in enumerate(self.layers):
             _require(layer.inputs == width, f"layer {index} takes {layer.inputs} inputs, but {width} arrive")
@@ -130,7 +139,10 @@ class QuantizedModel:
         _require(2 <= len(self.labels) <= 64, "a model has 2 to 64 classes")
         _require(len(set(self.labels)) == len(self.labels), "two classes share a name")
         for label in self.labels:
-            _require(isinstance(label, str) and 0 < len(label.encode()) <= 64 and label.isprintable(), f"class name {label!r} must be 1 to 64 printable bytes")
+            _require(
+                isinstance(label, str) and 0 < len(label.encode()) <= 64 and label.isprintable(),
+                f"class name {label!r} must be 1 to 64 printable bytes",
+            )
         _require(np.isfinite(self.score_scale) and self.score_scale > 0, "the score scale must be positive")
         self.tables.check(self.spec)
 
