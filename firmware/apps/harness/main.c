@@ -324,14 +324,24 @@ static verdict take_features(const uint8_t *payload, uint32_t length)
     return GOOD;
 }
 
-static verdict pool(void)
+static verdict pool_samples(void)
 {
     uint32_t start = port_cycles();
+    uint32_t traced = harness.trace_cycles;
 
     if (serq_features(&harness.recogniser) == NULL) {
         return TOO_FEW_SAMPLES;
     }
-    harness.frontend_cycles += port_cycles() - start;
+    harness.frontend_cycles += cycles_since(start, traced);
+    return GOOD;
+}
+
+static verdict pool_sent_features(void)
+{
+    if (harness.features != SERQ_FEATURES) {
+        return OUT_OF_ORDER;
+    }
+    serq_trace(SERQ_STAGE_POOLED, harness.recogniser.scratch.decision.pooled, SERQ_FEATURES, sizeof(int32_t));
     return GOOD;
 }
 
@@ -355,11 +365,7 @@ static verdict finish(const uint8_t *payload, uint32_t length)
     if (harness.finished) {
         return GOOD;
     }
-    if (payload[0] == FROM_FEATURES) {
-        pooled = harness.features == SERQ_FEATURES ? GOOD : OUT_OF_ORDER;
-    } else {
-        pooled = pool();
-    }
+    pooled = payload[0] == FROM_FEATURES ? pool_sent_features() : pool_samples();
     if (pooled == GOOD) {
         decide();
     }

@@ -1,0 +1,48 @@
+"""The exported C as a program of this computer: the fastest device there is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from serq_mcu import resources
+from serq_mcu.errors import SerqError
+
+PAYLOAD = 4096  # bytes a frame: memory is plenty here, and longer frames are fewer
+FLAGS = ("-std=c99", "-O2", "-DSERQ_TRACE=1", f"-DSERQ_HARNESS_PAYLOAD={PAYLOAD}")
+
+
+@contextlib.contextmanager
+def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
+    """The exported project `folder`, compiled with the port for a POSIX process; the program is removed when the block ends.
+
+    Raises SerqError if there is no C compiler or it refuses the code.
+    """
+    ports = resources.FIRMWARE / "ports"
+    sources = [
+        *sorted((folder / "lib" / "serq" / "src").glob("*.c")),
+        *sorted(path for path in (folder / "src").glob("*.c") if not path.name.startswith("port_")),
+        ports / "port_host.c",
+    ]
+    with tempfile.TemporaryDirectory(prefix="serq-host-") as work:
+        program = Path(work) / "harness"
+        includes = [f"-I{folder / 'lib' / 'serq' / 'src'}", f"-I{folder / 'src'}", f"-I{ports}"]
+        run = subprocess.run(
+            [_compiler(), *flags, *includes, *map(str, sources), "-o", str(program)], capture_output=True, text=True, errors="replace"
+        )
+        if run.returncode != 0:
+            lines = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines() or ["no message"]
+            raise SerqError(f"the C compiler refused {folder}: {lines[0].strip()}")
+        yield program
+
+
+def _compiler() -> str:
+    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
+        if name and (path := shutil.which(name)):
+            return path
+    raise SerqError("no C compiler found; install gcc or clang, or verify on a board")

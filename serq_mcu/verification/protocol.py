@@ -1,0 +1,174 @@
+"""Frames of the harness protocol and what they say (SPEC.md section 8). Pure functions; bytes from a device are not trusted.
+
+COBS: Cheshire and Baker, "Consistent overhead byte stuffing", IEEE/ACM Transactions on Networking 7(2), 1999.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from cobs import cobs
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+
+PROTOCOL = 1
+_OVERHEAD = 6  # type, sequence, CRC-32
+_MAX_ENCODED = 1 << 17  # more bytes than any frame has (payloads are announced in 16 bits): a stream without delimiters is garbage
+
+
+class Type(IntEnum):
+    """First byte of a frame; the answer to a request has bit 7 set."""
+
+    IDENTIFY = 0x01
+    BEGIN = 0x02
+    PCM = 0x03
+    FEATURES = 0x04
+    FINISH = 0x05
+    DIGESTS = 0x06
+    BREAK = 0x07
+    READ = 0x08
+    CONTINUE = 0x09
+    STOPPED = 0x8A
+    ERROR = 0xFF
+
+
+class Code(IntEnum):
+    """Why a device refused a request."""
+
+    UNKNOWN_REQUEST = 1
+    BAD_LENGTH = 2
+    OUT_OF_ORDER = 3
+    TOO_FEW_SAMPLES = 4
+    TOO_MANY_FRAMES = 5
+    NOT_STOPPED = 6
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One message: type and sequence are bytes."""
+
+    type: int
+    sequence: int
+    payload: bytes = b""
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The frame as it goes over the wire, delimiter included."""
+    body = bytes((frame.type, frame.sequence)) + frame.payload
+    return cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
+
+
+def decode_frame(encoded: bytes) -> Frame | None:
+    """The frame between two delimiters, or None if it is damaged."""
+    try:
+        body = cobs.decode(encoded)
+    except cobs.DecodeError:
+        return None
+    if len(body) < _OVERHEAD or struct.pack("<I", zlib.crc32(body[:-4])) != body[-4:]:
+        return None
+    return Frame(body[0], body[1], body[2:-4])
+
+
+class FrameReader:
+    """Frames out of a byte stream; what is no good frame is dropped, and the next delimiter starts afresh."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The good frames that `data` completes."""
+        *whole, self._rest = (self._rest + data).split(b"\0")
+        self._rest = self._rest[-_MAX_ENCODED:]
+        return [frame for frame in map(decode_frame, whole) if frame is not None]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a device says of itself."""
+
+    abi: int
+    model: str  # 16 hexadecimal digits
+    max_payload: int
+    features: int
+    classes: int
+    layers: int
+    fft_length: int
+    hop_length: int
+    sample_rate: int
+    clock_hz: int
+    board: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """A device's decision on a clip: scores int32 [classes], the CRC-32 of each stage, cycles without tracing (0 where nothing counts them)."""
+
+    label: int
+    frames: int
+    frontend_cycles: int
+    network_cycles: int
+    scores: NDArray[np.int32]
+    digests: dict[int, int]
+
+
+_IDENTITY = struct.Struct("<BB8sHHBBHHII")
+_RESULT = struct.Struct("<BIII")
+_VALUES = struct.Struct("<BHH")
+_UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
+
+
+def parse_identity(payload: bytes) -> Identity:
+    """The answer to IDENTIFY. Raises SerqError if it is malformed or of another protocol."""
+    _require(len(payload) >= 1, "identity")
+    if payload[0] != PROTOCOL:
+        raise SerqError(f"the device speaks harness protocol {payload[0]}, this serq-mcu speaks {PROTOCOL}; export and flash the project again")
+    _require(len(payload) >= _IDENTITY.size, "identity")
+    _, abi, model, *numbers = _IDENTITY.unpack_from(payload)
+    identity = Identity(abi, model.hex(), *numbers, board=payload[_IDENTITY.size :].decode(errors="replace"))
+    _require(identity.max_payload >= 32, "identity")
+    return identity
+
+
+def parse_result(payload: bytes, digests: bytes) -> Result:
+    """The answers to FINISH and to the DIGESTS after it. Raises SerqError if it is malformed."""
+    _require(len(payload) > _RESULT.size and (len(payload) - _RESULT.size) % 4 == 0, "result")
+    label, frames, frontend, network = _RESULT.unpack_from(payload)
+    scores = np.frombuffer(payload, "<i4", offset=_RESULT.size).astype(np.int32)
+    _require(label < len(scores), "result")
+    return Result(label, frames, frontend, network, scores, parse_digests(digests))
+
+
+def parse_digests(payload: bytes) -> dict[int, int]:
+    """The answer to DIGESTS: stage to CRC-32. Raises SerqError if it is malformed."""
+    _require(len(payload) % 5 == 0, "digests")
+    return dict(struct.iter_unpack("<BI", payload))
+
+
+def parse_values(payload: bytes) -> tuple[int, NDArray[np.unsignedinteger]]:
+    """The answer to READ: the first value's offset, and the values as unsigned integers. Raises SerqError if it is malformed."""
+    _require(len(payload) >= _VALUES.size, "values")
+    size, count, offset = _VALUES.unpack_from(payload)
+    _require(size in _UNSIGNED and len(payload) == _VALUES.size + size * count, "values")
+    return offset, np.frombuffer(payload, _UNSIGNED[size], offset=_VALUES.size)
+
+
+def parse_u16(payload: bytes) -> int:
+    """A lone u16, little-endian. Raises SerqError if it is not one."""
+    _require(len(payload) == 2, "count")
+    return int.from_bytes(payload, "little")
+
+
+def parse_u32(payload: bytes) -> int:
+    """A lone u32, little-endian. Raises SerqError if it is not one."""
+    _require(len(payload) == 4, "count")
+    return int.from_bytes(payload, "little")
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise SerqError(f"the device sent a malformed {what} frame; export, build and flash the project again")

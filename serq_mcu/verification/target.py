@@ -1,0 +1,74 @@
+"""Where exported C runs: this computer, an emulated board, or a board on a serial port."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from serq_mcu.boards import Relative, load_board
+from serq_mcu.codegen.export import Project, retarget
+from serq_mcu.errors import SerqError
+from serq_mcu.verification.device import Device
+from serq_mcu.verification.host import host_build
+from serq_mcu.verification.transports import ProcessTransport, SerialTransport, Transport
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device, what to call it, and the board whose firmware it must be running."""
+
+    device: Device
+    name: str
+    board: str
+
+
+@contextlib.contextmanager
+def open_target(project: Project, on: str) -> Iterator[Target]:
+    """The project's C at work on `host`, on the board's `emulator`, or on the board at a serial port (or pyserial URL).
+
+    A real board's emulator is the emulated board of its instruction set: the same C, built for that one.
+    Raises SerqError if it cannot be built, started or reached.
+    """
+    opener = {"host": _host, "emulator": _emulator}.get(on)
+    with opener(project) if opener else _port(project, on) as target:
+        yield target
+
+
+@contextlib.contextmanager
+def _host(project: Project) -> Iterator[Target]:
+    with host_build(project.folder) as program, _device(ProcessTransport([str(program)])) as device:
+        yield Target(device, "host", project.board)
+
+
+@contextlib.contextmanager
+def _emulator(project: Project) -> Iterator[Target]:
+    from serq_mcu import platformio
+
+    board = load_board(project.board)
+    with tempfile.TemporaryDirectory(prefix="serq-emulator-") as work:
+        if isinstance(board.emulator, Relative):
+            board = load_board(board.emulator.relative)
+            project = retarget(project, board, Path(work) / board.name)
+        elf = platformio.build(project.folder).elf
+        with _device(ProcessTransport(platformio.emulator_command(board, elf))) as device:
+            yield Target(device, board.name, board.name)
+
+
+@contextlib.contextmanager
+def _port(project: Project, port: str) -> Iterator[Target]:
+    board = load_board(project.board)
+    if board.emulated:
+        raise SerqError(f"{board.name} is an emulated board and has no port; use --on emulator")
+    with _device(SerialTransport(port, board.port.baud)) as device:
+        yield Target(device, port, board.name)
+
+
+@contextlib.contextmanager
+def _device(transport: Transport) -> Iterator[Device]:
+    try:
+        yield Device(transport)
+    finally:
+        transport.close()
