@@ -251,12 +251,11 @@ def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
         if count == 0:
             rows.append((0, 0, 0))
             continue
-        last = (right - (starts[j + 1] - 1)) / (right - left) * Q15
-        slope = round(Q15 / (right - left)) if count > 1 else 0
-        middle = last + (count - 1) / 2 * (Q15 / (right - left) - slope)  # spreads the slope's rounding over both ends
+        ideal = Q15 / (right - left)
+        slope = min(round(ideal), Q15 // (count - 1)) if count > 1 else 0
+        last = (right - (starts[j + 1] - 1)) * ideal
+        middle = last + (count - 1) / 2 * (ideal - slope)  # spreads the slope's rounding over both ends
         rows.append((count, slope, min(max(round(middle), 0), Q15 - (count - 1) * slope)))
-        if rows[-1][2] < 0:  # the rounded slope alone exceeds 1: take the next lower one
-            rows[-1] = (count, slope - 1, Q15 - (count - 1) * (slope - 1))
     return int(starts[0]), np.array(rows, dtype=np.uint16)
 
 

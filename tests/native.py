@@ -1,0 +1,28 @@
+"""Compile C for the host: portable sources under the project's own warnings, optionally with sanitizers."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from serq_mcu.resources import FIRMWARE
+
+RUNTIME = FIRMWARE / "lib" / "serq" / "src"
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
+SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def compile_program(output: Path, sources: Sequence[Path], flags: Sequence[str] = (), compiler: str = "cc", standard: str = "c99") -> Path:
+    """Compile and link `sources` to the executable `output`; the compiler's own words if it refuses."""
+    command = [compiler, f"-std={standard}", "-O2", *WARNINGS, "-I", str(RUNTIME), *flags, "-o", str(output), *map(str, sources)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stderr}"
+    return output
+
+
+def run(program: Path, stdin: bytes) -> bytes:
+    """What `program` writes for `stdin`; its diagnostics (a sanitizer's, say) if it fails."""
+    result = subprocess.run([str(program)], input=stdin, capture_output=True)
+    assert result.returncode == 0, result.stderr.decode(errors="replace")
+    return result.stdout

@@ -1,0 +1,506 @@
+"""The front end: tables, the numpy reference, the C runtime and librosa, each held against another."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend import stages
+from serq_mcu.frontend.extract import extract
+from serq_mcu.frontend.librosa_reference import compare, pooled_db, to_db
+from serq_mcu.frontend.reference import features, frame_stages, pool, rshift_round
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.tables import FrontendTables, build_tables, mel_edges
+from tests.native import RUNTIME, SANITIZERS, compile_program, run
+
+SPEECH120 = FeatureSpec()
+SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
+    "speech120": SPEECH120,
+    "short": FeatureSpec(name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),)),
+    "empty segments": FeatureSpec(name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(FeatureBlock("mfcc", 128),)),
+    "telephone": FeatureSpec(
+        name="tel", sample_rate=8000, fft_length=512, hop_length=200, mel_bands=26, fmin=300, fmax=3400, blocks=(FeatureBlock("mfcc", 13),)
+    ),
+    "long": FeatureSpec(
+        name="long", sample_rate=48000, fft_length=2048, hop_length=700, mel_bands=64, fmax=24000, blocks=(FeatureBlock("mfcc", 20),)
+    ),
+    "long segments": FeatureSpec(name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(FeatureBlock("mfcc", 1),)),
+}
+TABLES = {name: build_tables(spec) for name, spec in SPECS.items()}
+
+
+def stimulus(length: int, seed: int = 0) -> np.ndarray:
+    """PCM made to be hard: pieces of at least one frame each of extremes, squares, impulses, chirps and noise at every level."""
+    rng = np.random.default_rng(seed)
+    n = np.arange(length)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / length)
+    impulses = [np.eye(1, length, place)[0] * height for place, height in ((0, 1), (1, -32768), (length // 2, 32767), (length // 2 + 1, -32768))]
+    squares = [np.where(np.sin(2 * np.pi * (n + 0.5) / period) >= 0, 32767, -32768) for period in (2, 3, 4, 5, 8, 21, 64, length // 2, length)]
+    # the sign of each product with a bin's basis function: what takes that bin's sum to its L1 bound
+    worst = [
+        np.where(window * np.cos(2 * np.pi * k * n / length + phase) >= 0, 32767, -32768)
+        for k in (0, 1, 7, length // 4, length // 2)
+        for phase in (0, 1)
+    ]
+    chirps = [height * np.sin(np.pi * n * n / (2 * length)) for height in (32767, 900, 3)]
+    noise = [rng.integers(-(2**bits), 2**bits, length) for bits in range(16)]
+    constants = [np.full(length, value) for value in (0, -32768, 32767, -1, 1, -16384, 16384)]
+    pieces = [*constants, *impulses, *squares, *worst, *chirps, *noise, np.zeros(length)]
+    return np.concatenate([np.round(piece) for piece in pieces]).astype(np.int16)
+
+
+# --- an independent transcription of SPEC.md section 2, one plain integer at a time, each checked against its type
+
+
+def fits(value: int, low: int, high: int) -> int:
+    assert low <= value < high, f"{value} is outside {low}..{high}"
+    return value
+
+
+def i32(value: int) -> int:
+    return fits(value, -(2**31), 2**31)
+
+
+def u64(value: int) -> int:
+    return fits(value, 0, 2**64)
+
+
+def mulw(a: int, w: int) -> int:
+    return (i32(a) * fits(w, -32768, 32768)) >> 16
+
+
+def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -> dict[int, list[int]]:
+    n, m_points = spec.fft_length, spec.fft_length // 2
+    levels = m_points.bit_length() - 1
+    x, window = [int(v) for v in frame], tables.window.tolist()
+    twiddle = [tuple(row) for row in tables.twiddle.tolist()]
+    shift = max(s for s in range(16) if all(-32768 <= v << s <= 32767 for v in x))
+
+    z: list[tuple[int, int]] = [(0, 0)] * m_points
+    for j in range(m_points):
+        down = levels + 1 + tables.headroom - bin(j).count("1")
+        re, im = (i32((x[i] * window[i]) << shift) >> down for i in (2 * j, 2 * j + 1))
+        z[int(f"{j:0{levels}b}"[::-1], 2)] = re, im
+    windowed = [part for point in z for part in point]
+
+    m = 1
+    while m < m_points:
+        for block in range(0, m_points, 2 * m):
+            for k in range(m):
+                a, b = z[block + k], z[block + k + m]
+                q = k % max(m // 2, 1)
+                if q == 0:
+                    t = b[0] >> 1, b[1] >> 1
+                else:
+                    c, s = twiddle[q * (n // (2 * m))]
+                    t = i32(mulw(b[0], c) + mulw(b[1], s)), i32(mulw(b[1], c) + mulw(b[0], -s))
+                if m >= 2 and k >= m // 2:
+                    t = t[1], -t[0]
+                z[block + k] = i32(a[0] + t[0]), i32(a[1] + t[1])
+                z[block + k + m] = i32(a[0] - t[0]), i32(a[1] - t[1])
+        m *= 2
+
+    bins = [(0, 0)] * (m_points + 1)
+    bins[0] = i32(2 * i32(z[0][0] + z[0][1])), 0
+    bins[m_points] = i32(2 * i32(z[0][0] - z[0][1])), 0
+    bins[m_points // 2] = i32(2 * z[m_points // 2][0]), i32(-2 * z[m_points // 2][1])
+    for k in range(1, m_points // 2):
+        p, y, (c, s) = z[k], z[m_points - k], twiddle[k]
+        e, o = (i32(p[0] + y[0]), i32(p[1] - y[1])), (i32(p[1] + y[1]), i32(y[0] - p[0]))
+        t = i32(mulw(o[0], c) + mulw(o[1], s)), i32(mulw(o[1], c) - mulw(o[0], s))
+        bins[k] = i32(e[0] + i32(2 * t[0])), i32(e[1] + i32(2 * t[1]))
+        bins[m_points - k] = i32(e[0] - 2 * t[0]), i32(e[1] - 2 * t[1])
+    power = [u64(re * re + im * im) for re, im in bins]
+
+    mel, carry, position = [], 0, tables.first_bin
+    for j, (count, a, b) in enumerate(tables.segment.tolist()):
+        total = ramp = 0
+        for _ in range(count):
+            ramp = u64(ramp + total)
+            total = u64(total + power[position])
+            position += 1
+        falling = u64((ramp * a + total * b) >> 16)
+        if j >= 1:
+            mel.append(u64(carry + falling))
+        carry = u64((total >> 1) - falling)
+
+    log = []
+    for energy, offset in zip(mel, tables.mel_offset.tolist(), strict=True):
+        value = -64 * 65536
+        if energy:
+            top = energy.bit_length() - 1
+            mantissa = (energy << 32 >> (top + 1)) if top < 32 else energy >> (top - 31)
+            base, step = tables.log_table.tolist()[(mantissa >> 25) & 63]
+            value = (top << 16) + base + ((step * ((mantissa >> 9) & 0xFFFF)) >> 16)
+        log.append(max(i32(i32(value - offset) - 2 * shift * 65536), tables.log_floor))
+
+    mfcc = []
+    for r, row in enumerate(tables.dct.tolist()):
+        total = 0
+        for i, cosine in enumerate(row):
+            left, right = log[i], log[-1 - i]
+            total = i32(total + mulw(left + right if r % 2 == 0 else left - right, cosine))
+        mfcc.append(total)
+    flat = [part for point in bins for part in point]
+    return dict(zip(stages.FRAME_STAGES, (windowed, flat, power, mel, log, mfcc), strict=True))
+
+
+def scalar_pool(spec: FeatureSpec, shift: int, mfcc: list[list[int]]) -> list[int]:
+    n = len(mfcc)
+    v = [[fits((i32(value) + 2 ** (shift - 1)) >> shift, -(2**15) + 1, 2**15) for value in row] for row in zip(*mfcc, strict=True)]
+    mean = [(i32(16 * sum(row)) + (n >> 1)) // n for row in v]
+    sd = [math.isqrt(u64((n * sum(a * a for a in row) - sum(row) ** 2) * 256)) // n for row in v]
+    squares = [sum((b - a) ** 2 for a, b in itertools.pairwise(row)) for row in v]
+    delta = [math.isqrt(u64(((n - 1) * d - (row[-1] - row[0]) ** 2) * 256)) // (n - 1) for d, row in zip(squares, v, strict=True)]
+    chosen = {"mean": mean, "sd": sd, "delta_sd": delta}
+    return [i32(value) for name in spec.blocks[0].statistics for value in chosen[name]]
+
+
+@pytest.mark.parametrize("name", ["speech120", "short", "empty segments", "telephone", "long segments"])
+def test_numpy_equals_a_scalar_transcription(name):
+    spec, tables = SPECS[name], TABLES[name]
+    pcm = stimulus(spec.fft_length)
+    chosen = np.random.default_rng(1).permutation(len(pcm) // spec.fft_length)[:5]
+    pcm = np.concatenate([pcm[i * spec.fft_length :][: spec.fft_length] for i in chosen])
+    assert_equals_scalar(spec, tables, pcm)
+
+
+def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndarray) -> None:
+    frames = [pcm[start : start + spec.fft_length] for start in range(0, len(pcm) - spec.fft_length + 1, spec.hop_length)]
+    expected = [scalar_frame(spec, tables, frame) for frame in frames]
+    got = frame_stages(spec, tables, pcm)
+    for stage in stages.FRAME_STAGES:
+        assert got[stage].tolist() == [frame[stage] for frame in expected], stages.stage_name(stage)
+    assert features(spec, tables, pcm).tolist() == scalar_pool(spec, tables.pool_shifts[0], [frame[stages.STAGE_MFCC] for frame in expected])
+
+
+# --- the C runtime
+
+
+@pytest.fixture(scope="module", params=["long multiply", "short multiply", "sanitizers", "short multiply, sanitizers"])
+def program(request, tmp_path_factory) -> Path:
+    flags = [*(SANITIZERS if "sanitizers" in request.param else ()), f"-DSERQ_LONG_MULTIPLY={int('short' not in request.param)}"]
+    return compile_program(
+        tmp_path_factory.mktemp("native") / "stages", [Path(__file__).with_name("frontend_stages.c"), RUNTIME / "serq_frontend.c"], flags
+    )
+
+
+def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTables, pcm: np.ndarray) -> None:
+    length, bands, count = spec.fft_length, spec.mel_bands, spec.blocks[0].size
+    sizes = [
+        length.bit_length() - 1,
+        tables.headroom,
+        tables.first_bin,
+        tables.log_floor,
+        bands,
+        count,
+        tables.pool_shifts[0],
+        spec.hop_length,
+        len(pcm),
+    ]
+    arrays = [np.array(sizes, dtype=np.int32), tables.window, tables.twiddle, tables.segment, tables.mel_offset, tables.log_table, tables.dct, pcm]
+    output = run(program, b"".join(array.tobytes() for array in arrays))
+    expected = frame_stages(spec, tables, pcm)
+    layout = np.dtype([(stages.stage_name(stage), expected[stage].dtype, expected[stage].shape[1:]) for stage in stages.FRAME_STAGES])
+    pooled_bytes = 3 * count * 4
+    got = np.frombuffer(output[:-pooled_bytes], dtype=layout)
+    for stage in stages.FRAME_STAGES:
+        np.testing.assert_array_equal(got[stages.stage_name(stage)], expected[stage], err_msg=stages.stage_name(stage))
+    all_statistics = replace(spec, blocks=(FeatureBlock("mfcc", count),))
+    np.testing.assert_array_equal(np.frombuffer(output[-pooled_bytes:], dtype=np.int32), features(all_statistics, tables, pcm))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_c_equals_numpy(program, name):
+    spec = SPECS[name]
+    assert_c_equals_numpy(program, spec, TABLES[name], stimulus(spec.fft_length, seed=2))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_tables_that_pass_their_check_are_safe(program, seed):
+    """Random tables at the ends of their types: what `check` accepts must neither overflow nor differ, in C, numpy or plain integers."""
+    rng = np.random.default_rng(seed)
+    length, bands = int(rng.choice([256, 512])), int(rng.choice([2, 10, 40]))
+    count = int(rng.integers(1, bands + 1))
+    spec = FeatureSpec(name="any", fft_length=length, hop_length=length, mel_bands=bands, blocks=(FeatureBlock("mfcc", count),))
+    tables = random_tables(rng, spec)
+    pcm = stimulus(length, seed)
+    assert_c_equals_numpy(program, spec, tables, pcm)
+    assert_equals_scalar(spec, tables, pcm[-20 * length : -17 * length])
+
+
+def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables:
+    extreme = lambda low, high, shape: np.where(rng.random(shape) < 0.3, rng.choice([low, high], shape), rng.integers(low, high + 1, shape))  # noqa: E731
+    cuts = np.sort(rng.integers(0, spec.fft_length // 2 + 2, spec.mel_bands + 2))
+    segment = []
+    for bins in np.diff(cuts).tolist():
+        slope = int(rng.integers(0, 32768 // max(bins - 1, 1) + 1))
+        segment.append((bins, slope, 32768 - (bins - 1) * slope if bins else 7))
+    tables = FrontendTables(
+        window=extreme(-32768, 32767, spec.fft_length).astype(np.int16),
+        twiddle=extreme(-32767, 32767, (spec.fft_length // 4, 2)).astype(np.int16),
+        segment=np.array(segment, dtype=np.uint16),
+        mel_offset=extreme(-(2**24), 2**24, spec.mel_bands).astype(np.int32),
+        log_table=extreme(0, 65535, (64, 2)).astype(np.uint16),
+        dct=extreme(-32768, 32767, (spec.blocks[0].size, spec.mel_bands // 2)).astype(np.int16),
+        headroom=0,
+        first_bin=int(cuts[0]),
+        log_floor=int(rng.integers(-(2**24), 0)),
+        pool_shifts=(1,),
+    )
+    for headroom in range(24):
+        for shift in range(1, 17):
+            candidate = replace(tables, headroom=headroom, pool_shifts=(shift,))
+            try:
+                candidate.check(spec)
+                return candidate
+            except SerqError:
+                continue
+    raise AssertionError("no scaling makes these tables safe")
+
+
+@pytest.mark.parametrize("standard", ["c99", "c11"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_compiles_without_a_warning(tmp_path, compiler, standard):
+    compiler = compiler if compiler == "gcc" else find_clang()
+    compile_program(
+        tmp_path / "stages", [Path(__file__).with_name("frontend_stages.c"), RUNTIME / "serq_frontend.c"], ["-Wsign-conversion"], compiler, standard
+    )
+
+
+def find_clang() -> str:
+    return next(name for name in ("clang", "clang-14") if shutil.which(name))
+
+
+# --- tables
+
+
+@pytest.mark.filterwarnings("ignore:Empty filters")  # one specification has more bands than bins, on purpose
+@pytest.mark.parametrize("name", SPECS)
+def test_segments_are_librosas_triangles(name):
+    import librosa
+
+    spec, tables = SPECS[name], TABLES[name]
+    bins = spec.fft_length // 2 + 1
+    weights = np.zeros((spec.mel_bands + 2, bins))  # one spare row at each end for the sides that no band has
+    position = tables.first_bin
+    for j, (count, a, b) in enumerate(tables.segment.astype(int).tolist()):
+        falling = (b + (count - 1 - np.arange(count)) * a) / 32768
+        weights[j, position : position + count] += falling
+        weights[j + 1, position : position + count] += 1 - falling
+        position += count
+    log2_length = spec.fft_length.bit_length() - 1
+    norm = 2.0 ** (2 * (31 - log2_length - tables.headroom) - 1 - tables.mel_offset / 65536)
+    expected = librosa.filters.mel(
+        sr=spec.sample_rate, n_fft=spec.fft_length, n_mels=spec.mel_bands, fmin=spec.fmin, fmax=spec.fmax, htk=False, norm="slaney", dtype=np.float64
+    )
+    # A slope is off by half a Q15 unit, which moves a segment's ends by a quarter of its length, and twice that where the weights are kept in
+    # 0..1; or, where only the lower slope keeps them there, by one unit and half its length. b adds half a unit, the norm's log 2^-17 octaves.
+    longest = int(tables.segment[:, 0].max())
+    tolerance = (longest / 2 + 1) / 32768
+    np.testing.assert_allclose(weights[1:-1], expected / norm[:, None], rtol=1.01 * math.log(2) / 2**17, atol=tolerance)
+    np.testing.assert_allclose(mel_edges(spec), librosa.mel_frequencies(spec.mel_bands + 2, fmin=spec.fmin, fmax=spec.fmax), rtol=1e-12)
+
+
+def test_the_default_tables_stay_as_they_are():
+    """Their hash is in every model file, so a change of tables must be a decision."""
+    tables = TABLES["speech120"]
+    assert tables.scalars() == {"headroom": 1, "first_bin": 0, "log_floor": -2177059, "pool_shifts": [11]}
+    content = b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in tables.arrays().values())
+    assert hashlib.sha256(content).hexdigest() == "3d5aa8ac65e7f1156b6a4b3c7368f8de4efab1ba7df3e4a80176360cfd336ee8"
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_headroom_and_pool_shift_are_the_least_that_prove_the_bounds(name):
+    spec, tables = SPECS[name], TABLES[name]
+    tables.check(spec)
+    if tables.headroom:
+        with pytest.raises(SerqError, match=r"spectrum|running sum"):
+            replace(tables, headroom=tables.headroom - 1).check(spec)
+    with pytest.raises(SerqError, match="pooled mfcc"):
+        replace(tables, pool_shifts=(tables.pool_shifts[0] - 1,)).check(spec)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_bounds_hold_and_are_not_vacuous(name):
+    spec, tables = SPECS[name], TABLES[name]
+    got = frame_stages(spec, tables, stimulus(spec.fft_length))
+    amplitude = max(int(np.abs(got[stage].astype(np.int64)).max()) for stage in (stages.STAGE_WINDOW, stages.STAGE_SPECTRUM))
+    power = max(sum(row) for row in got[stages.STAGE_POWER].tolist())
+    assert amplitude <= tables.amplitude_bound() < 4 * amplitude
+    assert power <= tables.power_bound() < 8 * power
+
+
+def changed(array: np.ndarray, index: object, value: int) -> np.ndarray:
+    copy = array.copy()
+    copy[index] = value
+    return copy
+
+
+GOOD = TABLES["speech120"]
+HOSTILE = {
+    "reads beyond the spectrum": (lambda: {"segment": changed(GOOD.segment, (7, 0), 500)}, "beyond the 513 bins"),
+    "starts beyond the spectrum": (lambda: {"first_bin": 2}, "beyond the 513 bins"),
+    "starts before the spectrum": (lambda: {"first_bin": -1}, "beyond the 513 bins"),
+    "weights above one": (lambda: {"segment": changed(GOOD.segment, (7, 1), 9000)}, "weights exceed 1"),
+    "last weight above one": (lambda: {"segment": changed(GOOD.segment, (7, 2), 40000)}, "weights exceed 1"),
+    "one long segment": (lambda: {"segment": np.array([[513, 0, 0]] + [[0, 0, 0]] * 40, dtype=np.uint16)}, "running sum"),
+    "loud window": (lambda: {"window": np.full(1024, 32767, dtype=np.int16)}, "running sum"),
+    "growing twiddles": (lambda: {"twiddle": np.full((256, 2), 32767, dtype=np.int16)}, "spectrum can reach"),
+    "twiddle that cannot be negated": (lambda: {"twiddle": changed(GOOD.twiddle, (9, 1), -32768)}, "negated"),
+    "no headroom": (lambda: {"headroom": 0}, "running sum"),
+    "negative headroom": (lambda: {"headroom": -1}, "headroom"),
+    "too much headroom": (lambda: {"headroom": 22}, "headroom"),
+    "huge offset": (lambda: {"mel_offset": changed(GOOD.mel_offset, 3, -(2**31))}, "mel_offset"),
+    "huge floor": (lambda: {"log_floor": -(2**31)}, "log_floor"),
+    "small offsets": (lambda: {"mel_offset": GOOD.mel_offset - (200 << 16)}, "pooled mfcc"),
+    "loud cosines": (lambda: {"dct": np.full((40, 20), 32767, dtype=np.int16), "pool_shifts": (10,)}, "pooled mfcc"),
+    "no pool shift": (lambda: {"pool_shifts": (0,)}, "pool_shifts"),
+    "large pool shift": (lambda: {"pool_shifts": (17,)}, "pool_shifts"),
+    "two pool shifts": (lambda: {"pool_shifts": (11, 11)}, "pool_shifts"),
+    "pool shift of another kind": (lambda: {"pool_shifts": (11.0,)}, "pool_shifts"),
+    "truth as headroom": (lambda: {"headroom": True}, "headroom"),
+    "wrong type": (lambda: {"window": GOOD.window.astype(np.int32)}, "window"),
+    "wrong shape": (lambda: {"window": GOOD.window[:512]}, "window"),
+    "wrong dimensions": (lambda: {"segment": GOOD.segment.reshape(-1)}, "segment"),
+    "too few cosines": (lambda: {"dct": GOOD.dct[:39]}, "dct"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_tables_are_refused(case):
+    make, message = HOSTILE[case]
+    with pytest.raises(SerqError, match=message):
+        replace(GOOD, **make()).check(SPEECH120)
+
+
+def test_parts_make_the_same_tables_and_nothing_else_passes():
+    again = FrontendTables.from_parts(GOOD.scalars(), GOOD.arrays())
+    assert again.scalars() == GOOD.scalars()
+    for name, array in GOOD.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], array)
+        assert not again.arrays()[name].flags.writeable
+        with pytest.raises(SerqError, match=f"{name} is missing"):
+            FrontendTables.from_parts(GOOD.scalars(), {key: value for key, value in GOOD.arrays().items() if key != name})
+    with pytest.raises(SerqError, match="unknown table chroma"):
+        FrontendTables.from_parts(GOOD.scalars(), GOOD.arrays() | {"chroma": GOOD.window})
+    with pytest.raises(SerqError, match="headroom is missing"):
+        FrontendTables.from_parts({key: value for key, value in GOOD.scalars().items() if key != "headroom"}, GOOD.arrays())
+    with pytest.raises(SerqError, match="unknown scalar gain"):
+        FrontendTables.from_parts(GOOD.scalars() | {"gain": 1}, GOOD.arrays())
+    for wrong in ("11", 11, [11.5], [None]):
+        with pytest.raises(SerqError, match="pool_shifts"):
+            FrontendTables.from_parts(GOOD.scalars() | {"pool_shifts": wrong}, GOOD.arrays())
+
+
+# --- the reference's doors
+
+
+def test_rounding_rule():
+    values = np.arange(-40, 41)
+    for n in (1, 2, 3):
+        assert rshift_round(values, n).tolist() == [math.floor(v / 2**n + 0.5) for v in values.tolist()]
+    assert rshift_round(np.array([5, -5, 6, -6]), np.array([1, 1, 2, 2])).tolist() == [3, -2, 2, -1]
+
+
+def test_clips_of_the_wrong_length_or_kind_are_refused():
+    shortest = SPEECH120.min_samples
+    assert features(SPEECH120, GOOD, np.zeros(shortest, np.int16)).shape == (120,)
+    with pytest.raises(SerqError, match=r"1535 samples.*longer"):
+        features(SPEECH120, GOOD, np.zeros(shortest - 1, np.int16))
+    with pytest.raises(SerqError, match="cut it"):
+        frame_stages(SPEECH120, GOOD, np.zeros(SPEECH120.max_samples + 1, np.int16))
+    with pytest.raises(SerqError, match="16-bit"):
+        features(SPEECH120, GOOD, np.zeros(4000))
+    with pytest.raises(SerqError, match="one channel"):
+        features(SPEECH120, GOOD, np.zeros((4000, 2), np.int16))
+
+
+def test_the_longest_clip_pools_the_largest_values_exactly():
+    rows = np.zeros((4096, 40), dtype=np.int64)
+    rows[::2], rows[1::2] = 32767 << 11, -32767 << 11  # the largest sums of squares and of squared differences there can be
+    rows[:, 1] = 32767 << 11
+    assert pool(SPEECH120, GOOD, rows).tolist() == scalar_pool(SPEECH120, 11, rows.tolist())
+
+
+def test_longest_clip_in_c(program):
+    spec = replace(SPECS["short"], hop_length=1)
+    pcm = np.random.default_rng(3).integers(-300, 300, spec.max_samples).astype(np.int16)
+    assert spec.frame_count(len(pcm)) == 4096
+    assert_c_equals_numpy(program, spec, TABLES["short"], pcm)
+
+
+def test_extract_is_features_of_each_clip_with_progress():
+    clips = [stimulus(512, seed) for seed in range(3)]
+    done: list[int] = []
+    matrix = extract(SPEECH120, GOOD, iter(clips), done.append)
+    assert matrix.dtype == np.int32
+    assert done == [1, 2, 3]
+    np.testing.assert_array_equal(matrix, np.stack([features(SPEECH120, GOOD, clip) for clip in clips]))
+    assert extract(SPEECH120, GOOD, []).shape == (0, 120)
+    with pytest.raises(SerqError, match=r"clip number 1:.*fewer"):
+        extract(SPEECH120, GOOD, [clips[0], clips[1][:100]])
+
+
+def test_stage_names():
+    assert [stages.stage_name(stage) for stage in (1, 6, 16, 31, 32, 35, 99 - 80)] == [
+        "window", "mfcc", "pooled", "scores", "layer 0 accumulator", "layer 1 output", "stage 19",
+    ]  # fmt: skip
+
+
+# --- librosa in float64
+
+
+def synthetic_speech(seed: int, seconds: float = 2.0, level: float = 0.3) -> np.ndarray:
+    """Voiced harmonics with moving formants over a noise floor: the spectral shapes that a front end meets, without a recording."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(16000 * seconds)) / 16000
+    pitch = np.cumsum(120 + 60 * np.sin(2 * np.pi * 0.7 * t + seed)) / 16000
+    harmonics = sum(np.sin(2 * np.pi * k * pitch) / k for k in range(1, 30))
+    envelope = np.maximum(0, np.sin(2 * np.pi * 2.5 * t)) ** 2
+    signal = level * harmonics / np.abs(harmonics).max() * envelope + rng.normal(0, 10**-3.5, len(t))
+    return np.clip(np.round(signal * 32768), -32768, 32767).astype(np.int16)
+
+
+# The integers before pooling are within some 0.001 dB of librosa's where a band is less than about 80 dB below its frame; what remains is the
+# rounding of v, uniform over one step: an average over frames is at most half a step off and mostly far less. So: at worst half a step of mfcc,
+# in the mean a fifth of that. (The requirement is 0.5 dB and 0.05 dB.)
+HALF_STEP_DB = float(to_db(SPEECH120, GOOD, np.full(120, 8)).max())
+
+
+def assert_agrees(report: dict) -> None:
+    assert HALF_STEP_DB < 0.022
+    assert report["overall"]["max"] < HALF_STEP_DB, report
+    assert report["overall"]["mean"] < HALF_STEP_DB / 5, report
+
+
+@pytest.mark.parametrize("level", [0.9, 0.1, 0.003])
+def test_agrees_with_librosa_on_synthetic_speech(level):
+    report = compare(SPEECH120, GOOD, [synthetic_speech(seed, level=level) for seed in range(5)])
+    assert report["clips"] == 5
+    assert_agrees(report)
+
+
+def test_agrees_with_librosa_on_silence():
+    silence = np.zeros(16000, np.int16)
+    differences = np.abs(to_db(SPEECH120, GOOD, features(SPEECH120, GOOD, silence)) - pooled_db(SPEECH120, silence))
+    # C0 is 100 dB * sqrt(40); beside v's half step, its cosines are 32767 where 32768 would be 1
+    assert differences[0] < HALF_STEP_DB + 100 * math.sqrt(40) / 32768
+    assert differences[1:].max() < HALF_STEP_DB
+
+
+def test_agrees_with_librosa_on_emodb(emodb_dir):
+    import soundfile
+
+    clips = [soundfile.read(path, dtype="int16")[0] for path in sorted(emodb_dir.glob("*.flac"))]
+    report = compare(SPEECH120, GOOD, clips)
+    assert report["clips"] == 535
+    assert_agrees(report)
