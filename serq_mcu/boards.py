@@ -24,6 +24,7 @@ else:
     import tomli as tomllib
 
 EMULATED_PLATFORM = "serq_emulated"
+BOARD_FILE = "board.toml"  # in an exported project: the board as it was then
 _IDENTIFIER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _PROSE = r"[^\x00-\x1f\"\\$%{}]+"  # what may stand in a C string, an ini comment and JSON alike
 _ADDRESS = range(2**32)
@@ -122,6 +123,7 @@ class Board:
     port: Port
     emulator: Emulator | Relative
     sources: dict[str, str]
+    toml: str  # the file all this was read from
 
     @property
     def name(self) -> str:
@@ -141,7 +143,7 @@ class Board:
         if self.platformio.framework == "espidf":
             templates |= {"CMakeLists.txt": "CMakeLists.txt.j2", "src/CMakeLists.txt": "src_CMakeLists.txt.j2"}
             templates |= {"sdkconfig.defaults": "sdkconfig.defaults.j2"}
-        files = {path: render(template, board=self) for path, template in templates.items()}
+        files = {path: render(template, board=self) for path, template in templates.items()} | {BOARD_FILE: self.toml}
         return files | (_emulated_platform(self, self.emulator) if isinstance(self.emulator, Emulator) else {})
 
 
@@ -168,7 +170,8 @@ def all_boards() -> list[Board]:
 def read_board(path: Path) -> Board:
     """The board of a TOML file. Raises SerqError that names the file and the key."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
     except OSError as error:
         raise SerqError(f"cannot read the board file {path}: {error.strerror or error}") from error
     except ValueError as error:  # TOML and UTF-8 errors are both
@@ -179,7 +182,7 @@ def read_board(path: Path) -> Board:
     unknown = sorted(set(data) - {*sections, "sources"})
     if unknown:
         raise SerqError(f"{path}: unknown section [{unknown[0]}]; a board has {', '.join([*sections, 'sources'])}")
-    board = Board(**read, sources=_sources(data.get("sources", {}), path))
+    board = Board(**read, sources=_sources(data.get("sources", {}), path), toml=text)
     _check(board, path)
     return board
 

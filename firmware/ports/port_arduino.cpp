@@ -13,10 +13,10 @@ static volatile uint32_t *const dwt_lock_access = reinterpret_cast<volatile uint
 
 static void start_cycles()
 {
-    *demcr = *demcr | 1u << 24;         // TRCENA: the unit is on
-    *dwt_lock_access = 0xC5ACCE55u;     // a Cortex-M7 guards it with a lock; elsewhere this is ignored
+    *demcr = *demcr | 1u << 24;     // TRCENA: the unit is on
+    *dwt_lock_access = 0xC5ACCE55u; // a Cortex-M7 guards it with a lock; elsewhere this is ignored
     *dwt_cycles = 0;
-    *dwt_control = *dwt_control | 1u;   // CYCCNTENA
+    *dwt_control = *dwt_control | 1u; // CYCCNTENA
 }
 
 uint32_t port_cycles(void)

@@ -9,7 +9,7 @@
 #include "port.h"
 #include "serq_board.h"
 
-#define RECEIVE_BUFFER 4096 /* bytes; more than a request, so none is lost while one is served */
+#define RECEIVE_BUFFER 4096  /* bytes; more than a request, so none is lost while one is served */
 #define NO_TRANSMIT_BUFFER 0 /* writing waits until the bytes are in the UART */
 
 size_t port_read(uint8_t *bytes, size_t capacity)

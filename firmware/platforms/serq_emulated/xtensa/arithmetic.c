@@ -42,7 +42,8 @@ uint32_t __umodsi3(uint32_t dividend, uint32_t divisor)
 
 int32_t __divsi3(int32_t dividend, int32_t divisor)
 {
-    uint32_t quotient = __udivsi3(dividend < 0 ? 0u - (uint32_t)dividend : (uint32_t)dividend, divisor < 0 ? 0u - (uint32_t)divisor : (uint32_t)divisor);
+    uint32_t quotient =
+        __udivsi3(dividend < 0 ? 0u - (uint32_t)dividend : (uint32_t)dividend, divisor < 0 ? 0u - (uint32_t)divisor : (uint32_t)divisor);
 
     return (int32_t)((dividend < 0) != (divisor < 0) ? 0u - quotient : quotient);
 }
@@ -80,7 +81,8 @@ uint64_t __umoddi3(uint64_t dividend, uint64_t divisor)
 
 int64_t __divdi3(int64_t dividend, int64_t divisor)
 {
-    uint64_t quotient = __udivdi3(dividend < 0 ? 0u - (uint64_t)dividend : (uint64_t)dividend, divisor < 0 ? 0u - (uint64_t)divisor : (uint64_t)divisor);
+    uint64_t quotient =
+        __udivdi3(dividend < 0 ? 0u - (uint64_t)dividend : (uint64_t)dividend, divisor < 0 ? 0u - (uint64_t)divisor : (uint64_t)divisor);
 
     return (int64_t)((dividend < 0) != (divisor < 0) ? 0u - quotient : quotient);
 }
