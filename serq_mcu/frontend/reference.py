@@ -27,6 +27,14 @@ def rshift_round(a: NDArray[np.int64], n: int | NDArray[np.int64]) -> NDArray[np
     return (a + (one << (np.asarray(n, dtype=np.int64) - one))) >> n
 
 
+def isqrt(a: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Floor of the square root, exact for all of uint64."""
+    # float64 rounds the square up at most, never below a smaller square (32 of its 53 bits suffice), so one step down mends it
+    root = np.minimum(np.sqrt(a.astype(np.float64)), 2.0**32 - 1).astype(np.uint64)
+    root -= root * root > a
+    return root.astype(np.int64)
+
+
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
     """Pooled features int32 [features] of a clip, int16 [samples]. Raises SerqError if the clip is too short or too long."""
     mfcc: list[NDArray[np.int64]] = [
@@ -75,8 +83,8 @@ def pool(spec: FeatureSpec, tables: FrontendTables, mfcc: NDArray[np.integer]) -
     delta_spread = (n - 1) * (d * d).sum(axis=0) - (v[-1] - v[0]) ** 2
     statistics = {
         "mean": (16 * total + (n >> 1)) // n,
-        "sd": _isqrt(spread.astype(np.uint64) * np.uint64(256)) // n,
-        "delta_sd": _isqrt(delta_spread.astype(np.uint64) * np.uint64(256)) // (n - 1),
+        "sd": isqrt(spread.astype(np.uint64) * np.uint64(256)) // n,
+        "delta_sd": isqrt(delta_spread.astype(np.uint64) * np.uint64(256)) // (n - 1),
     }
     return np.concatenate([statistics[name] for name in block.statistics]).astype(np.int32)
 
@@ -209,14 +217,6 @@ def _top_bit(a: NDArray[np.uint64]) -> NDArray[np.int64]:
         a[found] = above[found]
         index += n * found
     return index
-
-
-def _isqrt(a: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Floor of the square root."""
-    # float64 rounds the square up at most, never below a smaller square (32 of its 53 bits suffice), so one step down mends it
-    root = np.minimum(np.sqrt(a.astype(np.float64)), 2.0**32 - 1).astype(np.uint64)
-    root -= root * root > a
-    return root.astype(np.int64)
 
 
 def _interleaved(z: Complex) -> NDArray[np.int32]:
