@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -123,7 +124,7 @@ def boards(as_json: bool) -> None:
 
     known = all_boards()
     lines = [f"{b.name:<18}{b.title:<44}{b.mcu.flash_bytes // 1000:>6} KB flash {b.mcu.ram_bytes // 1000:>5} KB RAM" for b in known]
-    _print([b.to_json() for b in known], lines, as_json)
+    _print([dataclasses.asdict(b) for b in known], lines, as_json)
 
 
 @main.command()
@@ -173,8 +174,10 @@ def build(folder: Path, as_json: bool) -> None:
     """
     from serq_mcu import platformio
 
+    _progress()(f"building {folder}")
     result = platformio.build(folder)
-    _print(result.to_json(), result.lines(), as_json)
+    value = {"elf": str(result.elf), "flash_bytes": result.flash_bytes, "ram_bytes": result.ram_bytes, "log": str(result.log)}
+    _print(value, [f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the stack"], as_json)
 
 
 @main.command()
@@ -187,7 +190,9 @@ def flash(folder: Path, port: str) -> None:
     """
     from serq_mcu import platformio
 
-    platformio.flash(folder, port)
+    _progress()(f"building {folder} and writing it to the board on {port}")
+    log = platformio.flash(folder, port)
+    click.echo(f"the board on {port} runs {folder}; what PlatformIO said is in {log}")
 
 
 @main.command()
@@ -236,9 +241,8 @@ def toolchain_setup(offline: bool, as_json: bool) -> None:
     """
     from serq_mcu import platformio
 
-    report = platformio.setup_toolchain(offline, _progress())
-    _print(report.to_json(), report.lines(), as_json)
-    sys.exit(0 if report.ok else 1)
+    tools = platformio.setup_toolchain(offline, _progress())
+    _print([dataclasses.asdict(tool) for tool in tools], [f"{tool.name:<28}{tool.state:<11}{tool.found}" for tool in tools], as_json)
 
 
 @main.command()
