@@ -32,9 +32,8 @@ def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="serq-host-") as work:
         program = Path(work) / "harness"
         includes = [f"-I{folder / 'lib' / 'serq' / 'src'}", f"-I{folder / 'src'}", f"-I{ports}"]
-        run = subprocess.run(
-            [_compiler(), *flags, *includes, *map(str, sources), "-o", str(program)], capture_output=True, text=True, errors="replace"
-        )
+        command = [_compiler(), *flags, *includes, *map(str, sources), "-o", str(program)]
+        run = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if run.returncode != 0:
             lines = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines() or ["no message"]
             raise SerqError(f"the C compiler refused {folder}: {lines[0].strip()}")

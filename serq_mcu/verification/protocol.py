@@ -60,7 +60,8 @@ class Frame:
 def encode_frame(frame: Frame) -> bytes:
     """The frame as it goes over the wire, delimiter included."""
     body = bytes((frame.type, frame.sequence)) + frame.payload
-    return cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
+    encoded: bytes = cobs.encode(body + struct.pack("<I", zlib.crc32(body)))
+    return encoded + b"\0"
 
 
 def decode_frame(encoded: bytes) -> Frame | None:
@@ -129,7 +130,8 @@ def parse_identity(payload: bytes) -> Identity:
         raise SerqError(f"the device speaks harness protocol {payload[0]}, this serq-mcu speaks {PROTOCOL}; export and flash the project again")
     _require(len(payload) >= _IDENTITY.size, "identity")
     _, abi, model, *numbers = _IDENTITY.unpack_from(payload)
-    identity = Identity(abi, model.hex(), *numbers, board=payload[_IDENTITY.size :].decode(errors="replace"))
+    board = payload[_IDENTITY.size :].decode(errors="replace")
+    identity = Identity(abi, model.hex(), *numbers, board)  # type: ignore[call-arg]  # struct's numbers are in the fields' order
     _require(identity.max_payload >= 32, "identity")
     return identity
 

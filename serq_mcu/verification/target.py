@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serq_mcu.boards import Relative, load_board
+from serq_mcu.boards import BOARD_FILE, Relative, load_board, read_board
 from serq_mcu.codegen.export import Project, retarget
 from serq_mcu.errors import SerqError
 from serq_mcu.verification.device import Device
@@ -47,7 +47,7 @@ def _host(project: Project) -> Iterator[Target]:
 def _emulator(project: Project) -> Iterator[Target]:
     from serq_mcu import platformio
 
-    board = load_board(project.board)
+    board = read_board(project.folder / BOARD_FILE)
     with tempfile.TemporaryDirectory(prefix="serq-emulator-") as work:
         if isinstance(board.emulator, Relative):
             board = load_board(board.emulator.relative)
@@ -59,7 +59,7 @@ def _emulator(project: Project) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def _port(project: Project, port: str) -> Iterator[Target]:
-    board = load_board(project.board)
+    board = read_board(project.folder / BOARD_FILE)
     if board.emulated:
         raise SerqError(f"{board.name} is an emulated board and has no port; use --on emulator")
     with _device(SerialTransport(port, board.port.baud)) as device:

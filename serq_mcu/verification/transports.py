@@ -140,7 +140,7 @@ class SerialTransport:
 
 def _why_not_open(port: str, error: Exception) -> str:
     code, text = getattr(error, "errno", None), str(error)
-    if code == errno.EACCES or "PermissionError" in text and os.name != "nt":
+    if code == errno.EACCES or ("PermissionError" in text and os.name != "nt"):
         return f"no permission to use {port}; on Linux add yourself to the group that owns it (dialout or uucp) and log in again"
     if code in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text or "PermissionError" in text:
         return f"{port} is in use by another program; close its serial monitor and try again"

@@ -59,7 +59,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first integer of a clip that differs. `count` integers of the same event differ; event, index and values are None if that could not be told."""
+    """The first integer of a clip that differs, and how many of its event do (`count`).
+
+    Event, index and values are None if the clip, repeated, showed no difference any more.
+    """
 
     clip: str
     stage: str
@@ -73,8 +76,8 @@ class Difference:
         if self.index is None:
             return f"{self.clip}: {self.stage} differs, but not when the clip is repeated: suspect the power supply or the memory of the device"
         found = "nothing" if self.actual is None else self.actual
-        place = f"event {self.event}, index {self.index}"
-        return f"{self.clip}: first difference in stage {self.stage}, {place}: expected {self.expected}, found {found}; {self.count} of that event differ"
+        where = f"{self.clip}: first difference in stage {self.stage}, event {self.event}, index {self.index}"
+        return f"{where}: expected {self.expected}, found {found}; {self.count} integers of that event differ"
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
 
 def digest(values: NDArray[Any], before: int = 0) -> int:
     """CRC-32 of integers as little-endian bytes, after those whose digest is `before`."""
-    return zlib.crc32(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")), before)
+    return zlib.crc32(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data, before)
 
 
 def locate(model: QuantizedModel, reference: Reference, result: Result, device: Device) -> Difference:
@@ -281,17 +284,19 @@ def _compare(clip: str, stage: str, event: int, expected: NDArray[Any], actual: 
 
 def _same_type(actual: NDArray[np.unsignedinteger], expected: NDArray[Any], stage: str) -> NDArray[Any]:
     if actual.dtype.itemsize != expected.dtype.itemsize:
-        raise SerqError(
-            f"the device computes stage {stage} in {actual.dtype.itemsize} bytes, not {expected.dtype.itemsize}; export the project again"
-        )
+        raise SerqError(f"the device computes stage {stage} in {actual.itemsize} bytes, not {expected.itemsize}; export the project again")
     return actual.view(expected.dtype)
 
 
 def _compare_answers(reference: Reference, result: Result) -> Difference:
     """For a device whose stages agree with the reference, but not what it says of them."""
-    answers = {"scores": (reference.scores, result.scores), "label": (reference.label, result.label), "frames": (reference.frames, result.frames)}
+    answers = {
+        "scores": (reference.scores, result.scores),
+        "label": (np.array([reference.label]), np.array([result.label])),
+        "frames": (np.array([reference.frames]), np.array([result.frames])),
+    }
     for name, (expected, actual) in answers.items():
-        difference = _compare(reference.recording.name, f"{name} (as answered)", 0, np.atleast_1d(expected), np.atleast_1d(actual))
+        difference = _compare(reference.recording.name, f"{name} (as answered)", 0, expected, actual)
         if difference is not None:
             return difference
     extra = min(set(result.digests) - set(reference.digests))
@@ -300,9 +305,7 @@ def _compare_answers(reference: Reference, result: Result) -> Difference:
 
 def _require_same_model(project: Project, model: QuantizedModel) -> None:
     if project.identity != model.identity.hex():
-        raise SerqError(
-            f"{project.folder / MODEL} is model {model.identity.hex()}, but the folder was exported from {project.identity}; export it again"
-        )
+        raise SerqError(f"{project.folder / MODEL} is model {model.identity.hex()}, but the folder is of {project.identity}; export it again")
 
 
 def _require_same_firmware(model: QuantizedModel, target: Target) -> None:
