@@ -87,14 +87,15 @@ void serq_fft(serq_bin *z, const int16_t *twiddle, uint8_t log2_length)
     for (serq_bin *a = z; a < end; a += 2) {
         add_and_subtract(a, a + 1, halved(load(a + 1)));
     }
-    for (uint32_t m = 2; m < points; m *= 2) {
+    uint32_t stride = points; /* in coefficients: 2 * N / 2m */
+    for (uint32_t m = 2; m < points; m *= 2, stride /= 2) {
         uint32_t quarter = m / 2;
         for (serq_bin *a = z; a < end; a += 2 * m) {
             add_and_subtract(a, a + m, halved(load(a + m)));
             add_and_subtract(a + quarter, a + quarter + m, turned(halved(load(a + quarter + m))));
         }
         for (uint32_t q = 1; q < quarter; q++) {
-            const int16_t *factor = twiddle + 2 * (points / m) * q;
+            const int16_t *factor = twiddle + stride * q;
             int32_t c = factor[0], s = factor[1];
             for (serq_bin *a = z + q; a < end; a += 2 * m) {
                 add_and_subtract(a, a + m, rotated(load(a + m), c, s));
