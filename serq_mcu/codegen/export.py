@@ -20,7 +20,7 @@ MANIFEST = "serq.json"
 MODEL = "model.serq"
 GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 _BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them, not a person
-_BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock", "sdkconfig")
+_BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock")
 
 Files = dict[str, bytes]
 
@@ -133,7 +133,7 @@ def _refuse_to_lose(project: Project) -> None:
 
 
 def _made_by_build(path: Path) -> bool:
-    return path.parts[0] in _BUILD_FOLDERS or path.name in _BUILD_FILES
+    return path.parts[0] in _BUILD_FOLDERS or path.name in _BUILD_FILES or path.name.startswith("sdkconfig.")
 
 
 def _is(path: Path, digest: str) -> bool:
