@@ -72,7 +72,7 @@ def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, l
             blocks = _read_blocks(path, sound)
             claimed = sound.frames
     except soundfile.SoundFileError as error:
-        raise SerqError(f"{path} cannot be decoded ({_reason(error)}); it is damaged: fetch it again") from error
+        raise SerqError(f"{path} cannot be decoded ({_reason(error)}); it is damaged: fetch or export it again") from error
     signal = np.concatenate(blocks) if blocks else np.zeros(0)
     if not signal.size:
         raise SerqError(f"{path} holds no samples; record or fetch it again")
