@@ -131,7 +131,7 @@ class Device:
             if answer is None:
                 continue
             if answer.type == Type.ERROR:
-                raise DeviceError(answer.payload[0] if answer.payload else 0, request)
+                raise DeviceError(answer.payload[0], request)
             return answer
         waited = self._attempts * self._timeout
         raise SerqError(f"{self._transport.name} did not answer for {waited:.0f} s; check that it runs firmware that serq-mcu exported")
@@ -141,9 +141,16 @@ class Device:
         while True:
             while self._arrived:
                 frame = self._arrived.pop(0)
-                if frame.sequence == self._sequence and frame.type in (request | 0x80, Type.STOPPED, Type.ERROR):
+                if frame.sequence == self._sequence and _answers(frame, request):
                     return frame
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
             self._arrived = self._reader.feed(self._transport.read(left))
+
+
+def _answers(frame: Frame, request: Type) -> bool:
+    """Whether a frame of the right sequence can be the answer to `request`, and not one that an earlier host left on the line."""
+    if frame.type == Type.ERROR:
+        return frame.payload[1:] == bytes([request])
+    return frame.type == request | 0x80 or (frame.type == Type.STOPPED and request in (Type.PCM, Type.FINISH))

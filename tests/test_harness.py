@@ -1,0 +1,608 @@
+"""The harness: frames, the C application built for the host, transports, and the comparison that names what differs."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import tty
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serq_mcu.boards import load_board
+from serq_mcu.codegen.export import MODEL, export, read_project
+from serq_mcu.corpus.loaders import Clip
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import MAX_FRAMES
+from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_MFCC, STAGE_POOLED, STAGE_SCORES, STAGE_SPECTRUM, STAGE_WINDOW, stage_name
+from serq_mcu.quantized_model.interpreter import stages as network_stages
+from serq_mcu.quantized_model.store import save_model
+from serq_mcu.verification import transports
+from serq_mcu.verification.device import Device, DeviceError
+from serq_mcu.verification.host import FLAGS, PAYLOAD, host_build
+from serq_mcu.verification.protocol import Code, Frame, FrameReader, Type, decode_frame, encode_frame, parse_values
+from serq_mcu.verification.target import Target
+from serq_mcu.verification.transports import ProcessTransport, SerialTransport, Transport
+from serq_mcu.verification.verify import Recording, digest, reference_stages, select_stratified, verify, verify_project
+from tests.models import made_up_features, made_up_model
+from tests.native import SANITIZERS, WARNINGS
+
+LABELS = ("anger", "fear", "joy", "neutral", "sadness")
+MODEL_UNDER_TEST = made_up_model([9, 6, 5], [3, 2, 8], labels=LABELS)
+BOARD = "esp32"
+
+
+def noise(seconds: float = 0.2, seed: int = 0) -> np.ndarray:
+    """Bursts of noise from silence to full scale, so that every stage is exercised."""
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(0, 12000, round(16000 * seconds)) * np.abs(np.sin(np.arange(round(16000 * seconds)) / 700 + seed))
+    return np.clip(samples, -32768, 32767).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("harness") / "project"
+    export(MODEL_UNDER_TEST, load_board(BOARD), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def program(project: Path) -> Iterator[Path]:
+    with host_build(project, (*FLAGS, *WARNINGS)) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def sanitized(project: Path) -> Iterator[Path]:
+    with host_build(project, (*FLAGS, *WARNINGS, *SANITIZERS)) as path:
+        yield path
+
+
+@pytest.fixture
+def device(program: Path) -> Iterator[Device]:
+    device = Device(ProcessTransport([str(program)]))
+    yield device
+    device.close()
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """A plain corpus of two noisy clips a label, one with samples beyond its last whole frame."""
+    for index, label in enumerate(LABELS):
+        for take in range(2):
+            path = tmp_path / "clips" / label / f"{label}{take}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, noise(0.1 + 0.013 * index, 2 * index + take), 16000)
+    return tmp_path / "clips"
+
+
+class Line:
+    """The raw line to a device, for frames that Device would not send."""
+
+    def __init__(self, program: Path) -> None:
+        self._transport, self._reader, self._sequence = ProcessTransport([str(program)]), FrameReader(), 0
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._transport.close()
+
+    def send(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def answers(self) -> list[Frame]:
+        """All frames that come back before the answer to a final IDENTIFY, which proves that the device still serves."""
+        self.send(b"\0" + encode_frame(Frame(Type.IDENTIFY, 250)))
+        found: list[Frame] = []
+        while not found or (found[-1].type, found[-1].sequence) != (Type.IDENTIFY | 0x80, 250):
+            data = self._transport.read(5)
+            assert data, "the device fell silent"
+            found += self._reader.feed(data)
+        return found[:-1]
+
+    def ask(self, request: int, payload: bytes = b"") -> Frame:
+        self._sequence = (self._sequence + 1) % 200
+        self.send(encode_frame(Frame(request, self._sequence, payload)))
+        (answer,) = self.answers()
+        assert answer.sequence == self._sequence
+        return answer
+
+    def refusal(self, request: int, payload: bytes = b"") -> Code:
+        answer = self.ask(request, payload)
+        assert answer.type == Type.ERROR
+        assert answer.payload[1] == request
+        return Code(answer.payload[0])
+
+
+@pytest.fixture
+def line(program: Path) -> Iterator[Line]:
+    with Line(program) as raw:
+        yield raw
+
+
+# ---- frames in Python ----
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.binary(max_size=600) | st.integers(0, 1100).map(lambda n: b"\x07" * n))
+def test_a_frame_comes_back_as_it_was(type_: int, sequence: int, payload: bytes) -> None:
+    encoded = encode_frame(Frame(type_, sequence, payload))
+    assert encoded.count(0) == 1
+    assert decode_frame(encoded[:-1]) == Frame(type_, sequence, payload)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6), st.integers(1, 17))
+def test_frames_survive_any_slicing_and_garbage_between(payloads: list[bytes], size: int) -> None:
+    frames = [Frame(3, index, payload) for index, payload in enumerate(payloads)]
+    stream = b"".join(b"\x05garbage\0\0" + encode_frame(frame) for frame in frames)
+    reader = FrameReader()
+    assert [found for start in range(0, len(stream), size) for found in reader.feed(stream[start : start + size])] == frames
+
+
+@given(st.binary(min_size=1, max_size=60), st.data())
+def test_a_flipped_bit_is_noticed(payload: bytes, data: st.DataObject) -> None:
+    encoded = bytearray(encode_frame(Frame(3, 9, payload)))
+    bit = data.draw(st.integers(0, 8 * len(encoded) - 9))
+    encoded[bit // 8] ^= 1 << bit % 8
+    assert FrameReader().feed(bytes(encoded)) == []
+
+
+# ---- the application ----
+
+
+def test_identify_tells_the_model(device: Device) -> None:
+    spec, identity = MODEL_UNDER_TEST.spec, device.identity
+    assert identity.model == MODEL_UNDER_TEST.identity.hex()
+    assert (identity.abi, identity.max_payload, identity.board, identity.clock_hz) == (1, PAYLOAD, BOARD, 240_000_000)
+    assert (identity.features, identity.classes, identity.layers) == (spec.feature_count, 5, 3)
+    assert (identity.fft_length, identity.hop_length, identity.sample_rate) == (256, 128, 16000)
+
+
+def test_a_clip_equals_the_reference_at_every_stage(device: Device) -> None:
+    for seed in range(3):
+        stages = reference_stages(MODEL_UNDER_TEST, noise(seed=seed))
+        result = device.run_clip(noise(seed=seed))
+        assert result.digests == {stage: zlib.crc32(values.tobytes()) for stage, values in stages.items()}
+        assert result.scores.tolist() == stages[STAGE_SCORES][0].tolist()
+        assert (result.label, result.frames) == (stages[STAGE_SCORES][0].argmax(), len(stages[STAGE_MFCC]))
+
+
+def test_features_equal_the_reference(device: Device) -> None:
+    for row in made_up_features(MODEL_UNDER_TEST, 12):
+        result = device.run_features(row)
+        expected = dict(network_stages(MODEL_UNDER_TEST, row))
+        assert list(result.digests) == list(expected)
+        assert result.digests[STAGE_POOLED] == zlib.crc32(row.astype("<i4").tobytes())
+        assert result.scores.tolist() == expected[STAGE_SCORES].tolist()
+        assert result.frames == 0
+
+
+def test_a_small_payload_gives_the_same(project: Path) -> None:
+    with host_build(project, (*FLAGS, "-USERQ_HARNESS_PAYLOAD", *WARNINGS)) as program:
+        device = Device(ProcessTransport([str(program)]))
+        assert device.identity.max_payload == 256
+        stages = reference_stages(MODEL_UNDER_TEST, noise())
+        assert device.run_clip(noise()).digests == {stage: digest(values) for stage, values in stages.items()}
+        assert device.values(noise(), STAGE_SPECTRUM, 7).view(np.int32).tolist() == stages[STAGE_SPECTRUM][7].tolist()
+        device.close()
+
+
+def test_every_byte_value_passes_both_ways(device: Device, line: Line) -> None:
+    size = 4 * MODEL_UNDER_TEST.spec.feature_count
+    rows = (np.arange(4 * size) % 256).astype(np.uint8).reshape(4, size)
+    assert len(set(rows.tobytes())) == 256
+    for row in (*rows, np.zeros(size, np.uint8), np.full(size, 7, np.uint8), np.repeat(np.array([0, 1, 255, 0], np.uint8), size // 4)):
+        assert device.run_features(np.frombuffer(row.tobytes(), "<i4")).digests[STAGE_POOLED] == zlib.crc32(row.tobytes())
+    seen = set[int]()
+    for event, expected in enumerate(reference_stages(MODEL_UNDER_TEST, noise())[STAGE_WINDOW]):
+        assert device.values(noise(), STAGE_WINDOW, event).tobytes() == expected.tobytes()
+        seen |= set(expected.tobytes())
+    assert len(seen) == 256
+    for sequence in range(250):
+        line.send(encode_frame(Frame(Type.DIGESTS, sequence)))
+        assert [answer.sequence for answer in line.answers()] == [sequence]
+
+
+def test_damaged_frames_are_dropped_and_the_next_is_served(line: Line) -> None:
+    good = encode_frame(Frame(Type.BEGIN, 7, b""))
+    for bit in range(8 * len(good) - 8):
+        damaged = bytearray(good)
+        damaged[bit // 8] ^= 1 << bit % 8
+        line.send(bytes(damaged))
+        assert line.answers() == []
+    for cut in range(len(good) - 1):
+        line.send(good[:cut])
+        assert line.answers() == []
+    line.send(b"boot: some text\r\n\0" + b"\xff" * 9000 + b"\0\0" + good)
+    assert line.answers() == [Frame(Type.BEGIN | 0x80, 7)]
+
+
+def test_the_longest_frame_is_served_and_a_longer_one_dropped(line: Line) -> None:
+    fits = struct.pack("<I", 0) + bytes(PAYLOAD - 4)
+    assert line.ask(Type.PCM, fits).payload == struct.pack("<I", (PAYLOAD - 4) // 2)
+    line.send(encode_frame(Frame(Type.PCM, 1, struct.pack("<I", (PAYLOAD - 4) // 2) + bytes(PAYLOAD - 2))))
+    assert line.answers() == []
+
+
+def test_requests_may_be_repeated(line: Line) -> None:
+    pcm = noise()[:1000]
+    answers = Counter[bytes]()
+    for _ in range(2):
+        answers[line.ask(Type.BEGIN).payload] += 1
+    for start in (0, 0, 500, 0, 500):
+        answers[line.ask(Type.PCM, struct.pack("<I", start) + pcm[start : start + 500].tobytes()).payload] += 1
+    assert answers == {b"": 2, struct.pack("<I", 500): 2, struct.pack("<I", 1000): 3}
+    first, second = line.ask(Type.FINISH, b"\0"), line.ask(Type.FINISH, b"\0")
+    assert first.payload == second.payload
+    scores = reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES][0]
+    assert first.payload[13:] == scores.tobytes()
+
+
+def test_bad_requests_are_refused_each_with_its_code(line: Line) -> None:
+    samples = struct.pack("<I", 0) + noise()[:300].tobytes()
+    assert line.refusal(0x42) == Code.UNKNOWN_REQUEST
+    for request, payload in (
+        (Type.IDENTIFY, b"x"),
+        (Type.BEGIN, b"x"),
+        (Type.PCM, samples[:3]),
+        (Type.PCM, samples[:-1]),
+        (Type.FEATURES, b"\0"),
+        (Type.FEATURES, b"\0\0abc"),
+        (Type.FEATURES, struct.pack("<H", 0xFFFF) + bytes(4)),
+        (Type.FEATURES, struct.pack("<H", 1) + bytes(4 * MODEL_UNDER_TEST.spec.feature_count)),
+        (Type.FINISH, b""),
+        (Type.FINISH, b"\2"),
+        (Type.DIGESTS, b"x"),
+        (Type.BREAK, b"\1"),
+    ):
+        assert line.refusal(request, payload) == Code.BAD_LENGTH, (request, payload)
+    assert line.refusal(Type.FINISH, b"\0") == Code.TOO_FEW_SAMPLES
+    assert line.refusal(Type.FINISH, b"\1") == Code.OUT_OF_ORDER
+    assert line.refusal(Type.PCM, struct.pack("<I", 1) + samples[4:]) == Code.OUT_OF_ORDER
+    assert line.refusal(Type.FEATURES, struct.pack("<H", 1) + bytes(4)) == Code.OUT_OF_ORDER
+    assert line.refusal(Type.READ, b"\0\0") == line.refusal(Type.CONTINUE) == Code.NOT_STOPPED
+    line.ask(Type.PCM, samples + noise()[:300].tobytes())
+    line.ask(Type.FINISH, b"\0")
+    assert line.refusal(Type.PCM, struct.pack("<I", 600) + b"ab") == Code.OUT_OF_ORDER
+    assert line.refusal(Type.FEATURES, bytes(6)) == Code.OUT_OF_ORDER
+
+
+def test_clips_too_short_and_too_long_are_refused(device: Device) -> None:
+    spec = MODEL_UNDER_TEST.spec
+    with pytest.raises(DeviceError, match="too few samples") as refused:
+        device.run_clip(np.zeros(spec.min_samples - 1, np.int16))
+    assert refused.value.code == Code.TOO_FEW_SAMPLES
+    assert device.run_clip(np.zeros(spec.min_samples, np.int16)).frames == 2
+    assert device.run_clip(np.zeros(spec.max_samples, np.int16)).frames == MAX_FRAMES
+    with pytest.raises(DeviceError, match="too many frames"):
+        device.run_clip(np.zeros(spec.max_samples + 1, np.int16))
+    assert device.run_clip(noise()).digests[STAGE_WINDOW] == digest(reference_stages(MODEL_UNDER_TEST, noise())[STAGE_WINDOW])
+
+
+def test_a_breakpoint_reads_every_stage(device: Device) -> None:
+    pcm = noise()
+    for stage, expected in reference_stages(MODEL_UNDER_TEST, pcm).items():
+        for event in {0, len(expected) // 2, len(expected) - 1}:
+            values = device.values(pcm, stage, event)
+            assert values is not None
+            assert values.view(expected.dtype).tolist() == expected[event].tolist(), (stage_name(stage), event)
+        assert device.values(pcm, stage, len(expected)) is None
+    assert device.run_clip(pcm).digests[STAGE_SCORES] == digest(reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES])
+
+
+def test_what_is_served_at_a_breakpoint(line: Line) -> None:
+    pcm = noise()[:900]
+    stages = reference_stages(MODEL_UNDER_TEST, pcm)
+    line.ask(Type.BREAK, struct.pack("<BI", STAGE_MFCC, 1))
+    request = Frame(Type.PCM, 77, struct.pack("<I", 0) + pcm.tobytes())
+    stopped = Frame(Type.STOPPED, 77, struct.pack("<BI", STAGE_MFCC, 1))
+    line.send(encode_frame(request))
+    assert line.answers() == [stopped]
+    line.send(encode_frame(request))
+    assert line.answers() == [stopped], "a repeated request is answered again"
+    assert line.refusal(Type.BEGIN) == line.refusal(Type.FINISH, b"\0") == line.refusal(Type.PCM, request.payload) == Code.OUT_OF_ORDER
+    assert line.refusal(Type.READ, b"\0") == line.refusal(Type.CONTINUE, b"x") == Code.BAD_LENGTH
+    offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 5)).payload)
+    assert (offset, values.view(np.int32).tolist()) == (5, stages[STAGE_MFCC][1][5:].tolist())
+    offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 60000)).payload)
+    assert (offset, len(values)) == (7, 0)
+    assert line.ask(Type.CONTINUE).type == Type.CONTINUE | 0x80
+    line.send(encode_frame(request))
+    assert line.answers() == [Frame(Type.PCM | 0x80, 77, struct.pack("<I", 900))]
+    assert line.ask(Type.FINISH, b"\0").payload[13:] == stages[STAGE_SCORES][0].tobytes()
+
+
+def test_a_new_host_frees_a_stopped_device(program: Path) -> None:
+    transport = ProcessTransport([str(program)])
+    transport.write(
+        b"".join(encode_frame(Frame(*frame)) for frame in ((Type.BREAK, 1, struct.pack("<BI", 1, 0)), (Type.PCM, 2, bytes(4) + bytes(4000))))
+    )
+    transport.write(b"\x09half a frame")
+    device = Device(transport)
+    assert device.run_clip(noise()).frames == MODEL_UNDER_TEST.spec.frame_count(len(noise()))
+    device.close()
+
+
+def test_the_end_of_input_ends_the_program_even_at_a_breakpoint(program: Path) -> None:
+    requests = ((Type.BREAK, 1, struct.pack("<BI", STAGE_SCORES, 0)), (Type.PCM, 2, bytes(4) + bytes(2000)), (Type.FINISH, 3, b"\0"))
+    stream = b"".join(encode_frame(Frame(*request)) for request in requests)
+    run = subprocess.run([str(program)], input=stream, capture_output=True, timeout=10)
+    assert run.returncode == 0
+    assert [frame.type for frame in FrameReader().feed(run.stdout)] == [Type.BREAK | 0x80, Type.PCM | 0x80, Type.STOPPED]
+
+
+class Lossy:
+    """A transport that drops, damages, doubles and delays what passes, at random but reproducibly."""
+
+    name = "lossy line"
+
+    def __init__(self, inner: Transport, seed: int) -> None:
+        self._inner, self._random, self._late = inner, random.Random(seed), b""
+        self.incidents = 0
+
+    def write(self, data: bytes) -> None:
+        self._inner.write(self._spoil(data))
+
+    def read(self, timeout: float) -> bytes:
+        data, self._late = self._late + self._spoil(self._inner.read(timeout)), b""
+        if self._random.random() < 0.05:
+            data, self._late = b"", data
+        return data
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _spoil(self, data: bytes) -> bytes:
+        kind = self._random.random()
+        self.incidents += bool(data) and kind < 0.2
+        if not data or kind >= 0.2:
+            return data
+        place = self._random.randrange(len(data))
+        return {
+            0: b"",
+            1: data[:place],
+            2: data[:place] + bytes([data[place] ^ 1 << self._random.randrange(8)]) + data[place + 1 :],
+            3: data + data,
+        }[int(kind * 20)]
+
+
+def test_a_bad_line_costs_time_but_no_bit(program: Path) -> None:
+    lossy = Lossy(ProcessTransport([str(program)]), seed=5)
+    device = Device(lossy, timeout=0.03, attempts=60)
+    for seed in range(4):
+        pcm = noise(0.6, seed)
+        stages = reference_stages(MODEL_UNDER_TEST, pcm)
+        assert device.run_clip(pcm).digests == {stage: digest(values) for stage, values in stages.items()}
+        assert device.values(pcm, STAGE_MFCC, 11).view(np.int32).tolist() == stages[STAGE_MFCC][11].tolist()
+    assert lossy.incidents > 10
+    device.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_bytes_do_no_harm(sanitized: Path, seed: int) -> None:
+    """Noise, then frames with a good CRC and random content, then both cut and mixed: no sanitizer speaks, and the device still works."""
+    rng = random.Random(seed)
+    transport = ProcessTransport([str(sanitized)])
+    for _ in range(300):
+        transport.write(rng.randbytes(rng.randrange(3000)))
+        for _ in range(20):
+            frame = encode_frame(Frame(rng.choice([*Type, rng.randrange(256)]), rng.randrange(256), _random_payload(rng)))
+            transport.write(frame[: rng.randrange(len(frame))] if rng.random() < 0.1 else frame)
+        while transport.read(0.001):
+            pass
+    transport.write(b"\0")
+    while transport.read(0.3):
+        pass
+    device = Device(transport)
+    assert device.run_clip(noise()).digests == {stage: digest(values) for stage, values in reference_stages(MODEL_UNDER_TEST, noise()).items()}
+    device.close()
+
+
+def _random_payload(rng: random.Random) -> bytes:
+    plausible: list[Callable[[], bytes]] = [
+        lambda: b"",
+        lambda: rng.randbytes(rng.randrange(12)),
+        lambda: struct.pack("<I", 0) + rng.randbytes(2 * rng.randrange(2000)),
+        lambda: struct.pack("<BI", rng.choice([*FRAME_STAGES, 16, 17, 31, 32, 33]), rng.randrange(4)),
+        lambda: struct.pack("<H", rng.randrange(300)) + rng.randbytes(4 * rng.randrange(25)),
+        lambda: rng.randbytes(rng.randrange(PAYLOAD + 20)),
+    ]
+    return rng.choice(plausible)()
+
+
+# ---- the comparison ----
+
+
+def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    report = verify_project(project, clips, "host", progress=lambda *step: seen.append(step))
+    assert report.ok
+    assert (report.clips, report.differing_clips, report.differing_integers, report.differences) == (10, 0, 0, ())
+    assert seen[-1] == ("verify on host", 10, 10)
+    spec = MODEL_UNDER_TEST.spec
+    frames = sum(spec.frame_count(len(noise(0.1 + 0.013 * index))) for index in range(5)) * 2
+    a_frame = 256 + 258 + 129 + 20 + 20 + 7
+    assert report.compared_integers == frames * a_frame + 10 * (2 * spec.feature_count + 9 + 9 + 6 + 6 + 5 + 5)
+    values = report.to_json()
+    assert values["accuracy"]["n"] == 10
+    assert values["accuracy"]["interval95"][0] <= values["accuracy"]["value"] <= values["accuracy"]["interval95"][1]
+    assert "differing_clips: 0" in report.lines()
+    assert report.network_cycles is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "line", "mutated"),
+    [
+        ("mfcc", "serq_frontend.c", "mfcc[r] = sum;", "mfcc[r] = (sum + 1) & ~1;"),
+        ("pooled", "serq_frontend.c", "16 * pool[i].sum + (int32_t)(frames >> 1)", "16 * pool[i].sum"),
+        ("input", "serq_network.c", "serq_rshift_round(scaled, shift[i])", "(scaled >> shift[i])"),
+        ("layer 0 output", "serq_network.c", "(value * multiplier + half) >> shift", "(value * multiplier) >> shift"),
+        ("layer 0 accumulator", "serq_network.c", "bias[o] - offset;", "bias[o] - offset + 1;"),
+    ],
+)
+def test_a_changed_line_of_c_is_caught_and_its_stage_named(
+    project: Path, clips: Path, tmp_path: Path, stage: str, file: str, line: str, mutated: str
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(project, changed)
+    source = changed / "lib" / "serq" / "src" / file
+    assert source.read_text().count(line) == 1
+    source.write_text(source.read_text().replace(line, mutated))
+    report = verify_project(changed, clips, "host")
+    assert not report.ok
+    assert report.differing_clips == len(report.differences) > 0
+    assert report.differing_integers >= report.differing_clips
+    for difference in report.differences:
+        assert difference.stage == stage
+        pcm = soundfile.read(next(clips.rglob(f"{Path(difference.clip).name}.wav")), dtype="int16")[0]
+        expected = next(values for id_, values in reference_stages(MODEL_UNDER_TEST, pcm).items() if stage_name(id_) == stage)
+        assert difference.expected == expected[difference.event][difference.index] != difference.actual
+    assert any(f"first difference in stage {stage}, event" in text for text in report.lines())
+
+
+def test_only_the_first_differing_event_is_named(program: Path) -> None:
+    """A device that hears another sample late in the clip differs from that frame on."""
+
+    class Deaf(Device):
+        def _push(self, pcm: np.ndarray, start: int = 0) -> bool:
+            heard = pcm.copy()
+            if len(heard) > 2000:
+                heard[2000] ^= 0x40
+            return super()._push(heard, start)
+
+    device = Deaf(ProcessTransport([str(program)]))
+    report = verify(MODEL_UNDER_TEST, [Recording("clip", noise()), Recording("short", noise()[:1500])], Target(device, "deaf", BOARD))
+    (difference,) = report.differences
+    assert (difference.clip, difference.stage, difference.event) == ("clip", "window", (2000 - 256) // 128 + 1)
+    assert (difference.count, report.differing_clips, report.differing_integers) == (1, 1, 1)
+    device.close()
+
+
+def test_a_difference_that_does_not_return_is_said(program: Path) -> None:
+    class Once(Device):
+        def run_clip(self, pcm: np.ndarray):  # type: ignore[no-untyped-def]
+            return super().run_clip(np.roll(pcm, 1))
+
+    device = Once(ProcessTransport([str(program)]))
+    report = verify(MODEL_UNDER_TEST, [Recording("clip", noise())], Target(device, "host", BOARD))
+    assert not report.ok
+    assert report.differing_integers == 1
+    assert "not when the clip is repeated" in report.lines()[-1]
+    device.close()
+
+
+def test_firmware_of_another_model_or_board_is_refused_naming_both(program: Path, device: Device, project: Path, clips: Path, tmp_path: Path) -> None:
+    other = made_up_model([9, 6, 5], [3, 2, 8], seed=1)
+    ours, theirs = MODEL_UNDER_TEST.identity.hex(), other.identity.hex()
+    with pytest.raises(SerqError, match=f"carries model {ours}, not {theirs}"):
+        verify(other, [], Target(device, "host", BOARD))
+    with pytest.raises(SerqError, match=r"for board esp32, not for nucleo_f446re"):
+        verify(MODEL_UNDER_TEST, [], Target(device, "host", "nucleo_f446re"))
+    shutil.copytree(project, tmp_path / "swapped")
+    save_model(other, tmp_path / "swapped" / MODEL)
+    with pytest.raises(SerqError, match=f"{theirs}, but the folder is of {ours}"):
+        verify_project(tmp_path / "swapped", clips, "host")
+
+
+def test_a_clip_too_short_is_named(device: Device) -> None:
+    with pytest.raises(SerqError, match=r"^hm: the clip has 100 samples"):
+        verify(MODEL_UNDER_TEST, [Recording("hm", np.zeros(100, np.int16))], Target(device, "host", BOARD))
+
+
+def test_a_stratified_choice_keeps_proportions() -> None:
+    clips = [Clip(Path("x"), f"{label}{index}", label, "") for label, count in (("anger", 127), ("fear", 69), ("joy", 71)) for index in range(count)]
+    chosen = select_stratified(clips, 60)
+    assert Counter(clip.label for clip in chosen) == {"anger": 29, "fear": 15, "joy": 16}  # 28.5, 15.5, 16.0: ties go by name
+    assert chosen == select_stratified(clips, 60) != select_stratified(clips, 60, seed=1)
+    assert [clips.index(clip) for clip in chosen] == sorted({clips.index(clip) for clip in chosen})
+    assert select_stratified(clips, 1000) == clips
+
+
+# ---- builds and transports ----
+
+
+def test_no_compiler_is_one_sentence(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(SerqError, match="no C compiler found; install gcc or clang, or verify on a board"), host_build(project):
+        pass
+
+
+def test_code_that_does_not_compile_is_one_sentence(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "broken")
+    (tmp_path / "broken" / "src" / "wire.c").write_text("#error nonsense\n")
+    with pytest.raises(SerqError, match=r"the C compiler refused .*nonsense") as refused, host_build(tmp_path / "broken"):
+        pass
+    assert "\n" not in str(refused.value)
+
+
+def test_a_program_that_ends_or_is_silent_or_missing() -> None:
+    with pytest.raises(SerqError, match=r"sh ended with exit code 3 before it had answered: oh no"):
+        Device(ProcessTransport(["sh", "-c", "echo oh no >&2; exit 3"]))
+    for silent in (["sleep", "9"], ["cat"]):
+        transport = ProcessTransport(silent)
+        with pytest.raises(SerqError, match="did not answer for 0 s"):
+            Device(transport, timeout=0.02, attempts=3)
+        threading.Thread(target=transport.close).start()  # `sleep` heeds no end of input: closing waits, then kills
+    with pytest.raises(SerqError, match="cannot start /no/such/program"):
+        ProcessTransport(["/no/such/program"])
+
+
+def test_a_serial_port_carries_the_same(program: Path, project: Path, clips: Path) -> None:
+    """A pseudo-terminal is a serial port to both sides; the program behind it stands in for the board."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    process = subprocess.Popen([str(program)], stdin=master, stdout=master)
+    try:
+        report = verify_project(project, clips, os.ttyname(slave), count=2)
+        assert report.ok
+        assert (report.clips, report.target, report.board) == (2, os.ttyname(slave), BOARD)
+        held = SerialTransport(os.ttyname(slave), 115200)
+        with pytest.raises(SerqError, match="is in use by another program"):
+            SerialTransport(os.ttyname(slave), 115200)
+        held.close()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+        os.close(slave)
+
+
+def test_a_socket_carries_the_same(program: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                subprocess.run([str(program)], stdin=connection, stdout=connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        device = Device(SerialTransport(f"socket://127.0.0.1:{server.getsockname()[1]}", 115200))
+        report = verify(MODEL_UNDER_TEST, [Recording("clip", noise())], Target(device, "socket", BOARD))
+        assert report.ok
+        device.close()
+        thread.join()
+
+
+def test_ports_that_cannot_be_used(project: Path, clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(SerqError, match="there is no port /dev/no-such-port"):
+        verify_project(project, clips, "/dev/no-such-port")
+    with pytest.raises(SerqError, match="no permission to use /dev/x"):
+        raise SerqError(transports._why_not_open("/dev/x", PermissionError(13, "could not open port /dev/x: [Errno 13] Permission denied")))
+    export(MODEL_UNDER_TEST, load_board("m0"), tmp_path / "m0")
+    with pytest.raises(SerqError, match="emulated-m0 is an emulated board and has no port"):
+        verify_project(tmp_path / "m0", clips, "/dev/no-such-port")
+    assert read_project(project).board == BOARD
