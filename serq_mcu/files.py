@@ -54,6 +54,9 @@ def new_folder(path: Path, marker: str) -> Iterator[Path]:
         if path.exists():
             shutil.rmtree(path)
         os.replace(fresh, path)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise SerqError(f"cannot write {path}: {error.strerror or error}") from error
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
