@@ -29,6 +29,7 @@ from serq_mcu.frontend.spec import MAX_FRAMES
 from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_MFCC, STAGE_POOLED, STAGE_SCORES, STAGE_SPECTRUM, STAGE_WINDOW, stage_name
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import save_model
+from serq_mcu.resources import FIRMWARE
 from serq_mcu.verification import transports
 from serq_mcu.verification.device import Device, DeviceError
 from serq_mcu.verification.host import FLAGS, PAYLOAD, host_build
@@ -37,7 +38,7 @@ from serq_mcu.verification.target import Target
 from serq_mcu.verification.transports import ProcessTransport, SerialTransport, Transport
 from serq_mcu.verification.verify import Recording, digest, reference_stages, select_stratified, verify, verify_project
 from tests.models import made_up_features, made_up_model
-from tests.native import SANITIZERS, WARNINGS
+from tests.native import SANITIZERS, WARNINGS, compile_program, run
 
 LABELS = ("anger", "fear", "joy", "neutral", "sadness")
 MODEL_UNDER_TEST = made_up_model([9, 6, 5], [3, 2, 8], labels=LABELS)
@@ -157,6 +158,41 @@ def test_a_flipped_bit_is_noticed(payload: bytes, data: st.DataObject) -> None:
     bit = data.draw(st.integers(0, 8 * len(encoded) - 9))
     encoded[bit // 8] ^= 1 << bit % 8
     assert FrameReader().feed(bytes(encoded)) == []
+
+
+# ---- frames in C ----
+
+ECHO = """
+#include "port.h"
+#include "wire.h"
+
+void application_run(void)
+{
+    static uint8_t bytes[5000];
+    uint32_t length;
+
+    while ((length = wire_receive(bytes, sizeof bytes)) != 0) {
+        wire_begin((uint8_t)(bytes[0] | 0x80), bytes[1]);
+        wire_put(bytes + WIRE_HEADER, length - WIRE_HEADER);
+        wire_end();
+    }
+}
+"""
+
+
+def test_frames_in_c_equal_those_in_python(tmp_path: Path) -> None:
+    """All lengths around COBS's block of 254 bytes, with the zero at every place, none or many; and random ones."""
+    (tmp_path / "echo.c").write_text(ECHO)
+    harness, ports = FIRMWARE / "apps" / "harness", FIRMWARE / "ports"
+    sources = [tmp_path / "echo.c", harness / "wire.c", ports / "port_host.c"]
+    echo = compile_program(tmp_path / "echo", sources, (f"-I{harness}", f"-I{ports}", *SANITIZERS))
+    rng = np.random.default_rng(0)
+    payloads = [bytes(n) for n in (0, 1, 260)] + [b"\x01" * n for n in range(240, 270)] + [b"\x01" * n for n in range(500, 520)]
+    payloads += [b"\x01" * n + b"\0" + b"\x01" * (259 - n) for n in range(260)]
+    payloads += [rng.integers(low, 256, size, dtype=np.uint8).tobytes() for low in (0, 1, 200) for size in rng.integers(0, 4800, 20)]
+    frames = [Frame(index % 128, index % 256, payload) for index, payload in enumerate(payloads)]
+    answer = run(echo, b"".join(map(encode_frame, frames)))
+    assert FrameReader().feed(answer) == [Frame(frame.type | 0x80, frame.sequence, frame.payload) for frame in frames]
 
 
 # ---- the application ----
@@ -322,6 +358,16 @@ def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     line.send(encode_frame(request))
     assert line.answers() == [Frame(Type.PCM | 0x80, 77, struct.pack("<I", 900))]
     assert line.ask(Type.FINISH, b"\0").payload[13:] == stages[STAGE_SCORES][0].tobytes()
+
+
+def test_begin_counts_events_anew(line: Line) -> None:
+    three_frames = struct.pack("<I", 0) + noise()[: 256 + 2 * 128].tobytes()
+    line.ask(Type.BREAK, struct.pack("<BI", STAGE_MFCC, 2))
+    assert line.ask(Type.PCM, three_frames[:-256]).type == Type.PCM | 0x80
+    line.ask(Type.BEGIN)
+    assert line.ask(Type.PCM, three_frames[:-256]).type == Type.PCM | 0x80
+    line.ask(Type.BEGIN)
+    assert line.ask(Type.PCM, three_frames).type == Type.STOPPED
 
 
 def test_a_new_host_frees_a_stopped_device(program: Path) -> None:
