@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 import tty
 import zlib
 from collections import Counter
@@ -387,6 +388,46 @@ def test_the_end_of_input_ends_the_program_even_at_a_breakpoint(program: Path) -
     run = subprocess.run([str(program)], input=stream, capture_output=True, timeout=10)
     assert run.returncode == 0
     assert [frame.type for frame in FrameReader().feed(run.stdout)] == [Type.BREAK | 0x80, Type.PCM | 0x80, Type.STOPPED]
+
+
+CLOCKED_PORT = """
+#define port_cycles host_cycles
+#include "port_host.c"
+#undef port_cycles
+#include <time.h>
+
+uint32_t port_cycles(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint32_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+}
+"""
+
+
+def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path) -> None:
+    """With nanoseconds for cycles: a host that lingers 0.3 s at a breakpoint of a clip that takes milliseconds is not counted."""
+    (tmp_path / "port.c").write_text(CLOCKED_PORT)
+    sources = [tmp_path / "port.c", *(project / "lib/serq/src").glob("*.c"), project / "src/main.c", project / "src/wire.c"]
+    includes = [f"-I{folder}" for folder in (FIRMWARE / "ports", project / "lib/serq/src", project / "src")]
+    clocked = compile_program(tmp_path / "clocked", sources, ("-D_POSIX_C_SOURCE=200112L", *FLAGS[2:], *includes))
+    with Line(clocked) as line:
+        for stage in (STAGE_MFCC, STAGE_SCORES):
+            line.ask(Type.BREAK, struct.pack("<BI", stage, 0))
+            line.ask(Type.BEGIN)
+            requests = [(Type.PCM, struct.pack("<I", 0) + noise()[:1500].tobytes()), (Type.FINISH, b"\0")]
+            types = []
+            for request in requests:
+                answer = line.ask(*request)
+                types.append(answer.type)
+                if answer.type == Type.STOPPED:
+                    time.sleep(0.3)
+                    line.ask(Type.CONTINUE)
+                    answer = line.ask(*request)
+            assert Type.STOPPED in types
+            frontend, network = struct.unpack("<II", answer.payload[5:13])
+            assert 0 < frontend < 0.2e9
+            assert 0 < network < 0.2e9
 
 
 class Lossy:

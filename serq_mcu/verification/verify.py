@@ -28,6 +28,7 @@ from serq_mcu.verification.protocol import Result
 from serq_mcu.verification.target import Target, open_target
 
 Stages = dict[int, NDArray[Any]]  # stage to integers [events, values], in pipeline order, in the types of SPEC.md section 7
+_SHOWN = 5  # differing clips in the text; the JSON has all
 ProgressCall = Callable[[str, int, int], None]
 
 
@@ -44,7 +45,6 @@ class Recording:
 class Reference:
     """What the integer reference computes for a recording."""
 
-    recording: Recording
     digests: dict[int, int]
     scores: NDArray[np.int32]
     label: int
@@ -144,7 +144,8 @@ class VerifyReport:
             lines.append(f"accuracy on these clips: {self.correct / self.clips:.3f} (n = {self.clips}, 95 % interval {low:.3f} to {high:.3f})")
         if self.frontend_cycles_per_frame is not None and self.network_cycles is not None:
             lines.append(f"cycles: {self.frontend_cycles_per_frame:.0f} a frame, {self.network_cycles:.0f} a decision of the network")
-        return lines + [str(difference) for difference in self.differences[:5]]
+        lines += [str(difference) for difference in self.differences[:_SHOWN]]
+        return lines + [f"and {self.differing_clips - _SHOWN} more clips"] * (self.differing_clips > _SHOWN)
 
 
 def verify_project(folder: Path, clips: Path, on: str, count: int | None = None, progress: ProgressCall | None = None) -> VerifyReport:
@@ -169,28 +170,33 @@ def verify(model: QuantizedModel, recordings: Iterable[Recording], target: Targe
     """
     _require_same_firmware(model, target)
     start = time.monotonic()
-    results: list[tuple[Reference, Result]] = []
+    results: list[Result] = []
+    labels: list[str] = []
+    integers = 0
     differences: list[Difference] = []
     for recording in recordings:
         reference = _reference(model, recording)
         result = target.device.run_clip(recording.pcm)
         if not reference.agrees(result):
-            differences.append(locate(model, reference, result, target.device))
-        results.append((reference, result))
+            differences.append(locate(model, recording, reference, result, target.device))
+        results.append(result)
+        labels.append(recording.label)
+        integers += reference.integers
         if progress is not None:
             progress(len(results))
     if not results:
         raise SerqError("there is no clip to verify on; name a folder with recordings")
-    frames = sum(result.frames for _, result in results)
-    frontend, network = (sum(getattr(result, f"{part}_cycles") for _, result in results) for part in ("frontend", "network"))
+    frames = sum(result.frames for result in results)
+    frontend = sum(result.frontend_cycles for result in results)
+    network = sum(result.network_cycles for result in results)
     return VerifyReport(
         target=target.name,
         board=target.device.identity.board,
         identity=target.device.identity.model,
         clips=len(results),
-        compared_integers=sum(reference.integers for reference, _ in results),
+        compared_integers=integers,
         differences=tuple(differences),
-        correct=_correct(model, results),
+        correct=_correct(model, labels, results),
         frontend_cycles_per_frame=frontend / frames if frontend and frames else None,
         network_cycles=network / len(results) if network else None,
         seconds=time.monotonic() - start,
@@ -211,13 +217,13 @@ def digest(values: NDArray[Any], before: int = 0) -> int:
     return zlib.crc32(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data, before)
 
 
-def locate(model: QuantizedModel, reference: Reference, result: Result, device: Device) -> Difference:
+def locate(model: QuantizedModel, recording: Recording, reference: Reference, result: Result, device: Device) -> Difference:
     """The first integer that differs: replay the clip frame by frame, then stop at the stage and event and read its values."""
-    stages = reference_stages(model, reference.recording.pcm)
+    stages = reference_stages(model, recording.pcm)
     for stage, expected in stages.items():
         if result.digests.get(stage) != reference.digests[stage]:
-            return _locate_in_stage(device, reference.recording, stage, expected) or Difference(reference.recording.name, stage_name(stage), 1)
-    return _compare_answers(reference, result)
+            return _locate_in_stage(device, recording, stage, expected) or Difference(recording.name, stage_name(stage), 1)
+    return _compare_answers(recording.name, reference, result)
 
 
 def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[Clip]:
@@ -243,7 +249,6 @@ def _reference(model: QuantizedModel, recording: Recording) -> Reference:
         raise SerqError(f"{recording.name}: {error}") from error
     scores = stages[STAGE_SCORES][0]
     return Reference(
-        recording=recording,
         digests={stage: digest(values) for stage, values in stages.items()},
         scores=scores,
         label=int(np.argmax(scores)),
@@ -288,7 +293,7 @@ def _same_type(actual: NDArray[np.unsignedinteger], expected: NDArray[Any], stag
     return actual.view(expected.dtype)
 
 
-def _compare_answers(reference: Reference, result: Result) -> Difference:
+def _compare_answers(clip: str, reference: Reference, result: Result) -> Difference:
     """For a device whose stages agree with the reference, but not what it says of them."""
     answers = {
         "scores": (reference.scores, result.scores),
@@ -296,7 +301,7 @@ def _compare_answers(reference: Reference, result: Result) -> Difference:
         "frames": (np.array([reference.frames]), np.array([result.frames])),
     }
     for name, (expected, actual) in answers.items():
-        difference = _compare(reference.recording.name, f"{name} (as answered)", 0, expected, actual)
+        difference = _compare(clip, f"{name} (as answered)", 0, expected, actual)
         if difference is not None:
             return difference
     extra = min(set(result.digests) - set(reference.digests))
@@ -319,11 +324,10 @@ def _require_same_firmware(model: QuantizedModel, target: Target) -> None:
         raise SerqError(f"the firmware on {target.name} carries model {identity.model}, not {model.identity.hex()}; {again}")
 
 
-def _correct(model: QuantizedModel, results: list[tuple[Reference, Result]]) -> int | None:
-    labels = [reference.recording.label for reference, _ in results]
+def _correct(model: QuantizedModel, labels: list[str], results: list[Result]) -> int | None:
     if not set(labels) <= set(model.labels):
         return None
-    return sum(model.labels[result.label] == label for label, (_, result) in zip(labels, results, strict=True))
+    return sum(model.labels[result.label] == label for label, result in zip(labels, results, strict=True))
 
 
 def _is_activation(stage: int) -> bool:
