@@ -73,7 +73,7 @@ def run_demo(corpus: Path | None, out: Path, progress: Progress) -> Summary:
         splits, models = _train_and_quantize(corpus, work, progress)
         model = shipped_model() if synthetic else models[0]
         save_model(model, work / "model.serq")
-        firmware = _export_firmware(model, work, progress)
+        firmware = _export_firmware(model, work, out, progress)
         verification = _verify_everywhere(model, corpus, work, progress)
         value = {
             "synthetic": synthetic,
@@ -114,8 +114,8 @@ def _train_and_quantize(corpus: Path, work: Path, progress: Progress) -> tuple[l
     return splits, models
 
 
-def _export_firmware(model: QuantizedModel, work: Path, progress: Progress) -> list[dict[str, Any]]:
-    """A project per real board, built where the vendor's packages are at hand, and what is known of its size."""
+def _export_firmware(model: QuantizedModel, work: Path, out: Path, progress: Progress) -> list[dict[str, Any]]:
+    """A project per real board in `work` (which becomes `out`), built where the vendor's packages are at hand, and its size."""
     from serq_mcu import platformio
 
     found = []
@@ -129,7 +129,7 @@ def _export_firmware(model: QuantizedModel, work: Path, progress: Progress) -> l
             built = platformio.build(folder)
             state, flash, ram = "built", built.flash_bytes, built.ram_bytes
         except SerqError as error:  # its vendor's packages are not here: the project is whole all the same
-            state, flash, ram = f"exported, not built: {error}", known.flash, known.ram
+            state, flash, ram = f"exported, not built: {error}".replace(str(work), str(out)), known.flash, known.ram
         found.append({"board": name, "folder": name, "state": state, "flash_bytes": flash, "ram_bytes": ram, "fits": known.fits})
     return found
 
