@@ -229,11 +229,11 @@ def _vendor_tools() -> list[Tool]:
             *(("on demand", f"the first build downloads {missing[0]} …") if missing else ("ready", "")),
         )
         for board in boards
-        for missing in [_missing_packages(board)]
+        for missing in [missing_packages(board)]
     ]
 
 
-def _missing_packages(board: Board) -> list[str]:
+def missing_packages(board: Board) -> list[str]:
     """Of the vendor's platform and packages, those that PlatformIO has not installed yet."""
     name, version = board.platformio.platform.split("@")
     platforms = [_manifest(path) for path in _folder("platforms").glob("*/platform.json")]
@@ -250,7 +250,7 @@ def _check_tools(board: Board, folder: Path) -> None:
         return
     if board.platformio.framework == "espidf" and any(character.isspace() for character in str(folder.resolve())):
         raise SerqError(f"ESP-IDF cannot build in a folder whose path has a space; move {folder}")
-    missing = _missing_packages(board)
+    missing = missing_packages(board)
     if missing and not _registry_reachable():
         raise SerqError(
             f"the PlatformIO packages for {board.title} are not installed ({', '.join(missing)}) and there is no network to download them; "
