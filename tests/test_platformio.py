@@ -229,9 +229,9 @@ def test_installed_vendor_packages_are_recognised(tmp_path: Path, monkeypatch: p
     ]:
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text(text)
-    assert platformio._missing_packages(board) == []
+    assert platformio.missing_packages(board) == []
     (tmp_path / "platforms/espressif32/platform.json").write_text('{"name": "espressif32", "version": "6.12.0"}')
-    assert platformio._missing_packages(board) == ["espressif32@6.13.0"]
+    assert platformio.missing_packages(board) == ["espressif32@6.13.0"]
 
 
 def test_a_network_that_is_not_there_is_noticed_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
