@@ -1,0 +1,149 @@
+"""Bits per layer, and why: the adaptive mixed precision of Shinde, Jain and Sharma, and fixed widths beside it.
+
+Layers are visited in decreasing importance. Each gets the fewest bits with which validation accuracy, the layers already
+visited quantized, is at most margin(l) = margin * importance(l) below the float model's. Every accuracy is that of a whole
+integer model run by the interpreter: layers not yet visited stand in it with 8 bits, which is next to float (the accuracy
+losses of an allocation say how near), so the last model tried is the one that ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+from serq_mcu.metrics import wilson_interval
+from serq_mcu.quantization.importance import LayerImportance, layer_importance
+from serq_mcu.quantization.lowering import Lowering
+from serq_mcu.quantized_model.interpreter import classify
+
+ADAPTIVE = "adaptive"
+MIN_BITS, MAX_BITS = 1, 8
+METHODS = (ADAPTIVE, *(str(bits) for bits in range(MAX_BITS, MIN_BITS - 1, -1)))
+
+
+@dataclass(frozen=True)
+class QuantizationConfig:
+    """How bits are chosen: method, weight of parameters against variance (0..1), tolerated loss (0..1). Raises SerqError."""
+
+    method: str
+    alpha: float
+    margin: float
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise SerqError(f"quantization method {self.method!r} is not one of {', '.join(METHODS)}")
+        for name, value in (("alpha", self.alpha), ("margin", self.margin)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise SerqError(f"quantization {name} {value!r} must be a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips, played at several speeds.
+
+    The versions of a clip err together, so they sharpen the mean but not the interval, which counts clips. truth: [clips].
+    """
+
+    pooled: NDArray[np.int32]
+    truth: NDArray[np.int64]
+
+    @property
+    def clips(self) -> int:
+        """Validation clips."""
+        return int(self.truth.size)
+
+    def accuracy(self, predicted: NDArray[np.integer]) -> float:
+        """Mean over all versions, for predictions [versions, clips]."""
+        return float((predicted == self.truth).mean())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A width that was tried on a layer, and what became of validation accuracy."""
+
+    bits: int
+    accuracy: float
+    interval95: tuple[float, float]
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """A layer's bits and every reason for them. Accuracies are fractions; `required` is what a width had to hold."""
+
+    inputs: int
+    outputs: int
+    importance: LayerImportance
+    required: float
+    trials: tuple[Trial, ...]
+    bits: int
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"trials": [asdict(trial) | {"interval95": list(trial.interval95)} for trial in self.trials]}
+
+    def lines(self) -> list[str]:
+        """The choice in words."""
+        it = self.importance
+        head = (
+            f"layer {it.layer} ({self.inputs}x{self.outputs}), rank {it.rank + 1}: importance {it.importance:.3f} "
+            f"(parameters {it.parameter_share:.3f}, variance {it.variance:.2e} as {it.variance_term:.3f}), "
+            f"margin {it.margin:.2%}, so at least {self.required:.2%}"
+        )
+        tried = [
+            f"  {t.bits} bits: {t.accuracy:.2%} (95 % interval {t.interval95[0]:.1%} to {t.interval95[1]:.1%}){' kept' if t.accepted else ''}"
+            for t in self.trials
+        ]
+        return [head, *tried, f"  {self.bits} bits: {self.reason}"]
+
+
+def choose_widths(
+    lowering: Lowering, validation: ValidationData, config: QuantizationConfig, progress: Callable[..., None] | None = None
+) -> tuple[LayerChoice, ...]:
+    """The choice for each layer, in the network's order. Looks at validation data only; the same data gives the same choices."""
+    network = lowering.network
+    float_accuracy = validation.accuracy(network.classify(network.standardise(validation.pooled)))
+    ranked = layer_importance(network, config.alpha, config.margin)
+    widths = [MAX_BITS if config.method == ADAPTIVE else int(config.method)] * len(ranked)
+    choices: dict[int, LayerChoice] = {}
+    for visited, index in enumerate(sorted(range(len(ranked)), key=lambda i: ranked[i].rank)):
+        required = float_accuracy - ranked[index].margin
+        trials: tuple[Trial, ...] = ()
+        reason = "this width was asked for"
+        if config.method == ADAPTIVE:
+            if progress is not None:
+                progress("choosing bits per layer", visited, len(ranked))
+            trials = _try_widths(lowering, validation, widths, index, required)
+            widths[index], reason = _decide(trials)
+        inputs, outputs = network.kernels[index].shape
+        choices[index] = LayerChoice(inputs, outputs, ranked[index], required, trials, widths[index], reason)
+    if progress is not None and config.method == ADAPTIVE:
+        progress("choosing bits per layer", len(ranked), len(ranked))
+    return tuple(choices[index] for index in range(len(ranked)))
+
+
+def _try_widths(lowering: Lowering, validation: ValidationData, widths: list[int], index: int, required: float) -> tuple[Trial, ...]:
+    """Widths of layer `index` from 1 bit on, up to the first that holds what is required."""
+    trials: list[Trial] = []
+    for bits in range(MIN_BITS, MAX_BITS + 1):
+        model = lowering.model([*widths[:index], bits, *widths[index + 1 :]])
+        accuracy = validation.accuracy(classify(model, validation.pooled))
+        accepted = accuracy >= required - 1e-12  # equal fractions may differ in their last bit
+        trials.append(Trial(bits, accuracy, wilson_interval(accuracy * validation.clips, validation.clips), accepted))
+        if accepted:
+            break
+    return tuple(trials)
+
+
+def _decide(trials: tuple[Trial, ...]) -> tuple[int, str]:
+    last = trials[-1]
+    if not last.accepted:
+        best = max(trials, key=lambda trial: trial.accuracy)
+        return best.bits, "no width holds the margin, and none loses less"
+    return last.bits, "the fewest there are hold the margin" if last.bits == MIN_BITS else "the fewest that hold the margin"

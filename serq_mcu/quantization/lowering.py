@@ -1,0 +1,145 @@
+"""Float network and widths to the integer model: layer by layer, each fitted to what the layers before it really deliver.
+
+Post-training, without gradients. For each layer, on calibration clips run through the already quantized front:
+
+1. the kernel's fields come from the quantizer (least squared error);
+2. the accumulator's unit is refitted by least squares to the float network's pre-activations, which repairs the gain that few
+   bits lose, and the bias is set so that each neuron's mean is the float network's (bias correction, Nagel et al. 2019);
+3. the activation's scale, the value of a step of 0..127, minimises clipping and rounding error together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.tables import FrontendTables
+from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantization.quantizer import quantize
+from serq_mcu.quantized_model.interpreter import accumulate, quantize_input, requantize
+from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, DenseLayer, InputQuantization, QuantizedModel
+
+Floats = NDArray[np.float64]
+
+_CLIPPING = np.linspace(0.2, 1.0, 33)  # activation ranges tried, as parts of the largest value
+_BIAS_MAX = 2.0**24  # steps; leaves the accumulator's bound to the weights, and matters only for layers without any signal
+
+
+class Lowering:
+    """Makes the integer model of any widths from one float network; kernels are quantized once per width.
+
+    calibration: pooled features int32 [n, features] of training clips.
+    """
+
+    def __init__(
+        self, network: FloatNetwork, calibration: NDArray[np.int32], spec: FeatureSpec, tables: FrontendTables, labels: Sequence[str]
+    ) -> None:
+        self.network = network
+        self._spec, self._tables, self._labels = spec, tables, tuple(labels)
+        self._input = _input_constants(network)
+        self._inputs = quantize_input(self._input, calibration)
+        self._targets = network.preactivations(network.standardise(calibration))
+        self._quantized: dict[tuple[int, int], tuple[NDArray[np.uint8], float]] = {}
+
+    def model(self, widths: Sequence[int], provenance: dict[str, Any] | None = None) -> QuantizedModel:
+        """The integer model with `widths` bits per layer. Raises SerqError if one of its bounds cannot be proved."""
+        layers: list[DenseLayer] = []
+        activations, scale, zero = self._inputs, 1 / INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
+        for index, bits in enumerate(widths):
+            last = index == len(widths) - 1
+            layer = _lower_layer(self._fields(index, bits), bits, activations, scale, zero, self._targets[index], last)
+            layers.append(layer)
+            if not last:
+                activations, scale, zero = requantize(layer, accumulate(layer, activations)), _output_scale(layer), 0
+        return QuantizedModel(self._spec, self._tables, self._input, tuple(layers), self._labels, _unit(layers[-1]), provenance or {})
+
+    def _fields(self, index: int, bits: int) -> tuple[NDArray[np.uint8], float]:
+        if (index, bits) not in self._quantized:
+            self._quantized[index, bits] = quantize(self.network.kernels[index].T, bits)
+        return self._quantized[index, bits]
+
+
+def device_inputs(model: QuantizedModel, pooled: NDArray[np.integer]) -> Floats:
+    """The standard deviations [..., features] that the model's integer inputs stand for."""
+    return (quantize_input(model.input, pooled) - INPUT_ZERO_POINT) / INPUT_STEPS_PER_SD
+
+
+def dequantized(model: QuantizedModel, network: FloatNetwork) -> FloatNetwork:
+    """The float network with the model's quantized weights and biases: integer weights, but float activations."""
+    kernels: list[Floats] = []
+    biases: list[Floats] = []
+    for index, layer in enumerate(model.layers):
+        zero = INPUT_ZERO_POINT * layer.q.sum(axis=1) if index == 0 else 0
+        kernels.append(layer.weight_scale / 2 * layer.q.T.astype(np.float64))
+        biases.append(_unit(layer) * (layer.bias.astype(np.int64) + zero))
+    return FloatNetwork(tuple(kernels), tuple(biases), network.mean, network.sd)
+
+
+def _input_constants(network: FloatNetwork) -> InputQuantization:
+    ratios = [_ratio(INPUT_STEPS_PER_SD / float(sd), multiplier_max=2047, shift_max=31) for sd in network.sd]
+    center = np.rint(network.mean)
+    if np.abs(center).max() > 2**19:
+        raise SerqError("a feature's mean is outside what the device's input holds; train again on other recordings")
+    multipliers, shifts = zip(*ratios, strict=True)
+    return InputQuantization(center.astype(np.int32), np.array(multipliers, dtype=np.uint16), np.array(shifts, dtype=np.uint8))
+
+
+def _lower_layer(
+    quantized: tuple[NDArray[np.uint8], float], bits: int, activations: NDArray[np.int64], scale: float, zero: int, target: Floats, last: bool
+) -> DenseLayer:
+    """One layer from its fields and weight scale, the integer activations that reach it, and the float pre-activations it should give."""
+    u, weight_scale = quantized
+    q = 2 * u.astype(np.int64) - (2**bits - 1)
+    sums = (activations - zero).astype(np.float64) @ q.T.astype(np.float64)
+    unit = _fitted_unit(sums, target) or scale * weight_scale / 2
+    bias = (target - unit * sums).mean(axis=0)
+    least = float(np.abs(bias).max()) / _BIAS_MAX
+    if unit <= least or unit == 0:  # no signal: any unit will do in which the bias can be written
+        unit = least or 1.0
+        bias = (target - unit * sums).mean(axis=0)
+    steps = (np.rint(bias / unit).astype(np.int64) - zero * q.sum(axis=1)).astype(np.int32)
+    multiplier, shift = (None, None) if last else _ratio(unit / _activation_scale(unit * sums + bias, unit), multiplier_max=2**24 - 1, shift_max=24)
+    return DenseLayer(u, steps, f"b{bits}", multiplier, shift, weight_scale=2 * unit / scale, input_scale=scale)
+
+
+def _fitted_unit(sums: Floats, target: Floats) -> float:
+    """The value of an accumulator step that explains the float pre-activations best, means aside; 0 where none does."""
+    centred = sums - sums.mean(axis=0)
+    power = float(np.square(centred).sum())
+    return max(0.0, float((centred * target).sum()) / power) if power > 0 else 0.0
+
+
+def _activation_scale(values: Floats, unit: float) -> float:
+    """The step that costs pre-activations [n, outputs] least when their positive part becomes 0..127."""
+    kept = np.maximum(values, 0)
+    largest = float(kept.max())
+    if largest == 0:  # no neuron of the layer ever fires
+        return float(np.abs(values).max()) / ACTIVATION_MAX or unit
+    steps = largest / ACTIVATION_MAX * _CLIPPING
+    errors = [float(np.square(kept - step * np.clip(np.rint(kept / step), 0, ACTIVATION_MAX)).sum()) for step in steps]
+    return float(steps[int(np.argmin(errors))])
+
+
+def _ratio(value: float, multiplier_max: int, shift_max: int) -> tuple[int, int]:
+    """(multiplier, shift) with multiplier / 2^shift next to `value`: the largest shift that the multiplier's range allows."""
+    for shift in range(shift_max, 0, -1):
+        multiplier = round(value * 2**shift)
+        if multiplier <= multiplier_max:
+            return max(multiplier, 1), shift
+    raise SerqError(f"a requantization by {value:g} is outside the device's range; train again")
+
+
+def _unit(layer: DenseLayer) -> float:
+    """What a step of the layer's accumulator stands for."""
+    return layer.input_scale * layer.weight_scale / 2
+
+
+def _output_scale(layer: DenseLayer) -> float:
+    """What a step of the layer's output stands for, exactly as its multiplier and shift make it."""
+    assert layer.multiplier is not None and layer.shift is not None
+    return _unit(layer) * 2.0**layer.shift / layer.multiplier

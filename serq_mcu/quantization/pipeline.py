@@ -1,0 +1,165 @@
+"""A trained run to the integer model, with the account of how its bits were chosen and where accuracy went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serq_mcu import __version__
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.tables import build_tables
+from serq_mcu.metrics import Score
+from serq_mcu.quantization.allocation import LayerChoice, QuantizationConfig, choose_widths
+from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
+from serq_mcu.quantization.run_folder import PARTS, Run, load_run
+from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.types import QuantizedModel
+
+STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
+JUDGED = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """How a model's bits were chosen, and what each step of quantization did to accuracy.
+
+    scores: for each of STEPS, in order, the score on validation and test clips as recorded (no score of test clips entered a choice).
+    """
+
+    config: QuantizationConfig
+    layers: tuple[LayerChoice, ...]
+    scores: dict[str, dict[str, Score]]
+    validation_versions: int
+    average_bits: float
+    weights_only_bytes: float
+    float_bytes: int
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Bits of each layer."""
+        return tuple(layer.bits for layer in self.layers)
+
+    @property
+    def float_scores(self) -> dict[str, Score]:
+        """The float network, by part."""
+        return self.scores[STEPS[0]]
+
+    @property
+    def quantized_scores(self) -> dict[str, Score]:
+        """The integer model, by part."""
+        return self.scores[STEPS[-1]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "method": self.config.method,
+            "alpha": self.config.alpha,
+            "margin": self.config.margin,
+            "widths": list(self.widths),
+            "average_bits": self.average_bits,
+            "weights_only_bytes": self.weights_only_bytes,
+            "float_bytes": self.float_bytes,
+            "validation_versions": self.validation_versions,
+            "layers": [layer.to_json() for layer in self.layers],
+            "accuracy": {step: {part: score.to_json() for part, score in parts.items()} for step, parts in self.scores.items()},
+        }
+
+    def lines(self) -> list[str]:
+        """The account for a person."""
+        clips = self.float_scores["validation"].n
+        basis = f"{clips} validation clips" + (f", each at {self.validation_versions} speeds" if self.validation_versions > 1 else "")
+        by_rank = sorted(self.layers, key=lambda layer: layer.importance.rank)
+        return [
+            f"method {self.config.method}, alpha {self.config.alpha:g}, margin {self.config.margin:.2%}; chosen on {basis}",
+            *(line for layer in by_rank for line in layer.lines()),
+            *(f"{step + ', ' + part + ':':<32}{score}" for part in JUDGED for step, score in ((s, self.scores[s][part]) for s in STEPS)),
+            f"bits per layer: {' '.join(map(str, self.widths))}; average {self.average_bits:.2f}",
+            f"weights only: {self.weights_only_bytes:.0f} bytes, {self.weights_only_bytes / 1000:.1f} KB; as floats {self.float_bytes / 1000:.1f} KB",
+        ]
+
+
+def quantize_run(
+    folder: Path, method: str | None = None, alpha: float | None = None, margin: float | None = None, progress: Callable[..., None] | None = None
+) -> tuple[QuantizedModel, Allocation]:
+    """`quantize` for the run in `folder`. Raises SerqError if that is missing or damaged, or an option is out of range."""
+    return quantize(load_run(folder), method, alpha, margin, progress)
+
+
+def quantize(
+    run: Run, method: str | None = None, alpha: float | None = None, margin: float | None = None, progress: Callable[..., None] | None = None
+) -> tuple[QuantizedModel, Allocation]:
+    """The integer model of a run and the account of its bits; what is None comes from the run's configuration.
+
+    The same run and options give the same model, byte for byte. Raises SerqError if an option is out of range.
+    """
+    config = _options(run, method, alpha, margin)
+    spec = FeatureSpec.from_json(run.config.get("features"))
+    lowering = Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
+    layers = choose_widths(lowering, run.validation, config, progress)
+    bare = lowering.model([layer.bits for layer in layers])
+    scores = _scores(run, bare)
+    allocation = Allocation(config, layers, scores, len(run.pooled), bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters)
+    return replace(bare, provenance=_provenance(run, allocation)), allocation
+
+
+def _options(run: Run, method: str | None, alpha: float | None, margin: float | None) -> QuantizationConfig:
+    given = {"method": method, "alpha": alpha, "margin": margin}
+    try:
+        return QuantizationConfig(**{**run.config["quantization"], **{key: value for key, value in given.items() if value is not None}})
+    except (KeyError, TypeError) as error:
+        raise SerqError(f"the run's configuration has no usable [quantization] ({error}); train again") from error
+
+
+def _scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
+    scores: dict[str, dict[str, Score]] = {step: {} for step in STEPS}
+    for part in JUDGED:
+        members = run.members(part)
+        pooled, truth = run.pooled[0, members], run.truth[members]
+        inputs = device_inputs(model, pooled)
+        predictions = (
+            run.network.classify(run.network.standardise(pooled)),
+            run.network.classify(inputs),
+            dequantized(model, run.network).classify(inputs),
+            classify(model, pooled),
+        )
+        for step, predicted in zip(STEPS, predictions, strict=True):
+            scores[step][part] = Score.of(truth, predicted, run.labels)
+    return scores
+
+
+def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
+    """What the model file says of its making. No time stamp and no path: the same run gives the same bytes."""
+
+    def brief(scores: dict[str, Score]) -> dict[str, Any]:
+        keys = ("accuracy", "n", "correct", "interval95", "uar")
+        return {part: {key: score.to_json()[key] for key in keys} for part, score in scores.items()}
+
+    training = run.config.get("training", {})
+    return {
+        "corpus": run.corpus,
+        "clips": {part: len(run.members(part)) for part in PARTS},
+        "held_out": run.names_of("test"),
+        "split": training.get("split"),
+        "seed": training.get("seed"),
+        "config": run.config
+        | {"quantization": {"method": allocation.config.method, "alpha": allocation.config.alpha, "margin": allocation.config.margin}},
+        "metrics": {"float": brief(allocation.float_scores), "quantized": brief(allocation.quantized_scores)},
+        "allocation": [
+            {
+                "bits": layer.bits,
+                "importance": layer.importance.importance,
+                "rank": layer.importance.rank,
+                "margin": layer.importance.margin,
+                "required": layer.required,
+                "tried": [[trial.bits, trial.accuracy] for trial in layer.trials],
+                "reason": layer.reason,
+            }
+            for layer in allocation.layers
+        ],
+        "versions": run.versions | {"serq-mcu": __version__, "numpy": np.__version__},
+    }

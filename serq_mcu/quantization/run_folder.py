@@ -1,0 +1,189 @@
+"""The run folder: all that a training left behind, written once, read without TensorFlow and without pickle.
+
+run.json                what was done and how well it went; names the clips of each part
+config.toml             the whole configuration
+features.safetensors    `pooled` int32 [speeds, clips, features], `truth` int64 [clips], `part` uint8 [clips]
+weights.safetensors     `kernel<n>` and `bias<n>` float32, `mean` and `sd` float64 [features]
+history.csv             losses and accuracies, epoch by epoch
+confusion.csv, .txt     of the held-out clips
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from serq_mcu.errors import SerqError
+from serq_mcu.files import new_folder
+from serq_mcu.metrics import Score
+from serq_mcu.quantization.allocation import ValidationData
+from serq_mcu.quantization.network import FloatNetwork
+
+MARKER = "run.json"
+FEATURES, WEIGHTS = "features.safetensors", "weights.safetensors"
+FORMAT = 1
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained float network with its data, split and configuration.
+
+    pooled: int32 [speeds, clips, features], the first speed 1; truth: int64 [clips]; part: uint8 [clips], an index of PARTS.
+    Raises SerqError if shapes or values do not fit.
+    """
+
+    config: dict[str, Any]
+    corpus: str
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    pooled: NDArray[np.int32]
+    truth: NDArray[np.int64]
+    part: NDArray[np.uint8]
+    network: FloatNetwork
+    epochs: int
+    best_epoch: int
+    versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        clips = len(self.names)
+        shapes = (
+            self.pooled.ndim == 3 and self.pooled.shape[1:] == (clips, self.network.mean.size) and self.truth.shape == self.part.shape == (clips,)
+        )
+        if not (shapes and self.pooled.dtype == np.int32 and self.network.kernels[-1].shape[1] == len(self.labels)):
+            raise SerqError("the arrays do not fit each other; train again")
+        if not (set(self.part.tolist()) == {0, 1, 2} and int(self.truth.min()) >= 0 and int(self.truth.max()) < len(self.labels)):
+            raise SerqError("classes or parts are out of range; train again")
+
+    def members(self, part: str) -> NDArray[np.intp]:
+        """Indices of the clips of one of PARTS."""
+        return np.flatnonzero(self.part == PARTS.index(part))
+
+    def names_of(self, part: str) -> list[str]:
+        """Clip names of one of PARTS."""
+        return [self.names[index] for index in self.members(part)]
+
+    @property
+    def calibration(self) -> NDArray[np.int32]:
+        """Pooled features of the training clips as recorded."""
+        training: NDArray[np.int32] = self.pooled[0, self.members("train")]
+        return training
+
+    @property
+    def validation(self) -> ValidationData:
+        """The validation clips at every speed."""
+        members = self.members("validation")
+        return ValidationData(self.pooled[:, members], self.truth[members])
+
+    def float_score(self, part: str) -> Score:
+        """The float network on the clips of one of PARTS, as recorded."""
+        members = self.members(part)
+        return Score.of(self.truth[members], self.network.classify(self.network.standardise(self.pooled[0, members])), self.labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of run.json, but for its format and checksums."""
+        return {
+            "corpus": self.corpus,
+            "labels": list(self.labels),
+            "clips": {part: len(self.members(part)) for part in PARTS},
+            "layers": [list(kernel.shape) for kernel in self.network.kernels],
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "metrics": {part: self.float_score(part).to_json() for part in PARTS},
+            "versions": self.versions,
+            "config": self.config,
+            "split": {part: self.names_of(part) for part in PARTS},
+        }
+
+    def lines(self) -> list[str]:
+        """What a person wants to know of it."""
+        test = self.float_score("test")
+        return [
+            f"{self.corpus}: {len(self.names)} clips, " + ", ".join(f"{len(self.members(part))} {part}" for part in PARTS),
+            f"best of {self.epochs} epochs: {self.best_epoch}",
+            *(f"float accuracy, {part}: {self.float_score(part)}" for part in PARTS),
+            "held-out clips, true class by row:",
+            *test.confusion_lines(),
+        ]
+
+
+def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
+    """Write `run` and further text files as the folder `folder`, whole or not at all.
+
+    Raises SerqError if the folder exists and is not a run, or cannot be written.
+    """
+    weights: dict[str, NDArray[Any]] = {f"kernel{i}": k.astype(np.float32) for i, k in enumerate(run.network.kernels)}
+    weights |= {f"bias{i}": b.astype(np.float32) for i, b in enumerate(run.network.biases)}
+    weights |= {"mean": run.network.mean, "sd": run.network.sd}
+    tensors = {FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part}), WEIGHTS: save(weights)}
+    test = run.float_score("test")
+    header = {"format": FORMAT, "sha256": {name: _sha256(data) for name, data in tensors.items()}, "names": list(run.names)} | run.to_json()
+    files = {
+        MARKER: json.dumps(header, indent=1) + "\n",
+        "confusion.csv": test.confusion_csv(),
+        "confusion.txt": "\n".join(test.confusion_lines()) + "\n",
+    }
+    with new_folder(folder, MARKER) as fresh:
+        for name, data in tensors.items():
+            (fresh / name).write_bytes(data)
+        for name, text in {**files, **texts}.items():
+            (fresh / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run folder. Raises SerqError when it is missing, damaged or made by a newer version."""
+    try:
+        header = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        version = header["format"]
+        if not isinstance(version, int) or version > FORMAT:
+            raise SerqError(f"made by a newer serq-mcu (format {version}); upgrade serq-mcu or train again")
+        return _run(header, *(_tensors(folder / name, header["sha256"][name]) for name in (FEATURES, WEIGHTS)))
+    except SerqError as error:
+        raise SerqError(f"the run folder {folder} cannot be used: {error}") from error
+    except FileNotFoundError as error:
+        raise SerqError(f"{folder} is not a run folder (no {Path(error.filename).name}); `serq-mcu train` makes one") from error
+    except OSError as error:
+        raise SerqError(f"cannot read the run folder {folder}: {error.strerror or error}") from error
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        raise SerqError(f"the run folder {folder} is damaged ({error!r}); train again") from error
+
+
+def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dict[str, NDArray[Any]]) -> Run:
+    count = len(header["layers"])
+    kernels = tuple(weights[f"kernel{index}"].astype(np.float64) for index in range(count))
+    biases = tuple(weights[f"bias{index}"].astype(np.float64) for index in range(count))
+    network = FloatNetwork(kernels, biases, weights["mean"], weights["sd"])
+    return Run(
+        config=dict(header["config"]),
+        corpus=str(header["corpus"]),
+        labels=tuple(map(str, header["labels"])),
+        names=tuple(map(str, header["names"])),
+        pooled=features["pooled"],
+        truth=features["truth"],
+        part=features["part"],
+        network=network,
+        epochs=int(header["epochs"]),
+        best_epoch=int(header["best_epoch"]),
+        versions=dict(header["versions"]),
+    )
+
+
+def _tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
+    data = path.read_bytes()
+    if _sha256(data) != sha256:
+        raise ValueError(f"{path.name} does not match its checksum")
+    return dict(load(data))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

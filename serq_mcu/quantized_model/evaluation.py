@@ -1,0 +1,72 @@
+"""The integer model on recordings: what the device would answer, on the clips that its training never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serq_mcu.corpus.loaders import Clip, Corpus, load_corpus
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.recordings import recorded_features
+from serq_mcu.metrics import Score
+from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.types import QuantizedModel
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The score of a model on a corpus; `held_out` says whether its clips are those that training set aside, `basis` says it in words."""
+
+    corpus: str
+    held_out: bool
+    basis: str
+    score: Score
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the confusion matrix: true classes in rows, in the order of labels."""
+        return {
+            "corpus": self.corpus,
+            "held_out": self.held_out,
+            "basis": self.basis,
+            **self.score.to_json(),
+            "labels": list(self.score.labels),
+            "confusion": self.score.confusion.tolist(),
+        }
+
+    def lines(self) -> list[str]:
+        """The account for a person."""
+        return [f"{self.corpus}: {self.basis}", f"accuracy: {self.score}", "true class by row:", *self.score.confusion_lines()]
+
+
+def evaluate(model: QuantizedModel, folder: Path, progress: Callable[..., None] | None = None) -> Evaluation:
+    """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on every clip of its classes.
+
+    Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class that the model knows.
+    """
+    corpus = load_corpus(folder)
+    clips, held_out, basis = _choose(model, corpus)
+    if not clips:
+        raise SerqError(f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on another corpus")
+    pooled = recorded_features(model.spec, model.tables, clips, progress=progress)[0]
+    truth = np.array([model.labels.index(clip.label) for clip in clips])
+    return Evaluation(corpus.name, held_out, basis, Score.of(truth, classify(model, pooled), model.labels))
+
+
+def _choose(model: QuantizedModel, corpus: Corpus) -> tuple[list[Clip], bool, str]:
+    """The clips to judge, whether they were held out, and what to say about that."""
+    known = [clip for clip in corpus.clips if clip.label in model.labels]
+    foreign = len(corpus.clips) - len(known)
+    left_out = f"; {foreign} clips of classes the model does not know are left out" if foreign else ""
+    trained_on = model.provenance.get("corpus")
+    if trained_on != corpus.name:
+        return known, False, f"all {len(known)} clips of the model's classes; the model was trained on another corpus ({trained_on}){left_out}"
+    named = model.provenance.get("held_out")
+    names = {name for name in named if isinstance(name, str)} if isinstance(named, list) else set()
+    held = [clip for clip in known if clip.name in names]
+    if held:
+        return held, True, f"{len(held)} of the {len(names)} clips that training and the choice of bits never saw"
+    return known, False, f"all {len(known)} clips; none is named as held out, so the model may have been trained on them{left_out}"

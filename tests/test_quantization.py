@@ -1,0 +1,353 @@
+"""Quantization: the quantizer, importance, lowering to integers, and the choice of bits, on synthetic networks. No TensorFlow."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.tables import build_tables
+from serq_mcu.metrics import Score, wilson_interval
+from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
+from serq_mcu.quantization.importance import layer_importance
+from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
+from serq_mcu.quantization.network import FloatNetwork, standardisation
+from serq_mcu.quantization.pipeline import quantize
+from serq_mcu.quantization.quantizer import dequantize
+from serq_mcu.quantization.quantizer import quantize as quantize_weights
+from serq_mcu.quantization.run_folder import FEATURES, MARKER, WEIGHTS, Run, load_run, save_run
+from serq_mcu.quantized_model.interpreter import classify, scores
+from serq_mcu.quantized_model.store import model_bytes
+
+SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
+FEATURE_COUNT = SPEC.feature_count
+LABELS = ("calm", "angry", "sad")
+
+
+def _data(rng: np.random.Generator, clips: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Three overlapping classes in device units: pooled [clips, features], truth [clips]."""
+    truth = rng.integers(0, len(LABELS), clips)
+    centers = np.random.default_rng(99).normal(0, 1.0, (len(LABELS), FEATURE_COUNT))
+    values = (centers[truth] + rng.normal(0, 2.0, (clips, FEATURE_COUNT))) * 3000 + 500
+    return np.rint(values).astype(np.int32), truth
+
+
+def _network(pooled: NDArray[np.int32], truth: NDArray[np.int64], hidden: int = 48) -> FloatNetwork:
+    """Random hidden layers under a least-squares last layer: a classifier that works, without training."""
+    rng = np.random.default_rng(5)
+    mean, sd = standardisation(pooled)
+    kernels = [rng.normal(0, 1 / math.sqrt(FEATURE_COUNT), (FEATURE_COUNT, hidden)), rng.normal(0, 1 / math.sqrt(hidden), (hidden, hidden))]
+    biases = [rng.normal(0, 0.2, hidden), rng.normal(0, 0.2, hidden)]
+    front = FloatNetwork(tuple(kernels), tuple(biases), mean, sd)
+    x = np.maximum(front.preactivations(front.standardise(pooled))[-1], 0)
+    design = np.hstack([x, np.ones((len(x), 1))])
+    solved = np.linalg.solve(design.T @ design + 3 * np.eye(hidden + 1), design.T @ np.eye(len(LABELS))[truth])
+    return FloatNetwork((*kernels, solved[:-1]), (*biases, solved[-1]), mean, sd)
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    rng = np.random.default_rng(1)
+    pooled, truth = _data(rng, 600)
+    part = np.repeat(np.array([0, 1, 2], dtype=np.uint8), [360, 120, 120])
+    version = pooled + rng.integers(-300, 301, pooled.shape).astype(np.int32)
+    network = _network(pooled[part == 0], truth[part == 0])
+    rounded = FloatNetwork(  # a run stores float32
+        tuple(k.astype(np.float32).astype(np.float64) for k in network.kernels),
+        tuple(b.astype(np.float32).astype(np.float64) for b in network.biases),
+        network.mean,
+        network.sd,
+    )
+    config = {
+        "features": json.loads(json.dumps(SPEC.to_json())),
+        "training": {"seed": 3, "split": 0},
+        "quantization": {"method": "adaptive", "alpha": 0.5, "margin": 0.02},
+    }
+    names = tuple(f"clip{index:03}" for index in range(600))
+    return Run(config, "made", LABELS, names, np.stack([pooled, version]), truth, part, rounded, 7, 4, {"tool": "1"})
+
+
+def _lowering(run: Run) -> Lowering:
+    return Lowering(run.network, run.calibration, SPEC, build_tables(SPEC), LABELS)
+
+
+# The quantizer
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_quantizer_finds_no_worse_scale_than_a_fine_search(bits: int) -> None:
+    w = np.random.default_rng(bits).normal(0, 0.1, (30, 20))
+    u, scale = quantize_weights(w, bits)
+    error = np.square(w - dequantize(u, bits, scale)).sum()
+    levels = 2**bits - 1
+    for candidate in np.abs(w).max() * 2 / levels * np.linspace(0.05, 1.3, 400):
+        nearest = candidate / 2 * (2 * np.clip(np.round(w / candidate + levels / 2), 0, levels) - levels)
+        # 2 %, or 0.1 dB: the error is jagged in the scale, and no search but an endless one finds its deepest notch
+        assert error <= np.square(w - nearest).sum() * 1.02
+    assert u.dtype == np.uint8
+    assert u.max() <= levels
+
+
+def test_more_bits_never_err_more() -> None:
+    w = np.random.default_rng(0).laplace(0, 0.1, (64, 64))
+    errors = [float(np.square(w - dequantize(u, bits, scale)).sum()) for bits in range(1, 9) for u, scale in [quantize_weights(w, bits)]]
+    assert all(after < before / 2 for before, after in itertools.pairwise(errors))  # a bit is worth some 5 dB
+
+
+def test_one_bit_has_its_closed_form() -> None:
+    w = np.array([[0.5, -0.25], [0.75, -1.5]])
+    u, scale = quantize_weights(w, 1)
+    assert u.tolist() == [[1, 0], [1, 0]]
+    assert scale == pytest.approx(2 * 0.75)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_levels_are_represented_exactly(bits: int) -> None:
+    u = np.arange(2**bits, dtype=np.uint8).reshape(1, -1)
+    found, scale = quantize_weights(dequantize(u, bits, 0.125), bits)
+    assert found.tolist() == u.tolist()
+    assert scale == pytest.approx(0.125)
+
+
+def test_quantizer_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(SerqError, match="bits"):
+        quantize_weights(np.ones((2, 2)), 9)
+    with pytest.raises(SerqError, match="zero"):
+        quantize_weights(np.zeros((2, 2)), 4)
+
+
+# Importance
+
+
+def test_importance_is_the_papers_formula() -> None:
+    kernels = (np.array([[1.0, -1.0], [1.0, -1.0]]), np.array([[0.5], [-0.5]]))
+    network = FloatNetwork(kernels, (np.zeros(2), np.zeros(1)), np.zeros(2), np.ones(2))
+    first, second = layer_importance(network, 0.25, 0.1)
+    assert (first.parameter_share, second.parameter_share) == pytest.approx((6 / 9, 3 / 9))
+    assert (first.variance, second.variance) == pytest.approx((1.0, 0.25))
+    assert first.variance_term == pytest.approx(1.0)
+    assert second.variance_term == pytest.approx(math.log(math.e - 1 + 0.25))
+    assert first.importance == pytest.approx(0.25 * 6 / 9 + 0.75)
+    assert (first.rank, second.rank) == (0, 1)
+    assert first.margin == pytest.approx(0.1 * first.importance)
+
+
+# Lowering
+
+
+def test_eight_bits_follow_the_float_network_closely(run: Run) -> None:
+    model = _lowering(run).model((8, 8, 8))
+    pooled = run.pooled[0, run.members("test")]
+    expected = run.network.logits(run.network.standardise(pooled))
+    error = scores(model, pooled) * model.score_scale - expected
+    # 7-bit activations err by at most half of 1/127 of their range, some 40 dB below the signal; three layers of them leave over 25 dB
+    assert 10 * math.log10(np.square(expected - expected.mean()).sum() / np.square(error).sum()) > 25
+    assert (classify(model, pooled) == run.network.classify(run.network.standardise(pooled))).mean() > 0.95
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 8])
+def test_bias_correction_keeps_each_scores_mean(run: Run, bits: int) -> None:
+    model = _lowering(run).model((bits,) * 3)
+    got = (scores(model, run.calibration) * model.score_scale).mean(axis=0)
+    # exact but for the rounding of the last bias to half an accumulator step
+    assert np.allclose(got, run.network.logits(run.network.standardise(run.calibration)).mean(axis=0), atol=0.51 * model.score_scale)
+
+
+def test_refitted_gain_is_the_least_squares_one(run: Run) -> None:
+    """At 1 bit in the last layer, no other unit explains the float logits better."""
+    model = _lowering(run).model((8, 8, 1))
+    got, want = scores(model, run.calibration).astype(np.float64), run.network.logits(run.network.standardise(run.calibration))
+    got, want = got - got.mean(axis=0), want - want.mean(axis=0)
+    best = float((got * want).sum() / (got * got).sum())
+    assert model.score_scale == pytest.approx(best, rel=1e-9)
+
+
+def test_inputs_stand_for_standard_deviations(run: Run) -> None:
+    model = _lowering(run).model((8, 8, 8))
+    pooled = run.pooled[0]
+    exact = run.network.standardise(pooled)
+    inside = np.abs(exact) < 3.9  # the last step below +4 saturates at 63/16
+    # half a step of 1/16 for rounding, and 4 sd times the multiplier's relative error of at most 1/2048, and half a unit of center
+    bound = 1 / 32 + 4 / 2048 + (0.5 / run.network.sd).max()
+    assert np.abs(device_inputs(model, pooled) - exact)[inside].max() <= bound
+
+
+def test_constant_features_stay_silent_and_dead_layers_are_lowered() -> None:
+    rng = np.random.default_rng(2)
+    pooled, truth = _data(rng, 200)
+    pooled[:, 4] = 777
+    network = _network(pooled, truth, hidden=16)
+    dead = FloatNetwork(network.kernels, (np.full(16, -100.0), network.biases[1], network.biases[2]), network.mean, network.sd)
+    for candidate in (network, dead):
+        for bits in (1, 8):
+            model = Lowering(candidate, pooled, SPEC, build_tables(SPEC), LABELS).model((bits,) * 3)
+            strange = pooled.copy()
+            strange[:, 4] += 5000
+            assert (scores(model, strange) == scores(model, pooled)).all()
+    want = dead.logits(dead.standardise(pooled))
+    got = scores(model, pooled) * model.score_scale
+    assert np.allclose(got, want, atol=0.01 * np.abs(want).max())  # constant logits; 1 %: biases in the waist are integers
+
+
+def test_dequantized_weights_with_exact_activations_differ_only_by_activation_rounding(run: Run) -> None:
+    model = _lowering(run).model((3, 2, 4))
+    pooled = run.calibration
+    floating = dequantized(model, run.network).logits(device_inputs(model, pooled))
+    integer = scores(model, pooled) * model.score_scale
+    assert 10 * math.log10(np.square(floating - floating.mean(axis=0)).sum() / np.square(floating - integer).sum()) > 20  # see the 8-bit test
+
+
+# The choice of bits
+
+
+def test_adaptive_choice_keeps_its_own_rule(run: Run) -> None:
+    lowering, validation = _lowering(run), run.validation
+    config = QuantizationConfig("adaptive", 0.5, 0.02)
+    choices = choose_widths(lowering, validation, config)
+    baseline = validation.accuracy(run.network.classify(run.network.standardise(validation.pooled)))
+    widths = [8] * 3
+    for choice in sorted(choices, key=lambda item: item.importance.rank):
+        assert choice.required == pytest.approx(baseline - 0.02 * choice.importance.importance)
+        assert [trial.bits for trial in choice.trials] == list(range(1, len(choice.trials) + 1))
+        for trial in choice.trials:  # each accuracy is that of the integer model, layers visited before at their bits
+            widths[choice.importance.layer] = trial.bits
+            assert trial.accuracy == validation.accuracy(classify(lowering.model(widths), validation.pooled))
+            assert trial.accepted == (trial.accuracy >= choice.required - 1e-12)
+        assert not any(trial.accepted for trial in choice.trials[:-1])
+        assert choice.trials[-1].accepted
+        assert choice.bits == choice.trials[-1].bits
+        widths[choice.importance.layer] = choice.bits
+
+
+def test_a_margin_that_allows_everything_gives_one_bit_and_a_fixed_width_asks_nothing(run: Run) -> None:
+    for method, margin, widths in (("adaptive", 1.0, (1, 1, 1)), ("5", 0.0, (5, 5, 5))):
+        choices = choose_widths(_lowering(run), run.validation, QuantizationConfig(method, 1.0, margin))
+        if method == "adaptive":  # alpha 1: margins are shares of parameters; every layer's is wide enough only if accuracy holds
+            assert all(choice.trials for choice in choices)
+            assert all(choice.bits == 1 for choice in choices if choice.importance.margin > 0.7)
+        else:
+            assert tuple(choice.bits for choice in choices) == widths
+            assert not any(choice.trials for choice in choices)
+
+
+def test_where_no_width_holds_the_best_is_taken(run: Run) -> None:
+    truth = run.network.classify(run.network.standardise(run.validation.pooled[0]))  # the float network is right by definition
+    impossible = ValidationData(run.validation.pooled[:1], truth)
+    choices = choose_widths(_lowering(run), impossible, QuantizationConfig("adaptive", 0.5, 0.0))
+    for choice in choices:
+        if not choice.trials[-1].accepted:
+            assert len(choice.trials) == 8
+            assert choice.bits == max(choice.trials, key=lambda trial: trial.accuracy).bits
+            assert "no width" in choice.reason
+
+
+def test_test_clips_have_no_say(run: Run) -> None:
+    scrambled = run.truth.copy()
+    members = run.members("test")
+    scrambled[members] = (scrambled[members] + 1) % 3
+    pooled = run.pooled.copy()
+    pooled[:, members] = pooled[:, members][:, ::-1] // 2
+    other = replace(run, truth=scrambled, pooled=pooled)
+    assert quantize(other)[1].layers == quantize(run)[1].layers
+
+
+@pytest.mark.parametrize(("method", "alpha", "margin", "words"), [("9", 0.5, 0.02, "method"), ("2", 1.5, 0.02, "alpha"), ("2", 0.5, -1.0, "margin")])
+def test_options_out_of_range_are_named(run: Run, method: str, alpha: float, margin: float, words: str) -> None:
+    with pytest.raises(SerqError, match=words):
+        quantize(run, method, alpha, margin)
+
+
+def test_the_same_run_gives_the_same_bytes_and_a_full_account(run: Run) -> None:
+    (model, allocation), (again, _) = quantize(run), quantize(run)
+    assert model_bytes(model) == model_bytes(again)
+    assert model.widths == allocation.widths
+    provenance = json.loads(json.dumps(model.provenance))
+    assert provenance["held_out"] == [f"clip{index}" for index in range(480, 600)]
+    assert provenance["clips"] == {"train": 360, "validation": 120, "test": 120}
+    test = provenance["metrics"]["quantized"]["test"]
+    truth = run.truth[run.members("test")]
+    assert test["correct"] == int((classify(model, run.pooled[0, run.members("test")]) == truth).sum())
+    assert (test["n"], test["interval95"]) == (120, list(wilson_interval(test["correct"], 120)))
+    assert json.loads(json.dumps(allocation.to_json()))["widths"] == list(model.widths)
+    assert any("importance" in line for line in allocation.lines())
+
+
+# The run folder
+
+
+def test_a_run_folder_reads_back(run: Run, tmp_path: Path) -> None:
+    back = load_run(save_run(run, tmp_path / "run", {"config.toml": ""}))
+    assert model_bytes(quantize(back)[0]) == model_bytes(quantize(run)[0])
+    assert back.to_json() == run.to_json()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {MARKER, FEATURES, WEIGHTS, "confusion.csv", "confusion.txt", "config.toml"}
+
+
+def _flip_byte(folder: Path, name: str) -> None:
+    data = bytearray((folder / name).read_bytes())
+    data[-3] ^= 1
+    (folder / name).write_bytes(data)
+
+
+def _edit_header(folder: Path, key: str, value: object) -> None:
+    header = json.loads((folder / MARKER).read_text())
+    (folder / MARKER).write_text(json.dumps(header | {key: value}))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "flipped weight": (lambda f: _flip_byte(f, WEIGHTS), "damaged"),
+    "flipped feature": (lambda f: _flip_byte(f, FEATURES), "damaged"),
+    "missing weights": (lambda f: (f / WEIGHTS).unlink(), WEIGHTS),
+    "no header": (lambda f: (f / MARKER).unlink(), "not a run folder"),
+    "header cut": (lambda f: (f / MARKER).write_text('{"format": 1,'), "damaged"),
+    "header a list": (lambda f: (f / MARKER).write_text("[]"), "damaged"),
+    "newer": (lambda f: _edit_header(f, "format", 2), "newer"),
+    "a label less": (lambda f: _edit_header(f, "labels", ["calm", "sad"]), "fit"),
+    "a name less": (lambda f: _edit_header(f, "names", ["a"]), "fit"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_run_folder_is_refused(run: Run, tmp_path: Path, kind: str) -> None:
+    folder = save_run(run, tmp_path / "run", {})
+    damage, words = DAMAGE[kind]
+    damage(folder)
+    with pytest.raises(SerqError, match=words):
+        load_run(folder)
+
+
+def test_quantizing_loads_no_training_library() -> None:
+    code = "import sys, serq_mcu.quantization.pipeline, serq_mcu.quantized_model.evaluation; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "'numpy'" in loaded
+    assert not [name for name in ("tensorflow", "tf_keras", "sklearn", "librosa") if f"'{name}'" in loaded]
+
+
+# Metrics
+
+
+def test_wilson_interval_against_its_definition() -> None:
+    for correct, n in ((0, 10), (7, 10), (10, 10), (83, 107)):
+        low, high = wilson_interval(correct, n)
+        for end in (low, high):  # its ends are the proportions p with (share - p)^2 = z^2 p (1 - p) / n
+            assert (correct / n - end) ** 2 == pytest.approx(1.959963984540054**2 * end * (1 - end) / n, rel=1e-9, abs=1e-15)
+        assert 0 <= low < high <= 1
+
+
+def test_score_counts() -> None:
+    score = Score.of(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ("a", "b, c", "d"))
+    assert (score.correct, score.n, score.accuracy) == (3, 4, 0.75)
+    assert score.recall == {"a": 2 / 3, "b, c": 1.0, "d": None}
+    assert score.balanced_accuracy == pytest.approx(5 / 6)
+    assert score.confusion_csv().splitlines()[1:] == ["a,2,1,0", '"b, c",0,1,0', "d,0,0,0"]
+    assert score.confusion_lines()[1].split() == ["a", "2", "1", "0", "67%", "0"]
