@@ -1,0 +1,145 @@
+"""One configuration for features, training and quantization: default.toml, and what a user's file changes in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.quantization.allocation import QuantizationConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained and the clips are split; default.toml says what each means. Raises SerqError on values out of range."""
+
+    hidden: tuple[int, ...]
+    dropout: float
+    learning_rate: float
+    batch_size: int
+    max_epochs: int
+    patience: int
+    speeds: tuple[float, ...]
+    mixup: float
+    folds: int
+    split: int
+    validation_fraction: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require(len(self.hidden) <= 7 and all(1 <= n <= 4096 for n in self.hidden), "hidden must be at most 7 widths from 1 to 4096")
+        _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1")
+        _require(0 < self.learning_rate <= 1, "learning_rate must be above 0 and at most 1")
+        _require(self.batch_size >= 1, "batch_size must be at least 1")
+        _require(self.max_epochs >= 1, "max_epochs must be at least 1")
+        _require(self.patience >= 1, "patience must be at least 1")
+        _require(all(0.5 <= s <= 2 and s != 1 for s in self.speeds), "speeds must be 0.5 to 2, without 1, which is always there")
+        _require(len(set(self.speeds)) == len(self.speeds), "speeds names a speed twice")
+        _require(0 <= self.mixup <= 10, "mixup must be 0 to 10")
+        _require(self.folds >= 2, "folds must be at least 2")
+        _require(0 <= self.split < self.folds, f"split must be 0 to {self.folds - 1}, one of the {self.folds} folds")
+        _require(0 < self.validation_fraction <= 0.5, "validation_fraction must be above 0 and at most 0.5")
+        _require(0 <= self.seed < 2**32, "seed must be 0 to 2^32 - 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on, besides the recordings."""
+
+    features: FeatureSpec
+    training: TrainingConfig
+    quantization: QuantizationConfig
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, a table per section."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    def to_toml(self) -> str:
+        """The whole configuration as a file that `load_config` reads back."""
+        sections = self.to_json().items()
+        return "\n".join(f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items()) for name, table in sections)
+
+    def with_split(self, split: int) -> Config:
+        """The same with another fold held out."""
+        return replace(self, training=replace(self.training, split=split))
+
+
+def load_config(path: Path | None = None, split: int | None = None) -> Config:
+    """The default configuration, changed by the TOML file at `path` and then by `split`.
+
+    Raises SerqError, naming the key, when the file cannot be read, has a key that is not known, or a value of the wrong type or
+    out of range.
+    """
+    plain = tomllib.loads(resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8"))
+    if path is not None:
+        try:
+            _merge(plain, _read(path))
+            config = _config(plain)
+        except SerqError as error:
+            raise SerqError(f"{path}: {error}") from error
+    else:
+        config = _config(plain)
+    return config if split is None else config.with_split(split)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SerqError(f"cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SerqError(f"is not a TOML file: {error}") from error
+
+
+def _merge(plain: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Change `plain` in place; each key must be there already, with a value of the same type."""
+    for section, table in changes.items():
+        if section not in plain or not isinstance(table, dict):
+            raise SerqError(f"{section!r} is not one of the sections {', '.join(f'[{name}]' for name in plain)}")
+        for key, value in table.items():
+            if key not in plain[section]:
+                raise SerqError(f"unknown key {section}.{key}; known are {', '.join(plain[section])}")
+            plain[section][key] = _like(plain[section][key], value, f"{section}.{key}")
+
+
+def _like(example: Any, value: Any, name: str) -> Any:
+    """`value`, if it has the type of `example`; whole numbers pass for floats."""
+    if isinstance(example, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(example):
+        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+        raise SerqError(f"{name} must be {kinds[type(example)]}, not {value!r}")
+    if isinstance(example, list):
+        return [_like(example[0], item, f"each entry of {name}") if not isinstance(example[0], dict) else item for item in value]
+    return value
+
+
+def _config(plain: dict[str, Any]) -> Config:
+    training: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain["training"].items()}
+    assert set(training) == {field.name for field in fields(TrainingConfig)}, "default.toml and TrainingConfig disagree"
+    return Config(FeatureSpec.from_json(plain["features"]), TrainingConfig(**training), QuantizationConfig(**plain["quantization"]))
+
+
+def _toml(value: Any) -> str:
+    """A plain value in TOML, whose scalars and lists are written as in JSON, but not its tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SerqError(f"training.{message}")

@@ -1,0 +1,138 @@
+"""The float network: a multilayer perceptron trained with tf_keras.
+
+Hyper-parameters as in the adaptive mixed-precision paper (Shinde, Jain and Sharma): Dense-ReLU-Dropout, Adam, cross-entropy,
+mini-batches, early stopping on validation loss, which restores the best weights. Mixup (Zhang et al. 2018) blends pairs of
+clips. The same data, configuration and seed give the same weights on the same machine and TensorFlow build.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the processor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.quantization.network import FloatNetwork, standardisation, standardise
+from serq_mcu.training.config import TrainingConfig
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what C++ libraries write to standard error while they load; show it if loading fails."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+with _quiet():
+    import tensorflow as tf
+    import tf_keras
+
+HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pooled features int32 [n, features] and class indices int64 [n]."""
+
+    pooled: NDArray[np.int32]
+    truth: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The network of the best epoch, and each epoch's HISTORY [epochs, 4]."""
+
+    network: FloatNetwork
+    history: NDArray[np.float64]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs run."""
+        return len(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, whose weights were kept: the least validation loss."""
+        return int(np.argmin(self.history[:, HISTORY.index("val_loss")])) + 1
+
+
+def train_mlp(train: Examples, validation: Examples, classes: int, config: TrainingConfig, progress: Callable[..., None] | None = None) -> Trained:
+    """Train on `train`, stop by `validation`. progress is called with a sentence, the epochs done and their limit."""
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    mean, sd = standardisation(train.pooled)
+
+    def dataset(examples: Examples) -> Any:
+        inputs = standardise(examples.pooled, mean, sd).astype(np.float32)
+        return tf.data.Dataset.from_tensor_slices((inputs, np.eye(classes, dtype=np.float32)[examples.truth]))
+
+    network = _build(mean.size, classes, config)
+    history = network.fit(
+        _shuffled_batches(dataset(train), config),
+        validation_data=dataset(validation).batch(256).cache(),
+        epochs=config.max_epochs,
+        callbacks=_callbacks(config, progress),
+        verbose=0,
+    ).history
+    weights = network.get_weights()
+    return Trained(FloatNetwork(_float64(weights[::2]), _float64(weights[1::2]), mean, sd), np.array([history[name] for name in HISTORY]).T)
+
+
+def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
+    return tuple(np.asarray(array, dtype=np.float64) for array in arrays)
+
+
+def _build(features: int, classes: int, config: TrainingConfig) -> Any:
+    layers = [tf_keras.layers.InputLayer((features,))]
+    for width in config.hidden:
+        layers += [tf_keras.layers.Dense(width, activation="relu"), tf_keras.layers.Dropout(config.dropout)]
+    network = tf_keras.Sequential([*layers, tf_keras.layers.Dense(classes)])
+    loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True)
+    network.compile(tf_keras.optimizers.Adam(config.learning_rate), loss, metrics=["accuracy"])
+    return network
+
+
+def _shuffled_batches(examples: Any, config: TrainingConfig) -> Any:
+    """Batches in a new order each epoch, blended by mixup."""
+    batches = examples.shuffle(len(examples), seed=config.seed).batch(config.batch_size)
+    return batches.map(lambda inputs, targets: _mixup(inputs, targets, config.mixup)) if config.mixup else batches
+
+
+def _mixup(inputs: Any, targets: Any, alpha: float) -> tuple[Any, Any]:
+    """Each example of the batch blended with a random other one, in a proportion drawn from Beta(alpha, alpha)."""
+    count = tf.shape(inputs)[0]
+    one, other = tf.random.gamma([count, 1], alpha), tf.random.gamma([count, 1], alpha)
+    share = (one + 1e-12) / (one + other + 2e-12)  # a ratio of gamma variates is a beta variate; both may underflow
+    partner = tf.random.shuffle(tf.range(count))
+    return tuple(share * values + (1 - share) * tf.gather(values, partner) for values in (inputs, targets))
+
+
+def _callbacks(config: TrainingConfig, progress: Callable[..., None] | None) -> list[Any]:
+    callbacks = [tf_keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)]
+    if progress is not None:
+
+        def report(epoch: int, logs: dict[str, float]) -> None:
+            progress(f"training, at most {config.max_epochs} epochs", epoch + 1, config.max_epochs)
+
+        callbacks.append(tf_keras.callbacks.LambdaCallback(on_epoch_end=report))
+    return callbacks
