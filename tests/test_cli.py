@@ -135,7 +135,7 @@ def test_odd_formats_are_converted_and_said(clips: Path, kind: str) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "zero length": (lambda p: p.write_bytes(b""), "odd"),
     "truncated": (lambda p: (_write(p, _speech(), subtype="PCM_16"), p.write_bytes(p.read_bytes()[:9000])), "odd.*(truncated|cut)"),
-    "too short": (lambda p: _write(p, _speech(0.05), subtype="PCM_16"), "too short.*odd"),
+    "too short": (lambda p: _write(p, _speech(0.02), subtype="PCM_16"), "too short.*odd"),
     "NaN": (lambda p: _write(p, np.where(np.arange(RATE) == 5, np.nan, _speech()), subtype="FLOAT"), "odd.*(NaN|finite|not a number)"),
     "no audio": (lambda p: p.write_bytes(b"this is no audio" * 100), "odd"),
 }
