@@ -7,13 +7,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint format setup clean
+.PHONY: demo test clang lint format setup clean
 
 demo: setup
 	$(BIN)/serq-mcu demo --out $(DEMO)
 
-test: setup lint
+test: setup lint clang
 	$(BIN)/pytest
+
+clang:
+	@command -v clang >/dev/null || if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang >/dev/null; \
+	    else echo 'clang is needed, the second compiler of the tests: sudo apt-get install clang' >&2; exit 1; fi
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

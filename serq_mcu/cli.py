@@ -242,7 +242,7 @@ def toolchain_setup(offline: bool, as_json: bool) -> None:
     from serq_mcu import platformio
 
     tools = platformio.setup_toolchain(offline, _progress())
-    _print([dataclasses.asdict(tool) for tool in tools], [f"{tool.name:<28}{tool.state:<11}{tool.found}" for tool in tools], as_json)
+    _print([dataclasses.asdict(tool) for tool in tools], [f"{tool.name:<36}{tool.state:<11}{tool.found}" for tool in tools], as_json)
 
 
 @main.command()

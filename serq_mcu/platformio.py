@@ -28,6 +28,7 @@ from serq_mcu.files import new_folder, write_file
 LOG = "build.log"
 _NO_PLATFORMIO = "PlatformIO is not installed in this Python environment; run `pip install 'serq-mcu[build]'`"
 _RAM_SECTIONS = re.compile(r"\.(dram0\.)?(data|bss|noinit)")  # of picolibc and STM32; with the prefix, of ESP-IDF
+_HOST_PACKAGES = ("gcc", "libc6-dev")  # of Debian and Ubuntu
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 Progress = Callable[[str], None]
@@ -63,7 +64,7 @@ def environment() -> dict[str, str]:
 
 
 def setup_toolchain(offline: bool = False, progress: Progress = lambda line: None) -> list[Tool]:
-    """Make builds for the emulated boards possible, and report every tool. Running it again changes nothing.
+    """Make builds for the host and the emulated boards possible, and report every tool. Running it again changes nothing.
 
     Missing compilers and emulators are installed with apt-get where that is possible: on Debian and Ubuntu, as root, not `offline`.
     Raises SerqError that names the command to type where it is not.
@@ -71,12 +72,18 @@ def setup_toolchain(offline: bool = False, progress: Progress = lambda line: Non
     tools = [_platformio(), _scons(progress)]
     before = {board.name: _lacks(board) for board in _emulated_boards()}
     packages = sorted({package for board in _emulated_boards() if before[board.name] for package in _emulator(board).packages})
+    host = _host_compiler()
+    packages += () if host else _HOST_PACKAGES
     if packages:
         _apt_install(packages, offline, progress)
     for board in _emulated_boards():
         if still := _lacks(board):
             raise SerqError(f"{still} for {board.title} is still missing after apt-get installed {' '.join(_emulator(board).packages)}")
         tools += _emulation_tools(board, "installed" if before[board.name] else "ready")
+    compiler = _host_compiler()
+    if not compiler:
+        raise SerqError(f"a C compiler for this computer is still missing after apt-get installed {' '.join(_HOST_PACKAGES)}")
+    tools.append(Tool(Path(compiler).name, "ready" if host else "installed", f"{_version(compiler)} in {compiler}"))
     return list(dict.fromkeys(tools)) + _vendor_tools()
 
 
@@ -202,10 +209,22 @@ def _lacks(board: Board) -> str:
     compiler = f"{emulator.compiler}gcc"
     if not shutil.which(compiler):
         return compiler
-    command = [compiler, *emulator.compile_flags, "-E", "-include", "string.h", "-x", "c", os.devnull]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
+    if not _preprocesses([compiler, *emulator.compile_flags]):
         return "picolibc"
     return "" if shutil.which(emulator.command) else emulator.command
+
+
+def _host_compiler() -> str:
+    """This computer's C compiler with its C library, or nothing."""
+    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
+        if name and (path := shutil.which(name)) and _preprocesses([path]):
+            return path
+    return ""
+
+
+def _preprocesses(command: list[str]) -> bool:
+    """Whether a compiler finds the C library's headers."""
+    return subprocess.run([*command, "-E", "-include", "string.h", "-x", "c", os.devnull], capture_output=True, check=False).returncode == 0
 
 
 def _emulation_tools(board: Board, state: str) -> list[Tool]:
@@ -217,7 +236,7 @@ def _emulation_tools(board: Board, state: str) -> list[Tool]:
 
 def _version(command: str) -> str:
     line = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout.splitlines()[0]
-    return next((word for word in line.split() if word[0].isdigit()), line)
+    return next((word.strip("()") for word in line.split() if word[0].isdigit()), line)
 
 
 def _vendor_tools() -> list[Tool]:
