@@ -83,12 +83,11 @@ def budget(model: QuantizedModel, board: Board) -> Budget:
     packed = sum(len(pack_planes8(layer)) for layer in model.layers)
     constants = sum(layer.outputs * BIAS_BYTES + REQUANTIZATION_BYTES for layer in model.layers)
     inputs = sum(array.nbytes for array in (model.input.center, model.input.multiplier, model.input.shift))
-    tables = sum(array.nbytes for array in model.tables.arrays().values())
     items = [
         Item("packed weights", packed, 0, "counted"),
         Item("biases, requantization", constants, 0, "counted"),
         Item("input constants", inputs, 0, "counted"),
-        Item("front-end tables", tables, 0, "counted"),
+        Item("front-end tables", _table_bytes(model), 0, "counted"),
         Item("recogniser state", 0, state_bytes(model), "counted: sizeof(serq_state)"),
         _code(model, board),
         Item("stack", 0, board.port.stack_bytes, "reserved for it in the board's settings"),
@@ -100,11 +99,14 @@ def budget(model: QuantizedModel, board: Board) -> Budget:
 def state_bytes(model: QuantizedModel) -> int:
     """sizeof(serq_state) on a 32-bit core, from the layout in serq.h."""
     spec, names = model.spec, model_names(model)
-    mfcc = names["mfcc"].size
-    frame = 8 * (spec.fft_length // 2 + 1) + (8 + 4) * spec.mel_bands + 4 * mfcc
+    frame = 8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands * spec.uses_mel + 4 * names["max_values"]
     decision = 4 * spec.feature_count + 4 * names["max_outputs"] + _TABLE_BYTES + names["even_width"] + names["odd_width"]
     scratch = _aligned(max(_aligned(frame), _aligned(decision)))
-    return _aligned(scratch + _POOL_BYTES * mfcc + 4 + 2 + 2 * spec.fft_length)
+    return _aligned(scratch + _POOL_BYTES * names["pools"] + 2 * spec.frame_length + 4 + 2)
+
+
+def _table_bytes(model: QuantizedModel) -> int:
+    return sum(array.nbytes for array in model_names(model)["c_tables"].values())
 
 
 def _aligned(size: int) -> int:
@@ -140,8 +142,8 @@ def _code(model: QuantizedModel, board: Board) -> Item:
         )
     flash, ram = _sections(sizes.stdout.splitlines())
     # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
-    counted = sum(array.nbytes for array in model.tensors().values() if array.ndim) - sum(layer.u.nbytes for layer in model.layers)
-    flash -= counted + sum(len(pack_planes8(layer)) for layer in model.layers)
+    constants = sum(array.nbytes for name, array in model.tensors().items() if not name.startswith("frontend.") and not name.endswith(".u"))
+    flash -= _table_bytes(model) + constants + sum(len(pack_planes8(layer)) for layer in model.layers)
     near = "" if target is board else f", the nearest compiler to {board.mcu.core}"
     return Item(name, flash, ram - state_bytes(model), f"compiled for {target.mcu.core} with -O2{near}; RAM beyond the state")
 
