@@ -127,7 +127,7 @@ def _code(model: QuantizedModel, board: Board) -> Item:
             place = Path(folder) / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
-        sources = [path for path in files if path.endswith(".c") and path.startswith(("lib/serq/src/", "src/")) and "port_" not in path]
+        sources = [path for path in files if path.endswith((".c", ".S")) and path.startswith(("lib/serq/src/", "src/")) and "port_" not in path]
         flags = ["-c", "-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
         done = subprocess.run([compiler, *flags, "-Ilib/serq/src", "-Isrc", *sources], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:

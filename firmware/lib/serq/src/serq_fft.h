@@ -121,6 +121,37 @@ SERQ_SPECIALISE void serq_radix4_all(serq_bin *z, uint32_t k, uint32_t points, u
     } while (4 * m < points && z < end);
 }
 
+#if SERQ_THUMB1
+
+void serq_thumb1_level(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m);
+
+/* Level m of the FFT, m even: radix 4 needs more registers than there are. */
+SERQ_SPECIALISE void serq_fft_level(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m)
+{
+    for (serq_bin *a = z; a < z + points; a += 2 * m) {
+        serq_complex first = serq_load(a), second = serq_load(a + m);
+        serq_butterfly_one(&first, &second);
+        serq_store(a, first);
+        serq_store(a + m, second);
+        first = serq_load(a + m / 2);
+        second = serq_load(a + m / 2 + m);
+        serq_butterfly_one_turned(&first, &second);
+        serq_store(a + m / 2, first);
+        serq_store(a + m / 2 + m, second);
+    }
+    if (m > 2) {
+        serq_thumb1_level(z, twiddle, points, m);
+    }
+}
+
+SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m)
+{
+    serq_fft_level(z, twiddle, points, m);
+    serq_fft_level(z, twiddle, points, 2 * m);
+}
+
+#else
+
 /* Levels m and 2m of the FFT, m even. */
 SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m)
 {
@@ -139,6 +170,8 @@ SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t
         serq_radix4_all(z, k, points, m, SERQ_AT_SECOND_HALF, serq_load_pair(outer), serq_load_pair(inner));
     }
 }
+
+#endif
 
 /* What window and first pass read: `points` complex points (pairs of samples), zeros after them. */
 typedef struct {

@@ -1,20 +1,13 @@
 /* All scalar integer arithmetic of the runtime: rounding, products, leading zeros, roots (SPEC.md section 1), and its intrinsics.
  *
- * Cores differ in what a 32 x 32 to 64 bit product costs. SERQ_LONG_MULTIPLY says whether the compiler's is an instruction
- * or two (1), or a library call to be avoided (0); results are the same. Nothing here divides or shifts 64 bits by a variable. */
+ * Cores differ in what they can do (serq_cores.h); results are the same. Nothing here divides or shifts 64 bits by a variable. */
 #ifndef SERQ_FIXED_H
 #define SERQ_FIXED_H
 
 #include <stdint.h>
 #include <string.h>
 
-#ifndef SERQ_LONG_MULTIPLY
-#if (defined(__arm__) && defined(__thumb__) && !defined(__thumb2__)) || (defined(__riscv) && !defined(__riscv_mul)) || defined(__XTENSA_CALL0_ABI__)
-#define SERQ_LONG_MULTIPLY 0 /* Cortex-M0 and M0+, RV32 without M, Xtensa LX106 */
-#else
-#define SERQ_LONG_MULTIPLY 1
-#endif
-#endif
+#include "serq_cores.h"
 
 /* Functions whose sizes are constants where they are called: in headers, so that the compiler makes them for these sizes. */
 #if defined(__GNUC__)
@@ -45,13 +38,6 @@ static inline int32_t serq_mulw(int32_t a, int32_t w)
 
 /* Two Q15 coefficients that lie side by side in a table, and products with them: intrinsics of the Arm DSP extension, and their twins.
  * low and high name the first and the second coefficient. */
-#ifndef SERQ_DSP
-#if defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
-#define SERQ_DSP 1 /* Cortex-M4, M7, M33 */
-#else
-#define SERQ_DSP 0
-#endif
-#endif
 
 #if SERQ_DSP
 

@@ -31,7 +31,7 @@ uint8_t serq_frame_shift(const int16_t *samples, uint16_t count)
     return (uint8_t)(serq_leading_zeros((significant | significant >> 16) & 0xffff) - 16);
 }
 
-#if SERQ_STORED_POWER
+#if SERQ_STORED_POWER && !SERQ_THUMB1 /* else it is in serq_thumb1.S */
 void serq_power(serq_bin *bins, uint16_t count)
 {
     for (const serq_bin *end = bins + count; bins < end; bins++) {
