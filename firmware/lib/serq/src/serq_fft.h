@@ -33,7 +33,7 @@ SERQ_SPECIALISE serq_complex serq_halved(serq_complex value)
 
 /* Butterflies: a becomes a + t and b becomes a - t, where t is b times a twiddle factor and halved, as a Q15 product floored by 16 bits
  * is; serq_window() has doubled every point once for each level at which it is odd, which is the number of set bits of its position.
- * In a turned butterfly t is turned by another quarter of a circle, t * -i. One of a + t and a - t is summed, the other is twice a less it. */
+ * In a turned butterfly t is turned by another quarter of a circle, t * -i. */
 
 SERQ_SPECIALISE void serq_butterfly_one(serq_complex *a, serq_complex *b)
 {
@@ -53,25 +53,32 @@ SERQ_SPECIALISE void serq_butterfly_one_turned(serq_complex *a, serq_complex *b)
     a->im -= t.re;
 }
 
+/* a + t and a - t of t = x * low(w) + y * high(v), halved. */
+SERQ_SPECIALISE void serq_add_and_subtract(int32_t a, int32_t x, serq_pair w, int32_t y, serq_pair v, int32_t *sum, int32_t *difference)
+{
+#if SERQ_DSP /* multiplies and adds at once */
+    *sum = serq_addw_high(serq_addw_low(a, x, w), y, v);
+    *difference = 2 * a - *sum;
+#else
+    int32_t t = serq_mulw_low(x, w) + serq_mulw_high(y, v);
+    *sum = a + t;
+    *difference = a - t;
+#endif
+}
+
 /* w = (cos, sin), n = (any, -sin) */
 SERQ_SPECIALISE void serq_butterfly(serq_complex *a, serq_complex *b, serq_pair w, serq_pair n)
 {
-    int32_t re = serq_addw_high(serq_addw_low(a->re, b->re, w), b->im, w);
-    int32_t im = serq_addw_high(serq_addw_low(a->im, b->im, w), b->re, n);
-    b->re = 2 * a->re - re;
-    b->im = 2 * a->im - im;
-    a->re = re;
-    a->im = im;
+    int32_t re = b->re, im = b->im;
+    serq_add_and_subtract(a->re, re, w, im, w, &a->re, &b->re);
+    serq_add_and_subtract(a->im, im, w, re, n, &a->im, &b->im);
 }
 
 SERQ_SPECIALISE void serq_butterfly_turned(serq_complex *a, serq_complex *b, serq_pair w, serq_pair n)
 {
-    int32_t re = serq_addw_high(serq_addw_low(a->re, b->im, w), b->re, n);
-    int32_t im = serq_addw_high(serq_addw_low(a->im, b->re, w), b->im, w);
-    b->re = 2 * a->re - re;
-    a->im = 2 * a->im - im;
-    b->im = im;
-    a->re = re;
+    int32_t re = b->re, im = b->im;
+    serq_add_and_subtract(a->re, im, w, re, n, &a->re, &b->re);
+    serq_add_and_subtract(a->im, re, w, im, w, &b->im, &a->im);
 }
 
 /* Two levels, m and 2m, on the four points z, z + m, z + 2m, z + 3m. `place` says which twiddle factors they meet at level m. */

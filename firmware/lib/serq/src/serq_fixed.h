@@ -170,9 +170,15 @@ static inline uint64_t serq_weighted(uint64_t a, uint32_t v, uint64_t b, uint32_
     uint64_t low = (uint64_t)(uint32_t)a * v + (uint64_t)(uint32_t)b * w;
     return (low >> 32) + (a >> 32) * v + (b >> 32) * w;
 #else
-    uint64_t low = serq_mul32x16((uint32_t)a, v) + serq_mul32x16((uint32_t)b, w);
-    uint64_t high = serq_mul32x16((uint32_t)(a >> 32), v) + serq_mul32x16((uint32_t)(b >> 32), w);
-    return (high << 16) + (low >> 16);
+    /* 16 bits of a and b at a time; no sum reaches 2^32, as v + w <= 2^16 */
+    uint32_t a_high = (uint32_t)(a >> 32), a_low = (uint32_t)a, b_high = (uint32_t)(b >> 32), b_low = (uint32_t)b;
+    uint32_t sum = ((a_low & 0xffff) * v + (b_low & 0xffff) * w) >> 16;
+    sum += (a_low >> 16) * v + (b_low >> 16) * w;
+    uint32_t low = sum & 0xffff;
+    sum = (sum >> 16) + (a_high & 0xffff) * v + (b_high & 0xffff) * w;
+    low |= sum << 16;
+    sum = (sum >> 16) + (a_high >> 16) * v + (b_high >> 16) * w;
+    return (uint64_t)sum << 32 | low;
 #endif
 }
 

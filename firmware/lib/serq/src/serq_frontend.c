@@ -81,19 +81,27 @@ void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint1
 }
 
 /* In place: powers to floor(power * 2^(2 * doublings) / 2^32), each as the int32 of its bin's number. */
-static void scale_power(serq_bin *bins, uint16_t count, unsigned doublings)
+static inline void scale_power(serq_bin *bins, uint16_t count, unsigned doublings)
 {
     int32_t *scaled = &bins->z.re; /* number i overwrites bin i / 2, which has been read */
-    for (const serq_bin *end = bins + count; bins < end; bins++) {
+    const serq_bin *end = bins + count;
 #if SERQ_STORED_POWER
-        unsigned up = 2 * doublings;
-        uint32_t high = (uint32_t)(bins->power >> 32), low = (uint32_t)bins->power;
-        *scaled++ = (int32_t)(up < 32 ? high << up | low >> 1 >> (31 - up) : low << (up - 32));
+    unsigned up = 2 * doublings;
+    if (up < 32) {
+        for (; bins < end; bins++) {
+            *scaled++ = (int32_t)((uint32_t)(bins->power >> 32) << up | (uint32_t)bins->power >> 1 >> (31 - up));
+        }
+    } else {
+        for (; bins < end; bins++) { /* powers below 2^32 */
+            *scaled++ = (int32_t)((uint32_t)bins->power << (up - 32));
+        }
+    }
 #else
+    for (; bins < end; bins++) {
         int32_t re = (int32_t)((uint32_t)bins->z.re << doublings), im = (int32_t)((uint32_t)bins->z.im << doublings);
         *scaled++ = (int32_t)((serq_square(re) + serq_square(im)) >> 32);
-#endif
     }
+#endif
 }
 
 void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs, const int16_t *weight, int32_t *chroma)
