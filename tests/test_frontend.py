@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -15,8 +16,9 @@ import pytest
 from serq_mcu.codegen.packing import chroma_runs
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import stages
+from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
 from serq_mcu.frontend.extract import extract
-from serq_mcu.frontend.librosa_reference import compare, pooled_in_units, pooled_values
+from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
 from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
@@ -672,22 +674,34 @@ def synthetic_speech(seed: int, seconds: float = 2.0, level: float = 0.3) -> np.
 HALF_STEP_DB = float(pooled_in_units(SPEECH120, GOOD, np.full(120, 8)).max())
 
 
-def assert_agrees(report: dict) -> None:
+def assert_agrees(report: FrontendReport) -> None:
     assert HALF_STEP_DB < 0.022
-    assert report["overall"]["max"] < HALF_STEP_DB, report
-    assert report["overall"]["mean"] < HALF_STEP_DB / 5, report
+    for name, errors in report.pooled.items():
+        assert errors["max"] < HALF_STEP_DB, (name, errors)
+        assert errors["mean"] < HALF_STEP_DB / 5, (name, errors)
 
 
 @pytest.mark.parametrize("level", [0.9, 0.1, 0.003])
 def test_agrees_with_librosa_on_synthetic_speech(level):
-    report = compare(SPEECH120, GOOD, [synthetic_speech(seed, level=level) for seed in range(5)])
-    assert report["clips"] == 5
+    report = compare_frontend(SPEECH120, [synthetic_speech(seed, level=level) for seed in range(5)])
+    assert report.clips == 5
     assert_agrees(report)
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.filterwarnings("ignore:Empty filters")
+def test_every_specification_agrees_with_librosa_frame_by_frame(name):
+    spec = SPECS[name]
+    report = compare_frontend(spec, [synthetic_speech(seed) for seed in range(2)])
+    limits = {"mel": 0.02, "mfcc": 0.02, "chroma": 0.01}  # dB as promised of log-mel, of which mfcc is an orthonormal sum; as promised of chroma
+    for kind, errors in report.stages.items():
+        assert errors["mean"] < limits[kind], (kind, errors)
 
 
 def test_agrees_with_librosa_on_silence():
     silence = np.zeros(16000, np.int16)
-    differences = np.abs(pooled_in_units(SPEECH120, GOOD, features(SPEECH120, GOOD, silence)) - pooled_values(SPEECH120, silence))
+    theirs = pool_values(SPEECH120, frame_values(SPEECH120, silence))
+    differences = np.abs(pooled_in_units(SPEECH120, GOOD, features(SPEECH120, GOOD, silence)) - theirs)
     # C0 is 100 dB * sqrt(40); beside v's half step, its cosines are 32767 where 32768 would be 1
     assert differences[0] < HALF_STEP_DB + 100 * math.sqrt(40) / 32768
     assert differences[1:].max() < HALF_STEP_DB
@@ -697,6 +711,29 @@ def test_agrees_with_librosa_on_emodb(emodb_dir):
     import soundfile
 
     clips = [soundfile.read(path, dtype="int16")[0] for path in sorted(emodb_dir.glob("*.flac"))]
-    report = compare(SPEECH120, GOOD, clips)
-    assert report["clips"] == 535
+    report = compare_frontend(SPEECH120, clips)
+    assert report.clips == 535
     assert_agrees(report)
+
+
+def test_every_block_agrees_with_librosa_on_emodb(emodb_dir):
+    import soundfile
+
+    clips = [soundfile.read(path, dtype="int16")[0] for path in sorted(emodb_dir.glob("*.flac"))[::20]]
+    report = compare_frontend(EVERY_BLOCK, clips)
+    assert report.stages["mel"]["mean"] < 0.02  # dB, promised
+    assert report.stages["chroma"]["mean"] < 0.01  # promised
+    assert list(report.snr) == list(LEVELS_DB)
+    assert min(row["mfcc"] for row in report.snr.values()) > 75  # dB, promised loud and quiet
+
+
+def test_a_report_says_the_same_in_every_form():
+    report = compare_frontend(SPECS["all blocks"], [synthetic_speech(1), synthetic_speech(2, level=0.01)])
+    value = json.loads(json.dumps(report.to_json()))
+    assert value["stages"].keys() == value["coefficients"].keys() == {"chroma", "mel", "mfcc"}
+    assert {kind: len(rows) for kind, rows in value["coefficients"].items()} == {"chroma": 12, "mel": 26, "mfcc": 13}
+    worst = max(row["max"] for row in value["coefficients"]["mel"])
+    assert worst == value["stages"]["mel"]["max"]
+    assert f"{worst:.5f}" in report.page("it") and any(f"{worst:.5f}" in line for line in report.lines())
+    with pytest.raises(SerqError, match="no clip"):
+        compare_frontend(SPEECH120, [])

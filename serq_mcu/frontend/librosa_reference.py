@@ -7,13 +7,12 @@ clip and so cannot be computed while the clip is still being heard), and no esti
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import PITCH_CLASSES, FeatureSpec
 from serq_mcu.frontend.stages import BLOCK_STAGES, STAGE_CHROMA, STAGE_LOG, STAGE_MEL, STAGE_MFCC, STAGE_POWER
 from serq_mcu.frontend.tables import Q15, FrontendTables
@@ -63,9 +62,8 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray
     return {stage: value.T for stage, value in values.items()}
 
 
-def pooled_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Pooled features, float64 [features], of a clip int16 [samples], in the units of `frame_values`. Needs librosa."""
-    stages = frame_values(spec, pcm)
+def pool_values(spec: FeatureSpec, stages: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Pooled features, float64 [features], of `frame_values`, in their units."""
     parts = []
     for block in spec.blocks:
         values = stages[BLOCK_STAGES[block.kind]]
@@ -81,7 +79,7 @@ def stage_in_units(spec: FeatureSpec, stage: int, values: NDArray[Any]) -> NDArr
 
 
 def pooled_in_units(spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Integer pooled features [..., features] in the units of `pooled_values`."""
+    """Integer pooled features [..., features] in the units of `pool_values`."""
     scales = [
         np.tile(np.broadcast_to(_units(spec, block.kind), block.size) * 2.0**shift / 16, len(block.statistics))
         for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)
@@ -98,24 +96,6 @@ def _units(spec: FeatureSpec, kind: str) -> NDArray[np.float64]:
     mfcc = spec.block("mfcc")
     assert mfcc is not None
     return _DECIBEL / Q15 * np.sqrt(np.where(np.arange(mfcc.size) == 0, 1.0, 2.0) / spec.mel_bands)  # the DCT's orthonormal factor
-
-
-def compare(spec: FeatureSpec, tables: FrontendTables, clips: Iterable[NDArray[np.int16]]) -> dict[str, Any]:
-    """Absolute differences between the integer pooled features and librosa's over all clips, at least one.
-
-    Keys: clips, overall and one per block and statistic (`mfcc mean`) with their mean, p99 and max, and worst: clip (its place),
-    feature (its name).
-    """
-    rows = [np.abs(pooled_in_units(spec, tables, features(spec, tables, pcm)) - pooled_values(spec, pcm)) for pcm in clips]
-    differences = np.array(rows)
-    parts = {}
-    start = 0
-    for block in spec.blocks:
-        for name in block.statistics:
-            parts[f"{block.kind} {name}"] = summary(differences[:, start : start + block.size])
-            start += block.size
-    clip, feature = np.unravel_index(int(differences.argmax()), differences.shape)
-    return {"clips": len(rows), "overall": summary(differences), **parts, "worst": {"clip": int(clip), "feature": spec.feature_names[feature]}}
 
 
 def summary(differences: NDArray[np.float64]) -> dict[str, float]:

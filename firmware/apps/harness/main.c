@@ -16,7 +16,7 @@
 #endif
 
 #define PROTOCOL 1
-#define STAGES (6 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) of each layer */
+#define STAGES (7 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) of each layer */
 
 enum {
     IDENTIFY = 0x01,
