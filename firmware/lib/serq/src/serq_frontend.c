@@ -80,12 +80,14 @@ void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint1
     }
 }
 
-/* In place: powers to floor(power * 2^(2 * doublings) / 2^32), each as the int32 of its bin's number. */
-static inline void scale_power(serq_bin *bins, uint16_t count, unsigned doublings)
-{
-    int32_t *scaled = &bins->z.re; /* number i overwrites bin i / 2, which has been read */
-    const serq_bin *end = bins + count;
+/* floor(power * 2^(2 * doublings) / 2^32) of bin i. */
 #if SERQ_STORED_POWER
+
+/* All of them, at once and in place: each as the int32 of its number, where bin i / 2 was that has been read. */
+static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
+{
+    int32_t *scaled = &bins->z.re;
+    const serq_bin *end = bins + count;
     unsigned up = 2 * doublings;
     if (up < 32) {
         for (; bins < end; bins++) {
@@ -96,13 +98,30 @@ static inline void scale_power(serq_bin *bins, uint16_t count, unsigned doubling
             *scaled++ = (int32_t)((uint32_t)bins->power << (up - 32));
         }
     }
-#else
-    for (; bins < end; bins++) {
-        int32_t re = (int32_t)((uint32_t)bins->z.re << doublings), im = (int32_t)((uint32_t)bins->z.im << doublings);
-        *scaled++ = (int32_t)((serq_square(re) + serq_square(im)) >> 32);
-    }
-#endif
 }
+
+static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned doublings)
+{
+    (void)doublings;
+    return (&bins->z.re)[i];
+}
+
+#else
+
+static inline void scale_powers(const serq_bin *bins, uint16_t count, unsigned doublings)
+{
+    (void)bins;
+    (void)count;
+    (void)doublings;
+}
+
+static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned doublings)
+{
+    int32_t re = (int32_t)((uint32_t)bins[i].z.re << doublings), im = (int32_t)((uint32_t)bins[i].z.im << doublings);
+    return (int32_t)((serq_square(re) + serq_square(im)) >> 32);
+}
+
+#endif
 
 void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs, const int16_t *weight, int32_t *chroma)
 {
@@ -110,19 +129,21 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
     int32_t sums[CLASSES + WIDTH - 1] = {0}; /* those beyond the last class belong to the first ones */
     uint32_t high = (uint32_t)(total >> 32);
     unsigned top = high != 0 ? 63 - serq_leading_zeros(high) : 31 - serq_leading_zeros((uint32_t)total | 1);
-    scale_power(bins, count, (61 - top) / 2);
+    unsigned doublings = (61 - top) / 2;
+    scale_powers(bins, count, doublings);
     for (const uint16_t *end = run + 3 * runs; run < end; run += 3) {
-        const int32_t *power = &bins->z.re + run[0];
+        uint32_t i = run[0], last = i + run[1];
         int32_t *sum = sums + run[2];
         int32_t a = sum[0], b = sum[1], c = sum[2], d = sum[3];
-        for (const int32_t *last = power + run[1]; power < last; power++, weight += WIDTH) {
-            int32_t x = *power;
+        do {
+            int32_t x = scaled_power(bins, i, doublings);
             serq_pair w = serq_load_pair(weight), v = serq_load_pair(weight + 2);
+            weight += WIDTH;
             a = serq_addw_low(a, x, w);
             b = serq_addw_high(b, x, w);
             c = serq_addw_low(c, x, v);
             d = serq_addw_high(d, x, v);
-        }
+        } while (++i < last);
         sum[0] = a;
         sum[1] = b;
         sum[2] = c;
