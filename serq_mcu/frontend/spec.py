@@ -47,7 +47,7 @@ class FeatureBlock:
 class FeatureSpec:
     """The front end's parameters (SPEC.md section 2). Frequencies in Hz, lengths in samples.
 
-    A frame has `window_length` samples (default: the FFT length), zeros follow up to the FFT length. Blocks are pooled in the order given.
+    A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. Blocks are pooled in the order given.
     Raises SerqError when a value is out of range or not built.
     """
 
@@ -64,16 +64,16 @@ class FeatureSpec:
     mel_norm: str = "slaney"
     log_floor: float = 1e-10
     blocks: tuple[FeatureBlock, ...] = (FeatureBlock("mfcc", 40),)
-    window_length: int | None = None
+    window_length: int = 0
 
     def __post_init__(self) -> None:
         _require(isinstance(self.name, str) and 0 < len(self.name) <= 64, "the specification's name must be 1 to 64 characters")
         _require(_is_int(self.sample_rate) and 8000 <= self.sample_rate <= 48000, f"sample rate {self.sample_rate!r} must be 8000 to 48000 Hz")
         _require(self.fft_length in (256, 512, 1024, 2048), f"FFT length {self.fft_length!r} must be 256, 512, 1024 or 2048")
+        halves = _is_int(self.window_length) and self.window_length % 2 == 0
         _require(
-            self.window_length is None
-            or (_is_int(self.window_length) and self.fft_length // 2 <= self.window_length < self.fft_length and self.window_length % 2 == 0),
-            f"window length {self.window_length!r} must be an even number from half the FFT length to just below it; leave it out for the FFT length",
+            halves and (self.window_length == 0 or self.fft_length // 2 <= self.window_length < self.fft_length),
+            f"window length {self.window_length!r} must be an even number from half the FFT length to just below it, or 0 for the FFT length",
         )
         _require(_is_int(self.hop_length) and 1 <= self.hop_length <= self.frame_length, f"hop length {self.hop_length!r} must be 1 to the frame's")
         _require(self.center is False, "centre padding is not built; set center = false")
@@ -137,7 +137,7 @@ class FeatureSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain values for the model file and configuration. A window length that is the FFT's is left out, as in the first model files."""
         plain = dataclasses.asdict(self)
-        if self.window_length is None:
+        if self.window_length == 0:
             del plain["window_length"]
         return plain
 
