@@ -1,0 +1,143 @@
+/* Layout planes8: for 8 inputs the 256 sums of subsets, then one look-up for each weight byte (SPEC.md section 4). */
+#include "serq_kernel.h"
+
+enum { TILE_GROUPS = 4, SUBSETS = 256 };
+
+#if SERQ_THUMB
+
+#define subset_sums serq_thumb_subset_sums
+#define rows(planes, tables) serq_thumb_planes##planes##_tables##tables
+
+#else
+
+SERQ_INLINE uint32_t both_lanes(uint32_t x)
+{
+    return x << 16 | x;
+}
+
+/* Entry b of each of `groups` tables is the sum of the 8 inputs, shifted left, whose bit is set in b. Two entries a word. */
+static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsigned shift)
+{
+    for (; groups > 0; groups--, x += SERQ_GROUP) {
+        uint32_t x3 = both_lanes(x[3]) << shift, x4 = both_lanes(x[4]) << shift, high[8];
+        uint32_t w0 = (uint32_t)x[0] << 16 << shift, w1 = (both_lanes(x[1]) << shift) + w0;
+        uint32_t w2 = both_lanes(x[2]) << shift, w3 = w2 + w1;
+        w2 += w0;
+        high[0] = 0;
+        high[1] = both_lanes(x[5]) << shift;
+        high[2] = both_lanes(x[6]) << shift;
+        high[3] = high[1] + high[2];
+        high[4] = both_lanes(x[7]) << shift;
+        high[5] = high[1] + high[4];
+        high[6] = high[2] + high[4];
+        high[7] = high[3] + high[4];
+        for (unsigned i = 0; i < 8; i++, words += 16) {
+            uint32_t sum = high[i];
+            words[0] = sum + w0, words[1] = sum + w1, words[2] = sum + w2, words[3] = sum + w3;
+            sum += x3;
+            words[4] = sum + w0, words[5] = sum + w1, words[6] = sum + w2, words[7] = sum + w3;
+            sum = high[i] + x4;
+            words[8] = sum + w0, words[9] = sum + w1, words[10] = sum + w2, words[11] = sum + w3;
+            sum += x3;
+            words[12] = sum + w0, words[13] = sum + w1, words[14] = sum + w2, words[15] = sum + w3;
+        }
+    }
+}
+
+/* sum += the entry that the weight byte names. RISC-V reaches all four tables from one address; others index each table. */
+#if defined(__riscv)
+#define LOOK_UP(group)                                                                                                                               \
+    entry = t0 + weights[group];                                                                                                                     \
+    SERQ_KEEP(entry);                                                                                                                                \
+    sum += entry[(group)*SUBSETS];                                                                                                                   \
+    SERQ_KEEP(sum);
+#else
+#define LOOK_UP(group)                                                                                                                               \
+    entry = t##group + weights[group];                                                                                                               \
+    sum += *entry;                                                                                                                                   \
+    SERQ_KEEP(sum);
+#endif
+
+#define PLANE(tables)                                                                                                                                \
+    LOOK_UP(0)                                                                                                                                       \
+    if ((tables) == TILE_GROUPS) {                                                                                                                   \
+        LOOK_UP(1)                                                                                                                                   \
+        LOOK_UP(2)                                                                                                                                   \
+        LOOK_UP(3)                                                                                                                                   \
+    }                                                                                                                                                \
+    weights += tables;
+
+/* For all rows: accumulator += sum of the tile. Planes come most significant first. */
+SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *t0, unsigned tables,
+                                        unsigned planes)
+{
+    const uint16_t *t1 = t0 + SUBSETS, *t2 = t1 + SUBSETS, *t3 = t2 + SUBSETS, *entry;
+    SERQ_KEEP(t1);
+    SERQ_KEEP(t2);
+    SERQ_KEEP(t3);
+    do {
+        uint32_t sum = planes == 1 ? (uint32_t)*accumulators : 0;
+        PLANE(tables)
+        if (planes > 1) {
+            sum *= 2;
+            PLANE(tables)
+        }
+        if (planes > 2) {
+            sum *= 2;
+            PLANE(tables)
+        }
+        if (planes > 3) {
+            sum *= 2;
+            PLANE(tables)
+        }
+        *accumulators = (int32_t)(planes == 1 ? sum : (uint32_t)*accumulators + sum);
+        accumulators++;
+    } while (accumulators != end);
+    return weights;
+}
+
+#define ROWS(planes, tables)                                                                                                                         \
+    static const uint8_t *rows_##planes##_##tables(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *table)         \
+    {                                                                                                                                                \
+        return look_up_rows(weights, accumulators, end, table, tables, planes);                                                                      \
+    }
+ROWS(1, 4)
+ROWS(1, 1)
+ROWS(2, 4)
+ROWS(2, 1)
+ROWS(3, 4)
+ROWS(3, 1)
+ROWS(4, 4)
+ROWS(4, 1)
+#define rows(planes, tables) rows_##planes##_##tables
+
+#endif
+
+typedef const uint8_t *(*look_up)(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
+
+SERQ_INLINE void dense(look_up four, look_up one, const uint8_t *weights, uint16_t inputs, uint16_t outputs, unsigned first, const uint8_t *activations,
+                       serq_table *table, int32_t *accumulators)
+{
+    const int32_t *end = accumulators + outputs;
+    unsigned groups = (unsigned)(inputs + SERQ_GROUP - 1) / SERQ_GROUP;
+    for (; groups >= TILE_GROUPS; groups -= TILE_GROUPS, activations += TILE_GROUPS * SERQ_GROUP) {
+        subset_sums(table->words, activations, TILE_GROUPS, first + 1);
+        weights = four(weights, accumulators, end, table->halves);
+    }
+    if (groups > 0) {
+        subset_sums(table->words, activations, groups, first + 1);
+    }
+    for (const uint16_t *left = table->halves; groups > 0; groups--, left += SUBSETS) {
+        weights = one(weights, accumulators, end, left);
+    }
+}
+
+#define KERNEL(planes)                                                                                                                               \
+    SERQ_DENSE(planes8_##planes, uint8_t)                                                                                                            \
+    {                                                                                                                                                \
+        dense(rows(planes, 4), rows(planes, 1), weights, inputs, outputs, first, activations, table, accumulators);                                  \
+    }
+KERNEL(1)
+KERNEL(2)
+KERNEL(3)
+KERNEL(4)
