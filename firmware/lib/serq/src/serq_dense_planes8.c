@@ -67,32 +67,40 @@ static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsi
     }                                                                                                                                                \
     weights += tables;
 
-/* For all rows: accumulator += sum of the tile. Planes come most significant first. */
+/* A row: accumulator += sum of the tile. Planes come most significant first. */
+#define ROW(tables, planes)                                                                                                                          \
+    sum = (planes) == 1 ? (uint32_t)*accumulators : 0;                                                                                               \
+    PLANE(tables)                                                                                                                                    \
+    if ((planes) > 1) {                                                                                                                              \
+        sum *= 2;                                                                                                                                    \
+        PLANE(tables)                                                                                                                                \
+    }                                                                                                                                                \
+    if ((planes) > 2) {                                                                                                                              \
+        sum *= 2;                                                                                                                                    \
+        PLANE(tables)                                                                                                                                \
+    }                                                                                                                                                \
+    if ((planes) > 3) {                                                                                                                              \
+        sum *= 2;                                                                                                                                    \
+        PLANE(tables)                                                                                                                                \
+    }                                                                                                                                                \
+    *accumulators = (int32_t)((planes) == 1 ? sum : (uint32_t)*accumulators + sum);                                                                  \
+    accumulators++;
+
 SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *t0, unsigned tables,
                                         unsigned planes)
 {
     const uint16_t *t1 = t0 + SUBSETS, *t2 = t1 + SUBSETS, *t3 = t2 + SUBSETS, *entry;
+    uint32_t sum;
     SERQ_KEEP(t1);
     SERQ_KEEP(t2);
     SERQ_KEEP(t3);
-    do {
-        uint32_t sum = planes == 1 ? (uint32_t)*accumulators : 0;
-        PLANE(tables)
-        if (planes > 1) {
-            sum *= 2;
-            PLANE(tables)
-        }
-        if (planes > 2) {
-            sum *= 2;
-            PLANE(tables)
-        }
-        if (planes > 3) {
-            sum *= 2;
-            PLANE(tables)
-        }
-        *accumulators = (int32_t)(planes == 1 ? sum : (uint32_t)*accumulators + sum);
-        accumulators++;
-    } while (accumulators != end);
+    if ((end - accumulators) % 2 != 0) {
+        ROW(tables, planes)
+    }
+    while (accumulators != end) {
+        ROW(tables, planes)
+        ROW(tables, planes)
+    }
     return weights;
 }
 

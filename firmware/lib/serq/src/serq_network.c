@@ -3,7 +3,7 @@
 #include "serq_kernel.h"
 #include "serq_fixed.h"
 
-enum { ACTIVATION_MAX = 127, ZERO_POINT = 64, GROUP = 8 };
+enum { ACTIVATION_MAX = 127, ZERO_POINT = 64 };
 
 /* Deviations from the center beyond this saturate; keeps the product with an 11-bit multiplier in 32 bits. */
 #define DEVIATION_MAX ((1L << 20) - 1)
@@ -26,16 +26,24 @@ void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *cent
 
 void serq_dense_start(const int32_t *bias, int32_t factor, uint16_t inputs, uint16_t outputs, uint8_t *activations, int32_t *accumulators)
 {
-    uint32_t sum = 0;
-    for (const uint8_t *end = activations + inputs; activations != end; activations++) {
-        sum += *activations;
+    uint8_t *end = activations + serq_padded(inputs);
+    for (uint8_t *tail = activations + inputs; tail != end; tail++) {
+        *tail = 0;
     }
-    for (unsigned tail = (0U - inputs) % GROUP; tail > 0; tail--) {
-        *activations++ = 0;
+    uint32_t sum = 0;
+    for (const uint8_t *x = activations; x != end; x += SERQ_GROUP) {
+        sum += (uint32_t)x[0] + x[1] + x[2] + x[3] + x[4] + x[5] + x[6] + x[7];
     }
     sum *= (uint32_t)factor;
-    for (const int32_t *end = bias + outputs; bias != end; bias++) {
+    const int32_t *stop = bias + outputs % 4;
+    for (; bias != stop; bias++) {
         *accumulators++ = (int32_t)((uint32_t)*bias + sum);
+    }
+    for (stop += outputs / 4 * 4; bias != stop; bias += 4, accumulators += 4) {
+        accumulators[0] = (int32_t)((uint32_t)bias[0] + sum);
+        accumulators[1] = (int32_t)((uint32_t)bias[1] + sum);
+        accumulators[2] = (int32_t)((uint32_t)bias[2] + sum);
+        accumulators[3] = (int32_t)((uint32_t)bias[3] + sum);
     }
 }
 
@@ -44,10 +52,16 @@ void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multi
     uint32_t half = (uint32_t)1 << (shift - 1);
     /* the first accumulator that gives 127 or more; the products of all before it fit 31 bits */
     uint32_t limit = (((uint32_t)ACTIVATION_MAX << shift) - half + multiplier - 1) / multiplier;
-    for (const int32_t *end = accumulators + count; accumulators != end; accumulators++) {
-        uint32_t value = (uint32_t)*accumulators; /* a negative one is beyond the limit */
-        *activations++ = value < limit ? (uint8_t)((value * multiplier + half) >> shift) : (uint8_t)(~(*accumulators >> 31) & ACTIVATION_MAX);
-    }
+    const int32_t *end = accumulators + count;
+    do {
+        uint32_t value = (uint32_t)*accumulators++;
+        if (value < limit) {
+            value = (value * multiplier + half) >> shift;
+        } else { /* saturated, or negative */
+            value = ~(uint32_t)((int32_t)value >> 31) & ACTIVATION_MAX;
+        }
+        *activations++ = (uint8_t)value;
+    } while (accumulators != end);
 }
 
 uint8_t serq_argmax(const int32_t *scores, uint8_t count)
