@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.quantized_model.types import DenseLayer
+from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
 
 GROUP = 8  # all layouts: inputs are padded with zero activations to a multiple
 TILE_GROUPS = 4
 BLOCK = 512  # most inputs that a lane sums
+REQUANTIZATION_BYTES = 8  # multiplier and shift of a layer, as stored
+BIAS_BYTES = 4
 
 Index = NDArray[np.int64]
 Place = Callable[[Index, Index, Index, "Shape"], "tuple[Index, Any]"]
@@ -38,7 +40,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to lay fields of some widths: the C type of its array, rows that are packed together, and where each bit is.
+    """A way to lay fields of some widths: the bytes of its array's C type, rows that are packed together, and where each bit is.
 
     place(o, i, k, shape) gives the position of the bit in the array and whether it is stored inverted.
     """
@@ -47,6 +49,7 @@ class Layout:
     widths: tuple[int, ...]
     word_bytes: int
     rows: int
+    last_first: int  # a part may begin at this bit of the fields, or at a lower one
     place: Place
 
     def kernel(self, bits: int) -> str:
@@ -131,13 +134,13 @@ def _mul4(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("planes8", (1, 2, 3, 4), 1, 1, _planes8),
-        Layout("dsp8", (8,), 4, 4, _dsp8),
-        Layout("dsp4", (4,), 4, 4, _dsp4),
-        Layout("dsp2", (2,), 4, 8, _dsp2),
-        Layout("dsp1", (1,), 4, 4, _dsp1),
-        Layout("mul8", (8,), 4, 4, _mul8),
-        Layout("mul4", (4,), 4, 8, _mul4),
+        Layout("planes8", (1, 2, 3, 4), 1, 1, 5, _planes8),
+        Layout("dsp8", (8,), 4, 4, 0, _dsp8),
+        Layout("dsp4", (4,), 4, 4, 0, _dsp4),
+        Layout("dsp2", (2,), 4, 8, 6, _dsp2),
+        Layout("dsp1", (1,), 4, 4, 7, _dsp1),
+        Layout("mul8", (8,), 4, 4, 0, _mul8),
+        Layout("mul4", (4,), 4, 8, 0, _mul4),
     )
 }
 
@@ -159,9 +162,10 @@ class Part:
         """The part's array."""
         return self.layout.pack(layer.u >> self.first & (2**self.bits - 1), self.bits)
 
-    def packed_bytes(self, layer: DenseLayer) -> int:
-        """Size of the part's array."""
-        return self.layout.packed_bytes(Shape(layer.inputs, layer.outputs, self.bits))
+
+def stored_bytes(model: QuantizedModel) -> int:
+    """All bytes that a device keeps for the network, rows not padded: packed weights, biases, requantization constants."""
+    return sum(layer.outputs * (Shape(layer.inputs, 1, 8).padded_inputs * layer.bits // 8 + BIAS_BYTES) + REQUANTIZATION_BYTES for layer in model.layers)
 
 
 def start_factor(layer: DenseLayer, parts: tuple[Part, ...]) -> int:

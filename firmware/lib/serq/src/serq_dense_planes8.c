@@ -10,36 +10,27 @@ enum { TILE_GROUPS = 4, SUBSETS = 256 };
 
 #else
 
-SERQ_INLINE uint32_t both_lanes(uint32_t x)
-{
-    return x << 16 | x;
-}
-
-/* Entry b of each of `groups` tables is the sum of the 8 inputs, shifted left, whose bit is set in b. Two entries a word. */
+/* Entry b of each of `groups` tables is the sum of the 8 inputs, shifted left, whose bit is set in b. Two entries are a word, of two lanes;
+ * of 8 entries the next 8 differ by the same amount. */
 static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsigned shift)
 {
     for (; groups > 0; groups--, x += SERQ_GROUP) {
-        uint32_t x3 = both_lanes(x[3]) << shift, x4 = both_lanes(x[4]) << shift, high[8];
-        uint32_t w0 = (uint32_t)x[0] << 16 << shift, w1 = (both_lanes(x[1]) << shift) + w0;
-        uint32_t w2 = both_lanes(x[2]) << shift, w3 = w2 + w1;
-        w2 += w0;
-        high[0] = 0;
-        high[1] = both_lanes(x[5]) << shift;
-        high[2] = both_lanes(x[6]) << shift;
-        high[3] = high[1] + high[2];
-        high[4] = both_lanes(x[7]) << shift;
-        high[5] = high[1] + high[4];
-        high[6] = high[2] + high[4];
-        high[7] = high[3] + high[4];
+        uint32_t scale = 0x10001U << shift, x3 = x[3] * scale, x4 = x[4] * scale, x5 = x[5] * scale, x6 = x[6] * scale, x7 = x[7] * scale;
+        uint32_t w0 = (uint32_t)x[0] << 16 << shift, w1 = w0 + x[1] * scale, w2 = w0 + x[2] * scale, w3 = w1 + x[2] * scale;
+        uint32_t to4 = x4 - x3, steps[8];
+        steps[0] = steps[2] = steps[4] = steps[6] = x5 - x4 - x3;
+        steps[1] = steps[5] = x6 - x5 - x4 - x3;
+        steps[3] = x7 - x6 - x5 - x4 - x3;
+        steps[7] = 0;
         for (unsigned i = 0; i < 8; i++, words += 16) {
-            uint32_t sum = high[i];
-            words[0] = sum + w0, words[1] = sum + w1, words[2] = sum + w2, words[3] = sum + w3;
-            sum += x3;
-            words[4] = sum + w0, words[5] = sum + w1, words[6] = sum + w2, words[7] = sum + w3;
-            sum = high[i] + x4;
-            words[8] = sum + w0, words[9] = sum + w1, words[10] = sum + w2, words[11] = sum + w3;
-            sum += x3;
-            words[12] = sum + w0, words[13] = sum + w1, words[14] = sum + w2, words[15] = sum + w3;
+            words[0] = w0, words[1] = w1, words[2] = w2, words[3] = w3;
+            w0 += x3, w1 += x3, w2 += x3, w3 += x3;
+            words[4] = w0, words[5] = w1, words[6] = w2, words[7] = w3;
+            w0 += to4, w1 += to4, w2 += to4, w3 += to4;
+            words[8] = w0, words[9] = w1, words[10] = w2, words[11] = w3;
+            w0 += x3, w1 += x3, w2 += x3, w3 += x3;
+            words[12] = w0, words[13] = w1, words[14] = w2, words[15] = w3;
+            w0 += steps[i], w1 += steps[i], w2 += steps[i], w3 += steps[i];
         }
     }
 }
