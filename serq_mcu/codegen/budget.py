@@ -131,18 +131,17 @@ def _code(model: QuantizedModel, board: Board) -> Item:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
         sources = [path for path in files if path.endswith(".c") and path.startswith(("lib/serq/src/", "src/")) and "port_" not in path]
-        flags = ["-c", "-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
-        done = subprocess.run([compiler, *flags, "-Ilib/serq/src", "-Isrc", *sources], cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            return Item(
-                name,
-                None,
-                None,
-                f"not known yet: {compiler} failed ({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no message'})",
-            )
-        sizes = subprocess.run(
-            [compiler.removesuffix("gcc") + "size", "-A", *map(str, Path(folder).glob("*.o"))], capture_output=True, text=True, check=True
-        )
+        flags = ["-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
+        machine = [flag for flag in target.emulator.compile_flags if flag.startswith("-m")]
+        keep_used = ["-nostdlib", "-r", "-Wl,--gc-sections", "-Wl,--entry=application_run"]  # what the application calls, and no other kernels
+        objects = [f"{Path(source).stem}.o" for source in sources]
+        for command in ([*flags, "-c", "-Ilib/serq/src", "-Isrc", *sources], [*machine, *keep_used, *objects, "-o", "application.o"]):
+            done = subprocess.run([compiler, *command], cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                return Item(name, None, None, f"not known yet: {compiler} failed ({message})")
+        size = [compiler.removesuffix("gcc") + "size", "-A", str(Path(folder) / "application.o")]
+        sizes = subprocess.run(size, capture_output=True, text=True, check=True)
     flash, ram = _sections(sizes.stdout.splitlines())
     # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
     counted = sum(array.nbytes for array in model.tensors().values() if array.ndim) - sum(layer.u.nbytes for layer in model.layers)

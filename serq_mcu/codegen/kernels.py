@@ -18,7 +18,6 @@ else:
     import tomli as tomllib
 
 COSTS = Path(__file__).with_name("kernel_costs.toml")
-MOST_PADDING = 3  # rows by which a layout may pad the outputs; 7 classes become 8
 
 
 @dataclass(frozen=True)
@@ -50,16 +49,20 @@ def choose_layer(layer: DenseLayer, core: Core) -> tuple[Part, ...]:
     """The cheapest parts of a layer; of equals, the first in the order of LAYOUTS."""
     best: dict[int, tuple[float, tuple[Part, ...]]] = {layer.bits: (0.0, ())}  # for the fields' bits from a first one on
     for first in reversed(range(layer.bits)):
-        ways = [(core.cost(part, layer.inputs, layer.outputs) + best[first + part.bits][0], part) for part in possible_parts(layer, first)]
-        cost, part = min(ways, key=lambda way: way[0])
-        best[first] = cost, (part, *best[first + part.bits][1])
+        for part in possible_parts(layer, first):
+            if first + part.bits in best:
+                cost, rest = best[first + part.bits]
+                cost += core.cost(part, layer.inputs, layer.outputs)
+                if first not in best or cost < best[first][0]:
+                    best[first] = cost, (part, *rest)
     return best[0][1]
 
 
 def possible_parts(layer: DenseLayer, first: int) -> Iterator[Part]:
     """The parts of a layer that may begin at bit `first` of its fields."""
     for layout in LAYOUTS.values():
-        if first <= layout.last_first and -layer.outputs % layout.rows <= MOST_PADDING:
+        padding = -layer.outputs % layout.rows
+        if first <= layout.last_first and padding <= min(3, layer.outputs // 3):  # 6 or 7 classes become 8
             yield from (Part(layout, first, bits) for bits in layout.widths if first + bits <= layer.bits)
 
 

@@ -105,8 +105,8 @@ def _dsp8(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
 
 
 def _dsp4(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
-    before, i, inputs = _in_blocks(i, shape, 4)
-    word = o // 4 * (inputs // 2) + i // 2
+    before, i, inputs = _in_blocks(i, shape, 8)
+    word = o // 8 * inputs + i // 2 * 2 + o % 8 // 4
     return before + 32 * word + 16 * (i % 2) + 4 * (o % 4) + k, (o % 4 == 3) & (k == 3)
 
 
@@ -136,7 +136,7 @@ LAYOUTS = {
     for layout in (
         Layout("planes8", (1, 2, 3, 4), 1, 1, 5, _planes8),
         Layout("dsp8", (8,), 4, 4, 0, _dsp8),
-        Layout("dsp4", (4,), 4, 4, 0, _dsp4),
+        Layout("dsp4", (4,), 4, 8, 0, _dsp4),
         Layout("dsp2", (2,), 4, 8, 6, _dsp2),
         Layout("dsp1", (1,), 4, 4, 7, _dsp1),
         Layout("mul8", (8,), 4, 4, 0, _mul8),

@@ -30,15 +30,19 @@ static const uint32_t *rows8(const uint32_t *weights, const uint32_t *pairs, con
     return weights;
 }
 
-/* Sums of 4 rows of 4 bits in a lane: of u0, 16 * u1, 256 * u2, and of the whole lane. */
+/* Sums of twice 4 rows of 4 bits in a lane: of u0, 16 * u1, 256 * u2, and of the whole lane. */
 static const uint32_t *rows4(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
 {
-    sums[0] = sums[1] = sums[2] = sums[3] = 0;
-    for (; pairs != end; pairs++, weights++) {
-        sums[0] = smlad(*weights & 0x000f000f, *pairs, sums[0]);
-        sums[1] = smlad(*weights & 0x00f000f0, *pairs, sums[1]);
-        sums[2] = smlad(*weights & 0x0f000f00, *pairs, sums[2]);
-        sums[3] = smlad(*weights, *pairs, sums[3]);
+    for (unsigned i = 0; i < 8; i++) {
+        sums[i] = 0;
+    }
+    for (; pairs != end; pairs++) {
+        for (unsigned i = 0; i < 8; i += 4, weights++) {
+            sums[i] = smlad(*weights & 0x000f000f, *pairs, sums[i]);
+            sums[i + 1] = smlad(*weights & 0x00f000f0, *pairs, sums[i + 1]);
+            sums[i + 2] = smlad(*weights & 0x0f000f00, *pairs, sums[i + 2]);
+            sums[i + 3] = smlad(*weights, *pairs, sums[i + 3]);
+        }
     }
     return weights;
 }
@@ -94,18 +98,20 @@ SERQ_DENSE(dsp8, uint32_t)
 
 SERQ_DENSE(dsp4, uint32_t)
 {
-    unsigned shift = first + 1U;
     for (unsigned left = serq_padded(inputs), block; left > 0; left -= block, activations += block) {
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
-        uint32_t sum_x = 8 * serq_pair_up(activations, table->words, block), sums[4];
-        for (int32_t *row = accumulators; row < accumulators + outputs; row += 4) {
+        uint32_t sum_x = 8 * serq_pair_up(activations, table->words, block), sums[8], *s = sums;
+        for (int32_t *row = accumulators; row < accumulators + outputs; s = sums) {
             weights = rows4(weights, table->words, table->words + block / 2, sums);
-            serq_add(row, sums[0] << shift);
-            serq_add(row + 1, sums[1] >> 4 << shift);
-            serq_add(row + 2, sums[2] >> 8 << shift);
-            serq_add(row + 3, ((uint32_t)((int32_t)(sums[3] - sums[2] - sums[1] - sums[0]) >> 12) + sum_x) << shift);
+            for (; s != sums + 8; s += 4, row += 4) {
+                serq_add(row, s[0] << 1);
+                serq_add(row + 1, s[1] >> 4 << 1);
+                serq_add(row + 2, s[2] >> 8 << 1);
+                serq_add(row + 3, ((uint32_t)((int32_t)(s[3] - s[2] - s[1] - s[0]) >> 12) + sum_x) << 1);
+            }
         }
     }
+    (void)first; /* 0: of layers with more bits, these are the low ones */
 }
 
 SERQ_DENSE(dsp2, uint32_t)

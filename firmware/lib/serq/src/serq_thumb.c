@@ -128,6 +128,8 @@ FUNCTION(const uint32_t *, serq_thumb_mul8, const uint32_t *weights, const uint3
 
 /* ---- products of lanes: Thumb-2 with DSP instructions ---- */
 
+#define CLEAR "movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n"
+
 /* 4 inputs of 4 rows: r8 to r11 = the weights, r12, lr = the pairs. */
 #define TWO_ROWS8(w, x, high, low) "smlad " #high ", " #w ", " #x ", " #high "\n uxtb16 " #w ", " #w "\n smlad " #low ", " #w ", " #x ", " #low "\n"
 #define STEP8                                                                                                                                        \
@@ -137,22 +139,22 @@ FUNCTION(const uint32_t *, serq_thumb_mul8, const uint32_t *weights, const uint3
 /* 16 inputs a turn. */
 FUNCTION(const uint32_t *, serq_thumb_dsp8, const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
 {
-    CODE("push {r4-r11, lr}\n movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n sub r12, r2, r1\n tst r12, #16\n bne 2f\n"
+    CODE("push {r4-r11, lr}\n " CLEAR "sub r12, r2, r1\n tst r12, #16\n bne 2f\n"
          "1:\n" STEP8 STEP8 "2:\n" STEP8 STEP8 "cmp r1, r2\n bne 1b\n stm r3, {r4-r7}\n pop {r4-r11, pc}");
 }
 
-#define FOUR_ROWS4(w, x)                                                                                                                             \
-    "smlad r7, " #w ", " #x ", r7\n and r3, " #w ", #0x000f000f\n smlad r4, r3, " #x ", r4\n and r3, " #w ", #0x00f000f0\n smlad r5, r3, " #x        \
-    ", r5\n and " #w ", " #w ", #0x0f000f00\n smlad r6, " #w ", " #x ", r6\n"
-#define STEP4                                                                                                                                        \
-    "ldm r0!, {r8-r11}\n ldrd r12, lr, [r1], #8\n" FOUR_ROWS4(r8, r12) FOUR_ROWS4(r9, lr) "ldrd r12, lr, [r1], #8\n" FOUR_ROWS4(r10, r12)            \
-        FOUR_ROWS4(r11, lr)
+/* 2 inputs of 8 rows: r12, lr = the weights, r2 = the pair. */
+#define FOUR_ROWS4(w, s0, s1, s2, s3)                                                                                                                \
+    "smlad " #s3 ", " #w ", r2, " #s3 "\n and r3, " #w ", #0x000f000f\n smlad " #s0 ", r3, r2, " #s0 "\n and r3, " #w                               \
+    ", #0x00f000f0\n smlad " #s1 ", r3, r2, " #s1 "\n and r3, " #w ", #0x0f000f00\n smlad " #s2 ", r3, r2, " #s2 "\n"
+#define STEP4 "ldr r2, [r1], #4\n ldrd r12, lr, [r0], #8\n" FOUR_ROWS4(r12, r4, r5, r6, r7) FOUR_ROWS4(lr, r8, r9, r10, r11)
+#define FOUR_STEPS4 STEP4 STEP4 STEP4 STEP4
 
 /* 16 inputs a turn. */
 FUNCTION(const uint32_t *, serq_thumb_dsp4, const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
 {
-    CODE("push {r3-r11, lr}\n movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n sub r12, r2, r1\n tst r12, #16\n bne 2f\n"
-         "1:\n" STEP4 "2:\n" STEP4 "cmp r1, r2\n bne 1b\n pop {r3}\n stm r3, {r4-r7}\n pop {r4-r11, pc}");
+    CODE("push {r2-r11, lr}\n" CLEAR "movs r8, #0\n mov r9, r8\n mov r10, r8\n mov r11, r8\n sub r12, r2, r1\n tst r12, #16\n bne 2f\n"
+         "1:\n" FOUR_STEPS4 "2:\n" FOUR_STEPS4 "ldr r2, [sp]\n cmp r1, r2\n bne 1b\n ldr r3, [sp, #4]\n stm r3, {r4-r11}\n pop {r2-r11, pc}");
 }
 
 #define EIGHT_ROWS2(w, x)                                                                                                                            \
@@ -166,7 +168,7 @@ FUNCTION(const uint32_t *, serq_thumb_dsp4, const uint32_t *weights, const uint3
 /* 32 inputs a turn; then the low 14 bits of the sums go to sums[0] to sums[3]. */
 FUNCTION(const uint32_t *, serq_thumb_dsp2, const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
 {
-    CODE("push {r2-r11, lr}\n movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n stm r3, {r4-r7}\n movw lr, #0xc003\n movt lr, #0xc003\n"
+    CODE("push {r2-r11, lr}\n " CLEAR "stm r3, {r4-r7}\n movw lr, #0xc003\n movt lr, #0xc003\n"
          "sub r12, r2, r1\n ands r12, #48\n beq 1f\n cmp r12, #32\n bgt 2f\n beq 3f\n b 4f\n"
          "1:\n" STEP2 "2:\n" STEP2 "3:\n" STEP2 "4:\n" STEP2
          "ldrd r2, r3, [sp]\n ldm r3, {r8-r11}\n" DRAIN2(r4, r8) DRAIN2(r5, r9) DRAIN2(r6, r10) DRAIN2(r7, r11)
@@ -180,7 +182,7 @@ FUNCTION(const uint32_t *, serq_thumb_dsp2, const uint32_t *weights, const uint3
 /* 16 inputs a turn. */
 FUNCTION(const uint32_t *, serq_thumb_dsp1, const uint32_t *weights, const uint8_t *activations, const uint8_t *end, uint32_t *sums)
 {
-    CODE("push {r4-r11, lr}\n movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n mov lr, #0x80808080\n sub r12, r2, r1\n tst r12, #8\n bne 2f\n"
+    CODE("push {r4-r11, lr}\n " CLEAR "mov lr, #0x80808080\n sub r12, r2, r1\n tst r12, #8\n bne 2f\n"
          "1:\n" STEP1 "2:\n" STEP1 "cmp r1, r2\n bne 1b\n stm r3, {r4-r7}\n pop {r4-r11, pc}");
 }
 
