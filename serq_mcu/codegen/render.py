@@ -9,7 +9,9 @@ import jinja2
 import numpy as np
 
 from serq_mcu import resources
-from serq_mcu.codegen.packing import pack_planes8
+from serq_mcu.boards import Mcu
+from serq_mcu.codegen.kernels import choose
+from serq_mcu.codegen.packing import start_bias, start_factor
 from serq_mcu.frontend.spec import MAX_FRAMES
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -40,9 +42,10 @@ def c_numbers(values: Iterable[Any], indent: int = 4, width: int = 120) -> str:
     return "\n".join(" " * indent + text for text in [*lines, line])
 
 
-def model_names(model: QuantizedModel) -> dict[str, Any]:
-    """What the model's templates read."""
+def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
+    """What the model's templates read, for a core."""
     spec, layers = model.spec, model.layers
+    parts = choose(model, mcu)
     return {
         "abi": ABI,
         "model": model,
@@ -53,15 +56,17 @@ def model_names(model: QuantizedModel) -> dict[str, Any]:
         "log2_length": spec.fft_length.bit_length() - 1,
         "mfcc": spec.blocks[0],
         "max_frames": MAX_FRAMES,
-        "max_outputs": max(layer.outputs for layer in layers),
+        "max_outputs": max(_padded(layer.outputs) for layer in layers),
         "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),
         "odd_width": max([_padded(layer.inputs) for layer in layers[1::2]] or [8]),
-        "packed": [pack_planes8(layer) for layer in layers],
+        "parts": [[(part, part.pack(layer)) for part in chosen] for layer, chosen in zip(layers, parts, strict=True)],
+        "start_bias": [start_bias(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
+        "start_factor": [start_factor(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
     }
 
 
-def _padded(inputs: int) -> int:
-    return -(-inputs // 8) * 8
+def _padded(count: int) -> int:
+    return -(-count // 8) * 8
 
 
 def _environment() -> jinja2.Environment:
@@ -73,5 +78,5 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # C, not HTML; strings pass c_string
     )
-    environment.filters |= {"c_string": c_string, "c_numbers": c_numbers, "bytes": lambda data: np.frombuffer(data, np.uint8)}
+    environment.filters |= {"c_string": c_string, "c_numbers": c_numbers}
     return environment

@@ -1,0 +1,148 @@
+"""Count what firmware executes, function by function, in QEMU: instructions exactly, and for Cortex-M an estimate of cycles.
+
+QEMU's plugin counter.c is compiled on demand: the system's emulators are needed anyway, count all three instruction sets alike and run
+the very program that a board would. The estimate of cycles is Cortex-M's own timing without wait states, caches or dual issue (Arm,
+"Cortex-M4 Technical Reference Manual", r0p1, table 3-1; "Cortex-M0+ Technical Reference Manual", r0p1, table 3-1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serq_mcu import platformio
+from serq_mcu.boards import Board, Emulator
+from serq_mcu.errors import SerqError
+from serq_mcu.verification.host import compiler
+
+_COUNTER = Path(__file__).with_name("counter.c")
+_INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\t[0-9a-f ]+\t(\S+)\s*([^@;<]*)")
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one call of a function, or all calls together, executed. cycles: None where they cannot be estimated."""
+
+    function: str
+    instructions: int
+    cycles: int | None
+
+
+@dataclass
+class Counts:
+    """Filled when the counted program has ended: calls in their order, then the functions counted as one; bytes of stack used."""
+
+    records: list[Count]
+    stack_bytes: int
+
+
+@contextlib.contextmanager
+def counted(board: Board, elf: Path, calls: list[str], whole: list[str]) -> Iterator[tuple[list[str], Callable[[], Counts]]]:
+    """The command that runs `elf` and counts, and a function that reads the counts once it has ended.
+
+    Each call of a function in `calls` is a record of its own; those in `whole` have one each. Callees count for their callers.
+    Raises SerqError if there is no C compiler for the plugin, or QEMU cannot load it.
+    """
+    assert isinstance(board.emulator, Emulator)
+    symbols = _symbols(board.emulator, elf)
+    with tempfile.TemporaryDirectory(prefix="serq-count-") as folder:
+        plugin, table, out = Path(folder) / "counter.so", Path(folder) / "table", Path(folder) / "out"
+        build = subprocess.run([compiler(), "-std=c99", "-O2", "-shared", "-fPIC", "-o", str(plugin), str(_COUNTER)], capture_output=True, text=True)
+        if build.returncode:
+            raise SerqError(f"the C compiler refused {_COUNTER}: {build.stderr.strip().splitlines()[-1]}")
+        names = [name for name in [*calls, *whole] if name in symbols]
+        lines = [f"F {symbols[n][0]:x} {sum(symbols[n]):x} {i} {int(n in calls)}" for i, n in enumerate(names, 1)]
+        timing = _timing(board)
+        if timing:
+            lines += [f"I {address:x} {base} {taken}" for address, (base, taken) in sorted(_cycles(board.emulator, elf, timing).items())]
+        lines.append(f"S {_static_end(symbols):x}")
+        table.write_text("\n".join(lines) + "\n")
+        run = platformio.emulator_command(board, elf)
+
+        def read() -> Counts:
+            if not out.exists() or "stack" not in (text := out.read_text()):
+                raise SerqError(f"{run[0]} did not count: its plugin interface is not that of QEMU 4.2 to 8")
+            *rows, (_, lowest) = (line.split() for line in text.splitlines())
+            records = [Count((["", *names])[int(i)], int(n), int(c) if timing else None) for i, n, c in rows]
+            return Counts(records, _stack_top(symbols) - int(lowest, 16))
+
+        yield [*run[:-2], "-plugin", f"{plugin},table={table},out={out}", *run[-2:]], read
+
+
+def _tool(emulator: Emulator, name: str) -> str:
+    path = shutil.which(f"{emulator.compiler}{name}")
+    if path is None:
+        raise SerqError(f"{emulator.compiler}{name} is not installed; run `serq-mcu toolchain setup`")
+    return path
+
+
+def _symbols(emulator: Emulator, elf: Path) -> Mapping[str, tuple[int, int]]:
+    """Address and size of each symbol; the lowest bit of Thumb's function addresses is cleared by the tool."""
+    text = subprocess.run([_tool(emulator, "nm"), "-S", str(elf)], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in text.splitlines()]
+    return {row[-1]: (int(row[0], 16), int(row[1], 16) if len(row) == 4 else 0) for row in rows if len(row) >= 3}
+
+
+def _static_end(symbols: Mapping[str, tuple[int, int]]) -> int:
+    return max(symbols[name][0] for name in ("__bss_end", "_end", "__bss_end__", "__heap_start") if name in symbols)
+
+
+def _stack_top(symbols: Mapping[str, tuple[int, int]]) -> int:
+    return symbols["__stack"][0]
+
+
+Timing = Callable[[str, str, str], tuple[int, int]]  # mnemonic, operands, the mnemonic before: cycles, and those of a jump
+
+
+def _timing(board: Board) -> Timing | None:
+    if not board.mcu.core.startswith("Cortex-M"):
+        return None
+    return _cortex_m0 if "armv6-m" in board.mcu.features else _cortex_m4
+
+
+def _cycles(emulator: Emulator, elf: Path, timing: Timing) -> dict[int, tuple[int, int]]:
+    """Cycles of each instruction of the program."""
+    text = subprocess.run([_tool(emulator, "objdump"), "-d", str(elf)], capture_output=True, text=True, check=True).stdout
+    cycles, before = {}, ""
+    for line in text.splitlines():
+        if match := _INSTRUCTION.match(line):
+            address, mnemonic, operands = match[1], match[2].split(".")[0], match[3]
+            cycles[int(address, 16)] = timing(mnemonic, operands, before)
+            before = f"{mnemonic} {operands}"
+    return cycles
+
+
+def _registers(operands: str) -> int:
+    """How many registers a list such as {r0, r4-r7} names."""
+    total = 0
+    for item in operands[operands.find("{") + 1 : operands.find("}")].split(","):
+        first, _, last = item.strip().partition("-")
+        total += 1 if not last else int(last.strip(" r")) - int(first.strip(" r")) + 1
+    return total
+
+
+def _cortex_m0(mnemonic: str, operands: str, before: str) -> tuple[int, int]:
+    if mnemonic.startswith(("ldm", "stm", "push", "pop")):
+        return 1 + _registers(operands), 2
+    if mnemonic.startswith(("ldr", "str")):
+        return 2, 1
+    return 1, 2 if mnemonic == "bl" else 1
+
+
+def _cortex_m4(mnemonic: str, operands: str, before: str) -> tuple[int, int]:
+    if mnemonic.startswith(("ldm", "stm", "push", "pop", "vldm", "vstm", "vpush", "vpop")):
+        return 1 + _registers(operands), 2
+    if mnemonic.startswith(("ldrd", "strd")):
+        return 3, 0
+    if mnemonic.startswith(("ldr", "str", "vldr", "vstr")):
+        follows = before.startswith(("ldr", "str", "vldr", "vstr")) and not before.startswith(("ldrd", "strd"))  # neighbours overlap
+        return 1 if follows or mnemonic.startswith("str") else 2, 2
+    if mnemonic.startswith(("sdiv", "udiv")):
+        return 7, 0  # 2 to 12
+    return 1, 1 if mnemonic in ("b", "bl") else 2
