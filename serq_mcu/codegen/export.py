@@ -52,7 +52,8 @@ def export(model: QuantizedModel, board: Board, out: Path, force: bool = False) 
     An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless `force`), or if the
     folder is not an export.
     """
-    return write_project(runtime_files() | model_files(model, board) | board_files(board) | _readme(model, board), model.sha256[:16], board, out, force)
+    files = runtime_files() | model_files(model, board) | board_files(board) | _readme(model, board)
+    return write_project(files, model.sha256[:16], board, out, force)
 
 
 def write_project(files: Files, identity: str, board: Board, out: Path, force: bool = False) -> Project:

@@ -165,12 +165,14 @@ class Part:
 
 def stored_bytes(model: QuantizedModel) -> int:
     """All bytes that a device keeps for the network, rows not padded: packed weights, biases, requantization constants."""
-    return sum(layer.outputs * (Shape(layer.inputs, 1, 8).padded_inputs * layer.bits // 8 + BIAS_BYTES) + REQUANTIZATION_BYTES for layer in model.layers)
+    rows = (Shape(layer.inputs, 1, 8).padded_inputs * layer.bits // 8 + BIAS_BYTES for layer in model.layers)
+    return sum(layer.outputs * row + REQUANTIZATION_BYTES for layer, row in zip(model.layers, rows, strict=True))
 
 
 def start_factor(layer: DenseLayer, parts: tuple[Part, ...]) -> int:
     """What serq_dense_start() multiplies the sum of the activations by."""
-    return sum(2**part.first for part in parts if part.layout.name == "dsp1") - (2**layer.bits - 1)
+    factor: int = sum(2**part.first for part in parts if part.layout.name == "dsp1") - (2**layer.bits - 1)
+    return factor
 
 
 def start_bias(layer: DenseLayer, parts: tuple[Part, ...]) -> NDArray[np.int32]:
