@@ -26,7 +26,10 @@ RAM_LIMIT = 14_000  # bytes on the Cortex-M0, stack included: what was promised
 SIZES = (33, 9, 40, 1, 17, 8, 31, 7)  # multiples of nothing, one neuron, multiples of the kernels' groups
 # For each layer a kernel, or two, whatever the core would choose: all of them, at sizes that are no multiples, one beyond 512 inputs.
 FORCED = {
-    "planes": ((13, 525, 7, 31, 5, 9, 6), ("planes8:1", "planes8:4", "planes8:3", "planes8:2", "planes8:4+planes8:4", "planes8:2+planes8:3", "planes8:1")),
+    "planes": (
+        (13, 525, 7, 31, 5, 9, 6),
+        ("planes8:1", "planes8:4", "planes8:3", "planes8:2", "planes8:4+planes8:4", "planes8:2+planes8:3", "planes8:1"),
+    ),
     "words": ((16, 525, 7, 30, 8, 15, 6), ("dsp1:1", "dsp4:4", "dsp8:8", "dsp2:2", "mul4:4", "mul8:8", "dsp2:2+dsp1:1")),
     "split": ((14, 525, 7, 30, 7, 5), ("mul8:8", "mul4:4+dsp1:1", "dsp2:2", "dsp4:4+dsp2:2", "mul4:4+planes8:3", "dsp4:4+planes8:1")),
 }

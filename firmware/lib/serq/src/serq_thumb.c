@@ -5,6 +5,8 @@
 
 #if SERQ_THUMB
 
+/* clang-format off: the lines of the assembly say more than a formatter's */
+
 #define UNUSED __attribute__((unused))
 #define FUNCTION(type, name, a, b, c, d) __attribute__((naked)) type name(UNUSED a, UNUSED b, UNUSED c, UNUSED d)
 #define CODE(text) __asm__ volatile(".syntax unified\n" text : : : "r0", "r1", "r2", "r3", "r12", "cc", "memory")
