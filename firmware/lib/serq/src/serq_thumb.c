@@ -5,7 +5,7 @@
 
 #if SERQ_THUMB
 
-/* clang-format off: the lines of the assembly say more than a formatter's */
+/* clang-format off */ /* the lines of the assembly say more than a formatter's */
 
 #define UNUSED __attribute__((unused))
 #define FUNCTION(type, name, a, b, c, d) __attribute__((naked)) type name(UNUSED a, UNUSED b, UNUSED c, UNUSED d)
