@@ -184,7 +184,7 @@ def test_the_budget_before_a_build_is_near_the_build(board: str, tmp_path: Path)
     assert abs(built.ram_bytes - stated.ram) <= 0.05 * built.ram_bytes
 
 
-@pytest.mark.parametrize(("compiler", "standard"), itertools.product(["gcc", "clang"], ["c99", "c11"]))
+@pytest.mark.parametrize(("compiler", "standard"), list(itertools.product(["gcc", "clang"], ["c99", "c11"])))
 def test_the_portable_c_compiles_without_a_word_on_the_host(compiler: str, standard: str, tmp_path: Path) -> None:
     export(_layered("random", 0), load_board("esp32"), tmp_path / "p")
     _compile_portable(tmp_path / "p", [compiler], standard)

@@ -9,15 +9,15 @@
 #endif
 
 /* sum += the upper half of the product of two words of lanes, modulo 2^32: w1 * x0 stays below 2^16, w0 * x0 + w1 * x1 is above it */
-#define UPPER(sum, w, x)                                                                                                                             \
-    sum += (uint32_t)((w) * (x)) >> 16;                                                                                                              \
+#define UPPER(sum, w, x) \
+    sum += (uint32_t)((w) * (x)) >> 16; \
     SERQ_KEEP(sum)
 
 /* A pair of inputs and 4 rows of 8 bits, two words; the lanes of the weights are in the other order than those of the pair. */
-#define FOUR_ROWS(s, weights, i)                                                                                                                     \
-    UPPER(s##0, weights[2 * (i)] & 0x00ff00ffU, pairs[i]);                                                                                           \
-    UPPER(s##1, weights[2 * (i)] >> 8 & 0x00ff00ffU, pairs[i]);                                                                                      \
-    UPPER(s##2, weights[2 * (i) + 1] & 0x00ff00ffU, pairs[i]);                                                                                       \
+#define FOUR_ROWS(s, weights, i) \
+    UPPER(s##0, weights[2 * (i)] & 0x00ff00ffU, pairs[i]); \
+    UPPER(s##1, weights[2 * (i)] >> 8 & 0x00ff00ffU, pairs[i]); \
+    UPPER(s##2, weights[2 * (i) + 1] & 0x00ff00ffU, pairs[i]); \
     UPPER(s##3, weights[2 * (i) + 1] >> 8 & 0x00ff00ffU, pairs[i])
 
 #if !SERQ_THUMB
@@ -85,25 +85,25 @@ SERQ_DENSE(mul8, uint32_t)
 }
 
 /* sum += product of two lanes with x */
-#define BOTH(sum, w, x)                                                                                                                              \
-    sum += (w) * (x);                                                                                                                                \
+#define BOTH(sum, w, x) \
+    sum += (w) * (x); \
     SERQ_KEEP(sum)
 
 /* The same of lanes (w >> n) & 0x000f000f: where a product has an upper word, a mask and that are less than a shift, a mask and a product. */
 #if defined(__riscv_mul)
 #define SHIFTED(sum, w, n, x) BOTH_UPPER(sum, (w)&0x000f000fU << (n), (uint32_t)(x) << (32 - (n)))
-#define BOTH_UPPER(sum, w, x)                                                                                                                        \
-    sum += (uint32_t)((uint64_t)(w) * (x) >> 32);                                                                                                    \
+#define BOTH_UPPER(sum, w, x) \
+    sum += (uint32_t)((uint64_t)(w) * (x) >> 32); \
     SERQ_KEEP(sum)
 #else
 #define SHIFTED(sum, w, n, x) BOTH(sum, (w) >> (n)&0x000f000fU, x)
 #endif
 
 /* An input and 8 rows of 4 bits, row j in nibble j. */
-#define EIGHT_ROWS(s, weights, i)                                                                                                                    \
-    BOTH(s##1, weights[i] >> 4 & 0x000f000fU, x[i]);                                                                                                 \
-    SHIFTED(s##2, weights[i], 8, x[i]);                                                                                                              \
-    SHIFTED(s##3, weights[i], 12, x[i]);                                                                                                             \
+#define EIGHT_ROWS(s, weights, i) \
+    BOTH(s##1, weights[i] >> 4 & 0x000f000fU, x[i]); \
+    SHIFTED(s##2, weights[i], 8, x[i]); \
+    SHIFTED(s##3, weights[i], 12, x[i]); \
     BOTH(s##0, weights[i], x[i])
 
 /* Two lanes of 16 bits hold the sums of 32 inputs: 32 * 127 * 15 < 2^16. Those of nibbles 0 and 4 are what the sum s0 of whole words

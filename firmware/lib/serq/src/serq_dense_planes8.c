@@ -37,44 +37,44 @@ static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsi
 
 /* sum += the entry that the weight byte names. RISC-V reaches all four tables from one address; others index each table. */
 #if defined(__riscv)
-#define LOOK_UP(group)                                                                                                                               \
-    entry = t0 + weights[group];                                                                                                                     \
-    SERQ_KEEP(entry);                                                                                                                                \
-    sum += entry[(group)*SUBSETS];                                                                                                                   \
+#define LOOK_UP(group) \
+    entry = t0 + weights[group]; \
+    SERQ_KEEP(entry); \
+    sum += entry[(group)*SUBSETS]; \
     SERQ_KEEP(sum);
 #else
-#define LOOK_UP(group)                                                                                                                               \
-    entry = t##group + weights[group];                                                                                                               \
-    sum += *entry;                                                                                                                                   \
+#define LOOK_UP(group) \
+    entry = t##group + weights[group]; \
+    sum += *entry; \
     SERQ_KEEP(sum);
 #endif
 
-#define PLANE(tables)                                                                                                                                \
-    LOOK_UP(0)                                                                                                                                       \
-    if ((tables) == TILE_GROUPS) {                                                                                                                   \
-        LOOK_UP(1)                                                                                                                                   \
-        LOOK_UP(2)                                                                                                                                   \
-        LOOK_UP(3)                                                                                                                                   \
-    }                                                                                                                                                \
+#define PLANE(tables) \
+    LOOK_UP(0) \
+    if ((tables) == TILE_GROUPS) { \
+        LOOK_UP(1) \
+        LOOK_UP(2) \
+        LOOK_UP(3) \
+    } \
     weights += tables;
 
 /* A row: accumulator += sum of the tile. Planes come most significant first. */
-#define ROW(tables, planes)                                                                                                                          \
-    sum = (planes) == 1 ? (uint32_t)*accumulators : 0;                                                                                               \
-    PLANE(tables)                                                                                                                                    \
-    if ((planes) > 1) {                                                                                                                              \
-        sum *= 2;                                                                                                                                    \
-        PLANE(tables)                                                                                                                                \
-    }                                                                                                                                                \
-    if ((planes) > 2) {                                                                                                                              \
-        sum *= 2;                                                                                                                                    \
-        PLANE(tables)                                                                                                                                \
-    }                                                                                                                                                \
-    if ((planes) > 3) {                                                                                                                              \
-        sum *= 2;                                                                                                                                    \
-        PLANE(tables)                                                                                                                                \
-    }                                                                                                                                                \
-    *accumulators = (int32_t)((planes) == 1 ? sum : (uint32_t)*accumulators + sum);                                                                  \
+#define ROW(tables, planes) \
+    sum = (planes) == 1 ? (uint32_t)*accumulators : 0; \
+    PLANE(tables) \
+    if ((planes) > 1) { \
+        sum *= 2; \
+        PLANE(tables) \
+    } \
+    if ((planes) > 2) { \
+        sum *= 2; \
+        PLANE(tables) \
+    } \
+    if ((planes) > 3) { \
+        sum *= 2; \
+        PLANE(tables) \
+    } \
+    *accumulators = (int32_t)((planes) == 1 ? sum : (uint32_t)*accumulators + sum); \
     accumulators++;
 
 SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *t0, unsigned tables,
@@ -95,10 +95,10 @@ SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumul
     return weights;
 }
 
-#define ROWS(planes, tables)                                                                                                                         \
-    static const uint8_t *rows_##planes##_##tables(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *table)         \
-    {                                                                                                                                                \
-        return look_up_rows(weights, accumulators, end, table, tables, planes);                                                                      \
+#define ROWS(planes, tables) \
+    static const uint8_t *rows_##planes##_##tables(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *table) \
+    { \
+        return look_up_rows(weights, accumulators, end, table, tables, planes); \
     }
 ROWS(1, 4)
 ROWS(1, 1)
@@ -114,8 +114,8 @@ ROWS(4, 1)
 
 typedef const uint8_t *(*look_up)(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
 
-SERQ_INLINE void dense(look_up four, look_up one, const uint8_t *weights, uint16_t inputs, uint16_t outputs, unsigned first, const uint8_t *activations,
-                       serq_table *table, int32_t *accumulators)
+SERQ_INLINE void dense(look_up four, look_up one, const uint8_t *weights, uint16_t inputs, uint16_t outputs, unsigned first,
+                       const uint8_t *activations, serq_table *table, int32_t *accumulators)
 {
     const int32_t *end = accumulators + outputs;
     unsigned groups = (unsigned)(inputs + SERQ_GROUP - 1) / SERQ_GROUP;
@@ -131,10 +131,10 @@ SERQ_INLINE void dense(look_up four, look_up one, const uint8_t *weights, uint16
     }
 }
 
-#define KERNEL(planes)                                                                                                                               \
-    SERQ_DENSE(planes8_##planes, uint8_t)                                                                                                            \
-    {                                                                                                                                                \
-        dense(rows(planes, 4), rows(planes, 1), weights, inputs, outputs, first, activations, table, accumulators);                                  \
+#define KERNEL(planes) \
+    SERQ_DENSE(planes8_##planes, uint8_t) \
+    { \
+        dense(rows(planes, 4), rows(planes, 1), weights, inputs, outputs, first, activations, table, accumulators); \
     }
 KERNEL(1)
 KERNEL(2)

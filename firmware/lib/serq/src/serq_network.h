@@ -27,8 +27,8 @@ void serq_dense_start(const int32_t *bias, int32_t factor, uint16_t inputs, uint
  * that serq_dense_start() was given to take off).
  * activations: as serq_dense_start() left them, at an address divisible by 4. accumulators: `outputs` rounded up to a multiple of 8;
  * those beyond `outputs` are overwritten. */
-#define SERQ_DENSE(layout, word)                                                                                                                     \
-    void serq_dense_##layout(const word *weights, uint16_t inputs, uint16_t outputs, uint8_t first, const uint8_t *activations, serq_table *table,   \
+#define SERQ_DENSE(layout, word) \
+    void serq_dense_##layout(const word *weights, uint16_t inputs, uint16_t outputs, uint8_t first, const uint8_t *activations, serq_table *table, \
                              int32_t *accumulators)
 SERQ_DENSE(planes8_1, uint8_t);
 SERQ_DENSE(planes8_2, uint8_t);
