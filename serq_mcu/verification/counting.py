@@ -75,6 +75,21 @@ def counted(board: Board, elf: Path, calls: list[str], whole: list[str]) -> Iter
         yield [*run[:-2], "-plugin", f"{plugin},table={table},out={out}", *run[-2:]], read
 
 
+def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:
+    """The functions that a built project's objects define, of source files whose names begin as `files` say."""
+    assert isinstance(board.emulator, Emulator)
+    objects = [path for path in (folder / ".pio" / "build").rglob("*.o") if path.name.startswith(files)]
+    text = subprocess.run([_tool(board.emulator, "nm"), *map(str, objects)], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in text.splitlines()]
+    return {row[2] for row in rows if len(row) == 3 and row[1] in "tT"}
+
+
+def code_bytes(board: Board, elf: Path, names: set[str]) -> int:
+    """Bytes of the functions in a program."""
+    assert isinstance(board.emulator, Emulator)
+    return sum(size for name, (_, size) in _symbols(board.emulator, elf).items() if name in names)
+
+
 def _tool(emulator: Emulator, name: str) -> str:
     path = shutil.which(f"{emulator.compiler}{name}")
     if path is None:
@@ -141,8 +156,12 @@ def _cortex_m4(mnemonic: str, operands: str, before: str) -> tuple[int, int]:
     if mnemonic.startswith(("ldrd", "strd")):
         return 3, 0
     if mnemonic.startswith(("ldr", "str", "vldr", "vstr")):
-        follows = before.startswith(("ldr", "str", "vldr", "vstr")) and not before.startswith(("ldrd", "strd"))  # neighbours overlap
-        return 1 if follows or mnemonic.startswith("str") else 2, 2
+        earlier, _, result = before.partition(" ")
+        address = re.findall(r"\w+", operands[operands.find("[") : operands.find("]")])
+        overlaps = earlier.startswith(("ldr", "str", "vldr")) and not earlier.startswith(("ldrd", "strd"))  # neighbours are pipelined
+        waits = not earlier.startswith(("ldr", "str", "cmp", "b", "ldm", "stm")) and result.split(",")[0] in address
+        immediate = mnemonic.startswith(("str", "vstr")) and (len(address) < 2 or not address[1].startswith("r"))  # stores go through a buffer
+        return (1 if overlaps or immediate else 2) + waits, 2
     if mnemonic.startswith(("sdiv", "udiv")):
         return 7, 0  # 2 to 12
     return 1, 1 if mnemonic in ("b", "bl") else 2
