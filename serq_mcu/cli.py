@@ -59,6 +59,38 @@ def corpus_check(folder: Path, as_json: bool) -> None:
     sys.exit(0 if report.ok else 1)
 
 
+@main.group()
+def frontend() -> None:
+    """Look at the features that the device computes."""
+
+
+@frontend.command("compare")
+@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.option("--model", type=FILE, help="Take this model's specification.  [default: speech120's parameters with mfcc, mel and chroma]")
+@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@json_option
+def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_json: bool) -> None:
+    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level.
+
+    Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
+    """
+    from serq_mcu.corpus.audio import read_audio
+    from serq_mcu.corpus.loaders import load_corpus
+    from serq_mcu.files import write_file
+    from serq_mcu.frontend.compare import EVERY_BLOCK, compare_frontend
+    from serq_mcu.quantized_model.store import load_model
+
+    loaded = load_model(model) if model else None
+    spec = loaded.spec if loaded else EVERY_BLOCK
+    clips = [read_audio(clip.path, spec.sample_rate).pcm for clip in load_corpus(folder).clips]
+    report = compare_frontend(spec, clips, _progress(), loaded.tables if loaded else None)
+    lines = report.lines()
+    if page:
+        write_file(page, report.page(f"serq-mcu frontend compare {folder.name}/ --page docs/frontend.md").encode())
+        lines.append(f"wrote {page}")
+    _print(report.to_json(), lines, as_json)
+
+
 @main.command()
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")

@@ -1,23 +1,30 @@
-/* Test program: front-end sizes, tables and a clip on stdin; the integers of every stage of every frame, then of each statistic, on stdout.
- * Every array has exactly its size, so that a sanitizer sees the first access beyond it. */
+/* Test program: front-end sizes, tables and a clip on stdin; the integers of every stage of every frame, then of each block's statistics, on
+ * stdout. Every array has exactly its size, so that a sanitizer sees the first access beyond it. */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "serq_fft.h"
 #include "serq_frontend.h"
 
-static void *take(size_t count, size_t size)
-{
-    void *values = malloc(count * size);
-    if (values == NULL || fread(values, size, count, stdin) != count) {
-        exit(2);
-    }
-    return values;
-}
+/* in the order in which they come */
+enum { LOG2_LENGTH, FRAME_LENGTH, HOP, SAMPLES, HEADROOM, FIRST_BIN, LOG_FLOOR, BANDS, MFCC, RUNS, RUN_BINS, MFCC_SHIFT, MEL_SHIFT, CHROMA_SHIFT, SIZES };
+
+static void *allocated[32];
+static size_t allocations;
 
 static void *room(size_t count, size_t size)
 {
-    void *values = malloc(count * size);
+    void *values = malloc(count * size + (count == 0));
     if (values == NULL) {
+        exit(2);
+    }
+    return allocated[allocations++] = values;
+}
+
+static void *take(size_t count, size_t size)
+{
+    void *values = room(count, size);
+    if (fread(values, size, count, stdin) != count) {
         exit(2);
     }
     return values;
@@ -30,58 +37,85 @@ static void give(const void *values, size_t count, size_t size)
     }
 }
 
+static void give_statistics(const serq_pool *pool, uint8_t count, uint32_t frames)
+{
+    static void (*const statistics[])(const serq_pool *, uint8_t, uint32_t, int32_t *) = {serq_pool_mean, serq_pool_sd, serq_pool_delta_sd};
+    int32_t *pooled = room(count, sizeof *pooled);
+    for (size_t i = 0; i < 3; i++) {
+        statistics[i](pool, count, frames, pooled);
+        give(pooled, count, sizeof *pooled);
+    }
+}
+
 int main(void)
 {
-    int32_t *sizes = take(9, sizeof(int32_t));
-    uint8_t log2_length = (uint8_t)sizes[0], headroom = (uint8_t)sizes[1], bands = (uint8_t)sizes[4], count = (uint8_t)sizes[5];
-    uint8_t pool_shift = (uint8_t)sizes[6];
-    uint16_t first_bin = (uint16_t)sizes[2];
-    int32_t log_floor = sizes[3];
-    size_t hop = (size_t)sizes[7], samples = (size_t)sizes[8], length = (size_t)1 << log2_length, bins = length / 2 + 1;
+    const int32_t *size = take(SIZES, sizeof *size);
+    size_t length = (size_t)1 << size[LOG2_LENGTH], frame_length = (size_t)size[FRAME_LENGTH];
+    uint16_t bins = (uint16_t)(length / 2 + 1), first_bin = (uint16_t)size[FIRST_BIN], runs = (uint16_t)size[RUNS];
+    uint32_t points = (uint32_t)length / 2;
+    uint8_t bands = (uint8_t)size[BANDS], count = (uint8_t)size[MFCC], classes = runs ? SERQ_PITCH_CLASSES : 0;
 
-    int16_t *window = take(length, sizeof *window), *twiddle = take(length / 2, sizeof *twiddle);
-    uint16_t *segment = take((bands + 1U) * 3, sizeof *segment);
-    int32_t *mel_offset = take(bands, sizeof *mel_offset);
-    uint16_t *log_table = take(128, sizeof *log_table);
-    int16_t *dct = take((size_t)count * (bands / 2), sizeof *dct), *pcm = take(samples, sizeof *pcm);
+    const int16_t *window = take(frame_length, sizeof *window), *twiddle = take(length / 2, sizeof *twiddle);
+    const uint16_t *segment = take(bands ? (bands + 1U) * 3 : 0, sizeof *segment);
+    const int32_t *mel_offset = take(bands, sizeof *mel_offset);
+    const uint16_t *log_table = take(bands ? 128 : 0, sizeof *log_table);
+    const int16_t *dct = take((size_t)count * (bands / 2), sizeof *dct);
+    const uint16_t *run = take((size_t)runs * 3, sizeof *run);
+    const int16_t *weight = take((size_t)size[RUN_BINS] * 4, sizeof *weight), *pcm = take((size_t)size[SAMPLES], sizeof *pcm);
 
     serq_bin *bin = room(bins, sizeof *bin);
-    uint64_t *mel = room(bands, sizeof *mel);
-    int32_t *log = room(bands, sizeof *log), *mfcc = room(count, sizeof *mfcc), *pooled = room(count, sizeof *pooled);
-    serq_pool *pool = room(count, sizeof *pool);
-    int16_t *frame = room(length, sizeof *frame);
+    serq_band *band = room(bands, sizeof *band);
+    int32_t *mfcc = room(count, sizeof *mfcc), *chroma = room(classes, sizeof *chroma);
+    serq_pool *mfcc_pool = room(count, sizeof *mfcc_pool), *mel_pool = room(bands, sizeof *mel_pool), *chroma_pool = room(classes, sizeof *chroma_pool);
+    int16_t *samples = room(frame_length, sizeof *samples);
 
     uint32_t frames = 0;
-    for (size_t start = 0; start + length <= samples; start += hop, frames++) {
-        for (size_t i = 0; i < length; i++) {
-            frame[i] = pcm[start + i];
+    for (size_t start = 0; start + frame_length <= (size_t)size[SAMPLES]; start += (size_t)size[HOP], frames++) {
+        for (size_t i = 0; i < frame_length; i++) {
+            samples[i] = pcm[start + i];
         }
-        uint8_t shift = serq_frame_shift(frame, (uint16_t)length);
-        serq_window(frame, window, log2_length, headroom, shift, bin);
-        give(bin, length / 2, sizeof *bin);
-        serq_fft(bin, twiddle, log2_length);
-        serq_spectrum(bin, twiddle, log2_length);
+        uint8_t shift = serq_frame_shift(samples, (uint16_t)frame_length);
+        const serq_frame frame = {samples, window, (uint32_t)frame_length / 2, shift, (unsigned)(size[LOG2_LENGTH] + size[HEADROOM])};
+        serq_window(&frame, (uint32_t)size[LOG2_LENGTH] - 1, bin);
+        give(bin, points, sizeof *bin);
+        serq_fft(&frame, twiddle, (uint32_t)size[LOG2_LENGTH] - 1, bin);
+        serq_spectrum(bin, twiddle, points);
         give(bin, bins, sizeof *bin);
-        serq_power(bin, (uint16_t)bins);
-        give(bin, bins, sizeof *bin);
-        serq_mel(bin, first_bin, segment, bands, mel);
-        give(mel, bands, sizeof *mel);
-        serq_log(mel, bands, mel_offset, log_table, shift, log_floor, log);
-        give(log, bands, sizeof *log);
-        serq_dct(log, bands, dct, count, mfcc);
-        give(mfcc, count, sizeof *mfcc);
-        serq_pool_add(pool, count, mfcc, pool_shift, frames);
+        serq_power(bin, bins);
+        for (uint16_t i = 0; i < bins; i++) {
+            uint64_t power = serq_add_power(bin + i, 1, 0);
+            give(&power, 1, sizeof power);
+        }
+        uint64_t power = 0;
+        uint16_t read = 0;
+        if (bands > 0) {
+            power = serq_mel(bin + first_bin, segment, bands, band);
+            for (unsigned j = 0; j <= bands; j++) {
+                read = (uint16_t)(read + segment[3 * j]);
+            }
+            give(band, bands, sizeof *band);
+            serq_log(band, bands, mel_offset, log_table, shift, size[LOG_FLOOR]);
+            give(band->log, bands, sizeof *band->log);
+            serq_pool_add(mel_pool, bands, band->log, (uint8_t)size[MEL_SHIFT], frames);
+            serq_dct(band->log, bands, dct, count, mfcc);
+            give(mfcc, count, sizeof *mfcc);
+            serq_pool_add(mfcc_pool, count, mfcc, (uint8_t)size[MFCC_SHIFT], frames);
+        }
+        if (runs > 0) {
+            uint16_t end = (uint16_t)(bands > 0 ? first_bin + read : 0);
+            power = serq_add_power(bin, bands > 0 ? first_bin : 0, power);
+            power = serq_add_power(bin + end, (uint16_t)(bins - end), power);
+            serq_chroma(bin, bins, power, run, runs, weight, chroma);
+            give(chroma, classes, sizeof *chroma);
+            serq_pool_add(chroma_pool, classes, chroma, (uint8_t)size[CHROMA_SHIFT], frames);
+        }
     }
-    serq_pool_mean(pool, count, frames, pooled);
-    give(pooled, count, sizeof *pooled);
-    serq_pool_sd(pool, count, frames, pooled);
-    give(pooled, count, sizeof *pooled);
-    serq_pool_delta_sd(pool, count, frames, pooled);
-    give(pooled, count, sizeof *pooled);
+    give_statistics(mfcc_pool, count, frames);
+    give_statistics(mel_pool, bands, frames);
+    give_statistics(chroma_pool, classes, frames);
 
-    void *all[] = {sizes, window, twiddle, segment, mel_offset, log_table, dct, pcm, bin, mel, log, mfcc, pooled, pool, frame};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        free(all[i]);
+    while (allocations > 0) {
+        free(allocated[--allocations]);
     }
     return 0;
 }

@@ -74,6 +74,7 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> Non
 def test_the_promised_commands_exist() -> None:
     promised = {
         "corpus check",
+        "frontend compare",
         "train",
         "quantize",
         "evaluate",
@@ -108,6 +109,17 @@ def test_corpus_check_reports_and_exits_by_the_outcome(clips: Path) -> None:
     result = _run("corpus", "check", clips)
     assert result.exit_code == 1
     assert "calm/bad" in result.output
+
+
+def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Path, model_file: Path) -> None:
+    page = tmp_path / "page.md"
+    report = json.loads(_run("frontend", "compare", clips, "--page", page, "--json").stdout)
+    assert report["clips"] == 4
+    assert 0 < report["stages"]["mel"]["mean"] < 0.02
+    assert f"{report['stages']['chroma']['max']:.5f}" in page.read_text()
+    assert _run("frontend", "compare", clips, "--model", model_file).stdout.startswith("4 clips")
+    soundfile.write(clips / "calm" / "0.wav", _speech(0.05), RATE, subtype="PCM_16")
+    _refused(_run("frontend", "compare", clips, "--page", page), r"clip number 0: .*longer recording")
 
 
 def _write(path: Path, data: np.ndarray, rate: int = RATE, **how: str) -> None:

@@ -204,7 +204,7 @@ def test_identify_tells_the_model(device: Device) -> None:
     assert identity.model == MODEL_UNDER_TEST.identity.hex()
     assert (identity.abi, identity.max_payload, identity.board, identity.clock_hz) == (1, PAYLOAD, BOARD, 240_000_000)
     assert (identity.features, identity.classes, identity.layers) == (spec.feature_count, 5, 3)
-    assert (identity.fft_length, identity.hop_length, identity.sample_rate) == (256, 128, 16000)
+    assert (identity.frame_length, identity.hop_length, identity.sample_rate) == (256, 128, 16000)
 
 
 def test_a_clip_equals_the_reference_at_every_stage(device: Device) -> None:
@@ -532,7 +532,7 @@ def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: P
 @pytest.mark.parametrize(
     ("stage", "file", "line", "mutated"),
     [
-        ("mfcc", "serq_frontend.c", "mfcc[r] = sum;", "mfcc[r] = (sum + 1) & ~1;"),
+        ("mfcc", "serq_frontend.h", "mfcc[r] = a;", "mfcc[r] = (a + 1) & ~1;"),
         ("pooled", "serq_frontend.c", "16 * pool[i].sum + (int32_t)(frames >> 1)", "16 * pool[i].sum"),
         ("input", "serq_network.c", "serq_rshift_round(scaled, shift[i])", "(scaled >> shift[i])"),
         ("layer 0 output", "serq_network.c", "(value * multiplier + half) >> shift", "(value * multiplier) >> shift"),

@@ -14,8 +14,8 @@ from typing import Any
 from serq_mcu.boards import Board, Emulator, load_board
 from serq_mcu.codegen.export import board_files, model_files, runtime_files
 from serq_mcu.codegen.kernels import choose, packed_bytes
-from serq_mcu.codegen.packing import BIAS_BYTES, REQUANTIZATION_BYTES
-from serq_mcu.codegen.render import model_names
+from serq_mcu.codegen.packing import BIAS_BYTES, REQUANTIZATION_BYTES, chroma_runs
+from serq_mcu.codegen.render import c_tables, model_names
 from serq_mcu.quantized_model.types import QuantizedModel
 
 _POOL_BYTES = 24  # sizeof(serq_pool)
@@ -84,12 +84,11 @@ def budget(model: QuantizedModel, board: Board) -> Budget:
     packed = _packed_bytes(model, board)
     constants = sum(layer.outputs * BIAS_BYTES + REQUANTIZATION_BYTES for layer in model.layers)
     inputs = sum(array.nbytes for array in (model.input.center, model.input.multiplier, model.input.shift))
-    tables = sum(array.nbytes for array in model.tables.arrays().values())
     items = [
         Item("packed weights", packed, 0, "counted"),
         Item("biases, requantization", constants, 0, "counted"),
         Item("input constants", inputs, 0, "counted"),
-        Item("front-end tables", tables, 0, "counted"),
+        Item("front-end tables", _table_bytes(model), 0, "counted"),
         Item("recogniser state", 0, state_bytes(model, board), "counted: sizeof(serq_state)"),
         _code(model, board),
         Item("stack", 0, board.port.stack_bytes, "reserved for it in the board's settings"),
@@ -101,11 +100,15 @@ def budget(model: QuantizedModel, board: Board) -> Budget:
 def state_bytes(model: QuantizedModel, board: Board) -> int:
     """sizeof(serq_state) on a 32-bit core, from the layout in serq.h."""
     spec, names = model.spec, model_names(model, board.mcu)
-    mfcc = names["mfcc"].size
-    frame = 8 * (spec.fft_length // 2 + 1) + (8 + 4) * spec.mel_bands + 4 * mfcc
+    frame = 8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands * spec.uses_mel + 4 * names["max_values"]
     decision = 4 * spec.feature_count + 4 * names["max_outputs"] + _TABLE_BYTES + names["even_width"] + names["odd_width"]
     scratch = _aligned(max(_aligned(frame), _aligned(decision)))
-    return _aligned(scratch + _POOL_BYTES * mfcc + 4 + 2 + 2 * spec.fft_length)
+    return _aligned(scratch + _POOL_BYTES * names["pools"] + 2 * spec.frame_length + 4 + 2)
+
+
+def _table_bytes(model: QuantizedModel) -> int:
+    runs = None if model.tables.chroma is None else chroma_runs(model.tables.chroma)
+    return sum(array.nbytes for array in c_tables(model.spec, model.tables, runs).values())
 
 
 def _packed_bytes(model: QuantizedModel, board: Board) -> int:
@@ -130,7 +133,7 @@ def _code(model: QuantizedModel, board: Board) -> Item:
             place = Path(folder) / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
-        sources = [path for path in files if path.endswith(".c") and path.startswith(("lib/serq/src/", "src/")) and "port_" not in path]
+        sources = [path for path in files if path.endswith((".c", ".S")) and path.startswith(("lib/serq/src/", "src/")) and "port_" not in path]
         flags = ["-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
         machine = [flag for flag in target.emulator.compile_flags if flag.startswith("-m")]
         keep_used = ["-nostdlib", "-r", "-Wl,--gc-sections", "-Wl,--entry=application_run"]  # what the application calls, and no other kernels
@@ -144,8 +147,8 @@ def _code(model: QuantizedModel, board: Board) -> Item:
         sizes = subprocess.run(size, capture_output=True, text=True, check=True)
     flash, ram = _sections(sizes.stdout.splitlines())
     # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
-    counted = sum(array.nbytes for array in model.tensors().values() if array.ndim) - sum(layer.u.nbytes for layer in model.layers)
-    flash -= counted + _packed_bytes(model, board)
+    constants = sum(array.nbytes for name, array in model.tensors().items() if not name.startswith("frontend.") and not name.endswith(".u"))
+    flash -= _table_bytes(model) + constants + _packed_bytes(model, board)
     near = "" if target is board else f", the nearest compiler to {board.mcu.core}"
     return Item(name, flash, ram - state_bytes(model, board), f"compiled for {target.mcu.core} with -O2{near}; RAM beyond the state")
 

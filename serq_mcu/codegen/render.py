@@ -7,12 +7,14 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from serq_mcu import resources
 from serq_mcu.boards import Mcu
 from serq_mcu.codegen.kernels import choose
-from serq_mcu.codegen.packing import start_bias, start_factor
-from serq_mcu.frontend.spec import MAX_FRAMES
+from serq_mcu.codegen.packing import ChromaRuns, chroma_runs, start_bias, start_factor
+from serq_mcu.frontend.spec import KINDS, MAX_FRAMES, FeatureSpec
+from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantized_model.types import QuantizedModel
 
 ABI = 1  # of firmware/lib/serq: generated files refuse another runtime
@@ -44,17 +46,26 @@ def c_numbers(values: Iterable[Any], indent: int = 4, width: int = 120) -> str:
 
 def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
     """What the model's templates read, for a core."""
-    spec, layers = model.spec, model.layers
+    spec, tables, layers = model.spec, model.tables, model.layers
     parts = choose(model, mcu)
+    blocks = _blocks(model)
+    runs = None if tables.chroma is None else chroma_runs(tables.chroma)
     return {
         "abi": ABI,
         "model": model,
         "spec": spec,
-        "tables": model.tables,
+        "tables": tables,
         "identity": model.sha256[:16],
         "identity_bytes": list(model.identity),
         "log2_length": spec.fft_length.bit_length() - 1,
-        "mfcc": spec.blocks[0],
+        "points": spec.fft_length // 2,
+        "blocks": blocks,
+        **{kind: next((block for block in blocks if block["kind"] == kind), None) for kind in KINDS},
+        "max_values": max([block["size"] for block in blocks if block["kind"] != "mel"] or [1]),
+        "pools": sum(block.size for block in spec.blocks),
+        "bins_outside_mel": _bins_outside_mel(spec, tables),
+        "chroma_runs": runs,
+        "c_tables": c_tables(spec, tables, runs),
         "max_frames": MAX_FRAMES,
         "max_outputs": max(_padded(layer.outputs) for layer in layers),
         "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),
@@ -63,6 +74,32 @@ def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
         "start_bias": [start_bias(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
         "start_factor": [start_factor(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
     }
+
+
+def c_tables(spec: FeatureSpec, tables: FrontendTables, runs: ChromaRuns | None) -> dict[str, NDArray[Any]]:
+    """The front end's tables as the device stores them, and only those that it uses."""
+    names = ["window", "twiddle"] + ["segment", "mel_offset", "log_table"] * spec.uses_mel + ["dct"] * (tables.dct is not None)
+    stored = {name.removesuffix("_table"): tables.arrays()[name] for name in names}
+    return stored if runs is None else stored | {"chroma_run": runs.runs, "chroma_weight": runs.weights}
+
+
+def _blocks(model: QuantizedModel) -> list[dict[str, Any]]:
+    """The feature blocks, each with its place among the pools and the pooled features."""
+    rows: list[dict[str, Any]] = []
+    place = feature = 0
+    for block, shift in zip(model.spec.blocks, model.tables.pool_shifts, strict=True):
+        names = {"kind": block.kind, "size": block.size, "statistics": block.statistics, "pool_shift": shift}
+        rows.append(names | {"place": place, "feature": feature})
+        place += block.size
+        feature += block.size * len(block.statistics)
+    return rows
+
+
+def _bins_outside_mel(spec: FeatureSpec, tables: FrontendTables) -> list[tuple[int, int]]:
+    """First bin and count of the bins that no mel segment reads."""
+    bins = spec.fft_length // 2 + 1
+    start, end = (tables.first_bin, tables.first_bin + int(tables.segment[:, 0].sum())) if spec.uses_mel else (0, 0)
+    return [(first, count) for first, count in ((0, start), (end, bins - end)) if count]
 
 
 def _padded(count: int) -> int:

@@ -5,7 +5,7 @@ Arrays inside have the frames last, so that each numpy operation runs over many 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
-from serq_mcu.frontend.stages import STAGE_LOG, STAGE_MEL, STAGE_MFCC, STAGE_POWER, STAGE_SPECTRUM, STAGE_WINDOW
+from serq_mcu.frontend.stages import BLOCK_STAGES, STAGE_CHROMA, STAGE_LOG, STAGE_MEL, STAGE_MFCC, STAGE_POWER, STAGE_SPECTRUM, STAGE_WINDOW
 from serq_mcu.frontend.tables import FrontendTables, bit_reversal
 
 _CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
@@ -37,10 +37,12 @@ def isqrt(a: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
     """Pooled features int32 [features] of a clip, int16 [samples]. Raises SerqError if the clip is too short or too long."""
-    mfcc: list[NDArray[np.int64]] = [
-        _mfcc(tables, _log(tables, _mel(tables, _power(spectrum)), shift)) for shift, _, spectrum in _spectra(spec, tables, pcm)
-    ]
-    return pool(spec, tables, np.concatenate(mfcc, axis=1).T)
+    parts: dict[int, list[NDArray[np.int64]]] = {}
+    for shift, _, spectrum in _spectra(spec, tables, pcm):
+        for stage, values in _values(spec, tables, _power(spectrum), shift).items():
+            parts.setdefault(stage, []).append(values)
+    pooled_stages = [BLOCK_STAGES[block.kind] for block in spec.blocks]
+    return pool(spec, tables, {stage: np.concatenate(parts[stage], axis=1).T for stage in pooled_stages})
 
 
 def frame_stages(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> dict[int, NDArray[np.int32] | NDArray[np.uint64]]:
@@ -52,41 +54,39 @@ def frame_stages(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int1
     parts: dict[int, list[NDArray[Any]]] = {}
     for shift, window, spectrum in _spectra(spec, tables, pcm):
         power = _power(spectrum)
-        mel = _mel(tables, power)
-        log = _log(tables, mel, shift)
-        stages: dict[int, NDArray[Any]] = {
-            STAGE_WINDOW: _interleaved(window),
-            STAGE_SPECTRUM: _interleaved(spectrum),
-            STAGE_POWER: power,
-            STAGE_MEL: mel,
-            STAGE_LOG: log.astype(np.int32),
-            STAGE_MFCC: _mfcc(tables, log).astype(np.int32),
-        }
+        stages: dict[int, NDArray[Any]] = {STAGE_WINDOW: _interleaved(window), STAGE_SPECTRUM: _interleaved(spectrum), STAGE_POWER: power}
+        for stage, values in _values(spec, tables, power, shift).items():
+            stages[stage] = values if stage == STAGE_MEL else values.astype(np.int32)
         for stage, values in stages.items():
             parts.setdefault(stage, []).append(values.T)
     return {stage: np.ascontiguousarray(np.concatenate(values)) for stage, values in parts.items()}
 
 
-def pool(spec: FeatureSpec, tables: FrontendTables, mfcc: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Pooled features int32 [features], 4 fractional bits, of coefficients [frames, C].
+def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[int, NDArray[Any]]) -> NDArray[np.int32]:
+    """Pooled features int32 [features], 4 fractional bits, of the blocks' stages: identifier to integers [frames, coefficients].
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
-    (block,), (shift,) = spec.blocks, tables.pool_shifts
-    n = len(mfcc)
+    parts = []
+    for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
+        statistics = _statistics(rshift_round(stages[BLOCK_STAGES[block.kind]].astype(np.int64), shift))
+        parts += [statistics[name] for name in block.statistics]
+    return np.concatenate(parts).astype(np.int32)
+
+
+def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    n = len(v)
     if not MIN_FRAMES <= n <= MAX_FRAMES:
         raise SerqError(f"{n} frames cannot be pooled; give a clip of {MIN_FRAMES} to {MAX_FRAMES} frames")
-    v = rshift_round(mfcc.astype(np.int64), shift)
     d = np.diff(v, axis=0)
     total = v.sum(axis=0)
     spread = n * (v * v).sum(axis=0) - total * total
     delta_spread = (n - 1) * (d * d).sum(axis=0) - (v[-1] - v[0]) ** 2
-    statistics = {
+    return {
         "mean": (16 * total + (n >> 1)) // n,
         "sd": isqrt(spread.astype(np.uint64) * np.uint64(256)) // n,
         "delta_sd": isqrt(delta_spread.astype(np.uint64) * np.uint64(256)) // (n - 1),
     }
-    return np.concatenate([statistics[name] for name in block.statistics]).astype(np.int32)
 
 
 def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
@@ -98,7 +98,7 @@ def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
         raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
     if pcm.size > spec.max_samples:
         raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
-    frames = np.lib.stride_tricks.sliding_window_view(pcm, spec.fft_length)[:: spec.hop_length]
+    frames = np.lib.stride_tricks.sliding_window_view(pcm, spec.frame_length)[:: spec.hop_length]
     for start in range(0, len(frames), _CHUNK):
         chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
         shift = _shift(chunk)
@@ -112,9 +112,11 @@ def _shift(x: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _window(tables: FrontendTables, x: NDArray[np.int64], shift: NDArray[np.int64]) -> Complex:
-    order = bit_reversal(len(x) // 2)
-    down = np.array([tables.window.size.bit_length() - 1 + tables.headroom - int(j).bit_count() for j in order])[:, None]
-    scaled = (x * tables.window.astype(np.int64)[:, None]) << shift
+    length = 4 * len(tables.twiddle)
+    order = bit_reversal(length // 2)
+    down = np.array([length.bit_length() - 1 + tables.headroom - int(j).bit_count() for j in order])[:, None]
+    scaled = np.zeros((length, x.shape[1]), dtype=np.int64)
+    scaled[: len(x)] = (x * tables.window.astype(np.int64)[:, None]) << shift
     re, im = ((part[order] >> down).astype(np.float64) for part in (scaled[0::2], scaled[1::2]))
     return re, im
 
@@ -169,6 +171,19 @@ def _power(spectrum: Complex) -> NDArray[np.uint64]:
     return (re * re).astype(np.uint64) + (im * im).astype(np.uint64)
 
 
+def _values(spec: FeatureSpec, tables: FrontendTables, power: NDArray[np.uint64], shift: NDArray[np.int64]) -> dict[int, NDArray[Any]]:
+    """The stages after power that the specification has, each [integers, frames]."""
+    values: dict[int, NDArray[Any]] = {}
+    if spec.uses_mel:
+        values[STAGE_MEL] = _mel(tables, power)
+        values[STAGE_LOG] = _log(tables, values[STAGE_MEL], shift)
+    if tables.dct is not None:
+        values[STAGE_MFCC] = _mfcc(tables.dct, values[STAGE_LOG])
+    if tables.chroma is not None:
+        values[STAGE_CHROMA] = _chroma(tables.chroma, power)
+    return values
+
+
 def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64]:
     low = np.uint64(0xFFFFFFFF)
     bits32, bits16, one = np.uint64(32), np.uint64(16), np.uint64(1)
@@ -199,13 +214,29 @@ def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.i
     return log
 
 
-def _mfcc(tables: FrontendTables, log: NDArray[np.int64]) -> NDArray[np.int64]:
+def _mfcc(dct: NDArray[np.int16], log: NDArray[np.int64]) -> NDArray[np.int64]:
     half = len(log) // 2
     mirrored = log[::-1]
     folded = (log + mirrored)[:half], (log - mirrored)[:half]
-    rows = [((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(tables.dct.astype(np.int64))]
+    rows = [((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(dct.astype(np.int64))]
     mfcc: NDArray[np.int64] = np.stack(rows)
     return mfcc
+
+
+def _chroma(weights: NDArray[np.int16], power: NDArray[np.uint64]) -> NDArray[np.int64]:
+    up = (61 - _top_bit(power.sum(axis=0, dtype=np.uint64))) // 2 * 2
+    right, left = np.maximum(32 - up, 0).astype(np.uint64), np.maximum(up - 32, 0).astype(np.uint64)
+    p = ((power >> right) << left).astype(np.int64)
+    rows = []
+    for row in weights.astype(np.int64):
+        touched = np.flatnonzero(row)
+        rows.append((p[touched] * row[touched, None] >> 16).sum(axis=0))
+    sums = np.stack(rows)
+    largest = sums.max(axis=0)
+    zeros = 31 - _top_bit(largest.astype(np.uint64))
+    divisor = np.maximum((largest << zeros) >> 16, 1)  # 1 only where all sums are 0
+    chroma: NDArray[np.int64] = (((sums << zeros) >> 16) * ((2**31 - 1) // divisor)) >> 16
+    return chroma
 
 
 def _top_bit(a: NDArray[np.uint64]) -> NDArray[np.int64]:

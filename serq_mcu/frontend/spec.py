@@ -9,7 +9,8 @@ from typing import Any
 from serq_mcu.errors import SerqError
 
 STATISTICS = ("mean", "sd", "delta_sd")
-KINDS = ("mfcc",)  # the model file and SPEC.md have a place for mel and chroma
+KINDS = ("mfcc", "mel", "chroma")
+PITCH_CLASSES = 12
 MIN_FRAMES, MAX_FRAMES = 2, 4096  # a difference needs two; sums are proved for 4096
 
 
@@ -24,7 +25,10 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class FeatureBlock:
-    """One kind of per-frame feature and the statistics that pool it over a clip."""
+    """One kind of per-frame feature and the statistics that pool it over a clip.
+
+    mfcc: the first `size` cepstral coefficients; mel: the log energy of each of the `size` mel bands; chroma: the 12 pitch classes.
+    """
 
     kind: str
     size: int
@@ -33,6 +37,7 @@ class FeatureBlock:
     def __post_init__(self) -> None:
         _require(self.kind in KINDS, f"feature kind {self.kind!r} is not one of {', '.join(KINDS)}")
         _require(_is_int(self.size) and 1 <= self.size <= 128, f"{self.kind}: size {self.size!r} must be 1 to 128")
+        _require(self.kind != "chroma" or self.size == PITCH_CLASSES, f"chroma: size {self.size} must be {PITCH_CLASSES}, the pitch classes")
         known = bool(self.statistics) and all(s in STATISTICS for s in self.statistics)
         _require(known, f"{self.kind}: statistics {self.statistics!r} must be some of {', '.join(STATISTICS)}")
         _require(len(set(self.statistics)) == len(self.statistics), f"{self.kind}: a statistic is named twice")
@@ -42,7 +47,8 @@ class FeatureBlock:
 class FeatureSpec:
     """The front end's parameters (SPEC.md section 2). Frequencies in Hz, lengths in samples.
 
-    Raises SerqError when a value is out of range or not built yet.
+    A frame has `window_length` samples (default: the FFT length), zeros follow up to the FFT length. Blocks are pooled in the order given.
+    Raises SerqError when a value is out of range or not built.
     """
 
     name: str = "speech120"
@@ -58,12 +64,18 @@ class FeatureSpec:
     mel_norm: str = "slaney"
     log_floor: float = 1e-10
     blocks: tuple[FeatureBlock, ...] = (FeatureBlock("mfcc", 40),)
+    window_length: int | None = None
 
     def __post_init__(self) -> None:
         _require(isinstance(self.name, str) and 0 < len(self.name) <= 64, "the specification's name must be 1 to 64 characters")
         _require(_is_int(self.sample_rate) and 8000 <= self.sample_rate <= 48000, f"sample rate {self.sample_rate!r} must be 8000 to 48000 Hz")
         _require(self.fft_length in (256, 512, 1024, 2048), f"FFT length {self.fft_length!r} must be 256, 512, 1024 or 2048")
-        _require(_is_int(self.hop_length) and 1 <= self.hop_length <= self.fft_length, f"hop length {self.hop_length!r} must be 1 to the FFT length")
+        _require(
+            self.window_length is None
+            or (_is_int(self.window_length) and self.fft_length // 2 <= self.window_length < self.fft_length and self.window_length % 2 == 0),
+            f"window length {self.window_length!r} must be an even number from half the FFT length to just below it; leave it out for the FFT length",
+        )
+        _require(_is_int(self.hop_length) and 1 <= self.hop_length <= self.frame_length, f"hop length {self.hop_length!r} must be 1 to the frame's")
         _require(self.center is False, "centre padding is not built; set center = false")
         _require(self.window == "hann", f"window {self.window!r} is not built; use hann")
         _require(
@@ -74,10 +86,29 @@ class FeatureSpec:
             0 <= self.fmin < self.fmax <= self.sample_rate / 2,
             f"mel range {self.fmin!r} to {self.fmax!r} Hz must rise and end at most at half the sample rate",
         )
-        _require(self.mel_scale == "slaney" and self.mel_norm == "slaney", "only the Slaney mel scale and norm are built")
+        _require(self.mel_scale in ("slaney", "htk"), f"mel scale {self.mel_scale!r} must be slaney or htk")
+        _require(self.mel_norm in ("slaney", "none"), f"mel norm {self.mel_norm!r} must be slaney or none")
         _require(1e-12 <= self.log_floor <= 1e-3, f"log floor {self.log_floor!r} must be 1e-12 to 1e-3")
-        _require(len(self.blocks) == 1, "one feature block, mfcc, is built")
-        _require(all(b.size <= self.mel_bands for b in self.blocks), "more MFCC than mel bands")
+        kinds = [block.kind for block in self.blocks]
+        _require(bool(kinds), "a specification needs at least one feature block")
+        _require(len(set(kinds)) == len(kinds), f"a feature kind may be named once, not {', '.join(kinds)}")
+        mfcc, mel = self.block("mfcc"), self.block("mel")
+        _require(mfcc is None or mfcc.size <= self.mel_bands, "more MFCC than mel bands")
+        _require(mel is None or mel.size == self.mel_bands, f"the mel block's size must be the number of mel bands, {self.mel_bands}")
+
+    @property
+    def frame_length(self) -> int:
+        """Samples of a frame."""
+        return self.window_length or self.fft_length
+
+    @property
+    def uses_mel(self) -> bool:
+        """Whether a block is made from mel bands."""
+        return any(block.kind in ("mfcc", "mel") for block in self.blocks)
+
+    def block(self, kind: str) -> FeatureBlock | None:
+        """The block of a kind, if there is one."""
+        return next((block for block in self.blocks if block.kind == kind), None)
 
     @property
     def feature_count(self) -> int:
@@ -92,20 +123,23 @@ class FeatureSpec:
     @property
     def min_samples(self) -> int:
         """Samples of the shortest clip that has features: two frames."""
-        return self.fft_length + (MIN_FRAMES - 1) * self.hop_length
+        return self.frame_length + (MIN_FRAMES - 1) * self.hop_length
 
     @property
     def max_samples(self) -> int:
         """Samples of the longest clip whose sums are proved not to overflow."""
-        return self.fft_length + MAX_FRAMES * self.hop_length - 1
+        return self.frame_length + MAX_FRAMES * self.hop_length - 1
 
     def frame_count(self, samples: int) -> int:
         """Whole frames in a clip of `samples` samples."""
-        return max(0, (samples - self.fft_length) // self.hop_length + 1)
+        return max(0, (samples - self.frame_length) // self.hop_length + 1)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the model file and configuration."""
-        return dataclasses.asdict(self)
+        """Plain values for the model file and configuration. A window length that is the FFT's is left out, as in the first model files."""
+        plain = dataclasses.asdict(self)
+        if self.window_length is None:
+            del plain["window_length"]
+        return plain
 
     @staticmethod
     def from_json(value: Any) -> FeatureSpec:

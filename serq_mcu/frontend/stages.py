@@ -8,13 +8,16 @@ STAGE_POWER = 3
 STAGE_MEL = 4
 STAGE_LOG = 5
 STAGE_MFCC = 6
+STAGE_CHROMA = 7
 STAGE_POOLED = 16
 STAGE_INPUT = 17
 STAGE_SCORES = 31
 STAGE_ACCUMULATOR = 32  # of layer 0; + 2 for each further layer
 STAGE_OUTPUT = 33  # of layer 0; + 2 for each further layer
 
-FRAME_STAGES = (STAGE_WINDOW, STAGE_SPECTRUM, STAGE_POWER, STAGE_MEL, STAGE_LOG, STAGE_MFCC)  # one event a frame; the others one a decision
+# One event a frame, where the specification has them; the others have one a decision.
+FRAME_STAGES = (STAGE_WINDOW, STAGE_SPECTRUM, STAGE_POWER, STAGE_MEL, STAGE_LOG, STAGE_MFCC, STAGE_CHROMA)
+BLOCK_STAGES = {"mfcc": STAGE_MFCC, "mel": STAGE_LOG, "chroma": STAGE_CHROMA}  # the stage that a feature block pools
 
 _NAMES = {
     STAGE_WINDOW: "window",
@@ -23,6 +26,7 @@ _NAMES = {
     STAGE_MEL: "mel",
     STAGE_LOG: "log",
     STAGE_MFCC: "mfcc",
+    STAGE_CHROMA: "chroma",
     STAGE_POOLED: "pooled",
     STAGE_INPUT: "input",
     STAGE_SCORES: "scores",

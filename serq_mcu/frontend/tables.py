@@ -1,8 +1,8 @@
 """The front end's integer tables: made once from a specification, stored in the model file, proved before use.
 
-SPEC.md section 2 defines them and section 5 says what is proved. The mel scale and its norm are Slaney's (Auditory Toolbox,
-1998), as in librosa. Proofs look at the tables themselves, never at how they were made, so that no model file, however
-made, can cause an overflow or a read out of range.
+SPEC.md section 2 defines them and section 5 says what is proved. The mel scales are Slaney's (Auditory Toolbox, 1998) and
+HTK's, the pitch classes' weights Ellis's (chroma features, 2007), all as in librosa. Proofs look at the tables themselves,
+never at how they were made, so that no model file, however made, can cause an overflow or a read out of range.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.spec import PITCH_CLASSES, FeatureSpec
 
 Q15 = 32768
 LOG_SEGMENTS = 64
@@ -35,15 +35,19 @@ _ARRAYS: dict[str, tuple[type[np.generic], int]] = {
     "mel_offset": (np.int32, 1),
     "log_table": (np.uint16, 2),
     "dct": (np.int16, 2),
+    "chroma": (np.int16, 2),
 }
+_OPTIONAL = {"dct": "mfcc", "chroma": "chroma"}  # tables that only one kind of block needs
+_SCALARS = ("headroom", "first_bin", "log_floor", "pool_shifts")
 
 
 @dataclass(frozen=True, eq=False)
 class FrontendTables:
-    """Tables and scalars of SPEC.md section 2. Arrays are read-only; N = FFT length, B = mel bands, C = MFCC.
+    """Tables and scalars of SPEC.md section 2. Arrays are read-only; N = FFT length, W = frame length, B = mel bands, C = MFCC.
 
-    window int16 [N], twiddle int16 [N/4, 2], segment uint16 [B+1, 3], mel_offset int32 [B], log_table uint16 [64, 2],
-    dct int16 [C, B/2]; one pool shift per feature block. Raises SerqError on a wrong type; `check` proves the rest.
+    window int16 [W], twiddle int16 [N/4, 2], segment uint16 [B+1, 3], mel_offset int32 [B], log_table uint16 [64, 2],
+    dct int16 [C, B/2] with an mfcc block, chroma int16 [12, N/2+1] with a chroma block, else None; one pool shift per block.
+    Raises SerqError on a wrong type; `check` proves the rest.
     """
 
     window: NDArray[np.int16]
@@ -51,14 +55,17 @@ class FrontendTables:
     segment: NDArray[np.uint16]
     mel_offset: NDArray[np.int32]
     log_table: NDArray[np.uint16]
-    dct: NDArray[np.int16]
     headroom: int
     first_bin: int
     log_floor: int
     pool_shifts: tuple[int, ...]
+    dct: NDArray[np.int16] | None = None
+    chroma: NDArray[np.int16] | None = None
 
     def __post_init__(self) -> None:
         for name, (kind, dimensions) in _ARRAYS.items():
+            if name in _OPTIONAL and getattr(self, name) is None:
+                continue
             array = np.asarray(getattr(self, name))
             _require(array.dtype == kind and array.ndim == dimensions, f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array")
             copy = np.array(array, dtype=kind, order="C")
@@ -69,8 +76,8 @@ class FrontendTables:
         _require(isinstance(self.pool_shifts, tuple) and all(_is_int(shift) for shift in self.pool_shifts), "pool_shifts must be integers")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The tables by name."""
-        return {name: getattr(self, name) for name in _ARRAYS}
+        """The tables by name, without those that no block needs."""
+        return {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
 
     def scalars(self) -> dict[str, Any]:
         """The scalars by name, as JSON can hold them."""
@@ -80,9 +87,10 @@ class FrontendTables:
     def from_parts(scalars: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FrontendTables:
         """The tables of `scalars()` and `arrays()`. Raises SerqError on anything missing, unknown or of the wrong type."""
         _require(isinstance(scalars, dict), "its scalars must be a table")
-        for kind, given, known in (("scalar", scalars, {"headroom", "first_bin", "log_floor", "pool_shifts"}), ("table", arrays, set(_ARRAYS))):
-            _require(known <= set(given), f"{kind} {', '.join(sorted(known - set(given)))} is missing")
-            _require(set(given) <= known, f"unknown {kind} {', '.join(sorted(map(str, set(given) - known)))}")
+        for kind, given, known, optional in (("scalar", scalars, set(_SCALARS), set()), ("table", arrays, set(_ARRAYS), set(_OPTIONAL))):
+            missing, unknown = known - optional - set(given), set(given) - known
+            _require(not missing, f"{kind} {', '.join(sorted(missing))} is missing")
+            _require(not unknown, f"unknown {kind} {', '.join(sorted(map(str, unknown)))}")
         _require(isinstance(scalars["pool_shifts"], list), "pool_shifts must be a list")
         parts: dict[str, Any] = {**arrays, **scalars, "pool_shifts": tuple(scalars["pool_shifts"])}
         return FrontendTables(**parts)
@@ -96,12 +104,18 @@ class FrontendTables:
         # T is a sum of (bins after this one) * power, so at most the longest segment times all power; F, carry and E are less.
         reach = power * max(1, int(self.segment[:, 0].max()))
         _require(reach < 2**64, f"a mel running sum can reach {reach:.3g}, more than 64 bits hold")
-        low, high = self._mfcc_range()
+        _require(spec.block("chroma") is None or power < 2**62, f"a frame's power can reach {power:.3g}, more than chroma's 62 bits hold")
         # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames: |16*sum v| < 2^31; with d = v - previous v, |d| < 2^16 - 1,
         # n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62 and (n-1) * sum d^2 * 256 <= 4095^2 * 65534^2 * 256 < 2^64.
-        (shift,) = self.pool_shifts
-        v_low, v_high = _rounded(low, shift), _rounded(high, shift)
-        _require(int(v_low.min()) > -(2**15) and int(v_high.max()) < 2**15, "a pooled mfcc value does not fit 16 bits")
+        for block, shift in zip(spec.blocks, self.pool_shifts, strict=True):
+            low, high = self.value_range(block.kind)
+            _require(_pooled_fits(low, high, shift), f"a pooled {block.kind} value does not fit 16 bits")
+
+    def value_range(self, kind: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lowest and highest value of each coefficient of a kind of block. Raises SerqError if one may leave int32."""
+        if kind == "chroma":
+            return np.zeros(PITCH_CLASSES, np.int64), np.full(PITCH_CLASSES, Q15, np.int64)
+        return self._log_range() if kind == "mel" else self._mfcc_range()
 
     def amplitude_bound(self) -> float:
         """No component of z, at any level of the FFT, nor of the spectrum exceeds this in magnitude."""
@@ -113,7 +127,7 @@ class FrontendTables:
         """The powers of all bins of a frame together do not exceed this."""
         # Parseval, level by level, for points as they would be without the popcount's doubling: a butterfly a +- t, |t| <= gain*|b|,
         # multiplies the 2-norm of the points by at most sqrt(2)*gain, and its floors add at most _ROTATE to each of them.
-        points = self.window.size // 2
+        points = self._fft_length // 2
         gain = self._gain()
         norm = SAMPLE_MAX * float(np.linalg.norm(self.window.astype(np.float64))) / 2.0 ** (self._log2_length + self.headroom)
         norm += _FLOOR * math.sqrt(points)
@@ -125,26 +139,35 @@ class FrontendTables:
         return (norm**2 + 4 * final**2) * _SLACK
 
     @property
+    def _fft_length(self) -> int:
+        return 4 * len(self.twiddle)
+
+    @property
     def _log2_length(self) -> int:
-        return self.window.size.bit_length() - 1
+        return self._fft_length.bit_length() - 1
 
     def _check_shapes(self, spec: FeatureSpec) -> None:
-        (block,) = spec.blocks
-        shapes = {
-            "window": (spec.fft_length,),
+        mfcc, chroma = spec.block("mfcc"), spec.block("chroma")
+        shapes: dict[str, tuple[int, ...] | None] = {
+            "window": (spec.frame_length,),
             "twiddle": (spec.fft_length // 4, 2),
             "segment": (spec.mel_bands + 1, 3),
             "mel_offset": (spec.mel_bands,),
             "log_table": (LOG_SEGMENTS, 2),
-            "dct": (block.size, spec.mel_bands // 2),
+            "dct": (mfcc.size, spec.mel_bands // 2) if mfcc else None,
+            "chroma": (chroma.size, spec.fft_length // 2 + 1) if chroma else None,
         }
         for name, shape in shapes.items():
-            _require(getattr(self, name).shape == shape, f"{name} has shape {list(getattr(self, name).shape)}, the specification needs {list(shape)}")
+            array = getattr(self, name)
+            _require((array is None) == (shape is None), f"table {name} is {'missing' if array is None else 'for a block that there is not'}")
+            _require(shape is None or array.shape == shape, f"{name} has shape {list(np.shape(array))}, the specification needs {list(shape or ())}")
         _require(int(self.twiddle.min()) > -Q15, "a twiddle factor is -1, which cannot be negated in 16 bits")
-        # int32 holds ((x * window) << s), at most 2^30, whatever the window; the shift right of it must be 1 to 31.
-        _require(0 <= self.headroom <= 31 - self._log2_length, f"headroom {self.headroom} must be 0 to {31 - self._log2_length}")
+        # int32 holds ((x * window) << s), at most 2^30, whatever the window. With a shift right of at most 16, firmware may floor a product by
+        # 16 bits instead, of x shifted left by the rest.
+        _require(0 <= self.headroom <= 16 - self._log2_length, f"headroom {self.headroom} must be 0 to {16 - self._log2_length}")
         _require(
-            len(self.pool_shifts) == 1 and 1 <= self.pool_shifts[0] <= 16, f"pool_shifts {list(self.pool_shifts)} must be one number from 1 to 16"
+            len(self.pool_shifts) == len(spec.blocks) and all(1 <= shift <= 16 for shift in self.pool_shifts),
+            f"pool_shifts {list(self.pool_shifts)} must be one number from 1 to 16 per block",
         )
         # |log2q16| < 2^23, so the log's sum stays in int32 and so does that of two logs.
         _require(abs(self.log_floor) <= _OCTAVES_LIMIT, f"log_floor {self.log_floor} is out of range")
@@ -152,10 +175,11 @@ class FrontendTables:
 
     def _check_segments(self) -> None:
         count, slope, last = self.segment.astype(np.int64).T
-        bins = self.window.size // 2 + 1
+        bins = self._fft_length // 2 + 1
         _require(self.first_bin >= 0 and self.first_bin + int(count.sum()) <= bins, f"the mel segments read beyond the {bins} bins of the spectrum")
         # The largest weight, that of a segment's first bin, is (n-1)*a + b; at most 1/2 of the power may fall, or carry = S/2 - F wraps.
         _require(bool(np.all((count == 0) | ((count - 1) * slope + last <= Q15))), "a mel segment's weights exceed 1")
+        _require(self.chroma is None or int(self.chroma.min()) >= 0, "a chroma weight is negative")
 
     def _gain(self) -> float:
         """Largest modulus of a twiddle factor, at least 1."""
@@ -164,7 +188,9 @@ class FrontendTables:
     def _modulus_bounds(self) -> tuple[float, float]:
         """Largest |z| at any level of the FFT, and after the last: the L1 norm of what entered each block."""
         log2_length, gain = self._log2_length, self._gain()
-        pairs = SAMPLE_MAX * np.hypot(*self.window.astype(np.float64).reshape(-1, 2).T)
+        padded = np.zeros(self._fft_length)
+        padded[: self.window.size] = self.window
+        pairs = SAMPLE_MAX * np.hypot(*padded.reshape(-1, 2).T)
         doubling = np.array([j.bit_count() for j in range(pairs.size)]) - (log2_length + self.headroom)
         blocks = (np.ldexp(pairs, doubling) + _FLOOR)[bit_reversal(pairs.size)]
         worst = float(blocks.max())
@@ -173,11 +199,16 @@ class FrontendTables:
             worst = max(worst, float(blocks.max()))
         return worst, float(blocks[0])
 
-    def _mfcc_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lowest and highest value of each coefficient [C], by interval arithmetic. Raises SerqError if a partial sum may leave int32."""
+    def _log_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lowest and highest log [B]."""
         top = (int(self.power_bound()).bit_length() - 1 << 16) + int(self.log_table.astype(np.int64).sum(axis=1).max())
         high = np.maximum(top - self.mel_offset.astype(np.int64), self.log_floor)
-        low = np.full_like(high, self.log_floor)
+        return np.full_like(high, self.log_floor), high
+
+    def _mfcc_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lowest and highest value of each coefficient [C], by interval arithmetic. Raises SerqError if a partial sum may leave int32."""
+        assert self.dct is not None
+        low, high = self._log_range()
         half = high.size // 2
         mirrored_low, mirrored_high = low[::-1], high[::-1]
         even = (low + mirrored_low)[:half], (high + mirrored_high)[:half]
@@ -194,40 +225,42 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
 
     Raises SerqError if no headroom does.
     """
-    (block,) = spec.blocks
     edges = mel_edges(spec)
     first_bin, segment = _segments(edges / (spec.sample_rate / spec.fft_length))
-    angle = 2 * np.pi * np.arange(spec.fft_length) / spec.fft_length
-    quarter = angle[: spec.fft_length // 4]
     base = np.rint(65536 * np.log2(1 + np.arange(LOG_SEGMENTS + 1) / LOG_SEGMENTS)).astype(np.int64)
     phase = np.pi / spec.mel_bands * (np.arange(spec.mel_bands // 2) + 0.5)
+    quarter = _angles(spec.fft_length)[: spec.fft_length // 4]
+    mfcc = spec.block("mfcc")
     tables = FrontendTables(
-        window=_q15(0.5 - 0.5 * np.cos(angle)),
+        window=_q15(0.5 - 0.5 * np.cos(_angles(spec.frame_length))),
         twiddle=_q15(np.stack([np.cos(quarter), np.sin(quarter)], axis=1)),
         segment=segment,
         mel_offset=_mel_offset(spec, edges, 0),
         log_table=np.stack([base[:-1], np.diff(base)], axis=1).astype(np.uint16),
-        dct=_q15(np.cos(np.outer(np.arange(block.size), phase))),
         headroom=0,
         first_bin=first_bin,
         log_floor=round(65536 * math.log2(spec.log_floor)),
-        pool_shifts=(1,),
+        pool_shifts=(1,) * len(spec.blocks),
+        dct=_q15(np.cos(np.outer(np.arange(mfcc.size), phase))) if mfcc else None,
+        chroma=_chroma(spec) if spec.block("chroma") else None,
     )
     refusal = SerqError("nothing was tried")
-    for headroom in range(32 - (spec.fft_length.bit_length() - 1)):
+    for headroom in range(17 - (spec.fft_length.bit_length() - 1)):
         scaled = replace(tables, headroom=headroom, mel_offset=_mel_offset(spec, edges, headroom))
-        for shift in range(1, 17):
-            candidate = replace(scaled, pool_shifts=(shift,))
-            try:
-                candidate.check(spec)
-                return candidate
-            except SerqError as error:
-                refusal = error
+        try:
+            candidate = replace(scaled, pool_shifts=tuple(_least_shift(*scaled.value_range(block.kind)) for block in spec.blocks))
+            candidate.check(spec)
+            return candidate
+        except SerqError as error:
+            refusal = error
     raise refusal
 
 
 def mel_edges(spec: FeatureSpec) -> NDArray[np.float64]:
-    """Frequencies in Hz [bands+2] of the triangles' corners, equally spaced on Slaney's mel scale."""
+    """Frequencies in Hz [bands+2] of the triangles' corners, equally spaced on the mel scale."""
+    if spec.mel_scale == "htk":
+        low, high = (_HTK_FACTOR * math.log10(1 + f / _HTK_KNEE_HZ) for f in (spec.fmin, spec.fmax))
+        return _HTK_KNEE_HZ * (10 ** (np.linspace(low, high, spec.mel_bands + 2) / _HTK_FACTOR) - 1)
     low, high = (_hz_to_mel(f) for f in (spec.fmin, spec.fmax))
     mels = np.linspace(low, high, spec.mel_bands + 2)
     return np.where(mels < _KNEE_MEL, mels * _HZ_PER_MEL, _KNEE_HZ * np.exp(_LOG_STEP * (mels - _KNEE_MEL)))
@@ -236,6 +269,7 @@ def mel_edges(spec: FeatureSpec) -> NDArray[np.float64]:
 # Slaney's scale: 3 mel for 200 Hz up to 1 kHz, then 27 mel for a factor of 6.4.
 _HZ_PER_MEL, _KNEE_HZ, _LOG_STEP = 200 / 3, 1000.0, math.log(6.4) / 27
 _KNEE_MEL = _KNEE_HZ / _HZ_PER_MEL
+_HTK_FACTOR, _HTK_KNEE_HZ = 2595.0, 700.0
 
 
 def _hz_to_mel(hertz: float) -> float:
@@ -260,11 +294,41 @@ def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
 
 
 def _mel_offset(spec: FeatureSpec, edges: NDArray[np.float64], headroom: int) -> NDArray[np.int32]:
-    # An integer bin is X * 2^(31 - L - h + s) with |x| <= 1; E is half the weighted power; the norm is 2 / bandwidth.
+    # An integer bin is X * 2^(31 - L - h + s) with |x| <= 1; E is half the weighted power; Slaney's norm is 2 / bandwidth.
     log2_length = spec.fft_length.bit_length() - 1
-    scale = 2 * (31 - log2_length - headroom) - 1 - np.log2(2 / (edges[2:] - edges[:-2]))
+    norm = np.log2(2 / (edges[2:] - edges[:-2])) if spec.mel_norm == "slaney" else np.zeros(spec.mel_bands)
+    scale = 2 * (31 - log2_length - headroom) - 1 - norm
     offset: NDArray[np.int32] = np.rint(65536 * scale).astype(np.int32)
     return offset
+
+
+def chroma_weights(spec: FeatureSpec) -> NDArray[np.float64]:
+    """Weight [12, N/2+1] of each bin's power in each pitch class, C first: Gaussians around the pitch, columns of unit length, and a wide
+    Gaussian over the octaves (centre 5, width 2). librosa's filters.chroma with tuning 0."""
+    pitch = np.empty(spec.fft_length)
+    pitch[1:] = PITCH_CLASSES * np.log2(np.arange(1, spec.fft_length) * spec.sample_rate / spec.fft_length / (440 / 16))
+    pitch[0] = pitch[1] - 1.5 * PITCH_CLASSES
+    width = np.append(np.maximum(np.diff(pitch), 1), 1)
+    half = PITCH_CLASSES // 2
+    distance = (pitch - np.arange(PITCH_CLASSES)[:, None] + half) % PITCH_CLASSES - half
+    weights = np.exp(-0.5 * (2 * distance / width) ** 2)
+    weights /= np.linalg.norm(weights, axis=0)
+    weights *= np.exp(-0.5 * ((pitch / PITCH_CLASSES - 5) / 2) ** 2)
+    return np.asarray(np.roll(weights, -3, axis=0)[:, : spec.fft_length // 2 + 1])
+
+
+_CHROMA_THRESHOLD = 1 / 512  # of a bin's largest weight; less is left out, so that most bins touch 4 pitch classes at most
+
+
+def _chroma(spec: FeatureSpec) -> NDArray[np.int16]:
+    weights = chroma_weights(spec)
+    kept = np.where(weights < _CHROMA_THRESHOLD * weights.max(axis=0), 0, weights)
+    table: NDArray[np.int16] = np.rint(kept / kept.max() * (Q15 - 1)).astype(np.int16)
+    return table
+
+
+def _angles(count: int) -> NDArray[np.float64]:
+    return 2 * np.pi * np.arange(count) / count
 
 
 def _q15(values: NDArray[np.float64]) -> NDArray[np.int16]:
@@ -277,6 +341,14 @@ def bit_reversal(points: int) -> NDArray[np.int64]:
     while order.size < points:
         order = np.concatenate([2 * order, 2 * order + 1])
     return order
+
+
+def _pooled_fits(low: NDArray[np.int64], high: NDArray[np.int64], shift: int) -> bool:
+    return int(_rounded(low, shift).min()) > -(2**15) and int(_rounded(high, shift).max()) < 2**15
+
+
+def _least_shift(low: NDArray[np.int64], high: NDArray[np.int64]) -> int:
+    return next((shift for shift in range(1, 16) if _pooled_fits(low, high, shift)), 16)
 
 
 def _rounded(value: NDArray[np.int64], shift: int) -> NDArray[np.int64]:

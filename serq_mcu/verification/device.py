@@ -64,7 +64,7 @@ class Device:
         """The digests of a clip, int16 [samples], after each of its frames."""
         self._request(Type.BEGIN)
         start = 0
-        for end in range(self.identity.fft_length, len(pcm) + 1, self.identity.hop_length):
+        for end in range(self.identity.frame_length, len(pcm) + 1, self.identity.hop_length):
             self._push(pcm[:end], start)
             start = end
             yield protocol.parse_digests(self._request(Type.DIGESTS).payload)

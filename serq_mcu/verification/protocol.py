@@ -98,7 +98,7 @@ class Identity:
     features: int
     classes: int
     layers: int
-    fft_length: int
+    frame_length: int
     hop_length: int
     sample_rate: int
     clock_hz: int

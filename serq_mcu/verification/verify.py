@@ -18,7 +18,7 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import frame_stages, pool
-from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_INPUT, STAGE_MFCC, STAGE_OUTPUT, STAGE_SCORES, stage_name
+from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_INPUT, STAGE_OUTPUT, STAGE_SCORES, STAGE_WINDOW, stage_name
 from serq_mcu.metrics import wilson_interval
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import load_model
@@ -206,7 +206,7 @@ def verify(model: QuantizedModel, recordings: Iterable[Recording], target: Targe
 def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
     """Every stage's integers for a clip, int16 [samples]. Raises SerqError if it is too short or too long."""
     stages: Stages = dict(frame_stages(model.spec, model.tables, pcm))
-    pooled = pool(model.spec, model.tables, stages[STAGE_MFCC])
+    pooled = pool(model.spec, model.tables, stages)
     for stage, values in network_stages(model, pooled):
         stages[stage] = values.astype(np.uint8 if _is_activation(stage) else np.int32)[None]
     return stages
@@ -252,7 +252,7 @@ def _reference(model: QuantizedModel, recording: Recording) -> Reference:
         digests={stage: digest(values) for stage, values in stages.items()},
         scores=scores,
         label=int(np.argmax(scores)),
-        frames=len(stages[STAGE_MFCC]),
+        frames=len(stages[STAGE_WINDOW]),
         integers=sum(values.size for values in stages.values()),
     )
 

@@ -8,10 +8,12 @@
 /* Front end: "small" */
 #define SERQ_SAMPLE_RATE 16000
 #define SERQ_FFT_LENGTH 256
+#define SERQ_FRAME_LENGTH 256
 #define SERQ_HOP_LENGTH 128
 #define SERQ_MAX_FRAMES 4096
 #define SERQ_MEL_BANDS 20
-#define SERQ_MFCC 7
+#define SERQ_VALUES 7
+#define SERQ_POOLS 7
 #define SERQ_FEATURES 21
 
 /* Network: 21-16-9-3 at 3, 8, 1 bits */

@@ -16,7 +16,7 @@
 #endif
 
 #define PROTOCOL 1
-#define STAGES (6 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) of each layer */
+#define STAGES (7 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) of each layer */
 
 enum {
     IDENTIFY = 0x01,
@@ -103,7 +103,7 @@ static void put_identity(void)
     wire_put_u16(SERQ_FEATURES);
     wire_put_u8(SERQ_CLASSES);
     wire_put_u8(SERQ_LAYERS);
-    wire_put_u16(SERQ_FFT_LENGTH);
+    wire_put_u16(SERQ_FRAME_LENGTH);
     wire_put_u16(SERQ_HOP_LENGTH);
     wire_put_u32(SERQ_SAMPLE_RATE);
     wire_put_u32(SERQ_BOARD_CLOCK_HZ);

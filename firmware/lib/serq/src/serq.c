@@ -18,14 +18,14 @@ static void take_frame(serq_state *state)
 {
     serq_model_frame(state);
     state->frames++;
-    state->filled = SERQ_FFT_LENGTH - SERQ_HOP_LENGTH;
+    state->filled = SERQ_FRAME_LENGTH - SERQ_HOP_LENGTH;
     memmove(state->samples, state->samples + SERQ_HOP_LENGTH, state->filled * sizeof(int16_t));
 }
 
 int serq_push(serq_state *state, const int16_t *samples, uint32_t count)
 {
     while (count > 0) {
-        uint32_t room = (uint32_t)(SERQ_FFT_LENGTH - state->filled);
+        uint32_t room = (uint32_t)(SERQ_FRAME_LENGTH - state->filled);
         uint32_t taken = count < room ? count : room;
         if (taken == room && state->frames == SERQ_MAX_FRAMES) {
             return SERQ_ERROR_TOO_LONG;

@@ -40,9 +40,10 @@ extern "C" {
 typedef union {
     struct {
         serq_bin bins[SERQ_FFT_LENGTH / 2 + 1];
-        uint64_t mel[SERQ_MEL_BANDS];
-        int32_t log[SERQ_MEL_BANDS];
-        int32_t mfcc[SERQ_MFCC];
+#ifdef SERQ_MEL_BANDS
+        serq_band bands[SERQ_MEL_BANDS];
+#endif
+        int32_t values[SERQ_VALUES]; /* mfcc or chroma */
     } frame;
     struct {
         int32_t pooled[SERQ_FEATURES];
@@ -56,10 +57,10 @@ typedef union {
 /* Everything the recogniser remembers. Its members are its own affair. */
 typedef struct {
     serq_scratch scratch;
-    serq_pool mfcc_pool[SERQ_MFCC];
-    uint32_t frames; /* whole frames so far */
-    uint16_t filled; /* samples waiting in `samples` */
-    int16_t samples[SERQ_FFT_LENGTH];
+    serq_pool pools[SERQ_POOLS];        /* of every coefficient of every feature block */
+    int16_t samples[SERQ_FRAME_LENGTH]; /* at a multiple of 8 */
+    uint32_t frames;                    /* whole frames so far */
+    uint16_t filled;                    /* samples waiting in `samples` */
 } serq_state;
 
 /* Forget all that was heard. Time: constant. */

@@ -1,18 +1,19 @@
-/* All scalar integer arithmetic of the runtime: rounding, products, leading zeros, roots (SPEC.md section 1).
+/* All scalar integer arithmetic of the runtime: rounding, products, leading zeros, roots (SPEC.md section 1), and its intrinsics.
  *
- * Cores differ in what a 32 x 32 to 64 bit product costs. SERQ_LONG_MULTIPLY says whether the compiler's is an instruction
- * or two (1), or a library call to be avoided (0); results are the same. Nothing here divides or shifts 64 bits by a variable. */
+ * Cores differ in what they can do (serq_cores.h); results are the same. Nothing here divides or shifts 64 bits by a variable. */
 #ifndef SERQ_FIXED_H
 #define SERQ_FIXED_H
 
 #include <stdint.h>
+#include <string.h>
 
-#ifndef SERQ_LONG_MULTIPLY
-#if (defined(__arm__) && defined(__thumb__) && !defined(__thumb2__)) || (defined(__riscv) && !defined(__riscv_mul)) || defined(__XTENSA_CALL0_ABI__)
-#define SERQ_LONG_MULTIPLY 0 /* Cortex-M0 and M0+, RV32 without M, Xtensa LX106 */
+#include "serq_cores.h"
+
+/* Functions whose sizes are constants where they are called: in headers, so that the compiler makes them for these sizes. */
+#if defined(__GNUC__)
+#define SERQ_SPECIALISE static inline __attribute__((always_inline))
 #else
-#define SERQ_LONG_MULTIPLY 1
-#endif
+#define SERQ_SPECIALISE static inline
 #endif
 
 /* C99 leaves the size of int and the right shift of a negative number to the compiler; we need 32 bits and the arithmetic shift. */
@@ -34,6 +35,103 @@ static inline int32_t serq_mulw(int32_t a, int32_t w)
     return (a >> 16) * w + (((a & 0xffff) * w) >> 16);
 #endif
 }
+
+/* Two Q15 coefficients that lie side by side in a table, and products with them: intrinsics of the Arm DSP extension, and their twins.
+ * low and high name the first and the second coefficient. */
+
+#if SERQ_DSP
+
+typedef uint32_t serq_pair;
+
+static inline serq_pair serq_load_pair(const int16_t *values)
+{
+    serq_pair pair;
+    memcpy(&pair, values, sizeof pair); /* one load, aligned or not */
+    return pair;
+}
+
+/* mulw(a, low) */
+static inline int32_t serq_mulw_low(int32_t a, serq_pair w)
+{
+    int32_t product;
+    __asm__("smulwb %0, %1, %2" : "=r"(product) : "r"(a), "r"(w));
+    return product;
+}
+
+static inline int32_t serq_mulw_high(int32_t a, serq_pair w)
+{
+    int32_t product;
+    __asm__("smulwt %0, %1, %2" : "=r"(product) : "r"(a), "r"(w));
+    return product;
+}
+
+/* sum + mulw(a, low) */
+static inline int32_t serq_addw_low(int32_t sum, int32_t a, serq_pair w)
+{
+    int32_t total;
+    __asm__("smlawb %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(w), "r"(sum));
+    return total;
+}
+
+static inline int32_t serq_addw_high(int32_t sum, int32_t a, serq_pair w)
+{
+    int32_t total;
+    __asm__("smlawt %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(w), "r"(sum));
+    return total;
+}
+
+/* (any, -high), high > -2^15 */
+static inline serq_pair serq_minus_high(serq_pair w)
+{
+    return (w & 0xffff) - w;
+}
+
+/* sum + a * a */
+static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
+{
+    __asm__("smlal %Q0, %R0, %1, %1" : "+r"(sum) : "r"(a));
+    return sum;
+}
+
+#else
+
+typedef struct {
+    int32_t low, high;
+} serq_pair;
+
+static inline serq_pair serq_load_pair(const int16_t *values)
+{
+    serq_pair pair = {values[0], values[1]};
+    return pair;
+}
+
+static inline int32_t serq_mulw_low(int32_t a, serq_pair w)
+{
+    return serq_mulw(a, w.low);
+}
+
+static inline int32_t serq_mulw_high(int32_t a, serq_pair w)
+{
+    return serq_mulw(a, w.high);
+}
+
+static inline int32_t serq_addw_low(int32_t sum, int32_t a, serq_pair w)
+{
+    return sum + serq_mulw(a, w.low);
+}
+
+static inline int32_t serq_addw_high(int32_t sum, int32_t a, serq_pair w)
+{
+    return sum + serq_mulw(a, w.high);
+}
+
+static inline serq_pair serq_minus_high(serq_pair w)
+{
+    serq_pair pair = {0, -w.high};
+    return pair;
+}
+
+#endif
 
 /* a * a for |a| < 2^31. */
 static inline uint64_t serq_square(int32_t a)
@@ -63,6 +161,27 @@ static inline uint64_t serq_mul64x16(uint64_t a, uint32_t b)
     return (serq_mul32x16((uint32_t)(a >> 32), b) << 32) + serq_mul32x16((uint32_t)a, b);
 }
 
+/* (a * v + b * w) >> 16 for v, w <= 2^15 (or a = 0) whose result fits 64 bits. */
+static inline uint64_t serq_weighted(uint64_t a, uint32_t v, uint64_t b, uint32_t w)
+{
+#if SERQ_LONG_MULTIPLY
+    v <<= 16;
+    w <<= 16;
+    uint64_t low = (uint64_t)(uint32_t)a * v + (uint64_t)(uint32_t)b * w;
+    return (low >> 32) + (a >> 32) * v + (b >> 32) * w;
+#else
+    /* 16 bits of a and b at a time; no sum reaches 2^32, as v + w <= 2^16 */
+    uint32_t a_high = (uint32_t)(a >> 32), a_low = (uint32_t)a, b_high = (uint32_t)(b >> 32), b_low = (uint32_t)b;
+    uint32_t sum = ((a_low & 0xffff) * v + (b_low & 0xffff) * w) >> 16;
+    sum += (a_low >> 16) * v + (b_low >> 16) * w;
+    uint32_t low = sum & 0xffff;
+    sum = (sum >> 16) + (a_high & 0xffff) * v + (b_high & 0xffff) * w;
+    low |= sum << 16;
+    sum = (sum >> 16) + (a_high >> 16) * v + (b_high >> 16) * w;
+    return (uint64_t)sum << 32 | low;
+#endif
+}
+
 /* Number of zeros above the highest set bit of a > 0. */
 static inline unsigned serq_leading_zeros(uint32_t a)
 {
@@ -77,6 +196,14 @@ static inline unsigned serq_leading_zeros(uint32_t a)
     return zeros;
 #endif
 }
+
+#if !SERQ_DSP
+/* sum + a * a for |a| < 2^31 */
+static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
+{
+    return sum + serq_square(a);
+}
+#endif
 
 /* Floor of the square root, one bit of it at a time. */
 static inline uint32_t serq_isqrt(uint64_t a)

@@ -1,163 +1,55 @@
 #include "serq_frontend.h"
 
+#include <string.h>
+
 #include "serq_fixed.h"
 
 /* Overflow: serq_mcu/frontend/tables.py proves, from the very tables that arrive here, that no sum below leaves its type. */
 
-typedef struct {
-    int32_t re, im;
-} complex_int;
+/* Bits in which neighbouring bits of two samples differ, but for the lowest of each. samples: at a multiple of 4 bytes. */
+static inline uint32_t changes(const int16_t *samples)
+{
+#if defined(__GNUC__)
+    samples = __builtin_assume_aligned(samples, 4); /* one load */
+#endif
+    uint32_t two;
+    memcpy(&two, samples, sizeof two);
+    return two ^ (two << 1);
+}
 
 uint8_t serq_frame_shift(const int16_t *samples, uint16_t count)
 {
-    uint32_t significant = 0; /* bits that some sample needs beside its sign */
-    for (uint16_t i = 0; i < count; i++) {
-        int32_t x = samples[i];
-        significant |= (uint32_t)(x < 0 ? ~x : x);
+    uint32_t significant = 1; /* ends the search below */
+    const int16_t *end = samples + count;
+    for (; end - samples >= 8; samples += 8) {
+        significant |= changes(samples) | changes(samples + 2);
+        significant |= changes(samples + 4) | changes(samples + 6);
     }
-    return (uint8_t)(significant == 0 ? 15 : serq_leading_zeros(significant) - 17);
-}
-
-void serq_window(const int16_t *samples, const int16_t *window, uint8_t log2_length, uint8_t headroom, uint8_t shift, serq_bin *z)
-{
-    uint32_t half = (uint32_t)1 << (log2_length - 2);
-    int32_t scale = (int32_t)1 << shift;
-    unsigned down = (unsigned)log2_length + headroom; /* less the set bits of the position: see serq_fft() */
-    for (uint32_t position = 0;;) {
-        z[position].z.re = samples[0] * scale * window[0] >> down;
-        z[position].z.im = samples[1] * scale * window[1] >> down;
-        samples += 2;
-        window += 2;
-        /* count up in bit-reversed order: carries run downwards */
-        uint32_t bit = half;
-        while (position & bit) {
-            position ^= bit;
-            bit >>= 1;
-            down++;
-        }
-        if (bit == 0) {
-            return;
-        }
-        position |= bit;
-        down--;
+    for (; samples < end; samples += 2) {
+        significant |= changes(samples);
     }
+    return (uint8_t)(serq_leading_zeros((significant | significant >> 16) & 0xffff) - 16);
 }
 
-/* b * (c - i*s), halved by the products' floor: c, s in Q15. */
-static inline complex_int rotated(complex_int b, int32_t c, int32_t s)
-{
-    complex_int t = {serq_mulw(b.re, c) + serq_mulw(b.im, s), serq_mulw(b.im, c) + serq_mulw(b.re, -s)};
-    return t;
-}
-
-static inline complex_int halved(complex_int b)
-{
-    complex_int t = {b.re >> 1, b.im >> 1};
-    return t;
-}
-
-/* A quarter turn: t * -i. */
-static inline complex_int turned(complex_int t)
-{
-    complex_int turn = {t.im, -t.re};
-    return turn;
-}
-
-static inline complex_int load(const serq_bin *z)
-{
-    complex_int value = {z->z.re, z->z.im};
-    return value;
-}
-
-static inline void add_and_subtract(serq_bin *a, serq_bin *b, complex_int t)
-{
-    complex_int value = load(a);
-    a->z.re = value.re + t.re;
-    a->z.im = value.im + t.im;
-    b->z.re = value.re - t.re;
-    b->z.im = value.im - t.im;
-}
-
-/* Decimation in time. Each level halves the odd points, as a Q15 product floored by 16 bits does; serq_window() has doubled every
- * point once for each level at which it is odd, which is the number of set bits of its position. */
-void serq_fft(serq_bin *z, const int16_t *twiddle, uint8_t log2_length)
-{
-    uint32_t points = (uint32_t)1 << (log2_length - 1);
-    const serq_bin *end = z + points;
-    for (serq_bin *a = z; a < end; a += 2) {
-        add_and_subtract(a, a + 1, halved(load(a + 1)));
-    }
-    uint32_t stride = points; /* in coefficients: 2 * N / 2m */
-    for (uint32_t m = 2; m < points; m *= 2, stride /= 2) {
-        uint32_t quarter = m / 2;
-        for (serq_bin *a = z; a < end; a += 2 * m) {
-            add_and_subtract(a, a + m, halved(load(a + m)));
-            add_and_subtract(a + quarter, a + quarter + m, turned(halved(load(a + quarter + m))));
-        }
-        for (uint32_t q = 1; q < quarter; q++) {
-            const int16_t *factor = twiddle + stride * q;
-            int32_t c = factor[0], s = factor[1];
-            for (serq_bin *a = z + q; a < end; a += 2 * m) {
-                add_and_subtract(a, a + m, rotated(load(a + m), c, s));
-                add_and_subtract(a + quarter, a + quarter + m, turned(rotated(load(a + quarter + m), c, s)));
-            }
-        }
-    }
-}
-
-void serq_spectrum(serq_bin *z, const int16_t *twiddle, uint8_t log2_length)
-{
-    uint32_t points = (uint32_t)1 << (log2_length - 1), half = points / 2;
-    complex_int first = load(z), middle = load(z + half);
-    z[0].z.re = 2 * (first.re + first.im);
-    z[0].z.im = 0;
-    z[points].z.re = 2 * (first.re - first.im);
-    z[points].z.im = 0;
-    z[half].z.re = 2 * middle.re;
-    z[half].z.im = -2 * middle.im;
-    for (uint32_t k = 1; k < half; k++) {
-        complex_int p = load(z + k), y = load(z + points - k);
-        complex_int even = {p.re + y.re, p.im - y.im}, odd = {p.im + y.im, y.re - p.re};
-        int32_t c = twiddle[2 * k], s = twiddle[2 * k + 1];
-        int32_t re = serq_mulw(odd.re, c) + serq_mulw(odd.im, s), im = serq_mulw(odd.im, c) - serq_mulw(odd.re, s);
-        z[k].z.re = even.re + 2 * re;
-        z[k].z.im = even.im + 2 * im;
-        z[points - k].z.re = even.re - 2 * re;
-        z[points - k].z.im = even.im - 2 * im;
-    }
-}
-
+#if SERQ_STORED_POWER && !SERQ_THUMB1 /* else it is in serq_thumb1.S */
 void serq_power(serq_bin *bins, uint16_t count)
 {
-    for (uint16_t i = 0; i < count; i++) {
-        complex_int x = load(bins + i);
-        bins[i].power = serq_square(x.re) + serq_square(x.im);
+    for (const serq_bin *end = bins + count; bins < end; bins++) {
+        bins->power = serq_square(bins->z.re) + serq_square(bins->z.im);
     }
 }
+#endif
 
-void serq_mel(const serq_bin *bins, uint16_t first_bin, const uint16_t *segment, uint8_t bands, uint64_t *energy)
+uint64_t serq_add_power(const serq_bin *bins, uint16_t count, uint64_t total)
 {
-    uint64_t rising = 0; /* the part of the band that lies in the segment before */
-    const serq_bin *bin = bins + first_bin;
-    for (unsigned j = 0; j <= bands; j++, segment += 3) {
-        uint64_t sum = 0, ramp = 0;
-        for (const serq_bin *end = bin + segment[0]; bin < end; bin++) {
-            ramp += sum;
-            sum += bin->power;
-        }
-        uint32_t a = segment[1], b = segment[2];
-        uint64_t high = serq_mul32x16((uint32_t)(ramp >> 32), a) + serq_mul32x16((uint32_t)(sum >> 32), b);
-        uint64_t low = serq_mul32x16((uint32_t)ramp, a) + serq_mul32x16((uint32_t)sum, b);
-        uint64_t falling = (high << 16) + (low >> 16);
-        if (j > 0) {
-            *energy++ = rising + falling;
-        }
-        rising = (sum >> 1) - falling;
+    for (const serq_bin *end = bins + count; bins < end; bins++) {
+        total = serq_plus_power(total, bins);
     }
+    return total;
 }
 
 /* Q16 logarithm, linear between 64 points of an octave. */
-static int32_t log2_q16(uint64_t a, const uint16_t *log_table)
+static inline int32_t log2_q16(uint64_t a, const uint16_t *log_table)
 {
     uint32_t high = (uint32_t)(a >> 32), low = (uint32_t)a;
     int32_t exponent = 63;
@@ -178,24 +70,73 @@ static int32_t log2_q16(uint64_t a, const uint16_t *log_table)
     return (exponent - (int32_t)zeros) * 65536 + entry[0] + (int32_t)((entry[1] * fraction) >> 16);
 }
 
-void serq_log(const uint64_t *energy, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor, int32_t *log)
+void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor)
 {
-    for (unsigned i = 0; i < bands; i++) {
-        int32_t value = log2_q16(energy[i], log_table) - offset[i] - (int32_t)shift * 131072;
-        log[i] = value > log_floor ? value : log_floor;
+    int32_t *log = band->log; /* log i overwrites energy i / 2, which has been read */
+    int32_t scale = (int32_t)shift * 131072;
+    for (const serq_band *end = band + bands; band < end; band++) {
+        int32_t value = log2_q16(band->energy, log_table) - *offset++ - scale;
+        *log++ = value > log_floor ? value : log_floor;
     }
 }
 
-void serq_dct(const int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc)
+/* In place: powers to floor(power * 2^(2 * doublings) / 2^32), each as the int32 of its bin's number. */
+static inline void scale_power(serq_bin *bins, uint16_t count, unsigned doublings)
 {
-    unsigned half = bands / 2U;
-    for (unsigned r = 0; r < count; r++) {
-        int32_t sum = 0;
-        for (unsigned i = 0; i < half; i++) {
-            int32_t left = log[i], right = log[bands - 1 - i];
-            sum += serq_mulw(r % 2 == 0 ? left + right : left - right, *dct++);
+    int32_t *scaled = &bins->z.re; /* number i overwrites bin i / 2, which has been read */
+    const serq_bin *end = bins + count;
+#if SERQ_STORED_POWER
+    unsigned up = 2 * doublings;
+    if (up < 32) {
+        for (; bins < end; bins++) {
+            *scaled++ = (int32_t)((uint32_t)(bins->power >> 32) << up | (uint32_t)bins->power >> 1 >> (31 - up));
         }
-        mfcc[r] = sum;
+    } else {
+        for (; bins < end; bins++) { /* powers below 2^32 */
+            *scaled++ = (int32_t)((uint32_t)bins->power << (up - 32));
+        }
+    }
+#else
+    for (; bins < end; bins++) {
+        int32_t re = (int32_t)((uint32_t)bins->z.re << doublings), im = (int32_t)((uint32_t)bins->z.im << doublings);
+        *scaled++ = (int32_t)((serq_square(re) + serq_square(im)) >> 32);
+    }
+#endif
+}
+
+void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs, const int16_t *weight, int32_t *chroma)
+{
+    enum { CLASSES = SERQ_PITCH_CLASSES, WIDTH = 4 };
+    int32_t sums[CLASSES + WIDTH - 1] = {0}; /* those beyond the last class belong to the first ones */
+    uint32_t high = (uint32_t)(total >> 32);
+    unsigned top = high != 0 ? 63 - serq_leading_zeros(high) : 31 - serq_leading_zeros((uint32_t)total | 1);
+    scale_power(bins, count, (61 - top) / 2);
+    for (const uint16_t *end = run + 3 * runs; run < end; run += 3) {
+        const int32_t *power = &bins->z.re + run[0];
+        int32_t *sum = sums + run[2];
+        int32_t a = sum[0], b = sum[1], c = sum[2], d = sum[3];
+        for (const int32_t *last = power + run[1]; power < last; power++, weight += WIDTH) {
+            int32_t x = *power;
+            serq_pair w = serq_load_pair(weight), v = serq_load_pair(weight + 2);
+            a = serq_addw_low(a, x, w);
+            b = serq_addw_high(b, x, w);
+            c = serq_addw_low(c, x, v);
+            d = serq_addw_high(d, x, v);
+        }
+        sum[0] = a;
+        sum[1] = b;
+        sum[2] = c;
+        sum[3] = d;
+    }
+    int32_t largest = 0;
+    for (unsigned i = 0; i < CLASSES; i++) {
+        sums[i] += i < WIDTH - 1 ? sums[CLASSES + i] : 0;
+        largest = sums[i] > largest ? sums[i] : largest;
+    }
+    unsigned zeros = largest > 0 ? serq_leading_zeros((uint32_t)largest) : 0;
+    uint32_t reciprocal = largest > 0 ? INT32_MAX / ((uint32_t)largest << zeros >> 16) : 0;
+    for (unsigned i = 0; i < CLASSES; i++) {
+        chroma[i] = (int32_t)(((uint32_t)sums[i] << zeros >> 16) * reciprocal >> 16);
     }
 }
 

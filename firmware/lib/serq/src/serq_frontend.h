@@ -1,17 +1,36 @@
-/* The front end: one frame of PCM to MFCC, and their statistics over a clip (SPEC.md section 2).
+/* The front end: one frame of PCM to mel, MFCC and chroma, and their statistics over a clip (SPEC.md section 2).
  * All integers; no heap, float, recursion or variable-length array. Sizes and tables are the caller's (generated). */
 #ifndef SERQ_FRONTEND_H
 #define SERQ_FRONTEND_H
 
 #include <stdint.h>
 
-/* A bin of the transform: complex until serq_power() replaces it by its power. */
+#include "serq_fixed.h"
+
+#define SERQ_PITCH_CLASSES 12
+
+/* Whether powers replace the spectrum in memory: for a trace, and where a product is dear. Elsewhere they are computed as they are read. */
+#ifndef SERQ_STORED_POWER
+#if defined(SERQ_TRACE) || !SERQ_LONG_MULTIPLY
+#define SERQ_STORED_POWER 1
+#else
+#define SERQ_STORED_POWER 0
+#endif
+#endif
+
+/* A bin of the transform: complex until its power replaces it. */
 typedef union {
     struct {
         int32_t re, im;
     } z;
     uint64_t power;
 } serq_bin;
+
+/* Energies of mel bands, until the logs of all bands replace them, one after another from the first band's place on. */
+typedef union {
+    uint64_t energy;
+    int32_t log[2];
+} serq_band;
 
 /* Sums of one coefficient over the frames seen so far. */
 typedef struct {
@@ -22,30 +41,111 @@ typedef struct {
     int16_t last;    /* v of the latest frame */
 } serq_pool;
 
-/* Largest 0 <= s <= 15 such that every sample * 2^s lies in int16. */
+/* Largest 0 <= s <= 15 such that every sample * 2^s lies in int16. samples: a multiple of 2, at an address that is one of 4. */
 uint8_t serq_frame_shift(const int16_t *samples, uint16_t count);
 
-/* Windowed, scaled samples as 2^(log2_length - 1) complex points in bit-reversed order. */
-void serq_window(const int16_t *samples, const int16_t *window, uint8_t log2_length, uint8_t headroom, uint8_t shift, serq_bin *z);
+/* The transform is in serq_fft.h. */
 
-/* In-place complex FFT of 2^(log2_length - 1) points, bit-reversed in, natural out. twiddle: cos, sin pairs. */
-void serq_fft(serq_bin *z, const int16_t *twiddle, uint8_t log2_length);
-
-/* In place: complex FFT of packed real samples to 2^(log2_length - 1) + 1 bins of twice the real spectrum. */
-void serq_spectrum(serq_bin *z, const int16_t *twiddle, uint8_t log2_length);
-
-/* In place: re^2 + im^2 of each bin. */
+/* In place: re^2 + im^2 of each bin (if powers are stored at all). */
+#if SERQ_STORED_POWER
 void serq_power(serq_bin *bins, uint16_t count);
+#else
+static inline void serq_power(const serq_bin *bins, uint16_t count)
+{
+    (void)bins;
+    (void)count;
+}
+#endif
 
-/* Triangular band energies (halved). segment: (count, a, b) for each of bands + 1 mel segments. */
-void serq_mel(const serq_bin *bins, uint16_t first_bin, const uint16_t *segment, uint8_t bands, uint64_t *energy);
+/* total + the powers of bins. */
+uint64_t serq_add_power(const serq_bin *bins, uint16_t count, uint64_t total);
 
-/* Q16 log2 of band energies relative to full scale, floored. */
-void serq_log(const uint64_t *energy, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor,
-              int32_t *log);
+/* sum + the power of a bin. */
+SERQ_SPECIALISE uint64_t serq_plus_power(uint64_t sum, const serq_bin *bin)
+{
+#if SERQ_STORED_POWER
+    return sum + bin->power;
+#else
+    return serq_add_square(serq_add_square(sum, bin->z.re), bin->z.im);
+#endif
+}
 
-/* DCT-II, first `count` coefficients. dct: Q15 cosines [count][bands / 2]. bands <= 128, even. */
-void serq_dct(const int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc);
+/* Triangular band energies (halved), from the first bin with a weight on. segment: (count, a, b) for each of bands + 1 mel segments.
+ * Returns the sum of the powers that it read. */
+SERQ_SPECIALISE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint8_t bands, serq_band *band)
+{
+    uint64_t rising = 0; /* the part of the band that lies in the segment before */
+    uint64_t total = 0;
+    for (const uint16_t *end = segment + 3 * (bands + 1U), *first = segment; segment < end; segment += 3) {
+        uint64_t sum = 0, ramp = 0;
+        for (const serq_bin *last = bins + segment[0]; bins < last; bins++) {
+            ramp += sum;
+            sum = serq_plus_power(sum, bins);
+        }
+        uint64_t falling = serq_weighted(ramp, segment[1], sum, segment[2]);
+        if (segment != first) {
+            band++->energy = rising + falling;
+        }
+        rising = (sum >> 1) - falling;
+        total += sum;
+    }
+    return total;
+}
+
+/* In place: Q16 log2 of band energies relative to full scale, floored. */
+void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor);
+
+/* In place: sums of mirrored values in the first half, their differences in the second. */
+SERQ_SPECIALISE void serq_fold(int32_t *log, uint8_t bands)
+{
+    int32_t *a = log, *b = log + bands / 2 - 1, *c = log + bands / 2, *d = log + bands - 1;
+    while (a <= b) {
+        int32_t a_value = *a, b_value = *b, c_value = *c, d_value = *d;
+        *a++ = a_value + d_value;
+        *b-- = b_value + c_value;
+        *c++ = a_value - d_value;
+        *d-- = b_value - c_value;
+    }
+}
+
+/* Rows r and r + 2 of the DCT at a time: a value is loaded once for both, coefficients in pairs. */
+SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct, unsigned r, unsigned count, int32_t *mfcc)
+{
+    unsigned other = r + 2 < count ? r + 2 : r;
+    const int16_t *first = dct + r * half, *second = dct + other * half;
+    int32_t a = 0, b = 0;
+    for (const int32_t *end = values + half / 4 * 4; values < end; values += 4, first += 4, second += 4) {
+        for (unsigned i = 0; i < 4; i += 2) {
+            serq_pair w = serq_load_pair(first + i), v = serq_load_pair(second + i);
+            int32_t x = values[i], y = values[i + 1];
+            a = serq_addw_high(serq_addw_low(a, x, w), y, w);
+            b = serq_addw_high(serq_addw_low(b, x, v), y, v);
+        }
+    }
+    for (unsigned i = 0; i < half % 4; i++) {
+        a += serq_mulw(values[i], first[i]);
+        b += serq_mulw(values[i], second[i]);
+    }
+    mfcc[other] = b;
+    mfcc[r] = a;
+}
+
+/* DCT-II, first `count` coefficients; destroys log. dct: Q15 cosines [count][bands / 2]. bands <= 128, even. */
+SERQ_SPECIALISE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc)
+{
+    unsigned half = bands / 2U;
+    serq_fold(log, bands);
+    for (unsigned r = 0; r < count; r += 4) {
+        serq_dct_rows(log, half, dct, r, count, mfcc);
+        if (r + 1 < count) {
+            serq_dct_rows(log + half, half, dct, r + 1, count, mfcc);
+        }
+    }
+}
+
+/* The 12 pitch classes' parts of the power, in Q15 of the largest; destroys bins. total: the sum of all bins' powers.
+ * run: (first bin, count, first class) of stretches of bins that touch the same 4 classes; weight: 4 a bin, run after run. */
+void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs, const int16_t *weight, int32_t *chroma);
 
 /* Add frame number `frame` (0 = first) of `count` coefficients to their sums. */
 void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift, uint32_t frame);

@@ -1,0 +1,32 @@
+/* What the core at hand can do. Each answer may be given with -D instead; results are the same. */
+#ifndef SERQ_CORES_H
+#define SERQ_CORES_H
+
+/* Whether a 32 x 32 to 64 bit product is an instruction or two (1), or a library call to be avoided (0). */
+#ifndef SERQ_LONG_MULTIPLY
+#if (defined(__arm__) && defined(__thumb__) && !defined(__thumb2__)) || (defined(__riscv) && !defined(__riscv_mul)) || defined(__XTENSA_CALL0_ABI__)
+#define SERQ_LONG_MULTIPLY 0 /* Cortex-M0 and M0+, RV32 without M, Xtensa LX106 */
+#else
+#define SERQ_LONG_MULTIPLY 1
+#endif
+#endif
+
+/* Whether the intrinsics of the Arm DSP extension serve: Cortex-M4, M7, M33. */
+#ifndef SERQ_DSP
+#if defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
+#define SERQ_DSP 1
+#else
+#define SERQ_DSP 0
+#endif
+#endif
+
+/* Whether the assembly of serq_thumb1.S serves: Cortex-M0, M0+, M23. */
+#ifndef SERQ_THUMB1
+#if defined(__GNUC__) && defined(__arm__) && defined(__thumb__) && !defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
+#define SERQ_THUMB1 1
+#else
+#define SERQ_THUMB1 0
+#endif
+#endif
+
+#endif

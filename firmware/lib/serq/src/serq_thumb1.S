@@ -1,0 +1,188 @@
+/* The transform's inner loops for Cortex-M0, M0+ and M23: the integers of serq_fft.h and serq_frontend.c, which C compilers spell at twice the
+ * length for want of registers. Nothing on other cores. */
+#include "serq_cores.h"
+
+#if SERQ_THUMB1
+    .syntax unified
+    .thumb
+
+/* void serq_power(serq_bin *bins, uint16_t count): re^2 + im^2, from magnitudes in halves of 16 bits. */
+    .section .text.serq_power, "ax", %progbits
+    .p2align 2
+    .global serq_power
+    .type serq_power, %function
+    .thumb_func
+serq_power:
+    push    {r4-r6, lr}
+    lsls    r1, r1, #3
+    adds    r1, r0, r1
+    mov     r12, r1
+1:  ldmia   r0!, {r1, r2}
+    asrs    r3, r1, #31
+    eors    r1, r3
+    subs    r1, r1, r3
+    asrs    r3, r2, #31
+    eors    r2, r3
+    subs    r2, r2, r3
+    lsrs    r3, r1, #16
+    uxth    r1, r1
+    lsrs    r4, r2, #16
+    uxth    r2, r2
+    movs    r5, r3
+    muls    r5, r1, r5
+    movs    r6, r4
+    muls    r6, r2, r6
+    adds    r5, r5, r6          /* the mixed products, below 2^32 */
+    muls    r3, r3, r3
+    muls    r4, r4, r4
+    adds    r3, r3, r4
+    muls    r1, r1, r1
+    muls    r2, r2, r2
+    movs    r6, #0
+    adds    r1, r1, r2
+    adcs    r3, r6
+    lsrs    r4, r5, #15         /* twice them, 16 bits up */
+    lsls    r5, r5, #17
+    adds    r1, r1, r5
+    adcs    r3, r4
+    subs    r0, #8
+    stmia   r0!, {r1, r3}
+    cmp     r0, r12
+    bne     1b
+    pop     {r4-r6, pc}
+    .size serq_power, . - serq_power
+
+/* r4 + i*r5 = (r2 + i*r3) * (c - i*s), halved: r8 = c, r9 = s, r10 = -s, all in Q15. Destroys r2, r3, r6. */
+    .macro  rotate
+    asrs    r6, r2, #16
+    uxth    r2, r2
+    mov     r4, r8
+    muls    r4, r6, r4
+    mov     r5, r10
+    muls    r5, r6, r5
+    mov     r6, r8
+    muls    r6, r2, r6
+    asrs    r6, r6, #16
+    adds    r4, r4, r6
+    mov     r6, r10
+    muls    r6, r2, r6
+    asrs    r6, r6, #16
+    adds    r5, r5, r6
+    asrs    r6, r3, #16
+    uxth    r3, r3
+    mov     r2, r9
+    muls    r2, r6, r2
+    adds    r4, r4, r2
+    mov     r2, r8
+    muls    r2, r6, r2
+    adds    r5, r5, r2
+    mov     r2, r9
+    muls    r2, r3, r2
+    asrs    r2, r2, #16
+    adds    r4, r4, r2
+    mov     r2, r8
+    muls    r2, r3, r2
+    asrs    r2, r2, #16
+    adds    r5, r5, r2
+    .endm
+
+/* Store r6, r7 at a (r0) and r2, r3 at b (r1), go to the next block (r11 = bytes to it, less 8), again while b is below r12. */
+    .macro  store_and_step again
+    subs    r0, #8
+    stmia   r0!, {r6, r7}
+    subs    r1, #8
+    stmia   r1!, {r2, r3}
+    add     r0, r11
+    add     r1, r11
+    cmp     r1, r12
+    blo     \again
+    .endm
+
+/* void serq_thumb1_level(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m): the butterflies of level m, m >= 4, that have a
+ * twiddle factor other than 1: for each 0 < q < m/2 those at z + q, and turned those at z + q + m/2, of every block. */
+    .section .text.serq_thumb1_level, "ax", %progbits
+    .p2align 2
+    .global serq_thumb1_level
+    .type serq_thumb1_level, %function
+    .thumb_func
+serq_thumb1_level:
+    push    {r4-r7, lr}
+    mov     r4, r8
+    mov     r5, r9
+    mov     r6, r10
+    mov     r7, r11
+    push    {r4-r7}
+    sub     sp, #20             /* 0: a, 4: factor, 8: bytes to the next factor, 12: bytes to the turned a, 16: last a */
+    lsls    r4, r2, #3
+    adds    r4, r0, r4
+    mov     r12, r4             /* end of z */
+    lsls    r4, r3, #4
+    subs    r4, #8
+    mov     r11, r4
+    lsls    r4, r3, #3
+    mov     lr, r4              /* bytes from a to b */
+    lsls    r4, r3, #2
+    str     r4, [sp, #12]
+    adds    r5, r0, r4
+    subs    r5, #8
+    str     r5, [sp, #16]
+    movs    r5, #4              /* 4 * points / m, both powers of two */
+2:  lsrs    r3, r3, #1
+    lsrs    r2, r2, #1
+    cmp     r3, #1
+    bne     2b
+    muls    r5, r2, r5
+    str     r5, [sp, #8]
+    str     r0, [sp, #0]
+    str     r1, [sp, #4]
+3:  ldr     r7, [sp, #4]
+    ldr     r6, [sp, #8]
+    adds    r7, r7, r6
+    str     r7, [sp, #4]
+    ldrh    r5, [r7, #0]
+    sxth    r5, r5
+    mov     r8, r5
+    ldrh    r6, [r7, #2]
+    sxth    r6, r6
+    mov     r9, r6
+    rsbs    r6, r6, #0
+    mov     r10, r6
+    ldr     r0, [sp, #0]
+    adds    r0, #8
+    str     r0, [sp, #0]
+    mov     r1, lr
+    adds    r1, r0, r1
+4:  ldmia   r1!, {r2, r3}
+    rotate
+    ldmia   r0!, {r2, r3}
+    adds    r6, r2, r4
+    adds    r7, r3, r5
+    subs    r2, r2, r4
+    subs    r3, r3, r5
+    store_and_step 4b
+    ldr     r0, [sp, #0]
+    ldr     r1, [sp, #12]
+    adds    r0, r0, r1
+    mov     r1, lr
+    adds    r1, r0, r1
+5:  ldmia   r1!, {r2, r3}
+    rotate
+    ldmia   r0!, {r2, r3}
+    adds    r6, r2, r5
+    subs    r7, r3, r4
+    subs    r2, r2, r5
+    adds    r3, r3, r4
+    store_and_step 5b
+    ldr     r0, [sp, #0]
+    ldr     r1, [sp, #16]
+    cmp     r0, r1
+    blo     3b
+    add     sp, #20
+    pop     {r4-r7}
+    mov     r8, r4
+    mov     r9, r5
+    mov     r10, r6
+    mov     r11, r7
+    pop     {r4-r7, pc}
+    .size serq_thumb1_level, . - serq_thumb1_level
+#endif

@@ -1,0 +1,88 @@
+"""The front end on every core, as a product has it: without a trace, so that stages are fused and each core takes its own shortest way."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serq_mcu import platformio
+from serq_mcu.boards import load_board
+from serq_mcu.codegen.export import board_files, export, model_files, runtime_files, write_project
+from serq_mcu.frontend.reference import features
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.verification.target import open_target
+from serq_mcu.verification.verify import Recording, verify
+from tests.models import made_up_model
+from tests.test_frontend import SPECS, stimulus
+
+BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
+# A first pass of radix 2 and of radix 4; with zeros behind the frame and without; every kind of block.
+ON_CORES = {
+    "all blocks": SPECS["all blocks"],
+    "short window": SPECS["short window"],
+    "narrow window": SPECS["narrow window"],
+    "chroma alone": FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),)),
+}
+
+
+def _application(board_name: str, spec: FeatureSpec, folder: Path) -> platformio.BuildResult:
+    board = load_board(board_name)
+    application = {"src/main.c": Path(__file__).with_name("frontend_application.c").read_bytes()}
+    library = {name: data for name, data in runtime_files().items() if name.startswith("lib/") or name == "src/port.h"}
+    files = library | model_files(made_up_model((4, 2), (1, 2), spec=spec)) | application | board_files(board)
+    assert files["platformio.ini"].count(b"-DSERQ_TRACE=1") == 1
+    files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", b"")
+    write_project(files, "0" * 16, board, folder)
+    return platformio.build(folder)
+
+
+@pytest.mark.parametrize("name", ON_CORES)
+@pytest.mark.parametrize("board", BOARDS)
+def test_features_without_a_trace_are_the_references(board: str, name: str, tmp_path: Path) -> None:
+    spec = ON_CORES[name]
+    elf = _application(board, spec, tmp_path / "p").elf
+    for pcm in (stimulus(spec.fft_length, seed=4), stimulus(spec.fft_length, seed=5)[1:]):
+        model = made_up_model((4, 2), (1, 2), spec=spec)
+        done = subprocess.run(platformio.emulator_command(load_board(board), elf), input=pcm.tobytes(), capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        np.testing.assert_array_equal(np.frombuffer(done.stdout, dtype=np.int32), features(spec, model.tables, pcm))
+
+
+@pytest.mark.parametrize("name", ["all blocks", "chroma alone"])
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_stage_on_the_emulators(board: str, name: str, tmp_path: Path) -> None:
+    spec = ON_CORES[name]
+    model = made_up_model((8, 3), (2, 5), spec=spec)
+    with open_target(export(model, load_board(board), tmp_path / "p"), "emulator") as target:
+        report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
+    assert report.ok, report.lines()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_stage_of_every_specification_on_the_host(name: str, tmp_path: Path) -> None:
+    spec = SPECS[name]
+    model = made_up_model((8, 3), (2, 5), spec=spec)
+    with open_target(export(model, load_board("esp32"), tmp_path / "p"), "host") as target:
+        report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
+    assert report.ok, report.lines()
+
+
+def test_the_exported_code_holds_only_what_the_specification_uses() -> None:
+    def text(spec: FeatureSpec) -> str:
+        files = model_files(made_up_model((4, 2), (1, 2), spec=spec))
+        return "".join(data.decode() for name, data in files.items() if name.endswith((".c", ".h")))
+
+    def mentions(spec: FeatureSpec) -> set[str]:
+        return {
+            word
+            for word in ("serq_mel(", "serq_segment_table", "serq_dct(", "serq_dct_table", "serq_chroma(", "serq_chroma_run")
+            if word in text(spec)
+        }
+
+    mel = {"serq_mel(", "serq_segment_table"}
+    assert mentions(SPECS["speech120"]) == mel | {"serq_dct(", "serq_dct_table"}
+    assert mentions(SPECS["shortest window"]) == mel
+    assert mentions(SPECS["chroma alone"]) == {"serq_chroma(", "serq_chroma_run"}
