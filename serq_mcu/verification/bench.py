@@ -130,7 +130,10 @@ def _on_board(project: Project, board: Board, port: str) -> Bench:
         result = target.device.run_clip(pcm)
     if not result.network_cycles:
         raise SerqError(f"{board.name} at {port} has no cycle counter that its port reads; use --on emulator")
-    rows = (Row("frame", "front end", None, result.frontend_cycles // result.frames), Row("decision", "statistics, network", None, result.network_cycles))
+    rows = (
+        Row("frame", "front end", None, result.frontend_cycles // result.frames),
+        Row("decision", "statistics, network", None, result.network_cycles),
+    )
     return Bench(board, port, project.identity, rows, None, None, None, None)
 
 
@@ -148,7 +151,7 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
             transport.close()
         counts = read()
     code = code_bytes(runs, built.elf, functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb")) | {"serq_model_network"})
-    rows = tuple([*_frame_rows(counts), *_decision_rows(counts, model)])
+    rows = (*_frame_rows(counts), *_decision_rows(counts, model))
     return Bench(board, runs.name, project.identity, rows, built.flash_bytes, built.ram_bytes, counts.stack_bytes, code)
 
 
@@ -161,7 +164,9 @@ def _frame_rows(counts: Counts) -> Iterator[Row]:
     for name in FRAME:
         records = [record for record in counts.records if record.function == name]
         yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, len(records))
-    yield _row("frame", "calls, moving samples", [r for r in counts.records if r.function in ("serq_model_frame", "serq_push", "take_frame")], _FRAMES)
+    yield _row(
+        "frame", "calls, moving samples", [r for r in counts.records if r.function in ("serq_model_frame", "serq_push", "take_frame")], _FRAMES
+    )
 
 
 def _decision_rows(counts: Counts, model: QuantizedModel) -> Iterator[Row]:

@@ -29,14 +29,15 @@ STATISTICS = {40: ("mean",), 120: ("mean", "sd", "delta_sd")}  # of 40 MFCC, by 
 _INTRODUCTION = """\
 # Benchmark
 
-A whole decision of the network {inputs}-256-512-64-7 from pooled features to the label: standardization, four layers, bias, ReLU,
-requantization, argmax. All layers at the same width; weights are random, which changes nothing but what requantization executes. Cortex-M
+A whole decision of the networks N-256-512-64-7 with N = {inputs} from pooled features to the label: standardization, four layers, bias, ReLU,
+requantization, argmax. All layers have the same width; weights are random, which changes only what requantization executes. Cortex-M
 rows are instructions / estimated cycles (no wait states, no caches), the others instructions. *plain C* is a loop over int8 weights
 (the sums alone), compiled by the same compiler.
 
 Counted in QEMU by `python -m serq_mcu.verification.benchmark`, which writes this page; `serq-mcu bench` counts any exported project alike.
-Compilers: {compilers}, at -O2. *code* is all of the network's code in the program, *weights* the packed weights (inputs {inputs}), and
-*stack* the most that the whole harness application used. Working RAM beside the two activation buffers: {work} bytes.
+Compilers: {compilers}, at -O2.
+*code* is all of the network's code in the program, *weights* the packed weights, and *stack* the most that the whole harness application
+used. Working RAM beside the two activation buffers: {work} bytes.
 """
 
 _OTHERS = """\
@@ -64,9 +65,9 @@ On a Cortex-M0+: NNoM int8 964,498 / 1,204,050, CMSIS-NN s8 1,131,587 / 1,514,53
 _PLAIN = """\
 #include "port.h"
 
-static const int8_t weights[512 * 256];
-static uint8_t activations[512];
-static int32_t accumulators[512];
+const int8_t weights[512 * 256] = {1};
+uint8_t activations[512];
+int32_t accumulators[512];
 
 void dense_plain(const int8_t *w, uint16_t inputs, uint16_t outputs);
 
@@ -92,7 +93,7 @@ def main() -> None:
     """Count everything and write the page."""
     boards = [load_board(name) for name in BOARDS]
     work = 4 * max(OUTPUTS) + 2048  # accumulators, and the kernels' table
-    text = [_INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(map(_compiler, boards)), work=work)]
+    text = [_INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(dict.fromkeys(map(_compiler, boards))), work=work)]
     for board in boards:
         text.append(_table(board))
     write_file(PAGE, "\n".join([*text, _OTHERS]))
@@ -114,7 +115,12 @@ def network(inputs: int, bits: int) -> QuantizedModel:
 
 
 def _table(board: Board) -> str:
-    lines = [f"## {board.mcu.core}", "", "| weight bits | 40 inputs | 120 inputs | code B | weights B, 40 / 120 | stack B |", "|---|---|---|---|---|---|"]
+    lines = [
+        f"## {board.mcu.core}",
+        "",
+        "| weight bits | 40 inputs | 120 inputs | code B | weights B, 40 / 120 | stack B |",
+        "|---|---|---|---|---|---|",
+    ]
     plain = _plain(board)
     lines.append(f"| plain C, 8 | {plain[40]:,} | {plain[120]:,} | | | |")
     for bits in range(8, 0, -1):

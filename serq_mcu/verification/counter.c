@@ -2,7 +2,7 @@
  *
  * Arguments: table=FILE, out=FILE. Lines of the table (addresses in hexadecimal, sorted by their first address within each kind):
  *     F start end id call    a function; call 1: each entry begins a record of its own, call 0: all its work is one record
- *     I address base taken   cycles of an instruction, and those of a jump away from it; without such lines all are 1 and 0
+ *     I address next base taken   the instruction after it, its cycles, and those of a jump elsewhere; without such lines 1 and 0
  *     S end                  stores at and above this address go to the stack
  * Functions that the table does not name count for the one that called them. Lines of the output: "id instructions cycles" for each
  * record (id 0: before the first), then "stack LOWEST", the lowest address stored to on the stack.
@@ -30,7 +30,6 @@ void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*end)(qemu_plugin
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv);
@@ -41,7 +40,7 @@ typedef struct {
 } function;
 
 typedef struct {
-    uint64_t address, base, taken;
+    uint64_t address, next, base, taken;
 } cost;
 
 typedef struct {
@@ -117,13 +116,13 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
             abort();
         }
         made->address = qemu_plugin_insn_vaddr(insn);
-        made->next = made->address + qemu_plugin_insn_size(insn);
         for (size_t f = 0; f < function_count; f++) {
             if (made->address >= functions[f].start && made->address < functions[f].end) {
                 made->function = &functions[f];
             }
         }
         const cost *found = bsearch(&made->address, costs, cost_count, sizeof *costs, by_address);
+        made->next = found != NULL ? found->next : 0;
         made->base = found != NULL ? found->base : 1;
         made->taken = found != NULL ? found->taken : 0;
         qemu_plugin_register_vcpu_insn_exec_cb(insn, execute, NO_REGISTERS, made);
@@ -155,7 +154,7 @@ static bool read_table(FILE *file)
                 return false;
             }
             functions[function_count++] = f;
-        } else if (sscanf(line, "I %" SCNx64 " %" SCNu64 " %" SCNu64, &c.address, &c.base, &c.taken) == 3) {
+        } else if (sscanf(line, "I %" SCNx64 " %" SCNx64 " %" SCNu64 " %" SCNu64, &c.address, &c.next, &c.base, &c.taken) == 4) {
             if (cost_count % 4096 == 0 && (costs = realloc(costs, (cost_count + 4096) * sizeof *costs)) == NULL) {
                 return false;
             }

@@ -22,7 +22,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.verification.host import compiler
 
 _COUNTER = Path(__file__).with_name("counter.c")
-_INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\t[0-9a-f ]+\t(\S+)\s*([^@;<]*)")
+_INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\t([0-9a-f ]+)\t(\S+)\s*([^@;<]*)")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def counted(board: Board, elf: Path, calls: list[str], whole: list[str]) -> Iter
         lines = [f"F {symbols[n][0]:x} {sum(symbols[n]):x} {i} {int(n in calls)}" for i, n in enumerate(names, 1)]
         timing = _timing(board)
         if timing:
-            lines += [f"I {address:x} {base} {taken}" for address, (base, taken) in sorted(_cycles(board.emulator, elf, timing).items())]
+            lines += [f"I {start:x} {next:x} {base} {taken}" for start, next, base, taken in _cycles(board.emulator, elf, timing)]
         lines.append(f"S {_static_end(symbols):x}")
         table.write_text("\n".join(lines) + "\n")
         run = platformio.emulator_command(board, elf)
@@ -121,16 +121,15 @@ def _timing(board: Board) -> Timing | None:
     return _cortex_m0 if "armv6-m" in board.mcu.features else _cortex_m4
 
 
-def _cycles(emulator: Emulator, elf: Path, timing: Timing) -> dict[int, tuple[int, int]]:
-    """Cycles of each instruction of the program."""
+def _cycles(emulator: Emulator, elf: Path, timing: Timing) -> Iterator[tuple[int, int, int, int]]:
+    """Of each instruction of the program, in order: its address, the next one's, its cycles and those of a jump from it."""
     text = subprocess.run([_tool(emulator, "objdump"), "-d", str(elf)], capture_output=True, text=True, check=True).stdout
-    cycles, before = {}, ""
+    before = ""
     for line in text.splitlines():
         if match := _INSTRUCTION.match(line):
-            address, mnemonic, operands = match[1], match[2].split(".")[0], match[3]
-            cycles[int(address, 16)] = timing(mnemonic, operands, before)
+            address, mnemonic, operands = int(match[1], 16), match[3].split(".")[0], match[4]
+            yield address, address + len(match[2].replace(" ", "")) // 2, *timing(mnemonic, operands, before)
             before = f"{mnemonic} {operands}"
-    return cycles
 
 
 def _registers(operands: str) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from serq_mcu import platformio
-from serq_mcu.boards import Board, load_board
+from serq_mcu.boards import Board, Emulator, load_board
 from serq_mcu.codegen.export import Files, board_files, runtime_files, write_project
 from serq_mcu.codegen.kernels import COSTS, terms
 from serq_mcu.codegen.packing import LAYOUTS, Layout
@@ -53,21 +53,22 @@ def main() -> None:
     text = [
         "# What a call of each kernel executes, in instructions: coefficients of blocks of rows x groups of 8 inputs, blocks x groups beyond a",
         "# multiple of 4, blocks, groups, and 1. Fitted to counts in QEMU by `python -m serq_mcu.verification.kernel_costs` (GCC 12.2, -O2).",
-        "# A core is of the first kind whose features it has all; of the last, if of none.",
+        "# [core.code]: bytes of each kernel with all it calls. A core is of the first kind whose features it has all; of the last, if of none.",
     ]
     for name, features in CORES.items():
         board = load_board(name)
-        counts = measure(board)
+        counts, code = measure(board)
         text += ["", "[[core]]", f'name = "{board.mcu.core}"', f"features = {list(features)}".replace("'", '"'), "", "[core.kernels]"]
         for layout, bits in KERNELS:
             fitted, error = fit(layout, counts[layout.kernel(bits)])
-            text.append(f"{layout.kernel(bits)} = {[round(float(value), 2) for value in fitted]}")
+            text.append(f"{layout.kernel(bits)} = {[round(float(value), 2) + 0.0 for value in fitted]}")
             print(f"{name} {layout.kernel(bits)}: {100 * error:.1f} % from the counts at most")
+        text += ["", "[core.code]", *(f"{kernel} = {size}" for kernel, size in code.items())]
     write_file(COSTS, "\n".join(text) + "\n")
 
 
-def measure(board: Board) -> dict[str, dict[tuple[int, int], int]]:
-    """Instructions of each kernel by (inputs, outputs)."""
+def measure(board: Board) -> tuple[dict[str, dict[tuple[int, int], int]], dict[str, int]]:
+    """Instructions of each kernel by (inputs, outputs), and its code in bytes."""
     shapes = list(itertools.product(INPUTS, OUTPUTS))
     with tempfile.TemporaryDirectory(prefix="serq-kernels-") as folder:
         project = write_project(_program(shapes) | board_files(board), "", board, Path(folder) / "p")
@@ -76,11 +77,23 @@ def measure(board: Board) -> dict[str, dict[tuple[int, int], int]]:
         with counted(board, elf, [f"serq_dense_{name}" for name in names], ["application_run"]) as (command, read):
             subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True)
             calls = [record for record in read().records if record.function.startswith("serq_dense_")]
+        code = {name: _code(board, project.folder, name) for name in names}
     found: dict[str, dict[tuple[int, int], int]] = {name: {} for name in names}
     for record, (name, shape) in zip(calls, itertools.product(names, shapes), strict=True):
         assert record.function == f"serq_dense_{name}"
         found[name][shape] = record.instructions
-    return found
+    return found, code
+
+
+def _code(board: Board, folder: Path, kernel: str) -> int:
+    """Bytes of the sections that are left of the runtime when only the kernel is wanted."""
+    assert isinstance(board.emulator, Emulator)
+    objects = [str(path) for path in (folder / ".pio" / "build").rglob("serq_*.o")]
+    machine = [flag for flag in board.emulator.compile_flags if flag.startswith("-m")]
+    link = [*machine, "-nostdlib", "-r", "-Wl,--gc-sections", f"-Wl,--entry=serq_dense_{kernel}", *objects, "-o", str(folder / "kernel.o")]
+    subprocess.run([f"{board.emulator.compiler}gcc", *link], check=True, capture_output=True)
+    text = subprocess.run([f"{board.emulator.compiler}size", str(folder / "kernel.o")], check=True, capture_output=True, text=True).stdout
+    return int(text.splitlines()[1].split()[0])
 
 
 def fit(layout: Layout, counts: dict[tuple[int, int], int]) -> tuple[np.ndarray, float]:

@@ -3,6 +3,9 @@
  * what one turn takes, the first turn begins in its middle. */
 #include "serq_kernel.h"
 
+/* clang-format has no notion of assembly: */
+/* clang-format off */
+
 #if SERQ_THUMB
 
 /* clang-format off */ /* the lines of the assembly say more than a formatter's */
@@ -59,12 +62,12 @@ FUNCTION(void, serq_thumb_subset_sums, uint32_t *words, const uint8_t *x, unsign
 #define ADD_ROW "ldr r3, [r1]\n adds r2, r2, r3\n stmia r1!, {r2}\n"
 
 /* Two rows a turn. */
-#define ROWS(name, bytes, row)                                                                                                                       \
-    FUNCTION(const uint8_t *, name, const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables)                       \
-    {                                                                                                                                                \
-        CODE("push {r4-r7, lr}\n mov r12, r2\n movs r4, r3\n movs r2, #1\n lsls r2, #9\n adds r5, r4, r2\n adds r6, r5, r2\n adds r7, r6, r2\n"       \
-             "mov r3, r12\n subs r3, r3, r1\n lsls r3, #29\n bpl 1f\n subs r0, #" #bytes "\n b 2f\n"                                                 \
-             "1:\n" row(0) "2:\n" row(bytes) "adds r0, #(2 * " #bytes ")\n cmp r1, r12\n bne 1b\n pop {r4-r7, pc}");                                  \
+#define ROWS(name, bytes, row) \
+    FUNCTION(const uint8_t *, name, const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables) \
+    { \
+        CODE("push {r4-r7, lr}\n mov r12, r2\n movs r4, r3\n movs r2, #1\n lsls r2, #9\n adds r5, r4, r2\n adds r6, r5, r2\n adds r7, r6, r2\n" \
+             "mov r3, r12\n subs r3, r3, r1\n lsls r3, #29\n bpl 1f\n subs r0, #" #bytes "\n b 2f\n" \
+             "1:\n" row(0) "2:\n" row(bytes) "adds r0, #(2 * " #bytes ")\n cmp r1, r12\n bne 1b\n pop {r4-r7, pc}"); \
     }
 
 #define ROW_1_1(o) "ldr r2, [r1]\n" LOOK_UP(r4, o) "stmia r1!, {r2}\n"
@@ -90,7 +93,7 @@ FUNCTION(const uint8_t *, serq_thumb_planes4_tables4, const uint8_t *weights, in
 
 #if SERQ_THUMB2
 /* Neighbouring loads overlap. */
-#define ROW_1_4(o)                                                                                                                                   \
+#define ROW_1_4(o) \
     "ldr r2, [r1]\n ldrb r8, [r0], #4\n ldrb r9, [r0, #-3]\n ldrb r10, [r0, #-2]\n ldrb r11, [r0, #-1]\n" ENTRY(r8, r4) ENTRY(r9, r5) ENTRY(r10, r6) \
         ENTRY(r11, r7) "add r2, r8\n add r9, r10\n add r2, r11\n add r2, r9\n str r2, [r1], #4\n"
 
@@ -108,11 +111,11 @@ ROWS(serq_thumb_planes1_tables4, 4, ROW_1_4)
 /* ---- products of two fields: Thumb-1 ---- */
 
 /* Two rows of a word (w) times a pair (x): the upper halves of the products to the sums. r7 = mask, clobbers r6 and w. */
-#define TWO_ROWS(w, x, even, odd)                                                                                                                    \
-    "lsrs r6, " #w ", #8\n ands r6, r7\n muls r6, " #x "\n lsrs r6, #16\n add " #odd ", r6\n"                                                        \
+#define TWO_ROWS(w, x, even, odd) \
+    "lsrs r6, " #w ", #8\n ands r6, r7\n muls r6, " #x "\n lsrs r6, #16\n add " #odd ", r6\n" \
     "ands " #w ", r7\n muls " #w ", " #x "\n lsrs " #w ", #16\n add " #even ", " #w "\n"
-#define TWO_PAIRS                                                                                                                                    \
-    "ldmia r1!, {r2, r3}\n ldmia r0!, {r4, r5}\n" TWO_ROWS(r4, r2, r8, r9) TWO_ROWS(r5, r2, r10, r11) "ldmia r0!, {r4, r5}\n" TWO_ROWS(               \
+#define TWO_PAIRS \
+    "ldmia r1!, {r2, r3}\n ldmia r0!, {r4, r5}\n" TWO_ROWS(r4, r2, r8, r9) TWO_ROWS(r5, r2, r10, r11) "ldmia r0!, {r4, r5}\n" TWO_ROWS( \
         r4, r3, r8, r9) TWO_ROWS(r5, r3, r10, r11)
 
 FUNCTION(const uint32_t *, serq_thumb_mul8, const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
@@ -134,8 +137,8 @@ FUNCTION(const uint32_t *, serq_thumb_mul8, const uint32_t *weights, const uint3
 
 /* 4 inputs of 4 rows: r8 to r11 = the weights, r12, lr = the pairs. */
 #define TWO_ROWS8(w, x, high, low) "smlad " #high ", " #w ", " #x ", " #high "\n uxtb16 " #w ", " #w "\n smlad " #low ", " #w ", " #x ", " #low "\n"
-#define STEP8                                                                                                                                        \
-    "ldm r0!, {r8-r11}\n ldrd r12, lr, [r1], #8\n" TWO_ROWS8(r8, r12, r4, r5) TWO_ROWS8(r9, r12, r6, r7) TWO_ROWS8(r10, lr, r4, r5)                  \
+#define STEP8 \
+    "ldm r0!, {r8-r11}\n ldrd r12, lr, [r1], #8\n" TWO_ROWS8(r8, r12, r4, r5) TWO_ROWS8(r9, r12, r6, r7) TWO_ROWS8(r10, lr, r4, r5) \
         TWO_ROWS8(r11, lr, r6, r7)
 
 /* 16 inputs a turn. */
@@ -146,8 +149,8 @@ FUNCTION(const uint32_t *, serq_thumb_dsp8, const uint32_t *weights, const uint3
 }
 
 /* 2 inputs of 8 rows: r12, lr = the weights, r2 = the pair. */
-#define FOUR_ROWS4(w, s0, s1, s2, s3)                                                                                                                \
-    "smlad " #s3 ", " #w ", r2, " #s3 "\n and r3, " #w ", #0x000f000f\n smlad " #s0 ", r3, r2, " #s0 "\n and r3, " #w                               \
+#define FOUR_ROWS4(w, s0, s1, s2, s3) \
+    "smlad " #s3 ", " #w ", r2, " #s3 "\n and r3, " #w ", #0x000f000f\n smlad " #s0 ", r3, r2, " #s0 "\n and r3, " #w \
     ", #0x00f000f0\n smlad " #s1 ", r3, r2, " #s1 "\n and r3, " #w ", #0x0f000f00\n smlad " #s2 ", r3, r2, " #s2 "\n"
 #define STEP4 "ldr r2, [r1], #4\n ldrd r12, lr, [r0], #8\n" FOUR_ROWS4(r12, r4, r5, r6, r7) FOUR_ROWS4(lr, r8, r9, r10, r11)
 #define FOUR_STEPS4 STEP4 STEP4 STEP4 STEP4
@@ -159,11 +162,11 @@ FUNCTION(const uint32_t *, serq_thumb_dsp4, const uint32_t *weights, const uint3
          "1:\n" FOUR_STEPS4 "2:\n" FOUR_STEPS4 "ldr r2, [sp]\n cmp r1, r2\n bne 1b\n ldr r3, [sp, #4]\n stm r3, {r4-r11}\n pop {r2-r11, pc}");
 }
 
-#define EIGHT_ROWS2(w, x)                                                                                                                            \
-    "and r12, lr, " #w "\n smlad r4, r12, " #x ", r4\n and r12, lr, " #w ", ror #4\n smlad r5, r12, " #x ", r5\n and r12, lr, " #w                   \
+#define EIGHT_ROWS2(w, x) \
+    "and r12, lr, " #w "\n smlad r4, r12, " #x ", r4\n and r12, lr, " #w ", ror #4\n smlad r5, r12, " #x ", r5\n and r12, lr, " #w \
     ", ror #8\n smlad r6, r12, " #x ", r6\n and r12, lr, " #w ", ror #12\n smlad r7, r12, " #x ", r7\n"
-#define STEP2                                                                                                                                        \
-    "ldm r0!, {r8-r11}\n ldrd r2, r3, [r1], #8\n" EIGHT_ROWS2(r8, r2) EIGHT_ROWS2(r9, r3) "ldrd r2, r3, [r1], #8\n" EIGHT_ROWS2(r10, r2)             \
+#define STEP2 \
+    "ldm r0!, {r8-r11}\n ldrd r2, r3, [r1], #8\n" EIGHT_ROWS2(r8, r2) EIGHT_ROWS2(r9, r3) "ldrd r2, r3, [r1], #8\n" EIGHT_ROWS2(r10, r2) \
         EIGHT_ROWS2(r11, r3)
 #define DRAIN2(sum, low) "ubfx r12, " #sum ", #0, #14\n add " #low ", r12\n sub " #sum ", r12\n"
 
@@ -177,7 +180,7 @@ FUNCTION(const uint32_t *, serq_thumb_dsp2, const uint32_t *weights, const uint3
          "stm r3!, {r8-r11}\n cmp r1, r2\n bne 1b\n stm r3, {r4-r7}\n pop {r2-r11, pc}");
 }
 
-#define ROW1(sum, first, second)                                                                                                                     \
+#define ROW1(sum, first, second) \
     "and r11, lr, r8, lsl #" #first "\n usada8 " #sum ", r9, r11, " #sum "\n and r11, lr, r8, lsl #" #second "\n usada8 " #sum ", r10, r11, " #sum "\n"
 #define STEP1 "ldr r8, [r0], #4\n ldrd r9, r10, [r1], #8\n" ROW1(r4, 0, 1) ROW1(r5, 2, 3) ROW1(r6, 4, 5) ROW1(r7, 6, 7)
 
