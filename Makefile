@@ -7,17 +7,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test clang lint format setup clean
+.PHONY: demo test compilers lint format setup clean
 
 demo: setup
 	$(BIN)/serq-mcu demo --out $(DEMO)
 
-test: setup lint clang
+test: setup lint compilers
 	$(BIN)/pytest
 
-clang:
-	@command -v clang >/dev/null || if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang >/dev/null; \
-	    else echo 'clang is needed, the second compiler of the tests: sudo apt-get install clang' >&2; exit 1; fi
+compilers:
+	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null; then \
+	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ >/dev/null; \
+	    else echo 'the tests need two more compilers: sudo apt-get install clang g++' >&2; exit 1; fi; fi
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -258,6 +258,23 @@ def verify(folder: Path, clips: Path, target: str, count: int | None, as_json: b
     sys.exit(0 if report.ok else 1)
 
 
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--board", "board_name", metavar="BOARD", help="Export the folder's model for this board first.  [default: the folder's own]")
+@click.option("--on", "target", default="emulator", show_default=True, metavar="emulator|PORT", help="Where the exported C runs.")
+@json_option
+def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> None:
+    """Count what the firmware in FOLDER executes, stage by stage and layer by layer, and what memory it takes.
+
+    Example: serq-mcu bench firmware/ --board nucleo_f446re
+    """
+    from serq_mcu.boards import load_board
+    from serq_mcu.verification.bench import bench
+
+    report = bench(folder, load_board(board_name) if board_name else None, target)
+    _print(report.to_json(), report.lines(), as_json)
+
+
 @main.group()
 def toolchain() -> None:
     """PlatformIO, compilers and emulators."""

@@ -5,13 +5,13 @@
 
 #include "serq_network.h"
 
-static void *arrays[16]; /* all that were allocated: reachable to the end, so none is a leak */
+static void *arrays[32]; /* all that were allocated: reachable to the end, so none is a leak */
 
 static void *room(size_t count, size_t size)
 {
     static int used;
     void *values = malloc(count * size);
-    if (values == NULL) {
+    if (values == NULL || used == 32) {
         exit(2);
     }
     return arrays[used++] = values;
@@ -33,25 +33,57 @@ static void give(const void *values, size_t count, size_t size)
     }
 }
 
+#define KERNEL(number, layout)                                                                                                                       \
+    case number:                                                                                                                                     \
+        serq_dense_##layout(weights, inputs, outputs, first, activations, table, accumulators);                                                      \
+        break;
+
+static void compute_part(uint32_t kernel, const void *weights, uint16_t inputs, uint16_t outputs, uint8_t first, const uint8_t *activations,
+                         serq_table *table, int32_t *accumulators)
+{
+    switch (kernel) {
+        KERNEL(0, planes8_1)
+        KERNEL(1, planes8_2)
+        KERNEL(2, planes8_3)
+        KERNEL(3, planes8_4)
+        KERNEL(4, dsp8)
+        KERNEL(5, dsp4)
+        KERNEL(6, dsp2)
+        KERNEL(7, dsp1)
+        KERNEL(8, mul8)
+        KERNEL(9, mul4)
+    default:
+        exit(2);
+    }
+}
+
 int main(void)
 {
-    uint32_t *sizes = take(7, sizeof *sizes);
+    uint32_t *sizes = take(6, sizeof *sizes);
     uint16_t features = (uint16_t)sizes[0], inputs = (uint16_t)sizes[1], outputs = (uint16_t)sizes[2];
+    int32_t *factor = take(1, sizeof *factor);
     int32_t *pooled = take(features, sizeof *pooled), *center = take(features, sizeof *center);
     uint16_t *multiplier = take(features, sizeof *multiplier);
     uint8_t *shift = take(features, sizeof *shift), *standardised = room(features, 1);
-    uint8_t *weights = take(sizes[4], 1), *given = take(inputs, 1);
-    int32_t *bias = take(outputs, sizeof *bias), *accumulators = room(outputs, sizeof *accumulators);
+    uint8_t *given = take(inputs, 1);
+    int32_t *bias = take(outputs, sizeof *bias), *accumulators = room((outputs + 7U) / 8, 8 * sizeof *accumulators);
     uint8_t *activations = room((inputs + 7U) / 8, 8), *output = room(outputs, 1);
-    uint16_t *table = room(SERQ_PLANES8_TABLE, sizeof *table);
+    serq_table *table = room(1, sizeof *table);
     for (size_t i = 0; i < (inputs + 7U) / 8 * 8; i++) {
-        activations[i] = i < inputs ? given[i] : 0xFF; /* the kernel clears the tail */
+        activations[i] = i < inputs ? given[i] : 0xFF; /* serq_dense_start() clears the tail */
     }
     serq_standardize(pooled, features, center, multiplier, shift, standardised);
     give(standardised, features, 1);
-    serq_dense_planes8(weights, bias, inputs, outputs, (uint8_t)sizes[3], activations, table, accumulators);
+    serq_dense_start(bias, *factor, inputs, outputs, activations, accumulators);
+    for (size_t i = outputs; i < (outputs + 7U) / 8 * 8; i++) {
+        accumulators[i] = (int32_t)i; /* anything */
+    }
+    for (uint32_t part = 0; part < sizes[3]; part++) {
+        uint32_t *header = take(3, sizeof *header); /* kernel, first bit, bytes */
+        compute_part(header[0], take(header[2], 1), inputs, outputs, (uint8_t)header[1], activations, table, accumulators);
+    }
     give(accumulators, outputs, sizeof *accumulators);
-    serq_requantize(accumulators, outputs, sizes[5], (uint8_t)sizes[6], output);
+    serq_requantize(accumulators, outputs, sizes[4], (uint8_t)sizes[5], output);
     give(output, outputs, 1);
     uint8_t label = serq_argmax(accumulators, (uint8_t)(outputs < 255 ? outputs : 255));
     give(&label, 1, 1);

@@ -85,6 +85,7 @@ def test_the_promised_commands_exist() -> None:
         "flash",
         "monitor",
         "verify",
+        "bench",
         "toolchain setup",
         "demo",
     }

@@ -13,6 +13,7 @@ from serq_mcu import platformio
 from serq_mcu.boards import Emulator, load_board
 from serq_mcu.codegen.budget import budget, state_bytes
 from serq_mcu.codegen.export import export, read_project
+from serq_mcu.codegen.packing import LAYOUTS, Part
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantized_model.interpreter import stages
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -22,7 +23,16 @@ from tests.models import SMALL_SPEC, made_up_features, made_up_model
 
 EMULATED = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 RAM_LIMIT = 14_000  # bytes on the Cortex-M0, stack included: what was promised
-SIZES = (33, 9, 40, 1, 17, 8, 31, 7)  # multiples of nothing, one neuron, multiples of the kernel's groups
+SIZES = (33, 9, 40, 1, 17, 8, 31, 7)  # multiples of nothing, one neuron, multiples of the kernels' groups
+# For each layer a kernel, or two, whatever the core would choose: all of them, at sizes that are no multiples, one beyond 512 inputs.
+FORCED = {
+    "planes": (
+        (13, 525, 7, 31, 5, 9, 6),
+        ("planes8:1", "planes8:4", "planes8:3", "planes8:2", "planes8:4+planes8:4", "planes8:2+planes8:3", "planes8:1"),
+    ),
+    "words": ((16, 525, 7, 30, 8, 15, 6), ("dsp1:1", "dsp4:4", "dsp8:8", "dsp2:2", "mul4:4", "mul8:8", "dsp2:2+dsp1:1")),
+    "split": ((14, 525, 7, 30, 7, 5), ("mul8:8", "mul4:4+dsp1:1", "dsp2:2", "dsp4:4+dsp2:2", "mul4:4+planes8:3", "dsp4:4+planes8:1")),
+}
 
 # Eight layers and eight rotations of the eight widths: each width once in each position.
 MODELS = [("random", turn) for turn in range(8)] + [("high", 2), ("low", 5)]
@@ -78,6 +88,22 @@ def test_every_width_in_every_position_on_the_emulators(board: str, tmp_path: Pa
         _check_decisions(_layered(fill, turn), tmp_path / f"{fill}{turn}", board, "emulator")
 
 
+@pytest.mark.parametrize("fill", ["random", "high"])
+@pytest.mark.parametrize("forced", FORCED)
+@pytest.mark.parametrize("board", ["emulated-m0", "emulated-m4f", "emulated-rv32imc", "emulated-xtensa"])
+def test_every_kernel_on_the_emulators(board: str, forced: str, fill: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, names = FORCED[forced]
+    layers = [[text.split(":") for text in name.split("+")] for name in names]
+    parts = [tuple(Part(LAYOUTS[name], sum(int(bits) for _, bits in layer[:i]), int(b)) for i, (name, b) in enumerate(layer)) for layer in layers]
+    monkeypatch.setattr("serq_mcu.codegen.render.choose", lambda model, mcu: parts)
+    _check_decisions(made_up_model(sizes, [sum(p.bits for p in layer) for layer in parts], seed=3, fill=fill), tmp_path / "p", board, "emulator")
+
+
+def test_every_kernel_is_forced_once() -> None:
+    used = {part for _, names in FORCED.values() for name in names for part in name.split("+")}
+    assert used == {f"{layout.name}:{bits}" for layout in LAYOUTS.values() for bits in layout.widths}
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -131,7 +157,7 @@ def test_the_stated_state_is_what_the_compiler_makes_of_it(board: str, tmp_path:
         [_layered("random", 0), made_up_model((256, 512, 64, 7), (1, 1, 1, 1), spec=FeatureSpec()), made_up_model((3,), (1,))]
     ):
         export(model, load_board(board), tmp_path / f"{index}")
-        line = f'#include "serq.h"\nchar right[sizeof(serq_state) == {state_bytes(model)} ? 1 : -1];\n'
+        line = f'#include "serq.h"\nchar right[sizeof(serq_state) == {state_bytes(model, load_board(board))} ? 1 : -1];\n'
         command = [
             f"{emulator.compiler}gcc",
             *emulator.compile_flags,
@@ -158,7 +184,7 @@ def test_the_budget_before_a_build_is_near_the_build(board: str, tmp_path: Path)
     assert abs(built.ram_bytes - stated.ram) <= 0.05 * built.ram_bytes
 
 
-@pytest.mark.parametrize(("compiler", "standard"), itertools.product(["gcc", "clang"], ["c99", "c11"]))
+@pytest.mark.parametrize(("compiler", "standard"), list(itertools.product(["gcc", "clang"], ["c99", "c11"])))
 def test_the_portable_c_compiles_without_a_word_on_the_host(compiler: str, standard: str, tmp_path: Path) -> None:
     export(_layered("random", 0), load_board("esp32"), tmp_path / "p")
     _compile_portable(tmp_path / "p", [compiler], standard)

@@ -34,7 +34,7 @@ def _application(board_name: str, spec: FeatureSpec, folder: Path) -> platformio
     board = load_board(board_name)
     application = {"src/main.c": Path(__file__).with_name("frontend_application.c").read_bytes()}
     library = {name: data for name, data in runtime_files().items() if name.startswith("lib/") or name == "src/port.h"}
-    files = library | model_files(made_up_model((4, 2), (1, 2), spec=spec)) | application | board_files(board)
+    files = library | model_files(made_up_model((4, 2), (1, 2), spec=spec), board) | application | board_files(board)
     assert files["platformio.ini"].count(b"-DSERQ_TRACE=1") == 1
     files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", b"")
     write_project(files, "0" * 16, board, folder)
@@ -121,7 +121,7 @@ def _count(board: str, elf: Path, pcm: np.ndarray, plugin: Path, output: Path) -
 
 def test_the_exported_code_holds_only_what_the_specification_uses() -> None:
     def text(spec: FeatureSpec) -> str:
-        files = model_files(made_up_model((4, 2), (1, 2), spec=spec))
+        files = model_files(made_up_model((4, 2), (1, 2), spec=spec), load_board("esp32"))
         return "".join(data.decode() for name, data in files.items() if name.endswith((".c", ".h")))
 
     def mentions(spec: FeatureSpec) -> set[str]:

@@ -536,7 +536,7 @@ def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: P
         ("pooled", "serq_frontend.c", "16 * pool[i].sum + (int32_t)(frames >> 1)", "16 * pool[i].sum"),
         ("input", "serq_network.c", "serq_rshift_round(scaled, shift[i])", "(scaled >> shift[i])"),
         ("layer 0 output", "serq_network.c", "(value * multiplier + half) >> shift", "(value * multiplier) >> shift"),
-        ("layer 0 accumulator", "serq_network.c", "bias[o] - offset;", "bias[o] - offset + 1;"),
+        ("layer 0 accumulator", "serq_network.c", "sum *= (uint32_t)factor;", "sum = sum * (uint32_t)factor + 1;"),
     ],
 )
 def test_a_changed_line_of_c_is_caught_and_its_stage_named(

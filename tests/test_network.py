@@ -1,24 +1,36 @@
-"""The network's C equals the integer interpreter: every width, odd sizes, extremes, under the sanitizers too."""
+"""The network's C equals the integer interpreter: every width in every layout, odd sizes, extremes, under the sanitizers too."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serq_mcu.codegen.packing import pack_planes8
+from serq_mcu.codegen.kernels import possible_parts
+from serq_mcu.codegen.packing import LAYOUTS, Part, start_bias, start_factor
 from serq_mcu.quantized_model.interpreter import accumulate, quantize_input, requantize
 from serq_mcu.quantized_model.types import DenseLayer, InputQuantization
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
 
-SOURCES = [Path(__file__).parent / "network_layers.c", RUNTIME / "serq_network.c"]
+SOURCES = [Path(__file__).parent / "network_layers.c", RUNTIME / "serq_network.c", *sorted(RUNTIME.glob("serq_dense_*.c"))]
+KERNELS = [layout.kernel(bits) for layout in LAYOUTS.values() for bits in layout.widths]
 FEATURES = 12
 
 
 @pytest.fixture(scope="module", params=[(), SANITIZERS], ids=["plain", "sanitized"])
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compile_program(tmp_path_factory.mktemp("network") / "layers", SOURCES, request.param)
+
+
+def _ways(layer: DenseLayer, first: int = 0) -> Iterator[tuple[Part, ...]]:
+    """All ways to compute a layer, two parts at most."""
+    for part in possible_parts(layer, first):
+        if first + part.bits == layer.bits:
+            yield (part,)
+        elif first == 0:
+            yield from ((part, *rest) for rest in _ways(layer, part.bits))
 
 
 def _activations(kind: str, inputs: int, rng: np.random.Generator) -> np.ndarray:
@@ -40,19 +52,25 @@ def _check(program: Path, layer: DenseLayer, activations: np.ndarray, rng: np.ra
     )
     pooled = (rng.integers(-(2**31), 2**31, FEATURES) >> rng.integers(0, 31, FEATURES)).astype(np.int32)
     pooled[:2] = 2**31 - 1, -(2**31)
-    packed = pack_planes8(layer)
-    sizes = np.array([FEATURES, layer.inputs, layer.outputs, layer.bits, len(packed), layer.multiplier, layer.shift], np.uint32)
-    arrays = [sizes, pooled, constants.center, constants.multiplier, constants.shift, np.frombuffer(packed, np.uint8), activations, layer.bias]
     accumulators = accumulate(layer, activations.astype(np.int64))
     expected = quantize_input(constants, pooled).astype(np.uint8).tobytes() + accumulators.astype(np.int32).tobytes()
     expected += requantize(layer, accumulators).astype(np.uint8).tobytes() + bytes([int(np.argmax(accumulators[:255]))])
-    assert run(program, b"".join(array.tobytes() for array in arrays)) == expected
+    ways = list(_ways(layer))
+    assert ways
+    for parts in ways:
+        sizes = np.array([FEATURES, layer.inputs, layer.outputs, len(parts), layer.multiplier, layer.shift], np.uint32)
+        factor, bias = np.array([start_factor(layer, parts)], np.int32), start_bias(layer, parts)
+        arrays = [sizes, factor, pooled, constants.center, constants.multiplier, constants.shift, activations, bias]
+        for part in parts:
+            packed = part.pack(layer)
+            arrays += [np.array([KERNELS.index(part.kernel), part.first, packed.nbytes], np.uint32), packed]
+        assert run(program, b"".join(array.tobytes() for array in arrays)) == expected, [(part.kernel, part.first) for part in parts]
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_every_width_at_sizes_that_are_multiples_of_nothing(program: Path, bits: int) -> None:
     rng = np.random.default_rng(bits)
-    for inputs, outputs in [(1, 1), (7, 3), (8, 1), (31, 5), (32, 2), (33, 9), (40, 256), (120, 31), (129, 64)]:
+    for inputs, outputs in [(1, 1), (7, 3), (8, 1), (31, 5), (32, 2), (33, 7), (40, 256), (120, 31), (129, 64), (531, 16)]:
         layer = DenseLayer(
             _fields("random", (outputs, inputs), bits, rng),
             rng.integers(-(2**20), 2**20, outputs).astype(np.int32),
@@ -70,12 +88,26 @@ def test_every_width_at_sizes_that_are_multiples_of_nothing(program: Path, bits:
 @pytest.mark.parametrize("activations", ["zeros", "saturated"])
 def test_extremes(program: Path, bits: int, fields: str, activations: str) -> None:
     rng = np.random.default_rng(bits)
-    inputs, outputs = 4096, 3
+    inputs, outputs = 4096, 5
     room = 2**31 - 1 - inputs * 127 * (2**bits - 1)
-    bias = np.array([room, -room, 0], np.int32)  # as far as the proof lets it
+    bias = np.array([room, -room, 0, room, -room], np.int32)  # as far as the proof lets it
     for multiplier, shift in [(1, 1), (2**24 - 1, 24), (2**24 - 1, 1), (1, 24)]:
         layer = DenseLayer(_fields(fields, (outputs, inputs), bits, rng), bias, f"b{bits}", multiplier, shift, 1.0, 1.0)
         _check(program, layer, _activations(activations, inputs, rng), rng)
+
+
+def test_every_kernel_is_among_the_ways() -> None:
+    layers = [DenseLayer(np.zeros((8, 8), np.uint8), np.zeros(8, np.int32), f"b{bits}", None, None, 1.0, 1.0) for bits in range(1, 9)]
+    assert {part.kernel for layer in layers for parts in _ways(layer) for part in parts} == set(KERNELS)
+
+
+def test_requantization_at_every_step_between_two_outputs(program: Path) -> None:
+    rng = np.random.default_rng(1)
+    for multiplier, shift in [(1, 1), (3, 1), (255, 8), (257, 8), (129, 15), (2**24 - 1, 24), (12_345_678, 23), (2**23 + 1, 12)]:
+        edges = np.array([((2 * y - 1) * 2 ** (shift - 1) + multiplier - 1) // multiplier for y in range(1, 129)])  # first that gives y
+        bias = np.clip((edges[:, None] + [-1, 0, 1]).ravel(), -(2**30), 2**30)
+        layer = DenseLayer(np.zeros((len(bias), 1), np.uint8), bias.astype(np.int32), "b1", multiplier, shift, 1.0, 1.0)
+        _check(program, layer, _activations("zeros", 1, rng), rng)
 
 
 def test_ties_go_to_the_lowest_index(program: Path) -> None:

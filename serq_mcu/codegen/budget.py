@@ -13,12 +13,13 @@ from typing import Any
 
 from serq_mcu.boards import Board, Emulator, load_board
 from serq_mcu.codegen.export import board_files, model_files, runtime_files
-from serq_mcu.codegen.packing import BIAS_BYTES, REQUANTIZATION_BYTES, pack_planes8
-from serq_mcu.codegen.render import model_names
+from serq_mcu.codegen.kernels import choose, packed_bytes
+from serq_mcu.codegen.packing import BIAS_BYTES, REQUANTIZATION_BYTES, chroma_runs
+from serq_mcu.codegen.render import c_tables, model_names
 from serq_mcu.quantized_model.types import QuantizedModel
 
 _POOL_BYTES = 24  # sizeof(serq_pool)
-_TABLE_BYTES = 2048  # SERQ_PLANES8_TABLE of uint16
+_TABLE_BYTES = 2048  # sizeof(serq_table)
 _DEBUG = re.compile(r"\.(comment|debug|note|riscv|ARM\.attributes|xt|xtensa)")
 
 
@@ -80,7 +81,7 @@ class Budget:
 
 def budget(model: QuantizedModel, board: Board) -> Budget:
     """Count what the model stores, measure the code where the board's compiler is at hand, and say what is not known yet."""
-    packed = sum(len(pack_planes8(layer)) for layer in model.layers)
+    packed = _packed_bytes(model, board)
     constants = sum(layer.outputs * BIAS_BYTES + REQUANTIZATION_BYTES for layer in model.layers)
     inputs = sum(array.nbytes for array in (model.input.center, model.input.multiplier, model.input.shift))
     items = [
@@ -88,7 +89,7 @@ def budget(model: QuantizedModel, board: Board) -> Budget:
         Item("biases, requantization", constants, 0, "counted"),
         Item("input constants", inputs, 0, "counted"),
         Item("front-end tables", _table_bytes(model), 0, "counted"),
-        Item("recogniser state", 0, state_bytes(model), "counted: sizeof(serq_state)"),
+        Item("recogniser state", 0, state_bytes(model, board), "counted: sizeof(serq_state)"),
         _code(model, board),
         Item("stack", 0, board.port.stack_bytes, "reserved for it in the board's settings"),
         Item("start-up code, C library" if board.emulated else "framework, drivers", None, None, "not known yet: `serq-mcu build` measures it"),
@@ -96,9 +97,9 @@ def budget(model: QuantizedModel, board: Board) -> Budget:
     return Budget(board, model, tuple(items))
 
 
-def state_bytes(model: QuantizedModel) -> int:
+def state_bytes(model: QuantizedModel, board: Board) -> int:
     """sizeof(serq_state) on a 32-bit core, from the layout in serq.h."""
-    spec, names = model.spec, model_names(model)
+    spec, names = model.spec, model_names(model, board.mcu)
     frame = 8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands * spec.uses_mel + 4 * names["max_values"]
     decision = 4 * spec.feature_count + 4 * names["max_outputs"] + _TABLE_BYTES + names["even_width"] + names["odd_width"]
     scratch = _aligned(max(_aligned(frame), _aligned(decision)))
@@ -106,7 +107,12 @@ def state_bytes(model: QuantizedModel) -> int:
 
 
 def _table_bytes(model: QuantizedModel) -> int:
-    return sum(array.nbytes for array in model_names(model)["c_tables"].values())
+    runs = None if model.tables.chroma is None else chroma_runs(model.tables.chroma)
+    return sum(array.nbytes for array in c_tables(model.spec, model.tables, runs).values())
+
+
+def _packed_bytes(model: QuantizedModel, board: Board) -> int:
+    return sum(packed_bytes(layer, parts) for layer, parts in zip(model.layers, choose(model, board.mcu), strict=True))
 
 
 def _aligned(size: int) -> int:
@@ -121,31 +127,30 @@ def _code(model: QuantizedModel, board: Board) -> Item:
     compiler = shutil.which(f"{target.emulator.compiler}gcc")
     if compiler is None:
         return Item(name, None, None, f"not known yet: {target.emulator.compiler}gcc is not installed (`serq-mcu toolchain setup`)")
-    files = runtime_files() | model_files(model) | board_files(target)
+    files = runtime_files() | model_files(model, board) | board_files(target)
     with tempfile.TemporaryDirectory() as folder:
         for path, data in files.items():
             place = Path(folder) / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
         sources = [path for path in files if path.endswith((".c", ".S")) and path.startswith(("lib/serq/src/", "src/")) and "port_" not in path]
-        flags = ["-c", "-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
-        done = subprocess.run([compiler, *flags, "-Ilib/serq/src", "-Isrc", *sources], cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            return Item(
-                name,
-                None,
-                None,
-                f"not known yet: {compiler} failed ({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no message'})",
-            )
-        sizes = subprocess.run(
-            [compiler.removesuffix("gcc") + "size", "-A", *map(str, Path(folder).glob("*.o"))], capture_output=True, text=True, check=True
-        )
+        flags = ["-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
+        machine = [flag for flag in target.emulator.compile_flags if flag.startswith("-m")]
+        keep_used = ["-nostdlib", "-r", "-Wl,--gc-sections", "-Wl,--entry=application_run"]  # what the application calls, and no other kernels
+        objects = [f"{Path(source).stem}.o" for source in sources]
+        for command in ([*flags, "-c", "-Ilib/serq/src", "-Isrc", *sources], [*machine, *keep_used, *objects, "-o", "application.o"]):
+            done = subprocess.run([compiler, *command], cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                return Item(name, None, None, f"not known yet: {compiler} failed ({message})")
+        size = [compiler.removesuffix("gcc") + "size", "-A", str(Path(folder) / "application.o")]
+        sizes = subprocess.run(size, capture_output=True, text=True, check=True)
     flash, ram = _sections(sizes.stdout.splitlines())
     # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
     constants = sum(array.nbytes for name, array in model.tensors().items() if not name.startswith("frontend.") and not name.endswith(".u"))
-    flash -= _table_bytes(model) + constants + sum(len(pack_planes8(layer)) for layer in model.layers)
+    flash -= _table_bytes(model) + constants + _packed_bytes(model, board)
     near = "" if target is board else f", the nearest compiler to {board.mcu.core}"
-    return Item(name, flash, ram - state_bytes(model), f"compiled for {target.mcu.core} with -O2{near}; RAM beyond the state")
+    return Item(name, flash, ram - state_bytes(model, board), f"compiled for {target.mcu.core} with -O2{near}; RAM beyond the state")
 
 
 def _sections(lines: Iterable[str]) -> tuple[int, int]:

@@ -52,7 +52,8 @@ def export(model: QuantizedModel, board: Board, out: Path, force: bool = False) 
     An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless `force`), or if the
     folder is not an export.
     """
-    return write_project(runtime_files() | model_files(model) | board_files(board) | _readme(model, board), model.sha256[:16], board, out, force)
+    files = runtime_files() | model_files(model, board) | board_files(board) | _readme(model, board)
+    return write_project(files, model.sha256[:16], board, out, force)
 
 
 def write_project(files: Files, identity: str, board: Board, out: Path, force: bool = False) -> Project:
@@ -108,9 +109,9 @@ def application_files() -> Files:
     return {f"src/{path.name}": path.read_bytes() for path in sources}
 
 
-def model_files(model: QuantizedModel) -> Files:
-    """The model's generated C, and the model itself for the verifier."""
-    names = model_names(model)
+def model_files(model: QuantizedModel, board: Board) -> Files:
+    """The model's generated C, with the kernels that the board's core runs fastest, and the model itself for the verifier."""
+    names = model_names(model, board.mcu)
     generated = {f"lib/serq/src/{name}": render(f"{name}.j2", **names).encode() for name in GENERATED}
     return generated | {MODEL: model_bytes(model)}
 

@@ -1,48 +1,188 @@
-"""Layouts: how a layer's fields and the chroma table lie in bytes (SPEC.md section 4). Results never depend on the layout."""
+"""Layouts: how a layer's fields and the chroma table lie in bytes (SPEC.md section 4). Results never depend on the layout.
+
+A layout is one formula: the place of bit k of the field of output o and input i. Packing scatters bits by it, unpacking gathers them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
 
-GROUP = 8
+GROUP = 8  # all layouts: inputs are padded with zero activations to a multiple
 TILE_GROUPS = 4
+BLOCK = 512  # most inputs that a lane sums
 REQUANTIZATION_BYTES = 8  # multiplier and shift of a layer, as stored
 BIAS_BYTES = 4
 CHROMA_WIDTH = 4  # pitch classes that a run's bins touch
 
-
-def pack_planes8(layer: DenseLayer) -> bytes:
-    """The layer's fields in layout planes8: order tile, output, bit plane, group; bit i of a byte is input 8*group + i."""
-    planes = _planes(layer.u, layer.bits)
-    tiles = [planes[:, :, start : start + TILE_GROUPS] for start in range(0, planes.shape[2], TILE_GROUPS)]
-    return b"".join(np.ascontiguousarray(tile).tobytes() for tile in tiles)
+Index = NDArray[np.int64]
+Place = Callable[[Index, Index, Index, "Shape"], "tuple[Index, Any]"]
 
 
-def unpack_planes8(packed: bytes, inputs: int, outputs: int, bits: int) -> NDArray[np.uint8]:
-    """Fields [outputs, inputs] of `pack_planes8`'s bytes. Raises ValueError if their number is wrong."""
-    groups = -(-inputs // GROUP)
-    flat = np.frombuffer(packed, np.uint8)
-    if flat.size != outputs * bits * groups:
-        raise ValueError(f"{flat.size} bytes do not hold {outputs}x{inputs} fields of {bits} bits")
-    tiles, offset = [], 0
-    for start in range(0, groups, TILE_GROUPS):
-        width = min(TILE_GROUPS, groups - start)
-        size = outputs * bits * width
-        tiles.append(flat[offset : offset + size].reshape(outputs, bits, width))
-        offset += size
-    planes = np.unpackbits(np.concatenate(tiles, axis=2), axis=2, bitorder="little")[:, :, :inputs]
-    u: NDArray[np.uint8] = np.bitwise_or.reduce(planes << np.arange(bits, dtype=np.uint8)[:, None], axis=1)
-    return u
+@dataclass(frozen=True)
+class Shape:
+    """What is packed: `outputs` x `inputs` fields of `bits` bits."""
+
+    inputs: int
+    outputs: int
+    bits: int
+
+    @property
+    def padded_inputs(self) -> int:
+        """Inputs, rounded up to whole groups."""
+        return -(-self.inputs // GROUP) * GROUP
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to lay fields of some widths: the bytes of its array's C type, rows that are packed together, and where each bit is.
+
+    place(o, i, k, shape) gives the position of the bit in the array and whether it is stored inverted.
+    """
+
+    name: str
+    widths: tuple[int, ...]
+    word_bytes: int
+    rows: int
+    last_first: int  # a part may begin at this bit of the fields, or at a lower one
+    place: Place
+
+    def kernel(self, bits: int) -> str:
+        """The name of the C function after `serq_dense_`."""
+        return self.name if len(self.widths) == 1 else f"{self.name}_{bits}"
+
+    def packed_bytes(self, shape: Shape) -> int:
+        """Size of the array."""
+        return -(-shape.outputs // self.rows) * self.rows * shape.padded_inputs * shape.bits // 8
+
+    def pack(self, u: NDArray[np.uint8], bits: int) -> NDArray[Any]:
+        """Fields [outputs, inputs] below 2^bits to the array that C reads, uint8 or uint32."""
+        shape = Shape(u.shape[1], u.shape[0], bits)
+        positions, inverted = _places(self, shape)
+        flat = np.zeros(8 * self.packed_bytes(shape), np.bool_)
+        flat[positions] = (u[:, :, None] >> np.arange(bits) & 1 != 0) ^ inverted
+        return np.packbits(flat, bitorder="little").view(f"<u{self.word_bytes}")
+
+    def unpack(self, packed: NDArray[Any], inputs: int, outputs: int, bits: int) -> NDArray[np.uint8]:
+        """The fields [outputs, inputs] of an array of `pack`. Raises ValueError if its size is wrong."""
+        shape = Shape(inputs, outputs, bits)
+        flat = np.unpackbits(np.ascontiguousarray(packed).view(np.uint8), bitorder="little")
+        if flat.size != 8 * self.packed_bytes(shape):
+            raise ValueError(f"{flat.size // 8} bytes do not hold {outputs}x{inputs} fields of {bits} bits in layout {self.name}")
+        positions, inverted = _places(self, shape)
+        fields: NDArray[np.uint8] = ((flat[positions] ^ inverted) << np.arange(bits)).sum(axis=2).astype(np.uint8)
+        return fields
+
+
+def _places(layout: Layout, shape: Shape) -> tuple[Index, Any]:
+    o, i, k = np.ix_(range(shape.outputs), range(shape.inputs), range(shape.bits))
+    return layout.place(o, i, k, shape)
+
+
+def _planes8(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
+    group, tiled = i // GROUP, shape.padded_inputs // GROUP // TILE_GROUPS * TILE_GROUPS
+    width = np.where(group < tiled, TILE_GROUPS, 1)  # what is left over is in tiles of one group
+    first = group - np.where(group < tiled, group % TILE_GROUPS, 0)  # the tile's first group
+    byte = (first * shape.outputs + o * width) * shape.bits + (shape.bits - 1 - k) * width + group - first
+    return 8 * byte + i % 8, False
+
+
+def _in_blocks(i: Index, shape: Shape, rows: int) -> tuple[Index, Index, Index]:
+    """Bits before the block of input i, the input's number in it, the block's number of inputs."""
+    start = i // BLOCK * BLOCK
+    return start * (-(-shape.outputs // rows) * rows) * shape.bits, i - start, np.minimum(shape.padded_inputs - start, BLOCK)
+
+
+def _dsp8(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
+    before, i, inputs = _in_blocks(i, shape, 4)
+    word = o // 4 * inputs + i // 2 * 2 + o % 4 // 2
+    return before + 32 * word + 16 * (i % 2) + 8 * (1 - o % 2) + k, (o % 2 == 0) & (k == 7)
+
+
+def _dsp4(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
+    before, i, inputs = _in_blocks(i, shape, 8)
+    word = o // 8 * inputs + i // 2 * 2 + o % 8 // 4
+    return before + 32 * word + 16 * (i % 2) + 4 * (o % 4) + k, (o % 4 == 3) & (k == 3)
+
+
+def _dsp2(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
+    before, i, inputs = _in_blocks(i, shape, 8)
+    word = o // 8 * (inputs // 2) + i // 2
+    return before + 32 * word + (16 * (i % 2) + 14 * (o % 2) + k + o % 8 // 2 * 4) % 32, (o % 2 == 1) & (k == 1)
+
+
+def _dsp1(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
+    word = o // 4 * (shape.padded_inputs // 8) + i // 8
+    return 32 * word + 8 * (i % 4) + 7 - 2 * (o % 4) - i % 8 // 4 + k, True
+
+
+def _mul8(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
+    before, i, inputs = _in_blocks(i, shape, 4)
+    word = o // 4 * inputs + i // 2 * 2 + o % 4 // 2
+    return before + 32 * word + 16 * (1 - i % 2) + 8 * (o % 2) + k, False
+
+
+def _mul4(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
+    return 32 * (o // 8 * shape.padded_inputs + i) + 4 * (o % 8) + k, False
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("planes8", (1, 2, 3, 4), 1, 1, 5, _planes8),
+        Layout("dsp8", (8,), 4, 4, 0, _dsp8),
+        Layout("dsp4", (4,), 4, 8, 0, _dsp4),
+        Layout("dsp2", (2,), 4, 8, 6, _dsp2),
+        Layout("dsp1", (1,), 4, 4, 7, _dsp1),
+        Layout("mul8", (8,), 4, 4, 0, _mul8),
+        Layout("mul4", (4,), 4, 8, 0, _mul4),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bits `first` to `first + bits - 1` of every field of a layer, in a layout."""
+
+    layout: Layout
+    first: int
+    bits: int
+
+    @property
+    def kernel(self) -> str:
+        """The name of the C function after `serq_dense_`."""
+        return self.layout.kernel(self.bits)
+
+    def pack(self, layer: DenseLayer) -> NDArray[Any]:
+        """The part's array."""
+        return self.layout.pack(layer.u >> self.first & (2**self.bits - 1), self.bits)
 
 
 def stored_bytes(model: QuantizedModel) -> int:
-    """All bytes the device keeps for the network: packed weights, biases, requantization constants."""
-    return sum(len(pack_planes8(layer)) + layer.outputs * BIAS_BYTES + REQUANTIZATION_BYTES for layer in model.layers)
+    """All bytes that a device keeps for the network, rows not padded: packed weights, biases, requantization constants."""
+    rows = (Shape(layer.inputs, 1, 8).padded_inputs * layer.bits // 8 + BIAS_BYTES for layer in model.layers)
+    return sum(layer.outputs * row + REQUANTIZATION_BYTES for layer, row in zip(model.layers, rows, strict=True))
+
+
+def start_factor(layer: DenseLayer, parts: tuple[Part, ...]) -> int:
+    """What serq_dense_start() multiplies the sum of the activations by."""
+    factor: int = sum(2**part.first for part in parts if part.layout.name == "dsp1") - (2**layer.bits - 1)
+    return factor
+
+
+def start_bias(layer: DenseLayer, parts: tuple[Part, ...]) -> NDArray[np.int32]:
+    """What serq_dense_start() starts from, modulo 2^32: the bias, less what the kernel of dsp1 adds for every zero bit."""
+    bias = layer.bias.astype(np.int64)
+    for part in parts:
+        if part.layout.name == "dsp1":
+            bias -= 2**part.first * 128 * (layer.u >> part.first & 1 == 0).sum(axis=1)
+    return bias.astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +221,3 @@ def chroma_runs(table: NDArray[np.int16]) -> ChromaRuns:
 def _leading(condition: NDArray[np.bool_]) -> int:
     """How many elements hold before the first that does not."""
     return len(condition) if condition.all() else int(np.argmin(condition))
-
-
-def _planes(u: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Fields [outputs, inputs] to bytes [outputs, bits, groups]."""
-    planes = (u[:, None, :] >> np.arange(bits, dtype=np.uint8)[:, None]) & 1
-    return np.packbits(planes, axis=2, bitorder="little")

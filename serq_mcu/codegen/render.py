@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu import resources
-from serq_mcu.codegen.packing import ChromaRuns, chroma_runs, pack_planes8
+from serq_mcu.boards import Mcu
+from serq_mcu.codegen.kernels import choose
+from serq_mcu.codegen.packing import ChromaRuns, chroma_runs, start_bias, start_factor
 from serq_mcu.frontend.spec import KINDS, MAX_FRAMES, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -42,9 +44,10 @@ def c_numbers(values: Iterable[Any], indent: int = 4, width: int = 120) -> str:
     return "\n".join(" " * indent + text for text in [*lines, line])
 
 
-def model_names(model: QuantizedModel) -> dict[str, Any]:
-    """What the model's templates read."""
+def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
+    """What the model's templates read, for a core."""
     spec, tables, layers = model.spec, model.tables, model.layers
+    parts = choose(model, mcu)
     blocks = _blocks(model)
     runs = None if tables.chroma is None else chroma_runs(tables.chroma)
     return {
@@ -64,10 +67,12 @@ def model_names(model: QuantizedModel) -> dict[str, Any]:
         "chroma_runs": runs,
         "c_tables": c_tables(spec, tables, runs),
         "max_frames": MAX_FRAMES,
-        "max_outputs": max(layer.outputs for layer in layers),
+        "max_outputs": max(_padded(layer.outputs) for layer in layers),
         "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),
         "odd_width": max([_padded(layer.inputs) for layer in layers[1::2]] or [8]),
-        "packed": [pack_planes8(layer) for layer in layers],
+        "parts": [[(part, part.pack(layer)) for part in chosen] for layer, chosen in zip(layers, parts, strict=True)],
+        "start_bias": [start_bias(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
+        "start_factor": [start_factor(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
     }
 
 
@@ -97,8 +102,8 @@ def _bins_outside_mel(spec: FeatureSpec, tables: FrontendTables) -> list[tuple[i
     return [(first, count) for first, count in ((0, start), (end, bins - end)) if count]
 
 
-def _padded(inputs: int) -> int:
-    return -(-inputs // 8) * 8
+def _padded(count: int) -> int:
+    return -(-count // 8) * 8
 
 
 def _environment() -> jinja2.Environment:
@@ -110,5 +115,5 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # C, not HTML; strings pass c_string
     )
-    environment.filters |= {"c_string": c_string, "c_numbers": c_numbers, "bytes": lambda data: np.frombuffer(data, np.uint8)}
+    environment.filters |= {"c_string": c_string, "c_numbers": c_numbers}
     return environment

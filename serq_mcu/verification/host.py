@@ -32,7 +32,7 @@ def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="serq-host-") as work:
         program = Path(work) / "harness"
         includes = [f"-I{folder / 'lib' / 'serq' / 'src'}", f"-I{folder / 'src'}", f"-I{ports}"]
-        command = [_compiler(), *flags, *includes, *map(str, sources), "-o", str(program)]
+        command = [compiler(), *flags, *includes, *map(str, sources), "-o", str(program)]
         run = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if run.returncode != 0:
             lines = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines() or ["no message"]
@@ -40,7 +40,8 @@ def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
         yield program
 
 
-def _compiler() -> str:
+def compiler() -> str:
+    """This computer's C compiler. Raises SerqError if there is none."""
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and (path := shutil.which(name)):
             return path

@@ -48,7 +48,7 @@ typedef union {
     struct {
         int32_t pooled[SERQ_FEATURES];
         int32_t accumulators[SERQ_MAX_OUTPUTS];
-        uint16_t table[SERQ_PLANES8_TABLE];
+        serq_table table;
         uint8_t even[SERQ_EVEN_WIDTH]; /* inputs of layers 0, 2, … */
         uint8_t odd[SERQ_ODD_WIDTH];   /* inputs of layers 1, 3, … */
     } decision;

@@ -1,8 +1,9 @@
 #include "serq_network.h"
 
+#include "serq_kernel.h"
 #include "serq_fixed.h"
 
-enum { ACTIVATION_MAX = 127, ZERO_POINT = 64, GROUP = 8, TILE_GROUPS = 4, SUBSETS = 256 };
+enum { ACTIVATION_MAX = 127, ZERO_POINT = 64 };
 
 /* Deviations from the center beyond this saturate; keeps the product with an 11-bit multiplier in 32 bits. */
 #define DEVIATION_MAX ((1L << 20) - 1)
@@ -23,65 +24,44 @@ void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *cent
     }
 }
 
-/* sums[b] = sum of the inputs whose bit is set in b */
-static void subset_sums(const uint8_t *inputs, uint16_t *sums)
+void serq_dense_start(const int32_t *bias, int32_t factor, uint16_t inputs, uint16_t outputs, uint8_t *activations, int32_t *accumulators)
 {
-    sums[0] = 0;
-    for (unsigned i = 0, half = 1; i < GROUP; i++, half *= 2) {
-        for (unsigned b = 0; b < half; b++) {
-            sums[half + b] = (uint16_t)(sums[b] + inputs[i]);
-        }
+    uint8_t *end = activations + serq_padded(inputs);
+    for (uint8_t *tail = activations + inputs; tail != end; tail++) {
+        *tail = 0;
     }
-}
-
-void serq_dense_planes8(const uint8_t *weights, const int32_t *bias, uint16_t inputs, uint16_t outputs, uint8_t bits, uint8_t *activations,
-                        uint16_t *table, int32_t *accumulators)
-{
-    uint16_t padded = (uint16_t)((inputs + GROUP - 1) / GROUP * GROUP);
-    int32_t sum = 0;
-    for (uint16_t i = inputs; i < padded; i++) {
-        activations[i] = 0;
+    uint32_t sum = 0;
+    for (const uint8_t *x = activations; x != end; x += SERQ_GROUP) {
+        sum += (uint32_t)x[0] + x[1] + x[2] + x[3] + x[4] + x[5] + x[6] + x[7];
     }
-    for (uint16_t i = 0; i < inputs; i++) {
-        sum += activations[i];
+    sum *= (uint32_t)factor;
+    const int32_t *stop = bias + outputs % 4;
+    for (; bias != stop; bias++) {
+        *accumulators++ = (int32_t)((uint32_t)*bias + sum);
     }
-    /* sum of (2u - (2^bits - 1)) * x + bias, the fields' part to be added plane by plane */
-    int32_t offset = sum * ((1 << bits) - 1);
-    for (uint16_t o = 0; o < outputs; o++) {
-        accumulators[o] = bias[o] - offset;
-    }
-    for (uint16_t start = 0; start < padded; start = (uint16_t)(start + TILE_GROUPS * GROUP)) {
-        unsigned groups = (unsigned)(padded - start) / GROUP;
-        groups = groups < TILE_GROUPS ? groups : TILE_GROUPS;
-        for (unsigned g = 0; g < groups; g++) {
-            subset_sums(activations + start + g * GROUP, table + g * SUBSETS);
-        }
-        for (uint16_t o = 0; o < outputs; o++) {
-            int32_t total = 0;
-            for (unsigned plane = 1; plane <= bits; plane++) {
-                int32_t part = 0;
-                const uint16_t *sums = table;
-                for (unsigned g = 0; g < groups; g++, sums += SUBSETS) {
-                    part += sums[*weights++];
-                }
-                total += part << plane; /* 2 * 2^(plane - 1) */
-            }
-            accumulators[o] += total;
-        }
+    for (stop += outputs / 4 * 4; bias != stop; bias += 4, accumulators += 4) {
+        accumulators[0] = (int32_t)((uint32_t)bias[0] + sum);
+        accumulators[1] = (int32_t)((uint32_t)bias[1] + sum);
+        accumulators[2] = (int32_t)((uint32_t)bias[2] + sum);
+        accumulators[3] = (int32_t)((uint32_t)bias[3] + sum);
     }
 }
 
 void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multiplier, uint8_t shift, uint8_t *activations)
 {
     uint32_t half = (uint32_t)1 << (shift - 1);
-    /* the first accumulator that gives 127; its product fits 31 bits, and so does every smaller one */
+    /* the first accumulator that gives 127 or more; the products of all before it fit 31 bits */
     uint32_t limit = (((uint32_t)ACTIVATION_MAX << shift) - half + multiplier - 1) / multiplier;
-    for (uint16_t i = 0; i < count; i++) {
-        uint32_t value = accumulators[i] > 0 ? (uint32_t)accumulators[i] : 0;
-        value = value < limit ? value : limit;
-        uint32_t scaled = (value * multiplier + half) >> shift;
-        activations[i] = (uint8_t)(scaled < ACTIVATION_MAX ? scaled : ACTIVATION_MAX);
-    }
+    const int32_t *end = accumulators + count;
+    do {
+        uint32_t value = (uint32_t)*accumulators++;
+        if (value < limit) {
+            value = (value * multiplier + half) >> shift;
+        } else { /* saturated, or negative */
+            value = ~(uint32_t)((int32_t)value >> 31) & ACTIVATION_MAX;
+        }
+        *activations++ = (uint8_t)value;
+    } while (accumulators != end);
 }
 
 uint8_t serq_argmax(const int32_t *scores, uint8_t count)

@@ -1,22 +1,45 @@
 /* The network: standardised inputs, dense layers on packed weights, requantization (SPEC.md sections 3 and 4).
- * All integers; no heap, float, recursion or variable-length array. Sizes and tables are the caller's (generated). */
+ * All integers; no heap, float, recursion or variable-length array. Sizes and tables are the caller's (generated).
+ *
+ * A dense layer is serq_dense_start(), then one kernel for each part of its weight fields (often one part), which adds
+ * 2 * 2^(first bit) * sum of the part's fields times activations to the accumulators. Which kernels is chosen at export;
+ * each is C that any core can run, and faster on the cores that it was written for. */
 #ifndef SERQ_NETWORK_H
 #define SERQ_NETWORK_H
 
 #include <stdint.h>
 
-/* uint16 entries of the look-up work area which serq_dense_planes8() needs: 4 groups of 8 inputs. */
-#define SERQ_PLANES8_TABLE 1024
+/* Work area of a kernel: 1024 sums of 16 bits, or 512 words. Little-endian, as all cores here are. */
+typedef union {
+    uint32_t words[512];
+    uint16_t halves[1024];
+} serq_table;
 
 /* Pooled features to activations 0..127 with zero point 64. */
 void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center, const uint16_t *multiplier, const uint8_t *shift,
                       uint8_t *activations);
 
-/* Accumulators of a dense layer from weights in layout planes8.
- * activations: at least `inputs` rounded up to a multiple of 8 bytes; the tail beyond `inputs` is written with zeros.
- * table: SERQ_PLANES8_TABLE entries of scratch. */
-void serq_dense_planes8(const uint8_t *weights, const int32_t *bias, uint16_t inputs, uint16_t outputs, uint8_t bits, uint8_t *activations,
-                        uint16_t *table, int32_t *accumulators);
+/* accumulators = bias + factor * sum of activations: the constant part of the layer's weights (SPEC.md section 4).
+ * activations: `inputs` rounded up to a multiple of 8; the tail beyond `inputs` is written with zeros. */
+void serq_dense_start(const int32_t *bias, int32_t factor, uint16_t inputs, uint16_t outputs, uint8_t *activations, int32_t *accumulators);
+
+/* accumulators += 2 * 2^first * sum of fields * activations, for weights in the layout that names the function (dsp1: and a constant
+ * that serq_dense_start() was given to take off).
+ * activations: as serq_dense_start() left them, at an address divisible by 4. accumulators: `outputs` rounded up to a multiple of 8;
+ * those beyond `outputs` are overwritten. */
+#define SERQ_DENSE(layout, word) \
+    void serq_dense_##layout(const word *weights, uint16_t inputs, uint16_t outputs, uint8_t first, const uint8_t *activations, serq_table *table, \
+                             int32_t *accumulators)
+SERQ_DENSE(planes8_1, uint8_t);
+SERQ_DENSE(planes8_2, uint8_t);
+SERQ_DENSE(planes8_3, uint8_t);
+SERQ_DENSE(planes8_4, uint8_t);
+SERQ_DENSE(dsp1, uint32_t);
+SERQ_DENSE(dsp2, uint32_t);
+SERQ_DENSE(dsp4, uint32_t);
+SERQ_DENSE(dsp8, uint32_t);
+SERQ_DENSE(mul4, uint32_t);
+SERQ_DENSE(mul8, uint32_t);
 
 /* ReLU, rounding shift and saturation of accumulators to activations 0..127. */
 void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multiplier, uint8_t shift, uint8_t *activations);
