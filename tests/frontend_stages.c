@@ -75,10 +75,11 @@ int main(void)
             samples[i] = pcm[start + i];
         }
         uint8_t shift = serq_frame_shift(samples, (uint16_t)frame_length);
-        const serq_frame frame = {samples, window, (uint32_t)frame_length / 2, shift, (unsigned)(size[LOG2_LENGTH] + size[HEADROOM])};
-        serq_window(&frame, (uint32_t)size[LOG2_LENGTH] - 1, bin);
+        uint32_t log2_points = (uint32_t)size[LOG2_LENGTH] - 1;
+        unsigned down = (unsigned)(size[LOG2_LENGTH] + size[HEADROOM]);
+        serq_window(samples, window, (uint32_t)frame_length, shift, down, log2_points, bin);
         give(bin, points, sizeof *bin);
-        serq_fft(&frame, twiddle, (uint32_t)size[LOG2_LENGTH] - 1, bin);
+        serq_fft(samples, window, (uint32_t)frame_length, shift, down, twiddle, log2_points, bin);
         serq_spectrum(bin, twiddle, points);
         give(bin, bins, sizeof *bin);
         serq_power(bin, bins);

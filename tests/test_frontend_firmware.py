@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from serq_mcu.boards import load_board
 from serq_mcu.codegen.export import board_files, export, model_files, runtime_files, write_project
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.verification.counting import counted
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
 from tests.models import made_up_model
@@ -83,40 +83,17 @@ INSTRUCTIONS = [
     ("emulated-m4f", WITH_CHROMA, 30_000),
     ("emulated-m0", WITH_CHROMA, 96_000),
 ]
-NOT_OF_A_FRAME = re.compile(r"serq_(init|push|features|pool_\w+|model_features|model_network|standardize|dense_planes8|requantize|argmax|label)$")
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    shared = tmp_path_factory.mktemp("plugin") / "count.so"
-    source = Path(__file__).with_name("count_instructions.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", str(source), "-o", str(shared)], check=True)
-    return shared
 
 
 @pytest.mark.parametrize(("board", "spec", "limit"), INSTRUCTIONS, ids=lambda value: getattr(value, "feature_count", value))
-def test_a_frame_costs_no_more_instructions_than_promised(board: str, spec: FeatureSpec, limit: int, tmp_path: Path, plugin: Path) -> None:
+def test_a_frame_costs_no_more_instructions_than_promised(board: str, spec: FeatureSpec, limit: int, tmp_path: Path) -> None:
     elf = _application(board, spec, tmp_path / "p").elf
     pcm = synthetic_speech(3)
-    counts = _count(board, elf, pcm, plugin, tmp_path / "counts")
-    assert counts["serq_model_frame"] > 0
-    per_frame = sum(counts.values()) / spec.frame_count(len(pcm))
-    assert 0.5 * limit < per_frame <= limit, counts
-
-
-def _count(board: str, elf: Path, pcm: np.ndarray, plugin: Path, output: Path) -> dict[str, int]:
-    """Instructions by function, over the whole run: the front end's, and the compiler's and C library's helpers with them."""
-    from elftools.elf.elffile import ELFFile
-
-    with elf.open("rb") as file:
-        symbols = [symbol for symbol in ELFFile(file).get_section_by_name(".symtab").iter_symbols() if symbol["st_info"]["type"] == "STT_FUNC"]
-    helpers = ("__clzsi2", "__udivsi3", "__aeabi_uidiv", "memset")
-    names = [s for s in symbols if s["st_size"] and ((s.name.startswith("serq_") and not NOT_OF_A_FRAME.match(s.name)) or s.name in helpers)]
-    ranges = [f"range={s['st_value'] & ~1:x}-{(s['st_value'] & ~1) + s['st_size']:x}" for s in names]
-    first, *rest = platformio.emulator_command(load_board(board), elf)
-    command = [first, "-plugin", ",".join([str(plugin), f"output={output}", *ranges]), *rest]
-    subprocess.run(command, input=pcm.tobytes(), capture_output=True, timeout=120, check=True)
-    return dict(zip([s.name for s in names], map(int, output.read_text().split()), strict=True))
+    around = ["application_run", "serq_push", "take_frame", "serq_features", "serq_model_features"]
+    with counted(load_board(board), elf, [], ["serq_model_frame", "serq_pool_add", *around]) as (command, read):
+        subprocess.run(command, input=pcm.tobytes(), capture_output=True, timeout=120, check=True)
+        (frames,) = [record.instructions for record in read().records if record.function == "serq_model_frame"]
+    assert 0.5 * limit < frames / spec.frame_count(len(pcm)) <= limit
 
 
 def test_the_exported_code_holds_only_what_the_specification_uses() -> None:

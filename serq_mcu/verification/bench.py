@@ -23,10 +23,21 @@ from serq_mcu.verification.device import Device
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.transports import ProcessTransport
 
-FRAME = ("serq_frame_shift", "serq_window", "serq_fft", "serq_spectrum", "serq_power", "serq_mel", "serq_log", "serq_dct", "serq_pool_add")
+_STAGES = ("frame_shift", "fft", "spectrum", "power", "mel", "log", "dct", "add_power", "chroma", "pool_add")
+FRAME = tuple(f"serq_{stage}" for stage in _STAGES)
 STATISTICS = ("serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd")
 NETWORK = ("serq_standardize", "serq_dense_start", "serq_requantize", "serq_argmax")
-_AROUND = ("serq_push", "take_frame", "serq_features", "serq_decide", "serq_model_frame", "serq_model_features", "serq_model_network", "serq_trace")
+_AROUND = (
+    "serq_push",
+    "take_frame",
+    "serq_features",
+    "serq_decide",
+    "serq_model_frame",
+    "serq_model_features",
+    "serq_model_network",
+    "serq_trace",
+    "serq_window",
+)  # the last two for the trace alone
 _FRAMES = 20  # of noise, to count the front end's stages
 
 
@@ -157,13 +168,14 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
 
 def _noise(model: QuantizedModel) -> np.ndarray:
     spec = model.spec
-    return np.random.default_rng(0).normal(0, 3000, spec.fft_length + (_FRAMES - 1) * spec.hop_length).astype(np.int16)
+    return np.random.default_rng(0).normal(0, 3000, spec.frame_length + (_FRAMES - 1) * spec.hop_length).astype(np.int16)
 
 
 def _frame_rows(counts: Counts) -> Iterator[Row]:
     for name in FRAME:
         records = [record for record in counts.records if record.function == name]
-        yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, len(records))
+        if records:
+            yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, _FRAMES)
     yield _row(
         "frame", "calls, moving samples", [r for r in counts.records if r.function in ("serq_model_frame", "serq_push", "take_frame")], _FRAMES
     )

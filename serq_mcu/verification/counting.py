@@ -22,6 +22,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.verification.host import compiler
 
 _COUNTER = Path(__file__).with_name("counter.c")
+_SPECIALISED = re.compile(r"([.$](constprop|isra)[.$]\d+)+$")
 _INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\t([0-9a-f ]+)\t(\S+)\s*([^@;<]*)")
 
 
@@ -98,10 +99,13 @@ def _tool(emulator: Emulator, name: str) -> str:
 
 
 def _symbols(emulator: Emulator, elf: Path) -> Mapping[str, tuple[int, int]]:
-    """Address and size of each symbol; the lowest bit of Thumb's function addresses is cleared by the tool."""
+    """Address and size of each symbol; the lowest bit of Thumb's function addresses is cleared by the tool.
+
+    What GCC adds to the name of a function that it made for constant arguments is left out.
+    """
     text = subprocess.run([_tool(emulator, "nm"), "-S", str(elf)], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in text.splitlines()]
-    return {row[-1]: (int(row[0], 16), int(row[1], 16) if len(row) == 4 else 0) for row in rows if len(row) >= 3}
+    return {_SPECIALISED.sub("", row[-1]): (int(row[0], 16), int(row[1], 16) if len(row) == 4 else 0) for row in rows if len(row) >= 3}
 
 
 def _static_end(symbols: Mapping[str, tuple[int, int]]) -> int:

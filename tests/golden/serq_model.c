@@ -9,14 +9,14 @@
 void serq_model_frame(serq_state *state)
 {
     serq_bin *bins = state->scratch.frame.bins;
-    uint8_t shift = serq_frame_shift(state->samples, 256);
-    const serq_frame frame = {state->samples, serq_window_table, 128, shift, 9};
+    const int16_t *samples = state->samples;
+    uint8_t shift = serq_frame_shift(samples, 256);
 
 #ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
-    serq_window(&frame, 7, bins);
+    serq_window(samples, serq_window_table, 256, shift, 9, 7, bins);
     SERQ_TRACE_STAGE(SERQ_STAGE_WINDOW, bins, 256, sizeof(int32_t));
 #endif
-    serq_fft(&frame, serq_twiddle_table, 7, bins);
+    serq_fft(samples, serq_window_table, 256, shift, 9, serq_twiddle_table, 7, bins);
     serq_spectrum(bins, serq_twiddle_table, 128);
     SERQ_TRACE_STAGE(SERQ_STAGE_SPECTRUM, bins, 258, sizeof(int32_t));
     serq_power(bins, 129);

@@ -1,4 +1,4 @@
-/* What the core at hand can do. Each answer may be given with -D instead; results are the same. */
+/* What the core at hand can do. Each answer may be given with -D instead, and SERQ_PORTABLE takes C everywhere; results are the same. */
 #ifndef SERQ_CORES_H
 #define SERQ_CORES_H
 
@@ -11,9 +11,15 @@
 #endif
 #endif
 
+#if defined(__GNUC__) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && !defined(SERQ_PORTABLE)
+#define SERQ_CORTEX_M 1
+#else
+#define SERQ_CORTEX_M 0
+#endif
+
 /* Whether the intrinsics of the Arm DSP extension serve: Cortex-M4, M7, M33. */
 #ifndef SERQ_DSP
-#if defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
+#if SERQ_CORTEX_M && defined(__ARM_FEATURE_DSP) && !defined(__ARM_BIG_ENDIAN)
 #define SERQ_DSP 1
 #else
 #define SERQ_DSP 0
@@ -22,7 +28,7 @@
 
 /* Whether the assembly of serq_thumb1.S serves: Cortex-M0, M0+, M23. */
 #ifndef SERQ_THUMB1
-#if defined(__GNUC__) && defined(__arm__) && defined(__thumb__) && !defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
+#if SERQ_CORTEX_M && !defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
 #define SERQ_THUMB1 1
 #else
 #define SERQ_THUMB1 0

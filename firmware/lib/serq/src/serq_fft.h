@@ -180,12 +180,11 @@ SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t
 
 #endif
 
-/* What window and first pass read: `points` complex points (pairs of samples), zeros after them. */
+/* What window and first pass read: `points` complex points, pairs of samples. */
 typedef struct {
     const int16_t *samples, *window;
     uint32_t points;
-    unsigned shift; /* of the frame */
-    unsigned down;  /* log2 of the FFT length + headroom, at most 16 */
+    unsigned shift, down;
 } serq_frame;
 
 /* Bits by which a windowed sample is shifted: with DSP instructions left, before a product that is floored by 16 bits, else right, after it. */
@@ -246,13 +245,16 @@ SERQ_SPECIALISE void serq_next_reversed(uint32_t *position, unsigned *bits, uint
 #endif
 }
 
-/* Windowed, scaled samples as complex points in bit-reversed order: what serq_fft() has on its way, for a trace. */
-SERQ_SPECIALISE void serq_window(const serq_frame *frame, uint32_t log2_points, serq_bin *z)
+/* Windowed, scaled samples as complex points in bit-reversed order: what serq_fft() has on its way, for a trace. count: of samples, zeros follow
+ * them; shift: of the frame; down: log2 of the FFT length + headroom, at most 16. */
+SERQ_STAGE void serq_window(const int16_t *samples, const int16_t *window, uint32_t count, unsigned shift, unsigned down, uint32_t log2_points,
+                            serq_bin *z)
 {
+    const serq_frame frame = {samples, window, count / 2, shift, down};
     uint32_t position = 0;
-    unsigned bits = serq_window_bits(frame);
+    unsigned bits = serq_window_bits(&frame);
     for (uint32_t j = 0; j < (uint32_t)1 << log2_points; j++) {
-        serq_store(z + position, serq_windowed_part(frame, j, 0, (uint32_t)1 << log2_points, bits));
+        serq_store(z + position, serq_windowed_part(&frame, j, 0, (uint32_t)1 << log2_points, bits));
         serq_next_reversed(&position, &bits, j, log2_points);
     }
 }
@@ -308,11 +310,13 @@ SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_poi
 }
 
 /* The complex FFT of a windowed frame, decimation in time, natural order out. twiddle: cos, sin pairs. log2_points: 7 to 10. */
-SERQ_SPECIALISE void serq_fft(const serq_frame *frame, const int16_t *twiddle, uint32_t log2_points, serq_bin *z)
+SERQ_STAGE void serq_fft(const int16_t *samples, const int16_t *window, uint32_t count, unsigned shift, unsigned down, const int16_t *twiddle,
+                         uint32_t log2_points, serq_bin *z)
 {
+    const serq_frame frame = {samples, window, count / 2, shift, down};
     uint32_t points = (uint32_t)1 << log2_points;
     if (log2_points % 2 == 0) {
-        serq_first_pass4(frame, log2_points, z);
+        serq_first_pass4(&frame, log2_points, z);
         serq_fft_pass(z, twiddle, points, 4);
         serq_fft_pass(z, twiddle, points, 16);
         serq_fft_pass(z, twiddle, points, 64);
@@ -320,7 +324,7 @@ SERQ_SPECIALISE void serq_fft(const serq_frame *frame, const int16_t *twiddle, u
             serq_fft_pass(z, twiddle, points, 256);
         }
     } else {
-        serq_first_pass2(frame, log2_points, z);
+        serq_first_pass2(&frame, log2_points, z);
         serq_fft_pass(z, twiddle, points, 2);
         serq_fft_pass(z, twiddle, points, 8);
         serq_fft_pass(z, twiddle, points, 32);
@@ -331,7 +335,7 @@ SERQ_SPECIALISE void serq_fft(const serq_frame *frame, const int16_t *twiddle, u
 }
 
 /* In place: complex FFT of packed real samples to points + 1 bins of twice the real spectrum. */
-SERQ_SPECIALISE void serq_spectrum(serq_bin *z, const int16_t *twiddle, uint32_t points)
+SERQ_STAGE void serq_spectrum(serq_bin *z, const int16_t *twiddle, uint32_t points)
 {
     serq_complex first = serq_load(z), middle = serq_load(z + points / 2);
     serq_complex zero = {2 * (first.re + first.im), 0}, last = {2 * (first.re - first.im), 0}, half = {2 * middle.re, -2 * middle.im};

@@ -9,11 +9,14 @@
 
 #include "serq_cores.h"
 
-/* Functions whose sizes are constants where they are called: in headers, so that the compiler makes them for these sizes. */
+/* Functions whose sizes are constants where they are called: in headers, so that the compiler makes them for these sizes. A stage stays a
+ * function of its own, to be counted. */
 #if defined(__GNUC__)
 #define SERQ_SPECIALISE static inline __attribute__((always_inline))
+#define SERQ_STAGE static __attribute__((noinline, unused))
 #else
 #define SERQ_SPECIALISE static inline
+#define SERQ_STAGE static inline
 #endif
 
 /* C99 leaves the size of int and the right shift of a negative number to the compiler; we need 32 bits and the arithmetic shift. */

@@ -72,7 +72,7 @@ SERQ_SPECIALISE uint64_t serq_plus_power(uint64_t sum, const serq_bin *bin)
 
 /* Triangular band energies (halved), from the first bin with a weight on. segment: (count, a, b) for each of bands + 1 mel segments.
  * Returns the sum of the powers that it read. */
-SERQ_SPECIALISE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint8_t bands, serq_band *band)
+SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint8_t bands, serq_band *band)
 {
     uint64_t rising = 0; /* the part of the band that lies in the segment before */
     uint64_t total = 0;
@@ -131,7 +131,7 @@ SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const i
 }
 
 /* DCT-II, first `count` coefficients; destroys log. dct: Q15 cosines [count][bands / 2]. bands <= 128, even. */
-SERQ_SPECIALISE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc)
+SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc)
 {
     unsigned half = bands / 2U;
     serq_fold(log, bands);

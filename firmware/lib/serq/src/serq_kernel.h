@@ -8,27 +8,18 @@
 
 #include <stdint.h>
 
+#include "serq_cores.h"
 #include "serq_network.h"
 
 enum { SERQ_GROUP = 8 };   /* inputs are padded to a multiple of it */
 enum { SERQ_BLOCK = 512 }; /* inputs whose sum a lane of 32 bits holds: 512 * 127 * 2^15 < 2^31 */
 
-#if defined(__GNUC__) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && !defined(SERQ_PORTABLE)
-#define SERQ_THUMB 1 /* Cortex-M */
-#else
-#define SERQ_THUMB 0
-#endif
+#define SERQ_THUMB SERQ_CORTEX_M
 
 #if SERQ_THUMB && defined(__thumb2__)
 #define SERQ_THUMB2 1 /* Cortex-M3 and larger */
 #else
 #define SERQ_THUMB2 0
-#endif
-
-#if SERQ_THUMB && defined(__ARM_FEATURE_DSP)
-#define SERQ_DSP __ARM_FEATURE_DSP /* Cortex-M4, M7, M33 and larger */
-#else
-#define SERQ_DSP 0
 #endif
 
 /* The value is wanted in a register here: keeps GCC from interleaving unrolled steps until registers run out, and from undoing an
