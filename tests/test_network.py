@@ -88,9 +88,9 @@ def test_every_width_at_sizes_that_are_multiples_of_nothing(program: Path, bits:
 @pytest.mark.parametrize("activations", ["zeros", "saturated"])
 def test_extremes(program: Path, bits: int, fields: str, activations: str) -> None:
     rng = np.random.default_rng(bits)
-    inputs, outputs = 4096, 5
+    inputs, outputs = 4096, 8  # a multiple of every layout's rows, so that none is left out
     room = 2**31 - 1 - inputs * 127 * (2**bits - 1)
-    bias = np.array([room, -room, 0, room, -room], np.int32)  # as far as the proof lets it
+    bias = np.array([room, -room, 0, room, -room, 0, 1, -1], np.int32)  # as far as the proof lets it
     for multiplier, shift in [(1, 1), (2**24 - 1, 24), (2**24 - 1, 1), (1, 24)]:
         layer = DenseLayer(_fields(fields, (outputs, inputs), bits, rng), bias, f"b{bits}", multiplier, shift, 1.0, 1.0)
         _check(program, layer, _activations(activations, inputs, rng), rng)
