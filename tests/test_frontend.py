@@ -17,7 +17,6 @@ from serq_mcu.codegen.packing import chroma_runs
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import stages
 from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
-from serq_mcu.frontend.extract import extract
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
 from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
@@ -634,18 +633,6 @@ def test_longest_clip_in_c(program):
     pcm = np.random.default_rng(3).integers(-300, 300, spec.max_samples).astype(np.int16)
     assert spec.frame_count(len(pcm)) == 4096
     assert_c_equals_numpy(program, spec, TABLES["short"], pcm)
-
-
-def test_extract_is_features_of_each_clip_with_progress():
-    clips = [stimulus(512, seed) for seed in range(3)]
-    done: list[int] = []
-    matrix = extract(SPEECH120, GOOD, iter(clips), done.append)
-    assert matrix.dtype == np.int32
-    assert done == [1, 2, 3]
-    np.testing.assert_array_equal(matrix, np.stack([features(SPEECH120, GOOD, clip) for clip in clips]))
-    assert extract(SPEECH120, GOOD, []).shape == (0, 120)
-    with pytest.raises(SerqError, match=r"clip number 1:.*fewer"):
-        extract(SPEECH120, GOOD, [clips[0], clips[1][:100]])
 
 
 def test_stage_names():
