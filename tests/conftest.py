@@ -13,6 +13,8 @@ DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "data"  # a development
 def _corpus(name: str) -> Path:
     folder = Path(os.environ.get("SERQ_TEST_CORPORA", DEFAULT_CORPORA)) / name
     if not folder.is_dir():
+        if "SERQ_TEST_CORPORA" in os.environ:  # somebody counts on these tests: their absence is a failure, not a pass
+            pytest.fail(f"SERQ_TEST_CORPORA names a folder without {name}/: {folder.parent}")
         pytest.skip(f"no {name} recordings at {folder}; set SERQ_TEST_CORPORA to the folder that holds {name}/")
     return folder
 

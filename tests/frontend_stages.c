@@ -1,41 +1,11 @@
 /* Test program: front-end sizes, tables and a clip on stdin; the integers of every stage of every frame, then of each block's statistics, on
  * stdout. Every array has exactly its size, so that a sanitizer sees the first access beyond it. */
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "exact_arrays.h"
 #include "serq_fft.h"
 #include "serq_frontend.h"
 
 /* in the order in which they come */
 enum { LOG2_LENGTH, FRAME_LENGTH, HOP, SAMPLES, HEADROOM, FIRST_BIN, LOG_FLOOR, BANDS, MFCC, RUNS, RUN_BINS, MFCC_SHIFT, MEL_SHIFT, CHROMA_SHIFT, SIZES };
-
-static void *allocated[32];
-static size_t allocations;
-
-static void *room(size_t count, size_t size)
-{
-    void *values = malloc(count * size + (count == 0));
-    if (values == NULL) {
-        exit(2);
-    }
-    return allocated[allocations++] = values;
-}
-
-static void *take(size_t count, size_t size)
-{
-    void *values = room(count, size);
-    if (fread(values, size, count, stdin) != count) {
-        exit(2);
-    }
-    return values;
-}
-
-static void give(const void *values, size_t count, size_t size)
-{
-    if (fwrite(values, size, count, stdout) != count) {
-        exit(2);
-    }
-}
 
 static void give_statistics(const serq_pool *pool, uint8_t count, uint32_t frames)
 {

@@ -1,37 +1,7 @@
 /* Test program: a layer and activations on stdin; accumulators and requantized outputs on stdout. Before them, standardised inputs and,
  * after them, the label. Every array has exactly its size, so that a sanitizer sees the first access beyond it. */
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "exact_arrays.h"
 #include "serq_network.h"
-
-static void *arrays[32]; /* all that were allocated: reachable to the end, so none is a leak */
-
-static void *room(size_t count, size_t size)
-{
-    static int used;
-    void *values = malloc(count * size);
-    if (values == NULL || used == 32) {
-        exit(2);
-    }
-    return arrays[used++] = values;
-}
-
-static void *take(size_t count, size_t size)
-{
-    void *values = room(count, size);
-    if (fread(values, size, count, stdin) != count) {
-        exit(2);
-    }
-    return values;
-}
-
-static void give(const void *values, size_t count, size_t size)
-{
-    if (fwrite(values, size, count, stdout) != count) {
-        exit(2);
-    }
-}
 
 #define KERNEL(number, layout)                                                                                                                       \
     case number:                                                                                                                                     \
