@@ -308,6 +308,7 @@ def near_squares(rng: np.random.Generator, count: int) -> np.ndarray:
     """uint64 [3 * count]: squares of numbers of every size up to 2^32 - 1, and their neighbours."""
     roots = np.maximum(rng.integers(1, 2**32, count, dtype=np.uint64) >> rng.integers(0, 32, count).astype(np.uint64), 1)
     roots[:500] = np.uint64(2**32) - np.arange(1, 501, dtype=np.uint64)
+    roots[500:1000] = rng.integers(1, 2**16, 500, dtype=np.uint64) << np.uint64(16)  # the upper half's root has no or all of a rest below them
     squares = roots * roots
     return np.concatenate([squares, squares - np.uint64(1), squares + np.uint64(1)])
 
