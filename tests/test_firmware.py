@@ -23,6 +23,7 @@ from tests.models import SMALL_SPEC, made_up_features, made_up_model
 
 EMULATED = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 RAM_LIMIT = 14_000  # bytes on the Cortex-M0, stack included: what was promised
+WIDTHS = (*range(1, 9), "ternary")
 SIZES = (33, 9, 40, 1, 17, 8, 31, 7)  # multiples of nothing, one neuron, multiples of the kernels' groups
 # For each layer a kernel, or two, whatever the core would choose: all of them, at sizes that are no multiples, one beyond 512 inputs.
 FORCED = {
@@ -34,12 +35,12 @@ FORCED = {
     "split": ((14, 525, 7, 30, 7, 5), ("mul8:8", "mul4:4+dsp1:1", "dsp2:2", "dsp4:4+dsp2:2", "mul4:4+planes8:3", "dsp4:4+planes8:1")),
 }
 
-# Eight layers and eight rotations of the eight widths: each width once in each position.
-MODELS = [("random", turn) for turn in range(8)] + [("high", 2), ("low", 5)]
+# Eight layers and nine rotations of the nine widths: each width once in each position.
+MODELS = [("random", turn) for turn in range(9)] + [("high", 2), ("low", 5)]
 
 
 def _layered(fill: str, turn: int) -> QuantizedModel:
-    return made_up_model(SIZES, [(position + turn) % 8 + 1 for position in range(8)], seed=turn, fill=fill)
+    return made_up_model(SIZES, [WIDTHS[(position + turn) % 9] for position in range(8)], seed=turn, fill=fill)
 
 
 def _signals(spec: FeatureSpec) -> list[Recording]:
