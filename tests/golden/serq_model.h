@@ -2,7 +2,7 @@
 #ifndef SERQ_MODEL_H
 #define SERQ_MODEL_H
 
-#define SERQ_MODEL_ABI 1
+#define SERQ_MODEL_ABI 2
 #define SERQ_IDENTITY { IDENTITY } /* first bytes of the model's SHA-256 */
 
 /* Front end: "small" */

@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#define SERQ_ABI 1
+#define SERQ_ABI 2
 
 #include "serq_model.h" /* generated: sizes, names, SERQ_MODEL_ABI */
 
