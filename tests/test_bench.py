@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from serq_mcu import platformio
 from serq_mcu.boards import load_board
+from serq_mcu.codegen.budget import budget
+from serq_mcu.codegen.costs import total
 from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
+from serq_mcu.codegen.kernels import core_of
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.verification.bench import Bench, bench
-from serq_mcu.verification.benchmark import network
+from serq_mcu.verification.benchmark import network, random_model
 from serq_mcu.verification.counting import counted
 from tests.models import made_up_model
 
@@ -49,6 +54,47 @@ def test_fewer_bits_run_faster_and_no_slower_than_they_did(board: str, tmp_path:
     assert found[1][0] < found[2][0] < found[8][0]
     accumulators, table = 4 * 512, 2048
     assert accumulators + table + MOST_STACK - 144 <= MOST_RAM  # of the stack, the harness takes at least as much before inference begins
+
+
+# Of a stage that takes more than a twentieth of a frame or a decision, and of their totals; the statistics' divisions take as long as
+# their numbers are, where a core has no instruction for them.
+MARGIN, MARGIN_STATISTICS, MARGIN_TOTAL = 0.10, 0.35, 0.05
+
+
+@pytest.mark.parametrize("board", MOST)
+def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path) -> None:
+    blocks = (FeatureBlock("mfcc", 17, ("mean", "sd")), FeatureBlock("chroma", 12, ("mean",)))
+    spec = FeatureSpec(fft_length=512, hop_length=200, window_length=480, mel_bands=36, blocks=blocks)
+    model = random_model(spec, (72, 20, 96, 6), (4, "ternary", 8, 1), seed=5)
+    export(model, load_board(board), tmp_path / "p")
+    counted, stated = bench(tmp_path / "p"), budget(model, load_board(board))
+    assert [(row.part, row.name) for row in stated.rows] == [(row.part, row.name) for row in counted.rows]
+    assert counted.stack_bytes <= core_of(load_board(board).mcu).stack
+    for unit in ("instructions", "cycles") if board.startswith("emulated-m") else ("instructions",):
+        for part in ("frame", "decision"):
+            whole = getattr(total(counted.rows, part), unit)
+            assert getattr(total(stated.rows, part), unit) == pytest.approx(whole, rel=MARGIN_TOTAL), (part, unit)
+            for row, expected in zip(counted.rows, stated.rows, strict=True):
+                if row.part == part and getattr(row, unit) > whole / 20:
+                    margin = MARGIN_STATISTICS if row.name == "statistics" else MARGIN
+                    assert getattr(expected, unit) == pytest.approx(getattr(row, unit), rel=margin), (row, expected)
+
+
+def test_a_reserved_stack_that_is_too_small_does_not_fit(tmp_path: Path) -> None:
+    board = load_board("m0")
+    board = replace(board, port=replace(board.port, stack_bytes=core_of(board.mcu).stack - 1))
+    report = budget(made_up_model((16, 5), (4, 3)), board)
+    assert not report.fits
+    assert "raise [port] stack_bytes" in report.lines()[-1]
+    assert budget(made_up_model((16, 5), (4, 3)), load_board("m0")).fits
+
+
+def test_milliseconds_are_those_of_the_boards_clock() -> None:
+    report = budget(made_up_model((16, 5), (4, 3)), load_board("nucleo")).to_json()
+    assert "estimate" in report["basis"]
+    for row in report["rows"]:
+        assert row["milliseconds"] == pytest.approx(row["cycles"] / 180_000)
+    assert {row["name"] for row in report["rows"]} >= {"fft", "statistics", "layer 0: 21x16, 4 bits, dsp4", "all"}
 
 
 _COUNTED = """\
