@@ -70,8 +70,20 @@ def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[int, NDArray
     parts = []
     for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
         statistics = _statistics(rshift_round(stages[BLOCK_STAGES[block.kind]].astype(np.int64), shift))
-        parts += [statistics[name] for name in block.statistics]
+        parts += [statistics[name][block.first(name) :] for name in block.statistics]
     return np.concatenate(parts).astype(np.int32)
+
+
+def checked_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The clip, if it is int16 [samples] and neither too short nor too long to be pooled. Raises SerqError if not."""
+    pcm = np.asarray(pcm)
+    if pcm.dtype != np.int16 or pcm.ndim != 1:
+        raise SerqError("a clip must be one channel of 16-bit samples; convert it first")
+    if pcm.size < spec.min_samples:
+        raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
+    if pcm.size > spec.max_samples:
+        raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
+    return pcm
 
 
 def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -91,14 +103,7 @@ def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
 
 def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
     """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of frames."""
-    pcm = np.asarray(pcm)
-    if pcm.dtype != np.int16 or pcm.ndim != 1:
-        raise SerqError("a clip must be one channel of 16-bit samples; convert it first")
-    if pcm.size < spec.min_samples:
-        raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
-    if pcm.size > spec.max_samples:
-        raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
-    frames = np.lib.stride_tricks.sliding_window_view(pcm, spec.frame_length)[:: spec.hop_length]
+    frames = np.lib.stride_tricks.sliding_window_view(checked_clip(spec, pcm), spec.frame_length)[:: spec.hop_length]
     for start in range(0, len(frames), _CHUNK):
         chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
         shift = _shift(chunk)

@@ -62,7 +62,7 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, a table per section."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self) | {"features": self.features.to_json()}))
         return plain
 
     def to_toml(self) -> str:
