@@ -1,7 +1,7 @@
 """The front end in C, as devices run it, compiled for this computer: the fast way to features.
 
 The runtime's sources and `firmware/apps/features` become a shared library, made once for each state of the sources and the compiler. Tables are
-handed over at run time. Where there is no compiler, the reference in numpy computes the same integers, some twenty times slower.
+handed over at run time. Where there is no compiler, the reference in numpy computes the same integers, some ten times slower.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def clip_features(spec: FeatureSpec, tables: FrontendTables, progress: Callable[
     library = native_library()
     if library is None:
         if progress is not None:
-            progress("no C compiler found: numpy computes the features, some twenty times slower")
+            progress("no C compiler found: numpy computes the features, some ten times slower")
         return lambda pcm: reference.features(spec, tables, pcm)
     return _NativeFrontend(library, spec, tables)
 
@@ -129,6 +129,14 @@ def _c_arrays(tables: FrontendTables) -> dict[str, NDArray[np.generic]]:
     return arrays
 
 
+def source_digest() -> bytes:
+    """SHA-256 of the sources that decide a clip's features."""
+    digest = hashlib.sha256()
+    for path in sorted([*_sources(), *_RUNTIME.glob("*.h"), *_APPLICATION.glob("*.h")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.digest()
+
+
 def _sources() -> list[Path]:
     return [_APPLICATION / "features.c", _RUNTIME / "serq_frontend.c"]
 
@@ -136,9 +144,7 @@ def _sources() -> list[Path]:
 def _library_path(cc: str) -> Path:
     """The library of these sources, flags and compiler, compiled unless it is there."""
     version = subprocess.run([cc, "--version"], capture_output=True, check=False).stdout
-    digest = hashlib.sha256(repr((cc, FLAGS)).encode() + version)
-    for path in sorted([*_sources(), *_RUNTIME.glob("*.h"), *_APPLICATION.glob("*.h")]):
-        digest.update(path.name.encode() + path.read_bytes())
+    digest = hashlib.sha256(repr((cc, FLAGS)).encode() + version + source_digest())
     library = cache_folder() / f"frontend-{digest.hexdigest()[:32]}.so"
     if not library.exists():
         _compile(cc, library)
