@@ -66,7 +66,7 @@ def frontend() -> None:
 
 @frontend.command("compare")
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
-@click.option("--model", type=FILE, help="Take this model's specification.  [default: speech120's parameters with mfcc, mel and chroma]")
+@click.option("--model", type=FILE, help="Take this model's specification.  [default: speech199's parameters with mfcc, mel and chroma]")
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
 def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 run.json                what was done and how well it went; names the clips of each part
 config.toml             the whole configuration
-features.safetensors    `pooled` int32 [speeds, clips, features], `truth` int64 [clips], `part` uint8 [clips]
+features.safetensors    `pooled` int32 [versions, clips, features], `truth` int64 [clips], `part` uint8 [clips]
 weights.safetensors     `kernel<n>` and `bias<n>` float32, `mean` and `sd` float64 [features]
 history.csv             losses and accuracies, epoch by epoch
 confusion.csv, .txt     of the held-out clips
@@ -38,7 +38,7 @@ PARTS = ("train", "validation", "test")
 class Run:
     """A trained float network with its data, split and configuration.
 
-    pooled: int32 [speeds, clips, features], the first speed 1; truth: int64 [clips]; part: uint8 [clips], an index of PARTS.
+    pooled: int32 [versions, clips, features], the first as recorded; truth: int64 [clips]; part: uint8 [clips], an index of PARTS.
     Raises SerqError if shapes or values do not fit.
     """
 
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def validation(self) -> ValidationData:
-        """The validation clips at every speed."""
+        """The validation clips in every version."""
         members = self.members("validation")
         return ValidationData(self.pooled[:, members], self.truth[members])
 
