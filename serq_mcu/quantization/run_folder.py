@@ -31,6 +31,7 @@ from serq_mcu.quantization.network import FloatNetwork
 MARKER = "run.json"
 FEATURES, WEIGHTS = "features.safetensors", "weights.safetensors"
 FORMAT = 1
+CALIBRATION_VERSIONS = 4  # of each clip: as recorded and three more
 PARTS = ("train", "validation", "test")
 
 
@@ -74,9 +75,9 @@ class Run:
 
     @property
     def calibration(self) -> NDArray[np.int32]:
-        """Pooled features of the training clips as recorded."""
-        training: NDArray[np.int32] = self.pooled[0, self.members("train")]
-        return training
+        """Pooled features int32 [n, features] of the training clips as recorded and in the first few further versions."""
+        training: NDArray[np.int32] = self.pooled[:CALIBRATION_VERSIONS, self.members("train")]
+        return training.reshape(-1, training.shape[-1])
 
     @property
     def validation(self) -> ValidationData:
