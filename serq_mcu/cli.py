@@ -146,7 +146,7 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
     from serq_mcu.quantized_model.store import load_model
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
-    evaluation = evaluate_model(load_model(model), folder, condition, progress=_progress())
+    evaluation = evaluate_model(load_model(model), folder, _progress(), condition)
     _print(evaluation.to_json(), evaluation.lines(), as_json)
 
 

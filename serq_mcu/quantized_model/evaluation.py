@@ -44,7 +44,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: QuantizedModel, folder: Path, condition: Condition = AS_RECORDED, seed: int = 0, progress: Callable[..., None] | None = None
+    model: QuantizedModel, folder: Path, progress: Callable[..., None] | None = None, condition: Condition = AS_RECORDED, seed: int = 0
 ) -> Evaluation:
     """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on every clip of its classes.
 
