@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,20 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
     ),
     "chroma alone": FeatureSpec(name="pitch", sample_rate=11025, fft_length=2048, hop_length=512, fmax=5000, blocks=(FeatureBlock("chroma", 12),)),
     "chroma of few bins": FeatureSpec(name="coarse", fft_length=256, hop_length=256, blocks=(FeatureBlock("chroma", 12, ("mean",)),)),
+    "centred": FeatureSpec(
+        name="centred", fft_length=512, hop_length=200, center=True, blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12))
+    ),
+    "centred short window": FeatureSpec(
+        name="centred400",
+        sample_rate=11025,
+        fft_length=1024,
+        window_length=552,
+        hop_length=552,
+        center=True,
+        fmax=5000,
+        mel_bands=32,
+        blocks=(FeatureBlock("mel", 32),),
+    ),
 }
 TABLES = {name: build_tables(spec) for name, spec in SPECS.items()}
 
@@ -244,7 +259,8 @@ def test_numpy_equals_a_scalar_transcription(name):
 
 
 def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndarray) -> None:
-    frames = [pcm[start : start + spec.frame_length] for start in range(0, len(pcm) - spec.frame_length + 1, spec.hop_length)]
+    heard = np.pad(pcm, spec.padding)
+    frames = [heard[start : start + spec.frame_length] for start in range(0, len(heard) - spec.frame_length + 1, spec.hop_length)]
     expected = [scalar_frame(spec, tables, frame) for frame in frames]
     got = frame_stages(spec, tables, pcm)
     assert list(got) == list(expected[0])
@@ -319,6 +335,7 @@ def test_square_root_is_exact():
 
 
 def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTables, pcm: np.ndarray) -> None:
+    heard = np.pad(pcm, spec.padding)
     mfcc, bands = spec.block("mfcc"), spec.mel_bands if spec.uses_mel else 0
     shifts = {block.kind: shift for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)}
     runs = None if tables.chroma is None else chroma_runs(tables.chroma)
@@ -326,7 +343,7 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         spec.fft_length.bit_length() - 1,
         spec.frame_length,
         spec.hop_length,
-        len(pcm),
+        len(heard),
         tables.headroom,
         tables.first_bin,
         tables.log_floor,
@@ -340,7 +357,7 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
     arrays += [tables.segment, tables.mel_offset, tables.log_table] if bands else []
     arrays += [tables.dct] if mfcc else []
     arrays += [] if runs is None else [runs.runs, runs.weights]
-    output = run(program, b"".join(array.tobytes() for array in (*arrays, pcm)))
+    output = run(program, b"".join(array.tobytes() for array in (*arrays, heard)))
 
     expected = frame_stages(spec, tables, pcm)
     layout = np.dtype([(stages.stage_name(stage), values.dtype, values.shape[1:]) for stage, values in expected.items()])
@@ -619,6 +636,21 @@ def test_clips_of_the_wrong_length_or_kind_are_refused():
         features(SPEECH120, GOOD, np.zeros(4000))
     with pytest.raises(SerqError, match="one channel"):
         features(SPEECH120, GOOD, np.zeros((4000, 2), np.int16))
+
+
+def test_a_centred_clip_has_the_frames_that_librosa_counts():
+    for name in ("centred", "centred short window"):
+        spec, tables = SPECS[name], TABLES[name]
+        for samples in (spec.min_samples, spec.min_samples + 1, 5 * spec.hop_length - 1, 5 * spec.hop_length, 4321):
+            pcm = np.full(samples, 1000, np.int16)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "n_fft=.* is too large")  # librosa's, of clips shorter than a frame
+                theirs = frame_values(spec, pcm)[stages.STAGE_POWER]
+            assert spec.frame_count(samples) == len(theirs) == len(frame_stages(spec, tables, pcm)[stages.STAGE_POWER])
+        with pytest.raises(SerqError, match="longer"):
+            features(spec, tables, np.zeros(spec.min_samples - 1, np.int16))
+        assert spec.frame_count(spec.min_samples) == 2 and spec.frame_count(spec.min_samples - 1) == 1
+        assert spec.frame_count(spec.max_samples) == 4096 and spec.frame_count(spec.max_samples + 1) == 4097
 
 
 def test_the_longest_clip_pools_the_largest_values_exactly():

@@ -98,7 +98,7 @@ def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
         raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
     if pcm.size > spec.max_samples:
         raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
-    frames = np.lib.stride_tricks.sliding_window_view(pcm, spec.frame_length)[:: spec.hop_length]
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(pcm, spec.padding), spec.frame_length)[:: spec.hop_length]
     for start in range(0, len(frames), _CHUNK):
         chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
         shift = _shift(chunk)

@@ -100,12 +100,17 @@ def main() -> None:
 
 
 def network(inputs: int, bits: Width) -> QuantizedModel:
-    """inputs-256-512-64-7 with random weights of `bits` bits, and requantization that spreads the activations over their range."""
+    """inputs-256-512-64-7 with random weights of `bits` bits."""
+    return random_network(FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),)), bits)
+
+
+def random_network(spec: FeatureSpec, bits: Width) -> QuantizedModel:
+    """features-256-512-64-7 with random weights of `bits` bits, and requantization that spreads the activations over their range."""
     encoding = encoding_of(bits)
     levels = ENCODINGS[encoding].levels
     rng = np.random.default_rng(ENCODINGS[encoding].bits)
-    spec = FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),))
-    layers, width = [], inputs
+    layers, inputs = [], spec.feature_count
+    width = inputs
     for index, outputs in enumerate(OUTPUTS):
         last = index == len(OUTPUTS) - 1
         multiplier = None if last else round(2**24 * 127 / (2 * np.sqrt(width) * (levels - 1) * 40))
