@@ -148,8 +148,9 @@ def _pooled_summaries(spec: FeatureSpec, errors: NDArray[np.float64]) -> dict[st
     parts, start = {}, 0
     for block in spec.blocks:
         for name in block.statistics:
-            parts[f"{block.kind} {name}"] = summary(errors[:, start : start + block.size])
-            start += block.size
+            end = start + block.size - block.first(name)
+            parts[f"{block.kind} {name}"] = summary(errors[:, start:end])
+            start = end
     return parts
 
 

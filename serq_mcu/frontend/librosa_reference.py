@@ -71,7 +71,7 @@ def pool_values(spec: FeatureSpec, stages: Mapping[int, NDArray[np.float64]]) ->
     for block in spec.blocks:
         values = stages[BLOCK_STAGES[block.kind]]
         statistics = {"mean": values.mean(axis=0), "sd": values.std(axis=0), "delta_sd": np.diff(values, axis=0).std(axis=0)}
-        parts += [statistics[name] for name in block.statistics]
+        parts += [statistics[name][block.first(name) :] for name in block.statistics]
     return np.concatenate(parts)
 
 
@@ -84,8 +84,9 @@ def stage_in_units(spec: FeatureSpec, stage: int, values: NDArray[Any]) -> NDArr
 def pooled_in_units(spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]) -> NDArray[np.float64]:
     """Integer pooled features [..., features] in the units of `pool_values`."""
     scales = [
-        np.tile(np.broadcast_to(_units(spec, block.kind), block.size) * 2.0**shift / 16, len(block.statistics))
+        np.broadcast_to(_units(spec, block.kind), block.size)[block.first(name) :] * 2.0**shift / 16
         for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)
+        for name in block.statistics
     ]
     return pooled.astype(np.float64) * np.concatenate(scales)
 

@@ -28,11 +28,13 @@ class FeatureBlock:
     """One kind of per-frame feature and the statistics that pool it over a clip.
 
     mfcc: the first `size` cepstral coefficients; mel: the log energy of each of the `size` mel bands; chroma: the 12 pitch classes.
+    An mfcc block may leave out the mean of coefficient 0, its loudness: then no statistic depends on the microphone's gain.
     """
 
     kind: str
     size: int
     statistics: tuple[str, ...] = STATISTICS
+    loudness: bool = True
 
     def __post_init__(self) -> None:
         _require(self.kind in KINDS, f"feature kind {self.kind!r} is not one of {', '.join(KINDS)}")
@@ -41,6 +43,25 @@ class FeatureBlock:
         known = bool(self.statistics) and all(s in STATISTICS for s in self.statistics)
         _require(known, f"{self.kind}: statistics {self.statistics!r} must be some of {', '.join(STATISTICS)}")
         _require(len(set(self.statistics)) == len(self.statistics), f"{self.kind}: a statistic is named twice")
+        _require(isinstance(self.loudness, bool), f"{self.kind}: loudness {self.loudness!r} must be true or false")
+        _require(self.loudness or self.kind == "mfcc", f"{self.kind}: only an mfcc block can leave out its loudness")
+        _require(self.feature_count > 0, f"{self.kind}: without its loudness nothing is left of it")
+
+    def first(self, statistic: str) -> int:
+        """The first coefficient that a statistic is taken of: 0, or 1 where the loudness is left out."""
+        return 1 if statistic == "mean" and not self.loudness else 0
+
+    @property
+    def feature_count(self) -> int:
+        """Pooled features of the block."""
+        return sum(self.size - self.first(statistic) for statistic in self.statistics)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; loudness only where it is left out, as the first model files have no such key."""
+        plain = dataclasses.asdict(self)
+        if self.loudness:
+            del plain["loudness"]
+        return plain
 
 
 @dataclass(frozen=True)
@@ -119,12 +140,12 @@ class FeatureSpec:
     @property
     def feature_count(self) -> int:
         """Length of the pooled feature vector."""
-        return sum(block.size * len(block.statistics) for block in self.blocks)
+        return sum(block.feature_count for block in self.blocks)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
-        return tuple(f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.size))
+        return tuple(f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.first(s), b.size))
 
     @property
     def min_samples(self) -> int:
@@ -142,7 +163,7 @@ class FeatureSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the model file and configuration. A window length that is the FFT's is left out, as in the first model files."""
-        plain = dataclasses.asdict(self)
+        plain = dataclasses.asdict(self) | {"blocks": [block.to_json() for block in self.blocks]}
         if self.window_length == 0:
             del plain["window_length"]
         return plain
@@ -157,9 +178,7 @@ class FeatureSpec:
         plain = dict(value)
         try:
             if "blocks" in plain:
-                plain["blocks"] = tuple(
-                    FeatureBlock(kind=b["kind"], size=b["size"], statistics=tuple(b.get("statistics", STATISTICS))) for b in plain["blocks"]
-                )
+                plain["blocks"] = tuple(FeatureBlock(**{**b, "statistics": tuple(b.get("statistics", STATISTICS))}) for b in plain["blocks"])
             return FeatureSpec(**plain)
         except (TypeError, KeyError) as error:
             raise SerqError(f"the feature specification is malformed: {error}") from error
