@@ -9,7 +9,7 @@ float network teaches (distillation, Hinton et al. 2015). Everything about a wid
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -207,6 +207,11 @@ class FineTuner:
         self._fresh = [variable.numpy() for variable in self._optimizer.variables]
         self._epoch = tf.function(self._run_epoch, reduce_retracing=True)
         self._evaluate = tf.function(self._loss_without_training, reduce_retracing=True)
+
+    def with_seed(self, seed: int) -> FineTuner:
+        """The same with another seed from now on."""
+        self._config = replace(self._config, seed=seed)
+        return self
 
     def tune(
         self, lowering: Lowering, widths: Sequence[int], train: Examples, validation: Examples, progress: Callable[..., None] | None = None
