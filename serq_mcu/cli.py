@@ -118,8 +118,9 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 )
 @click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
 @click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.02]")
+@click.option("--qat", is_flag=True, help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].")
 @json_option
-def quantize(run: Path, out: Path, method: str | None, alpha: float | None, margin: float | None, as_json: bool) -> None:
+def quantize(run: Path, out: Path, method: str | None, alpha: float | None, margin: float | None, qat: bool, as_json: bool) -> None:
     """Choose each layer's bits by its importance and write the integer model; each choice is explained.
 
     Example: serq-mcu quantize run/ --out model.serq
@@ -127,7 +128,7 @@ def quantize(run: Path, out: Path, method: str | None, alpha: float | None, marg
     from serq_mcu.quantization.pipeline import quantize_run
     from serq_mcu.quantized_model.store import save_model
 
-    model, allocation = quantize_run(run, method=method, alpha=alpha, margin=margin)
+    model, allocation = quantize_run(run, method, alpha, margin, tuner=_tuner() if qat else None)
     save_model(model, out)
     _print(allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]}, [*allocation.lines(), f"wrote {out}"], as_json)
 
@@ -317,6 +318,16 @@ def _model(path: Path | None) -> Any:
     from serq_mcu.quantized_model.store import load_model, shipped_model
 
     return shipped_model() if path is None else load_model(path)
+
+
+def _tuner() -> Any:
+    """Makes fine-tuning for a run; TensorFlow is imported here."""
+    try:
+        from serq_mcu.training import qat
+    except ImportError as error:
+        raise SerqError(f"fine-tuning needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+    progress = _progress()
+    return lambda run: qat.tuner(run, progress)
 
 
 def _progress() -> Any:

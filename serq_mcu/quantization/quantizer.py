@@ -30,15 +30,15 @@ def quantize(weights: NDArray[np.float64], bits: Width) -> tuple[NDArray[np.uint
     if bits in (1, TERNARY):
         scale = 2 * float(np.abs(weights).mean()) if bits == 1 else _ternary_scale(weights)
         return fields(weights, bits, scale), scale
-    scale = 2 * largest / (levels - 1)
+    scale, ordered = 2 * largest / (levels - 1), _Ordered(weights)
     for factors in (_SEARCH, _ZOOM):
-        candidates = [_refine(weights, bits, float(factor) * scale) for factor in factors]
-        scale = min(candidates, key=lambda candidate: _squared_error(weights, bits, candidate))
+        candidates = [_refine(ordered, levels, float(factor) * scale) for factor in factors]
+        scale = min(candidates, key=lambda candidate: ordered.excess(levels, candidate))
     return fields(weights, bits, scale), scale
 
 
-def fields(weights: NDArray[np.float64], bits: Width, scale: float) -> NDArray[np.uint8]:
-    """The nearest level of each weight."""
+def fields(weights: NDArray[np.floating], bits: Width, scale: float | np.float32) -> NDArray[np.uint8]:
+    """The nearest level of each weight, computed in the weights' precision."""
     levels = _levels(bits)
     u: NDArray[np.uint8] = np.clip(np.floor(weights / scale + levels / 2), 0, levels - 1).astype(np.uint8)
     return u
@@ -65,15 +65,30 @@ def _ternary_scale(weights: NDArray[np.float64]) -> float:
     return float(sums[best] / counts[best])
 
 
-def _refine(weights: NDArray[np.float64], bits: Width, scale: float) -> float:
+class _Ordered:
+    """Sorted weights and their running sums: all that a search for scales asks of them, without looking at each weight again."""
+
+    def __init__(self, weights: NDArray[np.float64]) -> None:
+        self._weights = np.sort(weights, axis=None)
+        self._sums = np.concatenate([[0.0], np.cumsum(self._weights)])
+
+    def moments(self, levels: int, scale: float) -> tuple[float, float]:
+        """Sums of weight * level and of level^2, each weight at its nearest level of scale 1."""
+        edges = scale * (np.arange(1, levels) - levels / 2)
+        bounds = np.concatenate([[0], np.searchsorted(self._weights, edges), [self._weights.size]])
+        values = np.arange(levels) - (levels - 1) / 2
+        return float(values @ np.diff(self._sums[bounds])), float(np.square(values) @ np.diff(bounds))
+
+    def excess(self, levels: int, scale: float) -> float:
+        """The squared error, less the sum of squared weights, which no scale changes."""
+        product, power = self.moments(levels, scale)
+        return scale * (scale * power - 2 * product)
+
+
+def _refine(ordered: _Ordered, levels: int, scale: float) -> float:
     for _ in range(_REFINEMENTS):
-        levels = dequantize(fields(weights, bits, scale), bits, 1.0)
-        fitted = float((weights * levels).sum() / (levels * levels).sum())
-        if fitted <= 0:
+        product, power = ordered.moments(levels, scale)
+        if product <= 0:
             break
-        scale = fitted
+        scale = product / power
     return scale
-
-
-def _squared_error(weights: NDArray[np.float64], bits: Width, scale: float) -> float:
-    return float(((weights - dequantize(fields(weights, bits, scale), bits, scale)) ** 2).sum())
