@@ -22,6 +22,7 @@ from serq_mcu.frontend.librosa_reference import frame_values, pool_values, poole
 from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
+from serq_mcu.verification.frontend_cost import synthetic_speech
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
 
 SPEECH120 = FeatureSpec()
@@ -746,17 +747,6 @@ def test_stage_names():
 
 
 # --- librosa in float64
-
-
-def synthetic_speech(seed: int, seconds: float = 2.0, level: float = 0.3) -> np.ndarray:
-    """Voiced harmonics with moving formants over a noise floor: the spectral shapes that a front end meets, without a recording."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(int(16000 * seconds)) / 16000
-    pitch = np.cumsum(120 + 60 * np.sin(2 * np.pi * 0.7 * t + seed)) / 16000
-    harmonics = sum(np.sin(2 * np.pi * k * pitch) / k for k in range(1, 30))
-    envelope = np.maximum(0, np.sin(2 * np.pi * 2.5 * t)) ** 2
-    signal = level * harmonics / np.abs(harmonics).max() * envelope + rng.normal(0, 10**-3.5, len(t))
-    return np.clip(np.round(signal * 32768), -32768, 32767).astype(np.int16)
 
 
 # A band's log is off by 0.001 dB (rms) where it is 40 to 50 dB below the frame's loudest, 0.02 dB at 70 to 80 dB (EMO-DB). What remains is the

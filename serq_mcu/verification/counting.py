@@ -82,7 +82,7 @@ def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:
     objects = [path for path in (folder / ".pio" / "build").rglob("*.o") if path.name.startswith(files)]
     text = subprocess.run([_tool(board.emulator, "nm"), *map(str, objects)], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in text.splitlines()]
-    return {row[2] for row in rows if len(row) == 3 and row[1] in "tT"}
+    return {_SPECIALISED.sub("", row[2]) for row in rows if len(row) == 3 and row[1] in "tT"}
 
 
 def code_bytes(board: Board, elf: Path, names: set[str]) -> int:
