@@ -25,6 +25,7 @@ from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rsh
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
 from serq_mcu.resources import FIRMWARE
+from serq_mcu.verification.frontend_cost import synthetic_speech
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
 
 SPEECH120 = FeatureSpec()
@@ -91,6 +92,29 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
     ),
 }
 TABLES = {name: build_tables(spec) for name, spec in SPECS.items()}
+
+
+GRID = {
+    f"{rate} Hz, FFT {length}": FeatureSpec(
+        name="grid",
+        sample_rate=rate,
+        fft_length=length,
+        hop_length={8000: length, 11025: length // 3 + 1, 16000: length // 2}[rate],  # the frame, one that does not divide it, half of it
+        fmin=fmin,
+        fmax=min(fmax, rate / 2),
+        mel_bands=bands,
+        mel_scale=scale,
+        blocks=blocks,
+    )
+    for rate in (8000, 11025, 16000)
+    for length, fmin, fmax, bands, scale, blocks in (
+        (256, 0, 8000, 20, "slaney", (FeatureBlock("mfcc", 20), FeatureBlock("chroma", 12))),
+        (512, 60, 3800, 26, "htk", (FeatureBlock("mfcc", 13),)),
+        (1024, 125.5, 5500, 40, "slaney", (FeatureBlock("mel", 40), FeatureBlock("mfcc", 12))),
+        (2048, 0, 8000, 128, "htk", (FeatureBlock("mfcc", 40), FeatureBlock("mel", 128), FeatureBlock("chroma", 12))),
+    )
+}
+GRID_TABLES = {name: build_tables(spec) for name, spec in GRID.items()}
 
 
 def stimulus(length: int, seed: int = 0) -> np.ndarray:
@@ -448,6 +472,55 @@ def test_the_library_compiles_without_a_warning(tmp_path, compiler, standard):
     compile_program(tmp_path / "library.so", sources, ["-Wsign-conversion", "-shared", "-fPIC"], compiler, standard)
 
 
+@pytest.mark.parametrize("name", GRID)
+def test_c_equals_numpy_at_every_rate_and_length(program, name):
+    spec = GRID[name]
+    assert_c_equals_numpy(program, spec, GRID_TABLES[name], stimulus(spec.fft_length, seed=3))
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000])
+def test_every_combination_has_tables_that_prove_themselves(rate):
+    """Rates, lengths, window lengths, bands, ranges and scales: build_tables() finds tables that pass their check, which a second check confirms."""
+    for length, bands, (low, high), scale in itertools.product(
+        (256, 512, 1024, 2048), (2, 20, 40, 128), ((0, 0.5), (0.01, 0.4), (0.2, 0.25)), ("slaney", "htk")
+    ):
+        frame = length if bands == 40 else length * 25 // 40 // 2 * 2
+        spec = FeatureSpec(
+            sample_rate=rate,
+            fft_length=length,
+            window_length=frame % length,
+            hop_length=frame // 2 - 1,
+            fmin=low * rate,
+            fmax=high * rate,
+            mel_bands=bands,
+            mel_scale=scale,
+            blocks=(FeatureBlock("mfcc", min(13, bands)), FeatureBlock("mel", bands), FeatureBlock("chroma", 12)),
+        )
+        build_tables(spec).check(spec)
+
+
+REFUSALS = {
+    "sample_rate": (7999, "8000 to 48000"),
+    "fft_length": (4096, "256, 512, 1024 or 2048"),
+    "hop_length": (1025, "hop length 1025"),
+    "window_length": (510, "half the FFT length"),
+    "mel_bands": (130, "even number from 2 to 128"),
+    "fmax": (8000.5, "half the sample rate"),
+    "fmin": (8000.0, "must rise"),
+    "center": ("reflect", "must be true or false"),
+    "window": ("hamming", "use hann"),
+    "blocks": ((FeatureBlock("mel", 20),), "number of mel bands, 40"),
+}
+
+
+@pytest.mark.parametrize("field", REFUSALS)
+def test_a_specification_out_of_range_is_refused_in_a_sentence(field):
+    value, words = REFUSALS[field]
+    with pytest.raises(SerqError, match=words) as refusal:
+        replace(SPEECH120, **{field: value})
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 150
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_any_tables_that_pass_their_check_are_safe(program, seed):
     """Random tables at the ends of their types: what `check` accepts must neither overflow nor differ, in C, numpy or plain integers."""
@@ -745,17 +818,6 @@ def test_stage_names():
 # --- librosa in float64
 
 
-def synthetic_speech(seed: int, seconds: float = 2.0, level: float = 0.3) -> np.ndarray:
-    """Voiced harmonics with moving formants over a noise floor: the spectral shapes that a front end meets, without a recording."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(int(16000 * seconds)) / 16000
-    pitch = np.cumsum(120 + 60 * np.sin(2 * np.pi * 0.7 * t + seed)) / 16000
-    harmonics = sum(np.sin(2 * np.pi * k * pitch) / k for k in range(1, 30))
-    envelope = np.maximum(0, np.sin(2 * np.pi * 2.5 * t)) ** 2
-    signal = level * harmonics / np.abs(harmonics).max() * envelope + rng.normal(0, 10**-3.5, len(t))
-    return np.clip(np.round(signal * 32768), -32768, 32767).astype(np.int16)
-
-
 # A band's log is off by 0.001 dB (rms) where it is 40 to 50 dB below the frame's loudest, 0.02 dB at 70 to 80 dB (EMO-DB). What remains is the
 # rounding of v, uniform over one step: a mean over frames is at most half a step off and mostly far less. So: at worst half a step of mfcc, in the
 # mean a fifth of that. (The requirement is 0.5 dB and 0.05 dB.)
@@ -776,10 +838,10 @@ def test_agrees_with_librosa_on_synthetic_speech(level):
     assert_agrees(report)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", [*SPECS, *GRID])
 @pytest.mark.filterwarnings("ignore:Empty filters")
 def test_every_specification_agrees_with_librosa_frame_by_frame(name):
-    spec = SPECS[name]
+    spec = (SPECS | GRID)[name]
     report = compare_frontend(spec, [synthetic_speech(seed) for seed in range(2)])
     limits = {"mel": 0.02, "mfcc": 0.02, "chroma": 0.01}  # dB as promised of log-mel, of which mfcc is an orthonormal sum; as promised of chroma
     for kind, errors in report.stages.items():

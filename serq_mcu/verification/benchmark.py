@@ -93,7 +93,9 @@ def main() -> None:
     """Count everything and write the page."""
     boards = [load_board(name) for name in BOARDS]
     work = 4 * max(OUTPUTS) + 2048  # accumulators, and the kernels' table
-    text = [_INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(dict.fromkeys(map(_compiler, boards))), work=work)]
+    text = [
+        _INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(dict.fromkeys(map(compiler_version, boards))), work=work)
+    ]
     for board in boards:
         text.append(_table(board))
     write_file(PAGE, "\n".join([*text, _OTHERS]))
@@ -168,7 +170,8 @@ def _plain(board: Board) -> dict[int, int]:
     return found
 
 
-def _compiler(board: Board) -> str:
+def compiler_version(board: Board) -> str:
+    """The name and version of an emulated board's compiler."""
     assert isinstance(board.emulator, Emulator)
     name = f"{board.emulator.compiler}gcc"
     return f"{name} {subprocess.run([name, '-dumpfullversion'], capture_output=True, text=True, check=True).stdout.strip()}"
