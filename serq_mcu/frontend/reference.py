@@ -241,7 +241,7 @@ def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int6
     mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
     index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
     base, step = tables.log_table.astype(np.int64).T
-    log2 = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
+    log2: NDArray[np.int64] = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
     log2[energy == 0] = -64 << 16
     return log2
 

@@ -72,31 +72,42 @@ def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
 
 def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
     """The decisions on a stream's frames, by any rule."""
-    size = rule.block_frames
-    levels: list[int] = []
+    levels = block_levels(rule, frames)
+    windows = [_window(rule, levels[: i + 1]) for i in range(len(levels))]
+    ends = np.arange(1, len(levels) + 1) * rule.block_frames
+    pooled = [_pooled(model, frames, int(end) - window * rule.block_frames, int(end)) for end, window in zip(ends, windows, strict=True) if window]
+    found = iter(scores(model, np.array(pooled)) if pooled else ())
     sums: NDArray[np.int64] | None = None
-    for end in range(size, len(frames) + 1, size):
-        levels.append((int(frames.levels[end - size : end].sum()) + size // 2) // size)
-        window = _window(rule, levels)
+    for level, window in zip(levels, windows, strict=True):
         if window == 0:
             sums = None
-            yield Decision(SILENCE, (0,) * len(model.labels), 0, levels[-1], 0)
-            continue
-        pooled = pool(model.spec, model.tables, {stage: values[end - window * size : end] for stage, values in frames.stages.items()})
-        new = scores(model, pooled)
-        sums = new << rule.smoothing if sums is None else sums - (sums >> rule.smoothing) + new
-        smoothed = (sums >> rule.smoothing).tolist()
-        margin = _margin(smoothed)
-        answer = smoothed.index(max(smoothed)) if margin >= rule.unsure_margin else NOT_SURE
-        yield Decision(answer, tuple(smoothed), margin, levels[-1], window * size)
+            yield Decision(SILENCE, (0,) * len(model.labels), 0, level, 0)
+        else:
+            new: NDArray[np.int64] = next(found)
+            sums = new << rule.smoothing if sums is None else sums - (sums >> rule.smoothing) + new
+            yield _answer(rule, (sums >> rule.smoothing).tolist(), level, window * rule.block_frames)
+
+
+def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
+    """The level, Q8 log2, of each whole block."""
+    size = rule.block_frames
+    count = len(frames) // size
+    sums = frames.levels[: count * size].reshape(count, size).sum(axis=1)
+    levels: list[int] = ((sums + size // 2) // size).tolist()
+    return levels
+
+
+def _pooled(model: QuantizedModel, frames: Frames, start: int, end: int) -> NDArray[np.int32]:
+    return pool(model.spec, model.tables, {stage: values[start:end] for stage, values in frames.stages.items()})
+
+
+def _answer(rule: DecisionRule, smoothed: list[int], level: int, frames: int) -> Decision:
+    first, second = sorted(smoothed, reverse=True)[:2]
+    sure = first - second >= rule.unsure_margin
+    return Decision(smoothed.index(first) if sure else NOT_SURE, tuple(smoothed), first - second, level, frames)
 
 
 def _window(rule: DecisionRule, levels: list[int]) -> int:
     """Blocks of the window that ends with the last: of the last `blocks`, all from the first loud one on."""
     last = levels[-rule.blocks :]
     return next((len(last) - i for i, level in enumerate(last) if level >= rule.gate_level), 0)
-
-
-def _margin(values: list[int]) -> int:
-    first, second = sorted(values, reverse=True)[:2]
-    return first - second

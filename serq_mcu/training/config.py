@@ -1,4 +1,4 @@
-"""One configuration for features, training and quantization: default.toml, and what a user's file changes in it."""
+"""One configuration for features, training, quantization and decisions: default.toml, and what a user's file changes in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantization.allocation import QuantizationConfig
+from serq_mcu.quantization.decision import DecisionConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,6 +60,7 @@ class Config:
     features: FeatureSpec
     training: TrainingConfig
     quantization: QuantizationConfig
+    decision: DecisionConfig
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, a table per section."""
@@ -128,7 +130,8 @@ def _like(example: Any, value: Any, name: str) -> Any:
 def _config(plain: dict[str, Any]) -> Config:
     training: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain["training"].items()}
     assert set(training) == {field.name for field in fields(TrainingConfig)}, "default.toml and TrainingConfig disagree"
-    return Config(FeatureSpec.from_json(plain["features"]), TrainingConfig(**training), QuantizationConfig(**plain["quantization"]))
+    features = FeatureSpec.from_json(plain["features"])
+    return Config(features, TrainingConfig(**training), QuantizationConfig(**plain["quantization"]), DecisionConfig(**plain["decision"]))
 
 
 def _toml(value: Any) -> str:
