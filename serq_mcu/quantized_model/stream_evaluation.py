@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.level import level_in_db
+from serq_mcu.frontend.level import level_from_db, level_in_db
 from serq_mcu.metrics import wilson_interval
 from serq_mcu.quantized_model.evaluation import choose_clips
-from serq_mcu.quantized_model.streaming import SILENCE, Decision, Frames, analyse, block_levels, decide, decision_rule
+from serq_mcu.quantized_model.streaming import SILENCE, Decision, Frames, analyse, answer, block_levels, decide, decision_rule, score_windows
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 
 NOISE_DB = -87.0  # self-noise of a digital microphone of 61 dB SNR (re 94 dB SPL) and a sensitivity of -26 dB
 LEVELS_DB = (0, -18, -30, -40)
+GATES_DB = (-80.0, -75.0, -70.0, -65.0, -60.0)
 BEFORE, AFTER, NOISE_ALONE = 1.0, 2.0, 120.0  # seconds of noise
 BLOCKS, BLOCK_SECONDS, SMOOTHINGS = (1, 2, 4, 8), (0.25, 0.5, 1.0), (0, 1, 2)
 _COVERAGES = (1.0, 0.9, 0.8, 0.7)
@@ -66,16 +67,23 @@ class StreamScore:
 
 
 @dataclass(frozen=True)
-class GateScore:
-    """At a level: the score, and blocks of speech that were the only reason to answer but were taken for silence.
-
-    speech_blocks lie wholly within a recording; silenced: decisions at their ends that are silence. quietest: median of their levels, dB.
-    """
+class LevelScore:
+    """At a level: the score; blocks that lie wholly within a recording, the median of their levels in dB, and how many of the decisions at
+    their ends are silence, by gate in dB."""
 
     score: StreamScore
     speech_blocks: int
-    silenced: int
     median_db: float
+    silenced: dict[float, int]
+
+
+@dataclass(frozen=True)
+class NoiseScore:
+    """Where nobody speaks: decisions, those that are not silence by gate in dB, and the level of the loudest block in dB."""
+
+    decisions: int
+    loudest_db: float
+    not_silent: dict[float, int]
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,8 @@ class StreamEvaluation:
     block_seconds: float
     variants: dict[tuple[float, int, int], StreamScore]  # seconds of a block, blocks, smoothing
     coverages: dict[int, StreamScore]  # by unsure margin
-    gate: dict[int, GateScore]  # by attenuation, dB
-    noise: dict[str, tuple[int, int, float]]  # decisions, those that are not silence, loudest block in dB
+    levels: dict[int, LevelScore]  # by attenuation, dB
+    noise: dict[str, NoiseScore]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -103,10 +111,16 @@ class StreamEvaluation:
             ],
             "margins": [{"unsure_margin": margin, **score.to_json()} for margin, score in self.coverages.items()],
             "levels": [
-                {"attenuation_db": level, "speech_blocks": g.speech_blocks, "silenced": g.silenced, "median_db": g.median_db, **g.score.to_json()}
-                for level, g in self.gate.items()
+                {
+                    "attenuation_db": level,
+                    "speech_blocks": g.speech_blocks,
+                    "median_db": g.median_db,
+                    "silenced": _pairs(g.silenced),
+                    **g.score.to_json(),
+                }
+                for level, g in self.levels.items()
             ],
-            "noise": [{"signal": name, "decisions": n, "not_silent": loud, "loudest_db": db} for name, (n, loud, db) in self.noise.items()],
+            "noise": [{"signal": name, **asdict(noise), "not_silent": _pairs(noise.not_silent)} for name, noise in self.noise.items()],
         }
 
     def lines(self) -> list[str]:
@@ -141,17 +155,27 @@ class StreamEvaluation:
         cells = ["decisions", "answered", "accuracy", "95 % interval", "clips"]
         variants = [[f"{s:g} s", str(b), str(k), *score.cells()] for (s, b, k), score in self.variants.items()]
         margins = [[str(margin), *score.cells()] for margin, score in self.coverages.items()]
-        levels = [
-            [f"{level} dB", f"{g.median_db:.0f} dB", str(g.speech_blocks), f"{g.silenced / max(g.speech_blocks, 1):.1%}", *g.score.cells()]
-            for level, g in self.gate.items()
+        levels = [[f"{level} dB", *score.score.cells()] for level, score in self.levels.items()]
+        gates = [
+            [f"recordings at {level} dB", "blocks", str(at.speech_blocks), f"{at.median_db:.0f} dB", *_shares(at.silenced, at.speech_blocks)]
+            for level, at in self.levels.items()
         ]
-        noise = [[name, str(n), str(loud), f"{db:.0f} dB"] for name, (n, loud, db) in self.noise.items()]
+        gates += [[name, "blocks", str(n.decisions), f"{n.loudest_db:.0f} dB", *_shares(n.not_silent, n.decisions)] for name, n in self.noise.items()]
+        named = [f"gate {gate:g} dB" for gate in self.noise["digital silence"].not_silent]
         return [
             ("Window and smoothing, at the model's margin", ["block", "blocks", "smoothing", *cells], variants),
             ("Least lead of an answer, in score steps", ["lead", *cells], margins),
-            ("Recordings attenuated", ["level", "median of a block", "blocks of speech", "silence", *cells], levels),
-            ("Nobody speaks", ["signal", "decisions", "not silence", "loudest block"], noise),
+            ("Recordings attenuated", ["level", *cells], levels),
+            ("The gate's mistakes: speech that is silence, noise that is not", ["signal", "", "n", "median, loudest", *named], gates),
         ]
+
+
+def _shares(counts: dict[float, int], n: int) -> list[str]:
+    return [f"{count / n:.1%}" if n else "-" for count in counts.values()]
+
+
+def _pairs(counts: dict[float, int]) -> list[dict[str, float]]:
+    return [{"gate_db": gate, "count": count} for gate, count in counts.items()]
 
 
 def evaluate_streams(model: QuantizedModel, folder: Path, part: str = "held_out", progress: Progress | None = None) -> StreamEvaluation:
@@ -180,7 +204,7 @@ def evaluate_streams(model: QuantizedModel, folder: Path, part: str = "held_out"
         block_seconds=rule.block_frames * model.spec.hop_length / model.spec.sample_rate,
         variants=_variants(model, rule, streams[0], truth),
         coverages=_coverages(model, rule, streams[0], truth),
-        gate={level: _gate(model, rule, streams[level], truth, recordings) for level in LEVELS_DB},
+        levels={level: _level(model, rule, streams[level], truth, recordings) for level in LEVELS_DB},
         noise={name: _noise(model, rule, pcm) for name, pcm in _silences(model.spec.sample_rate).items()},
     )
 
@@ -221,37 +245,50 @@ def _variants(
     for seconds in BLOCK_SECONDS:
         frames = max(2, round(seconds * model.spec.sample_rate / model.spec.hop_length))
         for blocks in BLOCKS:
+            variant = replace(rule, blocks=blocks, block_frames=frames)
+            heard = [score_windows(model, variant, stream) for stream in streams]
             for smoothing in SMOOTHINGS:
-                variant = replace(rule, blocks=blocks, block_frames=frames, smoothing=smoothing)
-                found[seconds, blocks, smoothing] = _score([list(decide(model, variant, stream)) for stream in streams], truth)
+                found[seconds, blocks, smoothing] = _score([list(answer(replace(rule, smoothing=smoothing), windows)) for windows in heard], truth)
     return found
 
 
 def _coverages(model: QuantizedModel, rule: DecisionRule, streams: Sequence[Frames], truth: Sequence[int]) -> dict[int, StreamScore]:
     """The score by the least lead: the model's own, and those that leave round shares of these decisions answered."""
-    leads = sorted(d.margin for stream in streams for d in decide(model, rule, stream) if d.answer != SILENCE)
+    heard = [score_windows(model, rule, stream) for stream in streams]
+    leads = sorted(decision.margin for windows in heard for decision in answer(rule, windows) if decision.answer != SILENCE)
     margins = {0 if share == 1 else leads[min(math.floor((1 - share) * len(leads)), len(leads) - 1)] for share in _COVERAGES} if leads else set()
     margins.add(rule.unsure_margin)
     rules = {margin: replace(rule, unsure_margin=margin) for margin in sorted(margins)}
-    return {margin: _score([list(decide(model, changed, stream)) for stream in streams], truth) for margin, changed in rules.items()}
+    return {margin: _score([list(answer(changed, windows)) for windows in heard], truth) for margin, changed in rules.items()}
 
 
-def _gate(
+def _level(
     model: QuantizedModel, rule: DecisionRule, streams: Sequence[Frames], truth: Sequence[int], recordings: Sequence[NDArray[np.int16]]
-) -> GateScore:
-    decisions = [list(decide(model, rule, stream)) for stream in streams]
-    rate, step = model.spec.sample_rate, rule.block_frames * model.spec.hop_length
+) -> LevelScore:
+    score = _score([list(decide(model, rule, stream)) for stream in streams], truth)
+    start, step = round(BEFORE * model.spec.sample_rate), rule.block_frames * model.spec.hop_length
     levels: list[int] = []
-    silenced = 0
-    for stream, found, pcm in zip(streams, decisions, recordings, strict=True):
-        start = round(BEFORE * rate)
+    silenced = dict.fromkeys(_gates(rule), 0)
+    for stream, pcm in zip(streams, recordings, strict=True):
         inside = range(-(-start // step), (start + pcm.size - model.spec.frame_length) // step)
         blocks = block_levels(rule, stream)
         levels += [blocks[i] for i in inside]
-        silenced += sum(found[i].answer == SILENCE for i in inside)
-    return GateScore(_score(decisions, truth), len(levels), silenced, level_in_db(float(np.median(levels))) if levels else math.nan)
+        for gate in silenced:
+            silenced[gate] += sum(not is_open for is_open in _open(rule, blocks, gate)[inside.start : inside.stop])
+    return LevelScore(score, len(levels), level_in_db(float(np.median(levels))) if levels else math.nan, silenced)
 
 
-def _noise(model: QuantizedModel, rule: DecisionRule, pcm: NDArray[np.int16]) -> tuple[int, int, float]:
-    found = list(decide(model, rule, analyse(model, pcm)))
-    return len(found), sum(decision.answer != SILENCE for decision in found), level_in_db(max(decision.level for decision in found))
+def _noise(model: QuantizedModel, rule: DecisionRule, pcm: NDArray[np.int16]) -> NoiseScore:
+    levels = block_levels(rule, analyse(model, pcm))
+    return NoiseScore(len(levels), level_in_db(max(levels)), {gate: sum(_open(rule, levels, gate)) for gate in _gates(rule)})
+
+
+def _gates(rule: DecisionRule) -> list[float]:
+    """The gates to compare, dB: round ones and the model's own."""
+    return sorted({*GATES_DB, round(level_in_db(rule.gate_level), 1)})
+
+
+def _open(rule: DecisionRule, levels: Sequence[int], gate: float) -> list[bool]:
+    """Whether each decision, at the end of a block of level `levels`, is not silence with another gate."""
+    least = level_from_db(gate)
+    return [max(levels[max(0, i + 1 - rule.blocks) : i + 1]) >= least for i in range(len(levels))]

@@ -72,20 +72,39 @@ def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
 
 def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
     """The decisions on a stream's frames, by any rule."""
+    return answer(rule, score_windows(model, rule, frames))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a stream: level of each newest block, Q8 log2; frames, 0 for silence; scores int64 [windows, classes], 0 in silence."""
+
+    levels: list[int]
+    frames: list[int]
+    scores: NDArray[np.int64]
+
+
+def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Windows:
+    """The windows of a stream; of the rule, only blocks, their length and the gate matter."""
     levels = block_levels(rule, frames)
-    windows = [_window(rule, levels[: i + 1]) for i in range(len(levels))]
-    ends = np.arange(1, len(levels) + 1) * rule.block_frames
-    pooled = [_pooled(model, frames, int(end) - window * rule.block_frames, int(end)) for end, window in zip(ends, windows, strict=True) if window]
-    found = iter(scores(model, np.array(pooled)) if pooled else ())
+    sizes = [_window(rule, levels[: i + 1]) * rule.block_frames for i in range(len(levels))]
+    spoken = [i for i, size in enumerate(sizes) if size]
+    found = np.zeros((len(levels), len(model.labels)), np.int64)
+    if spoken:
+        found[spoken] = scores(model, np.array([_pooled(model, frames, (i + 1) * rule.block_frames, sizes[i]) for i in spoken]))
+    return Windows(levels, sizes, found)
+
+
+def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
+    """The decision on each window; of the rule, only margin and smoothing matter."""
     sums: NDArray[np.int64] | None = None
-    for level, window in zip(levels, windows, strict=True):
-        if window == 0:
+    for level, frames, new in zip(windows.levels, windows.frames, windows.scores, strict=True):
+        if frames == 0:
             sums = None
-            yield Decision(SILENCE, (0,) * len(model.labels), 0, level, 0)
+            yield Decision(SILENCE, (0,) * new.size, 0, level, 0)
         else:
-            new: NDArray[np.int64] = next(found)
             sums = new << rule.smoothing if sums is None else sums - (sums >> rule.smoothing) + new
-            yield _answer(rule, (sums >> rule.smoothing).tolist(), level, window * rule.block_frames)
+            yield _answer(rule, (sums >> rule.smoothing).tolist(), level, frames)
 
 
 def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
@@ -97,8 +116,8 @@ def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
     return levels
 
 
-def _pooled(model: QuantizedModel, frames: Frames, start: int, end: int) -> NDArray[np.int32]:
-    return pool(model.spec, model.tables, {stage: values[start:end] for stage, values in frames.stages.items()})
+def _pooled(model: QuantizedModel, frames: Frames, end: int, count: int) -> NDArray[np.int32]:
+    return pool(model.spec, model.tables, {stage: values[end - count : end] for stage, values in frames.stages.items()})
 
 
 def _answer(rule: DecisionRule, smoothed: list[int], level: int, frames: int) -> Decision:
