@@ -136,17 +136,40 @@ def quantize(run: Path, out: Path, method: str | None, alpha: float | None, marg
 @main.command()
 @click.argument("model", type=FILE)
 @click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to answer for.")
+@click.option("--streaming", is_flag=True, help="Play the clips as live audio: decisions by window, smoothing and level.")
+@click.option("--validation", is_flag=True, help="With --streaming: judge on the clips that chose the bits, to choose parameters by.")
+@click.option("--page", type=FILE, help="With --streaming: write the report as Markdown too.")
 @json_option
-def evaluate(model: Path, folder: Path, as_json: bool) -> None:
+def evaluate(model: Path, folder: Path, streaming: bool, validation: bool, page: Path | None, as_json: bool) -> None:
     """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95 % interval.
 
-    Example: serq-mcu evaluate model.serq --corpus emodb/
+    Example: serq-mcu evaluate model.serq --corpus emodb/ --streaming
     """
+    if streaming:
+        _evaluate_streams(model, folder, "validation" if validation else "held_out", page, as_json)
+        return
+    if validation or page:
+        raise click.UsageError("--validation and --page go with --streaming")
     from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
     from serq_mcu.quantized_model.store import load_model
 
     evaluation = evaluate_model(load_model(model), folder, _progress())
     _print(evaluation.to_json(), evaluation.lines(), as_json)
+
+
+def _evaluate_streams(model: Path, folder: Path, part: str, page: Path | None, as_json: bool) -> None:
+    from serq_mcu.files import write_file
+    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
+
+    evaluation = evaluate_streams(load_model(model), folder, part, _progress())
+    lines = evaluation.lines()
+    if page:
+        option = " --validation" if part == "validation" else ""
+        command = f"serq-mcu evaluate {model.name} --corpus {folder.name}/ --streaming{option} --page docs/{page.name}"
+        write_file(page, evaluation.page(command).encode())
+        lines.append(f"wrote {page}")
+    _print(evaluation.to_json(), lines, as_json)
 
 
 @main.command()

@@ -15,6 +15,7 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import LayerChoice, QuantizationConfig, choose_widths
+from serq_mcu.quantization.decision import DecisionConfig, decision_rule
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
 from serq_mcu.quantization.run_folder import PARTS, Run, load_run
 from serq_mcu.quantized_model.interpreter import classify
@@ -128,7 +129,15 @@ def quantize(
     scores = _scores(run, bare)
     sizes = bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters
     allocation = Allocation(config, layers, scores, len(run.pooled), *sizes, fine_tuned=tune is not None)
-    return replace(bare, provenance=_provenance(run, allocation)), allocation
+    decision = decision_rule(bare, _decision_config(run), run.pooled[0, run.members("validation")])
+    return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
+
+
+def _decision_config(run: Run) -> DecisionConfig:
+    try:
+        return DecisionConfig(**run.config["decision"])
+    except (KeyError, TypeError) as error:
+        raise SerqError(f"the run's configuration has no usable [decision] ({error}); train again") from error
 
 
 def _options(run: Run, method: str | None, alpha: float | None, margin: float | None) -> QuantizationConfig:
@@ -168,6 +177,7 @@ def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
         "corpus": run.corpus,
         "clips": {part: len(run.members(part)) for part in PARTS},
         "held_out": run.names_of("test"),
+        "validation": run.names_of("validation"),
         "split": training.get("split"),
         "seed": training.get("seed"),
         "config": run.config
