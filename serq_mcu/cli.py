@@ -66,7 +66,7 @@ def frontend() -> None:
 
 @frontend.command("compare")
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
-@click.option("--model", type=FILE, help="Take this model's specification.  [default: speech120's parameters with mfcc, mel and chroma]")
+@click.option("--model", type=FILE, help="Take this model's specification.  [default: speech199's parameters with mfcc, mel and chroma]")
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
 def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_json: bool) -> None:
@@ -136,24 +136,31 @@ def quantize(run: Path, out: Path, method: str | None, alpha: float | None, marg
 @main.command()
 @click.argument("model", type=FILE)
 @click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to answer for.")
+@click.option("--noise", default="", metavar="KIND", help="Add noise: white, pink, babble of other clips, ... (a wrong kind lists them all).")
+@click.option("--snr", default=20.0, show_default=True, help="Signal-to-noise ratio of --noise in dB, of root mean squares over the whole clip.")
+@click.option("--gain", default=0.0, show_default=True, help="Gain in dB; peaks saturate.")
 @click.option("--streaming", is_flag=True, help="Play the clips as live audio: decisions by window, smoothing and level.")
 @click.option("--validation", is_flag=True, help="With --streaming: judge on the clips that chose the bits, to choose parameters by.")
 @click.option("--page", type=FILE, help="With --streaming: write the report as Markdown too.")
 @json_option
-def evaluate(model: Path, folder: Path, streaming: bool, validation: bool, page: Path | None, as_json: bool) -> None:
+def evaluate(
+    model: Path, folder: Path, noise: str, snr: float, gain: float, streaming: bool, validation: bool, page: Path | None, as_json: bool
+) -> None:
     """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95 % interval.
 
-    Example: serq-mcu evaluate model.serq --corpus emodb/ --streaming
+    Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
     """
     if streaming:
         _evaluate_streams(model, folder, "validation" if validation else "held_out", page, as_json)
         return
     if validation or page:
         raise click.UsageError("--validation and --page go with --streaming")
+    from serq_mcu.corpus.conditions import Condition
     from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
     from serq_mcu.quantized_model.store import load_model
 
-    evaluation = evaluate_model(load_model(model), folder, _progress())
+    condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
+    evaluation = evaluate_model(load_model(model), folder, condition, progress=_progress())
     _print(evaluation.to_json(), evaluation.lines(), as_json)
 
 
@@ -170,6 +177,32 @@ def _evaluate_streams(model: Path, folder: Path, part: str, page: Path | None, a
         write_file(page, evaluation.page(command).encode())
         lines.append(f"wrote {page}")
     _print(evaluation.to_json(), lines, as_json)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.option("--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]")
+@click.option("--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips.")
+@click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
+@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@json_option
+def robustness(folder: Path, protocol: str | None, folds: int, config: Path | None, page: Path | None, as_json: bool) -> None:
+    """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains, with augmentation and without.
+
+    Many trainings: most of an hour for EMO-DB. Interrupted, it goes on where it stopped.
+
+    Example: serq-mcu robustness emodb/ --page docs/robustness.md
+    """
+    from serq_mcu.files import write_file
+    from serq_mcu.training.config import PROTOCOLS, load_config
+    from serq_mcu.training.robustness import measure_robustness
+
+    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, progress=_progress())
+    lines = report.lines()
+    if page:
+        write_file(page, report.page(f"serq-mcu robustness {folder.name}/ --page docs/robustness.md"))
+        lines.append(f"wrote {page}")
+    _print(report.to_json(), lines, as_json)
 
 
 @main.command()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.corpus.noise import BABBLE, NOISES, ROOMS, make_noise, unit
+from serq_mcu.corpus.noise import BABBLE, NOISES, ROOMS, make_noise, transform_length, unit
 from serq_mcu.errors import SerqError
 
 VOICES = 5  # that talk at once in babble
@@ -79,19 +79,20 @@ def at_speed(pcm: NDArray[np.int16], speed: float) -> NDArray[np.int16]:
         return pcm
     import soxr
 
-    # float64 in and out: soxr dithers 16-bit output, and two runs must agree
-    return _rounded(soxr.resample(pcm.astype(np.float64), speed, 1.0, quality="HQ"))
+    # floats in and out: soxr dithers 16-bit output, and two runs must agree
+    return _rounded(soxr.resample(pcm.astype(np.float32), speed, 1.0, quality="HQ"))
 
 
 def _in_room(signal: NDArray[np.float64], response: NDArray[np.float64]) -> NDArray[np.float64]:
     """The signal convolved with a response, as long and as loud as before."""
-    length = 1 << (signal.size + response.size - 2).bit_length()
-    wet = np.fft.irfft(np.fft.rfft(signal, length) * np.fft.rfft(response, length), length)[: signal.size]
+    length = transform_length(signal.size + response.size - 1)
+    signal_spectrum, response_spectrum = (np.fft.rfft(part.astype(np.float32), length) for part in (signal, response))
+    wet = np.fft.irfft(signal_spectrum * response_spectrum, length)[: signal.size].astype(np.float64)
     loudness: float = np.sqrt(np.mean(np.square(signal)))
     return unit(wet) * loudness
 
 
-def _rounded(signal: NDArray[np.float64]) -> NDArray[np.int16]:
+def _rounded(signal: NDArray[np.floating]) -> NDArray[np.int16]:
     rounded: NDArray[np.int16] = np.clip(np.rint(signal), -32768, 32767).astype(np.int16)
     return rounded
 

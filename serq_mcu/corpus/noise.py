@@ -39,15 +39,20 @@ def unit(signal: Floats) -> Floats:
     return signal / math.sqrt(power) if power > 0 else signal
 
 
+def transform_length(samples: int) -> int:
+    """At least `samples`, and a number whose Fourier transform is fast: a multiple of 4800, so of few large prime factors."""
+    return -(-samples // 4800) * 4800
+
+
 def _coloured(shape: Shape) -> Callable[[int, int, np.random.Generator], Floats]:
     """Gaussian noise whose power spectrum is `shape` of the frequency in Hz."""
 
     def make(samples: int, rate: int, rng: np.random.Generator) -> Floats:
-        length = 1 << max(samples - 1, 1).bit_length()  # a power of two, of which a part is taken
+        length = transform_length(samples)
         frequency = np.fft.rfftfreq(length, 1 / rate)
-        spectrum = rng.standard_normal((2, frequency.size)) * np.sqrt(shape(np.maximum(frequency, _LOWEST_HZ))) * (frequency > 0)
-        made: Floats = np.fft.irfft(spectrum[0] + 1j * spectrum[1], length)[:samples]
-        return made
+        amplitude = np.sqrt(shape(np.maximum(frequency, _LOWEST_HZ))) * (frequency > 0)
+        spectrum = rng.standard_normal(2 * frequency.size, dtype=np.float32).view(np.complex64) * amplitude.astype(np.float32)
+        return np.fft.irfft(spectrum, length)[:samples].astype(np.float64)
 
     return make
 
@@ -122,7 +127,8 @@ def diffuse_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
 def shoebox_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
     """The response of a rectangular room of random size with a reverberation time, by image sources (Allen and Berkley 1979).
 
-    Talker and microphone stand anywhere in it, half a metre from the walls. Eyring's formula gives the walls' absorption.
+    Talker and microphone stand anywhere in it, half a metre from the walls. Eyring's formula gives the walls' absorption; as low ceilings go, it
+    decays about a quarter more slowly. Walls turn the sign of what they reflect, or pressure would build up.
     """
     size = rng.uniform((3, 3, 2.4), (8, 6, 3.2))
     talker, microphone = (rng.uniform(0.5, size - 0.5) for _ in range(2))
@@ -138,7 +144,7 @@ def shoebox_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
         squares, bounces = squares[near], bounces[near]
     distance = np.sqrt(squares)
     delay = np.rint((distance - distance.min()) / SPEED_OF_SOUND * rate).astype(np.int64)
-    response: Floats = np.bincount(delay, weights=reflection**bounces / np.maximum(distance, 0.1)).astype(np.float64)
+    response: Floats = np.bincount(delay, weights=(-reflection) ** bounces / np.maximum(distance, 0.1)).astype(np.float64)
     return response
 
 

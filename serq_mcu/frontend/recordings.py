@@ -7,7 +7,8 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,16 @@ def choose_voices(recordings: Recordings, clip: int, allowed: Sequence[int], rng
     if not among:
         raise SerqError(f"there is no other clip to make babble of for {recordings.clips[clip].name}; choose another noise")
     return tuple(int(index) for index in rng.choice(among, size=min(VOICES, len(among)), replace=False))
+
+
+def takes_of(recordings: Recordings, clips: Iterable[int], voices: Sequence[int], condition: Condition, seed: int) -> list[Take]:
+    """A take of each of `clips` under a condition, whose babble is made of `voices`; what is random follows the seed and the clip's name."""
+    takes = []
+    for clip in clips:
+        rng = np.random.default_rng([seed, zlib.crc32(f"{condition} {recordings.clips[clip].name}".encode())])
+        chosen = choose_voices(recordings, clip, voices, rng) if condition.needs_voices else ()
+        takes.append(Take(clip, condition, int(rng.integers(2**31)), chosen))
+    return takes
 
 
 def recorded_features(

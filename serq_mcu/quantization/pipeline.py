@@ -78,7 +78,7 @@ class Allocation:
     def lines(self) -> list[str]:
         """The account for a person."""
         clips = self.float_scores["validation"].n
-        basis = f"{clips} validation clips" + (f", each at {self.validation_versions} speeds" if self.validation_versions > 1 else "")
+        basis = f"{clips} validation clips" + (f", each in {self.validation_versions} versions" if self.validation_versions > 1 else "")
         by_rank = sorted(self.layers, key=lambda layer: layer.importance.rank)
         return [
             f"method {self.config.method}, alpha {self.config.alpha:g}, margin {self.config.margin:.2%}; chosen on {basis}",

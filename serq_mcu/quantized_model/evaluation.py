@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.corpus.loaders import Clip, Corpus, load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import recorded_features
+from serq_mcu.frontend.recordings import read_recordings, take_features, takes_of
 from serq_mcu.metrics import Score
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -42,17 +43,25 @@ class Evaluation:
         return [f"{self.corpus}: {self.basis}", f"accuracy: {self.score}", "true class by row:", *self.score.confusion_lines()]
 
 
-def evaluate(model: QuantizedModel, folder: Path, progress: Callable[..., None] | None = None) -> Evaluation:
+def evaluate(
+    model: QuantizedModel, folder: Path, condition: Condition = AS_RECORDED, seed: int = 0, progress: Callable[..., None] | None = None
+) -> Evaluation:
     """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on every clip of its classes.
 
+    The clips are heard under `condition`; `seed` decides its noise and room, and which of the judged clips make a clip's babble.
     Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class that the model knows.
     """
     corpus = load_corpus(folder)
     clips, held_out, basis = choose_clips(model, corpus)
     if not clips:
         raise SerqError(f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on another corpus")
-    pooled = recorded_features(model.spec, model.tables, clips, progress)
+    recordings = read_recordings(clips, model.spec.sample_rate, progress)
+    pooled = take_features(
+        model.spec, model.tables, recordings, takes_of(recordings, range(len(clips)), range(len(clips)), condition, seed), progress
+    )
     truth = np.array([model.labels.index(clip.label) for clip in clips])
+    if condition != AS_RECORDED:
+        basis += f"; {condition}"
     return Evaluation(corpus.name, held_out, basis, Score.of(truth, classify(model, pooled), model.labels))
 
 

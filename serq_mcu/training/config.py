@@ -32,6 +32,7 @@ class TrainingConfig:
     dropout: float
     learning_rate: float
     batch_size: int
+    hearings: int
     max_epochs: int
     patience: int
     weight_decay: float
@@ -48,6 +49,7 @@ class TrainingConfig:
         _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1")
         _require(0 < self.learning_rate <= 1, "learning_rate must be above 0 and at most 1")
         _require(self.batch_size >= 1, "batch_size must be at least 1")
+        _require(1 <= self.hearings <= 1000, "hearings must be 1 to 1000")
         _require(self.max_epochs >= 1, "max_epochs must be at least 1")
         _require(self.patience >= 1, "patience must be at least 1")
         _require(0 <= self.weight_decay <= 1, "weight_decay must be 0 to 1")
@@ -113,6 +115,10 @@ class Config:
     def without_augmentation(self) -> Config:
         """The same with every clip only as recorded."""
         return replace(self, augmentation=replace(self.augmentation, versions=0))
+
+    def with_folds(self, folds: int) -> Config:
+        """The same with so many folds of the clips."""
+        return replace(self, training=replace(self.training, folds=folds))
 
     def with_split(self, split: int) -> Config:
         """The same with another fold held out."""

@@ -1,8 +1,9 @@
 """The float network: a multilayer perceptron trained with tf_keras.
 
-Hyper-parameters as in the adaptive mixed-precision paper (Shinde, Jain and Sharma): Dense-ReLU-Dropout, Adam, cross-entropy,
-mini-batches, early stopping on validation loss, which restores the best weights. Mixup (Zhang et al. 2018) blends pairs of
-clips. The same data, configuration and seed give the same weights on the same machine and TensorFlow build.
+Dense-ReLU-Dropout, Adam, cross-entropy, mini-batches, as in the adaptive mixed-precision paper (Shinde, Jain and Sharma), with decoupled weight
+decay and a falling learning rate; early stopping on validation loss restores the best weights. An epoch is so many hearings of each clip, in
+whatever versions of it there are. Mixup (Zhang et al. 2018) blends pairs of clips. The same data, configuration and seed give the same weights on
+the same machine and TensorFlow build.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True)
 class Examples:
-    """Pooled features int32 [n, features] and class indices int64 [n]."""
+    """Pooled features int32 [versions, clips, features] and class indices int64 [clips]."""
 
     pooled: NDArray[np.int32]
     truth: NDArray[np.int64]
@@ -80,17 +81,19 @@ def train_mlp(train: Examples, validation: Examples, classes: int, config: Train
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    mean, sd = standardisation(train.pooled)
+    mean, sd = standardisation(train.pooled.reshape(-1, train.pooled.shape[-1]))
 
     def arrays(examples: Examples) -> tuple[Any, Any]:
-        inputs = standardise(examples.pooled, mean, sd).astype(np.float32)
-        return tf.constant(inputs), tf.constant(np.eye(classes, dtype=np.float32)[examples.truth])
+        inputs = standardise(examples.pooled, mean, sd).astype(np.float32).reshape(-1, mean.size)
+        return tf.constant(inputs), tf.constant(np.eye(classes, dtype=np.float32)[np.tile(examples.truth, len(examples.pooled))])
 
-    network = _build(mean.size, classes, config, steps=-(-len(train.truth) // config.batch_size))
+    steps = -(-config.hearings * len(train.truth) // config.batch_size)
+    network = _build(mean.size, classes, config, steps)
     history = network.fit(
         _shuffled_batches(*arrays(train), config),
         validation_data=tf.data.Dataset.from_tensor_slices(arrays(validation)).batch(1024).cache(),
         epochs=config.max_epochs,
+        steps_per_epoch=steps,
         callbacks=_callbacks(config, progress),
         verbose=0,
     ).history
@@ -115,9 +118,9 @@ def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> A
 
 
 def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
-    """Batches in a new order each epoch, blended by mixup."""
+    """Batches without end, all examples in a new order each time round, blended by mixup."""
     count = int(inputs.shape[0])
-    order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).batch(config.batch_size)
+    order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).repeat().batch(config.batch_size)
     batches = order.map(lambda index: (tf.gather(inputs, index), tf.gather(targets, index)))
     return batches.map(lambda inputs, targets: _mixup(inputs, targets, config.mixup)) if config.mixup else batches
 

@@ -73,8 +73,7 @@ def fit(dataset: Dataset, config: Config, progress: Callable[..., None] | None =
     pooled = version_features(dataset, part, splits.TRAIN, config, progress)
 
     def examples(index: int) -> Any:
-        versions, truth = pooled[:, part == index], dataset.truth[part == index]
-        return mlp.Examples(versions.reshape(-1, versions.shape[-1]), np.tile(truth, len(versions)))
+        return mlp.Examples(pooled[:, part == index], dataset.truth[part == index])
 
     trained = mlp.train_mlp(examples(splits.TRAIN), examples(splits.VALIDATION), len(dataset.labels), config.training, progress)
     run = Run(
