@@ -112,7 +112,10 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
-@click.option("--method", help="adaptive, or a fixed width 8 to 1 for every layer.  [default: the run's configuration, adaptive]")
+@click.option(
+    "--method",
+    help="adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1).  [default: the run's configuration, adaptive]",
+)
 @click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
 @click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.02]")
 @click.option("--qat", is_flag=True, help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].")

@@ -6,7 +6,9 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +20,19 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend import stages
 from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
+from serq_mcu.frontend.native import clip_features, native_library
 from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
+from serq_mcu.resources import FIRMWARE
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
 
 SPEECH120 = FeatureSpec()
 SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
     "speech120": SPEECH120,
+    "gain-free": FeatureSpec(
+        name="gain-free", mel_bands=40, blocks=(FeatureBlock("mel", 40, ("sd", "delta_sd")), FeatureBlock("mfcc", 40, loudness=False))
+    ),
     "short": FeatureSpec(name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),)),
     "empty segments": FeatureSpec(name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(FeatureBlock("mfcc", 128),)),
     "telephone": FeatureSpec(
@@ -68,6 +75,20 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
     ),
     "chroma alone": FeatureSpec(name="pitch", sample_rate=11025, fft_length=2048, hop_length=512, fmax=5000, blocks=(FeatureBlock("chroma", 12),)),
     "chroma of few bins": FeatureSpec(name="coarse", fft_length=256, hop_length=256, blocks=(FeatureBlock("chroma", 12, ("mean",)),)),
+    "centred": FeatureSpec(
+        name="centred", fft_length=512, hop_length=200, center=True, blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12))
+    ),
+    "centred short window": FeatureSpec(
+        name="centred400",
+        sample_rate=11025,
+        fft_length=1024,
+        window_length=552,
+        hop_length=552,
+        center=True,
+        fmax=5000,
+        mel_bands=32,
+        blocks=(FeatureBlock("mel", 32),),
+    ),
 }
 TABLES = {name: build_tables(spec) for name, spec in SPECS.items()}
 
@@ -231,7 +252,7 @@ def scalar_statistics(block: FeatureBlock, shift: int, values: list[list[int]]) 
     squares = [sum((b - a) ** 2 for a, b in itertools.pairwise(row)) for row in v]
     delta = [math.isqrt(u64(((n - 1) * d - (row[-1] - row[0]) ** 2) * 256)) // (n - 1) for d, row in zip(squares, v, strict=True)]
     chosen = {"mean": mean, "sd": sd, "delta_sd": delta}
-    return [i32(value) for name in block.statistics for value in chosen[name]]
+    return [i32(value) for name in block.statistics for value in chosen[name][name == "mean" and not block.loudness :]]
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name != "long"])
@@ -244,7 +265,8 @@ def test_numpy_equals_a_scalar_transcription(name):
 
 
 def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndarray) -> None:
-    frames = [pcm[start : start + spec.frame_length] for start in range(0, len(pcm) - spec.frame_length + 1, spec.hop_length)]
+    heard = np.pad(pcm, spec.padding)
+    frames = [heard[start : start + spec.frame_length] for start in range(0, len(heard) - spec.frame_length + 1, spec.hop_length)]
     expected = [scalar_frame(spec, tables, frame) for frame in frames]
     got = frame_stages(spec, tables, pcm)
     assert list(got) == list(expected[0])
@@ -308,6 +330,7 @@ def near_squares(rng: np.random.Generator, count: int) -> np.ndarray:
     """uint64 [3 * count]: squares of numbers of every size up to 2^32 - 1, and their neighbours."""
     roots = np.maximum(rng.integers(1, 2**32, count, dtype=np.uint64) >> rng.integers(0, 32, count).astype(np.uint64), 1)
     roots[:500] = np.uint64(2**32) - np.arange(1, 501, dtype=np.uint64)
+    roots[500:1000] = rng.integers(1, 2**16, 500, dtype=np.uint64) << np.uint64(16)  # the upper half's root has no or all of a rest below them
     squares = roots * roots
     return np.concatenate([squares, squares - np.uint64(1), squares + np.uint64(1)])
 
@@ -318,6 +341,7 @@ def test_square_root_is_exact():
 
 
 def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTables, pcm: np.ndarray) -> None:
+    heard = np.pad(pcm, spec.padding)
     mfcc, bands = spec.block("mfcc"), spec.mel_bands if spec.uses_mel else 0
     shifts = {block.kind: shift for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)}
     runs = None if tables.chroma is None else chroma_runs(tables.chroma)
@@ -325,7 +349,7 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         spec.fft_length.bit_length() - 1,
         spec.frame_length,
         spec.hop_length,
-        len(pcm),
+        len(heard),
         tables.headroom,
         tables.first_bin,
         tables.log_floor,
@@ -339,7 +363,7 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
     arrays += [tables.segment, tables.mel_offset, tables.log_table] if bands else []
     arrays += [tables.dct] if mfcc else []
     arrays += [] if runs is None else [runs.runs, runs.weights]
-    output = run(program, b"".join(array.tobytes() for array in (*arrays, pcm)))
+    output = run(program, b"".join(array.tobytes() for array in (*arrays, heard)))
 
     expected = frame_stages(spec, tables, pcm)
     layout = np.dtype([(stages.stage_name(stage), values.dtype, values.shape[1:]) for stage, values in expected.items()])
@@ -360,6 +384,68 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
 def test_c_equals_numpy(program, name):
     spec = SPECS[name]
     assert_c_equals_numpy(program, spec, TABLES[name], stimulus(spec.fft_length, seed=2))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_library_equals_numpy(name):
+    assert native_library() is not None
+    spec = SPECS[name]
+    pcm = stimulus(spec.fft_length, seed=3)
+    for clip in (pcm, pcm[spec.fft_length :][: spec.min_samples], pcm[: spec.min_samples + 7], pcm[::-1], synthetic_speech(4)):
+        assert clip_features(spec, TABLES[name])(clip).tolist() == features(spec, TABLES[name], clip).tolist()
+
+
+def test_the_library_refuses_what_numpy_refuses():
+    native = clip_features(SPEECH120, GOOD)
+    shortest = SPEECH120.min_samples
+    for clip in (np.zeros(shortest - 1, np.int16), np.zeros(SPEECH120.max_samples + 1, np.int16), np.zeros(4000), np.zeros((4000, 2), np.int16)):
+        with pytest.raises(SerqError) as refusal:
+            features(SPEECH120, GOOD, clip)
+        with pytest.raises(SerqError, match=re.escape(str(refusal.value))):
+            native(clip)
+    with pytest.raises(SerqError, match="front-end tables"):
+        clip_features(SPEECH120, replace(GOOD, pool_shifts=(1,)))
+    longest = synthetic_speech(1, seconds=SPEECH120.max_samples / 16000)
+    assert native(longest).tolist() == features(SPEECH120, GOOD, longest).tolist()
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch) -> Path:
+    """An empty cache, and nothing loaded from another."""
+    monkeypatch.setenv("SERQ_CACHE", str(tmp_path / "cache"))
+    native_library.cache_clear()
+    yield tmp_path / "cache"
+    native_library.cache_clear()
+
+
+def test_the_library_is_compiled_once_for_a_compiler(elsewhere, monkeypatch):
+    assert native_library() is not None
+    (made,) = elsewhere.iterdir()
+    before = made.stat().st_mtime_ns
+    native_library.cache_clear()
+    assert native_library() is not None
+    assert made.stat().st_mtime_ns == before
+    monkeypatch.setenv("CC", find_clang())
+    native_library.cache_clear()
+    assert native_library() is not None
+    assert len(list(elsewhere.iterdir())) == 2
+
+
+def test_without_a_compiler_numpy_computes_and_says_so(elsewhere, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    said = []
+    clip = synthetic_speech(5)
+    assert clip_features(SPEECH120, GOOD, said.append)(clip).tolist() == features(SPEECH120, GOOD, clip).tolist()
+    assert len(said) == 1 and "no C compiler" in said[0]
+
+
+@pytest.mark.parametrize("standard", ["c99", "c11"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_library_compiles_without_a_warning(tmp_path, compiler, standard):
+    compiler = compiler if compiler == "gcc" else find_clang()
+    sources = [FIRMWARE / "apps" / "features" / "features.c", RUNTIME / "serq_frontend.c"]
+    compile_program(tmp_path / "library.so", sources, ["-Wsign-conversion", "-shared", "-fPIC"], compiler, standard)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -618,6 +704,21 @@ def test_clips_of_the_wrong_length_or_kind_are_refused():
         features(SPEECH120, GOOD, np.zeros(4000))
     with pytest.raises(SerqError, match="one channel"):
         features(SPEECH120, GOOD, np.zeros((4000, 2), np.int16))
+
+
+def test_a_centred_clip_has_the_frames_that_librosa_counts():
+    for name in ("centred", "centred short window"):
+        spec, tables = SPECS[name], TABLES[name]
+        for samples in (spec.min_samples, spec.min_samples + 1, 5 * spec.hop_length - 1, 5 * spec.hop_length, 4321):
+            pcm = np.full(samples, 1000, np.int16)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "n_fft=.* is too large")  # librosa's, of clips shorter than a frame
+                theirs = frame_values(spec, pcm)[stages.STAGE_POWER]
+            assert spec.frame_count(samples) == len(theirs) == len(frame_stages(spec, tables, pcm)[stages.STAGE_POWER])
+        with pytest.raises(SerqError, match="longer"):
+            features(spec, tables, np.zeros(spec.min_samples - 1, np.int16))
+        assert spec.frame_count(spec.min_samples) == 2 and spec.frame_count(spec.min_samples - 1) == 1
+        assert spec.frame_count(spec.max_samples) == 4096 and spec.frame_count(spec.max_samples + 1) == 4097
 
 
 def test_the_longest_clip_pools_the_largest_values_exactly():

@@ -14,10 +14,12 @@ from serq_mcu.boards import load_board
 from serq_mcu.codegen.export import board_files, export, model_files, runtime_files, write_project
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.verification.counting import counted
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
 from tests.models import made_up_model
+from tests.native import SANITIZERS, compile_program
 from tests.test_frontend import SPECS, stimulus, synthetic_speech
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
@@ -26,6 +28,7 @@ ON_CORES = {
     "all blocks": SPECS["all blocks"],
     "short window": SPECS["short window"],
     "narrow window": SPECS["narrow window"],
+    "centred": SPECS["centred"],
     "chroma alone": FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),)),
 }
 
@@ -53,7 +56,7 @@ def test_features_without_a_trace_are_the_references(board: str, name: str, tmp_
         np.testing.assert_array_equal(np.frombuffer(done.stdout, dtype=np.int32), features(spec, model.tables, pcm))
 
 
-@pytest.mark.parametrize("name", ["all blocks", "chroma alone"])
+@pytest.mark.parametrize("name", ["all blocks", "chroma alone", "centred"])
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_stage_on_the_emulators(board: str, name: str, tmp_path: Path) -> None:
     spec = ON_CORES[name]
@@ -70,6 +73,27 @@ def test_every_stage_of_every_specification_on_the_host(name: str, tmp_path: Pat
     with open_target(export(model, load_board("esp32"), tmp_path / "p"), "host") as target:
         report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
     assert report.ok, report.lines()
+
+
+def test_a_padded_clip_ends_when_it_is_asked_for(tmp_path: Path) -> None:
+    """The interface's answers: 1 when two frames will be there, then the same decision however often, then no more samples until it starts anew."""
+    spec = SPECS["centred"]
+    model = made_up_model((4, 2), (1, 2), spec=spec)
+    runtime = tmp_path / "p/lib/serq/src"
+    export(model, load_board("esp32"), tmp_path / "p")
+    flags = [*SANITIZERS, f"-I{runtime}"]
+    program = compile_program(tmp_path / "clip", [Path(__file__).with_name("padded_clip.c"), *runtime.glob("*.c")], flags)
+
+    def answers(count: int, piece: int) -> list[int]:
+        done = subprocess.run([program, str(count), str(piece)], capture_output=True, text=True, check=True)
+        return [int(word) for word in done.stdout.split()]
+
+    for count in (spec.min_samples, 511, 512, 513, 5000):
+        pcm = (np.arange(count) ** 2 % 20011 - 10000).astype(np.int16)
+        label = classify(model, features(spec, model.tables, pcm)[None])[0]
+        for piece in (1, 77, count):
+            assert answers(count, piece) == [1, label, 1, -3, 1]
+    assert answers(spec.min_samples - 1, 50) == [0, -1]
 
 
 # What was promised of a frame of 25 ms in an FFT of 512, 40 HTK mel bands, 13 MFCC: instructions to the last feature, without pooling.

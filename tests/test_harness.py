@@ -26,10 +26,11 @@ from serq_mcu.boards import load_board
 from serq_mcu.codegen.export import MODEL, export, read_project
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import MAX_FRAMES
+from serq_mcu.frontend.spec import MAX_FRAMES, FeatureBlock, FeatureSpec
 from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_MFCC, STAGE_POOLED, STAGE_SCORES, STAGE_SPECTRUM, STAGE_WINDOW, stage_name
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import save_model
+from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.resources import FIRMWARE
 from serq_mcu.verification import transports
 from serq_mcu.verification.device import Device, DeviceError
@@ -574,6 +575,48 @@ def test_only_the_first_differing_event_is_named(program: Path) -> None:
     (difference,) = report.differences
     assert (difference.clip, difference.stage, difference.event) == ("clip", "window", (2000 - 256) // 128 + 1)
     assert (difference.count, report.differing_clips, report.differing_integers) == (1, 1, 1)
+    device.close()
+
+
+@pytest.fixture(scope="module")
+def centred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[QuantizedModel, Path]]:
+    spec = FeatureSpec(name="centred", fft_length=256, hop_length=50, center=True, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),))
+    model = made_up_model([4, 3], [3, 2], spec=spec)
+    folder = tmp_path_factory.mktemp("centred") / "project"
+    export(model, load_board(BOARD), folder)
+    with host_build(folder, (*FLAGS, *WARNINGS)) as path:
+        yield model, path
+
+
+def test_a_padded_clip_of_any_length_equals_the_reference(centred: tuple[QuantizedModel, Path]) -> None:
+    model, program = centred
+    spec = model.spec
+    device = Device(ProcessTransport([str(program)]))
+    lengths = [spec.min_samples, 99, 100, 127, 128, 129, 255, 256, 257, 1999, 2000]
+    report = verify(model, [Recording(str(n), noise()[500 : 500 + n]) for n in lengths], Target(device, "host", BOARD))
+    assert report.ok, report.lines()
+    with pytest.raises(DeviceError, match="too few samples"):
+        device.run_clip(np.zeros(spec.min_samples - 1, np.int16))
+    assert device.run_clip(np.zeros(spec.max_samples, np.int16)).frames == MAX_FRAMES
+    with pytest.raises(DeviceError, match="too many frames"):
+        device.run_clip(np.zeros(spec.max_samples + 1, np.int16))
+    device.close()
+
+
+@pytest.mark.parametrize(("place", "event"), [(0, 0), (1000, (1000 - 128) // 50 + 1), (1999, (1999 - 128) // 50 + 1)])
+def test_a_difference_in_a_padded_clip_is_found_at_its_frame(centred: tuple[QuantizedModel, Path], place: int, event: int) -> None:
+    """Also where only the zeros after the clip complete the frame."""
+
+    class Deaf(Device):
+        def _push(self, pcm: np.ndarray, start: int = 0) -> bool:
+            heard = pcm.copy()
+            heard[place : place + 1] ^= 0x40
+            return super()._push(heard, start)
+
+    model, program = centred
+    device = Deaf(ProcessTransport([str(program)]))
+    (difference,) = verify(model, [Recording("clip", noise()[:2000] | 1)], Target(device, "deaf", BOARD)).differences
+    assert (difference.stage, difference.event) == ("window", event)
     device.close()
 
 

@@ -26,7 +26,17 @@ from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.quantizer import Ordered, fields, quantize
 from serq_mcu.quantized_model.interpreter import accumulate, quantize_input, requantize
-from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, DenseLayer, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.types import (
+    ACTIVATION_MAX,
+    ENCODINGS,
+    INPUT_STEPS_PER_SD,
+    INPUT_ZERO_POINT,
+    DenseLayer,
+    InputQuantization,
+    QuantizedModel,
+    Width,
+    encoding_of,
+)
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +49,7 @@ class TunedNetwork:
     """A network with its quantization: widths in bits; per layer a kernel [inputs, outputs], a bias [outputs] and the kernel's scale;
     per hidden layer the value of a step of its output. Everything float32, as it was trained."""
 
-    widths: tuple[int, ...]
+    widths: tuple[Width, ...]
     kernels: tuple[NDArray[np.float32], ...]
     biases: tuple[NDArray[np.float32], ...]
     scales: tuple[np.float32, ...]
@@ -60,10 +70,10 @@ class Lowering:
         self._input = _input_constants(network)
         self._inputs = quantize_input(self._input, calibration)
         self._targets = network.preactivations(network.standardise(calibration))
-        self._quantized: dict[tuple[int, int], tuple[NDArray[np.uint8], float]] = {}
+        self._quantized: dict[tuple[int, Width], tuple[NDArray[np.uint8], float]] = {}
 
-    def model(self, widths: Sequence[int], provenance: dict[str, Any] | None = None) -> QuantizedModel:
-        """The integer model with `widths` bits per layer. Raises SerqError if one of its bounds cannot be proved."""
+    def model(self, widths: Sequence[Width], provenance: dict[str, Any] | None = None) -> QuantizedModel:
+        """The integer model with a width for each layer. Raises SerqError if one of its bounds cannot be proved."""
         layers: list[DenseLayer] = []
         activations, scale, zero = self._inputs, 1 / INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
         for index, bits in enumerate(widths):
@@ -74,7 +84,7 @@ class Lowering:
                 activations, scale, zero = requantize(layer, accumulate(layer, activations)), _output_scale(layer), 0
         return QuantizedModel(self._spec, self._tables, self._input, tuple(layers), self._labels, _unit(layers[-1]), provenance or {})
 
-    def start(self, widths: Sequence[int]) -> TunedNetwork:
+    def start(self, widths: Sequence[Width]) -> TunedNetwork:
         """Where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""
         layers = self.model(widths).layers
         biases = dequantized_biases(layers)
@@ -101,7 +111,7 @@ class Lowering:
         """The standard deviations [..., features] that integer inputs stand for."""
         return _input_values(self._input, pooled)
 
-    def _fields(self, index: int, bits: int) -> tuple[NDArray[np.uint8], float]:
+    def _fields(self, index: int, bits: Width) -> tuple[NDArray[np.uint8], float]:
         if (index, bits) not in self._quantized:
             self._quantized[index, bits] = quantize(self.network.kernels[index].T, bits)
         return self._quantized[index, bits]
@@ -138,11 +148,11 @@ def _input_constants(network: FloatNetwork) -> InputQuantization:
 
 
 def _lower_layer(
-    quantized: tuple[NDArray[np.uint8], float], bits: int, activations: NDArray[np.int64], scale: float, zero: int, target: Floats, last: bool
+    quantized: tuple[NDArray[np.uint8], float], bits: Width, activations: NDArray[np.int64], scale: float, zero: int, target: Floats, last: bool
 ) -> DenseLayer:
     """One layer from its fields and weight scale, the integer activations that reach it, and the float pre-activations it should give."""
     u, weight_scale = quantized
-    q = 2 * u.astype(np.int64) - (2**bits - 1)
+    q = _odd(u, encoding_of(bits))
     sums = (activations - zero).astype(np.float64) @ q.T.astype(np.float64)
     unit = _fitted_unit(sums, target) or scale * weight_scale / 2
     bias = (target - unit * sums).mean(axis=0)
@@ -153,12 +163,19 @@ def _lower_layer(
     return _integer_layer(u, bits, unit, bias, scale, zero, None if last else _activation_scale(unit * sums + bias, unit))
 
 
-def _integer_layer(u: NDArray[np.uint8], bits: int, unit: float, bias: Floats, scale: float, zero: int, step: float | None) -> DenseLayer:
+def _integer_layer(u: NDArray[np.uint8], bits: Width, unit: float, bias: Floats, scale: float, zero: int, step: float | None) -> DenseLayer:
     """A layer from its fields, the value of a step of its accumulator, of its input and (None: the last layer) of its output."""
-    q = 2 * u.astype(np.int64) - (2**bits - 1)
+    encoding = encoding_of(bits)
+    q = _odd(u, encoding)
     steps = (np.rint(bias / unit).astype(np.int64) - zero * q.sum(axis=1)).astype(np.int32)
     multiplier, shift = (None, None) if step is None else _ratio(unit / step, multiplier_max=2**24 - 1, shift_max=24)
-    return DenseLayer(u, steps, f"b{bits}", multiplier, shift, weight_scale=2 * unit / scale, input_scale=scale)
+    return DenseLayer(u, steps, encoding, multiplier, shift, weight_scale=2 * unit / scale, input_scale=scale)
+
+
+def _odd(u: NDArray[np.uint8], encoding: str) -> NDArray[np.int64]:
+    """DenseLayer.q of fields."""
+    q: NDArray[np.int64] = 2 * u.astype(np.int64) - (ENCODINGS[encoding].levels - 1)
+    return q
 
 
 def _fitted_unit(sums: Floats, target: Floats) -> float:

@@ -18,12 +18,12 @@ from serq_mcu.quantization.allocation import LayerChoice, QuantizationConfig, ch
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
 from serq_mcu.quantization.run_folder import PARTS, Run, load_run
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import QuantizedModel, Width
 
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
 JUDGED = ("validation", "test")
 
-Tune = Callable[[Lowering, Sequence[int]], TunedNetwork]
+Tune = Callable[[Lowering, Sequence[Width]], TunedNetwork]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Allocation:
     fine_tuned: bool = False
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Bits of each layer."""
+    def widths(self) -> tuple[Width, ...]:
+        """The width of each layer."""
         return tuple(layer.bits for layer in self.layers)
 
     @property

@@ -51,7 +51,7 @@ def evaluate(model: QuantizedModel, folder: Path, progress: Callable[..., None] 
     clips, held_out, basis = _choose(model, corpus)
     if not clips:
         raise SerqError(f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on another corpus")
-    pooled = recorded_features(model.spec, model.tables, clips, progress=progress)[0]
+    pooled = recorded_features(model.spec, model.tables, clips, progress)
     truth = np.array([model.labels.index(clip.label) for clip in clips])
     return Evaluation(corpus.name, held_out, basis, Score.of(truth, classify(model, pooled), model.labels))
 

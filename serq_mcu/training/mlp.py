@@ -82,14 +82,14 @@ def train_mlp(train: Examples, validation: Examples, classes: int, config: Train
     tf.config.experimental.enable_op_determinism()
     mean, sd = standardisation(train.pooled)
 
-    def dataset(examples: Examples) -> Any:
+    def arrays(examples: Examples) -> tuple[Any, Any]:
         inputs = standardise(examples.pooled, mean, sd).astype(np.float32)
-        return tf.data.Dataset.from_tensor_slices((inputs, np.eye(classes, dtype=np.float32)[examples.truth]))
+        return tf.constant(inputs), tf.constant(np.eye(classes, dtype=np.float32)[examples.truth])
 
-    network = _build(mean.size, classes, config)
+    network = _build(mean.size, classes, config, steps=-(-len(train.truth) // config.batch_size))
     history = network.fit(
-        _shuffled_batches(dataset(train), config),
-        validation_data=dataset(validation).batch(256).cache(),
+        _shuffled_batches(*arrays(train), config),
+        validation_data=tf.data.Dataset.from_tensor_slices(arrays(validation)).batch(1024).cache(),
         epochs=config.max_epochs,
         callbacks=_callbacks(config, progress),
         verbose=0,
@@ -102,19 +102,23 @@ def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
     return tuple(np.asarray(array, dtype=np.float64) for array in arrays)
 
 
-def _build(features: int, classes: int, config: TrainingConfig) -> Any:
+def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> Any:
+    """The compiled network; the learning rate falls along a cosine to 0 at the last of max_epochs, of `steps` batches each."""
     layers = [tf_keras.layers.InputLayer((features,))]
     for width in config.hidden:
         layers += [tf_keras.layers.Dense(width, activation="relu"), tf_keras.layers.Dropout(config.dropout)]
     network = tf_keras.Sequential([*layers, tf_keras.layers.Dense(classes)])
-    loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True)
-    network.compile(tf_keras.optimizers.Adam(config.learning_rate), loss, metrics=["accuracy"])
+    loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
+    rate = tf_keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
+    network.compile(tf_keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss, metrics=["accuracy"])
     return network
 
 
-def _shuffled_batches(examples: Any, config: TrainingConfig) -> Any:
+def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
     """Batches in a new order each epoch, blended by mixup."""
-    batches = examples.shuffle(len(examples), seed=config.seed).batch(config.batch_size)
+    count = int(inputs.shape[0])
+    order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).batch(config.batch_size)
+    batches = order.map(lambda index: (tf.gather(inputs, index), tf.gather(targets, index)))
     return batches.map(lambda inputs, targets: _mixup(inputs, targets, config.mixup)) if config.mixup else batches
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from serq_mcu import platformio
 from serq_mcu.boards import Board, Emulator
 from serq_mcu.errors import SerqError
-from serq_mcu.verification.host import compiler
+from serq_mcu.host import compiler
 
 _COUNTER = Path(__file__).with_name("counter.c")
 _SPECIALISED = re.compile(r"([.$](constprop|isra)[.$]\d+)+$")

@@ -60,11 +60,11 @@ class Device:
             index = self._advance(index, taken, len(pooled))
         return self._finish(_FROM_FEATURES)
 
-    def digests_by_frame(self, pcm: NDArray[np.int16]) -> Iterator[dict[int, int]]:
-        """The digests of a clip, int16 [samples], after each of its frames."""
+    def digests_by_frame(self, pcm: NDArray[np.int16], padding: int = 0) -> Iterator[dict[int, int]]:
+        """The digests of a clip, int16 [samples] after `padding` zeros, after each of its frames that the samples complete."""
         self._request(Type.BEGIN)
         start = 0
-        for end in range(self.identity.frame_length, len(pcm) + 1, self.identity.hop_length):
+        for end in range(self.identity.frame_length - padding, len(pcm) + 1, self.identity.hop_length):
             self._push(pcm[:end], start)
             start = end
             yield protocol.parse_digests(self._request(Type.DIGESTS).payload)
