@@ -336,6 +336,47 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
 
 
 @main.group()
+def benchmark() -> None:
+    """Accuracy of many networks and methods over many splits, in tables and plots."""
+
+
+@benchmark.command("run")
+@click.argument("folders", type=FOLDER, nargs=-1, required=True)
+@click.option("--plan", default="paper", show_default=True, help="paper, product, short, or a plan of your own (.toml).")
+@click.option("--results", required=True, type=FILE, help="The results file (.csv) to write; what it holds already is not run again.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
+@click.option("--scheduler", metavar="ADDRESS", help="Send the tasks to a Dask scheduler, such as tcp://10.0.0.1:8786.")
+@json_option
+def benchmark_run(folders: tuple[Path, ...], plan: str, results: Path, jobs: int | None, scheduler: str | None, as_json: bool) -> None:
+    """Train and judge all that a plan names on the corpora in FOLDERS; stopped at any time, it goes on where it was.
+
+    Example: serq-mcu benchmark run emodb/ savee/ --plan paper --results docs/paper.csv
+    """
+    from serq_mcu.benchmark.engine import run_plan
+    from serq_mcu.benchmark.plan import load_plan
+
+    rows = run_plan(load_plan(plan), folders, results, jobs, scheduler, _progress())
+    _print({"results": str(results), "rows": len(rows)}, [f"{results}: {len(rows)} rows"], as_json)
+
+
+@benchmark.command("page")
+@click.argument("results", type=FILE)
+@click.option("--page", required=True, type=FILE, help="The Markdown page to write; plots go beside it.")
+@json_option
+def benchmark_page(results: Path, page: Path, as_json: bool) -> None:
+    """Write tables and plots from a results file, without training anything.
+
+    Example: serq-mcu benchmark page docs/paper.csv --page docs/paper_tables.md
+    """
+    from serq_mcu.benchmark.page import write_page
+    from serq_mcu.benchmark.results import read_results
+
+    command = f"serq-mcu benchmark page docs/{results.name} --page docs/{page.name}"
+    written = write_page(read_results(results), results, page, command)
+    _print([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
+
+
+@main.group()
 def toolchain() -> None:
     """PlatformIO, compilers and emulators."""
 

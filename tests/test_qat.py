@@ -13,6 +13,7 @@ from serq_mcu.quantization.quantizer import dequantize, fields
 from serq_mcu.quantization.quantizer import quantize as quantize_numpy
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
 from serq_mcu.training.mlp import Examples, tf
 from serq_mcu.training.qat import FineTuner, TuningConfig, quantize_weights
 
@@ -60,26 +61,26 @@ def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
     return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(truth)), truth]).mean())
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
-def test_training_and_numpy_quantize_alike(bits: int) -> None:
-    rng = np.random.default_rng(bits)
+@pytest.mark.parametrize("bits", [*range(1, 9), TERNARY])
+def test_training_and_numpy_quantize_alike(bits: Width) -> None:
+    rng, levels = np.random.default_rng(3), ENCODINGS[encoding_of(bits)].levels
     weights = rng.normal(0, 0.1, (64, 48)).astype(np.float32)
     scale = np.float32(quantize_numpy(weights.astype(np.float64), bits)[1])
-    weights.flat[: 2**bits] = scale * np.arange(-(2 ** (bits - 1)), 2 ** (bits - 1), dtype=np.float32)  # where two levels are as near
+    weights.flat[:levels] = scale * (np.arange(levels, dtype=np.float32) - np.float32(levels / 2))  # where two levels are as near
     weights.flat[-2:] = [-50, 50]  # beyond all levels
     variable = tf.Variable(weights)
     with tf.GradientTape() as tape:
-        seen = quantize_weights(variable, tf.constant(scale), tf.constant(float(bits)))
+        seen = quantize_weights(variable, tf.constant(scale), tf.constant(float(levels)))
     u = fields(weights, bits, scale)
-    assert (u.min(), u.max()) == (0, 2**bits - 1)
+    assert (u.min(), u.max()) == (0, levels - 1)
     # the same field everywhere: levels are a scale apart, and float32 is good to 1e-6 of the largest of at most 256
     assert np.abs(seen.numpy() - dequantize(u, bits, float(scale))).max() < 1e-4 * scale
     assert (tape.gradient(seen, variable).numpy() == 1).all()
 
 
-@pytest.mark.parametrize("widths", [(8, 8, 8), (5, 3, 7), (4, 2, 6), (1, 1, 1)])
+@pytest.mark.parametrize("widths", [(8, 8, 8), (5, 3, 7), (4, 2, 6), (1, 1, 1), (TERNARY, 1, TERNARY)])
 def test_the_integers_answer_as_the_network_in_training(
-    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner, widths: tuple[int, ...]
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner, widths: tuple[Width, ...]
 ) -> None:
     tuned = tuner.tune(lowering, widths, *data)
     model = lowering.tuned_model(tuned)
@@ -94,7 +95,7 @@ def test_the_integers_answer_as_the_network_in_training(
 
 @pytest.mark.parametrize("widths", [(8, 8, 8), (1, 1, 1)])
 def test_it_starts_from_post_training_quantization(
-    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner, widths: tuple[int, ...]
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner, widths: tuple[Width, ...]
 ) -> None:
     model, start = lowering.model(widths), lowering.start(widths)
     integer = scores(model, data[1].pooled) * model.score_scale

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,11 @@ def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
     except ImportError as error:
         raise SerqError(f"a cluster needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[cluster]'`") from error
     try:
-        client = Client(scheduler, timeout="10s", set_as_default=False)
+        client: Any = Client(
+            scheduler,  # type: ignore[no-untyped-call]
+            timeout="10s",
+            set_as_default=False,
+        )
     except (OSError, ValueError) as error:
         raise SerqError(f"no Dask scheduler answers at {scheduler}: {error}") from error
     with client, client.get_executor(pure=False) as cluster:

@@ -122,7 +122,8 @@ def in_units(values: NDArray[Any], training: NDArray[np.bool_]) -> NDArray[np.in
         return values.astype(np.int32)
     sd = values[training].std(axis=0)
     scaled = (values - values[training].mean(axis=0)) / np.where(sd > 0, sd, 1.0) * UNITS_PER_SD
-    return np.clip(np.rint(scaled), -_RANGE, _RANGE).astype(np.int32)
+    units: NDArray[np.int32] = np.clip(np.rint(scaled), -_RANGE, _RANGE).astype(np.int32)
+    return units
 
 
 def _means(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ class Study:
 
     methods are judged by post-training quantization, those in `fine_tuned` by quantization-aware training too. protocol "holdout"
     holds out one stratified fold a seed, "clips" every fold, "speakers" every speaker; "corpus" trains on one corpus and judges on each
-    other, "corpora" trains on all but one and judges on that, both on the six shared emotions. training: what differs from
-    default.toml's [training].
+    other, "corpora" trains on all but one and judges on that, both on the six shared emotions. training and augmentation: what differs
+    from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Study:
     folds: int
     seeds: int
     training: Mapping[str, Any]
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for kind, given, known in (("model", self.models, MODELS), ("protocol", (self.protocol,), PROTOCOLS)):
@@ -103,6 +104,7 @@ class Task:
     seed: int
     split: int
     training: Mapping[str, Any]
+    augmentation: Mapping[str, Any]
     content: str
 
     @property
@@ -138,7 +140,8 @@ def load_plan(name: str) -> Plan:
 
 
 def _study(plain: dict[str, Any]) -> Study:
-    return Study(**{key: tuple(value) if isinstance(value, list) else value for key, value in ({"training": {}} | plain).items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    return Study(**values)
 
 
 def tasks(plan: Plan, contents: Mapping[str, str], speakers: Mapping[str, int]) -> list[Task]:
@@ -167,6 +170,7 @@ def _study_tasks(plan: Plan, study: Study, contents: Mapping[str, str], speakers
                             seed=seed,
                             split=split,
                             training=dict(study.training),
+                            augmentation=dict(study.augmentation),
                             content=" ".join(contents[name] for name in dict.fromkeys((*train, *test))),
                         )
 

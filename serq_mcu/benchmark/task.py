@@ -14,6 +14,7 @@ from serq_mcu.benchmark.features import in_units
 from serq_mcu.benchmark.plan import BUDGET, FLOAT, MLP, SHARED_EMOTIONS, Task
 from serq_mcu.benchmark.results import PTQ, QAT, Row, hex_bits
 from serq_mcu.benchmark.sizes import stored_bytes
+from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score
@@ -22,7 +23,8 @@ from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, plan_widths
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.training.config import TrainingConfig, load_config
+from serq_mcu.quantized_model.types import Width
+from serq_mcu.training.config import CLIPS, SPEAKERS, TrainingConfig, load_config
 
 TRAIN, VALIDATION, TEST = range(3)
 ALPHA, MARGIN = 0.5, 0.02  # of the paper's allocation: see quantization/importance.py
@@ -57,7 +59,7 @@ class Answer:
     tuning: str
     predicted: NDArray[np.integer]
     validation_accuracy: float
-    widths: tuple[int, ...]
+    widths: tuple[Width, ...]
     average_bits: float
     parameters: int
     weights_only_bytes: float
@@ -79,8 +81,12 @@ def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
 
 
 def _config(task: Task) -> TrainingConfig:
-    given = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in task.training.items()}
-    return replace(load_config().training, **{"speeds": (), **given, "seed": task.seed, "split": task.split, "folds": task.folds})
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in task.training.items()}
+    given |= {"protocol": SPEAKERS if task.protocol == "speakers" else CLIPS, "seed": task.seed, "split": task.split, "folds": task.folds}
+    try:
+        return replace(load_config().training, **given)
+    except TypeError as error:
+        raise SerqError(f"study {task.study}: {error}") from error
 
 
 def _problem(task: Task, train: Sequence[CorpusData], corpora: Sequence[CorpusData], config: TrainingConfig) -> tuple[Problem, NDArray[Any]]:
@@ -90,7 +96,7 @@ def _problem(task: Task, train: Sequence[CorpusData], corpora: Sequence[CorpusDa
     if task.protocol in ("corpus", "corpora"):
         return _across(task, train, corpora, config)
     (corpus,) = train
-    part = split_clips(corpus.truth, corpus.labels, config)
+    part = split_clips(corpus.truth, corpus.labels, corpus.speakers, config)
     return Problem(corpus.labels, corpus.values, corpus.truth, part), np.full(len(part), corpus.name)
 
 
@@ -129,7 +135,7 @@ def _judge_mlp(task: Task, problem: Problem, config: TrainingConfig) -> Iterator
         yield Answer(FLOAT, "", predicted, score, (), 32.0, parameters, 4.0 * parameters, 4 * parameters, time.perf_counter() - start)
     lowering = Lowering(network, train.pooled, spec, build_tables(spec), problem.labels)
     held = ValidationData(validation.pooled[None], validation.truth)
-    tuner = _tuner(network, config) if task.fine_tuned else None
+    tuner: Any = _tuner(network, config) if task.fine_tuned else None
     for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
         if method == FLOAT:
             continue
@@ -153,7 +159,7 @@ def _judge_mlp(task: Task, problem: Problem, config: TrainingConfig) -> Iterator
             )
 
 
-def _widths(method: str, lowering: Lowering, validation: ValidationData) -> Sequence[int]:
+def _widths(method: str, lowering: Lowering, validation: ValidationData) -> Sequence[Width]:
     name, _, budget = method.partition(":")
     if name == BUDGET:
         return plan_widths(lowering, validation, WidthBudget(byte_costs(lowering.network.parameters), float(budget), "bytes")).widths

@@ -24,7 +24,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantization.network import FloatNetwork
-from serq_mcu.quantization.quantizer import fields, quantize
+from serq_mcu.quantization.quantizer import Ordered, fields, quantize
 from serq_mcu.quantized_model.interpreter import accumulate, quantize_input, requantize
 from serq_mcu.quantized_model.types import (
     ACTIVATION_MAX,
@@ -187,12 +187,13 @@ def _fitted_unit(sums: Floats, target: Floats) -> float:
 
 def _activation_scale(values: Floats, unit: float) -> float:
     """The step that costs pre-activations [n, outputs] least when their positive part becomes 0..127."""
-    kept = np.maximum(values, 0)
-    largest = float(kept.max())
-    if largest == 0:  # no neuron of the layer ever fires
+    kept = Ordered(values[values > 0])
+    largest = float(values.max())
+    if largest <= 0:  # no neuron of the layer ever fires
         return float(np.abs(values).max()) / ACTIVATION_MAX or unit
     steps = largest / ACTIVATION_MAX * _CLIPPING
-    errors = [float(np.square(kept - step * np.clip(np.rint(kept / step), 0, ACTIVATION_MAX)).sum()) for step in steps]
+    levels = np.arange(ACTIVATION_MAX + 1.0)
+    errors = [kept.excess(step, step * (levels[1:] - 0.5), levels) for step in steps]
     return float(steps[int(np.argmin(errors))])
 
 

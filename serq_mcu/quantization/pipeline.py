@@ -24,7 +24,7 @@ from serq_mcu.quantized_model.types import QuantizedModel, Width
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
 JUDGED = ("validation", "test")
 
-Tune = Callable[[Lowering, Sequence[int]], TunedNetwork]
+Tune = Callable[[Lowering, Sequence[Width]], TunedNetwork]
 
 
 @dataclass(frozen=True)

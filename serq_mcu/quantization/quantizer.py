@@ -30,10 +30,10 @@ def quantize(weights: NDArray[np.float64], bits: Width) -> tuple[NDArray[np.uint
     if bits in (1, TERNARY):
         scale = 2 * float(np.abs(weights).mean()) if bits == 1 else _ternary_scale(weights)
         return fields(weights, bits, scale), scale
-    scale, ordered = 2 * largest / (levels - 1), _Ordered(weights)
+    scale, ordered = 2 * largest / (levels - 1), Ordered(weights)
     for factors in (_SEARCH, _ZOOM):
         candidates = [_refine(ordered, levels, float(factor) * scale) for factor in factors]
-        scale = min(candidates, key=lambda candidate: ordered.excess(levels, candidate))
+        scale = min(candidates, key=lambda candidate: ordered.excess(candidate, *_steps(levels, candidate)))
     return fields(weights, bits, scale), scale
 
 
@@ -65,29 +65,33 @@ def _ternary_scale(weights: NDArray[np.float64]) -> float:
     return float(sums[best] / counts[best])
 
 
-class _Ordered:
-    """Sorted weights and their running sums: all that a search for scales asks of them, without looking at each weight again."""
+class Ordered:
+    """Sorted values and their running sums: all that a search for scales asks of them, without looking at each value again."""
 
-    def __init__(self, weights: NDArray[np.float64]) -> None:
-        self._weights = np.sort(weights, axis=None)
-        self._sums = np.concatenate([[0.0], np.cumsum(self._weights)])
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._values = np.sort(values, axis=None)
+        self._sums = np.concatenate([[0.0], np.cumsum(self._values)])
 
-    def moments(self, levels: int, scale: float) -> tuple[float, float]:
-        """Sums of weight * level and of level^2, each weight at its nearest level of scale 1."""
-        edges = scale * (np.arange(1, levels) - levels / 2)
-        bounds = np.concatenate([[0], np.searchsorted(self._weights, edges), [self._weights.size]])
-        values = np.arange(levels) - (levels - 1) / 2
-        return float(values @ np.diff(self._sums[bounds])), float(np.square(values) @ np.diff(bounds))
+    def moments(self, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[float, float]:
+        """Sums of value * level and of level^2, each value at the level [n + 1] that the edges [n] around it say; an edge belongs upwards."""
+        bounds = np.concatenate([[0], np.searchsorted(self._values, edges), [self._values.size]])
+        return float(levels @ np.diff(self._sums[bounds])), float(np.square(levels) @ np.diff(bounds))
 
-    def excess(self, levels: int, scale: float) -> float:
-        """The squared error, less the sum of squared weights, which no scale changes."""
-        product, power = self.moments(levels, scale)
+    def excess(self, scale: float, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> float:
+        """The squared error of scale * level, less the sum of squared values, which no scale changes."""
+        product, power = self.moments(edges, levels)
         return scale * (scale * power - 2 * product)
 
 
-def _refine(ordered: _Ordered, levels: int, scale: float) -> float:
+def _steps(levels: int, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the nearest of so many levels changes, and the levels of scale 1."""
+    counted = np.arange(levels, dtype=np.float64)
+    return scale * (counted[1:] - levels / 2), counted - (levels - 1) / 2
+
+
+def _refine(ordered: Ordered, levels: int, scale: float) -> float:
     for _ in range(_REFINEMENTS):
-        product, power = ordered.moments(levels, scale)
+        product, power = ordered.moments(*_steps(levels, scale))
         if product <= 0:
             break
         scale = product / power

@@ -1,4 +1,4 @@
-"""Quantization-aware training: a float network fine-tuned as the device will compute it, at any widths from 1 to 8 bits.
+"""Quantization-aware training: a float network fine-tuned as the device will compute it, at any widths from 1 to 8 bits, or ternary.
 
 tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`, `Quantizer`) wraps the layers; the levels are this project's own
 (quantization/quantizer.py), its gradients pass straight through (Bengio et al. 2013). Activations are the device's: inputs on
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run
-from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
+from serq_mcu.quantized_model.types import ACTIVATION_MAX, ENCODINGS, INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, Width, encoding_of
 from serq_mcu.training.mlp import Examples
 
 # after mlp, which sets how TensorFlow and Keras load
@@ -44,7 +44,7 @@ class TuningConfig:
     seed: int = 0
 
 
-def tuner(run: Run, progress: Callable[..., None] | None = None) -> Callable[[Lowering, Sequence[int]], TunedNetwork]:
+def tuner(run: Run, progress: Callable[..., None] | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
     """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it chose."""
     given = run.config["training"]
     config = TuningConfig(batch_size=given["batch_size"], dropout=given["dropout"], mixup=given["mixup"], seed=given["seed"])
@@ -53,24 +53,24 @@ def tuner(run: Run, progress: Callable[..., None] | None = None) -> Callable[[Lo
         pooled, truth = run.pooled[:, run.members(part)], run.truth[run.members(part)]
         return Examples(pooled.reshape(-1, pooled.shape[-1]), np.tile(truth, len(pooled)))
 
-    def tune(lowering: Lowering, widths: Sequence[int]) -> TunedNetwork:
+    def tune(lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
         return FineTuner(lowering.network.shape, config).tune(lowering, widths, examples("train"), examples("validation"), progress)
 
     return tune
 
 
 class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
-    """The project's quantizer on a kernel: 2^bits levels without a zero, a scale for the layer."""
+    """The project's quantizer on a kernel: evenly spaced levels, a scale for the layer."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """The variables of one kernel: the logarithm of its scale, and its bits."""
+        """The variables of one kernel: the logarithm of its scale, and its levels."""
         log_scale = layer.add_weight(f"{name}_log_scale", initializer="zeros", trainable=True)
-        bits = layer.add_weight(f"{name}_bits", initializer=tf_keras.initializers.Constant(8.0), trainable=False)
-        return {"log_scale": log_scale, "bits": bits}
+        levels = layer.add_weight(f"{name}_levels", initializer=tf_keras.initializers.Constant(256.0), trainable=False)
+        return {"log_scale": log_scale, "levels": levels}
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
         """What the kernel's fields stand for."""
-        return quantize_weights(inputs, tf.exp(weights["log_scale"]), weights["bits"])
+        return quantize_weights(inputs, tf.exp(weights["log_scale"]), weights["levels"])
 
     def get_config(self) -> dict[str, Any]:
         """Nothing: all is in variables."""
@@ -111,9 +111,8 @@ class ActivationQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[m
         return {}
 
 
-def quantize_weights(weights: Any, scale: Any, bits: Any) -> Any:
-    """`dequantize(fields(weights, bits, scale), bits, scale)` in TensorFlow; gradients as if nothing were rounded."""
-    levels = tf.pow(2.0, bits)
+def quantize_weights(weights: Any, scale: Any, levels: Any) -> Any:
+    """`dequantize(fields(weights, bits, scale), bits, scale)` in TensorFlow for so many levels; gradients as if nothing were rounded."""
     scaled = weights / scale
     u = tf.clip_by_value(tf.floor(scaled + levels / 2), 0.0, levels - 1)
     return scale * _straight_through(scaled, u - (levels - 1) / 2)
@@ -214,7 +213,7 @@ class FineTuner:
         return self
 
     def tune(
-        self, lowering: Lowering, widths: Sequence[int], train: Examples, validation: Examples, progress: Callable[..., None] | None = None
+        self, lowering: Lowering, widths: Sequence[Width], train: Examples, validation: Examples, progress: Callable[..., None] | None = None
     ) -> TunedNetwork:
         """The network of `lowering` fine-tuned at `widths` bits on `train`, as it was at its least loss on `validation`.
 
@@ -288,7 +287,7 @@ class FineTuner:
             part["kernel"].assign(start.kernels[index].astype(np.float32))
             part["bias"].assign(start.biases[index].astype(np.float32))
             part["kernel_log_scale"].assign(np.log(start.scales[index]))
-            part["kernel_bits"].assign(float(start.widths[index]))
+            part["kernel_levels"].assign(float(ENCODINGS[encoding_of(start.widths[index])].levels))
             if index < len(start.steps):
                 part["output_log_step"].assign(np.log(start.steps[index]))
             for variable, value in zip(self._teacher[index], (teacher.kernels[index], teacher.biases[index]), strict=True):
@@ -302,7 +301,7 @@ class FineTuner:
     def _state(self) -> list[NDArray[np.float32]]:
         return [variable.numpy() for variable in self._variables]
 
-    def _tuned(self, state: list[NDArray[np.float32]], widths: Sequence[int]) -> TunedNetwork:
+    def _tuned(self, state: list[NDArray[np.float32]], widths: Sequence[Width]) -> TunedNetwork:
         values = {variable.ref(): value for variable, value in zip(self._variables, state, strict=True)}
 
         def all_of(name: str) -> list[NDArray[np.float32]]:
