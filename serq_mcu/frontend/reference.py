@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.level import LEVEL_MIN
 from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
 from serq_mcu.frontend.stages import BLOCK_STAGES, STAGE_CHROMA, STAGE_LOG, STAGE_MEL, STAGE_MFCC, STAGE_POWER, STAGE_SPECTRUM, STAGE_WINDOW
 from serq_mcu.frontend.tables import FrontendTables, bit_reversal
@@ -43,6 +44,25 @@ def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
             parts.setdefault(stage, []).append(values)
     pooled_stages = [BLOCK_STAGES[block.kind] for block in spec.blocks]
     return pool(spec, tables, {stage: np.concatenate(parts[stage], axis=1).T for stage in pooled_stages})
+
+
+def stream_frames(
+    spec: FeatureSpec, tables: FrontendTables, offset: int, pcm: NDArray[np.int16]
+) -> tuple[dict[int, NDArray[np.int64]], NDArray[np.int64]]:
+    """What a stream keeps of successive frames, int16 [samples]: the blocks' stages, identifier to integers [frames, coefficients], and
+    the frames' levels in Q8 log2 [frames] (SPEC.md section 12). offset: Q16 log2 of full scale's power.
+
+    Raises SerqError for fewer than two frames, or more than a clip may have.
+    """
+    parts: dict[int, list[NDArray[np.int64]]] = {BLOCK_STAGES[block.kind]: [] for block in spec.blocks}
+    levels = []
+    for shift, _, spectrum in _spectra(spec, tables, pcm):
+        power = _power(spectrum)
+        values = _values(spec, tables, power, shift)
+        for stage, rows in parts.items():
+            rows.append(values[stage].T)
+        levels.append(_level(spec, tables, offset, power, shift))
+    return {stage: np.concatenate(rows) for stage, rows in parts.items()}, np.concatenate(levels)
 
 
 def frame_stages(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> dict[int, NDArray[np.int32] | NDArray[np.uint64]]:
@@ -204,14 +224,26 @@ def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64
 
 
 def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
+    log: NDArray[np.int64] = np.maximum(_log2(tables, energy) - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
+    return log
+
+
+def _level(spec: FeatureSpec, tables: FrontendTables, offset: int, power: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
+    first, count = (tables.first_bin, int(tables.segment[:, 0].sum())) if spec.uses_mel else (0, len(power))
+    total = power[first : first + count].sum(axis=0, dtype=np.uint64)
+    level: NDArray[np.int64] = np.maximum(_log2(tables, total) - offset - (shift << 17) >> 8, LEVEL_MIN)
+    return level
+
+
+def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Q16 log2, -64 of 0."""
     top = _top_bit(energy)
     mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
     index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
     base, step = tables.log_table.astype(np.int64).T
     log2 = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
     log2[energy == 0] = -64 << 16
-    log: NDArray[np.int64] = np.maximum(log2 - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
-    return log
+    return log2
 
 
 def _mfcc(dct: NDArray[np.int16], log: NDArray[np.int64]) -> NDArray[np.int64]:

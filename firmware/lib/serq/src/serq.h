@@ -1,4 +1,4 @@
-/* serq: speech emotion recognition in integers. This is the one public header.
+/* serq: speech emotion recognition in integers. This is the public header for clips; serq_stream.h is that for live audio.
  *
  *     static serq_state state;
  *     int32_t scores[SERQ_CLASSES];
@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#define SERQ_ABI 1
+#define SERQ_ABI 2
 
 #include "serq_model.h" /* generated: sizes, names, SERQ_MODEL_ABI */
 
@@ -44,6 +44,8 @@ typedef union {
         serq_band bands[SERQ_MEL_BANDS];
 #endif
         int32_t values[SERQ_VALUES]; /* mfcc or chroma */
+        uint64_t power;              /* of the bins that the mel bands read; without bands, of all */
+        uint8_t shift;               /* of the frame's samples */
     } frame;
     struct {
         int32_t pooled[SERQ_FEATURES];
@@ -83,10 +85,11 @@ int serq_decide(serq_state *state, int32_t *scores);
 /* UTF-8 name of a label, "" beyond the last. */
 const char *serq_label(int index);
 
-/* The order of the stages, generated from the model (serq_model.c). For serq.c alone. */
+/* The order of the stages, generated from the model (serq_model.c). For serq.c and serq_stream.c alone. */
 void serq_model_frame(serq_state *state);
 void serq_model_features(serq_state *state);
 void serq_model_network(serq_state *state);
+int16_t serq_model_level(const serq_state *state); /* of the frame that was transformed last; where the model can stream */
 
 #ifdef __cplusplus
 }
