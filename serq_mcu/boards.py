@@ -123,7 +123,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class Microphone:
-    """[microphone] of boards/microphones/*.toml: how its words become PCM (SPEC.md section 12). No slot: not I2S."""
+    """[microphone] of boards/microphones/*.toml: how its words become PCM (SPEC.md section 13). No slot: not I2S."""
 
     name: str = _text(_IDENTIFIER)
     title: str = _text(_PROSE)
@@ -195,13 +195,23 @@ class Board:
     def emulated(self) -> bool:
         return isinstance(self.emulator, Emulator)
 
-    def project_files(self, render: Render) -> dict[str, str]:
-        """What an exported project holds for this board beside its port: path to text. `render(template, **names)` fills a template."""
+    def audio_sources(self) -> list[Path]:
+        """The microphone's driver: what the family shares, and the file of its interface."""
+        ports, source = resources.FIRMWARE / "ports", self.audio.source(self.microphone.interface)
+        assert source is not None  # checked when the board was read
+        return [*sorted(ports.glob(f"audio_{self.port.family}.*")), source]
+
+    def project_files(self, render: Render, app: str = "harness") -> dict[str, str]:
+        """What an exported project with an application holds for this board beside its ports: path to text.
+
+        `render(template, **names)` fills a template.
+        """
         templates = {"platformio.ini": "platformio.ini.j2", "src/serq_board.h": "serq_board.h.j2"}
         if self.platformio.framework == "espidf":
             templates |= {"CMakeLists.txt": "CMakeLists.txt.j2", "src/CMakeLists.txt": "src_CMakeLists.txt.j2"}
             templates |= {"sdkconfig.defaults": "sdkconfig.defaults.j2"}
-        files = {path: render(template, board=self) for path, template in templates.items()} | {BOARD_FILE: self.toml}
+        names = {"board": self, "conversion": self.microphone.conversion, "app": app}
+        files = {path: render(template, **names) for path, template in templates.items()} | {BOARD_FILE: self.toml}
         return files | (_emulated_platform(self, self.emulator) if isinstance(self.emulator, Emulator) else {})
 
 

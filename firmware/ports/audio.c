@@ -7,7 +7,7 @@
 enum { PIECE = 64 }; /* samples converted at once, on the stack of whoever brings the words */
 
 static int16_t storage[SERQ_AUDIO_RING_SAMPLES];
-static serq_ring ring = {storage, SERQ_AUDIO_RING_SAMPLES, 0, 0, 0};
+static serq_ring ring = {storage, SERQ_AUDIO_RING_SAMPLES, 0, 0, 0, 0, 0};
 static serq_audio converter = {SERQ_AUDIO_SETTINGS, 0, 0};
 
 void audio_take_i2s(const int32_t *words, uint32_t count)
@@ -65,6 +65,16 @@ uint32_t audio_read(int16_t *samples, uint32_t capacity)
         }
     }
     return count;
+}
+
+uint32_t audio_waiting(void)
+{
+    return serq_ring_waiting(&ring);
+}
+
+uint32_t audio_gaps(void)
+{
+    return serq_ring_gaps(&ring);
 }
 
 uint32_t audio_overruns(void)

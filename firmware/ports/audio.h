@@ -18,8 +18,11 @@ bool audio_start(void);
 /* Wait for samples: 1..capacity of them, or 0 when there will never be more (emulator and host: the end of the clip). */
 uint32_t audio_read(int16_t *samples, uint32_t capacity);
 
-/* Samples that were dropped so far, because nobody read them in time. */
+/* Samples that wait to be read, samples dropped so far because nobody read them in time, and the gaps that this left before what the
+ * last audio_read() gave: never within it. */
+uint32_t audio_waiting(void);
 uint32_t audio_overruns(void);
+uint32_t audio_gaps(void);
 
 /* Microseconds modulo 2^32, or always 0 where time is emulated. */
 uint32_t audio_micros(void);

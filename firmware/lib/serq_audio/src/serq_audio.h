@@ -1,4 +1,4 @@
-/* Between a microphone's driver and the recogniser: words to 16-bit PCM (SPEC.md section 12), and the ring they wait in.
+/* Between a microphone's driver and the recogniser: words to 16-bit PCM (SPEC.md section 13), and the ring they wait in.
  * Portable C99 in integers. The caller owns all memory; no function allocates, blocks or uses floating point. */
 #ifndef SERQ_AUDIO_H
 #define SERQ_AUDIO_H
@@ -42,12 +42,13 @@ typedef struct {
 void serq_audio_pdm(serq_audio *audio, serq_pdm *pdm, const uint16_t *words, uint32_t count, int16_t *samples);
 
 /* Samples on their way from one writer (an interrupt, a callback, a task) to one reader; neither waits for the other.
- * What finds no room is dropped and counted: the reader sees a gap, never samples out of order. */
+ * When there is no room, samples are dropped and counted until the reader has emptied the ring: so a gap is always between two reads. */
 typedef struct {
     int16_t *samples;
     uint32_t size;          /* of `samples`: a power of two */
-    uint32_t written, read; /* running counts modulo 2^32; each is stored by one side alone */
+    uint32_t written, read; /* running counts modulo 2^32; the writer's and the reader's */
     uint32_t overruns;      /* samples dropped so far, modulo 2^32; the writer's */
+    uint32_t gaps, passed;  /* gaps begun, the writer's, and gaps that the reader has come to */
 } serq_ring;
 
 void serq_ring_init(serq_ring *ring, int16_t *samples, uint32_t size);
@@ -58,8 +59,10 @@ void serq_ring_write(serq_ring *ring, const int16_t *samples, uint32_t count);
 /* The reader's: up to `capacity` samples, 0 if none wait. */
 uint32_t serq_ring_read(serq_ring *ring, int16_t *samples, uint32_t capacity);
 
-/* Samples dropped so far; for the reader. */
+/* For the reader: samples that wait, samples dropped so far, and gaps before what the next read gives. */
+uint32_t serq_ring_waiting(const serq_ring *ring);
 uint32_t serq_ring_overruns(const serq_ring *ring);
+uint32_t serq_ring_gaps(const serq_ring *ring);
 
 #ifdef __cplusplus
 }
