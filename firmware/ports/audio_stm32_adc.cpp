@@ -13,18 +13,21 @@ enum { WORDS = 128 }; // of a half: 8 ms at 16 kHz
 #define DMA_HANDLER DMA2_Stream0_IRQHandler
 #define TRIGGER ADC_EXTERNALTRIGCONV_T3_TRGO
 #define SAMPLING ADC_SAMPLETIME_84CYCLES
+#define RANK 1
 #elif defined(STM32L4xx)
 #define DMA_UNIT DMA1_Channel1
 #define DMA_INTERRUPT DMA1_Channel1_IRQn
 #define DMA_HANDLER DMA1_Channel1_IRQHandler
 #define TRIGGER ADC_EXTERNALTRIG_T3_TRGO
 #define SAMPLING ADC_SAMPLETIME_47CYCLES_5
+#define RANK ADC_REGULAR_RANK_1
 #elif defined(STM32H7xx)
 #define DMA_UNIT DMA1_Stream0
 #define DMA_INTERRUPT DMA1_Stream0_IRQn
 #define DMA_HANDLER DMA1_Stream0_IRQHandler
 #define TRIGGER ADC_EXTERNALTRIG_T3_TRGO
 #define SAMPLING ADC_SAMPLETIME_64CYCLES_5
+#define RANK ADC_REGULAR_RANK_1
 #else
 #error "this driver knows the STM32 families F4, L4 and H7"
 #endif
@@ -93,7 +96,6 @@ static bool set_up_converter(PinName pin)
 
     converter.Instance = ADC1;
     converter.Init.Resolution = ADC_RESOLUTION_12B;
-    converter.Init.ScanConvMode = ADC_SCAN_DISABLE;
     converter.Init.EOCSelection = ADC_EOC_SINGLE_CONV;
     converter.Init.NbrOfConversion = 1;
     converter.Init.ExternalTrigConv = TRIGGER;
@@ -116,13 +118,17 @@ static bool set_up_converter(PinName pin)
 #endif
 #endif
     channel.Channel = get_adc_channel(pin, &bank);
-    channel.Rank = ADC_REGULAR_RANK_1;
+    channel.Rank = RANK;
     channel.SamplingTime = SAMPLING;
     if (HAL_ADC_Init(&converter) != HAL_OK || HAL_ADC_ConfigChannel(&converter, &channel) != HAL_OK) {
         return false;
     }
-#if !defined(STM32F4xx)
-    if (HAL_ADCEx_Calibration_Start(&converter, ADC_SINGLE_ENDED_CALIBRATION) != HAL_OK) {
+#if defined(STM32L4xx)
+    if (HAL_ADCEx_Calibration_Start(&converter, ADC_SINGLE_ENDED) != HAL_OK) {
+        return false;
+    }
+#elif defined(STM32H7xx)
+    if (HAL_ADCEx_Calibration_Start(&converter, ADC_CALIB_OFFSET, ADC_SINGLE_ENDED) != HAL_OK) {
         return false;
     }
 #endif
