@@ -220,21 +220,44 @@ def boards(as_json: bool) -> None:
 
 
 @main.command()
+@json_option
+def microphones(as_json: bool) -> None:
+    """List the microphones that `--microphone` knows.
+
+    Example: serq-mcu microphones
+    """
+    from serq_mcu.boards import all_microphones
+
+    known = all_microphones()
+    lines = [f"{m.name:<12}{m.interface:<6}{m.gain_db:>4} dB  {m.title}" for m in known]
+    _print([dataclasses.asdict(m) for m in known], lines, as_json)
+
+
+@main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
 @click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
+@click.option(
+    "--app", default="harness", show_default=True, type=click.Choice(["harness", "live", "capture"]), help="What the firmware does; see README.md."
+)
+@click.option("--microphone", help="A name that `serq-mcu microphones` lists, or a microphone file (.toml).  [default: the board's]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the board's [audio] or of [microphone]; may be repeated.")
 @click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
 @json_option
-def export(model: Path | None, board_name: str, out: Path, force: bool, as_json: bool) -> None:
+def export(
+    model: Path | None, board_name: str, out: Path, app: str, microphone: str | None, settings: tuple[str, ...], force: bool, as_json: bool
+) -> None:
     """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a board.
 
-    Example: serq-mcu export --board esp32 --out firmware/
+    harness answers `serq-mcu verify`, live listens and writes a line of JSON for each decision, capture feeds `serq-mcu record`.
+
+    Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out firmware/
     """
-    from serq_mcu.boards import load_board
+    from serq_mcu.boards import load_board, with_changes
     from serq_mcu.codegen.export import export as export_project
 
-    board = load_board(board_name)
-    project = export_project(_model(model), board, out, force)
+    board = with_changes(load_board(board_name), microphone, settings)
+    project = export_project(_model(model), board, out, force, app)
     lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", f"next: serq-mcu build {out}"]
     _print({"folder": str(out), "board": board.name, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
 
