@@ -175,13 +175,13 @@ def verify(model: QuantizedModel, recordings: Iterable[Recording], target: Targe
     integers = 0
     differences: list[Difference] = []
     for recording in recordings:
-        reference = _reference(model, recording)
+        expected = reference(model, recording)
         result = target.device.run_clip(recording.pcm)
-        if not reference.agrees(result):
-            differences.append(locate(model, recording, reference, result, target.device))
+        if not expected.agrees(result):
+            differences.append(locate(model, recording, expected, result, target.device))
         results.append(result)
         labels.append(recording.label)
-        integers += reference.integers
+        integers += expected.integers
         if progress is not None:
             progress(len(results))
     if not results:
@@ -242,7 +242,8 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
     return [clips[index] for index in sorted(chosen)]
 
 
-def _reference(model: QuantizedModel, recording: Recording) -> Reference:
+def reference(model: QuantizedModel, recording: Recording) -> Reference:
+    """What a device must answer. Raises SerqError, with the clip's name, if it is too short or too long."""
     try:
         stages = reference_stages(model, recording.pcm)
     except SerqError as error:
