@@ -112,11 +112,15 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
-@click.option("--method", help="adaptive, or a fixed width 8 to 1 for every layer.  [default: the run's configuration, adaptive]")
+@click.option(
+    "--method",
+    help="adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1).  [default: the run's configuration, adaptive]",
+)
 @click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
 @click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.02]")
+@click.option("--qat", is_flag=True, help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].")
 @json_option
-def quantize(run: Path, out: Path, method: str | None, alpha: float | None, margin: float | None, as_json: bool) -> None:
+def quantize(run: Path, out: Path, method: str | None, alpha: float | None, margin: float | None, qat: bool, as_json: bool) -> None:
     """Choose each layer's bits by its importance and write the integer model; each choice is explained.
 
     Example: serq-mcu quantize run/ --out model.serq
@@ -124,7 +128,7 @@ def quantize(run: Path, out: Path, method: str | None, alpha: float | None, marg
     from serq_mcu.quantization.pipeline import quantize_run
     from serq_mcu.quantized_model.store import save_model
 
-    model, allocation = quantize_run(run, method=method, alpha=alpha, margin=margin)
+    model, allocation = quantize_run(run, method, alpha, margin, tuner=_tuner() if qat else None)
     save_model(model, out)
     _print(allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]}, [*allocation.lines(), f"wrote {out}"], as_json)
 
@@ -135,12 +139,22 @@ def quantize(run: Path, out: Path, method: str | None, alpha: float | None, marg
 @click.option("--noise", default="", metavar="KIND", help="Add noise: white, pink, babble of other clips, ... (a wrong kind lists them all).")
 @click.option("--snr", default=20.0, show_default=True, help="Signal-to-noise ratio of --noise in dB, of root mean squares over the whole clip.")
 @click.option("--gain", default=0.0, show_default=True, help="Gain in dB; peaks saturate.")
+@click.option("--streaming", is_flag=True, help="Play the clips as live audio: decisions by window, smoothing and level.")
+@click.option("--validation", is_flag=True, help="With --streaming: judge on the clips that chose the bits, to choose parameters by.")
+@click.option("--page", type=FILE, help="With --streaming: write the report as Markdown too.")
 @json_option
-def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_json: bool) -> None:
+def evaluate(
+    model: Path, folder: Path, noise: str, snr: float, gain: float, streaming: bool, validation: bool, page: Path | None, as_json: bool
+) -> None:
     """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95 % interval.
 
     Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
     """
+    if streaming:
+        _evaluate_streams(model, folder, "validation" if validation else "held_out", page, as_json)
+        return
+    if validation or page:
+        raise click.UsageError("--validation and --page go with --streaming")
     from serq_mcu.corpus.conditions import Condition
     from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
     from serq_mcu.quantized_model.store import load_model
@@ -148,6 +162,21 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
     evaluation = evaluate_model(load_model(model), folder, _progress(), condition)
     _print(evaluation.to_json(), evaluation.lines(), as_json)
+
+
+def _evaluate_streams(model: Path, folder: Path, part: str, page: Path | None, as_json: bool) -> None:
+    from serq_mcu.files import write_file
+    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
+
+    evaluation = evaluate_streams(load_model(model), folder, part, _progress())
+    lines = evaluation.lines()
+    if page:
+        option = " --validation" if part == "validation" else ""
+        command = f"serq-mcu evaluate {model.name} --corpus {folder.name}/ --streaming{option} --page docs/{page.name}"
+        write_file(page, evaluation.page(command).encode())
+        lines.append(f"wrote {page}")
+    _print(evaluation.to_json(), lines, as_json)
 
 
 @main.command()
@@ -191,21 +220,44 @@ def boards(as_json: bool) -> None:
 
 
 @main.command()
+@json_option
+def microphones(as_json: bool) -> None:
+    """List the microphones that `--microphone` knows.
+
+    Example: serq-mcu microphones
+    """
+    from serq_mcu.boards import all_microphones
+
+    known = all_microphones()
+    lines = [f"{m.name:<12}{m.interface:<6}{m.gain_db:>4} dB  {m.title}" for m in known]
+    _print([dataclasses.asdict(m) for m in known], lines, as_json)
+
+
+@main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
 @click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
+@click.option(
+    "--app", default="harness", show_default=True, type=click.Choice(["harness", "live", "capture"]), help="What the firmware does; see README.md."
+)
+@click.option("--microphone", help="A name that `serq-mcu microphones` lists, or a microphone file (.toml).  [default: the board's]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the board's [audio] or of [microphone]; may be repeated.")
 @click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
 @json_option
-def export(model: Path | None, board_name: str, out: Path, force: bool, as_json: bool) -> None:
+def export(
+    model: Path | None, board_name: str, out: Path, app: str, microphone: str | None, settings: tuple[str, ...], force: bool, as_json: bool
+) -> None:
     """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a board.
 
-    Example: serq-mcu export --board esp32 --out firmware/
+    harness answers `serq-mcu verify`, live listens and writes a line of JSON for each decision, capture feeds `serq-mcu record`.
+
+    Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out firmware/
     """
-    from serq_mcu.boards import load_board
+    from serq_mcu.boards import load_board, with_changes
     from serq_mcu.codegen.export import export as export_project
 
-    board = load_board(board_name)
-    project = export_project(_model(model), board, out, force)
+    board = with_changes(load_board(board_name), microphone, settings)
+    project = export_project(_model(model), board, out, force, app)
     lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", f"next: serq-mcu build {out}"]
     _print({"folder": str(out), "board": board.name, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
 
@@ -307,6 +359,47 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
 
 
 @main.group()
+def benchmark() -> None:
+    """Accuracy of many networks and methods over many splits, in tables and plots."""
+
+
+@benchmark.command("run")
+@click.argument("folders", type=FOLDER, nargs=-1, required=True)
+@click.option("--plan", default="paper", show_default=True, help="paper, product, short, or a plan of your own (.toml).")
+@click.option("--results", required=True, type=FILE, help="The results file (.csv) to write; what it holds already is not run again.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
+@click.option("--scheduler", metavar="ADDRESS", help="Send the tasks to a Dask scheduler, such as tcp://10.0.0.1:8786.")
+@json_option
+def benchmark_run(folders: tuple[Path, ...], plan: str, results: Path, jobs: int | None, scheduler: str | None, as_json: bool) -> None:
+    """Train and judge all that a plan names on the corpora in FOLDERS; stopped at any time, it goes on where it was.
+
+    Example: serq-mcu benchmark run emodb/ savee/ --plan paper --results docs/paper.csv
+    """
+    from serq_mcu.benchmark.engine import run_plan
+    from serq_mcu.benchmark.plan import load_plan
+
+    rows = run_plan(load_plan(plan), folders, results, jobs, scheduler, _progress())
+    _print({"results": str(results), "rows": len(rows)}, [f"{results}: {len(rows)} rows"], as_json)
+
+
+@benchmark.command("page")
+@click.argument("results", type=FILE)
+@click.option("--page", required=True, type=FILE, help="The Markdown page to write; plots go beside it.")
+@json_option
+def benchmark_page(results: Path, page: Path, as_json: bool) -> None:
+    """Write tables and plots from a results file, without training anything.
+
+    Example: serq-mcu benchmark page docs/paper.csv --page docs/paper_tables.md
+    """
+    from serq_mcu.benchmark.page import write_page
+    from serq_mcu.benchmark.results import read_results
+
+    command = f"serq-mcu benchmark page docs/{results.name} --page docs/{page.name}"
+    written = write_page(read_results(results), results, page, command)
+    _print([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
+
+
+@main.group()
 def toolchain() -> None:
     """PlatformIO, compilers and emulators."""
 
@@ -345,6 +438,16 @@ def _model(path: Path | None) -> Any:
     from serq_mcu.quantized_model.store import load_model, shipped_model
 
     return shipped_model() if path is None else load_model(path)
+
+
+def _tuner() -> Any:
+    """Makes fine-tuning for a run; TensorFlow is imported here."""
+    try:
+        from serq_mcu.training import qat
+    except ImportError as error:
+        raise SerqError(f"fine-tuning needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+    progress = _progress()
+    return lambda run: qat.tuner(run, progress)
 
 
 def _progress() -> Any:

@@ -6,26 +6,42 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from serq_mcu.frontend.level import LEVEL_MIN, level_offset
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_ZERO_POINT, DenseLayer, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.types import (
+    ACTIVATION_MAX,
+    ENCODINGS,
+    INPUT_ZERO_POINT,
+    DecisionRule,
+    DenseLayer,
+    InputQuantization,
+    QuantizedModel,
+    Width,
+    encoding_of,
+)
 
 SMALL_SPEC = FeatureSpec(name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),))
 
 
 def made_up_model(
     outputs: Sequence[int],
-    bits: Sequence[int],
+    bits: Sequence[Width],
     seed: int = 0,
     fill: str = "random",
     spec: FeatureSpec = SMALL_SPEC,
     labels: Sequence[str] | None = None,
+    **decision: int,
 ) -> QuantizedModel:
-    """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all fields at the top) or alternating."""
+    """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all fields at the top) or alternating.
+
+    decision: what differs from a rule of 3 blocks of 4 frames that never refuses to answer.
+    """
     rng = np.random.default_rng(seed)
     layers, width = [], spec.feature_count
     for index, (count, width_bits) in enumerate(zip(outputs, bits, strict=True)):
-        top = 2**width_bits - 1
+        encoding = encoding_of(width_bits)
+        top = ENCODINGS[encoding].levels - 1
         u = {
             "random": lambda shape, top=top: rng.integers(0, top + 1, shape),
             "low": lambda shape, top=top: np.zeros(shape),
@@ -42,7 +58,7 @@ def made_up_model(
             DenseLayer(
                 u=u,
                 bias=bias.astype(np.int32),
-                encoding=f"b{width_bits}",
+                encoding=encoding,
                 multiplier=None if last else max(1, round(scale * 2**shift)),
                 shift=None if last else shift,
                 weight_scale=1.0,
@@ -57,7 +73,9 @@ def made_up_model(
         shift=rng.integers(12, 18, features).astype(np.uint8),
     )
     names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
-    return QuantizedModel(spec, build_tables(spec), constants, tuple(layers), names, 1.0, {"made up": seed})
+    tables = build_tables(spec)
+    plain = {"blocks": 3, "block_frames": 4, "level_offset": level_offset(spec, tables), "gate_level": LEVEL_MIN, "unsure_margin": 0, "smoothing": 0}
+    return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, DecisionRule(**plain | decision))
 
 
 def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.ndarray:

@@ -34,6 +34,15 @@ def test_file_round_trip_is_exact_and_repeatable(model: QuantizedModel, tmp_path
     assert np.array_equal(scores(model, features), scores(again, features))
 
 
+def test_a_ternary_layer_is_kept_as_what_it_is(tmp_path: Path) -> None:
+    model = made_up_model((16, 9, 4), ("ternary", 8, "ternary"))
+    again = load_model(save_model(model, tmp_path / "m.serq"))
+    assert again.widths == ("ternary", 8, "ternary")
+    assert [set(np.unique(layer.q)) for layer in again.layers[::2]] == [{-2, 0, 2}] * 2
+    assert again.layers[0].accumulator_bound == 21 * 127 * 2 + np.abs(again.layers[0].bias).max()
+    assert again.weights_only_bytes == ((21 * 16 + 16) * 2 + (16 * 9 + 9) * 8 + (9 * 4 + 4) * 2) / 8
+
+
 def test_every_damaged_byte_of_the_file_is_noticed(model: QuantizedModel, tmp_path: Path) -> None:
     data = bytearray(model_bytes(model))
     rng = np.random.default_rng(1)
@@ -80,6 +89,7 @@ def test_a_missing_file_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
         ({"bias": np.zeros(3, np.int32)}, "3 biases for 4 outputs"),
         ({"bias": np.full(4, 2**31 - 1, np.int32)}, "32 bits"),
         ({"encoding": "b9"}, "encoding"),
+        ({"u": np.full((4, 9), 3, np.uint8), "encoding": "ternary"}, "does not fit ternary"),
         ({"multiplier": 5, "shift": None}, "together"),
         ({"multiplier": 2**24, "shift": 3}, "out of range"),
     ],
@@ -124,7 +134,7 @@ def _by_hand(model: QuantizedModel, features: list[int]) -> list[list[int]]:
     found.append(x)
     for layer in model.layers:
         accumulators = [
-            sum((2 * u - (2**layer.bits - 1)) * v for u, v in zip(row, x, strict=True)) + bias
+            sum((2 * u - (2 if layer.width == "ternary" else 2**layer.bits - 1)) * v for u, v in zip(row, x, strict=True)) + bias
             for row, bias in zip(layer.u.tolist(), layer.bias.tolist(), strict=True)
         ]
         found.append(accumulators)
@@ -135,8 +145,12 @@ def _by_hand(model: QuantizedModel, features: list[int]) -> list[list[int]]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.lists(st.integers(1, 8), min_size=1, max_size=4), st.sampled_from(["random", "low", "high", "alternating"]))
-def test_the_interpreter_equals_the_formulas(seed: int, bits: list[int], fill: str) -> None:
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.sampled_from([*range(1, 9), "ternary"]), min_size=1, max_size=4),
+    st.sampled_from(["random", "low", "high", "alternating"]),
+)
+def test_the_interpreter_equals_the_formulas(seed: int, bits: list[int | str], fill: str) -> None:
     outputs = np.random.default_rng(seed).integers(2, 20, len(bits)).tolist()
     model = made_up_model(outputs, bits, seed, fill)
     for features in made_up_features(model, 4, seed):

@@ -17,7 +17,7 @@ from serq_mcu.frontend.spec import KINDS, MAX_FRAMES, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantized_model.types import QuantizedModel
 
-ABI = 1  # of firmware/lib/serq: generated files refuse another runtime
+ABI = 2  # of firmware/lib/serq: generated files refuse another runtime
 
 
 def render(template: str, **names: Any) -> str:
@@ -65,7 +65,7 @@ def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
         "pools": sum(block.size for block in spec.blocks),
         "bins_outside_mel": _bins_outside_mel(spec, tables),
         "chroma_runs": runs,
-        "c_tables": c_tables(spec, tables, runs),
+        "c_tables": c_tables(spec, tables, runs) | ({"log": tables.log_table} if model.decision else {}),
         "max_frames": MAX_FRAMES,
         "max_outputs": max(_padded(layer.outputs) for layer in layers),
         "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),

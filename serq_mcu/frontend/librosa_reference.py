@@ -1,7 +1,8 @@
 """The float64 reference that the integer front end is held to: librosa with the specification's parameters.
 
-It departs from librosa's defaults as the specification does: no centre padding, no top_db (it is relative to the loudest frame of a
-clip and so cannot be computed while the clip is still being heard), and no estimate of the tuning (for the same reason).
+It departs from librosa's defaults as the specification does: centre padding only where the specification has it, no top_db (it is relative
+to the loudest frame of a clip and so cannot be computed while the clip is still being heard), and no estimate of the tuning (for the same
+reason).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray
     """
     import librosa
 
-    padding = spec.fft_length - spec.frame_length  # librosa puts a shorter window in the middle of its frame
-    y = np.pad(pcm.astype(np.float64) / 32768, (padding // 2, padding - padding // 2))
+    # librosa puts a shorter window in the middle of its frame of n_fft; its own padding, n_fft / 2, makes up for that
+    around = 0 if spec.center else (spec.fft_length - spec.frame_length) // 2
+    y = np.pad(pcm.astype(np.float64) / 32768, around)
     spectrum = librosa.stft(
         y,
         n_fft=spec.fft_length,
@@ -36,6 +38,7 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray
         win_length=spec.frame_length,
         window=spec.window,
         center=spec.center,
+        pad_mode="constant",
         dtype=np.complex128,
     )
     power = np.abs(spectrum) ** 2

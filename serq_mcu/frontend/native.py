@@ -83,7 +83,7 @@ class _NativeFrontend:
 
     def __call__(self, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
         """See `clip_features`."""
-        clip = np.ascontiguousarray(reference.checked_clip(self._spec, pcm))
+        clip = np.ascontiguousarray(reference.padded_clip(self._spec, pcm))
         pooled = np.empty(self._room, dtype=np.int32)
         self._function(ctypes.byref(self._c_spec), clip.ctypes.data_as(ctypes.c_void_p), clip.size, pooled.ctypes.data_as(ctypes.c_void_p))
         return pooled[self._order]

@@ -68,7 +68,8 @@ class FeatureBlock:
 class FeatureSpec:
     """The front end's parameters (SPEC.md section 2). Frequencies in Hz, lengths in samples.
 
-    A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. Blocks are pooled in the order given.
+    A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`, frame f is centred on sample
+    f * hop_length: half a frame of zeros stands before a clip and after it. Blocks are pooled in the order given.
     Raises SerqError when a value is out of range or not built.
     """
 
@@ -97,7 +98,7 @@ class FeatureSpec:
             f"window length {self.window_length!r} must be an even number from half the FFT length to just below it, or 0 for the FFT length",
         )
         _require(_is_int(self.hop_length) and 1 <= self.hop_length <= self.frame_length, f"hop length {self.hop_length!r} must be 1 to the frame's")
-        _require(self.center is False, "centre padding is not built; set center = false")
+        _require(isinstance(self.center, bool), f"center {self.center!r} must be true or false")
         _require(self.window == "hann", f"window {self.window!r} is not built; use hann")
         _require(
             _is_int(self.mel_bands) and 2 <= self.mel_bands <= 128 and self.mel_bands % 2 == 0,
@@ -123,6 +124,11 @@ class FeatureSpec:
         return self.window_length or self.fft_length
 
     @property
+    def padding(self) -> int:
+        """Zeros before a clip, and as many after it, in samples."""
+        return self.frame_length // 2 if self.center else 0
+
+    @property
     def uses_mel(self) -> bool:
         """Whether a block is made from mel bands."""
         return any(block.kind in ("mfcc", "mel") for block in self.blocks)
@@ -144,16 +150,16 @@ class FeatureSpec:
     @property
     def min_samples(self) -> int:
         """Samples of the shortest clip that has features: two frames."""
-        return self.frame_length + (MIN_FRAMES - 1) * self.hop_length
+        return self.frame_length + (MIN_FRAMES - 1) * self.hop_length - 2 * self.padding
 
     @property
     def max_samples(self) -> int:
         """Samples of the longest clip whose sums are proved not to overflow."""
-        return self.frame_length + MAX_FRAMES * self.hop_length - 1
+        return self.frame_length + MAX_FRAMES * self.hop_length - 1 - 2 * self.padding
 
     def frame_count(self, samples: int) -> int:
         """Whole frames in a clip of `samples` samples."""
-        return max(0, (samples - self.frame_length) // self.hop_length + 1)
+        return max(0, (samples + 2 * self.padding - self.frame_length) // self.hop_length + 1)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the model file and configuration. A window length that is the FFT's is left out, as in the first model files."""

@@ -1,4 +1,4 @@
-"""One configuration for features, training and quantization: default.toml, and what a user's file changes in it."""
+"""One configuration for features, training, quantization and decisions: default.toml, and what a user's file changes in it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from serq_mcu.corpus.conditions import Condition
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantization.allocation import QuantizationConfig
+from serq_mcu.quantization.decision import DecisionConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -99,6 +100,7 @@ class Config:
     augmentation: AugmentationConfig
     training: TrainingConfig
     quantization: QuantizationConfig
+    decision: DecisionConfig
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, a table per section."""
@@ -180,7 +182,8 @@ def _config(plain: dict[str, Any]) -> Config:
         return kind(**values)
 
     features, quantization = FeatureSpec.from_json(plain["features"]), QuantizationConfig(**plain["quantization"])
-    return Config(features, section(AugmentationConfig, "augmentation"), section(TrainingConfig, "training"), quantization)
+    decision = DecisionConfig(**plain["decision"])
+    return Config(features, section(AugmentationConfig, "augmentation"), section(TrainingConfig, "training"), quantization, decision)
 
 
 def _toml(value: Any) -> str:

@@ -13,7 +13,8 @@ from serq_mcu.errors import SerqError
 from serq_mcu.host import compiler
 
 PAYLOAD = 4096  # bytes a frame: memory is plenty here, and longer frames are fewer
-FLAGS = ("-std=c99", "-O2", "-DSERQ_TRACE=1", f"-DSERQ_HARNESS_PAYLOAD={PAYLOAD}")
+SMALL_FRAMES = ("-std=c99", "-O2", "-DSERQ_TRACE=1")  # the payload of a board
+FLAGS = (*SMALL_FRAMES, f"-DSERQ_HARNESS_PAYLOAD={PAYLOAD}")
 
 
 @contextlib.contextmanager

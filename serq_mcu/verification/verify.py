@@ -175,13 +175,13 @@ def verify(model: QuantizedModel, recordings: Iterable[Recording], target: Targe
     integers = 0
     differences: list[Difference] = []
     for recording in recordings:
-        reference = _reference(model, recording)
+        expected = reference(model, recording)
         result = target.device.run_clip(recording.pcm)
-        if not reference.agrees(result):
-            differences.append(locate(model, recording, reference, result, target.device))
+        if not expected.agrees(result):
+            differences.append(locate(model, recording, expected, result, target.device))
         results.append(result)
         labels.append(recording.label)
-        integers += reference.integers
+        integers += expected.integers
         if progress is not None:
             progress(len(results))
     if not results:
@@ -222,7 +222,7 @@ def locate(model: QuantizedModel, recording: Recording, reference: Reference, re
     stages = reference_stages(model, recording.pcm)
     for stage, expected in stages.items():
         if result.digests.get(stage) != reference.digests[stage]:
-            return _locate_in_stage(device, recording, stage, expected) or Difference(recording.name, stage_name(stage), 1)
+            return _locate_in_stage(device, recording, model.spec.padding, stage, expected) or Difference(recording.name, stage_name(stage), 1)
     return _compare_answers(recording.name, reference, result)
 
 
@@ -242,7 +242,8 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
     return [clips[index] for index in sorted(chosen)]
 
 
-def _reference(model: QuantizedModel, recording: Recording) -> Reference:
+def reference(model: QuantizedModel, recording: Recording) -> Reference:
+    """What a device must answer. Raises SerqError, with the clip's name, if it is too short or too long."""
     try:
         stages = reference_stages(model, recording.pcm)
     except SerqError as error:
@@ -257,22 +258,25 @@ def _reference(model: QuantizedModel, recording: Recording) -> Reference:
     )
 
 
-def _locate_in_stage(device: Device, recording: Recording, stage: int, expected: NDArray[Any]) -> Difference | None:
+def _locate_in_stage(device: Device, recording: Recording, padding: int, stage: int, expected: NDArray[Any]) -> Difference | None:
     """The first difference in a stage's integers [events, values]; None if the device now computes them right."""
-    event = _first_event(device, recording.pcm, stage, expected) if stage in FRAME_STAGES else 0
-    actual = None if event is None else device.values(recording.pcm, stage, event)
-    if event is None or actual is None:
-        return None
-    return _compare(recording.name, stage_name(stage), event, expected[event], _same_type(actual, expected, stage_name(stage)))
+    name = stage_name(stage)
+    for event in _suspects(device, recording.pcm, padding, stage, expected) if stage in FRAME_STAGES else [0]:
+        actual = device.values(recording.pcm, stage, event)
+        difference = None if actual is None else _compare(recording.name, name, event, expected[event], _same_type(actual, expected, name))
+        if difference is not None:
+            return difference
+    return None
 
 
-def _first_event(device: Device, pcm: NDArray[np.int16], stage: int, expected: NDArray[Any]) -> int | None:
-    crc = 0
-    for event, (values, digests) in enumerate(zip(expected, device.digests_by_frame(pcm), strict=False)):
+def _suspects(device: Device, pcm: NDArray[np.int16], padding: int, stage: int, expected: NDArray[Any]) -> Iterable[int]:
+    """The events that may differ first: the one at which the digest does, or else those that only the zeros after a padded clip complete."""
+    crc, event = 0, -1
+    for event, (values, digests) in enumerate(zip(expected, device.digests_by_frame(pcm, padding), strict=False)):
         crc = digest(values, crc)
         if digests.get(stage) != crc:
-            return event
-    return None
+            return [event]
+    return range(event + 1, len(expected))
 
 
 def _compare(clip: str, stage: str, event: int, expected: NDArray[Any], actual: NDArray[Any]) -> Difference | None:

@@ -10,6 +10,7 @@
 #define SERQ_FFT_LENGTH 256
 #define SERQ_FRAME_LENGTH 256
 #define SERQ_HOP_LENGTH 128
+#define SERQ_PADDING 0 /* zeros before a clip, and as many after it */
 #define SERQ_MAX_FRAMES 4096
 #define SERQ_MEL_BANDS 20
 #define SERQ_VALUES 7
