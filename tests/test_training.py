@@ -240,6 +240,17 @@ def test_a_run_is_whole_reproducible_and_leads_to_a_model(clips: Path, tmp_path:
     assert {"reading recordings", "training, at most 6 epochs"} <= {words[0] for words in said}
 
 
+def test_examples_with_and_without_versions_are_the_same_thing() -> None:
+    from serq_mcu.training.mlp import Examples
+
+    pooled, truth = np.arange(24, dtype=np.int32).reshape(2, 3, 4), np.array([0, 1, 2])
+    rows, classes = Examples(pooled, truth).flat
+    assert rows.tolist() == pooled.reshape(6, 4).tolist()
+    assert classes.tolist() == [0, 1, 2, 0, 1, 2]
+    again = Examples(rows, classes).flat
+    assert again[0].tolist() == rows.tolist() and again[1].tolist() == classes.tolist()
+
+
 def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:
     dataset = read_dataset(clips, _small())
     one, other = (train_dataset(dataset, tmp_path / str(seed), _small(seed=seed, max_epochs=2)) for seed in (1, 2))
