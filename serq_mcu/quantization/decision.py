@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.level import level_from_db, level_offset
 from serq_mcu.frontend.spec import MIN_FRAMES
 from serq_mcu.quantized_model.interpreter import scores
-from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
+from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING, DecisionRule, QuantizedModel
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,17 @@ class DecisionConfig:
     smoothing: int
 
     def __post_init__(self) -> None:
-        for name, low, high in (("block_seconds", 0.01, 60), ("gate_db", -120, 30), ("coverage", 0.01, 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise SerqError(f"decision.{name} {value!r} must be a number from {low} to {high}")
+        kinds: dict[str, tuple[tuple[type, ...], float, float]] = {
+            "blocks": ((int,), 1, MAX_BLOCKS),
+            "block_seconds": ((int, float), 0.01, 60),
+            "gate_db": ((int, float), -120, 30),
+            "coverage": ((int, float), 0.01, 1),
+            "smoothing": ((int,), 0, MAX_SMOOTHING),
+        }
+        for name, (kind, low, high) in kinds.items():
+            value: Any = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+                raise SerqError(f"decision.{name} {value!r} must be a {'number' if float in kind else 'whole number'} from {low} to {high}")
 
 
 def decision_rule(model: QuantizedModel, config: DecisionConfig, validation: NDArray[np.int32]) -> DecisionRule | None:
