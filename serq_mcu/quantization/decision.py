@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +26,12 @@ class DecisionConfig:
     smoothing: int
 
     def __post_init__(self) -> None:
-        kinds: dict[str, tuple[tuple[type, ...], float, float]] = {
-            "blocks": ((int,), 1, MAX_BLOCKS),
-            "block_seconds": ((int, float), 0.01, 60),
-            "gate_db": ((int, float), -120, 30),
-            "coverage": ((int, float), 0.01, 1),
-            "smoothing": ((int,), 0, MAX_SMOOTHING),
-        }
-        for name, (kind, low, high) in kinds.items():
-            value: Any = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-                raise SerqError(f"decision.{name} {value!r} must be a {'number' if float in kind else 'whole number'} from {low} to {high}")
+        numbers: dict[str, tuple[float, float]] = {"block_seconds": (0.01, 60), "gate_db": (-120, 30), "coverage": (0.01, 1)}
+        whole: dict[str, tuple[float, float]] = {"blocks": (1, MAX_BLOCKS), "smoothing": (0, MAX_SMOOTHING)}
+        for name, (low, high) in (numbers | whole).items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)) or not low <= value <= high:
+                raise SerqError(f"decision.{name} {value!r} must be a {'whole ' if name in whole else ''}number from {low} to {high}")
 
 
 def decision_rule(model: QuantizedModel, config: DecisionConfig, validation: NDArray[np.int32]) -> DecisionRule | None:
