@@ -66,11 +66,40 @@ def test_a_truncated_file_is_refused_with_a_sentence(model: QuantizedModel, tmp_
         load_model(path)
 
 
-def test_a_newer_file_is_refused_by_its_format(model: QuantizedModel, tmp_path: Path) -> None:
-    header = model.header() | {"format": 2, "sha256": model.sha256}
+@pytest.mark.parametrize(("version", "words"), [(3, "newer serq-mcu"), (1, "earlier serq-mcu.*serq-mcu quantize"), ("2", "newer serq-mcu")])
+def test_another_format_is_refused_with_what_to_do(model: QuantizedModel, tmp_path: Path, version: object, words: str) -> None:
+    header = model.header() | {"format": version, "sha256": model.sha256}
     (tmp_path / "m.serq").write_bytes(save(model.tensors(), metadata={"serq": json.dumps(header)}))
-    with pytest.raises(SerqError, match="newer serq-mcu"):
+    with pytest.raises(SerqError, match=words):
         load_model(tmp_path / "m.serq")
+
+
+def test_a_model_without_a_decision_rule_survives_its_file(model: QuantizedModel, tmp_path: Path) -> None:
+    assert load_model(save_model(model, tmp_path / "m.serq")).decision == model.decision
+    silent = dataclasses.replace(model, decision=None)
+    assert load_model(save_model(silent, tmp_path / "s.serq")).decision is None
+    assert silent.sha256 != model.sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"blocks": 0}, "1 to 32 blocks"),
+        ({"blocks": 33, "block_frames": 2}, "1 to 32 blocks"),
+        ({"block_frames": 1}, "at least 2 frames"),
+        ({"blocks": 4, "block_frames": 1025}, "4100 frames"),
+        ({"level_offset": 2**23}, "level offset"),
+        ({"gate_level": -10241}, "gate level"),
+        ({"unsure_margin": -1}, "margin"),
+        ({"smoothing": 5}, "smoothing"),
+        ({"smoothing": 1.0}, "whole number"),
+        ({"blocks": True}, "whole number"),
+    ],
+)
+def test_a_decision_rule_out_of_range_is_refused(model: QuantizedModel, change: dict[str, int], words: str) -> None:
+    assert model.decision is not None
+    with pytest.raises(SerqError, match=words):
+        dataclasses.replace(model.decision, **change)
 
 
 def test_a_missing_file_and_a_foreign_one_are_refused(tmp_path: Path) -> None:

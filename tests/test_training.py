@@ -102,6 +102,10 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ("[features]\nblocks = [3]", "malformed"),
         ('[quantization]\nmethod = "16"', "method"),
         ("[quantization]\nmargin = 2", "margin"),
+        ("[decision]\ngate_db = 31", r"decision\.gate_db"),
+        ("[decision]\ncoverage = 0", r"decision\.coverage"),
+        ("[decision]\nblocks = 1.5", r"decision\.blocks must be a whole number"),
+        ("[decision]\nsmoothing = 5", r"decision\.smoothing"),
         ("[training\n", "TOML"),
     ],
 )
