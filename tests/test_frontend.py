@@ -22,7 +22,7 @@ from serq_mcu.frontend.librosa_reference import frame_values, pool_values, poole
 from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
-from serq_mcu.verification.frontend_cost import synthetic_speech
+from serq_mcu.verification.frontend_cost import BENCHMARK, synthetic_speech
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
 
 SPEECH120 = FeatureSpec()
@@ -806,6 +806,12 @@ def test_every_block_agrees_with_librosa_on_emodb(emodb_dir):
     assert report.stages["chroma"]["mean"] < 0.01  # promised
     assert list(report.snr) == list(LEVELS_DB)
     assert min(row["mfcc"] for row in report.snr.values()) > 75  # dB, promised loud and quiet
+
+
+def test_the_benchmark_keeps_its_signal_to_error_ratio():
+    """Promised of 13 MFCC of 25 ms frames, without the first, loud and 30 dB below: 75 dB."""
+    report = compare_frontend(BENCHMARK, [synthetic_speech(3, level=0.9)])
+    assert min(report.snr[level]["mfcc"] for level in (0, -30)) > 75
 
 
 def test_a_report_says_the_same_in_every_form():

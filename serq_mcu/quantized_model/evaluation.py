@@ -48,7 +48,7 @@ def evaluate(model: QuantizedModel, folder: Path, progress: Callable[..., None] 
     Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class that the model knows.
     """
     corpus = load_corpus(folder)
-    clips, held_out, basis = _choose(model, corpus)
+    clips, held_out, basis = choose_clips(model, corpus)
     if not clips:
         raise SerqError(f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on another corpus")
     pooled = recorded_features(model.spec, model.tables, clips, progress=progress)[0]
@@ -56,8 +56,9 @@ def evaluate(model: QuantizedModel, folder: Path, progress: Callable[..., None] 
     return Evaluation(corpus.name, held_out, basis, Score.of(truth, classify(model, pooled), model.labels))
 
 
-def _choose(model: QuantizedModel, corpus: Corpus) -> tuple[list[Clip], bool, str]:
-    """The clips to judge, whether they were held out, and what to say about that."""
+def choose_clips(model: QuantizedModel, corpus: Corpus) -> tuple[list[Clip], bool, str]:
+    """The clips to judge a model by (its held-out ones if they are there, else all of its classes), whether they were held out, and what to say
+    about that."""
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)
     left_out = f"; {foreign} clips of classes the model does not know are left out" if foreign else ""
