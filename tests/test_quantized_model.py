@@ -170,7 +170,7 @@ def test_the_float_network_is_the_integer_one_without_rounding() -> None:
 
     deep = made_up_model((12, 9, 4), (4, 2, 8))
     pooled = made_up_features(deep, 200)
-    x = np.clip(64 + (pooled - deep.input.center) * (deep.input.multiplier / 2.0**deep.input.shift), 0, 127)
+    x = np.clip(64 + (pooled.astype(float) - deep.input.center) * (deep.input.multiplier / 2.0**deep.input.shift), 0, 127)
     for layer in deep.layers[:-1]:
         x = np.clip((x @ (2.0 * layer.u - (2**layer.bits - 1)).T + layer.bias) * layer.multiplier / 2**layer.shift, 0, 127)
     last = deep.layers[-1]

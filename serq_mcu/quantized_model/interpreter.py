@@ -61,7 +61,7 @@ def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np
     A comparison, no reference: neither input nor activations are rounded.
     """
     constants = model.input
-    activations = INPUT_ZERO_POINT + (pooled - constants.center) * constants.multiplier / 2.0**constants.shift
+    activations = INPUT_ZERO_POINT + (pooled.astype(np.float64) - constants.center) * constants.multiplier / 2.0**constants.shift
     for layer in model.layers:
         sums = np.clip(activations, 0, ACTIVATION_MAX) @ layer.q.T.astype(np.float64) + layer.bias
         activations = sums if layer.multiplier is None or layer.shift is None else sums * layer.multiplier / 2.0**layer.shift
