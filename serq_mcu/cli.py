@@ -66,11 +66,17 @@ def frontend() -> None:
 
 @frontend.command("compare")
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
-@click.option("--model", type=FILE, help="Take this model's specification.  [default: speech199's parameters with mfcc, mel and chroma]")
+@click.option(
+    "--model",
+    "file",
+    type=FILE,
+    help="Take this model, and its specification.  [default: the model that ships; speech199's parameters with mfcc, mel and chroma]",
+)
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_json: bool) -> None:
-    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level.
+def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json: bool) -> None:
+    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level, and
+    what they do to a model's answers on its held-out clips.
 
     Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
     """
@@ -78,17 +84,20 @@ def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_jso
     from serq_mcu.corpus.loaders import load_corpus
     from serq_mcu.files import write_file
     from serq_mcu.frontend.compare import EVERY_BLOCK, compare_frontend
-    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.frontend_effect import frontend_effect
 
-    loaded = load_model(model) if model else None
-    spec = loaded.spec if loaded else EVERY_BLOCK
+    model = _model(file)
+    spec, tables = (model.spec, model.tables) if file else (EVERY_BLOCK, None)
     clips = [read_audio(clip.path, spec.sample_rate).pcm for clip in load_corpus(folder).clips]
-    report = compare_frontend(spec, clips, _progress(), loaded.tables if loaded else None)
-    lines = report.lines()
+    progress = _progress()
+    report = compare_frontend(spec, clips, progress, tables)
+    effect = frontend_effect(model, folder, progress)
+    lines = report.lines() + (effect.lines() if effect else [f"no clip is of a class that model {model.identity.hex()} knows"])
     if page:
-        write_file(page, report.page(f"serq-mcu frontend compare {folder.name}/ --page docs/frontend.md").encode())
+        command = f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page docs/frontend.md"
+        write_file(page, report.page(command, [effect.page()] if effect else []).encode())
         lines.append(f"wrote {page}")
-    _print(report.to_json(), lines, as_json)
+    _print(report.to_json() | {"effect": effect.to_json() if effect else None}, lines, as_json)
 
 
 @main.command()

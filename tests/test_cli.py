@@ -119,7 +119,12 @@ def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Pat
     assert report["clips"] == 4
     assert 0 < report["stages"]["mel"]["mean"] < 0.02
     assert f"{report['stages']['chroma']['max']:.5f}" in page.read_text()
+    assert report["effect"] is None  # the model that ships has other classes
     assert _run("frontend", "compare", clips, "--model", model_file).stdout.startswith("4 clips")
+    effect = json.loads(_run("frontend", "compare", clips, "--model", model_file, "--page", page, "--json").stdout)["effect"]
+    assert [row["n"] for row in effect["scores"]] == [4] * 4
+    assert {(row["changed"], row["n"]) for row in effect["labels_changed"]} == {(0, 4)}
+    assert "## What the difference does to the answers" in page.read_text()
     soundfile.write(clips / "calm" / "0.wav", _speech(0.05), RATE, subtype="PCM_16")
     _refused(_run("frontend", "compare", clips, "--page", page), r"clip number 0: .*longer recording")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from serq_mcu.errors import SerqError
-from serq_mcu.quantized_model.interpreter import classify, quantize_input, requantize, scores, stages
+from serq_mcu.quantized_model.interpreter import classify, classify_in_float, quantize_input, requantize, scores, stages
 from serq_mcu.quantized_model.store import load_model, model_bytes, save_model
 from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
 from tests.models import made_up_features, made_up_model
@@ -203,3 +203,19 @@ def test_input_saturates_at_both_ends(model: QuantizedModel) -> None:
     assert rows[0].tolist() == [127] * 21
     assert rows[1].tolist() == [0] * 21
     assert rows[2].tolist() == [64] * 21
+
+
+def test_the_float_network_is_the_integer_one_without_rounding() -> None:
+    model = made_up_model((5,), (3,))
+    steps = np.random.default_rng(2).integers(-3, 4, (20, model.spec.feature_count))
+    exact = model.input.center + steps * 2 ** model.input.shift.astype(np.int64)  # the standardised input is an integer
+    assert classify_in_float(model, exact).tolist() == classify(model, exact).tolist()
+
+    deep = made_up_model((12, 9, 4), (4, 2, 8))
+    pooled = made_up_features(deep, 200)
+    x = np.clip(64 + (pooled.astype(float) - deep.input.center) * (deep.input.multiplier / 2.0**deep.input.shift), 0, 127)
+    for layer in deep.layers[:-1]:
+        x = np.clip((x @ (2.0 * layer.u - (2**layer.bits - 1)).T + layer.bias) * layer.multiplier / 2**layer.shift, 0, 127)
+    last = deep.layers[-1]
+    expected = np.argmax(x @ (2.0 * last.u - (2**last.bits - 1)).T + last.bias, axis=1)
+    assert classify_in_float(deep, pooled).tolist() == expected.tolist()

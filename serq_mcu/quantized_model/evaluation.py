@@ -66,7 +66,8 @@ def evaluate(
 
 
 def choose_clips(model: QuantizedModel, corpus: Corpus, part: str = "held_out") -> tuple[list[Clip], bool, str]:
-    """The clips to judge, whether the model names them as its `part` ("held_out" or "validation"), and what to say about that."""
+    """The clips to judge a model by, whether it names them as its `part` ("held_out" or "validation"; without any: all of its classes), and what
+    to say about that."""
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)
     left_out = f"; {foreign} clips of classes the model does not know are left out" if foreign else ""
