@@ -77,6 +77,9 @@ class Comparison:
             return [*lines, f"{len(self.worse)} of {len(self.changes)} figures are worse than the baseline"]
         return [*lines, f"no figure of {len(self.changes)} is worse than the baseline"]
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         changes = [{"name": c.name, "before": c.before, "now": c.now, "verdict": c.verdict} for c in self.changes]

@@ -187,6 +187,9 @@ class VerifyReport:
         lines += self._cost_lines()
         return lines + _shown([str(difference) for difference in self.differences]) + _shown([_failed(outcome) for outcome in self.failures])
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def _cost_lines(self) -> list[str]:
         lines = []
         if self.network_cycles is not None:
