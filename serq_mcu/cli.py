@@ -127,9 +127,23 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 )
 @click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
 @click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.02]")
+@click.option("--max-bytes", type=click.IntRange(min=1), help="Choose the bits that lose least within so many bytes, weights only.")
+@click.option("--max-instructions", type=click.IntRange(min=1), help="Choose the bits that lose least within so many instructions of a decision.")
+@click.option("--board", "board_name", metavar="BOARD", help="The board that --max-instructions counts for.")
 @click.option("--qat", is_flag=True, help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].")
 @json_option
-def quantize(run: Path, out: Path, method: str | None, alpha: float | None, margin: float | None, qat: bool, as_json: bool) -> None:
+def quantize(
+    run: Path,
+    out: Path,
+    method: str | None,
+    alpha: float | None,
+    margin: float | None,
+    qat: bool,
+    max_bytes: int | None,
+    max_instructions: int | None,
+    board_name: str | None,
+    as_json: bool,
+) -> None:
     """Choose each layer's bits by its importance and write the integer model; each choice is explained.
 
     Example: serq-mcu quantize run/ --out model.serq
@@ -137,7 +151,8 @@ def quantize(run: Path, out: Path, method: str | None, alpha: float | None, marg
     from serq_mcu.quantization.pipeline import quantize_run
     from serq_mcu.quantized_model.store import save_model
 
-    model, allocation = quantize_run(run, method, alpha, margin, tuner=_tuner() if qat else None)
+    budget = _width_budget(max_bytes, max_instructions, board_name)
+    model, allocation = quantize_run(run, method, alpha, margin, _progress(), _tuner() if qat else None, budget)
     save_model(model, out)
     _print(allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]}, [*allocation.lines(), f"wrote {out}"], as_json)
 
@@ -480,6 +495,24 @@ def _model(path: Path | None) -> Any:
     from serq_mcu.quantized_model.store import load_model, shipped_model
 
     return shipped_model() if path is None else load_model(path)
+
+
+def _width_budget(max_bytes: int | None, max_instructions: int | None, board_name: str | None) -> Any:
+    """Makes a budget for a network, or None where nothing is limited."""
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.width_costs import width_costs
+    from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
+
+    if (max_instructions is None) != (board_name is None):
+        raise SerqError("--max-instructions and --board go together; give both or neither")
+    if max_bytes is not None and max_instructions is not None:
+        raise SerqError("--max-bytes and --max-instructions are two budgets; give one of them")
+    if max_bytes is not None:
+        return lambda network: WidthBudget(byte_costs(network.parameters), max_bytes, "bytes")
+    if max_instructions is not None and board_name is not None:
+        mcu = load_board(board_name).mcu
+        return lambda network: WidthBudget(width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}")
+    return None
 
 
 def _tuner() -> Any:

@@ -28,7 +28,7 @@ def _examples(seed: int, clips: int) -> Examples:
     truth = rng.integers(0, len(LABELS), clips)
     centers = np.random.default_rng(99).normal(0, 1.0, (len(LABELS), SPEC.feature_count))
     values = (centers[truth] + rng.normal(0, 2.0, (clips, SPEC.feature_count))) * 3000 + 500
-    return Examples(np.rint(values).astype(np.int32), truth)
+    return Examples(np.rint(values).astype(np.int32)[None], truth)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,15 @@ def data() -> tuple[Examples, Examples]:
 def lowering(data: tuple[Examples, Examples]) -> Lowering:
     """A random hidden layer under a least-squares last one: a classifier that works, without training."""
     train, rng = data[0], np.random.default_rng(5)
-    mean, sd = standardisation(train.pooled)
+    mean, sd = standardisation(train.pooled[0])
     kernels = [rng.normal(0, 0.25, (SPEC.feature_count, HIDDEN)), rng.normal(0, 0.2, (HIDDEN, HIDDEN))]
     biases = [rng.normal(0, 0.2, HIDDEN), rng.normal(0, 0.2, HIDDEN)]
     front = FloatNetwork(tuple(kernels), tuple(biases), mean, sd)
-    hidden = np.maximum(front.preactivations(front.standardise(train.pooled))[-1], 0)
+    hidden = np.maximum(front.preactivations(front.standardise(train.pooled[0]))[-1], 0)
     design = np.hstack([hidden, np.ones((len(hidden), 1))])
     last = np.linalg.solve(design.T @ design + 3 * np.eye(HIDDEN + 1), design.T @ np.eye(3)[train.truth]) * 4
     network = FloatNetwork((*kernels, last[:-1]), (*biases, last[-1]), mean, sd)
-    return Lowering(network, train.pooled, SPEC, build_tables(SPEC), LABELS)
+    return Lowering(network, train.pooled[0], SPEC, build_tables(SPEC), LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_the_integers_answer_as_the_network_in_training(
     tuned = tuner.tune(lowering, widths, *data)
     model = lowering.tuned_model(tuned)
     assert model.widths == widths
-    floating, integer = tuner.logits(tuned, lowering, data[1].pooled), scores(model, data[1].pooled) * model.score_scale
+    floating, integer = tuner.logits(tuned, lowering, data[1].pooled[0]), scores(model, data[1].pooled[0]) * model.score_scale
     # all that differs is float32: a sum a hair from a rounding boundary may move one activation by one of its 127 steps, rarely
     apart = np.abs(floating - integer).max(axis=1)
     assert np.median(apart) < 1e-4 * np.abs(floating).max()
@@ -98,8 +98,8 @@ def test_it_starts_from_post_training_quantization(
     lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner, widths: tuple[Width, ...]
 ) -> None:
     model, start = lowering.model(widths), lowering.start(widths)
-    integer = scores(model, data[1].pooled) * model.score_scale
-    floating = tuner.logits(start, lowering, data[1].pooled)
+    integer = scores(model, data[1].pooled[0]) * model.score_scale
+    floating = tuner.logits(start, lowering, data[1].pooled[0])
     # the fields are found anew with the refitted scale, so a few weights stand a level further; at 1 bit only signs count
     assert np.abs(floating - integer).max() < 0.02 * np.abs(integer).max()
 
@@ -108,7 +108,7 @@ def test_fine_tuning_wins_back_what_one_bit_loses(lowering: Lowering, data: tupl
     train, validation = data
     after = lowering.model((1, 1, 1))
     tuned = lowering.tuned_model(tuner.tune(lowering, (1, 1, 1), train, validation))
-    losses = [_loss(scores(model, validation.pooled) * model.score_scale, validation.truth) for model in (after, tuned)]
+    losses = [_loss(scores(model, validation.pooled[0]) * model.score_scale, validation.truth) for model in (after, tuned)]
     assert losses[1] < losses[0] - 0.02
 
 

@@ -45,7 +45,9 @@ def run_plan(
     known = {row.task for row in rows}
     todo = [task for task in tasks(plan, contents, speakers) if task.key not in known]
     data = _data(plan, todo, corpora, contents, progress)
-    with _executor(min(jobs or _processors(), max(1, len(todo))), scheduler) as executor:
+    if not todo:
+        return rows
+    with _executor(min(jobs or _processors(), len(todo)), scheduler) as executor:
         waiting = {executor.submit(run_task, task, [data[name, task.features] for name in _corpora(task)]) for task in todo}
         try:
             for done, future in enumerate(as_completed(waiting), start=1):
@@ -91,7 +93,7 @@ def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
     try:
         client: Any = Client(
             scheduler,  # type: ignore[no-untyped-call]
-            timeout="10s",
+            timeout="5s",
             set_as_default=False,
         )
     except (OSError, ValueError) as error:

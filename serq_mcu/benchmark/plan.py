@@ -31,7 +31,7 @@ MLP = "mlp"
 MODELS = (MLP, "lstm", "gru_attention", "cnn1d")
 PROTOCOLS = ("holdout", "clips", "speakers", "corpus", "corpora")  # see Study
 SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
-PLANS = ("paper", "short")
+PLANS = ("paper", "product", "short")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
-from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, plan_widths
+from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
@@ -124,23 +125,23 @@ def _judge_mlp(task: Task, problem: Problem, config: TrainingConfig) -> Iterator
 
     spec = FeatureSpec.from_json(dict(task.spec))
     pooled = in_units(problem.values, problem.part == TRAIN)
-    train, validation = (Examples(pooled[problem.part == part], problem.truth[problem.part == part]) for part in (TRAIN, VALIDATION))
-    test = pooled[problem.part == TEST]
+    train, validation = (Examples(pooled[None, problem.part == part], problem.truth[problem.part == part]) for part in (TRAIN, VALIDATION))
+    held, test = ValidationData(validation.pooled, validation.truth), pooled[problem.part == TEST]
     start = time.perf_counter()
     network = train_mlp(train, validation, len(problem.labels), config).network
     if FLOAT in task.methods:
         predicted = network.classify(network.standardise(test))
-        score = float((network.classify(network.standardise(validation.pooled)) == validation.truth).mean())
+        score = held.accuracy(network.classify(network.standardise(validation.pooled)))
         parameters = sum(network.parameters)
         yield Answer(FLOAT, "", predicted, score, (), 32.0, parameters, 4.0 * parameters, 4 * parameters, time.perf_counter() - start)
-    lowering = Lowering(network, train.pooled, spec, build_tables(spec), problem.labels)
-    held = ValidationData(validation.pooled[None], validation.truth)
+    lowering = Lowering(network, train.pooled[0], spec, build_tables(spec), problem.labels)
     tuner: Any = _tuner(network, config) if task.fine_tuned else None
+    sensitivity = functools.cache(lambda: measure(lowering, held))
     for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
         if method == FLOAT:
             continue
         start = time.perf_counter()
-        widths = _widths(method, lowering, held)
+        widths = _widths(method, lowering, held, sensitivity)
         for tuning in (PTQ, QAT):
             if method not in (task.methods if tuning == PTQ else task.fine_tuned):
                 continue
@@ -149,7 +150,7 @@ def _judge_mlp(task: Task, problem: Problem, config: TrainingConfig) -> Iterator
                 method,
                 tuning,
                 classify(model, test),
-                float((classify(model, validation.pooled) == validation.truth).mean()),
+                held.accuracy(classify(model, validation.pooled)),
                 tuple(widths),
                 model.average_bits,
                 model.parameters,
@@ -159,10 +160,11 @@ def _judge_mlp(task: Task, problem: Problem, config: TrainingConfig) -> Iterator
             )
 
 
-def _widths(method: str, lowering: Lowering, validation: ValidationData) -> Sequence[Width]:
+def _widths(method: str, lowering: Lowering, validation: ValidationData, sensitivity: Callable[[], Sensitivity]) -> Sequence[Width]:
     name, _, budget = method.partition(":")
     if name == BUDGET:
-        return plan_widths(lowering, validation, WidthBudget(byte_costs(lowering.network.parameters), float(budget), "bytes")).widths
+        most = WidthBudget(byte_costs(lowering.network.parameters), float(budget), "bytes")
+        return plan_widths(lowering, validation, most, sensitivity()).widths
     return [layer.bits for layer in choose_widths(lowering, validation, QuantizationConfig(method, ALPHA, MARGIN))]
 
 
@@ -172,7 +174,8 @@ _tuners: dict[Any, Any] = {}  # the last one of this process: its step is compil
 def _tuner(network: FloatNetwork, config: TrainingConfig) -> Any:
     from serq_mcu.training.qat import FineTuner, TuningConfig
 
-    options = TuningConfig(batch_size=config.batch_size, dropout=config.dropout, mixup=config.mixup, seed=config.seed)
+    names = ("batch_size", "hearings", "dropout", "mixup", "seed")
+    options = TuningConfig(**{name: getattr(config, name) for name in names})
     key = network.shape, replace(options, seed=0)
     if key not in _tuners:
         _tuners.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +36,35 @@ class WidthBudget:
 
 @dataclass(frozen=True)
 class WidthPlan:
-    """The widths chosen, their cost, the validation loss that they were foreseen to add to that at 8 bits, the loss that they have, and
-    how many combinations were judged as whole models."""
+    """The widths chosen and why: validation loss with 8 bits everywhere (`base`), what each width of each layer alone adds to it
+    (`added`, [layers][8]), the sum of that for these widths (`foreseen`), what they have as a whole model (`loss`), and how many
+    combinations were judged as whole models."""
 
+    budget: WidthBudget
     widths: tuple[int, ...]
-    cost: float
+    base: float
+    added: tuple[tuple[float, ...], ...]
     foreseen: float
     loss: float
     judged: int
+
+    @property
+    def cost(self) -> float:
+        """What the widths cost, in the budget's unit."""
+        return _total(self.budget.costs, self.widths)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        names = ("base", "added", "foreseen", "loss", "judged")
+        return {"unit": self.budget.unit, "most": self.budget.most, "cost": self.cost} | {name: getattr(self, name) for name in names}
+
+    def lines(self) -> list[str]:
+        """The choice in words."""
+        head = "validation loss that a layer adds alone:" + "".join(f"{bits:>8}" for bits in range(MIN_BITS, MAX_BITS + 1)) + " bits"
+        rows = [f"  layer {index:<33}" + "".join(f"{value:+8.3f}" for value in row) for index, row in enumerate(self.added)]
+        best = f"loss {self.loss:.3f}, foreseen {self.base + self.foreseen:.3f}, {self.base:.3f} with 8 bits everywhere"
+        cost = f"{self.cost:.0f} of {self.budget.most:.0f} {self.budget.unit}"
+        return [head, *rows, f"within {cost}: {' '.join(map(str, self.widths))}, the best of {self.judged} combinations judged as models ({best})"]
 
 
 def byte_costs(parameters: Sequence[int]) -> Floats:
@@ -50,8 +72,16 @@ def byte_costs(parameters: Sequence[int]) -> Floats:
     return np.outer(parameters, np.arange(MIN_BITS, MAX_BITS + 1)) / 8
 
 
-def sensitivities(lowering: Lowering, validation: ValidationData, progress: Callable[..., None] | None = None) -> Floats:
-    """Validation loss [layers, 8] that each width of a layer adds to that of the model with 8 bits everywhere."""
+@dataclass(frozen=True)
+class Sensitivity:
+    """Validation loss with 8 bits everywhere (`base`), and what each width of each layer alone adds to it (`added`, [layers, 8])."""
+
+    base: float
+    added: Floats
+
+
+def measure(lowering: Lowering, validation: ValidationData, progress: Callable[..., None] | None = None) -> Sensitivity:
+    """The sensitivity of a network, on validation data."""
     layers = len(lowering.network.kernels)
     base = validation_loss(lowering.model([MAX_BITS] * layers), validation)
     added = np.zeros((layers, MAX_BITS))
@@ -62,7 +92,7 @@ def sensitivities(lowering: Lowering, validation: ValidationData, progress: Call
             added[layer, bits - 1] = validation_loss(lowering.model(widths), validation) - base
             if progress is not None:
                 progress("measuring each layer at each width", layer * (MAX_BITS - 1) + bits, layers * (MAX_BITS - 1))
-    return added
+    return Sensitivity(base, added)
 
 
 def validation_loss(model: QuantizedModel, validation: ValidationData) -> float:
@@ -87,15 +117,14 @@ def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[i
     return [tuple(int(width) + MIN_BITS for width in row) for row in chosen]
 
 
-def plan_widths(lowering: Lowering, validation: ValidationData, budget: WidthBudget, progress: Callable[..., None] | None = None) -> WidthPlan:
-    """The widths for a budget. Looks at validation data only. Raises SerqError if no widths fit."""
-    combinations(np.zeros_like(budget.costs), budget, 1)  # refuses before anything is measured
-    added = sensitivities(lowering, validation, progress)
+def plan_widths(lowering: Lowering, validation: ValidationData, budget: WidthBudget, measured: Sensitivity) -> WidthPlan:
+    """The widths for a budget, by what was measured on the same data. Looks at validation data only. Raises SerqError if no widths fit."""
+    added = measured.added
     candidates = combinations(added, budget, JUDGED)
     losses = [validation_loss(lowering.model(widths), validation) for widths in candidates]
     best = int(np.argmin(losses))
     widths = candidates[best]
-    return WidthPlan(widths, _total(budget.costs, widths), _total(added, widths), losses[best], len(candidates))
+    return WidthPlan(budget, widths, measured.base, tuple(map(tuple, added.tolist())), _total(added, widths), losses[best], len(candidates))
 
 
 def _sums(table: Floats) -> Floats:

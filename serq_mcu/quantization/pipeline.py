@@ -15,8 +15,10 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import LayerChoice, QuantizationConfig, choose_widths
+from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan_widths
 from serq_mcu.quantization.decision import DecisionConfig, decision_rule
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
+from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import PARTS, Run, load_run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel, Width
@@ -31,6 +33,7 @@ Tune = Callable[[Lowering, Sequence[Width]], TunedNetwork]
 class Allocation:
     """How a model's bits were chosen, and what each step of quantization did to accuracy.
 
+    plan: how a budget chose the bits, if one did.
     fine_tuned: whether the network was trained on with its quantizers in place (quantization-aware training).
     scores: for each of STEPS, in order, the score on validation and test clips as recorded (no score of test clips entered a choice).
     """
@@ -43,6 +46,7 @@ class Allocation:
     weights_only_bytes: float
     float_bytes: int
     fine_tuned: bool = False
+    plan: WidthPlan | None = None
 
     @property
     def widths(self) -> tuple[Width, ...]:
@@ -66,6 +70,7 @@ class Allocation:
             "alpha": self.config.alpha,
             "margin": self.config.margin,
             "fine_tuned": self.fine_tuned,
+            "budget": None if self.plan is None else self.plan.to_json(),
             "widths": list(self.widths),
             "average_bits": self.average_bits,
             "weights_only_bytes": self.weights_only_bytes,
@@ -83,6 +88,7 @@ class Allocation:
         return [
             f"method {self.config.method}, alpha {self.config.alpha:g}, margin {self.config.margin:.2%}; chosen on {basis}",
             *(line for layer in by_rank for line in layer.lines()),
+            *(self.plan.lines() if self.plan else []),
             *(["fine-tuned at these bits (quantization-aware training)"] if self.fine_tuned else []),
             *(f"{step + ', ' + part + ':':<32}{score}" for part in JUDGED for step, score in ((s, self.scores[s][part]) for s in STEPS)),
             f"bits per layer: {' '.join(map(str, self.widths))}; average {self.average_bits:.2f}",
@@ -97,13 +103,14 @@ def quantize_run(
     margin: float | None = None,
     progress: Callable[..., None] | None = None,
     tuner: Callable[[Run], Tune] | None = None,
+    budget: Callable[[FloatNetwork], WidthBudget] | None = None,
 ) -> tuple[QuantizedModel, Allocation]:
-    """`quantize` for the run in `folder`, fine-tuned by what `tuner` makes for it, if given.
+    """`quantize` for the run in `folder`, fine-tuned by what `tuner` makes for it, within what `budget` says of its network, if given.
 
     Raises SerqError if the run is missing or damaged, or an option is out of range.
     """
     run = load_run(folder)
-    return quantize(run, method, alpha, margin, progress, tuner(run) if tuner else None)
+    return quantize(run, method, alpha, margin, progress, tuner(run) if tuner else None, budget(run.network) if budget else None)
 
 
 def quantize(
@@ -113,22 +120,27 @@ def quantize(
     margin: float | None = None,
     progress: Callable[..., None] | None = None,
     tune: Tune | None = None,
+    budget: WidthBudget | None = None,
 ) -> tuple[QuantizedModel, Allocation]:
     """The integer model of a run and the account of its bits; what is None comes from the run's configuration.
 
-    `tune` fine-tunes the network at the widths chosen; without it quantization is post-training.
-
-    The same run and options give the same model, byte for byte. Raises SerqError if an option is out of range.
+    `tune` fine-tunes the network at the widths chosen; without it quantization is post-training. A `budget` chooses the widths instead of a
+    method. The same run and options give the same model, byte for byte. Raises SerqError if an option is out of range.
     """
+    if budget is not None and method is not None:
+        raise SerqError(f"the method {method} and a budget both choose the bits; give one of them")
     config = _options(run, method, alpha, margin)
     spec = FeatureSpec.from_json(run.config.get("features"))
     lowering = Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
+    plan = plan_widths(lowering, run.validation, budget, measure(lowering, run.validation, progress)) if budget else None
+    if plan is not None:
+        config = replace(config, method=",".join(map(str, plan.widths)))
     layers = choose_widths(lowering, run.validation, config, progress)
     widths = [layer.bits for layer in layers]
     bare = lowering.tuned_model(tune(lowering, widths)) if tune else lowering.model(widths)
     scores = _scores(run, bare)
     sizes = bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters
-    allocation = Allocation(config, layers, scores, len(run.pooled), *sizes, fine_tuned=tune is not None)
+    allocation = Allocation(config, layers, scores, len(run.pooled), *sizes, fine_tuned=tune is not None, plan=plan)
     decision = decision_rule(bare, _decision_config(run), run.pooled[0, run.members("validation")])
     return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
 
@@ -183,6 +195,7 @@ def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
         "config": run.config
         | {"quantization": {"method": allocation.config.method, "alpha": allocation.config.alpha, "margin": allocation.config.margin}},
         "fine_tuned": allocation.fine_tuned,
+        "budget": None if allocation.plan is None else allocation.plan.to_json(),
         "metrics": {"float": brief(allocation.float_scores), "quantized": brief(allocation.quantized_scores)},
         "allocation": [
             {

@@ -32,12 +32,13 @@ _INPUT_RANGE = -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD, (ACTIVATION_MAX - INPUT_Z
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, examples per step, the
-    share of the loss that the float network's answers have, and dropout and mixup as in its own training (default.toml)."""
+    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the
+    share of the loss that the float network's answers have, and the rest as in its own training (default.toml)."""
 
     learning_rate: float = 0.001
     epochs: int = 30
     batch_size: int = 32
+    hearings: int = 1
     distillation: float = 0.5
     dropout: float = 0.1
     mixup: float = 0.0
@@ -47,11 +48,11 @@ class TuningConfig:
 def tuner(run: Run, progress: Callable[..., None] | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
     """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it chose."""
     given = run.config["training"]
-    config = TuningConfig(batch_size=given["batch_size"], dropout=given["dropout"], mixup=given["mixup"], seed=given["seed"])
+    names = ("batch_size", "hearings", "dropout", "mixup", "seed")
+    config = TuningConfig(**{name: given[name] for name in names})
 
     def examples(part: str) -> Examples:
-        pooled, truth = run.pooled[:, run.members(part)], run.truth[run.members(part)]
-        return Examples(pooled.reshape(-1, pooled.shape[-1]), np.tile(truth, len(pooled)))
+        return Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
 
     def tune(lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
         return FineTuner(lowering.network.shape, config).tune(lowering, widths, examples("train"), examples("validation"), progress)
@@ -200,10 +201,10 @@ class FineTuner:
         self._parts = [{w.name.split("/")[-1].split(":")[0]: w for w in layer.weights} for layer in wrapped]
         self._dropouts = [layer for layer in self._network.layers if isinstance(layer, SeededDropout)]
         self._teacher = [(tf.Variable(part["kernel"]), tf.Variable(part["bias"])) for part in self._parts]
-        self._optimizer = tf_keras.optimizers.Adam()
+        self._optimizer = tf_keras.optimizers.legacy.Adam()  # one fused operation a variable
         self._variables = [part[name] for part in self._parts for name in ("kernel", "bias", "kernel_log_scale", "output_log_step") if name in part]
-        self._optimizer.build(self._variables)
-        self._fresh = [variable.numpy() for variable in self._optimizer.variables]
+        self._optimizer._create_all_weights(self._variables)
+        self._fresh = [variable.numpy() for variable in self._optimizer.variables()]
         self._epoch = tf.function(self._run_epoch, reduce_retracing=True)
         self._evaluate = tf.function(self._loss_without_training, reduce_retracing=True)
 
@@ -226,7 +227,7 @@ class FineTuner:
         best, kept = float(self._evaluate(*held)), self._state()
         epochs = self._config.epochs
         for epoch in range(epochs):
-            self._epoch(inputs, targets, *self._shuffled(rng, len(train.truth), epoch))
+            self._epoch(inputs, targets, *self._shuffled(rng, int(inputs.shape[0]), len(train.truth), epoch))
             loss = float(self._evaluate(*held))
             if loss < best:
                 best, kept = loss, self._state()
@@ -241,14 +242,17 @@ class FineTuner:
         return answer
 
     def _tensors(self, lowering: Lowering, examples: Examples) -> tuple[Any, Any]:
-        targets = np.eye(self._shape[-1], dtype=np.float32)[examples.truth]
-        return tf.constant(lowering.device_inputs(examples.pooled), tf.float32), tf.constant(targets)
+        targets = np.eye(self._shape[-1], dtype=np.float32)[np.tile(examples.truth, len(examples.pooled))]
+        inputs = lowering.device_inputs(examples.pooled).reshape(-1, self._shape[0])
+        return tf.constant(inputs, tf.float32), tf.constant(targets)
 
-    def _shuffled(self, rng: np.random.Generator, count: int, epoch: int) -> tuple[Any, ...]:
-        """Order [batches, size], shares and partners of mixup alike, learning rates [batches] of one epoch."""
-        size = min(self._config.batch_size, count)
-        batches = count // size
-        order = rng.permutation(count)[: batches * size].reshape(batches, size)
+    def _shuffled(self, rng: np.random.Generator, versions: int, clips: int, epoch: int) -> tuple[Any, ...]:
+        """Order [batches, size], shares and partners of mixup alike, learning rates [batches] of one epoch: each clip heard as often as
+        the configuration says, in one of all versions or another."""
+        heard = min(self._config.hearings * clips, versions)
+        size = min(self._config.batch_size, heard)
+        batches = heard // size
+        order = rng.permutation(versions)[: batches * size].reshape(batches, size)
         partner = rng.permuted(order, axis=1)
         share = rng.beta(self._config.mixup, self._config.mixup, order.shape) if self._config.mixup else np.ones(order.shape)
         done = (epoch + np.arange(batches) / batches) / self._config.epochs
@@ -295,7 +299,7 @@ class FineTuner:
         self._update_units()
         for index, dropout in enumerate(self._dropouts):
             dropout.draw.assign([self._config.seed % 2**31, index * 2**24])
-        for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
+        for variable, value in zip(self._optimizer.variables(), self._fresh, strict=True):
             variable.assign(value)
 
     def _state(self) -> list[NDArray[np.float32]]:
