@@ -265,6 +265,29 @@ def monitor(folder: Path, port: str | None) -> None:
 
 @main.command()
 @click.argument("folder", type=FOLDER)
+@click.option("--port", required=True, help="The board's serial port.")
+@click.option("--label", help="What the clips are of.  [default: only the self-test]")
+@click.option("--out", type=FOLDER, default=Path("clips"), show_default=True, help="Clips go to OUT/LABEL/LABEL_0001.wav and on.")
+@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many clips.")
+@click.option("--seconds", type=click.FloatRange(0.2, 60), default=3.0, show_default=True, help="Length of each.")
+@click.option("--anyway", is_flag=True, help="Record although the self-test finds something wrong.")
+@json_option
+def record(folder: Path, port: str, label: str | None, out: Path, count: int, seconds: float, anyway: bool, as_json: bool) -> None:
+    """Record clips for training through a board's own microphone, after a self-test; exit 1 if that finds something wrong.
+
+    FOLDER is a project of `serq-mcu export --app capture` that runs on the board.
+
+    Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
+    """
+    from serq_mcu.recorder import record as record_clips
+
+    session = record_clips(folder, port, out, label, count, seconds, anyway, _progress())
+    _print(session.to_json(), session.lines(), as_json)
+    sys.exit(0 if session.ok else 1)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
 @click.option("--clips", required=True, type=FOLDER, envvar=corpus_envvar, help="Recordings to compare on.")
 @click.option("--on", "target", default="host", show_default=True, metavar="host|emulator|PORT", help="Where the exported C runs.")
 @click.option("--count", type=click.IntRange(min=1), help="A stratified choice of so many clips.  [default: all]")
