@@ -205,6 +205,28 @@ def export(
 @main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
+@click.option("--kind", required=True, type=click.Choice(["arduino", "espidf", "header"]), help="For whose build; arduino serves PlatformIO too.")
+@click.option("--out", required=True, type=FOLDER, help="The folder to write.")
+@click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@json_option
+def library(model: Path | None, board_name: str, kind: str, out: Path, force: bool, as_json: bool) -> None:
+    """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF component, or one header.
+
+    It computes the same on any core; BOARD only chooses the fastest kernels.
+
+    Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
+    """
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.library import export_library
+
+    project = export_library(_model(model), load_board(board_name), kind, out, force)
+    lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
+    _print({"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE, required=False)
+@board_option
 @json_option
 def check(model: Path | None, board_name: str, as_json: bool) -> None:
     """Compare the flash and RAM that MODEL needs with what a board has, each figure with its basis; exit 1 if it does not fit.
