@@ -289,6 +289,28 @@ def export(
 @main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
+@click.option("--kind", required=True, type=click.Choice(["arduino", "espidf", "header"]), help="For whose build; arduino serves PlatformIO too.")
+@click.option("--out", required=True, type=FOLDER, help="The folder to write.")
+@click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@json_option
+def library(model: Path | None, board_name: str, kind: str, out: Path, force: bool, as_json: bool) -> None:
+    """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF component, or one header.
+
+    It computes the same on any core; BOARD only chooses the fastest kernels.
+
+    Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
+    """
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.library import export_library
+
+    project = export_library(_model(model), load_board(board_name), kind, out, force)
+    lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
+    _print({"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE, required=False)
+@board_option
 @json_option
 def check(model: Path | None, board_name: str, as_json: bool) -> None:
     """Compare the flash and RAM that MODEL needs with what a board has, each figure with its basis; exit 1 if it does not fit.
@@ -345,6 +367,29 @@ def monitor(folder: Path, port: str | None) -> None:
     from serq_mcu import platformio
 
     platformio.monitor(folder, port)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--port", required=True, help="The board's serial port.")
+@click.option("--label", help="What the clips are of.  [default: only the self-test]")
+@click.option("--out", type=FOLDER, default=Path("clips"), show_default=True, help="Clips go to OUT/LABEL/LABEL_0001.wav and on.")
+@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many clips.")
+@click.option("--seconds", type=click.FloatRange(0.2, 60), default=3.0, show_default=True, help="Length of each.")
+@click.option("--anyway", is_flag=True, help="Record although the self-test finds something wrong.")
+@json_option
+def record(folder: Path, port: str, label: str | None, out: Path, count: int, seconds: float, anyway: bool, as_json: bool) -> None:
+    """Record clips for training through a board's own microphone, after a self-test; exit 1 if that finds something wrong.
+
+    FOLDER is a project of `serq-mcu export --app capture` that runs on the board.
+
+    Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
+    """
+    from serq_mcu.recorder import record as record_clips
+
+    session = record_clips(folder, port, out, label, count, seconds, anyway, _progress())
+    _print(session.to_json(), session.lines(), as_json)
+    sys.exit(0 if session.ok else 1)
 
 
 @main.command()

@@ -34,8 +34,9 @@ def open_target(project: Project, on: str) -> Iterator[Target]:
     """The project's C at work on `host`, on the board's `emulator`, or on the board at a serial port (or pyserial URL).
 
     A real board's emulator is the emulated board of its instruction set: the same C, built for that one.
-    Raises SerqError if it cannot be built, started or reached.
+    Raises SerqError if it is not the harness, or cannot be built, started or reached.
     """
+    project.require_app("harness")
     opener = {"host": _host, "emulator": _emulator}.get(on)
     with opener(project) if opener else _port(project, on) as target:
         yield target
