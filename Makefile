@@ -16,9 +16,9 @@ test: setup lint compilers
 	$(BIN)/pytest
 
 compilers:
-	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null; then \
-	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ >/dev/null; \
-	    else echo 'the tests need two more compilers: sudo apt-get install clang g++' >&2; exit 1; fi; fi
+	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! command -v cmake >/dev/null; then \
+	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ cmake >/dev/null; \
+	    else echo 'the tests need two more compilers and CMake: sudo apt-get install clang g++ cmake' >&2; exit 1; fi; fi
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ $(VENV)/.installed: pyproject.toml
 	    if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv; \
 	    else echo 'Python 3.10 or newer with venv is needed: sudo apt-get install python3 python3-venv' >&2; exit 1; fi; fi
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,build,demo,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,build,benchmark,cluster,demo,dev]'
 	touch $@
 
 clean:

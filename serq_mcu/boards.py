@@ -1,4 +1,4 @@
-"""Boards are data: boards/*.toml to frozen, validated objects, found by the names people say.
+"""Boards are data: boards/*.toml to frozen, validated objects, found by the names people say; and so are microphones.
 
 A board file may come from anywhere, so each value must match the pattern or range that stands beside its field below: nothing
 in it can add a line to an ini file, an option to a compiler or a program to a command.
@@ -10,13 +10,14 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from serq_mcu import resources
 from serq_mcu.errors import SerqError
+from serq_mcu.sound import MAX_DC_SHIFT, Conversion, conversion
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,6 +28,7 @@ EMULATED_PLATFORM = "serq_emulated"
 BOARD_FILE = "board.toml"  # in an exported project: the board as it was then
 _IDENTIFIER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _PROSE = r"[^\x00-\x1f\"\\$%{}]+"  # what may stand in a C string, an ini comment and JSON alike
+_PIN = "[A-Z][A-Z0-9_]{1,31}|[0-9]{1,3}"  # a number, or a name that the board's framework knows
 _ADDRESS = range(2**32)
 _SIZE = range(1, 2**32)
 
@@ -84,6 +86,60 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Audio:
+    """[audio]: the microphone it listens to unless another is chosen, and where one of each interface is wired.
+
+    Driver d takes the interfaces i of firmware/ports/audio_d_i.*. rate_hz is what the driver is asked for; true_rate_hz, where it
+    differs, what it then gives. ring_samples, a power of two, is what may wait while the processor decides.
+    """
+
+    driver: str = _text("esp32|nano33ble|nrf52|port|rp2040|stm32|teensy")
+    microphone: str = _text(_IDENTIFIER)
+    rate_hz: int = _number(range(8000, 48001))
+    true_rate_hz: int = _number(range(48001), 0)
+    channel: str = _text("left|right", "left")
+    i2s_clock: str = _text(_PIN, "")
+    i2s_select: str = _text(_PIN, "")
+    i2s_data: str = _text(_PIN, "")
+    pdm_clock: str = _text(_PIN, "")
+    pdm_data: str = _text(_PIN, "")
+    adc_pin: str = _text(_PIN, "")
+    ring_samples: int = _number(range(256, 65537), 4096)
+
+    @property
+    def nominal_rate_hz(self) -> int:
+        """Samples a second that really come, as far as the clocks are what they say."""
+        return self.true_rate_hz or self.rate_hz
+
+    def takes(self, interface: str) -> bool:
+        """Whether this board has pins and a driver for a microphone of that interface."""
+        wired = {"i2s": self.i2s_clock and self.i2s_select and self.i2s_data, "pdm": self.pdm_clock and self.pdm_data, "adc": self.adc_pin}
+        return bool(wired.get(interface, "line")) and bool(self.source(interface))
+
+    def source(self, interface: str) -> Path | None:
+        """The driver's source file for an interface, if there is one."""
+        return next(iter(sorted((resources.FIRMWARE / "ports").glob(f"audio_{self.driver}_{interface}.c*"))), None)
+
+
+@dataclass(frozen=True)
+class Microphone:
+    """[microphone] of boards/microphones/*.toml: how its words become PCM (SPEC.md section 13). No slot: not I2S."""
+
+    name: str = _text(_IDENTIFIER)
+    title: str = _text(_PROSE)
+    interface: str = _text("adc|i2s|line|pdm")
+    dc_shift: int = _number(range(MAX_DC_SHIFT + 1))
+    gain_db: int = _number(range(-20, 41))
+    slot: str = _text("philips|msb", "")
+    bit_shift: int = _number(range(9), 0)
+
+    @property
+    def conversion(self) -> Conversion:
+        """The integers that the device computes with."""
+        return conversion(self.bit_shift, self.dc_shift, self.gain_db)
+
+
+@dataclass(frozen=True)
 class Emulator:
     """[emulator] of an emulated board: the QEMU machine, the compiler for it, and where flash and RAM begin."""
 
@@ -121,6 +177,8 @@ class Board:
     platformio: PlatformIO
     mcu: Mcu
     port: Port
+    audio: Audio
+    microphone: Microphone
     emulator: Emulator | Relative
     sources: dict[str, str]
     toml: str  # the file all this was read from
@@ -137,13 +195,23 @@ class Board:
     def emulated(self) -> bool:
         return isinstance(self.emulator, Emulator)
 
-    def project_files(self, render: Render) -> dict[str, str]:
-        """What an exported project holds for this board beside its port: path to text. `render(template, **names)` fills a template."""
+    def audio_sources(self) -> list[Path]:
+        """The microphone's driver: what the family shares, and the file of its interface."""
+        ports, source = resources.FIRMWARE / "ports", self.audio.source(self.microphone.interface)
+        assert source is not None  # checked when the board was read
+        return [*sorted(ports.glob(f"audio_{self.port.family}.*")), source]
+
+    def project_files(self, render: Render, app: str = "harness") -> dict[str, str]:
+        """What an exported project with an application holds for this board beside its ports: path to text.
+
+        `render(template, **names)` fills a template.
+        """
         templates = {"platformio.ini": "platformio.ini.j2", "src/serq_board.h": "serq_board.h.j2"}
         if self.platformio.framework == "espidf":
             templates |= {"CMakeLists.txt": "CMakeLists.txt.j2", "src/CMakeLists.txt": "src_CMakeLists.txt.j2"}
             templates |= {"sdkconfig.defaults": "sdkconfig.defaults.j2"}
-        files = {path: render(template, board=self) for path, template in templates.items()} | {BOARD_FILE: self.toml}
+        names = {"board": self, "conversion": self.microphone.conversion, "app": app}
+        files = {path: render(template, **names) for path, template in templates.items()} | {BOARD_FILE: self.toml}
         return files | (_emulated_platform(self, self.emulator) if isinstance(self.emulator, Emulator) else {})
 
 
@@ -169,22 +237,81 @@ def all_boards() -> list[Board]:
 
 def read_board(path: Path) -> Board:
     """The board of a TOML file. Raises SerqError that names the file and the key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except OSError as error:
-        raise SerqError(f"cannot read the board file {path}: {error.strerror or error}") from error
-    except ValueError as error:  # TOML and UTF-8 errors are both
-        raise SerqError(f"the board file {path} is not valid TOML: {error}") from error
+    return _board(*_read_toml(path, "board"), path)
+
+
+def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) -> Board:
+    """The board with another microphone (a name or a .toml file) and with settings `section.key=value` of [audio] and [microphone].
+
+    Raises SerqError for a microphone the board cannot take, and for a setting that is not one, with what there is.
+    """
+    if microphone is None and not settings:
+        return board
+    data = tomllib.loads(board.toml)
+    known = None if microphone else data.get("microphone")
+    data["microphone"] = known or _microphone_table(microphone or board.audio.microphone)[0]
+    data["audio"]["microphone"] = data["microphone"].get("name", "")
+    for setting in settings:
+        match = re.fullmatch(r"(audio|microphone)\.([a-z0-9_]+)=(.+)", setting)
+        if not match:
+            raise SerqError(
+                f"{setting!r} is not a setting; say --set audio.KEY=VALUE or --set microphone.KEY=VALUE, as in --set microphone.gain_db=30"
+            )
+        section, key, value = match.groups()
+        number = re.fullmatch(r"-?[0-9]{1,9}", value) and not re.fullmatch(".*_(clock|select|data|pin)", key)
+        data[section][key] = int(value) if number else value
+    return _board(data, _toml(data), Path(f"{board.name} with --microphone or --set"))
+
+
+def all_microphones() -> list[Microphone]:
+    """Every microphone that ships, by name."""
+    tables = [(_read_toml(path, "microphone")[0], path) for path in sorted(resources.MICROPHONES.glob("*.toml"))]
+    return [_section(Microphone, data.get("microphone"), f"{path}: [microphone]") for data, path in tables]
+
+
+def _board(data: dict[str, Any], text: str, path: Path) -> Board:
     emulated = isinstance(data.get("platformio"), dict) and data["platformio"].get("platform") == EMULATED_PLATFORM
-    sections: dict[str, Any] = {"board": Identity, "platformio": PlatformIO, "mcu": Mcu, "port": Port, "emulator": Emulator if emulated else Relative}
+    sections: dict[str, Any] = {"board": Identity, "platformio": PlatformIO, "mcu": Mcu, "port": Port, "audio": Audio}
+    sections["emulator"] = Emulator if emulated else Relative
     read = {name: _section(section, data.get(name), f"{path}: [{name}]") for name, section in sections.items()}
-    unknown = sorted(set(data) - {*sections, "sources"})
+    unknown = sorted(set(data) - {*sections, "microphone", "sources"})
     if unknown:
-        raise SerqError(f"{path}: unknown section [{unknown[0]}]; a board has {', '.join([*sections, 'sources'])}")
-    board = Board(**read, sources=_sources(data.get("sources", {}), path), toml=text)
+        raise SerqError(f"{path}: unknown section [{unknown[0]}]; a board has {', '.join([*sections, 'microphone', 'sources'])}")
+    table, source = (data["microphone"], path) if "microphone" in data else _microphone_table(read["audio"].microphone)
+    microphone = _section(Microphone, table, f"{source}: [microphone]")
+    board = Board(**read, microphone=microphone, sources=_sources(data.get("sources", {}), path), toml=text)
     _check(board, path)
     return board
+
+
+def _microphone_table(name: str) -> tuple[dict[str, Any], Path]:
+    """The [microphone] of a file, or of one that ships, found by name."""
+    path = Path(name) if name.endswith(".toml") else resources.MICROPHONES / f"{name.casefold()}.toml"
+    if not name.endswith(".toml") and not (re.fullmatch(_IDENTIFIER, name) and path.is_file()):
+        known = ", ".join(sorted(path.stem for path in resources.MICROPHONES.glob("*.toml")))
+        raise SerqError(f"there is no microphone {name!r}; known are {known}, or name a microphone file (.toml)")
+    table = _read_toml(path, "microphone")[0].get("microphone")
+    if not isinstance(table, dict):
+        raise SerqError(f"{path}: [microphone] is missing")
+    return table, path
+
+
+def _read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
+    except OSError as error:
+        raise SerqError(f"cannot read the {what} file {path}: {error.strerror or error}") from error
+    except ValueError as error:  # TOML and UTF-8 errors are both
+        raise SerqError(f"the {what} file {path} is not valid TOML: {error}") from error
+
+
+def _toml(data: dict[str, dict[str, Any]]) -> str:
+    """Sections of texts, integers and lists of texts, as TOML: JSON's strings and lists are TOML's too."""
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in section.items())
+        for name, section in data.items()
+    )
 
 
 def _section(section: type[Section], table: Any, where: str) -> Section:
@@ -226,6 +353,19 @@ def _check(board: Board, path: Path) -> None:
         raise SerqError(f"{path}: a real board needs [port] baud, [mcu] clock_hz above 0 and [platformio] framework")
     if board.emulated != (board.port.family in ("semihosting", "simcall")):
         raise SerqError(f"{path}: [port] family {board.port.family!r} does not fit [platformio] platform {board.platformio.platform!r}")
+    interface, ring = board.microphone.interface, board.audio.ring_samples
+    if not board.audio.takes(interface):
+        able = [m.name for m in all_microphones() if board.audio.takes(m.interface)]
+        raise SerqError(
+            f"{path}: the microphone {board.microphone.name} needs {interface.upper()}, for which {board.name} has no pins or no driver; "
+            f"it takes {', '.join(able)}"
+        )
+    if (interface == "i2s") != bool(board.microphone.slot):
+        raise SerqError(f"{path}: [microphone] slot is for I2S microphones, and they need one (philips or msb)")
+    if board.microphone.bit_shift and interface != "i2s":
+        raise SerqError(f"{path}: [microphone] bit_shift is for I2S microphones alone")
+    if ring & (ring - 1):
+        raise SerqError(f"{path}: [audio] ring_samples must be a power of two, not {ring}")
 
 
 def _spoken(name: str) -> str:

@@ -10,4 +10,5 @@ _ROOT = _PACKAGE / "data" if (_PACKAGE / "data" / "firmware").is_dir() else _PAC
 TEMPLATES = _ROOT / "templates"
 FIRMWARE = _ROOT / "firmware"
 BOARDS = _ROOT / "boards"
+MICROPHONES = BOARDS / "microphones"
 MODELS = _PACKAGE / "models"

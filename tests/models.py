@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from serq_mcu.frontend.level import LEVEL_MIN, level_offset
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantized_model.types import (
     ACTIVATION_MAX,
     ENCODINGS,
     INPUT_ZERO_POINT,
+    DecisionRule,
     DenseLayer,
     InputQuantization,
     QuantizedModel,
@@ -29,8 +31,12 @@ def made_up_model(
     fill: str = "random",
     spec: FeatureSpec = SMALL_SPEC,
     labels: Sequence[str] | None = None,
+    **decision: int,
 ) -> QuantizedModel:
-    """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all fields at the top) or alternating."""
+    """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all fields at the top) or alternating.
+
+    decision: what differs from a rule of 3 blocks of 4 frames that never refuses to answer.
+    """
     rng = np.random.default_rng(seed)
     layers, width = [], spec.feature_count
     for index, (count, width_bits) in enumerate(zip(outputs, bits, strict=True)):
@@ -67,7 +73,9 @@ def made_up_model(
         shift=rng.integers(12, 18, features).astype(np.uint8),
     )
     names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
-    return QuantizedModel(spec, build_tables(spec), constants, tuple(layers), names, 1.0, {"made up": seed})
+    tables = build_tables(spec)
+    plain = {"blocks": 3, "block_frames": 4, "level_offset": level_offset(spec, tables), "gate_level": LEVEL_MIN, "unsure_margin": 0, "smoothing": 0}
+    return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, DecisionRule(**plain | decision))
 
 
 def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.ndarray:

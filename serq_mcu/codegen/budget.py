@@ -124,10 +124,10 @@ def budget(model: QuantizedModel, board: Board, wider: bool = False) -> Budget:
 def state_bytes(model: QuantizedModel, board: Board) -> int:
     """sizeof(serq_state) on a 32-bit core, from the layout in serq.h."""
     spec, names = model.spec, model_names(model, board.mcu)
-    frame = 8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands * spec.uses_mel + 4 * names["max_values"]
+    frame = _aligned(8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands * spec.uses_mel + 4 * names["max_values"]) + 8 + 1
     decision = 4 * spec.feature_count + 4 * names["max_outputs"] + _TABLE_BYTES + names["even_width"] + names["odd_width"]
     scratch = _aligned(max(_aligned(frame), _aligned(decision)))
-    return _aligned(scratch + _POOL_BYTES * names["pools"] + 2 * spec.frame_length + 4 + 2)
+    return _aligned(scratch + _POOL_BYTES * names["pools"] + 2 * spec.frame_length + 4 + 2 + 2)
 
 
 def _table_bytes(model: QuantizedModel) -> int:

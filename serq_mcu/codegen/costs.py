@@ -76,7 +76,7 @@ def stages(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> Iterator[Sta
     """The stages of a model whose layers are computed by `parts`, in the order in which `bench` names them."""
     yield from _frame(model)
     spec = model.spec
-    counts = [sum(block.size for block in spec.blocks if name in block.statistics) for name in STATISTICS]
+    counts = [sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics) for name in STATISTICS]
     yield Stage("decision", "statistics", "statistics", (*counts, 1))
     yield Stage("decision", "standardize", "standardize", (spec.feature_count, 1))
     for index, (layer, ways) in enumerate(zip(model.layers, parts, strict=True)):

@@ -18,7 +18,10 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 MANIFEST = "serq.json"
 MODEL = "model.serq"
+APPS = ("harness", "live", "capture")
+LISTENING = ("live", "capture")  # those that need the board's microphone
 GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
+RATE_TOLERANCE = 0.01  # of the model's rate: a microphone off by a semitone's sixth sounds the same, and so do the speed copies of training
 _BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them, not a person
 _BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock")
 
@@ -33,7 +36,13 @@ class Project:
     board: str
     identity: str
     abi: int
+    app: str
     files: dict[str, str]  # relative path to SHA-256
+
+    def require_app(self, app: str) -> None:
+        """Raise SerqError unless the firmware is this application."""
+        if self.app != app:
+            raise SerqError(f"{self.folder} holds the application {self.app}, and this needs {app}: export it again with --app {app}")
 
     def changed(self) -> list[str]:
         """Files that are missing or no longer what was exported."""
@@ -46,24 +55,26 @@ class Project:
         return sorted(str(path) for path in found if path.as_posix() not in kept and not _made_by_build(path))
 
 
-def export(model: QuantizedModel, board: Board, out: Path, force: bool = False, wider: bool = False) -> Project:
-    """Write the project of `model` for `board` to the folder `out`, atomically; the same input gives the same bytes.
+def export(model: QuantizedModel, board: Board, out: Path, force: bool = False, app: str = "harness", wider: bool = False) -> Project:
+    """Write the project of `model` for `board` with one of APPS to the folder `out`, atomically; the same input gives the same bytes.
 
     wider: weights may be stored with more bits than they have where that runs faster.
 
-    An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless `force`), or if the
-    folder is not an export.
+    An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless `force`), if the
+    folder is not an export, or if the application cannot run this model.
     """
-    files = runtime_files() | model_files(model, board, wider) | board_files(board) | _readme(model, board)
-    return write_project(files, model.sha256[:16], board, out, force)
+    if app == "live":
+        _require_live(model, board)
+    files = runtime_files(app) | model_files(model, board, wider) | board_files(board, app) | _readme(model, board, app)
+    return write_project(files, model.sha256[:16], board, out, force, app)
 
 
-def write_project(files: Files, identity: str, board: Board, out: Path, force: bool = False) -> Project:
+def write_project(files: Files, identity: str, board: Board, out: Path, force: bool = False, app: str = "harness") -> Project:
     """Write `files` and their manifest to the folder `out`, atomically."""
     if not force and (out / MANIFEST).exists():
         _refuse_to_lose(read_project(out))
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    manifest = {"serq_mcu": __version__, "abi": ABI, "board": board.name, "identity": identity, "files": digests}
+    manifest = {"serq_mcu": __version__, "abi": ABI, "board": board.name, "app": app, "identity": identity, "files": digests}
     with new_folder(out, MANIFEST) as folder:
         for name, data in (files | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}).items():
             target = folder / name
@@ -79,7 +90,7 @@ def read_project(folder: Path) -> Project:
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
         if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
             raise ValueError("a file name leaves the folder")
-        return Project(folder, str(manifest["board"]), str(manifest["identity"]), int(manifest["abi"]), files)
+        return Project(folder, str(manifest["board"]), str(manifest["identity"]), int(manifest["abi"]), str(manifest["app"]), files)
     except FileNotFoundError as error:
         raise SerqError(
             f"{folder} is not an exported project (it has no {MANIFEST}); make one with `serq-mcu export --board NAME --out {folder}`"
@@ -93,21 +104,23 @@ def retarget(project: Project, board: Board, out: Path) -> Project:
     kept = {
         name: (project.folder / name).read_bytes()
         for name in project.files
-        if (name.startswith("lib/") or name in application_files() or name == MODEL) and (project.folder / name).exists()
+        if (name.startswith("lib/") or name in application_files(project.app) or name == MODEL) and (project.folder / name).exists()
     }
-    return write_project(kept | board_files(board), project.identity, board, out)
+    return write_project(kept | board_files(board, project.app), project.identity, board, out, app=project.app)
 
 
-def runtime_files() -> Files:
-    """The handwritten runtime and application, as they lie in every project."""
-    library = resources.FIRMWARE / "lib" / "serq"
-    runtime = {f"lib/serq/{path.relative_to(library).as_posix()}": path.read_bytes() for path in sorted(library.rglob("*")) if path.is_file()}
-    return runtime | application_files()
+def runtime_files(app: str = "harness") -> Files:
+    """The handwritten libraries and application, as they lie in every project with that application."""
+    libraries = [resources.FIRMWARE / "lib" / name for name in ("serq", "serq_audio")[: 2 if app in LISTENING else 1]]
+    found = {f"lib/{library.name}/{path.relative_to(library).as_posix()}": path for library in libraries for path in sorted(library.rglob("*"))}
+    return {name: path.read_bytes() for name, path in found.items() if path.is_file()} | application_files(app)
 
 
-def application_files() -> Files:
-    """The harness application and the interface it has to a port."""
-    sources = [*sorted((resources.FIRMWARE / "apps" / "harness").glob("*.[ch]")), resources.FIRMWARE / "ports" / "port.h"]
+def application_files(app: str = "harness") -> Files:
+    """An application and the interfaces it has to a port."""
+    ports = resources.FIRMWARE / "ports"
+    shared = [ports / "port.h"] + [ports / "audio.h", ports / "audio.c"] * (app in LISTENING)
+    sources = [*sorted((resources.FIRMWARE / "apps" / app).glob("*.[ch]")), *shared]
     return {f"src/{path.name}": path.read_bytes() for path in sources}
 
 
@@ -118,15 +131,27 @@ def model_files(model: QuantizedModel, board: Board, wider: bool = False) -> Fil
     return generated | {MODEL: model_bytes(model)}
 
 
-def board_files(board: Board) -> Files:
-    """What depends on the board alone: its port, its settings and, for an emulated one, its PlatformIO platform."""
-    (port,) = (resources.FIRMWARE / "ports").glob(f"port_{board.port.family}.c*")
-    files = {f"src/{port.name}": port.read_bytes()}
-    return files | {name: text.encode() for name, text in board.project_files(render).items()}
+def board_files(board: Board, app: str = "harness") -> Files:
+    """What depends on the board alone: its ports, its settings and, for an emulated one, its PlatformIO platform."""
+    ports = [*(resources.FIRMWARE / "ports").glob(f"port_{board.port.family}.c*"), *(board.audio_sources() if app in LISTENING else [])]
+    files = {f"src/{port.name}": port.read_bytes() for port in ports}
+    return files | {name: text.encode() for name, text in board.project_files(render, app).items()}
 
 
-def _readme(model: QuantizedModel, board: Board) -> Files:
-    return {"README.md": render("project_readme.md.j2", model=model, board=board, identity=model.sha256[:16]).encode()}
+def _require_live(model: QuantizedModel, board: Board) -> None:
+    rate, wanted = board.audio.nominal_rate_hz, model.spec.sample_rate
+    if model.decision is None:
+        raise SerqError(
+            "the model has no parameters for live audio: its specification pads clips, or it was made without them; quantize its run again"
+        )
+    if board.audio.rate_hz != wanted or abs(rate - wanted) > RATE_TOLERANCE * wanted:
+        raise SerqError(
+            f"{board.name} listens at {rate} Hz and the model at {wanted} Hz; say --set audio.rate_hz={wanted} if the board's driver can do that"
+        )
+
+
+def _readme(model: QuantizedModel, board: Board, app: str) -> Files:
+    return {"README.md": render("project_readme.md.j2", model=model, board=board, identity=model.sha256[:16], app=app).encode()}
 
 
 def _refuse_to_lose(project: Project) -> None:

@@ -65,7 +65,7 @@ def model_names(model: QuantizedModel, mcu: Mcu, wider: bool = False) -> dict[st
         "pools": sum(block.size for block in spec.blocks),
         "bins_outside_mel": _bins_outside_mel(spec, tables),
         "chroma_runs": runs,
-        "c_tables": c_tables(spec, tables, runs),
+        "c_tables": c_tables(spec, tables, runs) | ({"log": tables.log_table} if model.decision else {}),
         "max_frames": MAX_FRAMES,
         "max_outputs": max(_padded(layer.outputs) for layer in layers),
         "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),
@@ -89,10 +89,13 @@ def _blocks(model: QuantizedModel) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     place = feature = 0
     for block, shift in zip(model.spec.blocks, model.tables.pool_shifts, strict=True):
-        names = {"kind": block.kind, "size": block.size, "statistics": block.statistics, "pool_shift": shift}
-        rows.append(names | {"place": place, "feature": feature})
+        statistics = []
+        for name in block.statistics:
+            first = block.first(name)
+            statistics.append({"name": name, "place": place + first, "size": block.size - first, "feature": feature})
+            feature += block.size - first
+        rows.append({"kind": block.kind, "size": block.size, "statistics": statistics, "pool_shift": shift, "place": place})
         place += block.size
-        feature += block.size * len(block.statistics)
     return rows
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.level import LEVEL_MIN
 from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
 from serq_mcu.frontend.stages import BLOCK_STAGES, STAGE_CHROMA, STAGE_LOG, STAGE_MEL, STAGE_MFCC, STAGE_POWER, STAGE_SPECTRUM, STAGE_WINDOW
 from serq_mcu.frontend.tables import FrontendTables, bit_reversal
@@ -45,6 +46,25 @@ def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
     return pool(spec, tables, {stage: np.concatenate(parts[stage], axis=1).T for stage in pooled_stages})
 
 
+def stream_frames(
+    spec: FeatureSpec, tables: FrontendTables, offset: int, pcm: NDArray[np.int16]
+) -> tuple[dict[int, NDArray[np.int64]], NDArray[np.int64]]:
+    """What a stream keeps of successive frames, int16 [samples]: the blocks' stages, identifier to integers [frames, coefficients], and
+    the frames' levels in Q8 log2 [frames] (SPEC.md section 12). offset: Q16 log2 of full scale's power.
+
+    Raises SerqError for fewer than two frames, or more than a clip may have.
+    """
+    parts: dict[int, list[NDArray[np.int64]]] = {BLOCK_STAGES[block.kind]: [] for block in spec.blocks}
+    levels = []
+    for shift, _, spectrum in _spectra(spec, tables, pcm):
+        power = _power(spectrum)
+        values = _values(spec, tables, power, shift)
+        for stage, rows in parts.items():
+            rows.append(values[stage].T)
+        levels.append(_level(spec, tables, offset, power, shift))
+    return {stage: np.concatenate(rows) for stage, rows in parts.items()}, np.concatenate(levels)
+
+
 def frame_stages(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> dict[int, NDArray[np.int32] | NDArray[np.uint64]]:
     """Every per-frame stage of a clip, int16 [samples]: stage identifier to array [frames, integers].
 
@@ -70,8 +90,23 @@ def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[int, NDArray
     parts = []
     for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
         statistics = _statistics(rshift_round(stages[BLOCK_STAGES[block.kind]].astype(np.int64), shift))
-        parts += [statistics[name] for name in block.statistics]
+        parts += [statistics[name][block.first(name) :] for name in block.statistics]
     return np.concatenate(parts).astype(np.int32)
+
+
+def padded_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The samples that frames are cut from: the clip, int16 [samples], with the specification's zeros around it.
+
+    Raises SerqError if the clip is of another type, or too short or too long to be pooled.
+    """
+    pcm = np.asarray(pcm)
+    if pcm.dtype != np.int16 or pcm.ndim != 1:
+        raise SerqError("a clip must be one channel of 16-bit samples; convert it first")
+    if pcm.size < spec.min_samples:
+        raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
+    if pcm.size > spec.max_samples:
+        raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
+    return np.pad(pcm, spec.padding)
 
 
 def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -91,14 +126,7 @@ def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
 
 def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
     """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of frames."""
-    pcm = np.asarray(pcm)
-    if pcm.dtype != np.int16 or pcm.ndim != 1:
-        raise SerqError("a clip must be one channel of 16-bit samples; convert it first")
-    if pcm.size < spec.min_samples:
-        raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
-    if pcm.size > spec.max_samples:
-        raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
-    frames = np.lib.stride_tricks.sliding_window_view(pcm, spec.frame_length)[:: spec.hop_length]
+    frames = np.lib.stride_tricks.sliding_window_view(padded_clip(spec, pcm), spec.frame_length)[:: spec.hop_length]
     for start in range(0, len(frames), _CHUNK):
         chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
         shift = _shift(chunk)
@@ -204,14 +232,26 @@ def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64
 
 
 def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
+    log: NDArray[np.int64] = np.maximum(_log2(tables, energy) - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
+    return log
+
+
+def _level(spec: FeatureSpec, tables: FrontendTables, offset: int, power: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
+    first, count = (tables.first_bin, int(tables.segment[:, 0].sum())) if spec.uses_mel else (0, len(power))
+    total = power[first : first + count].sum(axis=0, dtype=np.uint64)
+    level: NDArray[np.int64] = np.maximum(_log2(tables, total) - offset - (shift << 17) >> 8, LEVEL_MIN)
+    return level
+
+
+def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Q16 log2, -64 of 0."""
     top = _top_bit(energy)
     mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
     index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
     base, step = tables.log_table.astype(np.int64).T
-    log2 = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
+    log2: NDArray[np.int64] = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
     log2[energy == 0] = -64 << 16
-    log: NDArray[np.int64] = np.maximum(log2 - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
-    return log
+    return log2
 
 
 def _mfcc(dct: NDArray[np.int16], log: NDArray[np.int64]) -> NDArray[np.int64]:

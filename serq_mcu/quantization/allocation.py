@@ -57,7 +57,7 @@ class QuantizationConfig:
 
 @dataclass(frozen=True)
 class ValidationData:
-    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips, played at several speeds.
+    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips as recorded and in further versions.
 
     The versions of a clip err together, so they sharpen the mean but not the interval, which counts clips. truth: [clips].
     """

@@ -30,15 +30,15 @@ def quantize(weights: NDArray[np.float64], bits: Width) -> tuple[NDArray[np.uint
     if bits in (1, TERNARY):
         scale = 2 * float(np.abs(weights).mean()) if bits == 1 else _ternary_scale(weights)
         return fields(weights, bits, scale), scale
-    scale = 2 * largest / (levels - 1)
+    scale, ordered = 2 * largest / (levels - 1), Ordered(weights)
     for factors in (_SEARCH, _ZOOM):
-        candidates = [_refine(weights, bits, float(factor) * scale) for factor in factors]
-        scale = min(candidates, key=lambda candidate: _squared_error(weights, bits, candidate))
+        candidates = [_refine(ordered, levels, float(factor) * scale) for factor in factors]
+        scale = min(candidates, key=lambda candidate: ordered.excess(candidate, *_steps(levels, candidate)))
     return fields(weights, bits, scale), scale
 
 
-def fields(weights: NDArray[np.float64], bits: Width, scale: float) -> NDArray[np.uint8]:
-    """The nearest level of each weight."""
+def fields(weights: NDArray[np.floating], bits: Width, scale: float | np.float32) -> NDArray[np.uint8]:
+    """The nearest level of each weight, computed in the weights' precision."""
     levels = _levels(bits)
     u: NDArray[np.uint8] = np.clip(np.floor(weights / scale + levels / 2), 0, levels - 1).astype(np.uint8)
     return u
@@ -65,15 +65,34 @@ def _ternary_scale(weights: NDArray[np.float64]) -> float:
     return float(sums[best] / counts[best])
 
 
-def _refine(weights: NDArray[np.float64], bits: Width, scale: float) -> float:
+class Ordered:
+    """Sorted values and their running sums: all that a search for scales asks of them, without looking at each value again."""
+
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._values = np.sort(values, axis=None)
+        self._sums = np.concatenate([[0.0], np.cumsum(self._values)])
+
+    def moments(self, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[float, float]:
+        """Sums of value * level and of level^2, each value at the level [n + 1] that the edges [n] around it say; an edge belongs upwards."""
+        bounds = np.concatenate([[0], np.searchsorted(self._values, edges), [self._values.size]])
+        return float(levels @ np.diff(self._sums[bounds])), float(np.square(levels) @ np.diff(bounds))
+
+    def excess(self, scale: float, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> float:
+        """The squared error of scale * level, less the sum of squared values, which no scale changes."""
+        product, power = self.moments(edges, levels)
+        return scale * (scale * power - 2 * product)
+
+
+def _steps(levels: int, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the nearest of so many levels changes, and the levels of scale 1."""
+    counted = np.arange(levels, dtype=np.float64)
+    return scale * (counted[1:] - levels / 2), counted - (levels - 1) / 2
+
+
+def _refine(ordered: Ordered, levels: int, scale: float) -> float:
     for _ in range(_REFINEMENTS):
-        levels = dequantize(fields(weights, bits, scale), bits, 1.0)
-        fitted = float((weights * levels).sum() / (levels * levels).sum())
-        if fitted <= 0:
+        product, power = ordered.moments(*_steps(levels, scale))
+        if product <= 0:
             break
-        scale = fitted
+        scale = product / power
     return scale
-
-
-def _squared_error(weights: NDArray[np.float64], bits: Width, scale: float) -> float:
-    return float(((weights - dequantize(fields(weights, bits, scale), bits, scale)) ** 2).sum())

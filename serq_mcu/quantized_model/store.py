@@ -14,7 +14,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.files import write_file
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
-from serq_mcu.quantized_model.types import FORMAT, DenseLayer, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.types import FORMAT, DecisionRule, DenseLayer, InputQuantization, QuantizedModel
 
 
 def save_model(model: QuantizedModel, path: Path) -> Path:
@@ -46,6 +46,8 @@ def load_model(path: Path) -> QuantizedModel:
         version = header["format"]
         if not isinstance(version, int) or version > FORMAT:
             raise SerqError(f"{path} has format {version}, made by a newer serq-mcu than this one, which reads up to {FORMAT}; upgrade serq-mcu")
+        if version < FORMAT:
+            raise SerqError(f"it has format {version}, of an earlier serq-mcu without streaming; make it again with `serq-mcu quantize`")
         model = _model(header, tensors)
     except SerqError as error:
         raise SerqError(f"{path}: {error}") from error
@@ -84,4 +86,5 @@ def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
         labels=tuple(header["labels"]),
         score_scale=header["score_scale"],
         provenance=header["provenance"],
+        decision=None if header["decision"] is None else DecisionRule(**header["decision"]),
     )

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.level import LEVEL_MIN
+from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
-FORMAT = 1
+FORMAT = 2
 ACTIVATION_MAX = 127
 INPUT_ZERO_POINT = 64
 INPUT_STEPS_PER_SD = 16
 MAX_LAYERS = 8
 MAX_WIDTH = 4096
+MAX_BLOCKS = 32
+MAX_SMOOTHING = 4
+GATE_MAX = 2560  # Q8 log2, +30 dB: louder than any block
 TERNARY = "ternary"
 Width = int | str  # what a layer is asked to have: 1 to 8 bits a weight, or TERNARY
 
@@ -143,8 +147,38 @@ class DenseLayer:
 
 
 @dataclass(frozen=True)
+class DecisionRule:
+    """When and how a stream is answered (SPEC.md section 12).
+
+    A window has up to `blocks` blocks of `block_frames` frames. level_offset: Q16 log2 of full scale's power; gate_level: Q8 log2 of the
+    power of the quietest block that is not silent; unsure_margin: the least lead, in score steps, of the best class of an answer;
+    smoothing: a decision weighs 2^-smoothing in the average of scores. Raises SerqError on a value out of range.
+    """
+
+    blocks: int
+    block_frames: int
+    level_offset: int
+    gate_level: int
+    unsure_margin: int
+    smoothing: int
+
+    def __post_init__(self) -> None:
+        for name in ("blocks", "block_frames", "level_offset", "gate_level", "unsure_margin", "smoothing"):
+            value = getattr(self, name)
+            _require(isinstance(value, int) and not isinstance(value, bool), f"decision: {name} {value!r} must be a whole number")
+        _require(1 <= self.blocks <= MAX_BLOCKS, f"decision: a window has 1 to {MAX_BLOCKS} blocks, not {self.blocks}")
+        _require(self.block_frames >= MIN_FRAMES, f"decision: a block has at least {MIN_FRAMES} frames, not {self.block_frames}")
+        frames = self.blocks * self.block_frames
+        _require(frames <= MAX_FRAMES, f"decision: a window of {frames} frames is longer than the {MAX_FRAMES} that can be pooled")
+        _require(abs(self.level_offset) <= 64 << 16, f"decision: level offset {self.level_offset} is out of range")
+        _require(LEVEL_MIN <= self.gate_level <= GATE_MAX, f"decision: gate level {self.gate_level} must be {LEVEL_MIN} to {GATE_MAX}")
+        _require(0 <= self.unsure_margin < 2**31, f"decision: margin {self.unsure_margin} must be 0 to 2^31 - 1")
+        _require(0 <= self.smoothing <= MAX_SMOOTHING, f"decision: smoothing {self.smoothing} must be 0 to {MAX_SMOOTHING}")
+
+
+@dataclass(frozen=True)
 class QuantizedModel:
-    """Everything the device and its verifier need. Immutable; arrays are read-only.
+    """Everything the device and its verifier need. Immutable; arrays are read-only. Without a decision rule it is for clips alone.
 
     Raises SerqError when parts do not fit each other.
     """
@@ -156,6 +190,7 @@ class QuantizedModel:
     labels: tuple[str, ...]
     score_scale: float
     provenance: dict[str, Any] = field(default_factory=dict)
+    decision: DecisionRule | None = None
 
     def __post_init__(self) -> None:
         _require(1 <= len(self.layers) <= MAX_LAYERS, f"a model has 1 to {MAX_LAYERS} layers, not {len(self.layers)}")
@@ -178,6 +213,10 @@ class QuantizedModel:
             )
         _require(np.isfinite(self.score_scale) and self.score_scale > 0, "the score scale must be positive")
         self.tables.check(self.spec)
+        if self.decision is not None:
+            _require(not self.spec.center, "a specification that pads clips at both ends (center) cannot stream; set center = false")
+            reach = self.layers[-1].accumulator_bound << self.decision.smoothing
+            _require(reach < 2**31, f"smoothed scores can reach {reach}, more than 32 bits hold; set a smaller decision.smoothing")
 
     @property
     def widths(self) -> tuple[Width, ...]:
@@ -219,6 +258,7 @@ class QuantizedModel:
                 for layer in self.layers
             ],
             "score_scale": self.score_scale,
+            "decision": None if self.decision is None else asdict(self.decision),
             "provenance": self.provenance,
         }
 

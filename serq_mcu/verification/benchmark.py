@@ -97,7 +97,9 @@ def main() -> None:
     """Count everything and write the page."""
     boards = [load_board(name) for name in BOARDS]
     work = 4 * max(OUTPUTS) + 2048  # accumulators, and the kernels' table
-    text = [_INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(dict.fromkeys(map(_compiler, boards))), work=work)]
+    text = [
+        _INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(dict.fromkeys(map(compiler_version, boards))), work=work)
+    ]
     for board in boards:
         text.append(_table(board))
     write_file(PAGE, "\n".join([*text, _OTHERS]))
@@ -105,7 +107,11 @@ def main() -> None:
 
 def network(inputs: int, bits: Width) -> QuantizedModel:
     """inputs-256-512-64-7 with random weights of `bits` bits."""
-    spec = FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),))
+    return random_network(FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),)), bits)
+
+
+def random_network(spec: FeatureSpec, bits: Width) -> QuantizedModel:
+    """features-256-512-64-7 with random weights of `bits` bits."""
     return random_model(spec, OUTPUTS, (bits,) * len(OUTPUTS), seed=ENCODINGS[encoding_of(bits)].bits)
 
 
@@ -172,7 +178,8 @@ def _plain(board: Board) -> dict[int, int]:
     return found
 
 
-def _compiler(board: Board) -> str:
+def compiler_version(board: Board) -> str:
+    """The name and version of an emulated board's compiler."""
     assert isinstance(board.emulator, Emulator)
     name = f"{board.emulator.compiler}gcc"
     return f"{name} {subprocess.run([name, '-dumpfullversion'], capture_output=True, text=True, check=True).stdout.strip()}"

@@ -80,6 +80,12 @@ void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint1
     }
 }
 
+int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table)
+{
+    int32_t level = (log2_q16(power, log_table) - offset - (int32_t)shift * 131072) >> 8;
+    return (int16_t)(level > SERQ_LEVEL_MIN ? level : SERQ_LEVEL_MIN);
+}
+
 /* floor(power * 2^(2 * doublings) / 2^32) of bin i. */
 #if SERQ_STORED_POWER
 

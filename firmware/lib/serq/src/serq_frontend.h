@@ -8,6 +8,7 @@
 #include "serq_fixed.h"
 
 #define SERQ_PITCH_CLASSES 12
+#define SERQ_LEVEL_MIN (-40 * 256) /* octaves of power below full scale, -120 dB: less than 16-bit samples can hold */
 
 /* Whether powers replace the spectrum in memory: for a trace, and where a product is dear. Elsewhere they are computed as they are read. */
 #ifndef SERQ_STORED_POWER
@@ -149,6 +150,9 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
 
 /* Add frame number `frame` (0 = first) of `count` coefficients to their sums. */
 void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift, uint32_t frame);
+
+/* Level of a frame, Q8 log2 of its power relative to full scale, at least SERQ_LEVEL_MIN; shift: of the frame; offset: Q16 log2 of full scale. */
+int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table);
 
 /* Statistics over `frames` >= 2 frames, 4 fractional bits. */
 void serq_pool_mean(const serq_pool *pool, uint8_t count, uint32_t frames, int32_t *out);

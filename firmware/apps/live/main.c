@@ -1,0 +1,180 @@
+/* Listens, and writes one line of JSON for each decision (SPEC.md section 14): for a serial monitor, a log or a program. */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "audio.h"
+#include "port.h"
+#include "serq_board.h"
+#include "serq_stream.h"
+
+#if SERQ_AUDIO_RATE != SERQ_SAMPLE_RATE
+#error "the microphone's rate is not the model's: set audio.rate_hz to the model's sample rate"
+#endif
+
+enum { PIECE = 128, LINE = 256 };
+
+static struct {
+    serq_stream stream;
+    serq_decision decision;
+    int16_t samples[PIECE];
+    uint8_t line[LINE]; /* written in pieces: a line may be longer */
+    uint32_t used;
+} live;
+
+static void put(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        live.line[live.used++] = (uint8_t)text[i];
+        if (live.used == LINE) {
+            port_write(live.line, LINE);
+            live.used = 0;
+        }
+    }
+}
+
+static void put_text(const char *text)
+{
+    put(text, strlen(text));
+}
+
+static void end_line(void)
+{
+    put("\n", 1);
+    port_write(live.line, live.used);
+    live.used = 0;
+}
+
+static void put_unsigned(uint32_t value)
+{
+    char digits[10];
+    size_t first = sizeof digits;
+
+    do {
+        digits[--first] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    put(digits + first, sizeof digits - first);
+}
+
+static void put_signed(int32_t value)
+{
+    if (value < 0) {
+        put("-", 1);
+    }
+    put_unsigned(value < 0 ? 0u - (uint32_t)value : (uint32_t)value);
+}
+
+static void put_hexadecimal(uint8_t byte)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    put(&digits[byte >> 4], 1);
+    put(&digits[byte & 15], 1);
+}
+
+/* A JSON string; names are UTF-8 and may hold anything. */
+static void put_string(const char *text)
+{
+    put("\"", 1);
+    for (; *text != '\0'; text++) {
+        uint8_t byte = (uint8_t)*text;
+        if (byte < 0x20) {
+            put_text("\\u00");
+            put_hexadecimal(byte);
+        } else {
+            if (byte == '"' || byte == '\\') {
+                put("\\", 1);
+            }
+            put(text, 1);
+        }
+    }
+    put("\"", 1);
+}
+
+static void greet(void)
+{
+    static const uint8_t identity[8] = SERQ_IDENTITY;
+
+    put_text("{\"serq\": \"live\", \"board\": ");
+    put_string(SERQ_BOARD_NAME);
+    put_text(", \"model\": \"");
+    for (uint32_t i = 0; i < sizeof identity; i++) {
+        put_hexadecimal(identity[i]);
+    }
+    put_text("\", \"labels\": [");
+    for (int label = 0; label < SERQ_CLASSES; label++) {
+        put_text(label == 0 ? "" : ", ");
+        put_string(serq_label(label));
+    }
+    put_text("]}");
+    end_line();
+}
+
+static void put_answer(int answer)
+{
+    put_text("{\"answer\": ");
+    if (answer >= 0) {
+        put_string(serq_label(answer));
+        put_text(", \"label\": ");
+        put_signed(answer);
+    } else {
+        put_string(answer == SERQ_SILENCE ? "silence" : "not sure");
+        put_text(", \"label\": null");
+    }
+}
+
+/* `latency`: microseconds since the window's last samples came, 0 where there is no time. */
+static void report(const serq_decision *decision, uint32_t latency)
+{
+    put_answer(decision->answer);
+    put_text(", \"scores\": [");
+    for (int label = 0; label < SERQ_CLASSES; label++) {
+        put_text(label == 0 ? "" : ", ");
+        put_signed(decision->scores[label]);
+    }
+    put_text("], \"margin\": ");
+    put_unsigned(decision->margin);
+    put_text(", \"level\": ");
+    put_signed(decision->level);
+    put_text(", \"frames\": ");
+    put_unsigned(decision->frames);
+    put_text(", \"latency_us\": ");
+    put_unsigned(latency);
+    put_text(", \"waiting\": ");
+    put_unsigned(audio_waiting());
+    put_text(", \"overruns\": ");
+    put_unsigned(audio_overruns());
+    put_text("}");
+    end_line();
+}
+
+static void listen(const int16_t *samples, uint32_t count)
+{
+    uint32_t start = audio_micros();
+
+    while (serq_stream_push(&live.stream, &samples, &count, &live.decision) != 0) {
+        report(&live.decision, audio_micros() - start);
+        audio_yield();
+    }
+}
+
+void application_run(void)
+{
+    uint32_t count, gaps = 0;
+
+    greet();
+    serq_stream_init(&live.stream);
+    if (!audio_start()) {
+        put_text("{\"error\": \"the microphone's driver did not start: check the pins in board.toml\"}");
+        end_line();
+        return;
+    }
+    while ((count = audio_read(live.samples, PIECE)) != 0) {
+        if (audio_gaps() != gaps) { /* what was heard before does not join what comes now */
+            gaps = audio_gaps();
+            serq_stream_init(&live.stream);
+        }
+        listen(live.samples, count);
+    }
+}

@@ -1,0 +1,75 @@
+/* serq: live audio. A decision after each block of frames, on a window of the last blocks (SPEC.md section 12).
+ *
+ *     static serq_stream stream;
+ *     serq_decision decision;
+ *     serq_stream_init(&stream);
+ *     for (each piece of audio: const int16_t *samples, uint32_t count) {
+ *         while (serq_stream_push(&stream, &samples, &count, &decision)) {
+ *             // decision.answer: the index of a label, SERQ_SILENCE or SERQ_NOT_SURE
+ *         }
+ *     }
+ *
+ * Pieces may have any length, one sample or several blocks: no decision is lost, and decisions do not depend on how audio is cut.
+ * The caller owns all memory, sizeof(serq_stream): it grows with SERQ_BLOCKS, not with the window's length. A stream has no end and no
+ * counter that could overflow. After a gap (samples that were lost), call serq_stream_init(). */
+#ifndef SERQ_STREAM_H
+#define SERQ_STREAM_H
+
+#include "serq.h"
+
+#ifndef SERQ_BLOCKS
+#error "this model has no parameters for live audio: its specification pads clips, or it was made without them; serq-mcu quantize makes them"
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Answers that are no label's index. */
+#define SERQ_SILENCE (-1)  /* no block of the window is as loud as SERQ_GATE_LEVEL */
+#define SERQ_NOT_SURE (-2) /* the best score is less than SERQ_UNSURE_MARGIN above the second */
+
+/* Places for the blocks that a window has besides the one that ends it. */
+#define SERQ_BLOCK_PLACES (SERQ_BLOCKS > 1 ? SERQ_BLOCKS - 1 : 1)
+
+typedef struct {
+    int32_t scores[SERQ_CLASSES]; /* averaged over decisions as SERQ_SMOOTHING says; zeros in silence */
+    uint32_t margin;              /* of the best of them over the second best */
+    uint16_t frames;              /* of the window; 0 in silence */
+    int16_t level;                /* of the newest block: Q8 log2 of power relative to full scale; dB = level * 3.0103 / 256 */
+    int8_t answer;                /* index of a label, SERQ_SILENCE or SERQ_NOT_SURE */
+} serq_decision;
+
+/* The sums of one coefficient over a block that has ended; as serq_pool, packed. */
+typedef struct {
+    uint32_t square, delta;           /* their low 32 bits */
+    uint16_t square_high, delta_high; /* the bits above */
+    int32_t sum;
+    int16_t first, last;
+} serq_block_pool;
+
+/* Everything a stream remembers. Its members are its own affair. */
+typedef struct {
+    serq_state state; /* its pools hold the block that is being heard */
+    serq_block_pool older[SERQ_BLOCK_PLACES][SERQ_POOLS];
+    int32_t sums[SERQ_CLASSES]; /* averages of scores times 2^SERQ_SMOOTHING */
+    int32_t level_sum;          /* over the frames of the block that is being heard */
+    int16_t levels[SERQ_BLOCK_PLACES];
+    uint8_t next;   /* the place for the next block that ends: after the newest */
+    uint8_t blocks; /* that have ended and still belong to the window */
+    uint8_t fresh;  /* whether averages start with the next decision */
+} serq_stream;
+
+/* Forget all that was heard. Time: constant. */
+void serq_stream_init(serq_stream *stream);
+
+/* Take samples of mono 16-bit PCM at SERQ_SAMPLE_RATE until a decision is due or none is left; *samples and *count move past those taken.
+ * Returns 1 when a block has ended: `decision` is written, call again with what is left. Returns 0 when all samples are taken.
+ * Time: one frame's transform for every SERQ_HOP_LENGTH samples, and the network's for every block unless it is silent. */
+int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count, serq_decision *decision);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

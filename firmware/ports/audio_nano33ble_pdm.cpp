@@ -1,0 +1,31 @@
+// Arduino Nano 33 BLE Sense: the core's PDM library. It stops for good if a buffer is not taken in time, so its callback, which runs
+// in the interrupt, takes it at once.
+#include <Arduino.h>
+#include <PDM.h>
+
+#include "audio.h"
+#include "serq_board.h"
+
+#if SERQ_AUDIO_RATE != 16000
+#error "the PDM library of this board gives 16000 samples a second: leave audio.rate_hz at that"
+#endif
+
+enum { NEUTRAL_GAIN = 40 }; // the peripheral's 0 dB, of 0 to 80 half decibels; the rest of the gain is ours
+
+static void received()
+{
+    static int16_t words[256]; // the library's buffer of 512 bytes
+
+    audio_take_pcm(words, static_cast<uint32_t>(PDM.read(words, sizeof words)) / sizeof words[0]);
+}
+
+bool audio_start(void)
+{
+    PDM.onReceive(received);
+    PDM.setBufferSize(512);
+    if (PDM.begin(1, SERQ_AUDIO_RATE) == 0) {
+        return false;
+    }
+    PDM.setGain(NEUTRAL_GAIN); // begin() has set its own
+    return true;
+}

@@ -1,0 +1,33 @@
+"""The level of a frame, from the power that its features are made of (SPEC.md section 12).
+
+In Q8 log2 of power relative to a full-scale square wave: a step is 3.01/256 dB, a full-scale sine is at -3.01 dB. With mel bands only the
+bins that they read count, so that hum below the lowest band opens no gate.
+"""
+
+from __future__ import annotations
+
+import math
+
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.tables import FrontendTables
+
+LEVEL_MIN = -40 * 256  # -120 dB
+_STEP_DB = 10 * math.log10(2) / 256
+
+
+def level_offset(spec: FeatureSpec, tables: FrontendTables) -> int:
+    """Q16 log2 of a full-scale frame's power, in the units of the bins' integers."""
+    # A bin is X * 2^(31 - L - h + s) with |x| <= 1; by Parseval the powers |X|^2 of bins 0 to N/2 sum to N/2 * sum of (x * window)^2.
+    log2_length = spec.fft_length.bit_length() - 1
+    window = 3 / 8 * spec.frame_length  # sum of the squares of a periodic Hann window
+    return round(65536 * (2 * (31 - log2_length - tables.headroom) + math.log2(spec.fft_length / 2 * window)))
+
+
+def level_from_db(decibel: float) -> int:
+    """The Q8 log2 level next to `decibel`, dB relative to a full-scale square wave."""
+    return round(decibel / _STEP_DB)
+
+
+def level_in_db(level: float) -> float:
+    """A Q8 log2 level in dB."""
+    return level * _STEP_DB

@@ -1,0 +1,132 @@
+"""Live audio in integers: the reference of what firmware answers, block by block (SPEC.md section 12).
+
+A window is pooled from its frames anew, as a clip is, so nothing here depends on how firmware keeps and drops blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.reference import pool, stream_frames
+from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES
+from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
+
+SILENCE, NOT_SURE = -1, -2  # answers that are no label's index
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a stream keeps of its frames: the blocks' stages, identifier to integers [frames, coefficients], and levels, Q8 log2 [frames]."""
+
+    stages: dict[int, NDArray[np.int64]]
+    levels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a stream says when a block ends.
+
+    answer: index of a label, SILENCE or NOT_SURE; scores: averaged over decisions, zeros in silence; margin: of the best over the second
+    best; level: of the newest block, Q8 log2; frames: of the window, which ends with the newest block, 0 in silence.
+    """
+
+    answer: int
+    scores: tuple[int, ...]
+    margin: int
+    level: int
+    frames: int
+
+
+def decision_rule(model: QuantizedModel) -> DecisionRule:
+    """The model's own rule. Raises SerqError if it has none."""
+    if model.decision is None:
+        raise SerqError("the model cannot stream: its specification pads clips, or it was made without decision parameters; quantize its run again")
+    return model.decision
+
+
+def stream_decisions(model: QuantizedModel, pcm: NDArray[np.int16]) -> list[Decision]:
+    """The decisions on a stream, int16 [samples], in their order, by the model's own rule. Raises SerqError if the model cannot stream."""
+    return list(decide(model, decision_rule(model), analyse(model, pcm)))
+
+
+def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
+    """The frames of a stream of any length, int16 [samples]. Raises SerqError if the model cannot stream or there is less than one block."""
+    spec, rule = model.spec, decision_rule(model)
+    count = spec.frame_count(len(pcm))
+    if count < MIN_FRAMES:
+        raise SerqError(f"a stream of {len(pcm)} samples has no decision; a block has {rule.block_frames} frames")
+    parts = np.array_split(np.arange(count), -(-count // MAX_FRAMES))
+    pieces = [pcm[part[0] * spec.hop_length : part[-1] * spec.hop_length + spec.frame_length] for part in parts]
+    stages, levels = zip(*(stream_frames(spec, model.tables, rule.level_offset, piece) for piece in pieces), strict=True)
+    return Frames({stage: np.concatenate([part[stage] for part in stages]) for stage in stages[0]}, np.concatenate(levels))
+
+
+def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
+    """The decisions on a stream's frames, by any rule."""
+    return answer(rule, score_windows(model, rule, frames))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a stream: level of each newest block, Q8 log2; frames, 0 for silence; scores int64 [windows, classes], 0 in silence."""
+
+    levels: list[int]
+    frames: list[int]
+    scores: NDArray[np.int64]
+
+
+def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Windows:
+    """The windows of a stream; of the rule, only blocks, their length and the gate matter."""
+    levels = block_levels(rule, frames)
+    sizes = [_window(rule, levels[: i + 1]) * rule.block_frames for i in range(len(levels))]
+    spoken = [i for i, size in enumerate(sizes) if size]
+    found = np.zeros((len(levels), len(model.labels)), np.int64)
+    if spoken:
+        found[spoken] = scores(model, np.array([_pooled(model, frames, (i + 1) * rule.block_frames, sizes[i]) for i in spoken]))
+    return Windows(levels, sizes, found)
+
+
+def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
+    """The decision on each window; of the rule, only margin and smoothing matter."""
+    sums: NDArray[np.int64] | None = None
+    for level, frames, new in zip(windows.levels, windows.frames, windows.scores, strict=True):
+        if frames == 0:
+            sums = None
+            yield Decision(SILENCE, (0,) * new.size, 0, level, 0)
+        else:
+            sums = new << rule.smoothing if sums is None else sums - (sums >> rule.smoothing) + new
+            yield _answer(rule, (sums >> rule.smoothing).tolist(), level, frames)
+
+
+def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
+    """The level, Q8 log2, of each whole block."""
+    size = rule.block_frames
+    count = len(frames) // size
+    sums = frames.levels[: count * size].reshape(count, size).sum(axis=1)
+    levels: list[int] = ((sums + size // 2) // size).tolist()
+    return levels
+
+
+def _pooled(model: QuantizedModel, frames: Frames, end: int, count: int) -> NDArray[np.int32]:
+    return pool(model.spec, model.tables, {stage: values[end - count : end] for stage, values in frames.stages.items()})
+
+
+def _answer(rule: DecisionRule, smoothed: list[int], level: int, frames: int) -> Decision:
+    first, second = sorted(smoothed, reverse=True)[:2]
+    sure = first - second >= rule.unsure_margin
+    return Decision(smoothed.index(first) if sure else NOT_SURE, tuple(smoothed), first - second, level, frames)
+
+
+def _window(rule: DecisionRule, levels: list[int]) -> int:
+    """Blocks of the window that ends with the last: of the last `blocks`, all from the first loud one on."""
+    last = levels[-rule.blocks :]
+    return next((len(last) - i for i, level in enumerate(last) if level >= rule.gate_level), 0)
