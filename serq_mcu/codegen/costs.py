@@ -77,7 +77,7 @@ def stages(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> Iterator[Sta
     yield from _frame(model)
     spec = model.spec
     counts = [sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics) for name in STATISTICS]
-    yield Stage("decision", "statistics", "statistics", (*counts, 1))
+    yield Stage("decision", "statistics", "statistics", tuple(counts))
     yield Stage("decision", "standardize", "standardize", (spec.feature_count, 1))
     for index, (layer, ways) in enumerate(zip(model.layers, parts, strict=True)):
         names = " + ".join(part.kernel for part in ways)
