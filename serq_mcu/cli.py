@@ -259,17 +259,18 @@ def build(folder: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--port", required=True, help="The board's serial port, such as /dev/ttyUSB0 or COM3.")
-def flash(folder: Path, port: str) -> None:
+@click.option("--port", help="The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default: PlatformIO's choice]")
+def flash(folder: Path, port: str | None) -> None:
     """Build an exported project and write it to a board.
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
     """
     from serq_mcu import platformio
 
-    _progress()(f"building {folder} and writing it to the board on {port}")
+    where = f"the board on {port}" if port else "the board"
+    _progress()(f"building {folder} and writing it to {where}")
     log = platformio.flash(folder, port)
-    click.echo(f"the board on {port} runs {folder}; what PlatformIO said is in {log}")
+    click.echo(f"{where} runs {folder}; what PlatformIO said is in {log}")
 
 
 @main.command()
