@@ -66,11 +66,17 @@ def frontend() -> None:
 
 @frontend.command("compare")
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
-@click.option("--model", type=FILE, help="Take this model's specification.  [default: speech120's parameters with mfcc, mel and chroma]")
+@click.option(
+    "--model",
+    "file",
+    type=FILE,
+    help="Take this model, and its specification.  [default: the model that ships; speech199's parameters with mfcc, mel and chroma]",
+)
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_json: bool) -> None:
-    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level.
+def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json: bool) -> None:
+    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level, and
+    what they do to a model's answers on its held-out clips.
 
     Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
     """
@@ -78,17 +84,20 @@ def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_jso
     from serq_mcu.corpus.loaders import load_corpus
     from serq_mcu.files import write_file
     from serq_mcu.frontend.compare import EVERY_BLOCK, compare_frontend
-    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.frontend_effect import frontend_effect
 
-    loaded = load_model(model) if model else None
-    spec = loaded.spec if loaded else EVERY_BLOCK
+    model = _model(file)
+    spec, tables = (model.spec, model.tables) if file else (EVERY_BLOCK, None)
     clips = [read_audio(clip.path, spec.sample_rate).pcm for clip in load_corpus(folder).clips]
-    report = compare_frontend(spec, clips, _progress(), loaded.tables if loaded else None)
-    lines = report.lines()
+    progress = _progress()
+    report = compare_frontend(spec, clips, progress, tables)
+    effect = frontend_effect(model, folder, progress)
+    lines = report.lines() + (effect.lines() if effect else [f"no clip is of a class that model {model.identity.hex()} knows"])
     if page:
-        write_file(page, report.page(f"serq-mcu frontend compare {folder.name}/ --page docs/frontend.md").encode())
+        command = f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page docs/frontend.md"
+        write_file(page, report.page(command, [effect.page()] if effect else []).encode())
         lines.append(f"wrote {page}")
-    _print(report.to_json(), lines, as_json)
+    _print(report.to_json() | {"effect": effect.to_json() if effect else None}, lines, as_json)
 
 
 @main.command()
@@ -112,11 +121,29 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
-@click.option("--method", help="adaptive, or a fixed width 8 to 1 for every layer.  [default: the run's configuration, adaptive]")
+@click.option(
+    "--method",
+    help="adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1).  [default: the run's configuration, adaptive]",
+)
 @click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
 @click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.02]")
+@click.option("--max-bytes", type=click.IntRange(min=1), help="Choose the bits that lose least within so many bytes, weights only.")
+@click.option("--max-instructions", type=click.IntRange(min=1), help="Choose the bits that lose least within so many instructions of a decision.")
+@click.option("--board", "board_name", metavar="BOARD", help="The board that --max-instructions counts for.")
+@click.option("--qat", is_flag=True, help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].")
 @json_option
-def quantize(run: Path, out: Path, method: str | None, alpha: float | None, margin: float | None, as_json: bool) -> None:
+def quantize(
+    run: Path,
+    out: Path,
+    method: str | None,
+    alpha: float | None,
+    margin: float | None,
+    qat: bool,
+    max_bytes: int | None,
+    max_instructions: int | None,
+    board_name: str | None,
+    as_json: bool,
+) -> None:
     """Choose each layer's bits by its importance and write the integer model; each choice is explained.
 
     Example: serq-mcu quantize run/ --out model.serq
@@ -124,7 +151,8 @@ def quantize(run: Path, out: Path, method: str | None, alpha: float | None, marg
     from serq_mcu.quantization.pipeline import quantize_run
     from serq_mcu.quantized_model.store import save_model
 
-    model, allocation = quantize_run(run, method=method, alpha=alpha, margin=margin)
+    budget = _width_budget(max_bytes, max_instructions, board_name)
+    model, allocation = quantize_run(run, method, alpha, margin, _progress(), _tuner() if qat else None, budget)
     save_model(model, out)
     _print(allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]}, [*allocation.lines(), f"wrote {out}"], as_json)
 
@@ -132,17 +160,73 @@ def quantize(run: Path, out: Path, method: str | None, alpha: float | None, marg
 @main.command()
 @click.argument("model", type=FILE)
 @click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to answer for.")
+@click.option("--noise", default="", metavar="KIND", help="Add noise: white, pink, babble of other clips, ... (a wrong kind lists them all).")
+@click.option("--snr", default=20.0, show_default=True, help="Signal-to-noise ratio of --noise in dB, of root mean squares over the whole clip.")
+@click.option("--gain", default=0.0, show_default=True, help="Gain in dB; peaks saturate.")
+@click.option("--streaming", is_flag=True, help="Play the clips as live audio: decisions by window, smoothing and level.")
+@click.option("--validation", is_flag=True, help="With --streaming: judge on the clips that chose the bits, to choose parameters by.")
+@click.option("--page", type=FILE, help="With --streaming: write the report as Markdown too.")
 @json_option
-def evaluate(model: Path, folder: Path, as_json: bool) -> None:
+def evaluate(
+    model: Path, folder: Path, noise: str, snr: float, gain: float, streaming: bool, validation: bool, page: Path | None, as_json: bool
+) -> None:
     """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95 % interval.
 
-    Example: serq-mcu evaluate model.serq --corpus emodb/
+    Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
     """
+    if streaming:
+        _evaluate_streams(model, folder, "validation" if validation else "held_out", page, as_json)
+        return
+    if validation or page:
+        raise click.UsageError("--validation and --page go with --streaming")
+    from serq_mcu.corpus.conditions import Condition
     from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
     from serq_mcu.quantized_model.store import load_model
 
-    evaluation = evaluate_model(load_model(model), folder, _progress())
+    condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
+    evaluation = evaluate_model(load_model(model), folder, _progress(), condition)
     _print(evaluation.to_json(), evaluation.lines(), as_json)
+
+
+def _evaluate_streams(model: Path, folder: Path, part: str, page: Path | None, as_json: bool) -> None:
+    from serq_mcu.files import write_file
+    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
+
+    evaluation = evaluate_streams(load_model(model), folder, part, _progress())
+    lines = evaluation.lines()
+    if page:
+        option = " --validation" if part == "validation" else ""
+        command = f"serq-mcu evaluate {model.name} --corpus {folder.name}/ --streaming{option} --page docs/{page.name}"
+        write_file(page, evaluation.page(command).encode())
+        lines.append(f"wrote {page}")
+    _print(evaluation.to_json(), lines, as_json)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.option("--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]")
+@click.option("--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips.")
+@click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
+@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@json_option
+def robustness(folder: Path, protocol: str | None, folds: int, config: Path | None, page: Path | None, as_json: bool) -> None:
+    """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains, with augmentation and without.
+
+    Many trainings: most of an hour for EMO-DB. Interrupted, it goes on where it stopped.
+
+    Example: serq-mcu robustness emodb/ --page docs/robustness.md
+    """
+    from serq_mcu.files import write_file
+    from serq_mcu.training.config import PROTOCOLS, load_config
+    from serq_mcu.training.robustness import measure_robustness
+
+    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, progress=_progress())
+    lines = report.lines()
+    if page:
+        write_file(page, report.page(f"serq-mcu robustness {folder.name}/ --page docs/robustness.md"))
+        lines.append(f"wrote {page}")
+    _print(report.to_json(), lines, as_json)
 
 
 @main.command()
@@ -314,17 +398,50 @@ def record(folder: Path, port: str, label: str | None, out: Path, count: int, se
 @click.option("--clips", required=True, type=FOLDER, envvar=corpus_envvar, help="Recordings to compare on.")
 @click.option("--on", "target", default="host", show_default=True, metavar="host|emulator|PORT", help="Where the exported C runs.")
 @click.option("--count", type=click.IntRange(min=1), help="A stratified choice of so many clips.  [default: all]")
+@click.option("--features", is_flag=True, help="Send features that Python computed instead of samples: quick, but the front end is not compared.")
+@click.option("--baseline", type=FILE, help="Compare with what this file remembers; exit 1 if accuracy, a class, cycles, flash or RAM is worse.")
+@click.option("--update-baseline", is_flag=True, help="Let the baseline file remember this run.")
+@click.option("--junit", "junit_file", type=FILE, help="Write JUnit XML too.")
+@click.option("--markdown", "markdown_file", type=FILE, help="Write a job's summary in Markdown too.")
 @json_option
-def verify(folder: Path, clips: Path, target: str, count: int | None, as_json: bool) -> None:
-    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit 1 on any difference.
+def verify(
+    folder: Path,
+    clips: Path,
+    target: str,
+    count: int | None,
+    features: bool,
+    baseline: Path | None,
+    update_baseline: bool,
+    junit_file: Path | None,
+    markdown_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit 1 on any difference or regression.
 
-    Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60
+    Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60 --baseline baseline.json
     """
+    from serq_mcu.files import write_file
+    from serq_mcu.verification.baseline import load_baseline, save_baseline
+    from serq_mcu.verification.report import junit, markdown
     from serq_mcu.verification.verify import verify_project
 
-    report = verify_project(folder, clips, target, count, _progress())
-    _print(report.to_json(), report.lines(), as_json)
-    sys.exit(0 if report.ok else 1)
+    if update_baseline and not baseline:
+        raise SerqError("--update-baseline needs --baseline FILE, the file to write")
+    before = load_baseline(baseline) if baseline and not update_baseline else None
+    report = verify_project(folder, clips, target, count, _progress(), "features" if features else "pcm", before)
+    comparison = before.compare(report) if before else None
+    if junit_file:
+        write_file(junit_file, junit(report, comparison))
+    if markdown_file:
+        write_file(markdown_file, markdown(report, comparison))
+    value, lines = report.to_json(), report.lines()
+    if comparison:
+        value, lines = value | {"baseline": comparison.to_json()}, lines + comparison.lines()
+    if baseline and update_baseline:
+        save_baseline(baseline, report)
+        lines.append(f"wrote {baseline}")
+    _print(value, lines, as_json)
+    sys.exit(0 if report.ok and not (comparison and comparison.worse) else 1)
 
 
 @main.command()
@@ -342,6 +459,47 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
 
     report = bench(folder, load_board(board_name) if board_name else None, target)
     _print(report.to_json(), report.lines(), as_json)
+
+
+@main.group()
+def benchmark() -> None:
+    """Accuracy of many networks and methods over many splits, in tables and plots."""
+
+
+@benchmark.command("run")
+@click.argument("folders", type=FOLDER, nargs=-1, required=True)
+@click.option("--plan", default="paper", show_default=True, help="paper, product, short, or a plan of your own (.toml).")
+@click.option("--results", required=True, type=FILE, help="The results file (.csv) to write; what it holds already is not run again.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
+@click.option("--scheduler", metavar="ADDRESS", help="Send the tasks to a Dask scheduler, such as tcp://10.0.0.1:8786.")
+@json_option
+def benchmark_run(folders: tuple[Path, ...], plan: str, results: Path, jobs: int | None, scheduler: str | None, as_json: bool) -> None:
+    """Train and judge all that a plan names on the corpora in FOLDERS; stopped at any time, it goes on where it was.
+
+    Example: serq-mcu benchmark run emodb/ savee/ --plan paper --results docs/paper.csv
+    """
+    from serq_mcu.benchmark.engine import run_plan
+    from serq_mcu.benchmark.plan import load_plan
+
+    rows = run_plan(load_plan(plan), folders, results, jobs, scheduler, _progress())
+    _print({"results": str(results), "rows": len(rows)}, [f"{results}: {len(rows)} rows"], as_json)
+
+
+@benchmark.command("page")
+@click.argument("results", type=FILE)
+@click.option("--page", required=True, type=FILE, help="The Markdown page to write; plots go beside it.")
+@json_option
+def benchmark_page(results: Path, page: Path, as_json: bool) -> None:
+    """Write tables and plots from a results file, without training anything.
+
+    Example: serq-mcu benchmark page docs/paper.csv --page docs/paper_tables.md
+    """
+    from serq_mcu.benchmark.page import write_page
+    from serq_mcu.benchmark.results import read_results
+
+    command = f"serq-mcu benchmark page docs/{results.name} --page docs/{page.name}"
+    written = write_page(read_results(results), results, page, command)
+    _print([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
 
 
 @main.group()
@@ -383,6 +541,34 @@ def _model(path: Path | None) -> Any:
     from serq_mcu.quantized_model.store import load_model, shipped_model
 
     return shipped_model() if path is None else load_model(path)
+
+
+def _width_budget(max_bytes: int | None, max_instructions: int | None, board_name: str | None) -> Any:
+    """Makes a budget for a network, or None where nothing is limited."""
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.width_costs import width_costs
+    from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
+
+    if (max_instructions is None) != (board_name is None):
+        raise SerqError("--max-instructions and --board go together; give both or neither")
+    if max_bytes is not None and max_instructions is not None:
+        raise SerqError("--max-bytes and --max-instructions are two budgets; give one of them")
+    if max_bytes is not None:
+        return lambda network: WidthBudget(byte_costs(network.parameters), max_bytes, "bytes")
+    if max_instructions is not None and board_name is not None:
+        mcu = load_board(board_name).mcu
+        return lambda network: WidthBudget(width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}")
+    return None
+
+
+def _tuner() -> Any:
+    """Makes fine-tuning for a run; TensorFlow is imported here."""
+    try:
+        from serq_mcu.training import qat
+    except ImportError as error:
+        raise SerqError(f"fine-tuning needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+    progress = _progress()
+    return lambda run: qat.tuner(run, progress)
 
 
 def _progress() -> Any:

@@ -43,6 +43,13 @@ def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
     return float((np.diag(confusion)[occurring] / rows[occurring]).mean()) if occurring.any() else 0.0
 
 
+def cross_entropy(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """Mean loss in nats of logits [..., classes] against class indices [...]."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    right = np.take_along_axis(shifted, truth[..., None], axis=-1)[..., 0]
+    return float((np.log(np.exp(shifted).sum(axis=-1)) - right).mean())
+
+
 @dataclass(frozen=True)
 class Score:
     """How well a classifier did: `confusion` int64 [classes, classes] with the true classes in rows, named by `labels`."""

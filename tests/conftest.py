@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "data"  # a development default beside the checkout
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is read from the user's cache or left in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERQ_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def _corpus(name: str) -> Path:

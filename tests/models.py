@@ -9,14 +9,24 @@ import numpy as np
 from serq_mcu.frontend.level import LEVEL_MIN, level_offset
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_ZERO_POINT, DecisionRule, DenseLayer, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.types import (
+    ACTIVATION_MAX,
+    ENCODINGS,
+    INPUT_ZERO_POINT,
+    DecisionRule,
+    DenseLayer,
+    InputQuantization,
+    QuantizedModel,
+    Width,
+    encoding_of,
+)
 
 SMALL_SPEC = FeatureSpec(name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),))
 
 
 def made_up_model(
     outputs: Sequence[int],
-    bits: Sequence[int],
+    bits: Sequence[Width],
     seed: int = 0,
     fill: str = "random",
     spec: FeatureSpec = SMALL_SPEC,
@@ -30,7 +40,8 @@ def made_up_model(
     rng = np.random.default_rng(seed)
     layers, width = [], spec.feature_count
     for index, (count, width_bits) in enumerate(zip(outputs, bits, strict=True)):
-        top = 2**width_bits - 1
+        encoding = encoding_of(width_bits)
+        top = ENCODINGS[encoding].levels - 1
         u = {
             "random": lambda shape, top=top: rng.integers(0, top + 1, shape),
             "low": lambda shape, top=top: np.zeros(shape),
@@ -47,7 +58,7 @@ def made_up_model(
             DenseLayer(
                 u=u,
                 bias=bias.astype(np.int32),
-                encoding=f"b{width_bits}",
+                encoding=encoding,
                 multiplier=None if last else max(1, round(scale * 2**shift)),
                 shift=None if last else shift,
                 weight_scale=1.0,

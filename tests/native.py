@@ -23,8 +23,8 @@ def compile_program(
     return output
 
 
-def run(program: Path, stdin: bytes) -> bytes:
+def run(program: Path, stdin: bytes, *arguments: str) -> bytes:
     """What `program` writes for `stdin`; its diagnostics (a sanitizer's, say) if it fails."""
-    result = subprocess.run([str(program)], input=stdin, capture_output=True)
+    result = subprocess.run([str(program), *arguments], input=stdin, capture_output=True)
     assert result.returncode == 0, result.stderr.decode(errors="replace")
     return result.stdout

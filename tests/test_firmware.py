@@ -17,12 +17,14 @@ from serq_mcu.codegen.packing import LAYOUTS, Part
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantized_model.interpreter import stages
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.verification.parity import generated_signals
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, digest, verify
 from tests.models import SMALL_SPEC, made_up_features, made_up_model
 
 EMULATED = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 RAM_LIMIT = 14_000  # bytes on the Cortex-M0, stack included: what was promised
+WIDTHS = (*range(1, 9), "ternary")
 SIZES = (33, 9, 40, 1, 17, 8, 31, 7)  # multiples of nothing, one neuron, multiples of the kernels' groups
 # For each layer a kernel, or two, whatever the core would choose: all of them, at sizes that are no multiples, one beyond 512 inputs.
 FORCED = {
@@ -34,34 +36,17 @@ FORCED = {
     "split": ((14, 525, 7, 30, 7, 5), ("mul8:8", "mul4:4+dsp1:1", "dsp2:2", "dsp4:4+dsp2:2", "mul4:4+planes8:3", "dsp4:4+planes8:1")),
 }
 
-# Eight layers and eight rotations of the eight widths: each width once in each position.
-MODELS = [("random", turn) for turn in range(8)] + [("high", 2), ("low", 5)]
+# Eight layers and nine rotations of the nine widths: each width once in each position.
+MODELS = [("random", turn) for turn in range(9)] + [("high", 2), ("low", 5)]
 
 
 def _layered(fill: str, turn: int) -> QuantizedModel:
-    return made_up_model(SIZES, [(position + turn) % 8 + 1 for position in range(8)], seed=turn, fill=fill)
+    return made_up_model(SIZES, [WIDTHS[(position + turn) % 9] for position in range(8)], seed=turn, fill=fill)
 
 
 def _signals(spec: FeatureSpec) -> list[Recording]:
-    """Clips that reach the ends of every range."""
-    rng = np.random.default_rng(7)
-    n = spec.fft_length + 5 * spec.hop_length
-    t = np.arange(n)
-    square = np.where(np.sin(2 * np.pi * 440 / spec.sample_rate * t) >= 0, 32767, -32768)
-    impulses = np.where(t % 97 == 0, -32768, 0)
-    chirp = 32767 * np.sin(np.pi * t * t / n / 2)
-    signals = {
-        "silence": np.zeros(n),
-        "direct current": np.full(n, 32767),
-        "lowest": np.full(n, -32768),
-        "square": square,
-        "impulses": impulses,
-        "noise": rng.integers(-32768, 32768, n),
-        "whisper": rng.integers(-2, 3, n),
-        "chirp": chirp,
-        "half": np.where(t < n // 2, 0, -32768),
-    }
-    return [Recording(name, values.astype(np.int16)) for name, values in signals.items()]
+    """Six frames of each."""
+    return generated_signals(spec.sample_rate, (spec.fft_length + 5 * spec.hop_length) / spec.sample_rate)
 
 
 def _check_decisions(model: QuantizedModel, folder: Path, board: str, on: str) -> None:
@@ -128,7 +113,6 @@ def test_every_stage_of_extreme_clips_on_the_host(spec: FeatureSpec, tmp_path: P
     with open_target(export(model, load_board("esp32"), tmp_path / "p"), "host") as target:
         report = verify(model, _signals(spec), target)
     assert report.ok, report.lines()
-    assert report.clips == 9
 
 
 @pytest.mark.parametrize("board", ["esp32", "esp32c3", "nucleo_f446re", *EMULATED])
@@ -138,7 +122,6 @@ def test_every_stage_of_extreme_clips_on_the_emulators(board: str, tmp_path: Pat
     with open_target(project, "emulator") as target:
         report = verify(model, _signals(model.spec), target)
     assert report.ok, report.lines()
-    assert report.clips == 9
 
 
 def test_the_default_specification_fits_a_cortex_m0(tmp_path: Path) -> None:
@@ -214,7 +197,7 @@ def test_generated_code_refuses_another_runtime(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     export(_layered("random", 0), load_board("esp32"), folder)
     header = folder / "lib/serq/src/serq_model.h"
-    header.write_text(header.read_text().replace("SERQ_MODEL_ABI 1", "SERQ_MODEL_ABI 2"))
+    header.write_text(header.read_text().replace("SERQ_MODEL_ABI 2", "SERQ_MODEL_ABI 1"))
     done = subprocess.run(["cc", "-Ilib/serq/src", "-c", "lib/serq/src/serq.c", "-o", "/dev/null"], cwd=folder, capture_output=True, text=True)
     assert done.returncode != 0
     assert "generated for another serq runtime" in done.stderr

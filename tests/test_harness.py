@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,17 +27,18 @@ from serq_mcu.boards import load_board
 from serq_mcu.codegen.export import MODEL, export, read_project
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import MAX_FRAMES
+from serq_mcu.frontend.spec import MAX_FRAMES, FeatureBlock, FeatureSpec
 from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_MFCC, STAGE_POOLED, STAGE_SCORES, STAGE_SPECTRUM, STAGE_WINDOW, stage_name
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import save_model
+from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.resources import FIRMWARE
 from serq_mcu.verification import transports
 from serq_mcu.verification.device import Device, DeviceError
 from serq_mcu.verification.host import FLAGS, PAYLOAD, host_build
-from serq_mcu.verification.protocol import Code, Frame, FrameReader, Type, decode_frame, encode_frame, parse_values
+from serq_mcu.verification.protocol import Code, Frame, FrameReader, Result, Type, decode_frame, encode_frame, parse_digests, parse_values
 from serq_mcu.verification.target import Target
-from serq_mcu.verification.transports import ProcessTransport, SerialTransport, Transport
+from serq_mcu.verification.transports import ProcessTransport, SerialTransport
 from serq_mcu.verification.verify import Recording, digest, reference_stages, select_stratified, verify, verify_project
 from tests.models import made_up_features, made_up_model
 from tests.native import SANITIZERS, WARNINGS, compile_program, run
@@ -94,7 +96,7 @@ class Line:
     """The raw line to a device, for frames that Device would not send."""
 
     def __init__(self, program: Path) -> None:
-        self._transport, self._reader, self._sequence = ProcessTransport([str(program)]), FrameReader(), 0
+        self._transport, self._reader, self.number = ProcessTransport([str(program)]), FrameReader(), 0
 
     def __enter__(self) -> Line:
         return self
@@ -107,20 +109,27 @@ class Line:
 
     def answers(self) -> list[Frame]:
         """All frames that come back before the answer to a final IDENTIFY, which proves that the device still serves."""
-        self.send(b"\0" + encode_frame(Frame(Type.IDENTIFY, 250)))
+        self.number = (self.number + 1) % 2**32
+        self.send(b"\0" + encode_frame(Frame(Type.IDENTIFY, self.number)))
         found: list[Frame] = []
-        while not found or (found[-1].type, found[-1].sequence) != (Type.IDENTIFY | 0x80, 250):
+        while not found or (found[-1].type, found[-1].number) != (Type.IDENTIFY | 0x80, self.number):
             data = self._transport.read(5)
             assert data, "the device fell silent"
             found += self._reader.feed(data)
         return found[:-1]
 
     def ask(self, request: int, payload: bytes = b"") -> Frame:
-        self._sequence = (self._sequence + 1) % 200
-        self.send(encode_frame(Frame(request, self._sequence, payload)))
+        self.number += 1
+        self.send(encode_frame(Frame(request, self.number, payload)))
         (answer,) = self.answers()
-        assert answer.sequence == self._sequence
+        assert answer.number == (self.number - 1) % 2**32
         return answer
+
+    def begin(self, stage: int = 0, event: int = 0) -> int:
+        """BEGIN with a breakpoint; the clip's number."""
+        answer = self.ask(Type.BEGIN, struct.pack("<BI", stage, event))
+        assert (answer.type, answer.payload) == (Type.BEGIN | 0x80, b"")
+        return answer.number
 
     def refusal(self, request: int, payload: bytes = b"") -> Code:
         answer = self.ask(request, payload)
@@ -138,11 +147,11 @@ def line(program: Path) -> Iterator[Line]:
 # ---- frames in Python ----
 
 
-@given(st.integers(0, 255), st.integers(0, 255), st.binary(max_size=600) | st.integers(0, 1100).map(lambda n: b"\x07" * n))
-def test_a_frame_comes_back_as_it_was(type_: int, sequence: int, payload: bytes) -> None:
-    encoded = encode_frame(Frame(type_, sequence, payload))
+@given(st.integers(0, 255), st.integers(0, 2**32 - 1), st.binary(max_size=600) | st.integers(0, 1100).map(lambda n: b"\x07" * n))
+def test_a_frame_comes_back_as_it_was(type_: int, number: int, payload: bytes) -> None:
+    encoded = encode_frame(Frame(type_, number, payload))
     assert encoded.count(0) == 1
-    assert decode_frame(encoded[:-1]) == Frame(type_, sequence, payload)
+    assert decode_frame(encoded[:-1]) == Frame(type_, number, payload)
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6), st.integers(1, 17))
@@ -173,7 +182,9 @@ void application_run(void)
     uint32_t length;
 
     while ((length = wire_receive(bytes, sizeof bytes)) != 0) {
-        wire_begin((uint8_t)(bytes[0] | 0x80), bytes[1]);
+        uint32_t number = bytes[4] | (uint32_t)bytes[5] << 8 | (uint32_t)bytes[6] << 16 | (uint32_t)bytes[7] << 24;
+
+        wire_begin((uint8_t)(bytes[0] | 0x80), number, (uint16_t)(length - WIRE_HEADER));
         wire_put(bytes + WIRE_HEADER, length - WIRE_HEADER);
         wire_end();
     }
@@ -191,9 +202,9 @@ def test_frames_in_c_equal_those_in_python(tmp_path: Path) -> None:
     payloads = [bytes(n) for n in (0, 1, 260)] + [b"\x01" * n for n in range(240, 270)] + [b"\x01" * n for n in range(500, 520)]
     payloads += [b"\x01" * n + b"\0" + b"\x01" * (259 - n) for n in range(260)]
     payloads += [rng.integers(low, 256, size, dtype=np.uint8).tobytes() for low in (0, 1, 200) for size in rng.integers(0, 4800, 20)]
-    frames = [Frame(index % 128, index % 256, payload) for index, payload in enumerate(payloads)]
+    frames = [Frame(index % 128, index * 0x01234567 % 2**32, payload) for index, payload in enumerate(payloads)]
     answer = run(echo, b"".join(map(encode_frame, frames)))
-    assert FrameReader().feed(answer) == [Frame(frame.type | 0x80, frame.sequence, frame.payload) for frame in frames]
+    assert FrameReader().feed(answer) == [Frame(frame.type | 0x80, frame.number, frame.payload) for frame in frames]
 
 
 # ---- the application ----
@@ -247,13 +258,15 @@ def test_every_byte_value_passes_both_ways(device: Device, line: Line) -> None:
         assert device.values(noise(), STAGE_WINDOW, event).tobytes() == expected.tobytes()
         seen |= set(expected.tobytes())
     assert len(seen) == 256
-    for sequence in range(250):
-        line.send(encode_frame(Frame(Type.DIGESTS, sequence)))
-        assert [answer.sequence for answer in line.answers()] == [sequence]
+    line.begin()
+    for number in ((101 * byte + 77) % 256 * 0x01010101 for byte in range(256)):
+        line.number = number
+        line.send(encode_frame(Frame(Type.DIGESTS, number)))
+        assert [answer.number for answer in line.answers()] == [number]
 
 
 def test_damaged_frames_are_dropped_and_the_next_is_served(line: Line) -> None:
-    good = encode_frame(Frame(Type.BEGIN, 7, b""))
+    good = encode_frame(Frame(Type.BEGIN, 0x70000, bytes(5)))
     for bit in range(8 * len(good) - 8):
         damaged = bytearray(good)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -263,13 +276,15 @@ def test_damaged_frames_are_dropped_and_the_next_is_served(line: Line) -> None:
         line.send(good[:cut])
         assert line.answers() == []
     line.send(b"boot: some text\r\n\0" + b"\xff" * 9000 + b"\0\0" + good)
-    assert line.answers() == [Frame(Type.BEGIN | 0x80, 7)]
+    assert line.answers() == [Frame(Type.BEGIN | 0x80, 0x70000)]
 
 
 def test_the_longest_frame_is_served_and_a_longer_one_dropped(line: Line) -> None:
     fits = struct.pack("<I", 0) + bytes(PAYLOAD - 4)
+    line.begin()
     assert line.ask(Type.PCM, fits).payload == struct.pack("<I", (PAYLOAD - 4) // 2)
-    line.send(encode_frame(Frame(Type.PCM, 1, struct.pack("<I", (PAYLOAD - 4) // 2) + bytes(PAYLOAD - 2))))
+    line.number += 1
+    line.send(encode_frame(Frame(Type.PCM, line.number, struct.pack("<I", (PAYLOAD - 4) // 2) + bytes(PAYLOAD - 2))))
     assert line.answers() == []
 
 
@@ -277,19 +292,22 @@ def test_requests_may_be_repeated(line: Line) -> None:
     pcm = noise()[:1000]
     answers = Counter[bytes]()
     for _ in range(2):
-        answers[line.ask(Type.BEGIN).payload] += 1
+        answers[line.ask(Type.BEGIN, bytes(5)).payload] += 1
     for start in (0, 0, 500, 0, 500):
         answers[line.ask(Type.PCM, struct.pack("<I", start) + pcm[start : start + 500].tobytes()).payload] += 1
     assert answers == {b"": 2, struct.pack("<I", 500): 2, struct.pack("<I", 1000): 3}
     first, second = line.ask(Type.FINISH, b"\0"), line.ask(Type.FINISH, b"\0")
     assert first.payload == second.payload
     scores = reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES][0]
-    assert first.payload[13:] == scores.tobytes()
+    assert first.payload[25:] == scores.tobytes()
 
 
 def test_bad_requests_are_refused_each_with_its_code(line: Line) -> None:
     samples = struct.pack("<I", 0) + noise()[:300].tobytes()
     assert line.refusal(0x42) == Code.UNKNOWN_REQUEST
+    for request in (Type.PCM, Type.FEATURES, Type.FINISH, Type.DIGESTS):
+        assert line.refusal(request) == Code.NO_CLIP
+    line.begin()
     for request, payload in (
         (Type.IDENTIFY, b"x"),
         (Type.BEGIN, b"x"),
@@ -302,7 +320,8 @@ def test_bad_requests_are_refused_each_with_its_code(line: Line) -> None:
         (Type.FINISH, b""),
         (Type.FINISH, b"\2"),
         (Type.DIGESTS, b"x"),
-        (Type.BREAK, b"\1"),
+        (Type.BEGIN, b""),
+        (Type.LABEL, b""),
     ):
         assert line.refusal(request, payload) == Code.BAD_LENGTH, (request, payload)
     assert line.refusal(Type.FINISH, b"\0") == Code.TOO_FEW_SAMPLES
@@ -342,52 +361,94 @@ def test_a_breakpoint_reads_every_stage(device: Device) -> None:
 def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     pcm = noise()[:900]
     stages = reference_stages(MODEL_UNDER_TEST, pcm)
-    line.ask(Type.BREAK, struct.pack("<BI", STAGE_MFCC, 1))
-    request = Frame(Type.PCM, 77, struct.pack("<I", 0) + pcm.tobytes())
-    stopped = Frame(Type.STOPPED, 77, struct.pack("<BI", STAGE_MFCC, 1))
+    line.begin(STAGE_MFCC, 1)
+    line.number += 1
+    request = Frame(Type.PCM, line.number, struct.pack("<I", 0) + pcm.tobytes())
+    stopped = Frame(Type.STOPPED, line.number, struct.pack("<BI", STAGE_MFCC, 1))
+    line.send(2 * encode_frame(request))
+    assert line.answers() == [stopped, stopped], "a repeated request is answered again"
     line.send(encode_frame(request))
-    assert line.answers() == [stopped]
-    line.send(encode_frame(request))
-    assert line.answers() == [stopped], "a repeated request is answered again"
-    assert line.refusal(Type.BEGIN) == line.refusal(Type.FINISH, b"\0") == line.refusal(Type.PCM, request.payload) == Code.OUT_OF_ORDER
-    assert line.refusal(Type.READ, b"\0") == line.refusal(Type.CONTINUE, b"x") == Code.BAD_LENGTH
+    assert line.answers() == [], "but not after a later one"
+    assert line.refusal(Type.DIGESTS) == line.refusal(Type.FINISH, b"\0") == line.refusal(Type.PCM, request.payload) == Code.OUT_OF_ORDER
+    assert line.refusal(Type.READ, b"\0") == line.refusal(Type.CONTINUE, b"x") == line.refusal(Type.BEGIN, b"x") == Code.BAD_LENGTH
+    assert line.ask(Type.LABEL, b"\1").payload == LABELS[1].encode()
     offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 5)).payload)
     assert (offset, values.view(np.int32).tolist()) == (5, stages[STAGE_MFCC][1][5:].tolist())
     offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 60000)).payload)
     assert (offset, len(values)) == (7, 0)
     assert line.ask(Type.CONTINUE).type == Type.CONTINUE | 0x80
-    line.send(encode_frame(request))
-    assert line.answers() == [Frame(Type.PCM | 0x80, 77, struct.pack("<I", 900))]
-    assert line.ask(Type.FINISH, b"\0").payload[13:] == stages[STAGE_SCORES][0].tobytes()
+    assert line.ask(Type.PCM, request.payload).payload == struct.pack("<I", 900)
+    assert line.ask(Type.FINISH, b"\0").payload[25:] == stages[STAGE_SCORES][0].tobytes()
 
 
 def test_begin_counts_events_anew(line: Line) -> None:
     three_frames = struct.pack("<I", 0) + noise()[: 256 + 2 * 128].tobytes()
-    line.ask(Type.BREAK, struct.pack("<BI", STAGE_MFCC, 2))
-    assert line.ask(Type.PCM, three_frames[:-256]).type == Type.PCM | 0x80
-    line.ask(Type.BEGIN)
-    assert line.ask(Type.PCM, three_frames[:-256]).type == Type.PCM | 0x80
-    line.ask(Type.BEGIN)
+    for _ in range(2):
+        line.begin(STAGE_MFCC, 2)
+        assert line.ask(Type.PCM, three_frames[:-256]).type == Type.PCM | 0x80
+    line.begin(STAGE_MFCC, 2)
     assert line.ask(Type.PCM, three_frames).type == Type.STOPPED
 
 
+@pytest.mark.parametrize("stage", [STAGE_WINDOW, STAGE_POOLED, STAGE_SCORES])
+def test_a_new_clip_begins_at_a_breakpoint(line: Line, stage: int) -> None:
+    """A BEGIN drops the interrupted request with its clip and its breakpoint, and is answered once."""
+    pcm = struct.pack("<I", 0) + noise()[:900].tobytes()
+    line.begin(stage, 0)
+    requests = [(Type.PCM, pcm), (Type.FINISH, b"\0")]
+    assert any(line.ask(*request).type == Type.STOPPED for request in requests)
+    number = line.begin()
+    assert line.ask(Type.PCM, pcm).payload == struct.pack("<I", 900)
+    answer = line.ask(Type.FINISH, b"\0")
+    assert answer.payload[25:] == reference_stages(MODEL_UNDER_TEST, noise()[:900])[STAGE_SCORES][0].tobytes()
+    assert struct.unpack_from("<I", answer.payload, 13)[0] == number
+    expected = reference_stages(MODEL_UNDER_TEST, noise()[:900])
+    assert parse_digests(line.ask(Type.DIGESTS).payload) == (number, {stage: digest(values) for stage, values in expected.items()})
+
+
 def test_a_new_host_frees_a_stopped_device(program: Path) -> None:
+    """The earlier host vanished at a breakpoint, with half a request on its way."""
     transport = ProcessTransport([str(program)])
-    transport.write(
-        b"".join(encode_frame(Frame(*frame)) for frame in ((Type.BREAK, 1, struct.pack("<BI", 1, 0)), (Type.PCM, 2, bytes(4) + bytes(4000))))
-    )
-    transport.write(b"\x09half a frame")
+    requests = ((Type.BEGIN, 1, struct.pack("<BI", 1, 0)), (Type.PCM, 2, bytes(4) + bytes(4000)))
+    transport.write(b"".join(encode_frame(Frame(*frame)) for frame in requests) + b"\x09half a frame")
     device = Device(transport)
     assert device.run_clip(noise()).frames == MODEL_UNDER_TEST.spec.frame_count(len(noise()))
     device.close()
 
 
 def test_the_end_of_input_ends_the_program_even_at_a_breakpoint(program: Path) -> None:
-    requests = ((Type.BREAK, 1, struct.pack("<BI", STAGE_SCORES, 0)), (Type.PCM, 2, bytes(4) + bytes(2000)), (Type.FINISH, 3, b"\0"))
+    requests = ((Type.BEGIN, 1, struct.pack("<BI", STAGE_SCORES, 0)), (Type.PCM, 2, bytes(4) + bytes(2000)), (Type.FINISH, 3, b"\0"))
     stream = b"".join(encode_frame(Frame(*request)) for request in requests)
     run = subprocess.run([str(program)], input=stream, capture_output=True, timeout=10)
     assert run.returncode == 0
-    assert [frame.type for frame in FrameReader().feed(run.stdout)] == [Type.BREAK | 0x80, Type.PCM | 0x80, Type.STOPPED]
+    assert [frame.type for frame in FrameReader().feed(run.stdout)] == [Type.BEGIN | 0x80, Type.PCM | 0x80, Type.STOPPED]
+
+
+def test_late_requests_are_dropped(line: Line) -> None:
+    """What a line delays or repeats must not begin a clip anew, nor end it, once a later request was served."""
+    pcm = noise()[:900]
+    number = line.begin()
+    late = [Frame(Type.BEGIN, number, bytes(5)), Frame(Type.PCM, number, bytes(4) + pcm[:300].tobytes()), Frame(Type.FINISH, number - 1, b"\0")]
+    for start in (0, 450):
+        assert line.ask(Type.PCM, struct.pack("<I", start) + pcm[start : start + 450].tobytes()).payload == struct.pack("<I", start + 450)
+        for frame in late:
+            line.send(encode_frame(frame))
+            assert line.answers() == []
+    assert line.ask(Type.FINISH, b"\0").payload[25:] == reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES][0].tobytes()
+    late_by = {0xFFFF: 0, 0x10000: 1, -1: 1}
+    for behind, answers in late_by.items():
+        line.number = 0x12345678
+        line.ask(Type.IDENTIFY)
+        line.send(encode_frame(Frame(Type.IDENTIFY, line.number - behind)))
+        line.number += 0x20000
+        assert len(line.answers()) == answers
+
+
+def test_frames_of_another_protocol_or_length_are_dropped(line: Line) -> None:
+    for protocol, length in ((1, 0), (3, 0), (2, 1), (2, 256)):
+        body = struct.pack("<BBHI", Type.IDENTIFY, protocol, length, 99)
+        line.send(cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0")
+        assert line.answers() == []
 
 
 CLOCKED_PORT = """
@@ -413,8 +474,7 @@ def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path
     clocked = compile_program(tmp_path / "clocked", sources, ("-D_POSIX_C_SOURCE=200112L", *FLAGS[2:], *includes))
     with Line(clocked) as line:
         for stage in (STAGE_MFCC, STAGE_SCORES):
-            line.ask(Type.BREAK, struct.pack("<BI", stage, 0))
-            line.ask(Type.BEGIN)
+            line.begin(stage, 0)
             requests = [(Type.PCM, struct.pack("<I", 0) + noise()[:1500].tobytes()), (Type.FINISH, b"\0")]
             types = []
             for request in requests:
@@ -430,62 +490,16 @@ def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path
             assert 0 < network < 0.2e9
 
 
-class Lossy:
-    """A transport that drops, damages, doubles and delays what passes, at random but reproducibly."""
-
-    name = "lossy line"
-
-    def __init__(self, inner: Transport, seed: int) -> None:
-        self._inner, self._random, self._late = inner, random.Random(seed), b""
-        self.incidents = 0
-
-    def write(self, data: bytes) -> None:
-        self._inner.write(self._spoil(data))
-
-    def read(self, timeout: float) -> bytes:
-        data, self._late = self._late + self._spoil(self._inner.read(timeout)), b""
-        if self._random.random() < 0.05:
-            data, self._late = b"", data
-        return data
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def _spoil(self, data: bytes) -> bytes:
-        kind = self._random.random()
-        self.incidents += bool(data) and kind < 0.2
-        if not data or kind >= 0.2:
-            return data
-        place = self._random.randrange(len(data))
-        return {
-            0: b"",
-            1: data[:place],
-            2: data[:place] + bytes([data[place] ^ 1 << self._random.randrange(8)]) + data[place + 1 :],
-            3: data + data,
-        }[int(kind * 20)]
-
-
-def test_a_bad_line_costs_time_but_no_bit(program: Path) -> None:
-    lossy = Lossy(ProcessTransport([str(program)]), seed=5)
-    device = Device(lossy, timeout=0.03, attempts=60)
-    for seed in range(4):
-        pcm = noise(0.6, seed)
-        stages = reference_stages(MODEL_UNDER_TEST, pcm)
-        assert device.run_clip(pcm).digests == {stage: digest(values) for stage, values in stages.items()}
-        assert device.values(pcm, STAGE_MFCC, 11).view(np.int32).tolist() == stages[STAGE_MFCC][11].tolist()
-    assert lossy.incidents > 10
-    device.close()
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_random_bytes_do_no_harm(sanitized: Path, seed: int) -> None:
     """Noise, then frames with a good CRC and random content, then both cut and mixed: no sanitizer speaks, and the device still works."""
     rng = random.Random(seed)
-    transport = ProcessTransport([str(sanitized)])
+    transport, number = ProcessTransport([str(sanitized)]), 0
     for _ in range(300):
         transport.write(rng.randbytes(rng.randrange(3000)))
         for _ in range(20):
-            frame = encode_frame(Frame(rng.choice([*Type, rng.randrange(256)]), rng.randrange(256), _random_payload(rng)))
+            number = rng.choice([number + 1, number, rng.randrange(2**32)])
+            frame = encode_frame(Frame(rng.choice([*Type, rng.randrange(256)]), number, _random_payload(rng)))
             transport.write(frame[: rng.randrange(len(frame))] if rng.random() < 0.1 else frame)
         while transport.read(0.001):
             pass
@@ -562,18 +576,66 @@ def test_a_changed_line_of_c_is_caught_and_its_stage_named(
 def test_only_the_first_differing_event_is_named(program: Path) -> None:
     """A device that hears another sample late in the clip differs from that frame on."""
 
+    def heard(pcm: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(pcm)) == 2000, pcm ^ 0x40, pcm)
+
     class Deaf(Device):
-        def _push(self, pcm: np.ndarray, start: int = 0) -> bool:
-            heard = pcm.copy()
-            if len(heard) > 2000:
-                heard[2000] ^= 0x40
-            return super()._push(heard, start)
+        def run_clip(self, pcm: np.ndarray) -> Result:
+            return super().run_clip(heard(pcm))
+
+        def digests_by_frame(self, pcm: np.ndarray) -> Iterator[dict[int, int]]:
+            return super().digests_by_frame(heard(pcm))
+
+        def values(self, pcm: np.ndarray, stage: int, event: int) -> np.ndarray | None:
+            return super().values(heard(pcm), stage, event)
 
     device = Deaf(ProcessTransport([str(program)]))
     report = verify(MODEL_UNDER_TEST, [Recording("clip", noise()), Recording("short", noise()[:1500])], Target(device, "deaf", BOARD))
     (difference,) = report.differences
     assert (difference.clip, difference.stage, difference.event) == ("clip", "window", (2000 - 256) // 128 + 1)
     assert (difference.count, report.differing_clips, report.differing_integers) == (1, 1, 1)
+    device.close()
+
+
+@pytest.fixture(scope="module")
+def centred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[QuantizedModel, Path]]:
+    spec = FeatureSpec(name="centred", fft_length=256, hop_length=50, center=True, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),))
+    model = made_up_model([4, 3], [3, 2], spec=spec)
+    folder = tmp_path_factory.mktemp("centred") / "project"
+    export(model, load_board(BOARD), folder)
+    with host_build(folder, (*FLAGS, *WARNINGS)) as path:
+        yield model, path
+
+
+def test_a_padded_clip_of_any_length_equals_the_reference(centred: tuple[QuantizedModel, Path]) -> None:
+    model, program = centred
+    spec = model.spec
+    device = Device(ProcessTransport([str(program)]))
+    lengths = [spec.min_samples, 99, 100, 127, 128, 129, 255, 256, 257, 1999, 2000]
+    report = verify(model, [Recording(str(n), noise()[500 : 500 + n]) for n in lengths], Target(device, "host", BOARD))
+    assert report.ok, report.lines()
+    with pytest.raises(DeviceError, match="too few samples"):
+        device.run_clip(np.zeros(spec.min_samples - 1, np.int16))
+    assert device.run_clip(np.zeros(spec.max_samples, np.int16)).frames == MAX_FRAMES
+    with pytest.raises(DeviceError, match="too many frames"):
+        device.run_clip(np.zeros(spec.max_samples + 1, np.int16))
+    device.close()
+
+
+@pytest.mark.parametrize(("place", "event"), [(0, 0), (1000, (1000 - 128) // 50 + 1), (1999, (1999 - 128) // 50 + 1)])
+def test_a_difference_in_a_padded_clip_is_found_at_its_frame(centred: tuple[QuantizedModel, Path], place: int, event: int) -> None:
+    """Also where only the zeros after the clip complete the frame."""
+
+    class Deaf(Device):
+        def _push(self, pcm: np.ndarray, start: int = 0) -> bool:
+            heard = pcm.copy()
+            heard[place : place + 1] ^= 0x40
+            return super()._push(heard, start)
+
+    model, program = centred
+    device = Deaf(ProcessTransport([str(program)]))
+    (difference,) = verify(model, [Recording("clip", noise()[:2000] | 1)], Target(device, "deaf", BOARD)).differences
+    assert (difference.stage, difference.event) == ("window", event)
     device.close()
 
 

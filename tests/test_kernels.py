@@ -14,6 +14,7 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.types import DenseLayer
 from tests.models import made_up_model
 
+WIDTHS = (*range(1, 9), "ternary")
 SHAPES = [(40, 256), (120, 256), (256, 512), (512, 64), (64, 7), (1, 1), (41, 3), (600, 9)]
 
 
@@ -22,11 +23,11 @@ def _layer(inputs: int, outputs: int, bits: int) -> DenseLayer:
 
 
 @pytest.mark.parametrize("board", ["emulated-m0", "emulated-m4f", "emulated-rv32imc", "emulated-xtensa"])
-@pytest.mark.parametrize("bits", [*((b,) * 4 for b in range(1, 9)), (8, 4, 2, 1), (7, 6, 5, 3), (1, 2, 3, 8), (5, 4, 7, 6)])
-def test_kernels_of_a_model_stay_small(board: str, bits: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("bits", [*((b,) * 4 for b in WIDTHS), (8, 4, 2, 1), (8, 2, "ternary", 1), (7, 6, 5, 3), (1, 2, 3, 8), (5, 4, 7, 6)])
+def test_kernels_of_a_model_stay_small(board: str, bits: tuple[int | str, ...]) -> None:
     model, mcu = made_up_model((256, 512, 64, 7), bits, spec=FeatureSpec()), load_board(board).mcu
     parts = choose(model, mcu)
-    assert [sum(part.bits for part in way) for way in parts] == list(bits)
+    assert [sum(part.bits for part in way) for way in parts] == [layer.bits for layer in model.layers]
     assert sum(core_of(mcu).code[kernel] for kernel in {part.kernel for way in parts for part in way}) <= MOST_CODE
 
 

@@ -11,7 +11,7 @@ import pytest
 from serq_mcu.codegen.kernels import possible_parts
 from serq_mcu.codegen.packing import LAYOUTS, Part, start_bias, start_factor
 from serq_mcu.quantized_model.interpreter import accumulate, quantize_input, requantize
-from serq_mcu.quantized_model.types import DenseLayer, InputQuantization
+from serq_mcu.quantized_model.types import ENCODINGS, DenseLayer, InputQuantization
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
 
 SOURCES = [Path(__file__).parent / "network_layers.c", RUNTIME / "serq_network.c", *sorted(RUNTIME.glob("serq_dense_*.c"))]
@@ -37,8 +37,8 @@ def _activations(kind: str, inputs: int, rng: np.random.Generator) -> np.ndarray
     return {"random": rng.integers(0, 128, inputs), "zeros": np.zeros(inputs), "saturated": np.full(inputs, 127)}[kind].astype(np.uint8)
 
 
-def _fields(kind: str, shape: tuple[int, int], bits: int, rng: np.random.Generator) -> np.ndarray:
-    top = 2**bits - 1
+def _fields(kind: str, shape: tuple[int, int], encoding: str, rng: np.random.Generator) -> np.ndarray:
+    top = ENCODINGS[encoding].levels - 1
     return {"random": rng.integers(0, top + 1, shape), "low": np.zeros(shape), "high": np.full(shape, top)}[kind].astype(np.uint8)
 
 
@@ -67,14 +67,14 @@ def _check(program: Path, layer: DenseLayer, activations: np.ndarray, rng: np.ra
         assert run(program, b"".join(array.tobytes() for array in arrays)) == expected, [(part.kernel, part.first) for part in parts]
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
-def test_every_width_at_sizes_that_are_multiples_of_nothing(program: Path, bits: int) -> None:
-    rng = np.random.default_rng(bits)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_width_at_sizes_that_are_multiples_of_nothing(program: Path, encoding: str) -> None:
+    rng = np.random.default_rng(ENCODINGS[encoding].bits)
     for inputs, outputs in [(1, 1), (7, 3), (8, 1), (31, 5), (32, 2), (33, 7), (40, 256), (120, 31), (129, 64), (531, 16)]:
         layer = DenseLayer(
-            _fields("random", (outputs, inputs), bits, rng),
+            _fields("random", (outputs, inputs), encoding, rng),
             rng.integers(-(2**20), 2**20, outputs).astype(np.int32),
-            f"b{bits}",
+            encoding,
             int(rng.integers(1, 2**24)),
             int(rng.integers(1, 25)),
             1.0,
@@ -83,16 +83,16 @@ def test_every_width_at_sizes_that_are_multiples_of_nothing(program: Path, bits:
         _check(program, layer, _activations("random", inputs, rng), rng)
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("fields", ["low", "high"])
 @pytest.mark.parametrize("activations", ["zeros", "saturated"])
-def test_extremes(program: Path, bits: int, fields: str, activations: str) -> None:
-    rng = np.random.default_rng(bits)
+def test_extremes(program: Path, encoding: str, fields: str, activations: str) -> None:
+    rng = np.random.default_rng(ENCODINGS[encoding].bits)
     inputs, outputs = 4096, 8  # a multiple of every layout's rows, so that none is left out
-    room = 2**31 - 1 - inputs * 127 * (2**bits - 1)
+    room = 2**31 - 1 - inputs * 127 * (ENCODINGS[encoding].levels - 1)
     bias = np.array([room, -room, 0, room, -room, 0, 1, -1], np.int32)  # as far as the proof lets it
     for multiplier, shift in [(1, 1), (2**24 - 1, 24), (2**24 - 1, 1), (1, 24)]:
-        layer = DenseLayer(_fields(fields, (outputs, inputs), bits, rng), bias, f"b{bits}", multiplier, shift, 1.0, 1.0)
+        layer = DenseLayer(_fields(fields, (outputs, inputs), encoding, rng), bias, encoding, multiplier, shift, 1.0, 1.0)
         _check(program, layer, _activations(activations, inputs, rng), rng)
 
 

@@ -16,10 +16,12 @@ import pytest
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.level import level_in_db
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score, wilson_interval
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
+from serq_mcu.quantization.decision import unsure_margin
 from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
 from serq_mcu.quantization.network import FloatNetwork, standardisation
@@ -29,6 +31,7 @@ from serq_mcu.quantization.quantizer import quantize as quantize_weights
 from serq_mcu.quantization.run_folder import FEATURES, MARKER, WEIGHTS, Run, load_run, save_run
 from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.quantized_model.types import spoken
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
 FEATURE_COUNT = SPEC.feature_count
@@ -73,6 +76,7 @@ def run() -> Run:
         "features": json.loads(json.dumps(SPEC.to_json())),
         "training": {"seed": 3, "split": 0},
         "quantization": {"method": "adaptive", "alpha": 0.5, "margin": 0.02},
+        "decision": {"blocks": 3, "block_seconds": 0.5, "gate_db": -70.0, "coverage": 0.8, "smoothing": 1},
     }
     names = tuple(f"clip{index:03}" for index in range(600))
     return Run(config, "made", LABELS, names, np.stack([pooled, version]), truth, part, rounded, 7, 4, {"tool": "1"})
@@ -112,6 +116,20 @@ def test_one_bit_has_its_closed_form() -> None:
     assert scale == pytest.approx(2 * 0.75)
 
 
+def test_ternary_weights_have_the_least_error_of_all_thresholds_and_scales() -> None:
+    rng = np.random.default_rng(0)
+    for w in (rng.normal(0, 0.1, (12, 5)), rng.laplace(0, 1, (7, 9)), np.array([[0.0, 0.0, -3.0]]), np.array([[1.0, 1.0, -1.0, 0.25]])):
+        u, scale = quantize_weights(w, "ternary")
+        error = np.square(w - dequantize(u, "ternary", scale)).sum()
+        assert set(u.ravel().tolist()) <= {0, 1, 2}
+        assert np.array_equal(dequantize(u, "ternary", 1.0), np.where(np.abs(w) < scale / 2, 0, np.sign(w)))
+        for threshold in np.unique(np.abs(w)):
+            kept = (np.abs(w) >= threshold) * np.sign(w)
+            if kept.any():
+                best = (w * kept).sum() / np.abs(kept).sum()
+                assert error <= np.square(w - best * kept).sum() + 1e-12  # rounding of float64 sums
+
+
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_levels_are_represented_exactly(bits: int) -> None:
     u = np.arange(2**bits, dtype=np.uint8).reshape(1, -1)
@@ -121,8 +139,9 @@ def test_levels_are_represented_exactly(bits: int) -> None:
 
 
 def test_quantizer_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(SerqError, match="bits"):
-        quantize_weights(np.ones((2, 2)), 9)
+    for width in (9, 0, "binary", "b4"):
+        with pytest.raises(SerqError, match="choose 1 to 8, or ternary"):
+            quantize_weights(np.ones((2, 2)), width)
     with pytest.raises(SerqError, match="zero"):
         quantize_weights(np.zeros((2, 2)), 4)
 
@@ -156,8 +175,8 @@ def test_eight_bits_follow_the_float_network_closely(run: Run) -> None:
     assert (classify(model, pooled) == run.network.classify(run.network.standardise(pooled))).mean() > 0.95
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 8])
-def test_bias_correction_keeps_each_scores_mean(run: Run, bits: int) -> None:
+@pytest.mark.parametrize("bits", [1, "ternary", 2, 3, 8])
+def test_bias_correction_keeps_each_scores_mean(run: Run, bits: int | str) -> None:
     model = _lowering(run).model((bits,) * 3)
     got = (scores(model, run.calibration) * model.score_scale).mean(axis=0)
     # exact but for the rounding of the last bias to half an accumulator step
@@ -231,7 +250,8 @@ def test_adaptive_choice_keeps_its_own_rule(run: Run) -> None:
 
 
 def test_a_margin_that_allows_everything_gives_one_bit_and_a_fixed_width_asks_nothing(run: Run) -> None:
-    for method, margin, widths in (("adaptive", 1.0, (1, 1, 1)), ("5", 0.0, (5, 5, 5))):
+    asked = (("5", 0.0, (5, 5, 5)), ("ternary", 0.0, ("ternary",) * 3), ("8,ternary,1", 0.0, (8, "ternary", 1)))
+    for method, margin, widths in (("adaptive", 1.0, (1, 1, 1)), *asked):
         choices = choose_widths(_lowering(run), run.validation, QuantizationConfig(method, 1.0, margin))
         if method == "adaptive":  # alpha 1: margins are shares of parameters; every layer's is wide enough only if accuracy holds
             assert all(choice.trials for choice in choices)
@@ -239,6 +259,27 @@ def test_a_margin_that_allows_everything_gives_one_bit_and_a_fixed_width_asks_no
         else:
             assert tuple(choice.bits for choice in choices) == widths
             assert not any(choice.trials for choice in choices)
+            assert any(line.startswith(f"  {spoken(widths[1])}: ") for line in choices[1].lines())
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [("9", "not adaptive, one of"), ("4,", "one of these for each layer"), ("adaptive,4", "one of"), (4, "one of")]
+)
+def test_a_method_that_is_none_is_refused(method: object, words: str) -> None:
+    with pytest.raises(SerqError, match=words):
+        QuantizationConfig(method, 0.5, 0.0)  # type: ignore[arg-type]
+
+
+def test_a_width_too_few_is_refused(run: Run) -> None:
+    with pytest.raises(SerqError, match="names 2 widths, but the network has 3 layers"):
+        quantize(run, method="4,ternary")
+
+
+def test_a_ternary_model_is_stored_at_two_bits_and_says_so(run: Run) -> None:
+    model, allocation = quantize(run, method="ternary")
+    assert model.widths == allocation.widths == ("ternary",) * 3
+    assert allocation.average_bits == 2
+    assert all(set(layer.u.ravel().tolist()) == {0, 1, 2} for layer in model.layers)
 
 
 def test_where_no_width_holds_the_best_is_taken(run: Run) -> None:
@@ -281,6 +322,32 @@ def test_the_same_run_gives_the_same_bytes_and_a_full_account(run: Run) -> None:
     assert (test["n"], test["interval95"]) == (120, list(wilson_interval(test["correct"], 120)))
     assert json.loads(json.dumps(allocation.to_json()))["widths"] == list(model.widths)
     assert any("importance" in line for line in allocation.lines())
+
+
+# The decision rule
+
+
+def test_the_rule_is_what_the_configuration_wishes(run: Run) -> None:
+    model = quantize(run)[0]
+    rule = model.decision
+    assert rule is not None
+    spec = model.spec
+    assert rule.block_frames == round(0.5 * spec.sample_rate / spec.hop_length)
+    assert (rule.blocks, rule.smoothing) == (3, 1)
+    assert level_in_db(rule.gate_level) == pytest.approx(-70, abs=0.01)
+    leads = np.diff(np.sort(scores(model, run.pooled[0, run.members("validation")]), axis=1)[:, -2:])[:, 0]
+    assert (leads >= rule.unsure_margin).mean() >= 0.8 > (leads >= rule.unsure_margin + 1).mean()
+    assert model.provenance["validation"] == run.names_of("validation")
+
+
+def test_a_margin_leaves_the_share_of_answers_that_was_asked_for() -> None:
+    found = np.array([[10, 0, -5], [3, 9, 0], [0, 0, 4], [7, 7, 1]])  # leads 10, 6, 4, 0
+    assert [unsure_margin(found, coverage) for coverage in (1.0, 0.75, 0.5, 0.25, 0.01)] == [0, 4, 6, 10, 10]
+
+
+def test_a_run_without_a_decision_section_is_refused(run: Run) -> None:
+    with pytest.raises(SerqError, match=r"decision.*train again"):
+        quantize(replace(run, config={name: value for name, value in run.config.items() if name != "decision"}))
 
 
 # The run folder

@@ -13,9 +13,11 @@ import pytest
 import soundfile
 
 from serq_mcu.corpus.audio import read_audio
+from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import load_corpus
+from serq_mcu.corpus.noise import BABBLE
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import at_speed, recorded_features
+from serq_mcu.frontend.recordings import recorded_features
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
@@ -24,9 +26,11 @@ from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.evaluation import evaluate
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.training.augmentation import draw_condition, draw_takes
 from serq_mcu.training.config import Config, load_config
+from serq_mcu.training.robustness import UNSEEN_NOISES, judging_takes
 from serq_mcu.training.run import read_dataset, train, train_dataset
-from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
+from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips, split_count
 
 RATE = 16000
 PITCHES = {"calm": 120.0, "angry": 260.0, "sad": 80.0}
@@ -49,8 +53,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _small(**changes: object) -> Config:
     config = load_config()
-    small = {"hidden": (16, 8), "max_epochs": 6, "speeds": (0.9,), "validation_fraction": 0.2}
-    return replace(config, training=replace(config.training, **{**small, **changes}))
+    small = {"hidden": (16, 8), "max_epochs": 6, "validation_fraction": 0.2}
+    return replace(config, augmentation=replace(config.augmentation, versions=2), training=replace(config.training, **{**small, **changes}))
 
 
 # Configuration
@@ -59,7 +63,8 @@ def _small(**changes: object) -> Config:
 def test_defaults_are_the_default_specification_and_survive_toml(tmp_path: Path) -> None:
     config = load_config()
     assert config.features == FeatureSpec()
-    assert (config.training.hidden, config.training.batch_size, config.training.learning_rate) == ((256, 512, 64), 32, 0.001)
+    assert (config.training.hidden, config.training.protocol) == ((256, 512, 64), "clips")
+    assert not set(config.augmentation.noises) & set(UNSEEN_NOISES)
     (tmp_path / "c.toml").write_text(config.to_toml())
     assert load_config(tmp_path / "c.toml") == config
 
@@ -82,11 +87,25 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ('[training]\nhidden = [16, "a"]', r"each entry of training\.hidden"),
         ("[training]\nsplit = 5", r"training\.split must be 0 to 4"),
         ("[training]\nlearning_rate = nan", r"training\.learning_rate"),
-        ("[training]\nspeeds = [1.0]", r"training\.speeds"),
+        ('[training]\nprotocol = "loso"', r"training\.protocol must be one of clips, speakers"),
+        ("[training]\nhearings = 0", r"training\.hearings"),
+        ("[training]\nweight_decay = 2", r"training\.weight_decay"),
+        ("[training]\nlabel_smoothing = 1.0", r"training\.label_smoothing"),
+        ("[augmentation]\nversions = -1", r"augmentation\.versions"),
+        ("[augmentation]\nsnr_db = [20]", r"augmentation\.snr_db must be a range"),
+        ("[augmentation]\nspeed = [1.2, 0.8]", r"augmentation\.speed must be a range"),
+        ("[augmentation]\nspeed = [0.1, 1]", "speed 0.1 must be 0.5 to 2"),
+        ("[augmentation]\nnoise_share = 1.5", r"augmentation\.noise_share"),
+        ('[augmentation]\nnoises = ["rain"]', "noise 'rain' is not one of"),
+        ("[augmentation]\nnoises = []", r"augmentation\.noises must name"),
         ("[features]\nhop_length = 0", "hop length"),
         ("[features]\nblocks = [3]", "malformed"),
         ('[quantization]\nmethod = "16"', "method"),
         ("[quantization]\nmargin = 2", "margin"),
+        ("[decision]\ngate_db = 31", r"decision\.gate_db"),
+        ("[decision]\ncoverage = 0", r"decision\.coverage"),
+        ("[decision]\nblocks = 1.5", r"decision\.blocks must be a whole number"),
+        ("[decision]\nsmoothing = 5", r"decision\.smoothing"),
         ("[training\n", "TOML"),
     ],
 )
@@ -110,7 +129,7 @@ def test_splits_are_stratified_disjoint_and_cover_every_clip_once() -> None:
     truth = np.repeat([0, 1, 2], [50, 30, 20])
     tested = np.zeros(truth.size, dtype=int)
     for split in range(5):
-        part = split_clips(truth, "abc", _small(split=split, validation_fraction=0.25).training)
+        part = split_clips(truth, "abc", [""] * 100, _small(split=split, validation_fraction=0.25).training)
         assert np.bincount(truth[part == TEST]).tolist() == [10, 6, 4]
         assert np.bincount(truth[part == VALIDATION]).tolist() == [10, 6, 4]
         assert np.bincount(truth[part == TRAIN]).tolist() == [30, 18, 12]
@@ -120,16 +139,30 @@ def test_splits_are_stratified_disjoint_and_cover_every_clip_once() -> None:
 
 def test_splits_follow_the_seed() -> None:
     truth = np.repeat([0, 1], 40)
-    one, same, other = (split_clips(truth, "ab", _small(seed=seed).training) for seed in (1, 1, 2))
+    one, same, other = (split_clips(truth, "ab", [""] * 80, _small(seed=seed).training) for seed in (1, 1, 2))
     assert (one == same).all()
     assert (one != other).any()
 
 
 def test_too_few_clips_are_refused_with_the_class() -> None:
     with pytest.raises(SerqError, match="'rare' has 3 clips, fewer than the 5 folds"):
-        split_clips(np.repeat([0, 1], [30, 3]), ("common", "rare"), _small().training)
+        split_clips(np.repeat([0, 1], [30, 3]), ("common", "rare"), [""] * 33, _small().training)
     with pytest.raises(SerqError, match="too few"):
-        split_clips(np.repeat([0, 1], [2, 2]), "ab", _small(folds=2).training)
+        split_clips(np.repeat([0, 1], [2, 2]), "ab", [""] * 4, _small(folds=2).training)
+
+
+def test_a_speaker_is_held_out_whole_and_never_chooses() -> None:
+    truth, speakers = np.tile([0, 1], 30), np.repeat(["mia", "ann", "zoe"], 20).tolist()
+    assert split_count(speakers, _small(protocol="speakers").training) == 3
+    for split, name in enumerate(("ann", "mia", "zoe")):
+        part = split_clips(truth, "ab", speakers, _small(protocol="speakers", split=split).training)
+        assert {speaker for speaker, its in zip(speakers, part, strict=True) if its == TEST} == {name}
+        assert np.bincount(part).tolist() == [32, 8, 20]
+        assert np.bincount(truth[part == VALIDATION]).tolist() == [4, 4]
+    with pytest.raises(SerqError, match="one of the 3 speakers"):
+        split_clips(truth, "ab", speakers, _small(protocol="speakers", split=3).training)
+    with pytest.raises(SerqError, match="at least two speakers"):
+        split_clips(truth, "ab", [""] * 60, _small(protocol="speakers").training)
 
 
 # Features
@@ -139,21 +172,55 @@ def test_recorded_features_are_the_references(clips: Path) -> None:
     spec, corpus = FeatureSpec(), load_corpus(clips)
     tables = build_tables(spec)
     chosen = corpus.clips[:3]
-    pooled = recorded_features(spec, tables, chosen, (1.0, 0.9))
+    pooled = recorded_features(spec, tables, chosen)
     for index, clip in enumerate(chosen):
-        pcm = read_audio(clip.path, RATE).pcm
-        assert (pooled[0, index] == features(spec, tables, pcm)).all()
-        assert (pooled[1, index] == features(spec, tables, at_speed(pcm, 0.9))).all()
+        assert (pooled[index] == features(spec, tables, read_audio(clip.path, RATE).pcm)).all()
 
 
-@pytest.mark.parametrize("speed", [0.8, 1.25])
-def test_a_speed_shifts_pitch_and_length(speed: float) -> None:
-    time = np.arange(RATE) / RATE
-    played = at_speed(np.rint(8000 * np.sin(2 * np.pi * 1000 * time)).astype(np.int16), speed)
-    assert played.size == pytest.approx(RATE / speed, abs=2)
-    peak = np.argmax(np.abs(np.fft.rfft(played * np.hanning(played.size)))) * RATE / played.size
-    assert peak == pytest.approx(1000 * speed, abs=RATE / played.size)  # a bin of the transform
-    assert (played == at_speed(np.rint(8000 * np.sin(2 * np.pi * 1000 * time)).astype(np.int16), speed)).all()
+# Versions
+
+
+def test_versions_are_drawn_within_their_ranges_and_by_seed() -> None:
+    config = load_config().augmentation
+    drawn = [draw_condition(config, np.random.default_rng(seed)) for seed in range(400)]
+    for name, values in (
+        ("speed", [c.speed for c in drawn]),
+        ("gain_db", [c.gain_db for c in drawn]),
+        ("snr_db", [c.snr_db for c in drawn if c.noise]),
+        ("reverberation", [c.reverberation for c in drawn if c.room]),
+    ):
+        low, high = getattr(config, name)
+        assert low <= min(values) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(values) <= high, name
+    assert {c.noise for c in drawn} == {"", *config.noises}
+    assert np.mean([bool(c.noise) for c in drawn]) == pytest.approx(config.noise_share, abs=0.1)  # 4 standard errors of 400 draws
+    assert np.mean([bool(c.room) for c in drawn]) == pytest.approx(config.room_share, abs=0.1)
+    assert drawn == [draw_condition(config, np.random.default_rng(seed)) for seed in range(400)]
+
+
+def test_no_audio_crosses_from_one_part_to_another(clips: Path) -> None:
+    config = _small()
+    babbling = replace(config.augmentation, noises=(BABBLE,), noise_share=1.0, versions=4)
+    dataset = read_dataset(clips, config)
+    part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
+    versions = draw_takes(dataset.recordings, part, TRAIN, babbling, seed=0)
+    assert [take.clip for take in versions[0]] == list(range(30)) and all(not take.condition.noise for take in versions[0])
+    for take in (take for version in versions[1:] for take in version):
+        assert len(take.voices) == 5 and take.clip not in take.voices
+        assert (part[list(take.voices)] == TRAIN).all()
+    for take in judging_takes(dataset, part, Condition(noise=BABBLE, snr_db=10.0), seed=0):
+        assert part[take.clip] == TEST
+        assert take.voices and (part[list(take.voices)] != TRAIN).all()
+
+
+def test_versions_of_a_clip_do_not_depend_on_other_clips(clips: Path) -> None:
+    config, dataset = _small(), read_dataset(clips, _small())
+    part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
+    quiet = replace(config.augmentation, noises=("white",), versions=3)
+    fewer = replace(dataset.recordings, clips=dataset.recordings.clips[5:], audio=dataset.recordings.audio[5:])
+    all_takes, its_takes = draw_takes(dataset.recordings, part, TRAIN, quiet, 1), draw_takes(fewer, part[5:], TRAIN, quiet, 1)
+    for one, other in zip(all_takes, its_takes, strict=True):
+        assert [(take.condition, take.seed) for take in one[5:]] == [(take.condition, take.seed) for take in other]
+    assert all_takes != draw_takes(dataset.recordings, part, TRAIN, quiet, 2)
 
 
 # Training
@@ -174,7 +241,18 @@ def test_a_run_is_whole_reproducible_and_leads_to_a_model(clips: Path, tmp_path:
     assert sorted(name for names in header["split"].values() for name in names) == sorted(clip.name for clip in load_corpus(clips).clips)
     assert [header["clips"][part] for part in ("train", "validation", "test")] == [19, 5, 6]
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == run.epochs + 1
-    assert {"computing features", "training, at most 6 epochs"} <= {words[0] for words in said}
+    assert {"reading recordings", "training, at most 6 epochs"} <= {words[0] for words in said}
+
+
+def test_examples_with_and_without_versions_are_the_same_thing() -> None:
+    from serq_mcu.training.mlp import Examples
+
+    pooled, truth = np.arange(24, dtype=np.int32).reshape(2, 3, 4), np.array([0, 1, 2])
+    rows, classes = Examples(pooled, truth).flat
+    assert rows.tolist() == pooled.reshape(6, 4).tolist()
+    assert classes.tolist() == [0, 1, 2, 0, 1, 2]
+    again = Examples(rows, classes).flat
+    assert again[0].tolist() == rows.tolist() and again[1].tolist() == classes.tolist()
 
 
 def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:

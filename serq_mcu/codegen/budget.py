@@ -103,7 +103,7 @@ def state_bytes(model: QuantizedModel, board: Board) -> int:
     frame = _aligned(8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands * spec.uses_mel + 4 * names["max_values"]) + 8 + 1
     decision = 4 * spec.feature_count + 4 * names["max_outputs"] + _TABLE_BYTES + names["even_width"] + names["odd_width"]
     scratch = _aligned(max(_aligned(frame), _aligned(decision)))
-    return _aligned(scratch + _POOL_BYTES * names["pools"] + 2 * spec.frame_length + 4 + 2)
+    return _aligned(scratch + _POOL_BYTES * names["pools"] + 2 * spec.frame_length + 4 + 2 + 2)
 
 
 def _table_bytes(model: QuantizedModel) -> int:

@@ -172,7 +172,7 @@ def stored_bytes(model: QuantizedModel) -> int:
 
 def start_factor(layer: DenseLayer, parts: tuple[Part, ...]) -> int:
     """What serq_dense_start() multiplies the sum of the activations by."""
-    factor: int = sum(2**part.first for part in parts if part.layout.name == "dsp1") - (2**layer.bits - 1)
+    factor: int = sum(2**part.first for part in parts if part.layout.name == "dsp1") - (layer.levels - 1)
     return factor
 
 

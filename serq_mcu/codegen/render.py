@@ -88,10 +88,13 @@ def _blocks(model: QuantizedModel) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     place = feature = 0
     for block, shift in zip(model.spec.blocks, model.tables.pool_shifts, strict=True):
-        names = {"kind": block.kind, "size": block.size, "statistics": block.statistics, "pool_shift": shift}
-        rows.append(names | {"place": place, "feature": feature})
+        statistics = []
+        for name in block.statistics:
+            first = block.first(name)
+            statistics.append({"name": name, "place": place + first, "size": block.size - first, "feature": feature})
+            feature += block.size - first
+        rows.append({"kind": block.kind, "size": block.size, "statistics": statistics, "pool_shift": shift, "place": place})
         place += block.size
-        feature += block.size * len(block.statistics)
     return rows
 
 

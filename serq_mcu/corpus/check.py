@@ -50,7 +50,8 @@ class Checksums:
 class CorpusReport:
     """The result of `check_corpus`. `counts` is clips per label and speaker ("" where unknown), `seconds` the length of all that
     could be read, `conversions` the files that took each conversion, `clipped` the files with two or more samples at full scale
-    (one is a normalised peak), `copies` the byte-identical second copies, which are not counted."""
+    (one is a normalised peak), `copies` the byte-identical second copies, which are not counted, `intensities` the clips of each
+    intensity that names state."""
 
     corpus: str
     folder: str
@@ -61,6 +62,7 @@ class CorpusReport:
     conversions: Mapping[str, int]
     clipped: int
     copies: int
+    intensities: Mapping[str, int]
     checksums: tuple[Checksums, ...]
     problems: tuple[Problem, ...]
 
@@ -86,6 +88,8 @@ class CorpusReport:
             yield f"checksums    {sums.matching} match {sums.against}, {sums.differing} differ, {sums.unlisted} are not listed"
         if not self.checksums:
             yield "checksums    none: these are not the published WAV files, and there is no MANIFEST.csv"
+        if self.intensities:
+            yield "intensity    " + ", ".join(f"{count} {intensity}" for intensity, count in self.intensities.items())
         for note, count in self.conversions.items():
             yield f"converted    {count}: {note}"
         if self.clipped:
@@ -116,7 +120,7 @@ def check_corpus(
             digests[clip.name] = data
         if progress:
             progress(done, len(scan.clips))
-    problems += [*audio.problems, *audio.duplicates()]
+    problems += [*audio.problems, *audio.duplicates(), *_known_faults(scan)]
     checksums = []
     published = published_checksums(scan.corpus)
     for sums, found in (_against_published(scan, digests, published), _against_manifest(scan, digests, published)):
@@ -132,6 +136,7 @@ def check_corpus(
         conversions=dict(sorted(audio.conversions.items())),
         clipped=audio.clipped,
         copies=len(scan.copies),
+        intensities=dict(sorted(Counter(clip.intensity for clip in scan.clips if clip.intensity).items())),
         checksums=tuple(checksums),
         problems=tuple(problems),
     )
@@ -187,6 +192,13 @@ def _naming_problems(scan: Scan) -> Iterator[Problem]:
         yield Problem("misnamed", _relative(path, scan.folder), "not named as the corpus names its files")
     for other, kept in scan.conflicts:
         yield Problem("conflict", _relative(other, scan.folder), f"differs from {_relative(kept, scan.folder)}, which has the same name")
+
+
+def _known_faults(scan: Scan) -> Iterator[Problem]:
+    faults = next((rule.faults for rule in RULES if rule.corpus == scan.corpus), {})
+    for clip in scan.clips:
+        if clip.name in faults:
+            yield Problem("known fault", clip.name, faults[clip.name])
 
 
 def _against_published(scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]) -> tuple[Checksums | None, list[Problem]]:

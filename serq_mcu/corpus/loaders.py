@@ -4,7 +4,9 @@ A corpus is recognised by its own file naming (`RULES`), wherever in the folder 
 more row of that table. Where no rule fits, the folder is read as `label/clip.wav`, the speakers unknown.
 
 EMO-DB: Burkhardt et al., "A database of German emotional speech", Interspeech 2005. SAVEE: Haq and Jackson, "Multimodal
-emotion recognition", 2010. TESS: Pichora-Fuller and Dupuis, "Toronto emotional speech set", 2020.
+emotion recognition", 2010. TESS: Pichora-Fuller and Dupuis, "Toronto emotional speech set", 2020. RAVDESS: Livingstone and Russo,
+"The Ryerson audio-visual database of emotional speech and song", PLoS ONE, 2018 (its spoken, audio-only files). CREMA-D: Cao et al.,
+"CREMA-D: crowd-sourced emotional multimodal actors dataset", IEEE Transactions on Affective Computing, 2014.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Clip:
     name: str
     label: str
     speaker: str  # "" where unknown
+    intensity: str = ""  # how strongly the emotion is acted: low, medium, normal or high; "" where the name does not say
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class NamingRule:
     """How one corpus names its files.
 
     `pattern` is matched against the whole stem, then against `folder/stem`. Its groups `emotion` and `speaker` are looked up in
-    `labels` and `speakers` (a speaker that is not there stands for itself); `name` makes the base name from all groups.
+    `labels` and `speakers` (a speaker that is not there stands for itself), `intensity`, if there is one, in `intensities`; `name`
+    makes the base name from all groups. `faults` says of published recordings, by name, what is known to be wrong with them.
     """
 
     corpus: str
@@ -58,6 +62,8 @@ class NamingRule:
     labels: Mapping[str, str]
     speakers: Mapping[str, str] = field(default_factory=dict)
     name: str = "{stem}"
+    intensities: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
 
     def clip(self, path: Path) -> Clip | None:
         """The clip that `path` names, or None if this corpus does not name its files so."""
@@ -66,7 +72,8 @@ class NamingRule:
             return None
         groups = match.groupdict()
         speaker = self.speakers.get(groups["speaker"], groups["speaker"])
-        return Clip(path, self.name.format(stem=path.stem, **groups), self.labels[groups["emotion"]], speaker)
+        intensity = self.intensities.get(groups.get("intensity", ""), "")
+        return Clip(path, self.name.format(stem=path.stem, **groups), self.labels[groups["emotion"]], speaker, intensity)
 
 
 RULES = (
@@ -100,6 +107,38 @@ RULES = (
             "sad": "sadness",
         },
         speakers={"OA": "OAF"},  # the published OA_bite_neutral.wav
+    ),
+    NamingRule(
+        corpus="ravdess",
+        title="RAVDESS (speech)",
+        example="03-01-05-01-02-01-12.wav",
+        pattern=r"03-01-(?P<emotion>0[1-8])-(?P<intensity>0[12])-0[12]-0[12]-(?P<speaker>0[1-9]|1[0-9]|2[0-4])",
+        labels={
+            "01": "neutral",
+            "02": "calm",
+            "03": "happiness",
+            "04": "sadness",
+            "05": "anger",
+            "06": "fear",
+            "07": "disgust",
+            "08": "surprise",
+        },
+        intensities={"01": "normal", "02": "high"},
+        faults={"03-01-03-01-02-02-07": "published twice: the same recording as 03-01-03-01-02-01-07"},
+    ),
+    NamingRule(
+        corpus="crema-d",
+        title="CREMA-D",
+        example="1001_DFA_ANG_XX.wav",
+        pattern=r"(?P<speaker>10[0-9]{2})_[A-Z]{3}_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<intensity>LO|MD|HI|XX?)",
+        labels={"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"},
+        intensities={"LO": "low", "MD": "medium", "HI": "high"},  # XX, once X: not specified
+        faults={
+            "1076_MTI_SAD_XX": "published without sound",
+            "1006_TIE_HAP_XX": "published under two emotions: the same recording as 1006_TIE_NEU_XX",
+            "1013_WSI_DIS_XX": "published under two emotions: the same recording as 1013_WSI_SAD_XX",
+            "1017_IWW_ANG_XX": "published under two emotions: the same recording as 1017_IWW_FEA_XX",
+        },
     ),
 )
 

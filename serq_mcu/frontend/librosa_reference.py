@@ -1,7 +1,8 @@
 """The float64 reference that the integer front end is held to: librosa with the specification's parameters.
 
-It departs from librosa's defaults as the specification does: no centre padding, no top_db (it is relative to the loudest frame of a
-clip and so cannot be computed while the clip is still being heard), and no estimate of the tuning (for the same reason).
+It departs from librosa's defaults as the specification does: centre padding only where the specification has it, no top_db (it is relative
+to the loudest frame of a clip and so cannot be computed while the clip is still being heard), and no estimate of the tuning (for the same
+reason).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray
     """
     import librosa
 
-    padding = spec.fft_length - spec.frame_length  # librosa puts a shorter window in the middle of its frame
-    y = np.pad(pcm.astype(np.float64) / 32768, (padding // 2, padding - padding // 2))
+    # librosa puts a shorter window in the middle of its frame of n_fft; its own padding, n_fft / 2, makes up for that
+    around = 0 if spec.center else (spec.fft_length - spec.frame_length) // 2
+    y = np.pad(pcm.astype(np.float64) / 32768, around)
     spectrum = librosa.stft(
         y,
         n_fft=spec.fft_length,
@@ -36,6 +38,7 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray
         win_length=spec.frame_length,
         window=spec.window,
         center=spec.center,
+        pad_mode="constant",
         dtype=np.complex128,
     )
     power = np.abs(spectrum) ** 2
@@ -68,7 +71,7 @@ def pool_values(spec: FeatureSpec, stages: Mapping[int, NDArray[np.float64]]) ->
     for block in spec.blocks:
         values = stages[BLOCK_STAGES[block.kind]]
         statistics = {"mean": values.mean(axis=0), "sd": values.std(axis=0), "delta_sd": np.diff(values, axis=0).std(axis=0)}
-        parts += [statistics[name] for name in block.statistics]
+        parts += [statistics[name][block.first(name) :] for name in block.statistics]
     return np.concatenate(parts)
 
 
@@ -80,11 +83,22 @@ def stage_in_units(spec: FeatureSpec, stage: int, values: NDArray[Any]) -> NDArr
 
 def pooled_in_units(spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]) -> NDArray[np.float64]:
     """Integer pooled features [..., features] in the units of `pool_values`."""
+    return pooled.astype(np.float64) * _pooled_scale(spec, tables)
+
+
+def pooled_from_units(spec: FeatureSpec, tables: FrontendTables, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Features [..., features] of `pool_values` in the units of the pooled integers, not rounded."""
+    return values / _pooled_scale(spec, tables)
+
+
+def _pooled_scale(spec: FeatureSpec, tables: FrontendTables) -> NDArray[np.float64]:
+    """Value of one unit of each pooled integer [features]."""
     scales = [
-        np.tile(np.broadcast_to(_units(spec, block.kind), block.size) * 2.0**shift / 16, len(block.statistics))
+        np.broadcast_to(_units(spec, block.kind), block.size)[block.first(name) :] * 2.0**shift / 16
         for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)
+        for name in block.statistics
     ]
-    return pooled.astype(np.float64) * np.concatenate(scales)
+    return np.concatenate(scales)
 
 
 def _units(spec: FeatureSpec, kind: str) -> NDArray[np.float64]:

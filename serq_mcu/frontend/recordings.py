@@ -1,48 +1,172 @@
-"""Recordings to the feature arrays of training and evaluation: what the device computes, clip by clip and speed by speed."""
+"""Recordings to the feature arrays of training and evaluation: what the device computes, clip by clip and condition by condition."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.corpus import conditions, noise
 from serq_mcu.corpus.audio import read_audio
+from serq_mcu.corpus.conditions import AS_RECORDED, VOICES, Condition, heard
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.reference import features
+from serq_mcu.frontend.feature_cache import FeatureCache
+from serq_mcu.frontend.native import clip_features, source_digest
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
+_BATCH = 256  # clips between two reports of progress, kept together
+
+
+@dataclass(frozen=True, eq=False)
+class Recordings:
+    """Clips at a sample rate in Hz: the audio int16 [samples] of each."""
+
+    clips: tuple[Clip, ...]
+    rate: int
+    audio: tuple[NDArray[np.int16], ...]
+
+    @functools.cached_property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each clip's samples."""
+        return tuple(hashlib.sha256(pcm.astype("<i2").tobytes()).hexdigest() for pcm in self.audio)
+
+
+@dataclass(frozen=True)
+class Take:
+    """A clip, by its place among the recordings, under a condition. seed: of its noise and room; voices: the clips that its babble is made of."""
+
+    clip: int
+    condition: Condition = AS_RECORDED
+    seed: int = 0
+    voices: tuple[int, ...] = ()
+
+
+def read_recordings(clips: Sequence[Clip], rate: int, progress: Callable[..., None] | None = None) -> Recordings:
+    """Decode the clips at `rate` Hz. Raises SerqError, naming the clip, if one cannot be read."""
+    audio = []
+    for index, clip in enumerate(clips):
+        audio.append(read_audio(clip.path, rate).pcm)
+        if progress is not None:
+            progress("reading recordings", index + 1, len(clips))
+    return Recordings(tuple(clips), rate, tuple(audio))
+
+
+def choose_voices(recordings: Recordings, clip: int, allowed: Sequence[int], rng: np.random.Generator) -> tuple[int, ...]:
+    """Places of the clips whose babble a clip may be heard in: VOICES of those allowed, by other speakers where there are any."""
+    others = [index for index in allowed if index != clip]
+    speaker = recordings.clips[clip].speaker
+    strangers = [index for index in others if recordings.clips[index].speaker != speaker]
+    among = strangers or others
+    if not among:
+        raise SerqError(f"there is no other clip to make babble of for {recordings.clips[clip].name}; choose another noise")
+    return tuple(int(index) for index in rng.choice(among, size=min(VOICES, len(among)), replace=False))
+
+
+def takes_of(recordings: Recordings, clips: Iterable[int], voices: Sequence[int], condition: Condition, seed: int) -> list[Take]:
+    """A take of each of `clips` under a condition, whose babble is made of `voices`; what is random follows the seed and the clip's name."""
+    takes = []
+    for clip in clips:
+        rng = np.random.default_rng([seed, zlib.crc32(f"{condition} {recordings.clips[clip].name}".encode())])
+        chosen = choose_voices(recordings, clip, voices, rng) if condition.needs_voices else ()
+        takes.append(Take(clip, condition, int(rng.integers(2**31)), chosen))
+    return takes
+
 
 def recorded_features(
-    spec: FeatureSpec, tables: FrontendTables, clips: Sequence[Clip], speeds: Sequence[float] = (1.0,), progress: Callable[..., None] | None = None
+    spec: FeatureSpec, tables: FrontendTables, clips: Sequence[Clip], progress: Callable[..., None] | None = None
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [speeds, clips, features] of each recording, played at each speed.
+    """Pooled features int32 [clips, features] of each clip as recorded. Raises SerqError as `take_features` does, or if a clip cannot be read."""
+    recordings = read_recordings(clips, spec.sample_rate, progress)
+    return take_features(spec, tables, recordings, [Take(index) for index in range(len(clips))], progress)
 
-    progress is called with a sentence, the clips done and their number. Raises SerqError, naming the clip, if one cannot be read
-    or is too short or too long.
+
+def take_features(
+    spec: FeatureSpec,
+    tables: FrontendTables,
+    recordings: Recordings,
+    takes: Sequence[Take],
+    progress: Callable[..., None] | None = None,
+    cache: FeatureCache | None = None,
+) -> NDArray[np.int32]:
+    """Pooled features int32 [takes, features], remembered by content from one call to the next where a cache is given.
+
+    progress is called with a sentence, the takes done and their number. Raises SerqError, naming the clip, if one is too short or too long.
     """
-    pooled = np.empty((len(speeds), len(clips), spec.feature_count), dtype=np.int32)
-    for index, clip in enumerate(clips):
-        pcm = read_audio(clip.path, spec.sample_rate).pcm
-        for row, speed in enumerate(speeds):
-            try:
-                pooled[row, index] = features(spec, tables, at_speed(pcm, speed))
-            except SerqError as error:
-                raise SerqError(f"{clip.path}{'' if speed == 1.0 else f' at speed {speed:g}'}: {error}") from error
-        if progress is not None:
-            progress("computing features", index + 1, len(clips))
+    pooled = np.empty((len(takes), spec.feature_count), dtype=np.int32)
+    keys = [_key(spec, tables, recordings, take) for take in takes] if cache else []
+    found = cache.find(keys) if cache else {}
+    todo = [index for index in range(len(takes)) if not cache or keys[index] not in found]
+    if cache:
+        for index, key in enumerate(keys):
+            if key in found:
+                pooled[index] = found[key]
+    features = clip_features(spec, tables, progress)
+
+    def compute(index: int) -> NDArray[np.int32]:
+        take = takes[index]
+        voices = [recordings.audio[voice] for voice in take.voices]
+        try:
+            return features(heard(recordings.audio[take.clip], recordings.rate, take.condition, np.random.default_rng(take.seed), voices))
+        except SerqError as error:
+            raise SerqError(f"{recordings.clips[take.clip].path}{_words(take.condition)}: {error}") from error
+
+    with ThreadPoolExecutor(_processors()) as pool:
+        for start in range(0, len(todo), _BATCH):
+            batch = todo[start : start + _BATCH]
+            pooled[batch] = list(pool.map(compute, batch))
+            if cache:
+                cache.keep({keys[index]: pooled[index] for index in batch})
+            if progress is not None:
+                progress("computing features", start + len(batch), len(todo))
     return pooled
 
 
-def at_speed(pcm: NDArray[np.int16], speed: float) -> NDArray[np.int16]:
-    """PCM [samples] played `speed` times as fast, pitch and all: resampled by soxr (quality HQ), rounded to nearest, saturated."""
-    if speed == 1.0:
-        return pcm
-    import soxr
+def _words(condition: Condition) -> str:
+    return "" if condition == AS_RECORDED else f" ({condition})"
 
-    # float64 in and out: soxr dithers 16-bit output, and two runs must agree
-    played: NDArray[np.float64] = soxr.resample(pcm.astype(np.float64), speed, 1.0, quality="HQ")
-    rounded: NDArray[np.int16] = np.clip(np.rint(played), -32768, 32767).astype(np.int16)
-    return rounded
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, take: Take) -> bytes:
+    """Digest of all that decides a take's features."""
+    parts = [
+        _code_digest(),
+        _tables_digest(spec, tables),
+        recordings.rate,
+        recordings.digests[take.clip],
+        take.condition.to_json(),
+        take.seed,
+        [recordings.digests[voice] for voice in take.voices],
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
+
+
+@functools.lru_cache(maxsize=8)
+def _tables_digest(spec: FeatureSpec, tables: FrontendTables) -> str:
+    digest = hashlib.sha256(json.dumps([spec.to_json(), tables.scalars()], sort_keys=True).encode())
+    for name, array in tables.arrays().items():
+        digest.update(name.encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Of the front end, of what conditions are made by, and of the libraries that they use."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "soxr")]
+    sources = [Path(str(module.__file__)).read_bytes() for module in (conditions, noise)]
+    return hashlib.sha256(source_digest() + repr(versions).encode() + b"".join(sources)).hexdigest()

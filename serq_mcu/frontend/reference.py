@@ -90,8 +90,23 @@ def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[int, NDArray
     parts = []
     for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
         statistics = _statistics(rshift_round(stages[BLOCK_STAGES[block.kind]].astype(np.int64), shift))
-        parts += [statistics[name] for name in block.statistics]
+        parts += [statistics[name][block.first(name) :] for name in block.statistics]
     return np.concatenate(parts).astype(np.int32)
+
+
+def padded_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The samples that frames are cut from: the clip, int16 [samples], with the specification's zeros around it.
+
+    Raises SerqError if the clip is of another type, or too short or too long to be pooled.
+    """
+    pcm = np.asarray(pcm)
+    if pcm.dtype != np.int16 or pcm.ndim != 1:
+        raise SerqError("a clip must be one channel of 16-bit samples; convert it first")
+    if pcm.size < spec.min_samples:
+        raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
+    if pcm.size > spec.max_samples:
+        raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
+    return np.pad(pcm, spec.padding)
 
 
 def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -111,14 +126,7 @@ def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
 
 def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
     """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of frames."""
-    pcm = np.asarray(pcm)
-    if pcm.dtype != np.int16 or pcm.ndim != 1:
-        raise SerqError("a clip must be one channel of 16-bit samples; convert it first")
-    if pcm.size < spec.min_samples:
-        raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
-    if pcm.size > spec.max_samples:
-        raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
-    frames = np.lib.stride_tricks.sliding_window_view(pcm, spec.frame_length)[:: spec.hop_length]
+    frames = np.lib.stride_tricks.sliding_window_view(padded_clip(spec, pcm), spec.frame_length)[:: spec.hop_length]
     for start in range(0, len(frames), _CHUNK):
         chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
         shift = _shift(chunk)
@@ -241,7 +249,7 @@ def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int6
     mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
     index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
     base, step = tables.log_table.astype(np.int64).T
-    log2 = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
+    log2: NDArray[np.int64] = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
     log2[energy == 0] = -64 << 16
     return log2
 

@@ -28,11 +28,13 @@ class FeatureBlock:
     """One kind of per-frame feature and the statistics that pool it over a clip.
 
     mfcc: the first `size` cepstral coefficients; mel: the log energy of each of the `size` mel bands; chroma: the 12 pitch classes.
+    An mfcc block may leave out the mean of coefficient 0, its loudness: then no statistic depends on the microphone's gain.
     """
 
     kind: str
     size: int
     statistics: tuple[str, ...] = STATISTICS
+    loudness: bool = True
 
     def __post_init__(self) -> None:
         _require(self.kind in KINDS, f"feature kind {self.kind!r} is not one of {', '.join(KINDS)}")
@@ -41,17 +43,37 @@ class FeatureBlock:
         known = bool(self.statistics) and all(s in STATISTICS for s in self.statistics)
         _require(known, f"{self.kind}: statistics {self.statistics!r} must be some of {', '.join(STATISTICS)}")
         _require(len(set(self.statistics)) == len(self.statistics), f"{self.kind}: a statistic is named twice")
+        _require(isinstance(self.loudness, bool), f"{self.kind}: loudness {self.loudness!r} must be true or false")
+        _require(self.loudness or self.kind == "mfcc", f"{self.kind}: only an mfcc block can leave out its loudness")
+        _require(self.feature_count > 0, f"{self.kind}: without its loudness nothing is left of it")
+
+    def first(self, statistic: str) -> int:
+        """The first coefficient that a statistic is taken of: 0, or 1 where the loudness is left out."""
+        return 1 if statistic == "mean" and not self.loudness else 0
+
+    @property
+    def feature_count(self) -> int:
+        """Pooled features of the block."""
+        return sum(self.size - self.first(statistic) for statistic in self.statistics)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; loudness only where it is left out, as the first model files have no such key."""
+        plain = dataclasses.asdict(self)
+        if self.loudness:
+            del plain["loudness"]
+        return plain
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
     """The front end's parameters (SPEC.md section 2). Frequencies in Hz, lengths in samples.
 
-    A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. Blocks are pooled in the order given.
+    A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`, frame f is centred on sample
+    f * hop_length: half a frame of zeros stands before a clip and after it. Blocks are pooled in the order given.
     Raises SerqError when a value is out of range or not built.
     """
 
-    name: str = "speech120"
+    name: str = "speech199"
     sample_rate: int = 16000
     fft_length: int = 1024
     hop_length: int = 512
@@ -63,7 +85,7 @@ class FeatureSpec:
     mel_scale: str = "slaney"
     mel_norm: str = "slaney"
     log_floor: float = 1e-10
-    blocks: tuple[FeatureBlock, ...] = (FeatureBlock("mfcc", 40),)
+    blocks: tuple[FeatureBlock, ...] = (FeatureBlock("mfcc", 40, loudness=False), FeatureBlock("mel", 40, ("sd", "delta_sd")))
     window_length: int = 0
 
     def __post_init__(self) -> None:
@@ -76,7 +98,7 @@ class FeatureSpec:
             f"window length {self.window_length!r} must be an even number from half the FFT length to just below it, or 0 for the FFT length",
         )
         _require(_is_int(self.hop_length) and 1 <= self.hop_length <= self.frame_length, f"hop length {self.hop_length!r} must be 1 to the frame's")
-        _require(self.center is False, "centre padding is not built; set center = false")
+        _require(isinstance(self.center, bool), f"center {self.center!r} must be true or false")
         _require(self.window == "hann", f"window {self.window!r} is not built; use hann")
         _require(
             _is_int(self.mel_bands) and 2 <= self.mel_bands <= 128 and self.mel_bands % 2 == 0,
@@ -102,6 +124,11 @@ class FeatureSpec:
         return self.window_length or self.fft_length
 
     @property
+    def padding(self) -> int:
+        """Zeros before a clip, and as many after it, in samples."""
+        return self.frame_length // 2 if self.center else 0
+
+    @property
     def uses_mel(self) -> bool:
         """Whether a block is made from mel bands."""
         return any(block.kind in ("mfcc", "mel") for block in self.blocks)
@@ -113,30 +140,30 @@ class FeatureSpec:
     @property
     def feature_count(self) -> int:
         """Length of the pooled feature vector."""
-        return sum(block.size * len(block.statistics) for block in self.blocks)
+        return sum(block.feature_count for block in self.blocks)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
-        return tuple(f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.size))
+        return tuple(f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.first(s), b.size))
 
     @property
     def min_samples(self) -> int:
         """Samples of the shortest clip that has features: two frames."""
-        return self.frame_length + (MIN_FRAMES - 1) * self.hop_length
+        return self.frame_length + (MIN_FRAMES - 1) * self.hop_length - 2 * self.padding
 
     @property
     def max_samples(self) -> int:
         """Samples of the longest clip whose sums are proved not to overflow."""
-        return self.frame_length + MAX_FRAMES * self.hop_length - 1
+        return self.frame_length + MAX_FRAMES * self.hop_length - 1 - 2 * self.padding
 
     def frame_count(self, samples: int) -> int:
         """Whole frames in a clip of `samples` samples."""
-        return max(0, (samples - self.frame_length) // self.hop_length + 1)
+        return max(0, (samples + 2 * self.padding - self.frame_length) // self.hop_length + 1)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the model file and configuration. A window length that is the FFT's is left out, as in the first model files."""
-        plain = dataclasses.asdict(self)
+        plain = dataclasses.asdict(self) | {"blocks": [block.to_json() for block in self.blocks]}
         if self.window_length == 0:
             del plain["window_length"]
         return plain
@@ -151,9 +178,7 @@ class FeatureSpec:
         plain = dict(value)
         try:
             if "blocks" in plain:
-                plain["blocks"] = tuple(
-                    FeatureBlock(kind=b["kind"], size=b["size"], statistics=tuple(b.get("statistics", STATISTICS))) for b in plain["blocks"]
-                )
+                plain["blocks"] = tuple(FeatureBlock(**{**b, "statistics": tuple(b.get("statistics", STATISTICS))}) for b in plain["blocks"])
             return FeatureSpec(**plain)
         except (TypeError, KeyError) as error:
             raise SerqError(f"the feature specification is malformed: {error}") from error

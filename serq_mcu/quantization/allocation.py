@@ -20,31 +20,44 @@ from serq_mcu.metrics import wilson_interval
 from serq_mcu.quantization.importance import LayerImportance, layer_importance
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.types import TERNARY, Width, spoken
 
 ADAPTIVE = "adaptive"
 MIN_BITS, MAX_BITS = 1, 8
-METHODS = (ADAPTIVE, *(str(bits) for bits in range(MAX_BITS, MIN_BITS - 1, -1)))
+FIXED = {str(bits): bits for bits in range(MAX_BITS, MIN_BITS - 1, -1)} | {TERNARY: TERNARY}  # what a method may name
 
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """How bits are chosen: method, weight of parameters against variance (0..1), tolerated loss (0..1). Raises SerqError."""
+    """How bits are chosen: method, weight of parameters against variance (0..1), tolerated loss (0..1). Raises SerqError.
+
+    method: "adaptive", a width for every layer ("4", "ternary"), or as many as there are layers ("8,ternary,2,1").
+    """
 
     method: str
     alpha: float
     margin: float
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise SerqError(f"quantization method {self.method!r} is not one of {', '.join(METHODS)}")
+        if self.method != ADAPTIVE and not (isinstance(self.method, str) and all(name in FIXED for name in self.method.split(","))):
+            raise SerqError(f"quantization method {self.method!r} is not {ADAPTIVE}, one of {', '.join(FIXED)}, or one of these for each layer")
         for name, value in (("alpha", self.alpha), ("margin", self.margin)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise SerqError(f"quantization {name} {value!r} must be a number from 0 to 1")
 
+    def start(self, layers: int) -> list[Width]:
+        """The widths from which the choice starts: those that were asked for, or the most. Raises SerqError if their number is wrong."""
+        if self.method == ADAPTIVE:
+            return [MAX_BITS] * layers
+        widths: list[Width] = [FIXED[name] for name in self.method.split(",")]
+        if len(widths) not in (1, layers):
+            raise SerqError(f"quantization method {self.method!r} names {len(widths)} widths, but the network has {layers} layers")
+        return widths * (layers // len(widths))
+
 
 @dataclass(frozen=True)
 class ValidationData:
-    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips, played at several speeds.
+    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips as recorded and in further versions.
 
     The versions of a clip err together, so they sharpen the mean but not the interval, which counts clips. truth: [clips].
     """
@@ -81,7 +94,7 @@ class LayerChoice:
     importance: LayerImportance
     required: float
     trials: tuple[Trial, ...]
-    bits: int
+    bits: Width
     reason: str
 
     def to_json(self) -> dict[str, Any]:
@@ -100,7 +113,7 @@ class LayerChoice:
             f"  {t.bits} bits: {t.accuracy:.2%} (95 % interval {t.interval95[0]:.1%} to {t.interval95[1]:.1%}){' kept' if t.accepted else ''}"
             for t in self.trials
         ]
-        return [head, *tried, f"  {self.bits} bits: {self.reason}"]
+        return [head, *tried, f"  {spoken(self.bits)}: {self.reason}"]
 
 
 def choose_widths(
@@ -110,7 +123,7 @@ def choose_widths(
     network = lowering.network
     float_accuracy = validation.accuracy(network.classify(network.standardise(validation.pooled)))
     ranked = layer_importance(network, config.alpha, config.margin)
-    widths = [MAX_BITS if config.method == ADAPTIVE else int(config.method)] * len(ranked)
+    widths = config.start(len(ranked))
     choices: dict[int, LayerChoice] = {}
     for visited, index in enumerate(sorted(range(len(ranked)), key=lambda i: ranked[i].rank)):
         required = float_accuracy - ranked[index].margin
@@ -128,7 +141,7 @@ def choose_widths(
     return tuple(choices[index] for index in range(len(ranked)))
 
 
-def _try_widths(lowering: Lowering, validation: ValidationData, widths: list[int], index: int, required: float) -> tuple[Trial, ...]:
+def _try_widths(lowering: Lowering, validation: ValidationData, widths: list[Width], index: int, required: float) -> tuple[Trial, ...]:
     """Widths of layer `index` from 1 bit on, up to the first that holds what is required."""
     trials: list[Trial] = []
     for bits in range(MIN_BITS, MAX_BITS + 1):

@@ -43,6 +43,11 @@ class FloatNetwork:
         """Weights and biases of each layer."""
         return tuple(kernel.size + bias.size for kernel, bias in zip(self.kernels, self.biases, strict=True))
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Features, neurons of each hidden layer, classes."""
+        return (self.mean.size, *(bias.size for bias in self.biases))
+
     def standardise(self, pooled: NDArray[np.integer]) -> NDArray[np.float64]:
         """Pooled features [n, features] to standard deviations, clipped."""
         return standardise(pooled, self.mean, self.sd)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,26 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import LayerChoice, QuantizationConfig, choose_widths
-from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
+from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan_widths
+from serq_mcu.quantization.decision import DecisionConfig, decision_rule
+from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
+from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import PARTS, Run, load_run
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import QuantizedModel, Width
 
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
 JUDGED = ("validation", "test")
+
+Tune = Callable[[Lowering, Sequence[Width]], TunedNetwork]
 
 
 @dataclass(frozen=True)
 class Allocation:
     """How a model's bits were chosen, and what each step of quantization did to accuracy.
 
+    plan: how a budget chose the bits, if one did.
+    fine_tuned: whether the network was trained on with its quantizers in place (quantization-aware training).
     scores: for each of STEPS, in order, the score on validation and test clips as recorded (no score of test clips entered a choice).
     """
 
@@ -38,10 +45,12 @@ class Allocation:
     average_bits: float
     weights_only_bytes: float
     float_bytes: int
+    fine_tuned: bool = False
+    plan: WidthPlan | None = None
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Bits of each layer."""
+    def widths(self) -> tuple[Width, ...]:
+        """The width of each layer."""
         return tuple(layer.bits for layer in self.layers)
 
     @property
@@ -60,6 +69,8 @@ class Allocation:
             "method": self.config.method,
             "alpha": self.config.alpha,
             "margin": self.config.margin,
+            "fine_tuned": self.fine_tuned,
+            "budget": None if self.plan is None else self.plan.to_json(),
             "widths": list(self.widths),
             "average_bits": self.average_bits,
             "weights_only_bytes": self.weights_only_bytes,
@@ -72,11 +83,13 @@ class Allocation:
     def lines(self) -> list[str]:
         """The account for a person."""
         clips = self.float_scores["validation"].n
-        basis = f"{clips} validation clips" + (f", each at {self.validation_versions} speeds" if self.validation_versions > 1 else "")
+        basis = f"{clips} validation clips" + (f", each in {self.validation_versions} versions" if self.validation_versions > 1 else "")
         by_rank = sorted(self.layers, key=lambda layer: layer.importance.rank)
         return [
             f"method {self.config.method}, alpha {self.config.alpha:g}, margin {self.config.margin:.2%}; chosen on {basis}",
             *(line for layer in by_rank for line in layer.lines()),
+            *(self.plan.lines() if self.plan else []),
+            *(["fine-tuned at these bits (quantization-aware training)"] if self.fine_tuned else []),
             *(f"{step + ', ' + part + ':':<32}{score}" for part in JUDGED for step, score in ((s, self.scores[s][part]) for s in STEPS)),
             f"bits per layer: {' '.join(map(str, self.widths))}; average {self.average_bits:.2f}",
             f"weights only: {self.weights_only_bytes:.0f} bytes, {self.weights_only_bytes / 1000:.1f} KB; as floats {self.float_bytes / 1000:.1f} KB",
@@ -84,27 +97,59 @@ class Allocation:
 
 
 def quantize_run(
-    folder: Path, method: str | None = None, alpha: float | None = None, margin: float | None = None, progress: Callable[..., None] | None = None
+    folder: Path,
+    method: str | None = None,
+    alpha: float | None = None,
+    margin: float | None = None,
+    progress: Callable[..., None] | None = None,
+    tuner: Callable[[Run], Tune] | None = None,
+    budget: Callable[[FloatNetwork], WidthBudget] | None = None,
 ) -> tuple[QuantizedModel, Allocation]:
-    """`quantize` for the run in `folder`. Raises SerqError if that is missing or damaged, or an option is out of range."""
-    return quantize(load_run(folder), method, alpha, margin, progress)
+    """`quantize` for the run in `folder`, fine-tuned by what `tuner` makes for it, within what `budget` says of its network, if given.
+
+    Raises SerqError if the run is missing or damaged, or an option is out of range.
+    """
+    run = load_run(folder)
+    return quantize(run, method, alpha, margin, progress, tuner(run) if tuner else None, budget(run.network) if budget else None)
 
 
 def quantize(
-    run: Run, method: str | None = None, alpha: float | None = None, margin: float | None = None, progress: Callable[..., None] | None = None
+    run: Run,
+    method: str | None = None,
+    alpha: float | None = None,
+    margin: float | None = None,
+    progress: Callable[..., None] | None = None,
+    tune: Tune | None = None,
+    budget: WidthBudget | None = None,
 ) -> tuple[QuantizedModel, Allocation]:
     """The integer model of a run and the account of its bits; what is None comes from the run's configuration.
 
-    The same run and options give the same model, byte for byte. Raises SerqError if an option is out of range.
+    `tune` fine-tunes the network at the widths chosen; without it quantization is post-training. A `budget` chooses the widths instead of a
+    method. The same run and options give the same model, byte for byte. Raises SerqError if an option is out of range.
     """
+    if budget is not None and method is not None:
+        raise SerqError(f"the method {method} and a budget both choose the bits; give one of them")
     config = _options(run, method, alpha, margin)
     spec = FeatureSpec.from_json(run.config.get("features"))
     lowering = Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
+    plan = plan_widths(lowering, run.validation, budget, measure(lowering, run.validation, progress)) if budget else None
+    if plan is not None:
+        config = replace(config, method=",".join(map(str, plan.widths)))
     layers = choose_widths(lowering, run.validation, config, progress)
-    bare = lowering.model([layer.bits for layer in layers])
+    widths = [layer.bits for layer in layers]
+    bare = lowering.tuned_model(tune(lowering, widths)) if tune else lowering.model(widths)
     scores = _scores(run, bare)
-    allocation = Allocation(config, layers, scores, len(run.pooled), bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters)
-    return replace(bare, provenance=_provenance(run, allocation)), allocation
+    sizes = bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters
+    allocation = Allocation(config, layers, scores, len(run.pooled), *sizes, fine_tuned=tune is not None, plan=plan)
+    decision = decision_rule(bare, _decision_config(run), run.pooled[0, run.members("validation")])
+    return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
+
+
+def _decision_config(run: Run) -> DecisionConfig:
+    try:
+        return DecisionConfig(**run.config["decision"])
+    except (KeyError, TypeError) as error:
+        raise SerqError(f"the run's configuration has no usable [decision] ({error}); train again") from error
 
 
 def _options(run: Run, method: str | None, alpha: float | None, margin: float | None) -> QuantizationConfig:
@@ -144,10 +189,13 @@ def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
         "corpus": run.corpus,
         "clips": {part: len(run.members(part)) for part in PARTS},
         "held_out": run.names_of("test"),
+        "validation": run.names_of("validation"),
         "split": training.get("split"),
         "seed": training.get("seed"),
         "config": run.config
         | {"quantization": {"method": allocation.config.method, "alpha": allocation.config.alpha, "margin": allocation.config.margin}},
+        "fine_tuned": allocation.fine_tuned,
+        "budget": None if allocation.plan is None else allocation.plan.to_json(),
         "metrics": {"float": brief(allocation.float_scores), "quantized": brief(allocation.quantized_scores)},
         "allocation": [
             {

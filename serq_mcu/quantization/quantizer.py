@@ -1,7 +1,7 @@
-"""The quantizer: weights to 1 to 8 bits, all 2^bits levels used, symmetric, without a zero (SPEC.md section 3).
+"""The quantizer: weights to 1 to 8 bits, all 2^bits levels used, symmetric, without a zero; or to -1, 0, 1 (SPEC.md section 3).
 
-w ~ scale * (2u - (2^bits - 1)) / 2 with u in 0..2^bits - 1; one scale per layer. This is the truth for post-training
-quantization, packing and C alike.
+w ~ scale * (2u - (levels - 1)) / 2 with u in 0..levels - 1; one scale per layer. levels is 2^bits, or 3 for ternary weights. This is the
+truth for post-training quantization, packing and C alike.
 """
 
 from __future__ import annotations
@@ -10,54 +10,89 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
 
 _SEARCH = np.linspace(0.1, 1.2, 45)  # of the scale that reaches the largest weight: few bits want far less
 _ZOOM = np.linspace(0.85, 1.15, 61)  # around the best of these: with few weights and many levels the error is jagged
 _REFINEMENTS = 4
 
 
-def quantize(weights: NDArray[np.float64], bits: int) -> tuple[NDArray[np.uint8], float]:
+def quantize(weights: NDArray[np.float64], bits: Width) -> tuple[NDArray[np.uint8], float]:
     """Fields u, of the weights' shape, and the scale with the least squared error.
 
     From each start of a fixed search, nearest levels and least-squares scale alternate (Lloyd's method with evenly spaced levels);
-    at 1 bit both have a closed form. Raises SerqError if all weights are zero or bits is not 1 to 8.
+    1 bit and ternary weights have a closed form. Raises SerqError if all weights are zero or there is no such width.
     """
-    if not 1 <= bits <= 8:
-        raise SerqError(f"{bits} bits per weight are not offered; choose 1 to 8")
+    levels = _levels(bits)
     largest = float(np.abs(weights).max())
     if largest == 0:
         raise SerqError("a layer's weights are all zero; train again")
-    if bits == 1:
-        scale = 2 * float(np.abs(weights).mean())
+    if bits in (1, TERNARY):
+        scale = 2 * float(np.abs(weights).mean()) if bits == 1 else _ternary_scale(weights)
         return fields(weights, bits, scale), scale
-    scale = 2 * largest / (2**bits - 1)
+    scale, ordered = 2 * largest / (levels - 1), Ordered(weights)
     for factors in (_SEARCH, _ZOOM):
-        candidates = [_refine(weights, bits, float(factor) * scale) for factor in factors]
-        scale = min(candidates, key=lambda candidate: _squared_error(weights, bits, candidate))
+        candidates = [_refine(ordered, levels, float(factor) * scale) for factor in factors]
+        scale = min(candidates, key=lambda candidate: ordered.excess(candidate, *_steps(levels, candidate)))
     return fields(weights, bits, scale), scale
 
 
-def fields(weights: NDArray[np.float64], bits: int, scale: float) -> NDArray[np.uint8]:
-    """The nearest level of each weight."""
-    u: NDArray[np.uint8] = np.clip(np.floor(weights / scale + 2 ** (bits - 1)), 0, 2**bits - 1).astype(np.uint8)
+def fields(weights: NDArray[np.floating], bits: Width, scale: float | np.float32) -> NDArray[np.uint8]:
+    """The nearest level of each weight, computed in the weights' precision."""
+    levels = _levels(bits)
+    u: NDArray[np.uint8] = np.clip(np.floor(weights / scale + levels / 2), 0, levels - 1).astype(np.uint8)
     return u
 
 
-def dequantize(u: NDArray[np.uint8], bits: int, scale: float) -> NDArray[np.float64]:
+def dequantize(u: NDArray[np.uint8], bits: Width, scale: float) -> NDArray[np.float64]:
     """What fields stand for."""
-    weights: NDArray[np.float64] = scale / 2 * (2 * u.astype(np.float64) - (2**bits - 1))
+    weights: NDArray[np.float64] = scale / 2 * (2 * u.astype(np.float64) - (_levels(bits) - 1))
     return weights
 
 
-def _refine(weights: NDArray[np.float64], bits: int, scale: float) -> float:
+def _levels(bits: Width) -> int:
+    return ENCODINGS[encoding_of(bits)].levels
+
+
+def _ternary_scale(weights: NDArray[np.float64]) -> float:
+    """The scale with the least squared error of all: if the k largest weights are not zero it is their mean, which takes k * mean^2 off.
+
+    The threshold of `fields`, half the scale, then keeps these k: else keeping others would err less still.
+    """
+    sums = np.cumsum(np.sort(np.abs(weights), axis=None)[::-1])
+    counts = np.arange(1, sums.size + 1)
+    best = int(np.argmax(sums * sums / counts))
+    return float(sums[best] / counts[best])
+
+
+class Ordered:
+    """Sorted values and their running sums: all that a search for scales asks of them, without looking at each value again."""
+
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._values = np.sort(values, axis=None)
+        self._sums = np.concatenate([[0.0], np.cumsum(self._values)])
+
+    def moments(self, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[float, float]:
+        """Sums of value * level and of level^2, each value at the level [n + 1] that the edges [n] around it say; an edge belongs upwards."""
+        bounds = np.concatenate([[0], np.searchsorted(self._values, edges), [self._values.size]])
+        return float(levels @ np.diff(self._sums[bounds])), float(np.square(levels) @ np.diff(bounds))
+
+    def excess(self, scale: float, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> float:
+        """The squared error of scale * level, less the sum of squared values, which no scale changes."""
+        product, power = self.moments(edges, levels)
+        return scale * (scale * power - 2 * product)
+
+
+def _steps(levels: int, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the nearest of so many levels changes, and the levels of scale 1."""
+    counted = np.arange(levels, dtype=np.float64)
+    return scale * (counted[1:] - levels / 2), counted - (levels - 1) / 2
+
+
+def _refine(ordered: Ordered, levels: int, scale: float) -> float:
     for _ in range(_REFINEMENTS):
-        levels = dequantize(fields(weights, bits, scale), bits, 1.0)
-        fitted = float((weights * levels).sum() / (levels * levels).sum())
-        if fitted <= 0:
+        product, power = ordered.moments(*_steps(levels, scale))
+        if product <= 0:
             break
-        scale = fitted
+        scale = product / power
     return scale
-
-
-def _squared_error(weights: NDArray[np.float64], bits: int, scale: float) -> float:
-    return float(((weights - dequantize(fields(weights, bits, scale), bits, scale)) ** 2).sum())

@@ -2,7 +2,7 @@
 
 run.json                what was done and how well it went; names the clips of each part
 config.toml             the whole configuration
-features.safetensors    `pooled` int32 [speeds, clips, features], `truth` int64 [clips], `part` uint8 [clips]
+features.safetensors    `pooled` int32 [versions, clips, features], `truth` int64 [clips], `part` uint8 [clips]
 weights.safetensors     `kernel<n>` and `bias<n>` float32, `mean` and `sd` float64 [features]
 history.csv             losses and accuracies, epoch by epoch
 confusion.csv, .txt     of the held-out clips
@@ -31,6 +31,7 @@ from serq_mcu.quantization.network import FloatNetwork
 MARKER = "run.json"
 FEATURES, WEIGHTS = "features.safetensors", "weights.safetensors"
 FORMAT = 1
+CALIBRATION_VERSIONS = 4  # of each clip: as recorded and three more
 PARTS = ("train", "validation", "test")
 
 
@@ -38,7 +39,7 @@ PARTS = ("train", "validation", "test")
 class Run:
     """A trained float network with its data, split and configuration.
 
-    pooled: int32 [speeds, clips, features], the first speed 1; truth: int64 [clips]; part: uint8 [clips], an index of PARTS.
+    pooled: int32 [versions, clips, features], the first as recorded; truth: int64 [clips]; part: uint8 [clips], an index of PARTS.
     Raises SerqError if shapes or values do not fit.
     """
 
@@ -74,13 +75,13 @@ class Run:
 
     @property
     def calibration(self) -> NDArray[np.int32]:
-        """Pooled features of the training clips as recorded."""
-        training: NDArray[np.int32] = self.pooled[0, self.members("train")]
-        return training
+        """Pooled features int32 [n, features] of the training clips as recorded and in the first few further versions."""
+        training: NDArray[np.int32] = self.pooled[:CALIBRATION_VERSIONS, self.members("train")]
+        return training.reshape(-1, training.shape[-1])
 
     @property
     def validation(self) -> ValidationData:
-        """The validation clips at every speed."""
+        """The validation clips in every version."""
         members = self.members("validation")
         return ValidationData(self.pooled[:, members], self.truth[members])
 

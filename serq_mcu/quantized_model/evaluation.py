@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.corpus.loaders import Clip, Corpus, load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import recorded_features
+from serq_mcu.frontend.recordings import read_recordings, take_features, takes_of
 from serq_mcu.metrics import Score
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -42,31 +43,46 @@ class Evaluation:
         return [f"{self.corpus}: {self.basis}", f"accuracy: {self.score}", "true class by row:", *self.score.confusion_lines()]
 
 
-def evaluate(model: QuantizedModel, folder: Path, progress: Callable[..., None] | None = None) -> Evaluation:
+def evaluate(
+    model: QuantizedModel, folder: Path, progress: Callable[..., None] | None = None, condition: Condition = AS_RECORDED, seed: int = 0
+) -> Evaluation:
     """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on every clip of its classes.
 
+    The clips are heard under `condition`; `seed` decides its noise and room, and which of the judged clips make a clip's babble.
     Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class that the model knows.
     """
     corpus = load_corpus(folder)
-    clips, held_out, basis = _choose(model, corpus)
+    clips, held_out, basis = choose_clips(model, corpus)
     if not clips:
         raise SerqError(f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on another corpus")
-    pooled = recorded_features(model.spec, model.tables, clips, progress=progress)[0]
+    recordings = read_recordings(clips, model.spec.sample_rate, progress)
+    pooled = take_features(
+        model.spec, model.tables, recordings, takes_of(recordings, range(len(clips)), range(len(clips)), condition, seed), progress
+    )
     truth = np.array([model.labels.index(clip.label) for clip in clips])
+    if condition != AS_RECORDED:
+        basis += f"; {condition}"
     return Evaluation(corpus.name, held_out, basis, Score.of(truth, classify(model, pooled), model.labels))
 
 
-def _choose(model: QuantizedModel, corpus: Corpus) -> tuple[list[Clip], bool, str]:
-    """The clips to judge, whether they were held out, and what to say about that."""
+def choose_clips(model: QuantizedModel, corpus: Corpus, part: str = "held_out") -> tuple[list[Clip], bool, str]:
+    """The clips to judge a model by, whether it names them as its `part` ("held_out" or "validation"; without any: all of its classes), and what
+    to say about that."""
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)
     left_out = f"; {foreign} clips of classes the model does not know are left out" if foreign else ""
     trained_on = model.provenance.get("corpus")
     if trained_on != corpus.name:
         return known, False, f"all {len(known)} clips of the model's classes; the model was trained on another corpus ({trained_on}){left_out}"
-    named = model.provenance.get("held_out")
+    named = model.provenance.get(part)
     names = {name for name in named if isinstance(name, str)} if isinstance(named, list) else set()
-    held = [clip for clip in known if clip.name in names]
-    if held:
-        return held, True, f"{len(held)} of the {len(names)} clips that training and the choice of bits never saw"
-    return known, False, f"all {len(known)} clips; none is named as held out, so the model may have been trained on them{left_out}"
+    chosen = [clip for clip in known if clip.name in names]
+    if chosen:
+        return chosen, True, f"{len(chosen)} of the {len(names)} clips that {_PARTS[part]}"
+    return known, False, f"all {len(known)} clips; none is named as {part.replace('_', ' ')}, so the model may have been trained on them{left_out}"
+
+
+_PARTS = {
+    "held_out": "training and the choice of bits never saw",
+    "validation": "chose the bits and the defaults (validation), and did not train",
+}

@@ -72,31 +72,61 @@ def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
 
 def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
     """The decisions on a stream's frames, by any rule."""
-    size = rule.block_frames
-    levels: list[int] = []
+    return answer(rule, score_windows(model, rule, frames))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a stream: level of each newest block, Q8 log2; frames, 0 for silence; scores int64 [windows, classes], 0 in silence."""
+
+    levels: list[int]
+    frames: list[int]
+    scores: NDArray[np.int64]
+
+
+def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Windows:
+    """The windows of a stream; of the rule, only blocks, their length and the gate matter."""
+    levels = block_levels(rule, frames)
+    sizes = [_window(rule, levels[: i + 1]) * rule.block_frames for i in range(len(levels))]
+    spoken = [i for i, size in enumerate(sizes) if size]
+    found = np.zeros((len(levels), len(model.labels)), np.int64)
+    if spoken:
+        found[spoken] = scores(model, np.array([_pooled(model, frames, (i + 1) * rule.block_frames, sizes[i]) for i in spoken]))
+    return Windows(levels, sizes, found)
+
+
+def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
+    """The decision on each window; of the rule, only margin and smoothing matter."""
     sums: NDArray[np.int64] | None = None
-    for end in range(size, len(frames) + 1, size):
-        levels.append((int(frames.levels[end - size : end].sum()) + size // 2) // size)
-        window = _window(rule, levels)
-        if window == 0:
+    for level, frames, new in zip(windows.levels, windows.frames, windows.scores, strict=True):
+        if frames == 0:
             sums = None
-            yield Decision(SILENCE, (0,) * len(model.labels), 0, levels[-1], 0)
-            continue
-        pooled = pool(model.spec, model.tables, {stage: values[end - window * size : end] for stage, values in frames.stages.items()})
-        new = scores(model, pooled)
-        sums = new << rule.smoothing if sums is None else sums - (sums >> rule.smoothing) + new
-        smoothed = (sums >> rule.smoothing).tolist()
-        margin = _margin(smoothed)
-        answer = smoothed.index(max(smoothed)) if margin >= rule.unsure_margin else NOT_SURE
-        yield Decision(answer, tuple(smoothed), margin, levels[-1], window * size)
+            yield Decision(SILENCE, (0,) * new.size, 0, level, 0)
+        else:
+            sums = new << rule.smoothing if sums is None else sums - (sums >> rule.smoothing) + new
+            yield _answer(rule, (sums >> rule.smoothing).tolist(), level, frames)
+
+
+def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
+    """The level, Q8 log2, of each whole block."""
+    size = rule.block_frames
+    count = len(frames) // size
+    sums = frames.levels[: count * size].reshape(count, size).sum(axis=1)
+    levels: list[int] = ((sums + size // 2) // size).tolist()
+    return levels
+
+
+def _pooled(model: QuantizedModel, frames: Frames, end: int, count: int) -> NDArray[np.int32]:
+    return pool(model.spec, model.tables, {stage: values[end - count : end] for stage, values in frames.stages.items()})
+
+
+def _answer(rule: DecisionRule, smoothed: list[int], level: int, frames: int) -> Decision:
+    first, second = sorted(smoothed, reverse=True)[:2]
+    sure = first - second >= rule.unsure_margin
+    return Decision(smoothed.index(first) if sure else NOT_SURE, tuple(smoothed), first - second, level, frames)
 
 
 def _window(rule: DecisionRule, levels: list[int]) -> int:
     """Blocks of the window that ends with the last: of the last `blocks`, all from the first loud one on."""
     last = levels[-rule.blocks :]
     return next((len(last) - i for i, level in enumerate(last) if level >= rule.gate_level), 0)
-
-
-def _margin(values: list[int]) -> int:
-    first, second = sorted(values, reverse=True)[:2]
-    return first - second

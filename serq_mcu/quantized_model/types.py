@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,33 @@ INPUT_ZERO_POINT = 64
 INPUT_STEPS_PER_SD = 16
 MAX_LAYERS = 8
 MAX_WIDTH = 4096
-ENCODINGS = {f"b{bits}": bits for bits in range(1, 9)}
 MAX_BLOCKS = 32
 MAX_SMOOTHING = 4
 GATE_MAX = 2560  # Q8 log2, +30 dB: louder than any block
+TERNARY = "ternary"
+Width = int | str  # what a layer is asked to have: 1 to 8 bits a weight, or TERNARY
+
+
+class Encoding(NamedTuple):
+    """What a layer's weights may be: `levels` evenly spaced values around zero, written as fields of `bits` bits below `levels`."""
+
+    bits: int
+    levels: int
+
+
+ENCODINGS = {f"b{bits}": Encoding(bits, 2**bits) for bits in range(1, 9)} | {TERNARY: Encoding(2, 3)}
+
+
+def encoding_of(width: Width) -> str:
+    """The name of the encoding for a width. Raises SerqError if there is none."""
+    name = width if width == TERNARY else f"b{width}"
+    _require(name in ENCODINGS, f"{width} bits per weight are not offered; choose 1 to 8, or {TERNARY}")
+    return str(name)
+
+
+def spoken(width: Width) -> str:
+    """A width in words."""
+    return TERNARY if width == TERNARY else f"{width} bits"
 
 
 @dataclass(frozen=True)
@@ -71,7 +94,7 @@ class DenseLayer:
             1 <= self.inputs <= MAX_WIDTH and 1 <= self.outputs <= MAX_WIDTH, f"a layer of {self.inputs}x{self.outputs} is outside 1..{MAX_WIDTH}"
         )
         _require(self.bias.size == self.outputs, f"{self.bias.size} biases for {self.outputs} outputs")
-        _require(_within(self.u, 0, 2**self.bits - 1), f"a weight field does not fit {self.bits} bits")
+        _require(_within(self.u, 0, self.levels - 1), f"a weight field does not fit {spoken(self.width)}")
         _require((self.multiplier is None) == (self.shift is None), "multiplier and shift go together")
         if self.multiplier is not None and self.shift is not None:
             _require(1 <= self.multiplier < 2**24 and 1 <= self.shift <= 24, f"requantization {self.multiplier} >> {self.shift} is out of range")
@@ -82,8 +105,18 @@ class DenseLayer:
 
     @property
     def bits(self) -> int:
-        """Stored bits per weight."""
-        return ENCODINGS[self.encoding]
+        """Bits of a field."""
+        return ENCODINGS[self.encoding].bits
+
+    @property
+    def levels(self) -> int:
+        """Values that a weight may have; its field is below it."""
+        return ENCODINGS[self.encoding].levels
+
+    @property
+    def width(self) -> Width:
+        """Bits of a field, or TERNARY."""
+        return TERNARY if self.encoding == TERNARY else self.bits
 
     @property
     def inputs(self) -> int:
@@ -102,14 +135,14 @@ class DenseLayer:
 
     @property
     def q(self) -> NDArray[np.int64]:
-        """Signed odd weights 2u - (2^bits - 1), shape [outputs, inputs]."""
-        q: NDArray[np.int64] = 2 * self.u.astype(np.int64) - (2**self.bits - 1)
+        """Signed weights 2u - (levels - 1) in half steps, shape [outputs, inputs]."""
+        q: NDArray[np.int64] = 2 * self.u.astype(np.int64) - (self.levels - 1)
         return q
 
     @property
     def accumulator_bound(self) -> int:
         """No accumulator exceeds this in magnitude, nor does any partial sum in any order of summation."""
-        fields: int = self.inputs * ACTIVATION_MAX * (2**self.bits - 1)
+        fields: int = self.inputs * ACTIVATION_MAX * (self.levels - 1)
         return fields + int(np.abs(self.bias.astype(np.int64)).max())
 
 
@@ -186,13 +219,13 @@ class QuantizedModel:
             _require(reach < 2**31, f"smoothed scores can reach {reach}, more than 32 bits hold; set a smaller decision.smoothing")
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Bits of each layer."""
-        return tuple(layer.bits for layer in self.layers)
+    def widths(self) -> tuple[Width, ...]:
+        """The width of each layer."""
+        return tuple(layer.width for layer in self.layers)
 
     @property
     def average_bits(self) -> float:
-        """The paper's average: sum over layers of (share of parameters) * bits."""
+        """The paper's average: sum over layers of (share of parameters) * bits, 2 for ternary."""
         return self.weights_only_bytes * 8 / self.parameters
 
     @property

@@ -1,4 +1,4 @@
-"""One configuration for features, training and quantization: default.toml, and what a user's file changes in it."""
+"""One configuration for features, training, quantization and decisions: default.toml, and what a user's file changes in it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import sys
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from serq_mcu.corpus.conditions import Condition
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantization.allocation import QuantizationConfig
+from serq_mcu.quantization.decision import DecisionConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+CLIPS, SPEAKERS = PROTOCOLS = ("clips", "speakers")
+DRAWN_ROOM = "diffuse"  # the rooms of training; the other kind is kept for measuring
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,13 @@ class TrainingConfig:
     dropout: float
     learning_rate: float
     batch_size: int
+    hearings: int
     max_epochs: int
     patience: int
-    speeds: tuple[float, ...]
+    weight_decay: float
+    label_smoothing: float
     mixup: float
+    protocol: str
     folds: int
     split: int
     validation_fraction: float
@@ -41,15 +49,47 @@ class TrainingConfig:
         _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1")
         _require(0 < self.learning_rate <= 1, "learning_rate must be above 0 and at most 1")
         _require(self.batch_size >= 1, "batch_size must be at least 1")
+        _require(1 <= self.hearings <= 1000, "hearings must be 1 to 1000")
         _require(self.max_epochs >= 1, "max_epochs must be at least 1")
         _require(self.patience >= 1, "patience must be at least 1")
-        _require(all(0.5 <= s <= 2 and s != 1 for s in self.speeds), "speeds must be 0.5 to 2, without 1, which is always there")
-        _require(len(set(self.speeds)) == len(self.speeds), "speeds names a speed twice")
+        _require(0 <= self.weight_decay <= 1, "weight_decay must be 0 to 1")
+        _require(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _require(0 <= self.mixup <= 10, "mixup must be 0 to 10")
         _require(self.folds >= 2, "folds must be at least 2")
-        _require(0 <= self.split < self.folds, f"split must be 0 to {self.folds - 1}, one of the {self.folds} folds")
+        _require(self.protocol in PROTOCOLS, f"protocol must be one of {', '.join(PROTOCOLS)}")
+        last = self.folds - 1 if self.protocol == CLIPS else 10**6  # how many speakers there are, the recordings say
+        _require(0 <= self.split <= last, f"split must be 0 to {last}, one of the {self.folds} folds")
         _require(0 < self.validation_fraction <= 0.5, "validation_fraction must be above 0 and at most 0.5")
         _require(0 <= self.seed < 2**32, "seed must be 0 to 2^32 - 1")
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """What the versions of a clip are drawn from; default.toml says what each means. Ranges are (low, high). Raises SerqError."""
+
+    versions: int
+    speed: tuple[float, float]
+    room_share: float
+    reverberation: tuple[float, float]
+    noise_share: float
+    noises: tuple[str, ...]
+    snr_db: tuple[float, float]
+    gain_db: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.versions <= 1000, "versions must be 0 to 1000", "augmentation")
+        for name in ("room_share", "noise_share"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} must be 0 to 1", "augmentation")
+        for name in ("speed", "reverberation", "snr_db", "gain_db"):
+            ends = getattr(self, name)
+            _require(len(ends) == 2 and ends[0] <= ends[1], f"{name} must be a range [low, high]", "augmentation")
+        _require(bool(self.noises) or not self.noise_share, "noises must name at least one kind where noise_share is above 0", "augmentation")
+        for end in (0, 1):  # the ends of what can be drawn are conditions that there are
+            for noise in self.noises or ("",):
+                Condition(self.speed[end], DRAWN_ROOM, self.reverberation[end], noise, self.snr_db[end], self.gain_db[end])
+
+
+Section = TypeVar("Section", AugmentationConfig, TrainingConfig)
 
 
 @dataclass(frozen=True)
@@ -57,18 +97,28 @@ class Config:
     """Everything that a run depends on, besides the recordings."""
 
     features: FeatureSpec
+    augmentation: AugmentationConfig
     training: TrainingConfig
     quantization: QuantizationConfig
+    decision: DecisionConfig
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, a table per section."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self) | {"features": self.features.to_json()}))
         return plain
 
     def to_toml(self) -> str:
         """The whole configuration as a file that `load_config` reads back."""
         sections = self.to_json().items()
         return "\n".join(f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items()) for name, table in sections)
+
+    def without_augmentation(self) -> Config:
+        """The same with every clip only as recorded."""
+        return replace(self, augmentation=replace(self.augmentation, versions=0))
+
+    def with_folds(self, folds: int) -> Config:
+        """The same with so many folds of the clips."""
+        return replace(self, training=replace(self.training, folds=folds))
 
     def with_split(self, split: int) -> Config:
         """The same with another fold held out."""
@@ -126,9 +176,14 @@ def _like(example: Any, value: Any, name: str) -> Any:
 
 
 def _config(plain: dict[str, Any]) -> Config:
-    training: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain["training"].items()}
-    assert set(training) == {field.name for field in fields(TrainingConfig)}, "default.toml and TrainingConfig disagree"
-    return Config(FeatureSpec.from_json(plain["features"]), TrainingConfig(**training), QuantizationConfig(**plain["quantization"]))
+    def section(kind: type[Section], name: str) -> Section:
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain[name].items()}
+        assert set(values) == {field.name for field in fields(kind)}, f"default.toml and {kind.__name__} disagree"
+        return kind(**values)
+
+    features, quantization = FeatureSpec.from_json(plain["features"]), QuantizationConfig(**plain["quantization"])
+    decision = DecisionConfig(**plain["decision"])
+    return Config(features, section(AugmentationConfig, "augmentation"), section(TrainingConfig, "training"), quantization, decision)
 
 
 def _toml(value: Any) -> str:
@@ -140,6 +195,6 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: bool, message: str, section: str = "training") -> None:
     if not condition:
-        raise SerqError(f"training.{message}")
+        raise SerqError(f"{section}.{message}")

@@ -1,8 +1,9 @@
 """The float network: a multilayer perceptron trained with tf_keras.
 
-Hyper-parameters as in the adaptive mixed-precision paper (Shinde, Jain and Sharma): Dense-ReLU-Dropout, Adam, cross-entropy,
-mini-batches, early stopping on validation loss, which restores the best weights. Mixup (Zhang et al. 2018) blends pairs of
-clips. The same data, configuration and seed give the same weights on the same machine and TensorFlow build.
+Dense-ReLU-Dropout, Adam, cross-entropy, mini-batches, as in the adaptive mixed-precision paper (Shinde, Jain and Sharma), with decoupled weight
+decay and a falling learning rate; early stopping on validation loss restores the best weights. An epoch is so many hearings of each clip, in
+whatever versions of it there are. Mixup (Zhang et al. 2018) blends pairs of clips. The same data, configuration and seed give the same weights on
+the same machine and TensorFlow build.
 """
 
 from __future__ import annotations
@@ -51,10 +52,16 @@ HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True)
 class Examples:
-    """Pooled features int32 [n, features] and class indices int64 [n]."""
+    """Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64 [clips]."""
 
     pooled: NDArray[np.int32]
     truth: NDArray[np.int64]
+
+    @property
+    def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """All versions one after another: [n, features] and [n]."""
+        rows = self.pooled.reshape(-1, self.pooled.shape[-1])
+        return rows, np.tile(self.truth, len(rows) // len(self.truth))
 
 
 @dataclass(frozen=True)
@@ -80,17 +87,19 @@ def train_mlp(train: Examples, validation: Examples, classes: int, config: Train
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    mean, sd = standardisation(train.pooled)
+    mean, sd = standardisation(train.flat[0])
 
-    def dataset(examples: Examples) -> Any:
-        inputs = standardise(examples.pooled, mean, sd).astype(np.float32)
-        return tf.data.Dataset.from_tensor_slices((inputs, np.eye(classes, dtype=np.float32)[examples.truth]))
+    def arrays(examples: Examples) -> tuple[Any, Any]:
+        pooled, truth = examples.flat
+        return tf.constant(standardise(pooled, mean, sd).astype(np.float32)), tf.constant(np.eye(classes, dtype=np.float32)[truth])
 
-    network = _build(mean.size, classes, config)
+    steps = -(-config.hearings * len(train.truth) // config.batch_size)
+    network = _build(mean.size, classes, config, steps)
     history = network.fit(
-        _shuffled_batches(dataset(train), config),
-        validation_data=dataset(validation).batch(256).cache(),
+        _shuffled_batches(*arrays(train), config),
+        validation_data=tf.data.Dataset.from_tensor_slices(arrays(validation)).batch(1024).cache(),
         epochs=config.max_epochs,
+        steps_per_epoch=steps,
         callbacks=_callbacks(config, progress),
         verbose=0,
     ).history
@@ -102,19 +111,23 @@ def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
     return tuple(np.asarray(array, dtype=np.float64) for array in arrays)
 
 
-def _build(features: int, classes: int, config: TrainingConfig) -> Any:
+def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> Any:
+    """The compiled network; the learning rate falls along a cosine to 0 at the last of max_epochs, of `steps` batches each."""
     layers = [tf_keras.layers.InputLayer((features,))]
     for width in config.hidden:
         layers += [tf_keras.layers.Dense(width, activation="relu"), tf_keras.layers.Dropout(config.dropout)]
     network = tf_keras.Sequential([*layers, tf_keras.layers.Dense(classes)])
-    loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True)
-    network.compile(tf_keras.optimizers.Adam(config.learning_rate), loss, metrics=["accuracy"])
+    loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
+    rate = tf_keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
+    network.compile(tf_keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss, metrics=["accuracy"])
     return network
 
 
-def _shuffled_batches(examples: Any, config: TrainingConfig) -> Any:
-    """Batches in a new order each epoch, blended by mixup."""
-    batches = examples.shuffle(len(examples), seed=config.seed).batch(config.batch_size)
+def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
+    """Batches without end, all examples in a new order each time round, blended by mixup."""
+    count = int(inputs.shape[0])
+    order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).repeat().batch(config.batch_size)
+    batches = order.map(lambda index: (tf.gather(inputs, index), tf.gather(targets, index)))
     return batches.map(lambda inputs, targets: _mixup(inputs, targets, config.mixup)) if config.mixup else batches
 
 

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from serq_mcu import __version__
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import recorded_features
+from serq_mcu.frontend.feature_cache import FeatureCache
+from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.run_folder import Run, save_run
+from serq_mcu.training.augmentation import draw_takes
 from serq_mcu.training.config import Config
 
 PACKAGES = ("tensorflow", "tf-keras", "scikit-learn", "numpy", "soxr", "soundfile")
@@ -24,13 +26,22 @@ PACKAGES = ("tensorflow", "tf-keras", "scikit-learn", "numpy", "soxr", "soundfil
 
 @dataclass(frozen=True)
 class Dataset:
-    """A corpus as features: pooled int32 [speeds, clips, features], the first speed 1; truth int64 [clips]."""
+    """A corpus in memory: class names, recordings, and the class of each as int64 [clips]."""
 
     corpus: str
     labels: tuple[str, ...]
-    names: tuple[str, ...]
+    recordings: Recordings
     truth: NDArray[np.int64]
-    pooled: NDArray[np.int32]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The clips' names."""
+        return tuple(clip.name for clip in self.recordings.clips)
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The clips' speakers."""
+        return tuple(clip.speaker for clip in self.recordings.clips)
 
 
 def train(folder: Path, out: Path, config: Config, progress: Callable[..., None] | None = None) -> Run:
@@ -42,22 +53,27 @@ def train(folder: Path, out: Path, config: Config, progress: Callable[..., None]
 
 
 def read_dataset(folder: Path, config: Config, progress: Callable[..., None] | None = None) -> Dataset:
-    """The recordings in `folder` as features at speed 1 and the configured others. Raises SerqError if a clip cannot be used."""
+    """The recordings in `folder`, at the features' sample rate. Raises SerqError if one cannot be used."""
     corpus = load_corpus(folder)
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
-    speeds = (1.0, *config.training.speeds)
-    pooled = recorded_features(config.features, build_tables(config.features), corpus.clips, speeds, progress)
-    return Dataset(corpus.name, corpus.labels, tuple(clip.name for clip in corpus.clips), truth, pooled)
+    return Dataset(corpus.name, corpus.labels, read_recordings(corpus.clips, config.features.sample_rate, progress), truth)
 
 
 def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Callable[..., None] | None = None) -> Run:
-    """`train` on features that are there already, as for several splits of one corpus."""
+    """`train` on recordings that were read already, as for several splits of one corpus."""
+    run, history = fit(dataset, config, progress)
+    save_run(run, out, {"config.toml": config.to_toml(), "history.csv": history})
+    return run
+
+
+def fit(dataset: Dataset, config: Config, progress: Callable[..., None] | None = None) -> tuple[Run, str]:
+    """The run of a split, and the history of its training as CSV."""
     mlp, splits = _import_training()
-    part = splits.split_clips(dataset.truth, dataset.labels, config.training)
+    part = splits.split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
+    pooled = version_features(dataset, part, splits.TRAIN, config, progress)
 
     def examples(index: int) -> Any:
-        pooled, truth = dataset.pooled[:, part == index], dataset.truth[part == index]
-        return mlp.Examples(pooled.reshape(-1, pooled.shape[-1]), np.tile(truth, len(pooled)))
+        return mlp.Examples(pooled[:, part == index], dataset.truth[part == index])
 
     trained = mlp.train_mlp(examples(splits.TRAIN), examples(splits.VALIDATION), len(dataset.labels), config.training, progress)
     run = Run(
@@ -65,7 +81,7 @@ def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Callabl
         corpus=dataset.corpus,
         labels=dataset.labels,
         names=dataset.names,
-        pooled=dataset.pooled,
+        pooled=pooled,
         truth=dataset.truth,
         part=part,
         network=trained.network,
@@ -73,8 +89,17 @@ def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Callabl
         best_epoch=trained.best_epoch,
         versions={"serq-mcu": __version__} | {name: importlib.metadata.version(name) for name in PACKAGES},
     )
-    save_run(run, out, {"config.toml": config.to_toml(), "history.csv": _history_csv(mlp.HISTORY, trained.history)})
-    return run
+    return run, _history_csv(mlp.HISTORY, trained.history)
+
+
+def version_features(
+    dataset: Dataset, part: NDArray[np.uint8], training_part: int, config: Config, progress: Callable[..., None] | None = None
+) -> NDArray[np.int32]:
+    """Pooled features int32 [versions, clips, features] of the versions that the configuration draws, remembered in the user's cache."""
+    takes = draw_takes(dataset.recordings, part, training_part, config.augmentation, config.training.seed)
+    spec, flat = config.features, [take for version in takes for take in version]
+    pooled = take_features(spec, build_tables(spec), dataset.recordings, flat, progress, FeatureCache())
+    return pooled.reshape(len(takes), len(dataset.truth), -1)
 
 
 def _import_training() -> tuple[Any, Any]:

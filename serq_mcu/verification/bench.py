@@ -17,7 +17,7 @@ from serq_mcu.codegen.export import MODEL, Project, export, read_project, retarg
 from serq_mcu.codegen.kernels import choose
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import QuantizedModel, spoken
 from serq_mcu.verification.counting import Count, Counts, code_bytes, counted, functions
 from serq_mcu.verification.device import Device
 from serq_mcu.verification.target import open_target
@@ -191,7 +191,7 @@ def _decision_rows(counts: Counts, model: QuantizedModel) -> Iterator[Row]:
         if layer < 0:
             continue
         inside = [record for _, record in group if record.function != "serq_argmax"]
-        shape = f"{model.layers[layer].inputs}x{model.layers[layer].outputs}, {model.layers[layer].bits} bits"
+        shape = f"{model.layers[layer].inputs}x{model.layers[layer].outputs}, {spoken(model.layers[layer].width)}"
         dense = [record for record in inside if record.function != "serq_requantize"]
         names = " + ".join(record.function.removeprefix("serq_dense_") for record in dense[1:])
         yield _row("decision", f"layer {layer}: {shape}, {names}", dense)

@@ -17,7 +17,7 @@ from serq_mcu.codegen.export import board_files, export, runtime_files, write_pr
 from serq_mcu.files import write_file
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantized_model.types import DenseLayer, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.types import ENCODINGS, DenseLayer, InputQuantization, QuantizedModel, Width, encoding_of
 from serq_mcu.verification.bench import Bench, bench
 from serq_mcu.verification.counting import counted
 
@@ -93,22 +93,31 @@ def main() -> None:
     """Count everything and write the page."""
     boards = [load_board(name) for name in BOARDS]
     work = 4 * max(OUTPUTS) + 2048  # accumulators, and the kernels' table
-    text = [_INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(dict.fromkeys(map(_compiler, boards))), work=work)]
+    text = [
+        _INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(dict.fromkeys(map(compiler_version, boards))), work=work)
+    ]
     for board in boards:
         text.append(_table(board))
     write_file(PAGE, "\n".join([*text, _OTHERS]))
 
 
-def network(inputs: int, bits: int) -> QuantizedModel:
-    """inputs-256-512-64-7 with random weights of `bits` bits, and requantization that spreads the activations over their range."""
-    rng = np.random.default_rng(bits)
-    spec = FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),))
-    layers, width = [], inputs
+def network(inputs: int, bits: Width) -> QuantizedModel:
+    """inputs-256-512-64-7 with random weights of `bits` bits."""
+    return random_network(FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),)), bits)
+
+
+def random_network(spec: FeatureSpec, bits: Width) -> QuantizedModel:
+    """features-256-512-64-7 with random weights of `bits` bits, and requantization that spreads the activations over their range."""
+    encoding = encoding_of(bits)
+    levels = ENCODINGS[encoding].levels
+    rng = np.random.default_rng(ENCODINGS[encoding].bits)
+    layers, inputs = [], spec.feature_count
+    width = inputs
     for index, outputs in enumerate(OUTPUTS):
         last = index == len(OUTPUTS) - 1
-        multiplier = None if last else round(2**24 * 127 / (2 * np.sqrt(width) * (2**bits - 1) * 40))
-        u, bias = rng.integers(0, 2**bits, (outputs, width)).astype(np.uint8), rng.integers(-1000, 1000, outputs).astype(np.int32)
-        layers.append(DenseLayer(u, bias, f"b{bits}", multiplier, None if last else 24, 1.0, 1.0))
+        multiplier = None if last else round(2**24 * 127 / (2 * np.sqrt(width) * (levels - 1) * 40))
+        u, bias = rng.integers(0, levels, (outputs, width)).astype(np.uint8), rng.integers(-1000, 1000, outputs).astype(np.int32)
+        layers.append(DenseLayer(u, bias, encoding, multiplier, None if last else 24, 1.0, 1.0))
         width = outputs
     constants = InputQuantization(np.zeros(inputs, np.int32), np.full(inputs, 1024, np.uint16), np.full(inputs, 14, np.uint8))
     return QuantizedModel(spec, build_tables(spec), constants, tuple(layers), tuple(f"class {i}" for i in range(width)), 1.0, {})
@@ -161,7 +170,8 @@ def _plain(board: Board) -> dict[int, int]:
     return found
 
 
-def _compiler(board: Board) -> str:
+def compiler_version(board: Board) -> str:
+    """The name and version of an emulated board's compiler."""
     assert isinstance(board.emulator, Emulator)
     name = f"{board.emulator.compiler}gcc"
     return f"{name} {subprocess.run([name, '-dumpfullversion'], capture_output=True, text=True, check=True).stdout.strip()}"

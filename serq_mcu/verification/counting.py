@@ -19,7 +19,7 @@ from pathlib import Path
 from serq_mcu import platformio
 from serq_mcu.boards import Board, Emulator
 from serq_mcu.errors import SerqError
-from serq_mcu.verification.host import compiler
+from serq_mcu.host import compiler
 
 _COUNTER = Path(__file__).with_name("counter.c")
 _SPECIALISED = re.compile(r"([.$](constprop|isra)[.$]\d+)+$")
@@ -51,18 +51,18 @@ def counted(board: Board, elf: Path, calls: list[str], whole: list[str]) -> Iter
     Raises SerqError if there is no C compiler for the plugin, or QEMU cannot load it.
     """
     assert isinstance(board.emulator, Emulator)
-    symbols = _symbols(board.emulator, elf)
+    found = symbols(board, elf)
     with tempfile.TemporaryDirectory(prefix="serq-count-") as folder:
         plugin, table, out = Path(folder) / "counter.so", Path(folder) / "table", Path(folder) / "out"
         build = subprocess.run([compiler(), "-std=c99", "-O2", "-shared", "-fPIC", "-o", str(plugin), str(_COUNTER)], capture_output=True, text=True)
         if build.returncode:
             raise SerqError(f"the C compiler refused {_COUNTER}: {build.stderr.strip().splitlines()[-1]}")
-        names = [name for name in [*calls, *whole] if name in symbols]
-        lines = [f"F {symbols[n][0]:x} {sum(symbols[n]):x} {i} {int(n in calls)}" for i, n in enumerate(names, 1)]
+        names = [name for name in [*calls, *whole] if name in found]
+        lines = [f"F {found[n][0]:x} {sum(found[n]):x} {i} {int(n in calls)}" for i, n in enumerate(names, 1)]
         timing = _timing(board)
         if timing:
             lines += [f"I {start:x} {next:x} {base} {taken}" for start, next, base, taken in _cycles(board.emulator, elf, timing)]
-        lines.append(f"S {_static_end(symbols):x}")
+        lines.append(f"S {_static_end(found):x}")
         table.write_text("\n".join(lines) + "\n")
         run = platformio.emulator_command(board, elf)
 
@@ -71,7 +71,7 @@ def counted(board: Board, elf: Path, calls: list[str], whole: list[str]) -> Iter
                 raise SerqError(f"{run[0]} did not count: its plugin interface is not that of QEMU 4.2 to 8")
             *rows, (_, lowest) = (line.split() for line in text.splitlines())
             records = [Count((["", *names])[int(i)], int(n), int(c) if timing else None) for i, n, c in rows]
-            return Counts(records, _stack_top(symbols) - int(lowest, 16))
+            return Counts(records, _stack_top(found) - int(lowest, 16))
 
         yield [*run[:-2], "-plugin", f"{plugin},table={table},out={out}", *run[-2:]], read
 
@@ -82,13 +82,12 @@ def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:
     objects = [path for path in (folder / ".pio" / "build").rglob("*.o") if path.name.startswith(files)]
     text = subprocess.run([_tool(board.emulator, "nm"), *map(str, objects)], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in text.splitlines()]
-    return {row[2] for row in rows if len(row) == 3 and row[1] in "tT"}
+    return {_SPECIALISED.sub("", row[2]) for row in rows if len(row) == 3 and row[1] in "tT"}
 
 
 def code_bytes(board: Board, elf: Path, names: set[str]) -> int:
     """Bytes of the functions in a program."""
-    assert isinstance(board.emulator, Emulator)
-    return sum(size for name, (_, size) in _symbols(board.emulator, elf).items() if name in names)
+    return sum(size for name, (_, size) in symbols(board, elf).items() if name in names)
 
 
 def _tool(emulator: Emulator, name: str) -> str:
@@ -98,22 +97,23 @@ def _tool(emulator: Emulator, name: str) -> str:
     return path
 
 
-def _symbols(emulator: Emulator, elf: Path) -> Mapping[str, tuple[int, int]]:
+def symbols(board: Board, elf: Path) -> Mapping[str, tuple[int, int]]:
     """Address and size of each symbol; the lowest bit of Thumb's function addresses is cleared by the tool.
 
     What GCC adds to the name of a function that it made for constant arguments is left out.
     """
-    text = subprocess.run([_tool(emulator, "nm"), "-S", str(elf)], capture_output=True, text=True, check=True).stdout
+    assert isinstance(board.emulator, Emulator)
+    text = subprocess.run([_tool(board.emulator, "nm"), "-S", str(elf)], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in text.splitlines()]
     return {_SPECIALISED.sub("", row[-1]): (int(row[0], 16), int(row[1], 16) if len(row) == 4 else 0) for row in rows if len(row) >= 3}
 
 
-def _static_end(symbols: Mapping[str, tuple[int, int]]) -> int:
-    return max(symbols[name][0] for name in ("__bss_end", "_end", "__bss_end__", "__heap_start") if name in symbols)
+def _static_end(found: Mapping[str, tuple[int, int]]) -> int:
+    return max(found[name][0] for name in ("__bss_end", "_end", "__bss_end__", "__heap_start") if name in found)
 
 
-def _stack_top(symbols: Mapping[str, tuple[int, int]]) -> int:
-    return symbols["__stack"][0]
+def _stack_top(found: Mapping[str, tuple[int, int]]) -> int:
+    return found["__stack"][0]
 
 
 Timing = Callable[[str, str, str], tuple[int, int]]  # mnemonic, operands, the mnemonic before: cycles, and those of a jump

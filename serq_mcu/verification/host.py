@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,9 +10,11 @@ from pathlib import Path
 
 from serq_mcu import resources
 from serq_mcu.errors import SerqError
+from serq_mcu.host import compiler
 
 PAYLOAD = 4096  # bytes a frame: memory is plenty here, and longer frames are fewer
-FLAGS = ("-std=c99", "-O2", "-DSERQ_TRACE=1", f"-DSERQ_HARNESS_PAYLOAD={PAYLOAD}")
+SMALL_FRAMES = ("-std=c99", "-O2", "-DSERQ_TRACE=1")  # the payload of a board
+FLAGS = (*SMALL_FRAMES, f"-DSERQ_HARNESS_PAYLOAD={PAYLOAD}")
 
 
 @contextlib.contextmanager
@@ -38,11 +38,3 @@ def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
             lines = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines() or ["no message"]
             raise SerqError(f"the C compiler refused {folder}: {lines[0].strip()}")
         yield program
-
-
-def compiler() -> str:
-    """This computer's C compiler. Raises SerqError if there is none."""
-    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
-        if name and (path := shutil.which(name)):
-            return path
-    raise SerqError("no C compiler found; install gcc or clang, or verify on a board")

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
 
-PROTOCOL = 1
-_OVERHEAD = 6  # type, sequence, CRC-32
+PROTOCOL = 2
 _MAX_ENCODED = 1 << 17  # more bytes than any frame has (payloads are announced in 16 bits): a stream without delimiters is garbage
 
 
@@ -30,7 +29,7 @@ class Type(IntEnum):
     FEATURES = 0x04
     FINISH = 0x05
     DIGESTS = 0x06
-    BREAK = 0x07
+    LABEL = 0x07
     READ = 0x08
     CONTINUE = 0x09
     STOPPED = 0x8A
@@ -46,33 +45,48 @@ class Code(IntEnum):
     TOO_FEW_SAMPLES = 4
     TOO_MANY_FRAMES = 5
     NOT_STOPPED = 6
+    NO_CLIP = 7
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One message: type and sequence are bytes."""
+    """One message: the type is a byte, the number 32 bits that an answer shares with its request."""
 
     type: int
-    sequence: int
+    number: int
     payload: bytes = b""
+
+
+_HEADER = struct.Struct("<BBHI")  # type, protocol, payload length, number
+_CRC = struct.Struct("<I")
+_ANSWER_OF_PROTOCOL_1 = bytes((Type.ERROR, PROTOCOL, Code.BAD_LENGTH, Type.IDENTIFY))  # its sequence is our second byte
 
 
 def encode_frame(frame: Frame) -> bytes:
     """The frame as it goes over the wire, delimiter included."""
-    body = bytes((frame.type, frame.sequence)) + frame.payload
-    encoded: bytes = cobs.encode(body + struct.pack("<I", zlib.crc32(body)))
+    body = _HEADER.pack(frame.type, PROTOCOL, len(frame.payload), frame.number) + frame.payload
+    encoded: bytes = cobs.encode(body + _CRC.pack(zlib.crc32(body)))
     return encoded + b"\0"
 
 
 def decode_frame(encoded: bytes) -> Frame | None:
-    """The frame between two delimiters, or None if it is damaged."""
+    """The frame between two delimiters, or None if it is damaged or of another protocol."""
+    body = _body(encoded)
+    if body is None or len(body) < _HEADER.size:
+        return None
+    type_, version, length, number = _HEADER.unpack_from(body)
+    payload = body[_HEADER.size :]
+    return Frame(type_, number, payload) if (version, length) == (PROTOCOL, len(payload)) else None
+
+
+def _body(encoded: bytes) -> bytes | None:
+    """What stands before a good CRC."""
     try:
-        body = cobs.decode(encoded)
+        body: bytes = cobs.decode(encoded)
     except cobs.DecodeError:
         return None
-    if len(body) < _OVERHEAD or struct.pack("<I", zlib.crc32(body[:-4])) != body[-4:]:
-        return None
-    return Frame(body[0], body[1], body[2:-4])
+    good = len(body) >= _CRC.size and _CRC.pack(zlib.crc32(body[: -_CRC.size])) == body[-_CRC.size :]
+    return body[: -_CRC.size] if good else None
 
 
 class FrameReader:
@@ -80,12 +94,15 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._rest = b""
+        self.met_protocol_1 = False  # a device with firmware of an earlier serq-mcu answered to IDENTIFY
 
     def feed(self, data: bytes) -> list[Frame]:
         """The good frames that `data` completes."""
         *whole, self._rest = (self._rest + data).split(b"\0")
         self._rest = self._rest[-_MAX_ENCODED:]
-        return [frame for frame in map(decode_frame, whole) if frame is not None]
+        frames = [decode_frame(encoded) for encoded in whole]
+        self.met_protocol_1 |= None in frames and any(_body(encoded) == _ANSWER_OF_PROTOCOL_1 for encoded in whole)
+        return [frame for frame in frames if frame is not None]
 
 
 @dataclass(frozen=True)
@@ -107,29 +124,38 @@ class Identity:
 
 @dataclass(frozen=True)
 class Result:
-    """A device's decision on a clip: scores int32 [classes], the CRC-32 of each stage, cycles without tracing (0 where nothing counts them)."""
+    """A device's decision on a clip: scores int32 [classes], the CRC-32 of each stage, cycles without tracing (0 where nothing counts them).
+
+    `clip` is the number of the clip's BEGIN and `sums` are those of the input, both as the device has them.
+    """
 
     label: int
     frames: int
     frontend_cycles: int
     network_cycles: int
+    clip: int
+    sums: tuple[int, int]
     scores: NDArray[np.int32]
     digests: dict[int, int]
 
 
-_IDENTITY = struct.Struct("<BB8sHHBBHHII")
-_RESULT = struct.Struct("<BIII")
+_IDENTITY = struct.Struct("<B8sHHBBHHII")
+_RESULT = struct.Struct("<BIIIIII")
 _VALUES = struct.Struct("<BHH")
 _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
 
+def input_sums(values: NDArray[np.int16] | NDArray[np.int32]) -> tuple[int, int]:
+    """The sum of the input's 16-bit words, and the sum of all sums on the way to it, modulo 2^32."""
+    words = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).view("<u2").astype(np.uint64)
+    weighted = words * np.arange(len(words), 0, -1, dtype=np.uint64)
+    return int(words.sum()) % 2**32, int(weighted.sum() % 2**32)
+
+
 def parse_identity(payload: bytes) -> Identity:
-    """The answer to IDENTIFY. Raises SerqError if it is malformed or of another protocol."""
-    _require(len(payload) >= 1, "identity")
-    if payload[0] != PROTOCOL:
-        raise SerqError(f"the device speaks harness protocol {payload[0]}, this serq-mcu speaks {PROTOCOL}; export and flash the project again")
+    """The answer to IDENTIFY. Raises SerqError if it is malformed."""
     _require(len(payload) >= _IDENTITY.size, "identity")
-    _, abi, model, *numbers = _IDENTITY.unpack_from(payload)
+    abi, model, *numbers = _IDENTITY.unpack_from(payload)
     board = payload[_IDENTITY.size :].decode(errors="replace")
     identity = Identity(abi, model.hex(), *numbers, board)  # type: ignore[call-arg]  # struct's numbers are in the fields' order
     _require(identity.max_payload >= 32, "identity")
@@ -137,18 +163,18 @@ def parse_identity(payload: bytes) -> Identity:
 
 
 def parse_result(payload: bytes, digests: bytes) -> Result:
-    """The answers to FINISH and to the DIGESTS after it. Raises SerqError if it is malformed."""
+    """The answers to FINISH and to the DIGESTS after it. Raises SerqError if one is malformed."""
     _require(len(payload) > _RESULT.size and (len(payload) - _RESULT.size) % 4 == 0, "result")
-    label, frames, frontend, network = _RESULT.unpack_from(payload)
+    label, frames, frontend, network, clip, *sums = _RESULT.unpack_from(payload)
     scores = np.frombuffer(payload, "<i4", offset=_RESULT.size).astype(np.int32)
     _require(label < len(scores), "result")
-    return Result(label, frames, frontend, network, scores, parse_digests(digests))
+    return Result(label, frames, frontend, network, clip, (sums[0], sums[1]), scores, parse_digests(digests)[1])
 
 
-def parse_digests(payload: bytes) -> dict[int, int]:
-    """The answer to DIGESTS: stage to CRC-32. Raises SerqError if it is malformed."""
-    _require(len(payload) % 5 == 0, "digests")
-    return dict(struct.iter_unpack("<BI", payload))
+def parse_digests(payload: bytes) -> tuple[int, dict[int, int]]:
+    """The answer to DIGESTS: the clip, and stage to CRC-32. Raises SerqError if it is malformed."""
+    _require(len(payload) >= 4 and (len(payload) - 4) % 5 == 0, "digests")
+    return int.from_bytes(payload[:4], "little"), dict(struct.iter_unpack("<BI", payload[4:]))
 
 
 def parse_values(payload: bytes) -> tuple[int, NDArray[np.unsignedinteger]]:

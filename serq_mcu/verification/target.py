@@ -23,6 +23,10 @@ class Target:
     device: Device
     name: str
     board: str
+    on: str = "port"  # host, emulator or port
+    baud: int = 0  # of a serial line
+    flash_bytes: int | None = None  # of the build, where there is one
+    ram_bytes: int | None = None
 
 
 @contextlib.contextmanager
@@ -41,7 +45,7 @@ def open_target(project: Project, on: str) -> Iterator[Target]:
 @contextlib.contextmanager
 def _host(project: Project) -> Iterator[Target]:
     with host_build(project.folder) as program, _device(ProcessTransport([str(program)])) as device:
-        yield Target(device, "host", project.board)
+        yield Target(device, "host", project.board, "host")
 
 
 @contextlib.contextmanager
@@ -53,18 +57,22 @@ def _emulator(project: Project) -> Iterator[Target]:
         if isinstance(board.emulator, Relative):
             board = load_board(board.emulator.relative)
             project = retarget(project, board, Path(work) / board.name)
-        elf = platformio.build(project.folder).elf
-        with _device(ProcessTransport(platformio.emulator_command(board, elf))) as device:
-            yield Target(device, board.name, board.name)
+        built = platformio.build(project.folder)
+        with _device(ProcessTransport(platformio.emulator_command(board, built.elf))) as device:
+            yield Target(device, board.name, board.name, "emulator", 0, built.flash_bytes, built.ram_bytes)
 
 
 @contextlib.contextmanager
 def _port(project: Project, port: str) -> Iterator[Target]:
+    from serq_mcu import platformio
+
     board = read_board(project.folder / BOARD_FILE)
     if board.emulated:
         raise SerqError(f"{board.name} is an emulated board and has no port; use --on emulator")
     with _device(SerialTransport(port, board.port.baud)) as device:
-        yield Target(device, port, board.name)
+        built = platformio.last_build(project.folder)
+        sizes = (built.flash_bytes, built.ram_bytes) if built else (None, None)
+        yield Target(device, port, board.name, "port", board.port.baud, *sizes)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import subprocess
 import tempfile
 import threading
@@ -14,6 +15,10 @@ from typing import Any, Protocol
 from serq_mcu.errors import SerqError
 from serq_mcu.serial_ports import why_not_open as _why_not_open
 
+FULL = 1.0  # seconds that a line may take no byte; then what is being sent is lost, as it would be on a wire
+_BITS = 10  # on a serial line for each byte: start, 8 data, stop
+_BUFFER = 4096  # bytes that may lie before what is being sent, in the computer's serial driver
+
 
 class Transport(Protocol):
     """A byte stream in both directions."""
@@ -21,10 +26,13 @@ class Transport(Protocol):
     name: str  # for messages
 
     def write(self, data: bytes) -> None:
-        """Send all of `data`. Raises SerqError if the other side is gone."""
+        """Send `data`; what the other side does not take is lost. Raises SerqError if the other side is gone."""
 
     def read(self, timeout: float) -> bytes:
         """What has arrived, waiting at most `timeout` seconds for it; b"" if nothing came. Raises SerqError if the other side is gone."""
+
+    def seconds(self, count: int) -> float:
+        """How long `count` bytes take on the line; 0 where that is no time to speak of."""
 
     def close(self) -> None:
         """Let go of the other side; may be called twice."""
@@ -41,6 +49,8 @@ class ProcessTransport:
         except OSError as error:
             self._messages.close()
             raise SerqError(f"cannot start {argv[0]}: {error.strerror}; check that it is installed") from error
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
         self._arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # b"" last: the program closed its output
         self._reader = threading.Thread(target=self._read_all, daemon=True)
         self._reader.start()
@@ -50,8 +60,11 @@ class ProcessTransport:
         """See Transport."""
         assert self._process.stdin is not None
         try:
+            pipe = self._process.stdin.fileno()
             while data:
-                data = data[self._process.stdin.write(data) or 0 :]
+                if not select.select([], [pipe], [], FULL)[1]:
+                    return
+                data = data[os.write(pipe, data) :]
         except (OSError, ValueError) as error:
             raise self._gone() from error
 
@@ -67,6 +80,10 @@ class ProcessTransport:
             self._ended = True
             raise self._gone()
         return data
+
+    def seconds(self, count: int) -> float:
+        """See Transport."""
+        return 0.0
 
     def close(self) -> None:
         """End the program: by the end of its input, and by force if it does not heed that."""
@@ -107,16 +124,19 @@ class SerialTransport:
     def __init__(self, port: str, baud: int) -> None:
         import serial
 
-        self.name = port
+        self.name, self._baud = port, baud
         try:
-            self._serial: Any = serial.serial_for_url(port, baudrate=baud, exclusive=True)
+            self._serial: Any = serial.serial_for_url(port, baudrate=baud, exclusive=True, write_timeout=FULL + _BITS * _BUFFER / baud)
         except (OSError, ValueError) as error:  # serial.SerialException is an OSError
             raise SerqError(_why_not_open(port, error)) from error
 
     def write(self, data: bytes) -> None:
         """See Transport."""
+        import serial
+
         try:
-            self._serial.write(data)
+            with contextlib.suppress(serial.SerialTimeoutException):
+                self._serial.write(data)
         except OSError as error:
             raise self._gone(error) from error
 
@@ -129,6 +149,10 @@ class SerialTransport:
             return first + self._serial.read(waiting) if waiting else first
         except (OSError, TypeError) as error:  # pyserial 3.5 lets a TypeError out of a port closed by another thread
             raise self._gone(error) from error
+
+    def seconds(self, count: int) -> float:
+        """See Transport."""
+        return _BITS * count / self._baud
 
     def close(self) -> None:
         """Close the port."""

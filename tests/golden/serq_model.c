@@ -11,6 +11,7 @@ void serq_model_frame(serq_state *state)
     serq_bin *bins = state->scratch.frame.bins;
     const int16_t *samples = state->samples;
     uint8_t shift = serq_frame_shift(samples, 256);
+    state->scratch.frame.shift = shift;
 
 #ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 256, shift, 9, 7, bins);
@@ -24,7 +25,7 @@ void serq_model_frame(serq_state *state)
 
     serq_band *bands = state->scratch.frame.bands;
     int32_t *log = bands->log;
-    serq_mel(bins + 0, serq_segment_table, 20, bands);
+    state->scratch.frame.power = serq_mel(bins + 0, serq_segment_table, 20, bands);
     SERQ_TRACE_STAGE(SERQ_STAGE_MEL, bands, 20, sizeof(uint64_t));
     serq_log(bands, 20, serq_mel_offset_table, serq_log_table, shift, -2177059);
     SERQ_TRACE_STAGE(SERQ_STAGE_LOG, log, 20, sizeof(int32_t));
@@ -70,6 +71,11 @@ void serq_model_network(serq_state *state)
     serq_dense_start(serq_bias2, 0, 9, 3, even, accumulators);
     serq_dense_dsp1(serq_weights2_0, 9, 3, 0, even, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_ACCUMULATOR + 4, accumulators, 3, sizeof(int32_t));
+}
+
+int16_t serq_model_level(const serq_state *state)
+{
+    return serq_level(state->scratch.frame.power, state->scratch.frame.shift, 3773888, serq_log_table);
 }
 
 const char *serq_label(int index)

@@ -15,8 +15,8 @@
 #error "digests and the wire are little-endian; this core is not"
 #endif
 
-#define PROTOCOL 1
 #define STAGES (7 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) of each layer */
+#define LATE 0xFFFFu                     /* a request numbered 1 .. LATE below the last one served comes too late */
 
 enum {
     IDENTIFY = 0x01,
@@ -25,7 +25,7 @@ enum {
     FEATURES = 0x04,
     FINISH = 0x05,
     DIGESTS = 0x06,
-    BREAK = 0x07,
+    LABEL = 0x07,
     READ = 0x08,
     CONTINUE = 0x09,
     STOPPED = 0x8A,
@@ -34,37 +34,47 @@ enum {
 };
 
 enum { FROM_PCM = 0, FROM_FEATURES = 1 }; /* modes of FINISH */
+enum { BEGIN_LENGTH = 5, READ_LENGTH = 2 };
 
-typedef enum { GOOD, UNKNOWN_REQUEST, BAD_LENGTH, OUT_OF_ORDER, TOO_FEW_SAMPLES, TOO_MANY_FRAMES, NOT_STOPPED } verdict;
+typedef enum { GOOD, UNKNOWN_REQUEST, BAD_LENGTH, OUT_OF_ORDER, TOO_FEW_SAMPLES, TOO_MANY_FRAMES, NOT_STOPPED, NO_CLIP } verdict;
 
 typedef struct {
     uint8_t stage;
     uint32_t crc;
 } stage_digest;
 
+/* What BEGIN says of a clip. */
+typedef struct {
+    uint32_t number;     /* of the request: the clip's name */
+    uint8_t break_stage; /* 0: none */
+    uint32_t break_event;
+} clip;
+
 static struct {
     serq_state recogniser;
     union {
         uint8_t bytes[WIRE_HEADER + SERQ_HARNESS_PAYLOAD];
-        int16_t halves[(WIRE_HEADER + SERQ_HARNESS_PAYLOAD) / 2]; /* samples begin at byte 6 */
+        int16_t halves[(WIRE_HEADER + SERQ_HARNESS_PAYLOAD) / 2]; /* samples begin at byte WIRE_HEADER + 4 */
     } request;
+    uint32_t last;    /* number of the last request served */
+    bool heard;       /* `last` is one */
     bool interrupted; /* the request was answered by STOPPED */
+    bool abandoned;   /* while it was, another BEGIN came: `clip` is that one, and what is still computed is of no use */
 
-    uint32_t samples;  /* taken since BEGIN: the next expected offset */
-    uint16_t features; /* how many of the first features the host has sent since BEGIN and the last samples */
+    bool begun; /* the members below belong to `clip` */
+    clip clip;
+    uint32_t samples;          /* taken since BEGIN: the next expected offset */
+    uint16_t features;         /* how many of the first features the host has sent since BEGIN and the last samples */
+    uint32_t sum, sum_of_sums; /* of the input's 16-bit words */
     stage_digest digests[STAGES];
     uint8_t stages; /* digests in use, in the order in which their stages first came by */
-
-    bool finished; /* the members below hold the clip's result */
+    bool finished;  /* the members below hold the clip's result */
     uint8_t label;
     int32_t scores[SERQ_CLASSES];
 
     uint32_t frontend_cycles, network_cycles;
     uint32_t trace_cycles; /* running total spent in serq_trace(), to be left out of the two above */
-
-    uint8_t break_stage; /* 0: none */
-    uint32_t break_event;
-    uint32_t break_seen; /* events of that stage so far */
+    uint32_t break_seen;   /* events of the breakpoint's stage so far */
 } harness;
 
 static uint16_t get_u16(const uint8_t *bytes)
@@ -77,26 +87,48 @@ static uint32_t get_u32(const uint8_t *bytes)
     return get_u16(bytes) | (uint32_t)get_u16(bytes + 2) << 16;
 }
 
+static uint32_t number_of(const uint8_t *request)
+{
+    return get_u32(request + 4);
+}
+
+/* Wait for the next request that is not late. Returns its length without the header, or UINT32_MAX at the end of input. */
+static uint32_t receive(uint8_t *request, uint32_t capacity)
+{
+    uint32_t length;
+
+    while ((length = wire_receive(request, capacity)) != 0) {
+        uint32_t behind = harness.last - number_of(request);
+
+        if (!harness.heard || behind == 0 || behind > LATE) {
+            harness.heard = true;
+            harness.last = number_of(request);
+            return length - WIRE_HEADER;
+        }
+    }
+    return UINT32_MAX;
+}
+
 /* ---- answers: each is a function of the state alone, so a request may be repeated ---- */
 
-static void begin_answer(const uint8_t *request)
+static void begin_answer(const uint8_t *request, uint32_t length)
 {
-    wire_begin((uint8_t)(request[0] | ANSWER), request[1]);
+    wire_begin((uint8_t)(request[0] | ANSWER), number_of(request), (uint16_t)length);
 }
 
 static void answer_error(const uint8_t *request, verdict code)
 {
-    wire_begin(ERROR, request[1]);
+    wire_begin(ERROR, number_of(request), 2);
     wire_put_u8((uint8_t)code);
     wire_put_u8(request[0]);
     wire_end();
 }
 
-static void put_identity(void)
+static void answer_identity(const uint8_t *request)
 {
     static const uint8_t identity[8] = SERQ_IDENTITY;
 
-    wire_put_u8(PROTOCOL);
+    begin_answer(request, 1 + sizeof identity + 2 + 2 + 1 + 1 + 2 + 2 + 4 + 4 + sizeof SERQ_BOARD_NAME - 1);
     wire_put_u8(SERQ_ABI);
     wire_put(identity, sizeof identity);
     wire_put_u16(SERQ_HARNESS_PAYLOAD);
@@ -110,17 +142,32 @@ static void put_identity(void)
     wire_put(SERQ_BOARD_NAME, sizeof SERQ_BOARD_NAME - 1);
 }
 
-static void put_result(void)
+static void answer_label(const uint8_t *request)
 {
+    const char *name = serq_label(request[WIRE_HEADER]);
+    uint32_t length = (uint32_t)strlen(name);
+
+    begin_answer(request, length);
+    wire_put(name, length);
+}
+
+static void answer_result(const uint8_t *request)
+{
+    begin_answer(request, 1 + 4 + 4 + 4 + 4 + 4 + 4 + sizeof harness.scores);
     wire_put_u8(harness.label);
     wire_put_u32(harness.recogniser.frames);
     wire_put_u32(harness.frontend_cycles);
     wire_put_u32(harness.network_cycles);
+    wire_put_u32(harness.clip.number);
+    wire_put_u32(harness.sum);
+    wire_put_u32(harness.sum_of_sums);
     wire_put(harness.scores, sizeof harness.scores);
 }
 
-static void put_digests(void)
+static void answer_digests(const uint8_t *request)
 {
+    begin_answer(request, 4 + 5u * harness.stages);
+    wire_put_u32(harness.clip.number);
     for (uint8_t i = 0; i < harness.stages; i++) {
         wire_put_u8(harness.digests[i].stage);
         wire_put_u32(harness.digests[i].crc);
@@ -129,24 +176,29 @@ static void put_digests(void)
 
 static void answer(const uint8_t *request)
 {
-    begin_answer(request);
     switch (request[0]) {
     case IDENTIFY:
-        put_identity();
+        answer_identity(request);
         break;
     case PCM:
+        begin_answer(request, 4);
         wire_put_u32(harness.samples);
         break;
     case FEATURES:
+        begin_answer(request, 2);
         wire_put_u16(harness.features);
         break;
     case FINISH:
-        put_result();
+        answer_result(request);
         break;
     case DIGESTS:
-        put_digests();
+        answer_digests(request);
         break;
-    default: /* BEGIN, BREAK, CONTINUE: that it was done is all there is to say */
+    case LABEL:
+        answer_label(request);
+        break;
+    default: /* BEGIN, CONTINUE: that it was done is all there is to say */
+        begin_answer(request, 0);
         break;
     }
     wire_end();
@@ -163,9 +215,9 @@ typedef struct {
 
 static void answer_stopped(const event *e)
 {
-    wire_begin(STOPPED, harness.request.bytes[1]);
+    wire_begin(STOPPED, number_of(harness.request.bytes), 5);
     wire_put_u8(e->stage);
-    wire_put_u32(harness.break_event);
+    wire_put_u32(harness.clip.break_event);
     wire_end();
 }
 
@@ -179,7 +231,7 @@ static void answer_read(const uint8_t *request, const event *e)
         offset = e->count;
     }
     count = e->count - offset < room ? e->count - offset : room;
-    begin_answer(request);
+    begin_answer(request, 5 + count * e->size);
     wire_put_u8(e->size);
     wire_put_u16((uint16_t)count);
     wire_put_u16((uint16_t)offset);
@@ -187,27 +239,44 @@ static void answer_read(const uint8_t *request, const event *e)
     wire_end();
 }
 
+static void name_clip(const uint8_t *begin)
+{
+    harness.clip.number = number_of(begin);
+    harness.clip.break_stage = begin[WIRE_HEADER];
+    harness.clip.break_event = get_u32(begin + WIRE_HEADER + 1);
+}
+
+/* The length that a request served at a breakpoint must have. */
+static uint32_t stopped_length(uint8_t type)
+{
+    return type == BEGIN ? BEGIN_LENGTH : type == READ ? READ_LENGTH : type == LABEL ? 1 : 0;
+}
+
 /* Serve one request of those allowed at a breakpoint. Returns false when the work shall go on. */
 static bool serve_stopped(const event *e)
 {
-    uint8_t request[WIRE_HEADER + 2]; /* READ is the longest; the interrupted request still lies in harness.request */
-    uint32_t length = wire_receive(request, sizeof request);
+    uint8_t request[WIRE_HEADER + BEGIN_LENGTH]; /* the longest; the interrupted request still lies in harness.request */
+    uint32_t length = receive(request, sizeof request);
+    uint8_t type = request[0];
 
-    if (length == 0) { /* end of input */
+    if (length == UINT32_MAX) {
         return false;
     }
-    length -= WIRE_HEADER;
-    if (request[0] == harness.request.bytes[0] && request[1] == harness.request.bytes[1]) { /* repeated: the answer was lost */
+    if (number_of(request) == number_of(harness.request.bytes)) { /* repeated: the answer was lost */
         answer_stopped(e);
-    } else if (request[0] != IDENTIFY && request[0] != READ && request[0] != CONTINUE) {
+    } else if (type != IDENTIFY && type != LABEL && type != READ && type != CONTINUE && type != BEGIN) {
         answer_error(request, OUT_OF_ORDER);
-    } else if (length != (request[0] == READ ? 2 : 0)) {
+    } else if (length != stopped_length(type)) {
         answer_error(request, BAD_LENGTH);
-    } else if (request[0] == READ) {
+    } else if (type == BEGIN) { /* answered when the interrupted request has unwound */
+        name_clip(request);
+        harness.abandoned = true;
+        return false;
+    } else if (type == READ) {
         answer_read(request, e);
     } else {
         answer(request);
-        return request[0] != CONTINUE;
+        return type != CONTINUE;
     }
     return true;
 }
@@ -243,8 +312,11 @@ void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size)
     uint32_t start = port_cycles();
     event e = {stage, size, count, values};
 
+    if (harness.abandoned) {
+        return;
+    }
     add_to_digest(&e);
-    if (stage == harness.break_stage && harness.break_seen++ == harness.break_event) {
+    if (stage == harness.clip.break_stage && harness.break_seen++ == harness.clip.break_event) {
         stop(&e);
     }
     harness.trace_cycles += port_cycles() - start;
@@ -261,13 +333,28 @@ static uint32_t cycles_since(uint32_t start, uint32_t traced)
 static void begin(void)
 {
     serq_init(&harness.recogniser);
+    harness.begun = true;
     harness.samples = 0;
     harness.features = 0;
+    harness.sum = 0;
+    harness.sum_of_sums = 0;
     harness.stages = 0;
     harness.finished = false;
     harness.frontend_cycles = 0;
     harness.network_cycles = 0;
     harness.break_seen = 0;
+}
+
+/* What the host compares with its own sums: not a CRC, so that no damage can pass both the frames' CRC and this. */
+static void add_to_sums(const void *words, uint32_t count)
+{
+    const uint8_t *next = words;
+    const uint8_t *end = next + 2 * count;
+
+    for (; next < end; next += 2) {
+        harness.sum += get_u16(next);
+        harness.sum_of_sums += harness.sum;
+    }
 }
 
 static verdict push(const int16_t *samples, uint32_t count)
@@ -281,6 +368,7 @@ static verdict push(const int16_t *samples, uint32_t count)
     }
     harness.frontend_cycles += cycles_since(start, traced);
     harness.samples += count;
+    add_to_sums(samples, count);
     return GOOD;
 }
 
@@ -338,10 +426,13 @@ static verdict pool_samples(void)
 
 static verdict pool_sent_features(void)
 {
-    if (harness.features != SERQ_FEATURES) {
+    const int32_t *pooled = harness.recogniser.scratch.decision.pooled;
+
+    if (harness.features != SERQ_FEATURES || harness.samples != 0) {
         return OUT_OF_ORDER;
     }
-    serq_trace(SERQ_STAGE_POOLED, harness.recogniser.scratch.decision.pooled, SERQ_FEATURES, sizeof(int32_t));
+    add_to_sums(pooled, 2u * SERQ_FEATURES);
+    serq_trace(SERQ_STAGE_POOLED, pooled, SERQ_FEATURES, sizeof(int32_t));
     return GOOD;
 }
 
@@ -372,38 +463,44 @@ static verdict finish(const uint8_t *payload, uint32_t length)
     return pooled;
 }
 
-static verdict set_breakpoint(const uint8_t *payload, uint32_t length)
+/* What belongs to a clip. */
+static verdict perform_in_clip(uint8_t type, const uint8_t *payload, uint32_t length)
 {
-    if (length != 5) {
-        return BAD_LENGTH;
+    if (!harness.begun) {
+        return NO_CLIP;
     }
-    harness.break_stage = payload[0];
-    harness.break_event = get_u32(payload + 1);
-    harness.break_seen = 0;
-    return GOOD;
-}
-
-/* Do what a request asks; the answer comes after. */
-static verdict perform(uint8_t type, const uint8_t *payload, uint32_t length)
-{
     switch (type) {
-    case BEGIN:
-        if (length != 0) {
-            return BAD_LENGTH;
-        }
-        begin();
-        return GOOD;
     case PCM:
         return take_samples(payload, length);
     case FEATURES:
         return take_features(payload, length);
     case FINISH:
         return finish(payload, length);
-    case BREAK:
-        return set_breakpoint(payload, length);
-    case IDENTIFY:
-    case DIGESTS:
+    default: /* DIGESTS */
         return length == 0 ? GOOD : BAD_LENGTH;
+    }
+}
+
+/* Do what a request asks; the answer comes after. */
+static verdict perform(const uint8_t *request, uint32_t length)
+{
+    switch (request[0]) {
+    case IDENTIFY:
+        return length == 0 ? GOOD : BAD_LENGTH;
+    case LABEL:
+        return length == 1 ? GOOD : BAD_LENGTH;
+    case BEGIN:
+        if (length != BEGIN_LENGTH) {
+            return BAD_LENGTH;
+        }
+        name_clip(request);
+        begin();
+        return GOOD;
+    case PCM:
+    case FEATURES:
+    case FINISH:
+    case DIGESTS:
+        return perform_in_clip(request[0], request + WIRE_HEADER, length);
     case READ:
     case CONTINUE:
         return NOT_STOPPED;
@@ -412,16 +509,26 @@ static verdict perform(uint8_t type, const uint8_t *payload, uint32_t length)
     }
 }
 
+/* The BEGIN that came while a request was interrupted. */
+static void begin_afresh(void)
+{
+    harness.abandoned = false;
+    begin();
+    wire_begin(BEGIN | ANSWER, harness.clip.number, 0);
+    wire_end();
+}
+
 static void serve(const uint8_t *request, uint32_t length)
 {
     verdict result;
 
     harness.interrupted = false;
-    result = perform(request[0], request + WIRE_HEADER, length - WIRE_HEADER);
-    if (harness.interrupted) {
+    result = perform(request, length);
+    if (harness.abandoned) {
+        begin_afresh();
+    } else if (harness.interrupted) {
         return; /* answered by STOPPED; the host asks again */
-    }
-    if (result == GOOD) {
+    } else if (result == GOOD) {
         answer(request);
     } else {
         answer_error(request, result);
@@ -433,9 +540,8 @@ void application_run(void)
     uint8_t *request = harness.request.bytes;
     uint32_t length;
 
-    begin();
-    while ((length = wire_receive(request, sizeof harness.request.bytes)) != 0) {
-        if (length <= sizeof harness.request.bytes) {
+    while ((length = receive(request, sizeof harness.request.bytes)) != UINT32_MAX) {
+        if (length <= SERQ_HARNESS_PAYLOAD) {
             serve(request, length);
         }
     }

@@ -1,5 +1,6 @@
 #include "wire.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "port.h"
@@ -90,6 +91,15 @@ static int decode(frame *f)
     return byte < 0 ? -1 : left == 0;
 }
 
+/* Whether a decoded frame arrived as it was sent. The length says what the CRC cannot for certain: that no byte is missing. */
+static bool is_good(const frame *f)
+{
+    if (f->length < WIRE_HEADER + WIRE_CRC || f->crc != CRC_RESIDUE || f->bytes[1] != WIRE_PROTOCOL) {
+        return false;
+    }
+    return f->length - WIRE_HEADER - WIRE_CRC == (uint32_t)(f->bytes[2] | f->bytes[3] << 8);
+}
+
 uint32_t wire_receive(uint8_t *bytes, uint32_t capacity)
 {
     for (;;) {
@@ -99,7 +109,7 @@ uint32_t wire_receive(uint8_t *bytes, uint32_t capacity)
         if (whole < 0) {
             return 0;
         }
-        if (whole > 0 && f.length >= WIRE_HEADER + WIRE_CRC && f.crc == CRC_RESIDUE) {
+        if (whole > 0 && is_good(&f)) {
             return f.length - WIRE_CRC;
         }
     }
@@ -143,13 +153,15 @@ static void encode(uint8_t byte)
     }
 }
 
-void wire_begin(uint8_t type, uint8_t sequence)
+void wire_begin(uint8_t type, uint32_t number, uint16_t length)
 {
     wire.used = 1;
     wire.code = 0;
     wire.crc = 0;
     wire_put_u8(type);
-    wire_put_u8(sequence);
+    wire_put_u8(WIRE_PROTOCOL);
+    wire_put_u16(length);
+    wire_put_u32(number);
 }
 
 void wire_put(const void *bytes, uint32_t count)

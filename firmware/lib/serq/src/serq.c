@@ -1,5 +1,6 @@
 #include "serq.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -10,7 +11,18 @@ enum { MIN_FRAMES = 2 }; /* a difference between frames needs two */
 void serq_init(serq_state *state)
 {
     state->frames = 0;
-    state->filled = 0;
+    state->filled = SERQ_PADDING;
+    state->ended = 0;
+    if (SERQ_PADDING > 0) {
+        memset(state->samples, 0, sizeof state->samples);
+    }
+}
+
+/* Whether `more` samples, and the zeros after the clip, complete the frame that makes `frames`. */
+static bool reaches(const serq_state *state, uint32_t more, uint32_t frames)
+{
+    uint32_t samples = state->frames * SERQ_HOP_LENGTH + state->filled + more;
+    return samples + SERQ_PADDING >= SERQ_FRAME_LENGTH + (frames - 1) * SERQ_HOP_LENGTH;
 }
 
 /* A whole frame waits: transform it and keep what the next frame shares with it. */
@@ -22,30 +34,54 @@ static void take_frame(serq_state *state)
     memmove(state->samples, state->samples + SERQ_HOP_LENGTH, state->filled * sizeof(int16_t));
 }
 
+/* Take samples, no more than a frame has room for. */
+static void take(serq_state *state, const int16_t *samples, uint32_t count)
+{
+    memcpy(state->samples + state->filled, samples, count * sizeof(int16_t));
+    state->filled = (uint16_t)(state->filled + count);
+    if (state->filled == SERQ_FRAME_LENGTH) {
+        take_frame(state);
+    }
+}
+
+#if SERQ_PADDING > 0
+/* The zeros after the clip, once. */
+static void end_clip(serq_state *state)
+{
+    static const int16_t zero = 0;
+    for (unsigned left = state->ended ? 0 : SERQ_PADDING; left > 0; left--) {
+        take(state, &zero, 1);
+    }
+    state->ended = 1;
+}
+#endif
+
 int serq_push(serq_state *state, const int16_t *samples, uint32_t count)
 {
+    if (SERQ_PADDING > 0 && state->ended) {
+        return SERQ_ERROR_ENDED;
+    }
     while (count > 0) {
         uint32_t room = (uint32_t)(SERQ_FRAME_LENGTH - state->filled);
         uint32_t taken = count < room ? count : room;
-        if (taken == room && state->frames == SERQ_MAX_FRAMES) {
+        if (reaches(state, taken, SERQ_MAX_FRAMES + 1)) {
             return SERQ_ERROR_TOO_LONG;
         }
-        memcpy(state->samples + state->filled, samples, taken * sizeof(int16_t));
-        state->filled = (uint16_t)(state->filled + taken);
+        take(state, samples, taken);
         samples += taken;
         count -= taken;
-        if (taken == room) {
-            take_frame(state);
-        }
     }
-    return state->frames >= MIN_FRAMES;
+    return reaches(state, 0, MIN_FRAMES);
 }
 
 int32_t *serq_features(serq_state *state)
 {
-    if (state->frames < MIN_FRAMES) {
+    if (!reaches(state, 0, MIN_FRAMES)) {
         return NULL;
     }
+#if SERQ_PADDING > 0
+    end_clip(state);
+#endif
     serq_model_features(state);
     SERQ_TRACE_STAGE(SERQ_STAGE_POOLED, state->scratch.decision.pooled, SERQ_FEATURES, sizeof(int32_t));
     return state->scratch.decision.pooled;

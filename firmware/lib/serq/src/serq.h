@@ -35,6 +35,7 @@ extern "C" {
 
 #define SERQ_ERROR_TOO_SHORT (-1) /* fewer than two frames were pushed */
 #define SERQ_ERROR_TOO_LONG (-2)  /* more than SERQ_MAX_FRAMES frames: call serq_init() and start again */
+#define SERQ_ERROR_ENDED (-3)     /* zeros follow the clip already: call serq_init() before more samples */
 
 /* Work area of a frame's transform, and of a decision; never needed at once. */
 typedef union {
@@ -63,17 +64,20 @@ typedef struct {
     int16_t samples[SERQ_FRAME_LENGTH]; /* at a multiple of 8 */
     uint32_t frames;                    /* whole frames so far */
     uint16_t filled;                    /* samples waiting in `samples` */
+    uint16_t ended;                     /* whether the zeros after the clip were taken */
 } serq_state;
 
 /* Forget all that was heard. Time: constant. */
 void serq_init(serq_state *state);
 
 /* Take `count` samples of mono 16-bit PCM at SERQ_SAMPLE_RATE.
- * Returns 1 when serq_classify() can answer, 0 when it needs more, SERQ_ERROR_TOO_LONG (samples beyond the limit are not taken).
+ * Returns 1 when serq_classify() can answer, 0 when it needs more, SERQ_ERROR_TOO_LONG (samples beyond the limit are not taken), or
+ * SERQ_ERROR_ENDED (none is taken) if the model pads its clips and has answered.
  * Time: one frame's transform for every SERQ_HOP_LENGTH samples. */
 int serq_push(serq_state *state, const int16_t *samples, uint32_t count);
 
-/* Decide on all samples since serq_init(); more may be pushed afterwards.
+/* Decide on all samples since serq_init(). More may be pushed afterwards, unless the model pads its clips (SERQ_PADDING > 0): then this first
+ * takes the zeros after the clip, and nothing may be pushed until serq_init().
  * scores: SERQ_CLASSES integers, or NULL. Returns the label's index, or SERQ_ERROR_TOO_SHORT. */
 int serq_classify(serq_state *state, int32_t *scores);
 

@@ -208,19 +208,47 @@ static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
 }
 #endif
 
-/* Floor of the square root, one bit of it at a time. */
-static inline uint32_t serq_isqrt(uint64_t a)
+/* Floor of the square root, one bit of it at a time; *rest: what is above its square. */
+static inline uint32_t serq_isqrt32(uint32_t a, uint32_t *rest)
 {
-    uint64_t root = 0; /* in the loop: the root so far, times the power of two that `bit` stands at */
-    for (uint64_t bit = (uint64_t)1 << 62; bit != 0; bit >>= 2) {
-        uint64_t trial = root + bit;
+    uint32_t root = 0; /* in the loop: the root so far, times the power of two that `bit` stands at */
+    for (uint32_t bit = (uint32_t)1 << 30; bit != 0; bit >>= 2) {
+        uint32_t trial = root + bit;
         root >>= 1;
         if (a >= trial) {
             a -= trial;
             root += bit;
         }
     }
-    return (uint32_t)root;
+    *rest = a;
+    return root;
+}
+
+/* Floor of the square root: that of the upper half, then one division for the lower 16 bits (Zimmermann, "Karatsuba square root", 1999).
+ * The upper half is scaled to at least 2^30, so that the quotient is the root's lower half or one more. */
+static inline uint32_t serq_isqrt(uint64_t a)
+{
+    uint32_t high = (uint32_t)(a >> 32), low = (uint32_t)a, rest;
+    if (high == 0) {
+        return serq_isqrt32(low, &rest);
+    }
+    unsigned halvings = serq_leading_zeros(high) / 2;
+    if (halvings > 0) {
+        high = high << 2 * halvings | low >> (32 - 2 * halvings);
+        low <<= 2 * halvings;
+    }
+    uint32_t root = serq_isqrt32(high, &rest);
+    uint32_t dividend = rest << 15 | low >> 17; /* half of it, and half of the divisor 2 * root: rest <= 2 * root < 2^17 */
+    uint32_t quotient = dividend / root;
+    if (quotient > 0xffff) {
+        quotient = 0xffff;
+    } else {
+        rest = (dividend - quotient * root) << 1 | (low >> 16 & 1);
+        if (rest < 0x10000 && (rest << 16 | (low & 0xffff)) < quotient * quotient) {
+            quotient--;
+        }
+    }
+    return (root << 16 | quotient) >> halvings;
 }
 
 /* floor(a / n), n > 0. */

@@ -1,4 +1,4 @@
-/* An application for the front end's tests: 16-bit samples until the input ends, then the pooled features. */
+/* An application that has the front end alone, to be counted and tested: 16-bit samples until the input ends, then the pooled features. */
 #include "port.h"
 #include "serq.h"
 

@@ -1,0 +1,219 @@
+"""Tables and plots from a results file, as Markdown and SVG; nothing is trained."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from serq_mcu.benchmark.plan import ADAPTIVE, BUDGET, FLOAT, MLP, PROTOCOLS, SHARED_EMOTIONS
+from serq_mcu.benchmark.results import PTQ, QAT, Group, Row, groups, mcnemar, paired_bootstrap
+from serq_mcu.errors import SerqError
+from serq_mcu.files import write_file
+
+TITLES = {"emodb": "EMO-DB", "savee": "SAVEE", "tess": "TESS", "ravdess": "RAVDESS", "crema-d": "CREMA-D"}
+WORDS = {
+    "holdout": "one stratified part held out a seed",
+    "clips": "every stratified fold held out once a seed; speakers are in all parts",
+    "speakers": "every speaker held out once a seed",
+    "corpus": "trained on one corpus, judged on another",
+    "corpora": "trained on all corpora but one, judged on that",
+}
+
+# Shinde, Jain and Sharma 2024: accuracy in % and size in KB by method; sizes of fixed widths are the same for all corpora
+PAPER_ACCURACY = {
+    "tess": {**dict.fromkeys("876543", 99.29), "2": 97.86, "1": 96.43, ADAPTIVE: 99.29},
+    "emodb": {**dict.fromkeys("8764", 74.07), "5": 72.22, "3": 75.93, "2": 75.93, "1": 64.81, ADAPTIVE: 75.93},
+    "savee": {**dict.fromkeys("87654", 81.25), "3": 79.17, "2": 68.75, "1": 70.83, ADAPTIVE: 81.25},
+}
+PAPER_SIZE = {"32": 676, "8": 169, "7": 147, "6": 126, "5": 105, "4": 84, "3": 63, "2": 42, "1": 21}
+PAPER_ADAPTIVE = {"tess": (25, 1.22), "emodb": (43, 2.0), "savee": (56, 2.69)}  # KB, average bits
+
+
+def write_page(rows: Sequence[Row], results: Path, page: Path, command: str) -> list[Path]:
+    """Write the page, and a plot for each corpus whose fixed widths were judged beside it. Returns what was written.
+
+    Raises SerqError if there are no rows, or matplotlib or scipy is not installed.
+    """
+    if not rows:
+        raise SerqError(f"{results} holds no results; run the benchmark first")
+    plots = {}
+    for key, found in _tables(rows):
+        if key[2] == MLP and sum(1 for group in found if group.first.method.isdecimal()) > 4:
+            name = f"{page.stem}_{'_'.join(key[:2]) if key[0] != key[1] else key[0]}_{key[3]}_{key[4]}.svg"
+            plots[key] = write_file(page.with_name(name), accuracy_plot(found))
+    lines = list(page_lines(rows, results, command, {key: path.name for key, path in plots.items()}))
+    return [write_file(page, "\n".join(lines) + "\n"), *plots.values()]
+
+
+def _tables(rows: Iterable[Row]) -> Iterator[tuple[tuple[str, ...], list[Group]]]:
+    """Groups that belong into one table: train, test, model, features, protocol."""
+    tables: dict[tuple[str, ...], list[Group]] = {}
+    for key, group in groups(rows).items():
+        tables.setdefault(key[:5], []).append(group)
+    for key in sorted(tables, key=lambda key: (PROTOCOLS.index(key[4]), key)):
+        yield key, sorted(tables[key], key=lambda group: _rank(group.first))
+
+
+def _rank(row: Row) -> tuple[int, float, str]:
+    """Floats first, fixed widths from 8 down, then the others; post-training before fine-tuned."""
+    name, _, budget = row.method.partition(":")
+    order = [FLOAT, *"87654321", "ternary", ADAPTIVE, BUDGET]
+    return order.index(name) if name in order else len(order), float(budget or 0), {"": "0", PTQ: "1", QAT: "2"}[row.tuning]
+
+
+def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tuple[str, ...], str]) -> Iterator[str]:
+    """The page in Markdown."""
+    yield "# Benchmark tables"
+    yield ""
+    yield f"Written by `{command}` from [{results.name}]({results.name}); nothing here is typed by hand. Accuracy in % of held-out clips."
+    yield "`mean` is over all splits, `95 % of the mean` its interval from the spread between splits (Student's t), `one split` the interval that"
+    yield "a single split of n clips has around it (Wilson). UAR: unweighted average recall. Sizes in KB of 1000 bytes: weights only is the sum of"
+    yield "parameters x bits / 8, stored all bytes that a Cortex-M4 keeps for the network. Bits were chosen on validation clips only."
+    across = [row for row in rows if row.protocol in ("corpus", "corpora")]
+    for key, found in _tables(row for row in rows if row.protocol not in ("corpus", "corpora")):
+        yield ""
+        yield from _table_lines(key, found)
+        if key in plots:
+            yield ""
+            yield f"![accuracy against bits]({plots[key]})"
+        yield from _paired_lines(found)
+    if across:
+        yield ""
+        yield from _matrix_lines(across)
+
+
+def _table_lines(key: tuple[str, ...], found: Sequence[Group]) -> Iterator[str]:
+    train, _, model, features, protocol = key
+    first = found[0].first
+    seeds = sorted({row.seed for group in found for row in group.rows})
+    yield f"## {_title(train)}: {model}, {features} ({first.inputs} inputs)"
+    yield ""
+    span = f"seeds {seeds[0]} to {seeds[-1]}" if seeds != [0] else "seed 0"
+    yield f"{WORDS[protocol].capitalize()}; {span}; {len(found[0].rows)} splits of {_clips(found[0])} clips."
+    yield ""
+    paper = PAPER_ACCURACY.get(train, {}) if model == MLP and protocol == "holdout" else {}
+    yield "| method | | mean | 95 % of the mean | one split | UAR | bits | weights only | stored |" + (" paper: accuracy | size |" if paper else "")
+    yield "|---|---|---|---|---|---|---|---|---|" + ("---|---|" if paper else "")
+    for group in found:
+        row = group.first
+        cells = [
+            _method(row.method),
+            row.tuning,
+            f"{group.accuracy:.1%}"[:-1],
+            _span(group.mean_interval),
+            _span(group.interval),
+            f"{group.uar:.1%}"[:-1],
+            f"{group.mean('average_bits'):.2f}",
+            f"{group.mean('weights_only_bytes') / 1000:.1f}",
+            f"{group.mean('stored_bytes') / 1000:.1f}",
+        ]
+        if paper:
+            size = PAPER_ADAPTIVE[train][0] if row.method == ADAPTIVE else PAPER_SIZE.get(row.method)
+            cells += [f"{paper[row.method]:.2f}" if row.method in paper else "", "" if size is None else str(size)]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _paired_lines(found: Sequence[Group]) -> Iterator[str]:
+    """Each fine-tuned method against the same post-training, and the float network."""
+    by_name = {(group.first.method, group.first.tuning): group for group in found}
+    tests = [((method, QAT), (method, PTQ)) for method, tuning in by_name if tuning == QAT and (method, PTQ) in by_name]
+    tests += [((method, QAT), (FLOAT, "")) for method, tuning in by_name if tuning == QAT and (FLOAT, "") in by_name]
+    if not tests:
+        return
+    yield ""
+    yield "| compared | difference of means, points | 95 %, bootstrap of seeds | only the first right | only the second | McNemar, first seed: p |"
+    yield "|---|---|---|---|---|---|"
+    for one, other in tests:
+        first, second = by_name[one].rows, by_name[other].rows
+        seed = min(row.seed for row in first)
+        test = mcnemar([row for row in first if row.seed == seed], second)
+        change, both = paired_bootstrap(first, second), mcnemar(first, second)
+        names = f"{_method(one[0])}, {one[1]}, against {'float' if other[0] == FLOAT else other[1]}"
+        spread = f"{change.low * 100:+.1f} to {change.high * 100:+.1f}" if len({row.seed for row in first}) > 1 else "one seed"
+        yield f"| {names} | {change.mean * 100:+.1f} | {spread} | {both.only_first} | {both.only_second} | {test.p:.2g} |"
+
+
+def _matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
+    yield "## Across corpora"
+    yield ""
+    yield f"UAR in % on the six shared emotions ({', '.join(SHARED_EMOTIONS)}; chance 16.7), mean over seeds. No statistic of a test clip is used."
+    for protocol in ("corpus", "corpora"):
+        inside = [row for row in rows if row.protocol == protocol]
+        for name in dict.fromkeys((row.model, row.features, row.method, row.tuning) for row in inside):
+            found = {
+                (group.first.train, group.first.test): group
+                for group in groups(row for row in inside if (row.model, row.features, row.method, row.tuning) == name).values()
+            }
+            tests = sorted({test for _, test in found})
+            yield ""
+            yield f"{WORDS[protocol].capitalize()}: {name[0]}, {name[1]}, {_method(name[2])} {name[3]}".rstrip()
+            yield ""
+            yield "| trained on | " + " | ".join(map(_title, tests)) + " |"
+            yield "|---" * (len(tests) + 1) + "|"
+            for train in sorted({train for train, _ in found}):
+                cells = [f"{found[train, test].uar:.1%}"[:-1] if (train, test) in found else "" for test in tests]
+                yield f"| {_title(train)} | " + " | ".join(cells) + " |"
+
+
+def accuracy_plot(found: Sequence[Group]) -> str:
+    """Accuracy against bits as SVG: fixed widths as lines, the adaptive result as a star, with 95 % intervals of the mean."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
+    for tuning, colour in ((PTQ, "tab:blue"), (QAT, "tab:orange")):
+        fixed = sorted((int(g.first.method), g) for g in found if g.first.tuning == tuning and g.first.method in set("12345678"))
+        _points(axes, [(bits, group) for bits, group in fixed], colour, "o-", tuning)
+        for group in found:
+            if group.first.method == ADAPTIVE and group.first.tuning == tuning:
+                _points(axes, [(group.mean("average_bits"), group)], colour, "*", f"adaptive, {tuning}", size=14)
+    for group in found:
+        if group.first.method == FLOAT:
+            axes.axhline(100 * group.accuracy, color="grey", linestyle=":", label="32-bit")
+    first = found[0].first
+    axes.set(xlabel="average bits per weight", ylabel="accuracy, %", title=f"{_title(first.train)}, {first.features}, {len(found[0].rows)} splits")
+    axes.legend(fontsize=8)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    pyplot.close(figure)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def _points(axes: Any, points: Sequence[tuple[float, Group]], colour: str, style: str, label: str, size: int = 5) -> None:
+    if not points:
+        return
+    values = [100 * group.accuracy for _, group in points]
+    spread = [[100 * abs(group.mean_interval[side] - group.accuracy) for _, group in points] for side in (0, 1)]
+    axes.errorbar([bits for bits, _ in points], values, spread, fmt=style, color=colour, label=label, markersize=size, capsize=2, linewidth=1)
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise SerqError(f"plots need packages that are not installed ({error.name}); run `pip install 'serq-mcu[benchmark]'`") from error
+    matplotlib.use("agg")
+    matplotlib.rcParams.update({"svg.hashsalt": "serq-mcu", "svg.fonttype": "none"})  # the same results give the same bytes
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _title(name: str) -> str:
+    return " + ".join(TITLES.get(part, part) for part in name.split("+"))
+
+
+def _method(method: str) -> str:
+    name, _, budget = method.partition(":")
+    if name == BUDGET:
+        return f"within {float(budget) / 1000:g} KB"
+    return f"{name} bits" if name.isdecimal() else name
+
+
+def _clips(group: Group) -> str:
+    sizes = sorted({row.n for row in group.rows})
+    return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+
+
+def _span(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"

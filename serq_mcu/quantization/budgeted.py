@@ -1,0 +1,139 @@
+"""Bits per layer under a budget: of all combinations of widths that fit, the one that costs validation loss least.
+
+What a width costs a layer is measured with the other layers at 8 bits, and taken to add up over layers; the few combinations that
+look best by that are then judged as whole models, and the best of them is the choice. Loss is cross-entropy, which sees what
+accuracy on some sixty clips cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.errors import SerqError
+from serq_mcu.metrics import cross_entropy
+from serq_mcu.quantization.allocation import MAX_BITS, MIN_BITS, ValidationData
+from serq_mcu.quantization.lowering import Lowering
+from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.types import QuantizedModel
+
+JUDGED = 12  # combinations that are judged as whole models
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class WidthBudget:
+    """What each width costs each layer, [layers, 8] for 1 to 8 bits, and what all layers together may cost, in `unit`."""
+
+    costs: Floats
+    most: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class WidthPlan:
+    """The widths chosen and why: validation loss with 8 bits everywhere (`base`), what each width of each layer alone adds to it
+    (`added`, [layers][8]), the sum of that for these widths (`foreseen`), what they have as a whole model (`loss`), and how many
+    combinations were judged as whole models."""
+
+    budget: WidthBudget
+    widths: tuple[int, ...]
+    base: float
+    added: tuple[tuple[float, ...], ...]
+    foreseen: float
+    loss: float
+    judged: int
+
+    @property
+    def cost(self) -> float:
+        """What the widths cost, in the budget's unit."""
+        return _total(self.budget.costs, self.widths)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        names = ("base", "added", "foreseen", "loss", "judged")
+        return {"unit": self.budget.unit, "most": self.budget.most, "cost": self.cost} | {name: getattr(self, name) for name in names}
+
+    def lines(self) -> list[str]:
+        """The choice in words."""
+        head = "validation loss that a layer adds alone:" + "".join(f"{bits:>8}" for bits in range(MIN_BITS, MAX_BITS + 1)) + " bits"
+        rows = [f"  layer {index:<33}" + "".join(f"{value:+8.3f}" for value in row) for index, row in enumerate(self.added)]
+        best = f"loss {self.loss:.3f}, foreseen {self.base + self.foreseen:.3f}, {self.base:.3f} with 8 bits everywhere"
+        cost = f"{self.cost:.0f} of {self.budget.most:.0f} {self.budget.unit}"
+        return [head, *rows, f"within {cost}: {' '.join(map(str, self.widths))}, the best of {self.judged} combinations judged as models ({best})"]
+
+
+def byte_costs(parameters: Sequence[int]) -> Floats:
+    """Bytes, weights only, of layers of so many parameters at 1 to 8 bits."""
+    return np.outer(parameters, np.arange(MIN_BITS, MAX_BITS + 1)) / 8
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Validation loss with 8 bits everywhere (`base`), and what each width of each layer alone adds to it (`added`, [layers, 8])."""
+
+    base: float
+    added: Floats
+
+
+def measure(lowering: Lowering, validation: ValidationData, progress: Callable[..., None] | None = None) -> Sensitivity:
+    """The sensitivity of a network, on validation data."""
+    layers = len(lowering.network.kernels)
+    base = validation_loss(lowering.model([MAX_BITS] * layers), validation)
+    added = np.zeros((layers, MAX_BITS))
+    for layer in range(layers):
+        for bits in range(MIN_BITS, MAX_BITS):
+            widths = [MAX_BITS] * layers
+            widths[layer] = bits
+            added[layer, bits - 1] = validation_loss(lowering.model(widths), validation) - base
+            if progress is not None:
+                progress("measuring each layer at each width", layer * (MAX_BITS - 1) + bits, layers * (MAX_BITS - 1))
+    return Sensitivity(base, added)
+
+
+def validation_loss(model: QuantizedModel, validation: ValidationData) -> float:
+    """Mean cross-entropy, in nats, of the integer model on all versions of the validation clips."""
+    return cross_entropy(scores(model, validation.pooled) * model.score_scale, np.broadcast_to(validation.truth, validation.pooled.shape[:2]))
+
+
+def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[int, ...]]:
+    """The `count` combinations of widths within the budget that add least loss, the least first; of equals the cheaper first.
+
+    Raises SerqError if even 1 bit everywhere is beyond the budget.
+    """
+    loss, cost = (_sums(table) for table in (added, budget.costs))
+    fitting = np.flatnonzero(cost <= budget.most)
+    if not fitting.size:
+        least = f"{cost.min():.0f} {budget.unit}"
+        raise SerqError(f"the smallest model needs {least}, more than the budget of {budget.most:.0f}; choose smaller layers or a larger budget")
+    if fitting.size > 64 * count:  # a full sort of 8^8 combinations is slow
+        fitting = fitting[np.argpartition(loss[fitting], 64 * count)[: 64 * count]]
+    order = np.lexsort((cost[fitting], loss[fitting]))[:count]
+    chosen = np.array(np.unravel_index(fitting[order], (MAX_BITS,) * len(added))).T
+    return [tuple(int(width) + MIN_BITS for width in row) for row in chosen]
+
+
+def plan_widths(lowering: Lowering, validation: ValidationData, budget: WidthBudget, measured: Sensitivity) -> WidthPlan:
+    """The widths for a budget, by what was measured on the same data. Looks at validation data only. Raises SerqError if no widths fit."""
+    added = measured.added
+    candidates = combinations(added, budget, JUDGED)
+    losses = [validation_loss(lowering.model(widths), validation) for widths in candidates]
+    best = int(np.argmin(losses))
+    widths = candidates[best]
+    return WidthPlan(budget, widths, measured.base, tuple(map(tuple, added.tolist())), _total(added, widths), losses[best], len(candidates))
+
+
+def _sums(table: Floats) -> Floats:
+    """Sums over layers for every combination of widths, in the order of a counter whose last layer runs fastest."""
+    total = np.zeros(1)
+    for row in table:
+        total = (total[:, None] + row).ravel()
+    return total
+
+
+def _total(table: Floats, widths: Sequence[int]) -> float:
+    return float(sum(row[width - MIN_BITS] for row, width in zip(table, widths, strict=True)))

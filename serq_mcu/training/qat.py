@@ -1,0 +1,338 @@
+"""Quantization-aware training: a float network fine-tuned as the device will compute it, at any widths from 1 to 8 bits, or ternary.
+
+tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`, `Quantizer`) wraps the layers; the levels are this project's own
+(quantization/quantizer.py), its gradients pass straight through (Bengio et al. 2013). Activations are the device's: inputs on
+its grid, hidden ones 0 to 127 steps. Weight scales and activation steps learn too (LSQ, Esser et al. 2020), as logarithms. The
+float network teaches (distillation, Hinton et al. 2015). Everything about a width is a variable, so one compiled step serves all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.quantization.lowering import Lowering, TunedNetwork
+from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantization.run_folder import Run
+from serq_mcu.quantized_model.types import ACTIVATION_MAX, ENCODINGS, INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, Width, encoding_of
+from serq_mcu.training.mlp import Examples
+
+# after mlp, which sets how TensorFlow and Keras load
+import tensorflow as tf  # isort: skip
+import tensorflow_model_optimization as tfmot  # isort: skip
+import tf_keras  # isort: skip
+
+_quantization: Any = tfmot.quantization.keras
+_INPUT_RANGE = -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD, (ACTIVATION_MAX - INPUT_ZERO_POINT) / INPUT_STEPS_PER_SD
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the
+    share of the loss that the float network's answers have, and the rest as in its own training (default.toml)."""
+
+    learning_rate: float = 0.001
+    epochs: int = 30
+    batch_size: int = 32
+    hearings: int = 1
+    distillation: float = 0.5
+    dropout: float = 0.1
+    mixup: float = 0.0
+    seed: int = 0
+
+
+def tuner(run: Run, progress: Callable[..., None] | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
+    """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it chose."""
+    given = run.config["training"]
+    names = ("batch_size", "hearings", "dropout", "mixup", "seed")
+    config = TuningConfig(**{name: given[name] for name in names})
+
+    def examples(part: str) -> Examples:
+        return Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
+
+    def tune(lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
+        return FineTuner(lowering.network.shape, config).tune(lowering, widths, examples("train"), examples("validation"), progress)
+
+    return tune
+
+
+class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
+    """The project's quantizer on a kernel: evenly spaced levels, a scale for the layer."""
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """The variables of one kernel: the logarithm of its scale, and its levels."""
+        log_scale = layer.add_weight(f"{name}_log_scale", initializer="zeros", trainable=True)
+        levels = layer.add_weight(f"{name}_levels", initializer=tf_keras.initializers.Constant(256.0), trainable=False)
+        return {"log_scale": log_scale, "levels": levels}
+
+    def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
+        """What the kernel's fields stand for."""
+        return quantize_weights(inputs, tf.exp(weights["log_scale"]), weights["levels"])
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: all is in variables."""
+        return {}
+
+
+class BiasQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
+    """Biases in whole steps of their layer's accumulator."""
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """The value of a step, which `FineTuner` keeps equal to half the kernel's scale times the step of the layer's input."""
+        return {"unit": layer.add_weight(f"{name}_unit", initializer="ones", trainable=False)}
+
+    def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
+        """The values that the device's integers stand for."""
+        return _straight_through(inputs, weights["unit"] * tf.round(inputs / weights["unit"]))
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: all is in variables."""
+        return {}
+
+
+class ActivationQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
+    """What `requantize` does to a hidden layer's outputs: 0 to 127 steps."""
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """The logarithm of the step."""
+        return {"log_step": layer.add_weight(f"{name}_log_step", initializer="zeros", trainable=True)}
+
+    def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
+        """The values that the device's integers stand for."""
+        step = tf.exp(weights["log_step"])
+        steps = tf.clip_by_value(inputs / step, 0.0, float(ACTIVATION_MAX))
+        return step * _straight_through(steps, tf.floor(steps + 0.5))
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: all is in variables."""
+        return {}
+
+
+def quantize_weights(weights: Any, scale: Any, levels: Any) -> Any:
+    """`dequantize(fields(weights, bits, scale), bits, scale)` in TensorFlow for so many levels; gradients as if nothing were rounded."""
+    scaled = weights / scale
+    u = tf.clip_by_value(tf.floor(scaled + levels / 2), 0.0, levels - 1)
+    return scale * _straight_through(scaled, u - (levels - 1) / 2)
+
+
+def _straight_through(value: Any, rounded: Any) -> Any:
+    return value + tf.stop_gradient(rounded - value)
+
+
+class _DenseConfig(_quantization.QuantizeConfig):  # type: ignore[misc]
+    """Which parts of a dense layer are quantized: its kernel and, but for the last layer, its output."""
+
+    def __init__(self, last: bool) -> None:
+        self.last = last
+
+    def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
+        return [(layer.kernel, WeightQuantizer()), (layer.bias, BiasQuantizer())]
+
+    def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
+        layer.kernel, layer.bias = quantize_weights
+
+    def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
+        return []
+
+    def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
+        pass
+
+    def get_output_quantizers(self, layer: Any) -> list[Any]:
+        return [] if self.last else [ActivationQuantizer()]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"last": self.last}
+
+
+class SeededDropout(tf_keras.layers.Layer):  # type: ignore[misc]
+    """Dropout whose masks follow from `draw`, two integers of which the second counts, so that they can be drawn again."""
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def build(self, input_shape: Any) -> None:
+        """The variable that masks are drawn from."""
+        self.draw = self.add_weight("draw", shape=(2,), dtype=tf.int32, initializer="zeros", trainable=False)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """The inputs, in training a share `rate` of them 0 and the others larger for it."""
+        if not training:
+            return inputs
+        self.draw.assign_add([0, 1])
+        kept = tf.random.stateless_uniform(tf.shape(inputs), self.draw) >= self.rate
+        return tf.where(kept, inputs / (1 - self.rate), 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the same layer again."""
+        return {**super().get_config(), "rate": self.rate}
+
+
+class _AnnotatedOnly:
+    """tfmot's scheme that quantizes what is annotated, and adds nothing to it: scheme, layout transform and registry in one."""
+
+    def get_layout_transformer(self) -> _AnnotatedOnly:
+        return self
+
+    def get_quantize_registry(self) -> _AnnotatedOnly:
+        return self
+
+    def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
+        return model, layer_quantize_map
+
+    def supports(self, layer: Any) -> bool:
+        return False
+
+
+class FineTuner:
+    """Fine-tunes networks of one shape, widths in neurons [features, ..., classes], at any bits; its step is compiled once."""
+
+    def __init__(self, shape: Sequence[int], config: TuningConfig) -> None:
+        tf_keras.backend.clear_session()
+        tf_keras.utils.set_random_seed(config.seed)
+        tf.config.experimental.enable_op_determinism()
+        self._config, self._shape = config, tuple(shape)
+        self._network = _build(self._shape, config.dropout)
+        wrapped = [layer for layer in self._network.layers if hasattr(layer, "quantize_config")]
+        self._parts = [{w.name.split("/")[-1].split(":")[0]: w for w in layer.weights} for layer in wrapped]
+        self._dropouts = [layer for layer in self._network.layers if isinstance(layer, SeededDropout)]
+        self._teacher = [(tf.Variable(part["kernel"]), tf.Variable(part["bias"])) for part in self._parts]
+        self._optimizer = tf_keras.optimizers.legacy.Adam()  # one fused operation a variable
+        self._variables = [part[name] for part in self._parts for name in ("kernel", "bias", "kernel_log_scale", "output_log_step") if name in part]
+        self._optimizer._create_all_weights(self._variables)
+        self._fresh = [variable.numpy() for variable in self._optimizer.variables()]
+        self._epoch = tf.function(self._run_epoch, reduce_retracing=True)
+        self._evaluate = tf.function(self._loss_without_training, reduce_retracing=True)
+
+    def with_seed(self, seed: int) -> FineTuner:
+        """The same with another seed from now on."""
+        self._config = replace(self._config, seed=seed)
+        return self
+
+    def tune(
+        self, lowering: Lowering, widths: Sequence[Width], train: Examples, validation: Examples, progress: Callable[..., None] | None = None
+    ) -> TunedNetwork:
+        """The network of `lowering` fine-tuned at `widths` bits on `train`, as it was at its least loss on `validation`.
+
+        The start is what post-training quantization makes of it, so no epoch is kept that is worse on validation clips.
+        """
+        self._load(lowering.start(widths), lowering.network)
+        rng = np.random.default_rng(self._config.seed)
+        inputs, targets = self._tensors(lowering, train)
+        held = self._tensors(lowering, validation)
+        best, kept = float(self._evaluate(*held)), self._state()
+        epochs = self._config.epochs
+        for epoch in range(epochs):
+            self._epoch(inputs, targets, *self._shuffled(rng, int(inputs.shape[0]), len(train.truth), epoch))
+            loss = float(self._evaluate(*held))
+            if loss < best:
+                best, kept = loss, self._state()
+            if progress is not None:
+                progress("fine-tuning with quantization", epoch + 1, epochs)
+        return self._tuned(kept, widths)
+
+    def logits(self, tuned: TunedNetwork, lowering: Lowering, pooled: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Logits [n, classes] of the network as training sees it, for pooled features [n, features]."""
+        self._load(tuned, lowering.network)
+        answer: NDArray[np.float32] = self._network(tf.constant(lowering.device_inputs(pooled), tf.float32), training=False).numpy()
+        return answer
+
+    def _tensors(self, lowering: Lowering, examples: Examples) -> tuple[Any, Any]:
+        targets = np.eye(self._shape[-1], dtype=np.float32)[np.tile(examples.truth, len(examples.pooled))]
+        inputs = lowering.device_inputs(examples.pooled).reshape(-1, self._shape[0])
+        return tf.constant(inputs, tf.float32), tf.constant(targets)
+
+    def _shuffled(self, rng: np.random.Generator, versions: int, clips: int, epoch: int) -> tuple[Any, ...]:
+        """Order [batches, size], shares and partners of mixup alike, learning rates [batches] of one epoch: each clip heard as often as
+        the configuration says, in one of all versions or another."""
+        heard = min(self._config.hearings * clips, versions)
+        size = min(self._config.batch_size, heard)
+        batches = heard // size
+        order = rng.permutation(versions)[: batches * size].reshape(batches, size)
+        partner = rng.permuted(order, axis=1)
+        share = rng.beta(self._config.mixup, self._config.mixup, order.shape) if self._config.mixup else np.ones(order.shape)
+        done = (epoch + np.arange(batches) / batches) / self._config.epochs
+        rates = self._config.learning_rate * (1 + np.cos(np.pi * done)) / 2
+        return tf.constant(order), tf.constant(partner), tf.constant(share[..., None], tf.float32), tf.constant(rates, tf.float32)
+
+    def _run_epoch(self, inputs: Any, targets: Any, order: Any, partner: Any, share: Any, rates: Any) -> None:
+        for batch in tf.range(tf.shape(order)[0]):
+            one, other, part = order[batch], partner[batch], share[batch]
+            x = _on_grid(part * tf.gather(inputs, one) + (1 - part) * tf.gather(inputs, other))
+            y = part * tf.gather(targets, one) + (1 - part) * tf.gather(targets, other)
+            y = self._config.distillation * tf.nn.softmax(self._teach(x)) + (1 - self._config.distillation) * y
+            self._update_units()
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y, self._network(x, training=True)))
+            self._optimizer.learning_rate.assign(rates[batch])
+            self._optimizer.apply_gradients(zip(tape.gradient(loss, self._variables), self._variables, strict=True))
+
+    def _update_units(self) -> None:
+        step: Any = 1 / INPUT_STEPS_PER_SD
+        for part in self._parts:
+            part["bias_unit"].assign(step * tf.exp(part["kernel_log_scale"]) / 2)
+            step = tf.exp(part.get("output_log_step", 0.0))
+
+    def _loss_without_training(self, inputs: Any, targets: Any) -> Any:
+        self._update_units()
+        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, self._network(inputs, training=False)))
+
+    def _teach(self, x: Any) -> Any:
+        for index, (kernel, bias) in enumerate(self._teacher):
+            x = (tf.nn.relu(x) if index else x) @ kernel + bias
+        return x
+
+    def _load(self, start: TunedNetwork, teacher: FloatNetwork) -> None:
+        for index, part in enumerate(self._parts):
+            part["kernel"].assign(start.kernels[index].astype(np.float32))
+            part["bias"].assign(start.biases[index].astype(np.float32))
+            part["kernel_log_scale"].assign(np.log(start.scales[index]))
+            part["kernel_levels"].assign(float(ENCODINGS[encoding_of(start.widths[index])].levels))
+            if index < len(start.steps):
+                part["output_log_step"].assign(np.log(start.steps[index]))
+            for variable, value in zip(self._teacher[index], (teacher.kernels[index], teacher.biases[index]), strict=True):
+                variable.assign(value.astype(np.float32))
+        self._update_units()
+        for index, dropout in enumerate(self._dropouts):
+            dropout.draw.assign([self._config.seed % 2**31, index * 2**24])
+        for variable, value in zip(self._optimizer.variables(), self._fresh, strict=True):
+            variable.assign(value)
+
+    def _state(self) -> list[NDArray[np.float32]]:
+        return [variable.numpy() for variable in self._variables]
+
+    def _tuned(self, state: list[NDArray[np.float32]], widths: Sequence[Width]) -> TunedNetwork:
+        values = {variable.ref(): value for variable, value in zip(self._variables, state, strict=True)}
+
+        def all_of(name: str) -> list[NDArray[np.float32]]:
+            return [values[part[name].ref()] for part in self._parts if name in part]
+
+        return TunedNetwork(
+            tuple(widths),
+            tuple(all_of("kernel")),
+            tuple(all_of("bias")),
+            tuple(np.exp(all_of("kernel_log_scale"))),
+            tuple(np.exp(all_of("output_log_step"))),
+        )
+
+
+def _on_grid(inputs: Any) -> Any:
+    """Standard deviations as the device's integer inputs hold them."""
+    rounded = tf.floor(inputs * INPUT_STEPS_PER_SD + 0.5) / INPUT_STEPS_PER_SD
+    return tf.clip_by_value(rounded, *_INPUT_RANGE)
+
+
+def _build(shape: Sequence[int], dropout: float) -> Any:
+    layers = [tf_keras.layers.InputLayer((shape[0],))]
+    for index, width in enumerate(shape[1:], start=1):
+        last = index == len(shape) - 1
+        dense = tf_keras.layers.Dense(width, activation=None if last else "relu")
+        layers.append(_quantization.quantize_annotate_layer(dense, _DenseConfig(last)))
+        if not last and dropout:
+            layers.append(SeededDropout(dropout))
+    with _quantization.quantize_scope({kind.__name__: kind for kind in (_DenseConfig, SeededDropout)}):
+        return _quantization.quantize_apply(tf_keras.Sequential(layers), _AnnotatedOnly())

@@ -1,0 +1,376 @@
+"""The benchmark: plans to tasks to rows to pages; budgets; resuming; processes and a Dask cluster. Tones in noise, and EMO-DB where it is at hand."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from serq_mcu.benchmark import engine
+from serq_mcu.benchmark.engine import run_plan
+from serq_mcu.benchmark.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
+from serq_mcu.benchmark.page import write_page
+from serq_mcu.benchmark.plan import SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
+from serq_mcu.benchmark.results import PTQ, QAT, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
+from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, run_task
+from serq_mcu.boards import load_board
+from serq_mcu.codegen.kernels import core_of
+from serq_mcu.codegen.width_costs import width_costs
+from serq_mcu.corpus.loaders import load_corpus
+from serq_mcu.errors import SerqError
+from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
+from serq_mcu.training.zoo import build, train_sequences
+from tests.test_training import _small
+
+RATE = 16000
+TRAINING = {"hidden": [12], "max_epochs": 30, "batch_size": 8, "hearings": 1, "mixup": 0.0, "validation_fraction": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve half-second harmonic tones in noise for each of three classes, as label/clip.wav."""
+    folder, rng, time = tmp_path_factory.mktemp("tones"), np.random.default_rng(0), np.arange(RATE // 2) / RATE
+    for label, pitch in {"calm": 120.0, "angry": 260.0, "sad": 80.0}.items():
+        (folder / label).mkdir()
+        for take in range(12):
+            tone = sum(np.sin(2 * np.pi * pitch * (1 + 0.02 * take) * k * time) / k for k in range(1, 8))
+            soundfile.write(folder / label / f"{take}.wav", 0.1 * tone + 0.02 * rng.normal(size=time.size), RATE, subtype="PCM_16")
+    return folder
+
+
+def _study(**changes: object) -> Study:
+    values = {
+        "name": "tones",
+        "corpora": ("plain",),
+        "models": ("mlp",),
+        "features": ("librosa15", "device15"),
+        "methods": ("32", "4", "1", "adaptive", "budget:150"),
+        "fine_tuned": ("1",),
+        "protocol": "clips",
+        "folds": 3,
+        "seeds": 1,
+        "training": TRAINING,
+    }
+    return Study(**{**values, **changes})
+
+
+def _data(name: str, clips: int = 60, seed: int = 0, shift: float = 0.0, labels: tuple[str, ...] = SHARED_EMOTIONS) -> CorpusData:
+    """Separable classes in 15 librosa-like features; the fourth half are of speaker b."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(clips) % len(labels)
+    centres = np.random.default_rng(5).normal(0, 3, (len(labels), 15))
+    values = centres[truth] + rng.normal(0, 1, (clips, 15)) + shift
+    return CorpusData(name, labels, values, truth.astype(np.int64), tuple("ab"[i // (clips // 2)] for i in range(clips)))
+
+
+def _tasks(study: Study, **contents: str) -> list[Task]:
+    return tasks(Plan("t", (study,), {}), contents, dict.fromkeys(contents, 2))
+
+
+# Features
+
+
+def test_features_are_librosas_means_and_remembered_by_content(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import librosa
+
+    chosen = load_corpus(clips).clips[:2]
+    found = compute(FEATURE_SETS["librosa180"], chosen, corpus_digest(chosen))
+    y = soundfile.read(chosen[1].path)[0]
+    means = [
+        librosa.feature.mfcc(y=y, sr=RATE, n_mfcc=40).mean(axis=1),
+        librosa.feature.chroma_stft(y=y, sr=RATE).mean(axis=1),
+        librosa.feature.melspectrogram(y=y, sr=RATE).mean(axis=1),
+    ]
+    assert found.shape == (2, 180)
+    assert np.allclose(found[1], np.concatenate(means), rtol=1e-5)  # librosa reckons in float32 or float64 as its input is
+    monkeypatch.setattr("serq_mcu.benchmark.features._means", lambda *_: pytest.fail("computed again"))
+    assert (compute(FEATURE_SETS["librosa180"], chosen, corpus_digest(chosen)) == found).all()
+    assert corpus_digest(chosen) != corpus_digest([replace(chosen[0], label="other"), chosen[1]])
+
+
+def test_units_come_from_training_clips_alone() -> None:
+    values = np.random.default_rng(0).normal(3, 0.01, (50, 4))
+    training = np.arange(50) < 40
+    units = in_units(values, training)
+    assert np.abs(units[training].mean(axis=0)).max() <= 0.5
+    assert units[training].std(axis=0) == pytest.approx([UNITS_PER_SD] * 4, rel=1e-3)
+    changed = values.copy()
+    changed[~training] *= 2
+    assert (in_units(changed, training)[training] == units[training]).all()
+
+
+# Plans and tasks
+
+
+def test_the_plans_that_ship_are_sound() -> None:
+    for name in ("paper", "short", "product"):
+        plan = load_plan(name)
+        assert plan.corpora[0] == "emodb"
+        keys = [task.key for task in tasks(plan, dict.fromkeys(plan.corpora, "x"), dict.fromkeys(plan.corpora, 4))]
+        assert len(set(keys)) == len(keys) > 0
+
+
+def test_protocols_make_their_tasks() -> None:
+    assert [task.split for task in _tasks(_study(features=("librosa15",)), plain="x")] == [0, 1, 2]
+    assert [(task.seed, task.split) for task in _tasks(_study(features=("librosa15",), protocol="holdout", seeds=2), plain="x")] == [(0, 0), (1, 0)]
+    assert [task.split for task in _tasks(_study(features=("librosa15",), protocol="speakers"), plain="x")] == [0, 1]
+    across = _study(corpora=("a", "b", "c"), features=("librosa15",), protocol="corpus")
+    assert [(task.train, task.test) for task in _tasks(across, a="1", b="2", c="3")] == [
+        (("a",), ("b", "c")),
+        (("b",), ("a", "c")),
+        (("c",), ("a", "b")),
+    ]
+    all_but_one = [(task.train, task.test) for task in _tasks(replace(across, protocol="corpora"), a="1", b="2", c="3")]
+    assert all_but_one == [(("b", "c"), ("a",)), (("a", "c"), ("b",)), (("a", "b"), ("c",))]
+
+
+def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
+    task = _tasks(_study(), plain="x")[0]
+    assert replace(task, study="renamed").key == task.key
+    for change in ({"content": "y"}, {"seed": 1}, {"training": {}}, {"fine_tuned": ()}, {"spec": {}}, {"augmentation": {"versions": 1}}):
+        assert replace(task, **change).key != task.key
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"models": ("svm",)}, "model 'svm'"),
+        ({"protocol": "leave"}, "protocol"),
+        ({"methods": ("9",)}, "method '9'"),
+        ({"methods": ("budget:much",)}, "method"),
+        ({"methods": ("32:5",)}, "method"),
+        ({"folds": 1}, "folds"),
+    ],
+)
+def test_bad_studies_are_named(change: dict[str, object], words: str) -> None:
+    with pytest.raises(SerqError, match=words):
+        _study(**change)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("title = 1", "malformed"), ("[study\n", "TOML"), ("title = 't'\n[[study]]\nname = 'x'\nsize = 3\n", "malformed"), (None, "there is no plan")],
+)
+def test_bad_plans_are_named(tmp_path: Path, text: str | None, words: str) -> None:
+    path = tmp_path / "plan.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SerqError, match=words):
+        load_plan(str(path))
+
+
+# One task
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    study = _study(features=("librosa15",), methods=("32", *"87654321", "adaptive", "budget:150"), fine_tuned=("2", "1"), protocol="holdout", seeds=2)
+    data = _data("plain", 120)
+    return [row for task in _tasks(study, plain="x") for row in run_task(task, [data])]
+
+
+def test_a_row_says_what_happened(rows: list[Row]) -> None:
+    assert len(rows) == 2 * (11 + 2)
+    for row in rows:
+        assert row.n == 40
+        assert row.correct == int(row.hits.sum()) == round(row.accuracy * row.n)
+        assert row.low < row.accuracy <= row.high
+        assert row.parameters == 15 * 12 + 12 + 12 * 6 + 6
+    by_name = {(row.method, row.tuning): row for row in rows if row.seed == 0}
+    assert by_name["32", ""].weights_only_bytes == 4 * by_name["32", ""].parameters
+    assert by_name["32", ""].accuracy > 0.8  # classes lie some sixteen standard deviations apart
+    assert by_name["8", PTQ].accuracy >= by_name["32", ""].accuracy - 0.05
+    assert by_name["4", PTQ].widths == "4-4"
+    assert by_name["4", PTQ].weights_only_bytes == by_name["4", PTQ].parameters / 2
+    assert by_name["4", PTQ].stored_bytes > by_name["4", PTQ].weights_only_bytes
+    assert by_name["budget:150", PTQ].weights_only_bytes <= 150
+    assert by_name["1", QAT].accuracy >= by_name["1", PTQ].accuracy - 0.05
+
+
+def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    def judge(task: Task, problem: object, config: object) -> list[object]:
+        seen["problem"] = problem
+        return []
+
+    monkeypatch.setattr("serq_mcu.benchmark.task._judge_mlp", judge)
+    data = _data("plain", 120)
+    (task, _) = _tasks(_study(features=("librosa15",), protocol="speakers"), plain="x")
+    run_task(task, [data])
+    assert (np.array(data.speakers)[seen["problem"].part == TEST] == "a").all()
+    assert (np.array(data.speakers)[seen["problem"].part != TEST] == "b").all()
+    one, other = _data("one", labels=("anger", "boredom", *SHARED_EMOTIONS[1:])), _data("other", seed=1)
+    (task, _) = _tasks(_study(corpora=("one", "other"), features=("librosa15",), protocol="corpus"), one="1", other="2")
+    run_task(task, [one, other])
+    problem = seen["problem"]
+    known = [label for label in np.array(one.labels)[one.truth] if label != "boredom"]
+    assert [problem.labels[index] for index in problem.truth[: len(known)]] == known
+    assert (problem.part[: len(known)] != TEST).all()
+    assert (problem.part[len(known) :] == TEST).all()
+    assert {TRAIN, VALIDATION, TEST} == set(problem.part.tolist())
+
+
+def test_another_corpus_of_the_same_kind_is_recognised() -> None:
+    study = _study(corpora=("one", "other"), features=("librosa15",), protocol="corpus", methods=("32", "2"), fine_tuned=())
+    task = _tasks(study, one="1", other="2")[0]
+    found = run_task(task, [_data("one", 120), _data("other", seed=1)])
+    assert [(row.train, row.test, row.method, row.n) for row in found] == [("one", "other", "32", 60), ("one", "other", "2", 60)]
+    assert all(row.uar > 0.7 for row in found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("lstm", 4 * 128 * (4 + 128 + 1)), ("gru_attention", 3 * 128 * (4 + 128 + 2)), ("cnn1d", 5 * 4 * 64 + 64)]
+)
+def test_networks_on_sequences_learn(kind: str, parameters: int) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(90) % 3
+    frames = (rng.normal(0, 1, (90, 12, 4)) + truth[:, None, None] * np.array([1.0, -1.0, 2.0, 0.0])).astype(np.float32)
+    part = np.repeat(np.array([TRAIN, VALIDATION, TEST], dtype=np.uint8), 30)
+    found = train_sequences(kind, frames, truth, part, 3, _small(max_epochs=15, batch_size=8).training)
+    assert (found.predicted == truth)[part == TEST].mean() > 0.8
+    network = build(kind, (12, 4), 3, 0.1)
+    assert found.parameters == network.count_params()
+    assert network.layers[1].count_params() == parameters
+
+
+# Budgets
+
+
+def test_combinations_are_the_best_of_all_that_fit() -> None:
+    rng = np.random.default_rng(0)
+    added = np.sort(rng.random((3, 8)), axis=1)[:, ::-1]
+    budget = WidthBudget(byte_costs((200, 700, 90)), 400.0, "bytes")
+    every = [
+        (sum(added[i, b - 1] for i, b in enumerate(widths)), widths)
+        for widths in itertools.product(range(1, 9), repeat=3)
+        if sum(budget.costs[i, b - 1] for i, b in enumerate(widths)) <= 400
+    ]
+    assert combinations(added, budget, 5) == [widths for _, widths in sorted(every)[:5]]
+    with pytest.raises(SerqError, match="smallest model needs 124 bytes"):
+        combinations(added, replace(budget, most=100.0), 5)
+
+
+def test_costs_in_instructions_are_those_of_the_cheapest_kernels() -> None:
+    board = load_board("nucleo_f446re")
+    costs = width_costs((120, 64, 7), board.mcu)
+    assert costs.shape == (2, 8)
+    assert (costs[0] > costs[1]).all()
+    assert costs[0, 0] < costs[0, 7]  # fewer bits are faster
+    assert core_of(board.mcu) is not core_of(load_board("emulated-m0").mcu)
+    assert (width_costs((120, 64, 7), load_board("emulated-m0").mcu) > costs).any()
+
+
+# Results and pages
+
+
+def test_results_read_back_and_other_files_are_refused(rows: list[Row], tmp_path: Path) -> None:
+    path = write_results(tmp_path / "r.csv", rows)
+    back = read_results(path)
+    assert write_results(tmp_path / "again.csv", back).read_bytes() == path.read_bytes()
+    assert {row.right for row in back} == {row.right for row in rows}
+    assert read_results(tmp_path / "none.csv") == []
+    (tmp_path / "bad.csv").write_text("task,seed\n1,2\n")
+    with pytest.raises(SerqError, match="not a results file"):
+        read_results(tmp_path / "bad.csv")
+
+
+def _row(template: Row, hits: list[int], seed: int, method: str) -> Row:
+    right = np.array(hits, dtype=bool)
+    return replace(template, seed=seed, method=method, n=right.size, correct=int(right.sum()), accuracy=float(right.mean()), right=hex_bits(right))
+
+
+def test_paired_tests_against_their_definitions(rows: list[Row]) -> None:
+    first = [_row(rows[0], [1, 1, 1, 1, 1, 1, 0, 0], seed, "a") for seed in (0, 1)]
+    second = [_row(rows[0], [1, 0, 0, 0, 1, 0, 1, 0], seed, "b") for seed in (0, 1)]
+    test = mcnemar(first[:1], second)
+    assert (test.only_first, test.only_second) == (4, 1)
+    assert test.p == pytest.approx(2 * (5 + 1) / 2**5)  # at least 4 of 5 fair coins, both sides
+    change = paired_bootstrap(first, second)
+    assert (change.mean, change.low, change.high) == pytest.approx((3 / 8,) * 3)
+
+
+def test_a_page_follows_from_its_results_alone(rows: list[Row], tmp_path: Path) -> None:
+    renamed = [replace(row, train="emodb", test="emodb") for row in rows]
+    first, second = (write_page(renamed, tmp_path / "r.csv", tmp_path / name / "page.md", "make it") for name in "ab")
+    assert [path.name for path in first] == ["page.md", "page_emodb_librosa15_holdout.svg"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    text, plot = (path.read_text() for path in first)
+    found = groups(renamed)
+    for group in found.values():
+        assert f"{100 * group.accuracy:.1f}" in text
+    assert "75.93" in text  # the paper's figure stands beside ours
+    assert "2 bits, fine-tuned, against post-training" in text
+    assert re.search(r"seeds 0 to 1; 2 splits of 40 clips", text)
+    assert "adaptive, post-training" in plot
+    with pytest.raises(SerqError, match="no results"):
+        write_page([], tmp_path / "r.csv", tmp_path / "page.md", "")
+
+
+# The engine
+
+
+def _without_time(rows: list[Row]) -> list[Row]:
+    return sorted((replace(row, seconds=0.0) for row in rows), key=lambda row: (row.task, row.method, row.tuning))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50) as found:
+        yield found.scheduler_address
+
+
+def test_processes_and_a_cluster_agree_and_a_stopped_run_goes_on(clips: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan("tones", (_study(methods=("32", "1"), features=("librosa15", "device15"), folds=2),), {})
+    said: list[tuple[object, ...]] = []
+    results = tmp_path / "r.csv"
+    found = run_plan(plan, [clips], results, jobs=1, progress=lambda *words: said.append(words))
+    assert len(found) == 4 * 3
+    assert ("training and judging networks", 4, 4) in said
+    assert sum(row.n for row in found if row.method == "32" and row.features == "librosa15") == 36  # every clip once
+    whole = results.read_bytes()
+    kept = read_results(results)
+    stopped = [row for row in kept if row.task != kept[0].task]
+    write_results(results, stopped)
+    again = run_plan(plan, [clips], results, scheduler=cluster)  # only what is missing, by the cluster
+    assert _without_time(read_results(results)) == _without_time(kept)
+    assert len(again) == len(found)
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", lambda *_: pytest.fail("nothing is left to do"))
+    results.write_bytes(whole)
+    run_plan(plan, [clips], results)
+    assert results.read_bytes() == whole
+
+
+def test_what_cannot_be_run_is_said(clips: Path, tmp_path: Path) -> None:
+    plan = Plan("tones", (_study(corpora=("emodb",)),), {})
+    with pytest.raises(SerqError, match="of which no folder was given"):
+        run_plan(plan, [clips], tmp_path / "r.csv")
+    with pytest.raises(SerqError, match="no Dask scheduler answers"):
+        run_plan(Plan("tones", (_study(),), {}), [clips], tmp_path / "r.csv", scheduler="tcp://127.0.0.1:9")
+
+
+SHORT = {("32", ""): 0.66, ("8", PTQ): 0.66, ("adaptive", PTQ): 0.62, ("adaptive", QAT): 0.66, ("1", QAT): 0.64}  # as first measured
+
+
+def test_a_short_version_on_emodb_stays_within_its_interval(emodb_dir: Path, tmp_path: Path) -> None:
+    """The whole benchmark on one seed; a figure must not leave the 95 % interval of its 107 clips around what was measured before."""
+    rows = run_plan(load_plan("short"), [emodb_dir], tmp_path / "short.csv")
+    assert {row.n for row in rows} == {107}
+    for row in rows:
+        if (expected := SHORT.get((row.method, row.tuning))) is not None:
+            assert row.low <= expected <= row.high, (row.method, row.tuning, row.accuracy)
+    assert {(row.method, row.tuning) for row in rows} >= set(SHORT)
+    assert all(row.weights_only_bytes <= 43000 for row in rows if row.method == "budget:43000")

@@ -1,0 +1,120 @@
+"""Quantization-aware training: its quantizers against numpy's, its network against the integers, and what it buys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.tables import build_tables
+from serq_mcu.quantization.lowering import Lowering
+from serq_mcu.quantization.network import FloatNetwork, standardisation
+from serq_mcu.quantization.quantizer import dequantize, fields
+from serq_mcu.quantization.quantizer import quantize as quantize_numpy
+from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
+from serq_mcu.training.mlp import Examples, tf
+from serq_mcu.training.qat import FineTuner, TuningConfig, quantize_weights
+
+SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
+LABELS = ("calm", "angry", "sad")
+HIDDEN = 40
+
+
+def _examples(seed: int, clips: int) -> Examples:
+    """Three overlapping classes in device units."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, len(LABELS), clips)
+    centers = np.random.default_rng(99).normal(0, 1.0, (len(LABELS), SPEC.feature_count))
+    values = (centers[truth] + rng.normal(0, 2.0, (clips, SPEC.feature_count))) * 3000 + 500
+    return Examples(np.rint(values).astype(np.int32)[None], truth)
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Examples, Examples]:
+    return _examples(1, 320), _examples(2, 120)
+
+
+@pytest.fixture(scope="module")
+def lowering(data: tuple[Examples, Examples]) -> Lowering:
+    """A random hidden layer under a least-squares last one: a classifier that works, without training."""
+    train, rng = data[0], np.random.default_rng(5)
+    mean, sd = standardisation(train.pooled[0])
+    kernels = [rng.normal(0, 0.25, (SPEC.feature_count, HIDDEN)), rng.normal(0, 0.2, (HIDDEN, HIDDEN))]
+    biases = [rng.normal(0, 0.2, HIDDEN), rng.normal(0, 0.2, HIDDEN)]
+    front = FloatNetwork(tuple(kernels), tuple(biases), mean, sd)
+    hidden = np.maximum(front.preactivations(front.standardise(train.pooled[0]))[-1], 0)
+    design = np.hstack([hidden, np.ones((len(hidden), 1))])
+    last = np.linalg.solve(design.T @ design + 3 * np.eye(HIDDEN + 1), design.T @ np.eye(3)[train.truth]) * 4
+    network = FloatNetwork((*kernels, last[:-1]), (*biases, last[-1]), mean, sd)
+    return Lowering(network, train.pooled[0], SPEC, build_tables(SPEC), LABELS)
+
+
+@pytest.fixture(scope="module")
+def tuner(lowering: Lowering) -> FineTuner:
+    return FineTuner(lowering.network.shape, TuningConfig(epochs=6))
+
+
+def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(truth)), truth]).mean())
+
+
+@pytest.mark.parametrize("bits", [*range(1, 9), TERNARY])
+def test_training_and_numpy_quantize_alike(bits: Width) -> None:
+    rng, levels = np.random.default_rng(3), ENCODINGS[encoding_of(bits)].levels
+    weights = rng.normal(0, 0.1, (64, 48)).astype(np.float32)
+    scale = np.float32(quantize_numpy(weights.astype(np.float64), bits)[1])
+    weights.flat[:levels] = scale * (np.arange(levels, dtype=np.float32) - np.float32(levels / 2))  # where two levels are as near
+    weights.flat[-2:] = [-50, 50]  # beyond all levels
+    variable = tf.Variable(weights)
+    with tf.GradientTape() as tape:
+        seen = quantize_weights(variable, tf.constant(scale), tf.constant(float(levels)))
+    u = fields(weights, bits, scale)
+    assert (u.min(), u.max()) == (0, levels - 1)
+    # the same field everywhere: levels are a scale apart, and float32 is good to 1e-6 of the largest of at most 256
+    assert np.abs(seen.numpy() - dequantize(u, bits, float(scale))).max() < 1e-4 * scale
+    assert (tape.gradient(seen, variable).numpy() == 1).all()
+
+
+@pytest.mark.parametrize("widths", [(8, 8, 8), (5, 3, 7), (4, 2, 6), (1, 1, 1), (TERNARY, 1, TERNARY)])
+def test_the_integers_answer_as_the_network_in_training(
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner, widths: tuple[Width, ...]
+) -> None:
+    tuned = tuner.tune(lowering, widths, *data)
+    model = lowering.tuned_model(tuned)
+    assert model.widths == widths
+    floating, integer = tuner.logits(tuned, lowering, data[1].pooled[0]), scores(model, data[1].pooled[0]) * model.score_scale
+    # all that differs is float32: a sum a hair from a rounding boundary may move one activation by one of its 127 steps, rarely
+    apart = np.abs(floating - integer).max(axis=1)
+    assert np.median(apart) < 1e-4 * np.abs(floating).max()
+    assert apart.max() < 0.02 * np.abs(floating).max()
+    assert (floating.argmax(axis=1) == integer.argmax(axis=1)).mean() >= 0.99
+
+
+@pytest.mark.parametrize("widths", [(8, 8, 8), (1, 1, 1)])
+def test_it_starts_from_post_training_quantization(
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner, widths: tuple[Width, ...]
+) -> None:
+    model, start = lowering.model(widths), lowering.start(widths)
+    integer = scores(model, data[1].pooled[0]) * model.score_scale
+    floating = tuner.logits(start, lowering, data[1].pooled[0])
+    # the fields are found anew with the refitted scale, so a few weights stand a level further; at 1 bit only signs count
+    assert np.abs(floating - integer).max() < 0.02 * np.abs(integer).max()
+
+
+def test_fine_tuning_wins_back_what_one_bit_loses(lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner) -> None:
+    train, validation = data
+    after = lowering.model((1, 1, 1))
+    tuned = lowering.tuned_model(tuner.tune(lowering, (1, 1, 1), train, validation))
+    losses = [_loss(scores(model, validation.pooled[0]) * model.score_scale, validation.truth) for model in (after, tuned)]
+    assert losses[1] < losses[0] - 0.02
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner) -> None:
+    first = model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data)))
+    tuner.tune(lowering, (4, 4, 4), *data)
+    assert model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data))) == first
+    fresh = FineTuner(lowering.network.shape, TuningConfig(epochs=6))
+    assert model_bytes(lowering.tuned_model(fresh.tune(lowering, (2, 1, 3), *data))) == first
