@@ -372,6 +372,20 @@ def monitor(folder: Path, port: str | None) -> None:
 
 @main.command()
 @click.argument("folder", type=FOLDER)
+@click.argument("clip", type=FILE)
+def listen(folder: Path, clip: Path) -> None:
+    """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of JSON for each decision.
+
+    Example: serq-mcu listen firmware/ angry.wav
+    """
+    from serq_mcu.listening import listen_to
+
+    for line in listen_to(folder, clip, _progress()):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
 @click.option("--port", required=True, help="The board's serial port.")
 @click.option("--label", help="What the clips are of.  [default: only the self-test]")
 @click.option("--out", type=FOLDER, default=Path("clips"), show_default=True, help="Clips go to OUT/LABEL/LABEL_0001.wav and on.")
