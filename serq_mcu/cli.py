@@ -343,17 +343,18 @@ def build(folder: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--port", required=True, help="The board's serial port, such as /dev/ttyUSB0 or COM3.")
-def flash(folder: Path, port: str) -> None:
+@click.option("--port", help="The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default: PlatformIO's choice]")
+def flash(folder: Path, port: str | None) -> None:
     """Build an exported project and write it to a board.
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
     """
     from serq_mcu import platformio
 
-    _progress()(f"building {folder} and writing it to the board on {port}")
+    where = f"the board on {port}" if port else "the board"
+    _progress()(f"building {folder} and writing it to {where}")
     log = platformio.flash(folder, port)
-    click.echo(f"the board on {port} runs {folder}; what PlatformIO said is in {log}")
+    click.echo(f"{where} runs {folder}; what PlatformIO said is in {log}")
 
 
 @main.command()
@@ -367,6 +368,20 @@ def monitor(folder: Path, port: str | None) -> None:
     from serq_mcu import platformio
 
     platformio.monitor(folder, port)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.argument("clip", type=FILE)
+def listen(folder: Path, clip: Path) -> None:
+    """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of JSON for each decision.
+
+    Example: serq-mcu listen firmware/ angry.wav
+    """
+    from serq_mcu.listening import listen_to
+
+    for line in listen_to(folder, clip, _progress()):
+        click.echo(line)
 
 
 @main.command()
