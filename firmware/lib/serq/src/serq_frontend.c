@@ -70,14 +70,18 @@ static inline int32_t log2_q16(uint64_t a, const uint16_t *log_table)
     return (exponent - (int32_t)zeros) * 65536 + entry[0] + (int32_t)((entry[1] * fraction) >> 16);
 }
 
-void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor)
+uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor)
 {
     int32_t *log = band->log; /* log i overwrites energy i / 2, which has been read */
     int32_t scale = (int32_t)shift * 131072;
+    uint64_t total = 0;
     for (const serq_band *end = band + bands; band < end; band++) {
-        int32_t value = log2_q16(band->energy, log_table) - *offset++ - scale;
+        uint64_t energy = band->energy;
+        total += energy;
+        int32_t value = log2_q16(energy, log_table) - *offset++ - scale;
         *log++ = value > log_floor ? value : log_floor;
     }
+    return total;
 }
 
 int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table)

@@ -93,8 +93,8 @@ SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint
     return total;
 }
 
-/* In place: Q16 log2 of band energies relative to full scale, floored. */
-void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor);
+/* In place: Q16 log2 of band energies relative to full scale, floored. Returns the sum of the energies. */
+uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor);
 
 /* In place: sums of mirrored values in the first half, their differences in the second. */
 SERQ_SPECIALISE void serq_fold(int32_t *log, uint8_t bands)
@@ -151,7 +151,7 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
 /* Add frame number `frame` (0 = first) of `count` coefficients to their sums. */
 void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift, uint32_t frame);
 
-/* Level of a frame, Q8 log2 of its power relative to full scale, at least SERQ_LEVEL_MIN; shift: of the frame; offset: Q16 log2 of full scale. */
+/* Level of a frame, Q8 log2 of its power relative to full scale, at least SERQ_LEVEL_MIN. shift: of the frame; offset: Q16 log2 of full scale. */
 int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table);
 
 /* Statistics over `frames` >= 2 frames, 4 fractional bits. */
