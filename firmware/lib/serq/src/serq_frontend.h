@@ -71,6 +71,21 @@ SERQ_SPECIALISE uint64_t serq_plus_power(uint64_t sum, const serq_bin *bin)
 #endif
 }
 
+/* sum: of the powers of `count` bins; ramp: of what it was before each of them. */
+SERQ_SPECIALISE void serq_sum_segment(const serq_bin *bins, uint32_t count, uint64_t *ramp, uint64_t *sum)
+{
+#if SERQ_DSP && !SERQ_STORED_POWER
+    if (count > 0) {
+        serq_add_ramp(&bins->z.re, count, ramp, sum);
+    }
+#else
+    for (const serq_bin *last = bins + count; bins < last; bins++) {
+        *ramp += *sum;
+        *sum = serq_plus_power(*sum, bins);
+    }
+#endif
+}
+
 /* Triangular band energies (halved), from the first bin with a weight on. segment: (count, a, b) for each of bands + 1 mel segments.
  * Returns the sum of the powers that it read. */
 SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint8_t bands, serq_band *band)
@@ -79,10 +94,8 @@ SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint
     uint64_t total = 0;
     for (const uint16_t *end = segment + 3 * (bands + 1U), *first = segment; segment < end; segment += 3) {
         uint64_t sum = 0, ramp = 0;
-        for (const serq_bin *last = bins + segment[0]; bins < last; bins++) {
-            ramp += sum;
-            sum = serq_plus_power(sum, bins);
-        }
+        serq_sum_segment(bins, segment[0], &ramp, &sum);
+        bins += segment[0];
         uint64_t falling = serq_weighted(ramp, segment[1], sum, segment[2]);
         if (segment != first) {
             band++->energy = rising + falling;
@@ -109,6 +122,21 @@ SERQ_SPECIALISE void serq_fold(int32_t *log, uint8_t bands)
     }
 }
 
+#if SERQ_THUMB1
+
+int32_t serq_thumb1_row(const int32_t *values, const int16_t *coefficients, unsigned count);
+
+/* Rows r and r + 2 of the DCT. */
+SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct, unsigned r, unsigned count, int32_t *mfcc)
+{
+    mfcc[r] = serq_thumb1_row(values, dct + r * half, half);
+    if (r + 2 < count) {
+        mfcc[r + 2] = serq_thumb1_row(values, dct + (r + 2) * half, half);
+    }
+}
+
+#else
+
 /* Rows r and r + 2 of the DCT at a time: a value is loaded once for both, coefficients in pairs. */
 SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct, unsigned r, unsigned count, int32_t *mfcc)
 {
@@ -130,6 +158,8 @@ SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const i
     mfcc[other] = b;
     mfcc[r] = a;
 }
+
+#endif
 
 /* DCT-II, first `count` coefficients; destroys log. dct: Q15 cosines [count][bands / 2]. bands <= 128, even. */
 SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc)
