@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+FUZZER := libclang_rt.fuzzer-$(shell uname -m).a
 
 .PHONY: demo test compilers lint format setup clean
 
@@ -16,9 +17,9 @@ test: setup lint compilers
 	$(BIN)/pytest
 
 compilers:
-	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null; then \
-	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ >/dev/null; \
-	    else echo 'the tests need two more compilers: sudo apt-get install clang g++' >&2; exit 1; fi; fi
+	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! [ -e "$$(clang -print-file-name=$(FUZZER))" ]; then \
+	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ libclang-rt-dev >/dev/null; \
+	    else echo 'the tests need two more compilers and a library: sudo apt-get install clang g++ libclang-rt-dev' >&2; exit 1; fi; fi
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
