@@ -16,9 +16,9 @@ test: setup lint compilers
 	$(BIN)/pytest
 
 compilers:
-	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null; then \
-	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ >/dev/null; \
-	    else echo 'the tests need two more compilers: sudo apt-get install clang g++' >&2; exit 1; fi; fi
+	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! command -v cmake >/dev/null; then \
+	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ cmake >/dev/null; \
+	    else echo 'the tests need two more compilers and CMake: sudo apt-get install clang g++ cmake' >&2; exit 1; fi; fi
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -66,11 +66,17 @@ def frontend() -> None:
 
 @frontend.command("compare")
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
-@click.option("--model", type=FILE, help="Take this model's specification.  [default: speech199's parameters with mfcc, mel and chroma]")
+@click.option(
+    "--model",
+    "file",
+    type=FILE,
+    help="Take this model, and its specification.  [default: the model that ships; speech199's parameters with mfcc, mel and chroma]",
+)
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_json: bool) -> None:
-    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level.
+def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json: bool) -> None:
+    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level, and
+    what they do to a model's answers on its held-out clips.
 
     Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
     """
@@ -78,17 +84,20 @@ def frontend_compare(folder: Path, model: Path | None, page: Path | None, as_jso
     from serq_mcu.corpus.loaders import load_corpus
     from serq_mcu.files import write_file
     from serq_mcu.frontend.compare import EVERY_BLOCK, compare_frontend
-    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.frontend_effect import frontend_effect
 
-    loaded = load_model(model) if model else None
-    spec = loaded.spec if loaded else EVERY_BLOCK
+    model = _model(file)
+    spec, tables = (model.spec, model.tables) if file else (EVERY_BLOCK, None)
     clips = [read_audio(clip.path, spec.sample_rate).pcm for clip in load_corpus(folder).clips]
-    report = compare_frontend(spec, clips, _progress(), loaded.tables if loaded else None)
-    lines = report.lines()
+    progress = _progress()
+    report = compare_frontend(spec, clips, progress, tables)
+    effect = frontend_effect(model, folder, progress)
+    lines = report.lines() + (effect.lines() if effect else [f"no clip is of a class that model {model.identity.hex()} knows"])
     if page:
-        write_file(page, report.page(f"serq-mcu frontend compare {folder.name}/ --page docs/frontend.md").encode())
+        command = f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page docs/frontend.md"
+        write_file(page, report.page(command, [effect.page()] if effect else []).encode())
         lines.append(f"wrote {page}")
-    _print(report.to_json(), lines, as_json)
+    _print(report.to_json() | {"effect": effect.to_json() if effect else None}, lines, as_json)
 
 
 @main.command()
@@ -175,7 +184,7 @@ def evaluate(
     from serq_mcu.quantized_model.store import load_model
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
-    evaluation = evaluate_model(load_model(model), folder, condition, progress=_progress())
+    evaluation = evaluate_model(load_model(model), folder, _progress(), condition)
     _print(evaluation.to_json(), evaluation.lines(), as_json)
 
 
@@ -280,6 +289,28 @@ def export(
 @main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
+@click.option("--kind", required=True, type=click.Choice(["arduino", "espidf", "header"]), help="For whose build; arduino serves PlatformIO too.")
+@click.option("--out", required=True, type=FOLDER, help="The folder to write.")
+@click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@json_option
+def library(model: Path | None, board_name: str, kind: str, out: Path, force: bool, as_json: bool) -> None:
+    """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF component, or one header.
+
+    It computes the same on any core; BOARD only chooses the fastest kernels.
+
+    Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
+    """
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.library import export_library
+
+    project = export_library(_model(model), load_board(board_name), kind, out, force)
+    lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
+    _print({"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE, required=False)
+@board_option
 @json_option
 def check(model: Path | None, board_name: str, as_json: bool) -> None:
     """Compare the flash and RAM that MODEL needs with what a board has, each figure with its basis; exit 1 if it does not fit.
@@ -340,20 +371,76 @@ def monitor(folder: Path, port: str | None) -> None:
 
 @main.command()
 @click.argument("folder", type=FOLDER)
+@click.option("--port", required=True, help="The board's serial port.")
+@click.option("--label", help="What the clips are of.  [default: only the self-test]")
+@click.option("--out", type=FOLDER, default=Path("clips"), show_default=True, help="Clips go to OUT/LABEL/LABEL_0001.wav and on.")
+@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many clips.")
+@click.option("--seconds", type=click.FloatRange(0.2, 60), default=3.0, show_default=True, help="Length of each.")
+@click.option("--anyway", is_flag=True, help="Record although the self-test finds something wrong.")
+@json_option
+def record(folder: Path, port: str, label: str | None, out: Path, count: int, seconds: float, anyway: bool, as_json: bool) -> None:
+    """Record clips for training through a board's own microphone, after a self-test; exit 1 if that finds something wrong.
+
+    FOLDER is a project of `serq-mcu export --app capture` that runs on the board.
+
+    Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
+    """
+    from serq_mcu.recorder import record as record_clips
+
+    session = record_clips(folder, port, out, label, count, seconds, anyway, _progress())
+    _print(session.to_json(), session.lines(), as_json)
+    sys.exit(0 if session.ok else 1)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
 @click.option("--clips", required=True, type=FOLDER, envvar=corpus_envvar, help="Recordings to compare on.")
 @click.option("--on", "target", default="host", show_default=True, metavar="host|emulator|PORT", help="Where the exported C runs.")
 @click.option("--count", type=click.IntRange(min=1), help="A stratified choice of so many clips.  [default: all]")
+@click.option("--features", is_flag=True, help="Send features that Python computed instead of samples: quick, but the front end is not compared.")
+@click.option("--baseline", type=FILE, help="Compare with what this file remembers; exit 1 if accuracy, a class, cycles, flash or RAM is worse.")
+@click.option("--update-baseline", is_flag=True, help="Let the baseline file remember this run.")
+@click.option("--junit", "junit_file", type=FILE, help="Write JUnit XML too.")
+@click.option("--markdown", "markdown_file", type=FILE, help="Write a job's summary in Markdown too.")
 @json_option
-def verify(folder: Path, clips: Path, target: str, count: int | None, as_json: bool) -> None:
-    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit 1 on any difference.
+def verify(
+    folder: Path,
+    clips: Path,
+    target: str,
+    count: int | None,
+    features: bool,
+    baseline: Path | None,
+    update_baseline: bool,
+    junit_file: Path | None,
+    markdown_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit 1 on any difference or regression.
 
-    Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60
+    Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60 --baseline baseline.json
     """
+    from serq_mcu.files import write_file
+    from serq_mcu.verification.baseline import load_baseline, save_baseline
+    from serq_mcu.verification.report import junit, markdown
     from serq_mcu.verification.verify import verify_project
 
-    report = verify_project(folder, clips, target, count, _progress())
-    _print(report.to_json(), report.lines(), as_json)
-    sys.exit(0 if report.ok else 1)
+    if update_baseline and not baseline:
+        raise SerqError("--update-baseline needs --baseline FILE, the file to write")
+    before = load_baseline(baseline) if baseline and not update_baseline else None
+    report = verify_project(folder, clips, target, count, _progress(), "features" if features else "pcm", before)
+    comparison = before.compare(report) if before else None
+    if junit_file:
+        write_file(junit_file, junit(report, comparison))
+    if markdown_file:
+        write_file(markdown_file, markdown(report, comparison))
+    value, lines = report.to_json(), report.lines()
+    if comparison:
+        value, lines = value | {"baseline": comparison.to_json()}, lines + comparison.lines()
+    if baseline and update_baseline:
+        save_baseline(baseline, report)
+        lines.append(f"wrote {baseline}")
+    _print(value, lines, as_json)
+    sys.exit(0 if report.ok and not (comparison and comparison.worse) else 1)
 
 
 @main.command()

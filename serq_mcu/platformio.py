@@ -98,9 +98,16 @@ def build(folder: Path, progress: Progress = lambda line: None) -> BuildResult:
     _scons(progress)
     _check_tools(board, folder)
     log = _run(["run"], folder, "build", progress)
-    elf = folder / ".pio" / "build" / board.name / "firmware.elf"
+    elf = _elf(folder, board)
     flash, ram = _sizes(elf, board)
     return BuildResult(elf, flash, ram, log)
+
+
+def last_build(folder: Path) -> BuildResult | None:
+    """What `build` left in an exported project; None if it was not built. Raises SerqError if it is no project or the program is damaged."""
+    board = _project_board(folder)
+    elf = _elf(folder, board)
+    return BuildResult(elf, *_sizes(elf, board), folder / LOG) if elf.exists() else None
 
 
 def flash(folder: Path, port: str, progress: Progress = lambda line: None) -> Path:
@@ -137,6 +144,10 @@ def emulator_command(board: Board, elf: Path) -> list[str]:
 def _project_board(folder: Path) -> Board:
     read_project(folder)
     return read_board(folder / BOARD_FILE)
+
+
+def _elf(folder: Path, board: Board) -> Path:
+    return folder / ".pio" / "build" / board.name / "firmware.elf"
 
 
 def _emulated_boards() -> list[Board]:

@@ -78,6 +78,7 @@ def test_the_promised_commands_exist() -> None:
         "train",
         "quantize",
         "evaluate",
+        "robustness",
         "boards",
         "export",
         "check",
@@ -118,7 +119,12 @@ def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Pat
     assert report["clips"] == 4
     assert 0 < report["stages"]["mel"]["mean"] < 0.02
     assert f"{report['stages']['chroma']['max']:.5f}" in page.read_text()
+    assert report["effect"] is None  # the model that ships has other classes
     assert _run("frontend", "compare", clips, "--model", model_file).stdout.startswith("4 clips")
+    effect = json.loads(_run("frontend", "compare", clips, "--model", model_file, "--page", page, "--json").stdout)["effect"]
+    assert [row["n"] for row in effect["scores"]] == [4] * 4
+    assert {(row["changed"], row["n"]) for row in effect["labels_changed"]} == {(0, 4)}
+    assert "## What the difference does to the answers" in page.read_text()
     soundfile.write(clips / "calm" / "0.wav", _speech(0.05), RATE, subtype="PCM_16")
     _refused(_run("frontend", "compare", clips, "--page", page), r"clip number 0: .*longer recording")
 
@@ -164,6 +170,16 @@ def test_damaged_clips_are_named(clips: Path, model_file: Path, kind: str, tmp_p
     _refused(_run("evaluate", model_file, "--corpus", clips), "odd")
     _refused(_run("train", clips, "--out", tmp_path / "run"), "odd|fold|clips")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_is_evaluated_in_noise_and_at_a_gain(clips: Path, model_file: Path) -> None:
+    arguments = ("evaluate", model_file, "--corpus", clips, "--noise", "babble", "--snr", "5", "--gain", "-12")
+    first, second = _run(*arguments), _run(*arguments)
+    assert first.exit_code == 0, first.output
+    assert "babble at 5 dB, gain -12 dB" in first.output
+    assert first.stdout == second.stdout
+    _refused(_run(*arguments[:5], "rain"), "noise 'rain' is not one of white, pink")
+    _refused(_run(*arguments, "--gain", "99"), "gain of 99 dB must be")
 
 
 @pytest.mark.parametrize("command", [("corpus", "check"), ("train", "--out", "RUN")])

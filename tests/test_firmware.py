@@ -197,7 +197,7 @@ def test_generated_code_refuses_another_runtime(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     export(_layered("random", 0), load_board("esp32"), folder)
     header = folder / "lib/serq/src/serq_model.h"
-    header.write_text(header.read_text().replace("SERQ_MODEL_ABI 1", "SERQ_MODEL_ABI 2"))
+    header.write_text(header.read_text().replace("SERQ_MODEL_ABI 2", "SERQ_MODEL_ABI 1"))
     done = subprocess.run(["cc", "-Ilib/serq/src", "-c", "lib/serq/src/serq.c", "-o", "/dev/null"], cwd=folder, capture_output=True, text=True)
     assert done.returncode != 0
     assert "generated for another serq runtime" in done.stderr

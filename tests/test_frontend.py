@@ -25,7 +25,7 @@ from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rsh
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
 from serq_mcu.resources import FIRMWARE
-from serq_mcu.verification.frontend_cost import synthetic_speech
+from serq_mcu.verification.frontend_cost import BENCHMARK, synthetic_speech
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
 
 SPEECH120 = FeatureSpec(name="speech120", blocks=(FeatureBlock("mfcc", 40),))
@@ -873,6 +873,15 @@ def test_every_block_agrees_with_librosa_on_emodb(emodb_dir):
     assert report.stages["chroma"]["mean"] < 0.01  # promised
     assert list(report.snr) == list(LEVELS_DB)
     assert min(row["mfcc"] for row in report.snr.values()) > 75  # dB, promised loud and quiet
+
+
+def test_the_benchmark_keeps_its_signal_to_error_ratio_on_emodb(emodb_dir):
+    """Promised of 13 MFCC of 25 ms frames, without the first, at full level and 30 dB below: 75 dB."""
+    import soundfile
+
+    clips = [soundfile.read(path, dtype="int16")[0] for path in sorted(emodb_dir.glob("*.flac"))[::40]]
+    report = compare_frontend(BENCHMARK, clips)
+    assert min(report.snr[level]["mfcc"] for level in (0, -30)) > 75
 
 
 def test_a_report_says_the_same_in_every_form():

@@ -16,10 +16,12 @@ import pytest
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.level import level_in_db
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score, wilson_interval
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
+from serq_mcu.quantization.decision import unsure_margin
 from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
 from serq_mcu.quantization.network import FloatNetwork, standardisation
@@ -74,6 +76,7 @@ def run() -> Run:
         "features": json.loads(json.dumps(SPEC.to_json())),
         "training": {"seed": 3, "split": 0},
         "quantization": {"method": "adaptive", "alpha": 0.5, "margin": 0.02},
+        "decision": {"blocks": 3, "block_seconds": 0.5, "gate_db": -70.0, "coverage": 0.8, "smoothing": 1},
     }
     names = tuple(f"clip{index:03}" for index in range(600))
     return Run(config, "made", LABELS, names, np.stack([pooled, version]), truth, part, rounded, 7, 4, {"tool": "1"})
@@ -319,6 +322,32 @@ def test_the_same_run_gives_the_same_bytes_and_a_full_account(run: Run) -> None:
     assert (test["n"], test["interval95"]) == (120, list(wilson_interval(test["correct"], 120)))
     assert json.loads(json.dumps(allocation.to_json()))["widths"] == list(model.widths)
     assert any("importance" in line for line in allocation.lines())
+
+
+# The decision rule
+
+
+def test_the_rule_is_what_the_configuration_wishes(run: Run) -> None:
+    model = quantize(run)[0]
+    rule = model.decision
+    assert rule is not None
+    spec = model.spec
+    assert rule.block_frames == round(0.5 * spec.sample_rate / spec.hop_length)
+    assert (rule.blocks, rule.smoothing) == (3, 1)
+    assert level_in_db(rule.gate_level) == pytest.approx(-70, abs=0.01)
+    leads = np.diff(np.sort(scores(model, run.pooled[0, run.members("validation")]), axis=1)[:, -2:])[:, 0]
+    assert (leads >= rule.unsure_margin).mean() >= 0.8 > (leads >= rule.unsure_margin + 1).mean()
+    assert model.provenance["validation"] == run.names_of("validation")
+
+
+def test_a_margin_leaves_the_share_of_answers_that_was_asked_for() -> None:
+    found = np.array([[10, 0, -5], [3, 9, 0], [0, 0, 4], [7, 7, 1]])  # leads 10, 6, 4, 0
+    assert [unsure_margin(found, coverage) for coverage in (1.0, 0.75, 0.5, 0.25, 0.01)] == [0, 4, 6, 10, 10]
+
+
+def test_a_run_without_a_decision_section_is_refused(run: Run) -> None:
+    with pytest.raises(SerqError, match=r"decision.*train again"):
+        quantize(replace(run, config={name: value for name, value in run.config.items() if name != "decision"}))
 
 
 # The run folder

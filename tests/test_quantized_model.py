@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from serq_mcu.errors import SerqError
-from serq_mcu.quantized_model.interpreter import classify, quantize_input, requantize, scores, stages
+from serq_mcu.quantized_model.interpreter import classify, classify_in_float, quantize_input, requantize, scores, stages
 from serq_mcu.quantized_model.store import load_model, model_bytes, save_model
 from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
 from tests.models import made_up_features, made_up_model
@@ -66,11 +66,40 @@ def test_a_truncated_file_is_refused_with_a_sentence(model: QuantizedModel, tmp_
         load_model(path)
 
 
-def test_a_newer_file_is_refused_by_its_format(model: QuantizedModel, tmp_path: Path) -> None:
-    header = model.header() | {"format": 2, "sha256": model.sha256}
+@pytest.mark.parametrize(("version", "words"), [(3, "newer serq-mcu"), (1, "earlier serq-mcu.*serq-mcu quantize"), ("2", "newer serq-mcu")])
+def test_another_format_is_refused_with_what_to_do(model: QuantizedModel, tmp_path: Path, version: object, words: str) -> None:
+    header = model.header() | {"format": version, "sha256": model.sha256}
     (tmp_path / "m.serq").write_bytes(save(model.tensors(), metadata={"serq": json.dumps(header)}))
-    with pytest.raises(SerqError, match="newer serq-mcu"):
+    with pytest.raises(SerqError, match=words):
         load_model(tmp_path / "m.serq")
+
+
+def test_a_model_without_a_decision_rule_survives_its_file(model: QuantizedModel, tmp_path: Path) -> None:
+    assert load_model(save_model(model, tmp_path / "m.serq")).decision == model.decision
+    silent = dataclasses.replace(model, decision=None)
+    assert load_model(save_model(silent, tmp_path / "s.serq")).decision is None
+    assert silent.sha256 != model.sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"blocks": 0}, "1 to 32 blocks"),
+        ({"blocks": 33, "block_frames": 2}, "1 to 32 blocks"),
+        ({"block_frames": 1}, "at least 2 frames"),
+        ({"blocks": 4, "block_frames": 1025}, "4100 frames"),
+        ({"level_offset": 2**23}, "level offset"),
+        ({"gate_level": -10241}, "gate level"),
+        ({"unsure_margin": -1}, "margin"),
+        ({"smoothing": 5}, "smoothing"),
+        ({"smoothing": 1.0}, "whole number"),
+        ({"blocks": True}, "whole number"),
+    ],
+)
+def test_a_decision_rule_out_of_range_is_refused(model: QuantizedModel, change: dict[str, int], words: str) -> None:
+    assert model.decision is not None
+    with pytest.raises(SerqError, match=words):
+        dataclasses.replace(model.decision, **change)
 
 
 def test_a_missing_file_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
@@ -174,3 +203,19 @@ def test_input_saturates_at_both_ends(model: QuantizedModel) -> None:
     assert rows[0].tolist() == [127] * 21
     assert rows[1].tolist() == [0] * 21
     assert rows[2].tolist() == [64] * 21
+
+
+def test_the_float_network_is_the_integer_one_without_rounding() -> None:
+    model = made_up_model((5,), (3,))
+    steps = np.random.default_rng(2).integers(-3, 4, (20, model.spec.feature_count))
+    exact = model.input.center + steps * 2 ** model.input.shift.astype(np.int64)  # the standardised input is an integer
+    assert classify_in_float(model, exact).tolist() == classify(model, exact).tolist()
+
+    deep = made_up_model((12, 9, 4), (4, 2, 8))
+    pooled = made_up_features(deep, 200)
+    x = np.clip(64 + (pooled.astype(float) - deep.input.center) * (deep.input.multiplier / 2.0**deep.input.shift), 0, 127)
+    for layer in deep.layers[:-1]:
+        x = np.clip((x @ (2.0 * layer.u - (2**layer.bits - 1)).T + layer.bias) * layer.multiplier / 2**layer.shift, 0, 127)
+    last = deep.layers[-1]
+    expected = np.argmax(x @ (2.0 * last.u - (2**last.bits - 1)).T + last.bias, axis=1)
+    assert classify_in_float(deep, pooled).tolist() == expected.tolist()

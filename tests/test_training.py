@@ -102,6 +102,10 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ("[features]\nblocks = [3]", "malformed"),
         ('[quantization]\nmethod = "16"', "method"),
         ("[quantization]\nmargin = 2", "margin"),
+        ("[decision]\ngate_db = 31", r"decision\.gate_db"),
+        ("[decision]\ncoverage = 0", r"decision\.coverage"),
+        ("[decision]\nblocks = 1.5", r"decision\.blocks must be a whole number"),
+        ("[decision]\nsmoothing = 5", r"decision\.smoothing"),
         ("[training\n", "TOML"),
     ],
 )
@@ -238,6 +242,17 @@ def test_a_run_is_whole_reproducible_and_leads_to_a_model(clips: Path, tmp_path:
     assert [header["clips"][part] for part in ("train", "validation", "test")] == [19, 5, 6]
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == run.epochs + 1
     assert {"reading recordings", "training, at most 6 epochs"} <= {words[0] for words in said}
+
+
+def test_examples_with_and_without_versions_are_the_same_thing() -> None:
+    from serq_mcu.training.mlp import Examples
+
+    pooled, truth = np.arange(24, dtype=np.int32).reshape(2, 3, 4), np.array([0, 1, 2])
+    rows, classes = Examples(pooled, truth).flat
+    assert rows.tolist() == pooled.reshape(6, 4).tolist()
+    assert classes.tolist() == [0, 1, 2, 0, 1, 2]
+    again = Examples(rows, classes).flat
+    assert again[0].tolist() == rows.tolist() and again[1].tolist() == classes.tolist()
 
 
 def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:

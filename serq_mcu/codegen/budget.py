@@ -14,7 +14,7 @@ from typing import Any
 from serq_mcu.boards import Board, Emulator, load_board
 from serq_mcu.codegen.export import board_files, model_files, runtime_files
 from serq_mcu.codegen.kernels import choose, packed_bytes
-from serq_mcu.codegen.packing import BIAS_BYTES, REQUANTIZATION_BYTES, chroma_runs
+from serq_mcu.codegen.packing import CONSTANT_BYTES, chroma_runs, pack_bias, pack_scale, start_bias
 from serq_mcu.codegen.render import c_tables, model_names
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -81,13 +81,11 @@ class Budget:
 
 def budget(model: QuantizedModel, board: Board) -> Budget:
     """Count what the model stores, measure the code where the board's compiler is at hand, and say what is not known yet."""
-    packed = _packed_bytes(model, board)
-    constants = sum(layer.outputs * BIAS_BYTES + REQUANTIZATION_BYTES for layer in model.layers)
-    inputs = sum(array.nbytes for array in (model.input.center, model.input.multiplier, model.input.shift))
+    packed, biases = _packed_bytes(model, board), _bias_bytes(model, board)
     items = [
         Item("packed weights", packed, 0, "counted"),
-        Item("biases, requantization", constants, 0, "counted"),
-        Item("input constants", inputs, 0, "counted"),
+        Item("biases, requantization", biases + CONSTANT_BYTES * len(model.layers), 0, "counted"),
+        Item("input constants", _input_bytes(model), 0, "counted"),
         Item("front-end tables", _table_bytes(model), 0, "counted"),
         Item("recogniser state", 0, state_bytes(model, board), "counted: sizeof(serq_state)"),
         _code(model, board),
@@ -113,6 +111,15 @@ def _table_bytes(model: QuantizedModel) -> int:
 
 def _packed_bytes(model: QuantizedModel, board: Board) -> int:
     return sum(packed_bytes(layer, parts) for layer, parts in zip(model.layers, choose(model, board.mcu), strict=True))
+
+
+def _bias_bytes(model: QuantizedModel, board: Board) -> int:
+    biases = (start_bias(layer, parts) for layer, parts in zip(model.layers, choose(model, board.mcu), strict=True))
+    return sum(pack_bias(bias).array.nbytes for bias in biases)
+
+
+def _input_bytes(model: QuantizedModel) -> int:
+    return model.input.center.nbytes + pack_scale(model.input).nbytes
 
 
 def _aligned(size: int) -> int:
@@ -147,8 +154,7 @@ def _code(model: QuantizedModel, board: Board) -> Item:
         sizes = subprocess.run(size, capture_output=True, text=True, check=True)
     flash, ram = _sections(sizes.stdout.splitlines())
     # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
-    constants = sum(array.nbytes for name, array in model.tensors().items() if not name.startswith("frontend.") and not name.endswith(".u"))
-    flash -= _table_bytes(model) + constants + _packed_bytes(model, board)
+    flash -= _table_bytes(model) + _bias_bytes(model, board) + _input_bytes(model) + _packed_bytes(model, board)
     near = "" if target is board else f", the nearest compiler to {board.mcu.core}"
     return Item(name, flash, ram - state_bytes(model, board), f"compiled for {target.mcu.core} with -O2{near}; RAM beyond the state")
 

@@ -39,6 +39,11 @@ class Project:
     app: str
     files: dict[str, str]  # relative path to SHA-256
 
+    def require_app(self, app: str) -> None:
+        """Raise SerqError unless the firmware is this application."""
+        if self.app != app:
+            raise SerqError(f"{self.folder} holds the application {self.app}, and this needs {app}: export it again with --app {app}")
+
     def changed(self) -> list[str]:
         """Files that are missing or no longer what was exported."""
         return [name for name, digest in self.files.items() if not _is(self.folder / name, digest)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from serq_mcu import resources
 from serq_mcu.boards import Mcu
 from serq_mcu.codegen.kernels import choose
-from serq_mcu.codegen.packing import ChromaRuns, chroma_runs, start_bias, start_factor
+from serq_mcu.codegen.packing import ChromaRuns, chroma_runs, pack_bias, pack_scale, start_bias, start_factor
 from serq_mcu.frontend.spec import KINDS, MAX_FRAMES, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -71,7 +71,8 @@ def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
         "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),
         "odd_width": max([_padded(layer.inputs) for layer in layers[1::2]] or [8]),
         "parts": [[(part, part.pack(layer)) for part in chosen] for layer, chosen in zip(layers, parts, strict=True)],
-        "start_bias": [start_bias(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
+        "input_scale": pack_scale(model.input),
+        "biases": [pack_bias(start_bias(layer, chosen)) for layer, chosen in zip(layers, parts, strict=True)],
         "start_factor": [start_factor(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
     }
 

@@ -62,6 +62,16 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
     return Audio(pcm, tuple(notes))
 
 
+def seconds_of(path: Path) -> float:
+    """The length that a recording's header states. Raises SerqError if it has no header that can be read."""
+    import soundfile
+
+    try:
+        return float(soundfile.info(path).duration)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise SerqError(f"{path} cannot be decoded ({_reason(error)}); it is damaged: fetch or export it again") from error
+
+
 def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, list[str]]:
     """Mono float64 samples, their rate, and notes."""
     import soundfile

@@ -60,8 +60,8 @@ class FrontendReport:
         rows += [f"{level:>6} dB  " + "  ".join(f"{kind} {value:.1f}" for kind, value in row.items()) for level, row in self.snr.items()]
         return rows
 
-    def page(self, command: str) -> str:
-        """The report as Markdown; `command` is what regenerates it."""
+    def page(self, command: str, sections: Sequence[str] = ()) -> str:
+        """The report as Markdown; `command` is what regenerates it, `sections` are put before the lists of coefficients."""
         spec = self.spec
         blocks = ", ".join(f"{block.size} {block.kind}" for block in spec.blocks)
         parts = [
@@ -82,6 +82,7 @@ class FrontendReport:
             "coefficient, which is loudness.",
             _table(["level", *self.snr[0]], [[f"{level} dB", *(f"{value:.1f}" for value in row.values())] for level, row in self.snr.items()]),
         ]
+        parts += [section.rstrip() for section in sections]
         for kind, rows in self.coefficients.items():
             parts.append(f"## Each {kind} coefficient, {_UNITS[kind]}")
             parts.append(_table(["", "mean", "99 %", "worst"], [[str(i), *_numbers(errors)] for i, errors in enumerate(rows)]))

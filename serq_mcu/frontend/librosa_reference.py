@@ -83,12 +83,22 @@ def stage_in_units(spec: FeatureSpec, stage: int, values: NDArray[Any]) -> NDArr
 
 def pooled_in_units(spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]) -> NDArray[np.float64]:
     """Integer pooled features [..., features] in the units of `pool_values`."""
+    return pooled.astype(np.float64) * _pooled_scale(spec, tables)
+
+
+def pooled_from_units(spec: FeatureSpec, tables: FrontendTables, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Features [..., features] of `pool_values` in the units of the pooled integers, not rounded."""
+    return values / _pooled_scale(spec, tables)
+
+
+def _pooled_scale(spec: FeatureSpec, tables: FrontendTables) -> NDArray[np.float64]:
+    """Value of one unit of each pooled integer [features]."""
     scales = [
         np.broadcast_to(_units(spec, block.kind), block.size)[block.first(name) :] * 2.0**shift / 16
         for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)
         for name in block.statistics
     ]
-    return pooled.astype(np.float64) * np.concatenate(scales)
+    return np.concatenate(scales)
 
 
 def _units(spec: FeatureSpec, kind: str) -> NDArray[np.float64]:

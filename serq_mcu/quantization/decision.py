@@ -11,7 +11,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.level import level_from_db, level_offset
 from serq_mcu.frontend.spec import MIN_FRAMES
 from serq_mcu.quantized_model.interpreter import scores
-from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
+from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING, DecisionRule, QuantizedModel
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,12 @@ class DecisionConfig:
     smoothing: int
 
     def __post_init__(self) -> None:
-        for name, low, high in (("block_seconds", 0.01, 60), ("gate_db", -120, 30), ("coverage", 0.01, 1)):
+        numbers: dict[str, tuple[float, float]] = {"block_seconds": (0.01, 60), "gate_db": (-120, 30), "coverage": (0.01, 1)}
+        whole: dict[str, tuple[float, float]] = {"blocks": (1, MAX_BLOCKS), "smoothing": (0, MAX_SMOOTHING)}
+        for name, (low, high) in (numbers | whole).items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise SerqError(f"decision.{name} {value!r} must be a number from {low} to {high}")
+            if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)) or not low <= value <= high:
+                raise SerqError(f"decision.{name} {value!r} must be a {'whole ' if name in whole else ''}number from {low} to {high}")
 
 
 def decision_rule(model: QuantizedModel, config: DecisionConfig, validation: NDArray[np.int32]) -> DecisionRule | None:

@@ -44,7 +44,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: QuantizedModel, folder: Path, condition: Condition = AS_RECORDED, seed: int = 0, progress: Callable[..., None] | None = None
+    model: QuantizedModel, folder: Path, progress: Callable[..., None] | None = None, condition: Condition = AS_RECORDED, seed: int = 0
 ) -> Evaluation:
     """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on every clip of its classes.
 
@@ -66,7 +66,8 @@ def evaluate(
 
 
 def choose_clips(model: QuantizedModel, corpus: Corpus, part: str = "held_out") -> tuple[list[Clip], bool, str]:
-    """The clips to judge, whether the model names them as its `part` ("held_out" or "validation"), and what to say about that."""
+    """The clips to judge a model by, whether it names them as its `part` ("held_out" or "validation"; without any: all of its classes), and what
+    to say about that."""
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)
     left_out = f"; {foreign} clips of classes the model does not know are left out" if foreign else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,20 @@ def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple
 def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
     """Scores [..., classes] of pooled features [..., features]."""
     return dict(stages(model, pooled))[STAGE_SCORES]
+
+
+def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np.int64]:
+    """Label indices [...] of the same network in float64, on features [..., features] in the units of the pooled integers.
+
+    A comparison, no reference: neither input nor activations are rounded.
+    """
+    constants = model.input
+    activations = INPUT_ZERO_POINT + (pooled.astype(np.float64) - constants.center) * constants.multiplier / 2.0**constants.shift
+    for layer in model.layers:
+        sums = np.clip(activations, 0, ACTIVATION_MAX) @ layer.q.T.astype(np.float64) + layer.bias
+        activations = sums if layer.multiplier is None or layer.shift is None else sums * layer.multiplier / 2.0**layer.shift
+    labels: NDArray[np.int64] = np.argmax(activations, axis=-1)
+    return labels
 
 
 def classify(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -52,10 +52,16 @@ HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True)
 class Examples:
-    """Pooled features int32 [versions, clips, features] and class indices int64 [clips]."""
+    """Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64 [clips]."""
 
     pooled: NDArray[np.int32]
     truth: NDArray[np.int64]
+
+    @property
+    def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """All versions one after another: [n, features] and [n]."""
+        rows = self.pooled.reshape(-1, self.pooled.shape[-1])
+        return rows, np.tile(self.truth, len(rows) // len(self.truth))
 
 
 @dataclass(frozen=True)
@@ -81,11 +87,11 @@ def train_mlp(train: Examples, validation: Examples, classes: int, config: Train
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    mean, sd = standardisation(train.pooled.reshape(-1, train.pooled.shape[-1]))
+    mean, sd = standardisation(train.flat[0])
 
     def arrays(examples: Examples) -> tuple[Any, Any]:
-        inputs = standardise(examples.pooled, mean, sd).astype(np.float32).reshape(-1, mean.size)
-        return tf.constant(inputs), tf.constant(np.eye(classes, dtype=np.float32)[np.tile(examples.truth, len(examples.pooled))])
+        pooled, truth = examples.flat
+        return tf.constant(standardise(pooled, mean, sd).astype(np.float32)), tf.constant(np.eye(classes, dtype=np.float32)[truth])
 
     steps = -(-config.hearings * len(train.truth) // config.batch_size)
     network = _build(mean.size, classes, config, steps)

@@ -26,7 +26,8 @@ from serq_mcu.verification.transports import ProcessTransport
 _STAGES = ("frame_shift", "fft", "spectrum", "power", "mel", "log", "dct", "add_power", "chroma", "pool_add")
 FRAME = tuple(f"serq_{stage}" for stage in _STAGES)
 STATISTICS = ("serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd")
-NETWORK = ("serq_standardize", "serq_dense_start", "serq_requantize", "serq_argmax")
+_START = "serq_dense_start"
+NETWORK = ("serq_standardize", *(f"{_START}{bits}" for bits in (8, 16, 24, 32)), "serq_requantize", "serq_argmax")
 _AROUND = (
     "serq_push",
     "take_frame",
@@ -205,7 +206,7 @@ def _numbered(records: list[Count]) -> Iterator[tuple[int, Count]]:
     """Each record with the number of its layer; -1 before the first."""
     layer = -1
     for record in records:
-        layer += record.function == "serq_dense_start"
+        layer += record.function.startswith(_START)
         yield layer, record
 
 

@@ -26,8 +26,9 @@ from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.benchmark import random_network
+from serq_mcu.verification.report import VerifyReport
 from serq_mcu.verification.target import open_target
-from serq_mcu.verification.verify import Recording, VerifyReport, select_stratified, verify
+from serq_mcu.verification.verify import Recording, select_stratified, verify
 
 PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
 HOST = "host"

@@ -23,6 +23,10 @@ class Target:
     device: Device
     name: str
     board: str
+    on: str = "port"  # host, emulator or port
+    baud: int = 0  # of a serial line
+    flash_bytes: int | None = None  # of the build, where there is one
+    ram_bytes: int | None = None
 
 
 @contextlib.contextmanager
@@ -30,8 +34,9 @@ def open_target(project: Project, on: str) -> Iterator[Target]:
     """The project's C at work on `host`, on the board's `emulator`, or on the board at a serial port (or pyserial URL).
 
     A real board's emulator is the emulated board of its instruction set: the same C, built for that one.
-    Raises SerqError if it cannot be built, started or reached.
+    Raises SerqError if it is not the harness, or cannot be built, started or reached.
     """
+    project.require_app("harness")
     opener = {"host": _host, "emulator": _emulator}.get(on)
     with opener(project) if opener else _port(project, on) as target:
         yield target
@@ -40,7 +45,7 @@ def open_target(project: Project, on: str) -> Iterator[Target]:
 @contextlib.contextmanager
 def _host(project: Project) -> Iterator[Target]:
     with host_build(project.folder) as program, _device(ProcessTransport([str(program)])) as device:
-        yield Target(device, "host", project.board)
+        yield Target(device, "host", project.board, "host")
 
 
 @contextlib.contextmanager
@@ -52,18 +57,22 @@ def _emulator(project: Project) -> Iterator[Target]:
         if isinstance(board.emulator, Relative):
             board = load_board(board.emulator.relative)
             project = retarget(project, board, Path(work) / board.name)
-        elf = platformio.build(project.folder).elf
-        with _device(ProcessTransport(platformio.emulator_command(board, elf))) as device:
-            yield Target(device, board.name, board.name)
+        built = platformio.build(project.folder)
+        with _device(ProcessTransport(platformio.emulator_command(board, built.elf))) as device:
+            yield Target(device, board.name, board.name, "emulator", 0, built.flash_bytes, built.ram_bytes)
 
 
 @contextlib.contextmanager
 def _port(project: Project, port: str) -> Iterator[Target]:
+    from serq_mcu import platformio
+
     board = read_board(project.folder / BOARD_FILE)
     if board.emulated:
         raise SerqError(f"{board.name} is an emulated board and has no port; use --on emulator")
     with _device(SerialTransport(port, board.port.baud)) as device:
-        yield Target(device, port, board.name)
+        built = platformio.last_build(project.folder)
+        sizes = (built.flash_bytes, built.ram_bytes) if built else (None, None)
+        yield Target(device, port, board.name, "port", board.port.baud, *sizes)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,20 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import frame_stages, pool
-from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_INPUT, STAGE_OUTPUT, STAGE_SCORES, STAGE_WINDOW, stage_name
-from serq_mcu.metrics import wilson_interval
+from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_INPUT, STAGE_OUTPUT, STAGE_POOLED, STAGE_SCORES, STAGE_WINDOW, stage_name
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel
-from serq_mcu.verification.device import Device
+from serq_mcu.verification.baseline import Baseline
+from serq_mcu.verification.device import Device, LineError
+from serq_mcu.verification.estimate import estimate
 from serq_mcu.verification.protocol import Result
+from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 
 Stages = dict[int, NDArray[Any]]  # stage to integers [events, values], in pipeline order, in the types of SPEC.md section 7
-_SHOWN = 5  # differing clips in the text; the JSON has all
-ProgressCall = Callable[[str, int, int], None]
+_IN_A_ROW = 3  # clips that fail before it is given up
+ProgressCall = Callable[..., None]  # a sentence; or a sentence, the units done and their total
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Recording:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the integer reference computes for a recording."""
+    """What the integer reference computes for a recording: of every stage, or (frames = 0) from the pooled features on."""
 
+    pooled: NDArray[np.int32]
     digests: dict[int, int]
     scores: NDArray[np.int32]
     label: int
@@ -57,148 +60,107 @@ class Reference:
         return same and np.array_equal(result.scores, self.scores)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The first integer of a clip that differs, and how many of its event do (`count`).
-
-    Event, index and values are None if the clip, repeated, showed no difference any more.
-    """
-
-    clip: str
-    stage: str
-    count: int
-    event: int | None = None
-    index: int | None = None
-    expected: int | None = None
-    actual: int | None = None
-
-    def __str__(self) -> str:
-        if self.index is None:
-            return f"{self.clip}: {self.stage} differs, but not when the clip is repeated: suspect the power supply or the memory of the device"
-        found = "nothing" if self.actual is None else self.actual
-        where = f"{self.clip}: first difference in stage {self.stage}, event {self.event}, index {self.index}"
-        return f"{where}: expected {self.expected}, found {found}; {self.count} integers of that event differ"
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """The outcome of a verification (SPEC.md section 10)."""
-
-    target: str
-    board: str
-    identity: str
-    clips: int
-    compared_integers: int
-    differences: tuple[Difference, ...]  # one for each differing clip
-    correct: int | None  # labels right; None where the corpus has other classes than the model
-    frontend_cycles_per_frame: float | None  # None where nothing counts them
-    network_cycles: float | None
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Every clip was computed bit for bit as the reference does."""
-        return self.clips > 0 and not self.differences
-
-    @property
-    def differing_clips(self) -> int:
-        """Clips with a digest, score, label or frame count other than the reference's."""
-        return len(self.differences)
-
-    @property
-    def differing_integers(self) -> int:
-        """Integers that differ in the first differing event of each differing clip, summed."""
-        return sum(difference.count for difference in self.differences)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under the names of SPEC.md section 10."""
-        accuracy = None
-        if self.correct is not None:
-            accuracy = {"value": self.correct / self.clips, "n": self.clips, "interval95": list(wilson_interval(self.correct, self.clips))}
-        return {
-            "ok": self.ok,
-            "target": self.target,
-            "board": self.board,
-            "identity": self.identity,
-            "clips": self.clips,
-            "compared_integers": self.compared_integers,
-            "differing_clips": self.differing_clips,
-            "differing_integers": self.differing_integers,
-            "differences": [asdict(difference) for difference in self.differences],
-            "accuracy": accuracy,
-            "frontend_cycles_per_frame": self.frontend_cycles_per_frame,
-            "network_cycles": self.network_cycles,
-            "seconds": round(self.seconds, 2),
-        }
-
-    def lines(self) -> list[str]:
-        """The report as text."""
-        lines = [
-            f"{self.target}: firmware for {self.board}, model {self.identity}",
-            f"{self.clips} clips in {self.seconds:.1f} s; {self.compared_integers} integers of every stage compared by their digests",
-            f"differing_clips: {self.differing_clips}",
-            f"differing_integers: {self.differing_integers}",
-        ]
-        if self.correct is not None:
-            low, high = wilson_interval(self.correct, self.clips)
-            lines.append(f"accuracy on these clips: {self.correct / self.clips:.3f} (n = {self.clips}, 95 % interval {low:.3f} to {high:.3f})")
-        if self.frontend_cycles_per_frame is not None and self.network_cycles is not None:
-            lines.append(f"cycles: {self.frontend_cycles_per_frame:.0f} a frame, {self.network_cycles:.0f} a decision of the network")
-        lines += [str(difference) for difference in self.differences[:_SHOWN]]
-        return lines + [f"and {self.differing_clips - _SHOWN} more clips"] * (self.differing_clips > _SHOWN)
-
-
-def verify_project(folder: Path, clips: Path, on: str, count: int | None = None, progress: ProgressCall | None = None) -> VerifyReport:
+def verify_project(
+    folder: Path,
+    clips: Path,
+    on: str,
+    count: int | None = None,
+    progress: ProgressCall | None = None,
+    mode: Mode = "pcm",
+    baseline: Baseline | None = None,
+) -> VerifyReport:
     """Verify the exported project `folder` on `host`, `emulator` or a serial port, with the recordings in `clips` (or a stratified `count` of them).
 
-    Raises SerqError if the folder, the clips or the device cannot be used; a difference is no error but part of the report.
+    In mode `features` the device gets the pooled features that the reference computes, and only its network is compared.
+    Raises SerqError if the folder, the clips or the device cannot be used, or do not belong to the `baseline`; a difference is no error
+    but part of the report.
     """
     project = read_project(folder)
     model = load_model(folder / MODEL)
     _require_same_model(project, model)
-    corpus = load_corpus(clips)
-    chosen = select_stratified(corpus.clips, count) if count else corpus.clips
-    recordings = (Recording(clip.name, read_audio(clip.path, model.spec.sample_rate).pcm, clip.label) for clip in chosen)
+    chosen = choose_clips(clips, count)
     with open_target(project, on) as target:
-        return verify(model, recordings, target, (lambda done: progress(f"verify on {target.name}", done, len(chosen))) if progress else None)
+        if baseline:
+            baseline.require_same(target.on, target.device.identity.board, mode, {clip.name: clip.label for clip in chosen})
+        if progress and target.baud:
+            progress(estimate(model, target, [clip.path for clip in chosen], mode))
+        return verify(
+            model,
+            recordings(chosen, model.spec.sample_rate),
+            target,
+            (lambda done: progress(f"verify on {target.name}", done, len(chosen))) if progress else None,
+            mode,
+        )
 
 
-def verify(model: QuantizedModel, recordings: Iterable[Recording], target: Target, progress: Callable[[int], None] | None = None) -> VerifyReport:
+def choose_clips(folder: Path, count: int | None = None) -> list[Clip]:
+    """The clips of a corpus, or a stratified `count` of them. Raises SerqError as the corpus's loader does."""
+    corpus = load_corpus(folder)
+    return select_stratified(corpus.clips, count) if count else list(corpus.clips)
+
+
+def recordings(clips: Iterable[Clip], sample_rate: int) -> Iterator[Recording]:
+    """The clips, each read when it is asked for. Raises SerqError for one that cannot be read."""
+    for clip in clips:
+        yield Recording(clip.name, read_audio(clip.path, sample_rate).pcm, clip.label)
+
+
+def verify(
+    model: QuantizedModel, clips: Iterable[Recording], target: Target, progress: Callable[[int], None] | None = None, mode: Mode = "pcm"
+) -> VerifyReport:
     """Compare `target` with the integer reference on every recording. progress is called with the number of recordings done.
 
-    Raises SerqError if the device carries another model, runtime or board, or cannot be talked to.
+    Raises SerqError if the device carries another model, runtime or board, or cannot be talked to: when it is gone, or has failed
+    three clips in a row.
     """
-    _require_same_firmware(model, target)
+    require_same_firmware(model, target)
     start = time.monotonic()
-    results: list[Result] = []
-    labels: list[str] = []
-    integers = 0
-    differences: list[Difference] = []
-    for recording in recordings:
-        expected = reference(model, recording)
-        result = target.device.run_clip(recording.pcm)
-        if not expected.agrees(result):
-            differences.append(locate(model, recording, expected, result, target.device))
-        results.append(result)
-        labels.append(recording.label)
-        integers += expected.integers
+    outcomes: list[Outcome] = []
+    for recording in clips:
+        outcomes.append(verify_clip(model, recording, target, mode))
+        if len(outcomes) >= _IN_A_ROW and all(outcome.failure for outcome in outcomes[-_IN_A_ROW:]):
+            raise SerqError(f"{_IN_A_ROW} clips in a row failed, at last {recording.name}: {outcomes[-1].failure}")
         if progress is not None:
-            progress(len(results))
-    if not results:
+            progress(len(outcomes))
+    if not outcomes:
         raise SerqError("there is no clip to verify on; name a folder with recordings")
-    frames = sum(result.frames for result in results)
-    frontend = sum(result.frontend_cycles for result in results)
-    network = sum(result.network_cycles for result in results)
     return VerifyReport(
         target=target.name,
+        on=target.on,
         board=target.device.identity.board,
         identity=target.device.identity.model,
-        clips=len(results),
-        compared_integers=integers,
-        differences=tuple(differences),
-        correct=_correct(model, labels, results),
-        frontend_cycles_per_frame=frontend / frames if frontend and frames else None,
-        network_cycles=network / len(results) if network else None,
+        mode=mode,
+        labels=model.labels,
+        outcomes=tuple(outcomes),
+        requests_repeated=target.device.repeated,
+        flash_bytes=target.flash_bytes,
+        ram_bytes=target.ram_bytes,
+        seconds=time.monotonic() - start,
+    )
+
+
+def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mode: Mode = "pcm") -> Outcome:
+    """Compare one clip. Raises SerqError if it is too short or too long, or if the device is gone or another by now."""
+    expected = reference(model, recording, mode)
+    device = target.device
+    start = time.monotonic()
+    try:
+        result = device.run_clip(recording.pcm) if mode == "pcm" else device.run_features(expected.pooled)
+        difference = None
+        if not expected.agrees(result):
+            device.confirm_identity()
+            difference = locate(model, recording, expected, result, device)
+    except LineError as error:
+        return Outcome(recording.name, recording.label, seconds=time.monotonic() - start, failure=str(error))
+    return Outcome(
+        clip=recording.name,
+        label=recording.label,
+        answer=model.labels[result.label] if result.label < len(model.labels) else f"label {result.label}",
+        integers=expected.integers,
+        frames=result.frames,
+        frontend_cycles=result.frontend_cycles,
+        network_cycles=result.network_cycles,
+        difference=difference,
         seconds=time.monotonic() - start,
     )
 
@@ -217,13 +179,18 @@ def digest(values: NDArray[Any], before: int = 0) -> int:
     return zlib.crc32(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data, before)
 
 
-def locate(model: QuantizedModel, recording: Recording, reference: Reference, result: Result, device: Device) -> Difference:
-    """The first integer that differs: replay the clip frame by frame, then stop at the stage and event and read its values."""
+def locate(model: QuantizedModel, recording: Recording, expected: Reference, result: Result, device: Device) -> Difference:
+    """The first integer that differs: replay the clip frame by frame, then stop at the stage and event and read its values.
+
+    Raises LineError if the line fails meanwhile.
+    """
     stages = reference_stages(model, recording.pcm)
-    for stage, expected in stages.items():
-        if result.digests.get(stage) != reference.digests[stage]:
-            return _locate_in_stage(device, recording, model.spec.padding, stage, expected) or Difference(recording.name, stage_name(stage), 1)
-    return _compare_answers(recording.name, reference, result)
+    for stage, values in stages.items():
+        if stage in expected.digests and result.digests.get(stage) != expected.digests[stage]:
+            return _locate_in_stage(device, recording, model.spec.padding, expected, stage, values) or Difference(
+                recording.name, stage_name(stage), 1
+            )
+    return _compare_answers(recording.name, expected, result)
 
 
 def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[Clip]:
@@ -242,27 +209,36 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
     return [clips[index] for index in sorted(chosen)]
 
 
-def reference(model: QuantizedModel, recording: Recording) -> Reference:
+def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -> Reference:
     """What a device must answer. Raises SerqError, with the clip's name, if it is too short or too long."""
     try:
         stages = reference_stages(model, recording.pcm)
     except SerqError as error:
         raise SerqError(f"{recording.name}: {error}") from error
+    frames = len(stages[STAGE_WINDOW])
+    if mode == "features":
+        stages, frames = {stage: values for stage, values in stages.items() if stage not in FRAME_STAGES}, 0
     scores = stages[STAGE_SCORES][0]
     return Reference(
+        pooled=stages[STAGE_POOLED][0],
         digests={stage: digest(values) for stage, values in stages.items()},
         scores=scores,
         label=int(np.argmax(scores)),
-        frames=len(stages[STAGE_WINDOW]),
+        frames=frames,
         integers=sum(values.size for values in stages.values()),
     )
 
 
-def _locate_in_stage(device: Device, recording: Recording, padding: int, stage: int, expected: NDArray[Any]) -> Difference | None:
+def _locate_in_stage(
+    device: Device, recording: Recording, padding: int, reference: Reference, stage: int, expected: NDArray[Any]
+) -> Difference | None:
     """The first difference in a stage's integers [events, values]; None if the device now computes them right."""
-    name = stage_name(stage)
-    for event in _suspects(device, recording.pcm, padding, stage, expected) if stage in FRAME_STAGES else [0]:
-        actual = device.values(recording.pcm, stage, event)
+    name, from_features = stage_name(stage), reference.frames == 0
+    events: Iterable[int] = [0]
+    if stage in FRAME_STAGES:
+        events = device.persist(lambda: _suspects(device, recording.pcm, padding, stage, expected))
+    for event in events:
+        actual = device.values_of_features(reference.pooled, stage) if from_features else device.values(recording.pcm, stage, event)
         difference = None if actual is None else _compare(recording.name, name, event, expected[event], _same_type(actual, expected, name))
         if difference is not None:
             return difference
@@ -317,7 +293,8 @@ def _require_same_model(project: Project, model: QuantizedModel) -> None:
         raise SerqError(f"{project.folder / MODEL} is model {model.identity.hex()}, but the folder is of {project.identity}; export it again")
 
 
-def _require_same_firmware(model: QuantizedModel, target: Target) -> None:
+def require_same_firmware(model: QuantizedModel, target: Target) -> None:
+    """Raises SerqError, naming what differs, if the device runs another runtime, board, model or order of labels."""
     identity = target.device.identity
     again = "build and flash the exported project again"
     if identity.abi != ABI:
@@ -326,12 +303,9 @@ def _require_same_firmware(model: QuantizedModel, target: Target) -> None:
         raise SerqError(f"the firmware on {target.name} was exported for board {identity.board}, not for {target.board}; {again}")
     if identity.model != model.identity.hex():
         raise SerqError(f"the firmware on {target.name} carries model {identity.model}, not {model.identity.hex()}; {again}")
-
-
-def _correct(model: QuantizedModel, labels: list[str], results: list[Result]) -> int | None:
-    if not set(labels) <= set(model.labels):
-        return None
-    return sum(model.labels[result.label] == label for label, result in zip(labels, results, strict=True))
+    for index, label in enumerate((*model.labels, "")):
+        if (told := target.device.label(index)) != label:
+            raise SerqError(f"label {index} of the firmware on {target.name} is {told!r}, not {label!r}: its labels are not the model's; {again}")
 
 
 def _is_activation(stage: int) -> bool:

@@ -11,6 +11,7 @@ void serq_model_frame(serq_state *state)
     serq_bin *bins = state->scratch.frame.bins;
     const int16_t *samples = state->samples;
     uint8_t shift = serq_frame_shift(samples, 256);
+    state->scratch.frame.shift = shift;
 
 #ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 256, shift, 9, 7, bins);
@@ -24,7 +25,7 @@ void serq_model_frame(serq_state *state)
 
     serq_band *bands = state->scratch.frame.bands;
     int32_t *log = bands->log;
-    serq_mel(bins + 0, serq_segment_table, 20, bands);
+    state->scratch.frame.power = serq_mel(bins + 0, serq_segment_table, 20, bands);
     SERQ_TRACE_STAGE(SERQ_STAGE_MEL, bands, 20, sizeof(uint64_t));
     serq_log(bands, 20, serq_mel_offset_table, serq_log_table, shift, -2177059);
     SERQ_TRACE_STAGE(SERQ_STAGE_LOG, log, 20, sizeof(int32_t));
@@ -51,25 +52,30 @@ void serq_model_network(serq_state *state)
     serq_table *table = &state->scratch.decision.table;
     int32_t *accumulators = state->scratch.decision.accumulators;
 
-    serq_standardize(state->scratch.decision.pooled, 21, serq_input_center, serq_input_multiplier, serq_input_shift, even);
+    serq_standardize(state->scratch.decision.pooled, 21, serq_input_center, serq_input_scale, even);
     SERQ_TRACE_STAGE(SERQ_STAGE_INPUT, even, 21, sizeof(uint8_t));
 
-    serq_dense_start(serq_bias0, -3, 21, 16, even, accumulators);
+    serq_dense_start16(serq_bias0, -7233, -3, 21, 16, even, accumulators);
     serq_dense_dsp2(serq_weights0_0, 21, 16, 0, even, table, accumulators);
     serq_dense_dsp1(serq_weights0_2, 21, 16, 2, even, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_ACCUMULATOR + 0, accumulators, 16, sizeof(int32_t));
     serq_requantize(accumulators, 16, 830283, 24, odd);
     SERQ_TRACE_STAGE(SERQ_STAGE_OUTPUT + 0, odd, 16, sizeof(uint8_t));
 
-    serq_dense_start(serq_bias1, -255, 16, 9, odd, accumulators);
+    serq_dense_start16(serq_bias1, -11086, -255, 16, 9, odd, accumulators);
     serq_dense_dsp8(serq_weights1_0, 16, 9, 0, odd, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_ACCUMULATOR + 2, accumulators, 9, sizeof(int32_t));
     serq_requantize(accumulators, 9, 26112, 24, even);
     SERQ_TRACE_STAGE(SERQ_STAGE_OUTPUT + 2, even, 9, sizeof(uint8_t));
 
-    serq_dense_start(serq_bias2, 0, 9, 3, even, accumulators);
+    serq_dense_start16(serq_bias2, -776, 0, 9, 3, even, accumulators);
     serq_dense_dsp1(serq_weights2_0, 9, 3, 0, even, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_ACCUMULATOR + 4, accumulators, 3, sizeof(int32_t));
+}
+
+int16_t serq_model_level(const serq_state *state)
+{
+    return serq_level(state->scratch.frame.power, state->scratch.frame.shift, 3773888, serq_log_table);
 }
 
 const char *serq_label(int index)

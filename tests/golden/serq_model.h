@@ -2,7 +2,7 @@
 #ifndef SERQ_MODEL_H
 #define SERQ_MODEL_H
 
-#define SERQ_MODEL_ABI 1
+#define SERQ_MODEL_ABI 2
 #define SERQ_IDENTITY { IDENTITY } /* first bytes of the model's SHA-256 */
 
 /* Front end: "small" */
@@ -23,5 +23,12 @@
 #define SERQ_MAX_OUTPUTS 16
 #define SERQ_EVEN_WIDTH 24
 #define SERQ_ODD_WIDTH 16
+
+/* Live audio (serq_stream.h): blocks of a window, frames of a block, and when there is an answer */
+#define SERQ_BLOCKS 3
+#define SERQ_BLOCK_FRAMES 4
+#define SERQ_GATE_LEVEL (-10240)
+#define SERQ_UNSURE_MARGIN 0
+#define SERQ_SMOOTHING 0
 
 #endif

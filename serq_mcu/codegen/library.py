@@ -1,0 +1,104 @@
+"""The runtime and a model as a library for somebody's own build: Arduino and PlatformIO, an ESP-IDF component, or one header."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from serq_mcu import __version__
+from serq_mcu.boards import Board
+from serq_mcu.codegen.export import MODEL, Files, Project, model_files, runtime_files, write_project
+from serq_mcu.codegen.render import render
+from serq_mcu.errors import SerqError
+from serq_mcu.quantized_model.types import QuantizedModel
+
+KINDS = ("arduino", "espidf", "header")
+HEADER = "serq_amalgamated.h"
+_INCLUDE = re.compile(r'^#include "(\w+\.h)".*\n', re.MULTILINE)
+_DEFINE = re.compile(r"^ *# *define +(\w+)", re.MULTILINE)
+_STATIC = re.compile(r"^static [^;={(\[]*?(\w+) *[(\[=;]", re.MULTILINE)
+_ENUM = re.compile(r"^enum \{([^}]*)\};", re.MULTILINE)
+
+
+def export_library(model: QuantizedModel, board: Board, kind: str, out: Path, force: bool = False) -> Project:
+    """Write `model` as a library of one of KINDS, with the kernels that are fastest on `board`, to the folder `out`; see export().
+
+    All kinds compute the same integers on any core. Raises SerqError as export() does.
+    """
+    if kind not in KINDS:
+        raise SerqError(f"there is no library of the kind {kind!r}; choose {', '.join(KINDS)}")
+    makers = {"arduino": _arduino, "espidf": _component, "header": _header}
+    files = makers[kind](model, _sources(model, board)) | {MODEL: model_files(model, board)[MODEL]}
+    return write_project(files, model.sha256[:16], board, out, force, app=f"library ({kind})")
+
+
+def amalgamate(sources: dict[str, str], public: list[str]) -> str:
+    """One header of C sources, file name to text: `public` headers with all that they include, then, where SERQ_IMPLEMENTATION is
+    defined, the rest. Each header comes once; macros of a .c file end with it, and what two of them call alike gets the file's name.
+    """
+    seen: set[str] = set()
+
+    def inlined(name: str) -> str:
+        if name in seen and name.endswith(".h"):
+            return ""
+        seen.add(name)
+        return _INCLUDE.sub(lambda match: inlined(match[1]) if match[1] in sources else match[0], sources[name])
+
+    declarations = "\n".join(inlined(name) for name in public)
+    bodies, names = [], sorted(name for name in sources if name.endswith(".c"))
+    shared = [word for word, count in Counter(word for name in names for word in _file_scope(sources[name])).items() if count > 1]
+    for name in names:
+        macros = _DEFINE.findall(sources[name])
+        own = [word for word in shared if word in _file_scope(sources[name]) and word not in macros]
+        renamed = "".join(f"#define {word} {word}_of_{name.removesuffix('.c')}\n" for word in own)
+        ended = "".join(f"#undef {word}\n" for word in dict.fromkeys([*own, *macros]))
+        bodies.append(f"/* ---- {name} ---- */\n{renamed}{inlined(name)}{ended}")
+    return render("amalgamated.h.j2", declarations=declarations, bodies="\n".join(bodies))
+
+
+def _file_scope(text: str) -> set[str]:
+    """What a .c file names for itself: static functions and objects, and enumerators."""
+    enumerators = {item.split("=")[0].strip() for group in _ENUM.findall(text) for item in group.split(",")}
+    return {*_STATIC.findall(text), *enumerators}
+
+
+def _sources(model: QuantizedModel, board: Board) -> Files:
+    """File name to content, of lib/serq/src as it lies in a project."""
+    files, place = runtime_files() | model_files(model, board), "lib/serq/src/"
+    return {name.removeprefix(place): data for name, data in files.items() if name.startswith(place)}
+
+
+def _arduino(model: QuantizedModel, sources: Files) -> Files:
+    texts = {
+        "library.properties": render("library.properties.j2", version=__version__),
+        "library.json": render("library.json.j2", version=__version__),
+        "examples/minimal/minimal.ino": render("minimal.ino.j2", model=model, identity=model.sha256[:16]),
+    }
+    return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts)
+
+
+def _component(model: QuantizedModel, sources: Files) -> Files:
+    texts = {
+        "CMakeLists.txt": render("component_CMakeLists.txt.j2"),
+        "idf_component.yml": render("idf_component.yml.j2", version=__version__),
+        "examples/minimal/CMakeLists.txt": render("example_CMakeLists.txt.j2"),
+        "examples/minimal/main/CMakeLists.txt": render("example_main_CMakeLists.txt.j2"),
+        "examples/minimal/main/main.c": _minimal(model, "serq.h", "app_main"),
+    }
+    return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts)
+
+
+def _header(model: QuantizedModel, sources: Files) -> Files:
+    public = ["serq.h", *(["serq_stream.h"] if model.decision else [])]
+    texts = {name: data.decode() for name, data in sources.items() if not name.endswith(".S") and (model.decision or "stream" not in name)}
+    example = _minimal(model, HEADER, "main").replace("#include", "#define SERQ_IMPLEMENTATION /* in one .c file of a program */\n#include", 1)
+    return _encoded({HEADER: amalgamate(texts, public), "minimal.c": example})
+
+
+def _minimal(model: QuantizedModel, header: str, entry: str) -> str:
+    return render("minimal.c.j2", model=model, identity=model.sha256[:16], header=header, entry=entry)
+
+
+def _encoded(texts: dict[str, str]) -> Files:
+    return {name: text.encode() for name, text in texts.items()}
