@@ -18,7 +18,7 @@ from serq_mcu.benchmark.features import FEATURE_SETS, UNITS_PER_SD, compute, cor
 from serq_mcu.benchmark.page import write_page
 from serq_mcu.benchmark.plan import SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
 from serq_mcu.benchmark.results import PTQ, QAT, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
-from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, run_task
+from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by_corpus, run_task
 from serq_mcu.boards import load_board
 from serq_mcu.codegen.kernels import core_of
 from serq_mcu.codegen.width_costs import width_costs
@@ -220,6 +220,34 @@ def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.Monke
     assert (problem.part[: len(known)] != TEST).all()
     assert (problem.part[len(known) :] == TEST).all()
     assert {TRAIN, VALIDATION, TEST} == set(problem.part.tolist())
+
+
+def test_transductive_features_are_standardised_corpus_by_corpus() -> None:
+    values = np.random.default_rng(0).normal(0, 1, (2, 40, 3)) * 500
+    values[:, 20:] = 7 * values[:, 20:] + 9000
+    names = np.repeat(["one", "other"], 20)
+    units = _standardised_by_corpus(np.rint(values).astype(np.int32), names)
+    for name in ("one", "other"):  # by the clips as recorded, the first version
+        assert np.abs(units[0, names == name].mean(axis=0)).max() <= 1
+        assert units[0, names == name].std(axis=0) == pytest.approx([UNITS_PER_SD] * 3, rel=1e-3)
+    study = _study(corpora=("one", "other"), features=("librosa15",), protocol="corpus_transductive", methods=("32",), fine_tuned=())
+    task = _tasks(study, one="1", other="2")[0]
+    (row,) = run_task(task, [_data("one", 120), _data("other", seed=1, shift=50.0)])
+    assert row.uar > 0.7  # the shift of the other corpus does not matter
+
+
+def test_versions_of_recordings_train_and_the_recording_judges(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    monkeypatch.setattr("serq_mcu.benchmark.task._judge_mlp", lambda task, problem, config: seen.setdefault("problem", problem) and ())
+    study = _study(features=("device15",), augmentation={"versions": 2, "noises": ["white"]}, methods=("32",), fine_tuned=())
+    corpus = load_corpus(clips)
+    recorded = compute(FEATURE_SETS["device15"], corpus.clips, corpus_digest(corpus.clips))
+    truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips])
+    run_task(_tasks(study, plain="x")[0], [CorpusData("plain", corpus.labels, recorded, truth, ("",) * 36, clips)])
+    values = seen["problem"].values
+    assert values.shape == (3, 36, 15)
+    assert (values[0] == recorded).all()
+    assert (values[1] != values[2]).any()
 
 
 def test_another_corpus_of_the_same_kind_is_recognised() -> None:
