@@ -47,6 +47,15 @@ def test_seeds_and_findings_of_the_c_parsers(programs: dict[str, Path], target: 
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_the_seeds_reach_every_function_of_the_application(programs: dict[str, Path], tmp_path: Path) -> None:
+    """Breakpoints, features, refusals and all: fuzzing starts behind every door."""
+    options = ["-runs=0", "-print_coverage=1", *native.COMMON, native.write(native.SEEDS["application"], tmp_path / "seeds")]
+    done = subprocess.run([programs["application"], *options], capture_output=True, text=True)
+    ours = {line.split()[-2]: line for line in done.stderr.splitlines() if "COVERED_FUNC" in line and ("/main.c:" in line or "/wire.c:" in line)}
+    assert "application_run" in ours
+    assert [name for name, line in ours.items() if line.startswith("UNCOVERED")] == []
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_a_minute_of_new_inputs(programs: dict[str, Path], pair: tuple[str, ...], tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
