@@ -14,7 +14,7 @@ from tests.fuzz.targets import SEEDS, TARGETS, guarded
 
 FINDINGS = Path(__file__).parent / "fuzz" / "findings"  # TARGET/any-name: an input that once was a finding
 SECONDS = 7  # of new inputs for each parser, two at a time: 63 in all
-PAIRS = [("wire", "model_file"), ("application", "audio"), ("runtime", "board_file"), ("configuration", "corpus"), ("decoder",)]
+PAIRS = [("wire", "model_file"), ("application", "audio"), ("runtime", "board_file"), ("configuration", "corpus"), ("baseline", "decoder")]
 
 
 def _findings(target: str) -> list[Path]:
@@ -27,7 +27,7 @@ def test_seeds_and_findings_of_the_python_readers(target: str) -> None:
         guarded(TARGETS[target])(data)
 
 
-@pytest.mark.parametrize("target", ["model_file", "board_file", "configuration", "audio", "corpus"])
+@pytest.mark.parametrize("target", ["model_file", "board_file", "configuration", "audio", "corpus", "baseline"])
 def test_a_seed_is_read_to_the_end(target: str) -> None:
     """So that fuzzing starts from what passes every check."""
     TARGETS[target](SEEDS[target]()[0])
