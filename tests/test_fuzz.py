@@ -14,7 +14,7 @@ from tests.fuzz.targets import SEEDS, TARGETS, guarded
 
 FINDINGS = Path(__file__).parent / "fuzz" / "findings"  # TARGET/any-name: an input that once was a finding
 SECONDS = 7  # of new inputs for each parser, two at a time: 63 in all
-PAIRS = [("wire", "model_file"), ("application", "audio"), ("runtime", "board_file"), ("configuration", "corpus"), ("decoder",)]
+PAIRS = [("wire", "model_file"), ("application", "audio"), ("runtime", "board_file"), ("configuration", "corpus"), ("baseline", "decoder")]
 
 
 def _findings(target: str) -> list[Path]:
@@ -27,7 +27,7 @@ def test_seeds_and_findings_of_the_python_readers(target: str) -> None:
         guarded(TARGETS[target])(data)
 
 
-@pytest.mark.parametrize("target", ["model_file", "board_file", "configuration", "audio", "corpus"])
+@pytest.mark.parametrize("target", ["model_file", "board_file", "configuration", "audio", "corpus", "baseline"])
 def test_a_seed_is_read_to_the_end(target: str) -> None:
     """So that fuzzing starts from what passes every check."""
     TARGETS[target](SEEDS[target]()[0])
@@ -45,6 +45,15 @@ def test_seeds_and_findings_of_the_c_parsers(programs: dict[str, Path], target: 
     seeds = sorted(Path(native.write(native.SEEDS[target], tmp_path / "seeds")).iterdir())
     done = subprocess.run([programs[target], tmp_path / "empty", *seeds, *_findings(target)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_seeds_reach_every_function_of_the_application(programs: dict[str, Path], tmp_path: Path) -> None:
+    """Breakpoints, features, refusals and all: fuzzing starts behind every door."""
+    options = ["-runs=0", "-print_coverage=1", *native.COMMON, native.write(native.SEEDS["application"], tmp_path / "seeds")]
+    done = subprocess.run([programs["application"], *options], capture_output=True, text=True)
+    ours = {line.split()[-2]: line for line in done.stderr.splitlines() if "COVERED_FUNC" in line and ("/main.c:" in line or "/wire.c:" in line)}
+    assert "application_run" in ours
+    assert [name for name, line in ours.items() if line.startswith("UNCOVERED")] == []
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)

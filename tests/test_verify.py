@@ -20,6 +20,7 @@ from serq_mcu import platformio
 from serq_mcu.boards import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import MODEL, export
+from serq_mcu.codegen.render import ABI
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import FORMAT
@@ -132,7 +133,7 @@ def test_swapped_labels_are_caught_and_named(project: Path, clips: Path, tmp_pat
 
 
 def test_a_stale_header_is_caught_and_named(project: Path, clips: Path, tmp_path: Path) -> None:
-    _change(project, tmp_path, "serq_model.h", "#define SERQ_MODEL_ABI 1", "#define SERQ_MODEL_ABI 9")
+    _change(project, tmp_path, "serq_model.h", f"#define SERQ_MODEL_ABI {ABI}", "#define SERQ_MODEL_ABI 99")
     with pytest.raises(SerqError, match=r"generated for another serq runtime: run serq-mcu export again"):
         verify_project(tmp_path / "changed", clips, "host")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.fuzz import native
 from tests.fuzz.native import COMMON, write
 
-PYTHON = ("model_file", "board_file", "configuration", "audio", "corpus", "decoder")
+PYTHON = ("model_file", "board_file", "configuration", "audio", "corpus", "baseline", "decoder")
 
 
 def main() -> None:
