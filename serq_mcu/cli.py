@@ -207,10 +207,11 @@ def _evaluate_streams(model: Path, folder: Path, part: str, page: Path | None, a
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
 @click.option("--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]")
 @click.option("--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips.")
+@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Measure the configuration without augmentation beside it.")
 @click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def robustness(folder: Path, protocol: str | None, folds: int, config: Path | None, page: Path | None, as_json: bool) -> None:
+def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, config: Path | None, page: Path | None, as_json: bool) -> None:
     """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains, with augmentation and without.
 
     Many trainings: most of an hour for EMO-DB. Interrupted, it goes on where it stopped.
@@ -219,12 +220,15 @@ def robustness(folder: Path, protocol: str | None, folds: int, config: Path | No
     """
     from serq_mcu.files import write_file
     from serq_mcu.training.config import PROTOCOLS, load_config
-    from serq_mcu.training.robustness import measure_robustness
+    from serq_mcu.training.robustness import RECIPES, measure_robustness
 
-    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, progress=_progress())
+    recipes = RECIPES if baseline else RECIPES[:1]
+    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, recipes, _progress())
     lines = report.lines()
     if page:
-        write_file(page, report.page(f"serq-mcu robustness {folder.name}/ --page docs/robustness.md"))
+        given = f"{f' --protocol {protocol}' if protocol else ''}{f' --folds {folds}' if folds != 10 else ''}{'' if baseline else ' --no-baseline'}"
+        given += f" --config {config.name}" if config else ""
+        write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/robustness.md"))
         lines.append(f"wrote {page}")
     _print(report.to_json(), lines, as_json)
 
@@ -343,17 +347,18 @@ def build(folder: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--port", required=True, help="The board's serial port, such as /dev/ttyUSB0 or COM3.")
-def flash(folder: Path, port: str) -> None:
+@click.option("--port", help="The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default: PlatformIO's choice]")
+def flash(folder: Path, port: str | None) -> None:
     """Build an exported project and write it to a board.
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
     """
     from serq_mcu import platformio
 
-    _progress()(f"building {folder} and writing it to the board on {port}")
+    where = f"the board on {port}" if port else "the board"
+    _progress()(f"building {folder} and writing it to {where}")
     log = platformio.flash(folder, port)
-    click.echo(f"the board on {port} runs {folder}; what PlatformIO said is in {log}")
+    click.echo(f"{where} runs {folder}; what PlatformIO said is in {log}")
 
 
 @main.command()
@@ -367,6 +372,20 @@ def monitor(folder: Path, port: str | None) -> None:
     from serq_mcu import platformio
 
     platformio.monitor(folder, port)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.argument("clip", type=FILE)
+def listen(folder: Path, clip: Path) -> None:
+    """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of JSON for each decision.
+
+    Example: serq-mcu listen firmware/ angry.wav
+    """
+    from serq_mcu.listening import listen_to
+
+    for line in listen_to(folder, clip, _progress()):
+        click.echo(line)
 
 
 @main.command()

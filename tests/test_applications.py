@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from serq_mcu import platformio
@@ -108,6 +109,17 @@ def test_live_of_a_real_board_moves_to_its_emulated_relative(tmp_path: Path) -> 
     }
     kept = [name for name in project.files if name.startswith("lib/") or name == "src/main.c"]
     assert [project.files[name] for name in kept] == [moved.files[name] for name in kept]
+
+
+def test_listen_lets_a_real_boards_firmware_hear_a_recording(tmp_path: Path) -> None:
+    export(MODEL, load_board("nucleo_f446re"), tmp_path / "p", app="live")
+    pcm = _speech(12_000)
+    soundfile.write(tmp_path / "clip.wav", pcm, 16000)
+    done = CliRunner().invoke(main, ["listen", str(tmp_path / "p"), str(tmp_path / "clip.wav")])
+    assert done.exit_code == 0, done.output
+    _check(_lines(done.stdout.encode()), stream_decisions(MODEL, pcm), "emulated-m4f")
+    done = CliRunner().invoke(main, ["listen", str(tmp_path), str(tmp_path / "clip.wav")])
+    assert done.exit_code == 1 and "is not an exported project" in done.output
 
 
 def test_live_on_the_host_under_sanitizers_and_the_default_specification(tmp_path: Path) -> None:
