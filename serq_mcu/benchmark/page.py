@@ -195,25 +195,32 @@ def _matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def accuracy_plot(found: Sequence[Group]) -> str:
-    """Accuracy against bits as SVG: fixed widths as lines, the adaptive result as a star, with 95 % intervals of the mean."""
+    """Accuracy against bits as SVG: fixed widths as lines, the adaptive result as a star, with 95 % intervals of the mean; the paper's in grey."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for tuning, colour in ((PTQ, "tab:blue"), (QAT, "tab:orange")):
-        fixed = sorted((int(g.first.method), g) for g in found if g.first.tuning == tuning and g.first.method in set("12345678"))
-        _points(axes, [(bits, group) for bits, group in fixed], colour, "o-", tuning)
-        for group in found:
-            if group.first.method == ADAPTIVE and group.first.tuning == tuning:
-                _points(axes, [(group.mean("average_bits"), group)], colour, "*", f"adaptive, {tuning}", size=14)
+    first = found[0].first
+    if first.protocol == "holdout" and first.train in PAPER_ACCURACY:
+        _paper_points(axes, first.train)
+    for tuning, colour, aside in ((PTQ, "tab:blue", -0.04), (QAT, "tab:orange", 0.04)):
+        own = {group.first.method: group for group in found if group.first.tuning == tuning}
+        _points(axes, [(int(bits) + aside, own[bits]) for bits in "12345678" if bits in own], colour, "o-", tuning)
+        if ADAPTIVE in own:
+            _points(axes, [(own[ADAPTIVE].mean("average_bits") + aside, own[ADAPTIVE])], colour, "*", f"adaptive, {tuning}", size=14)
     for group in found:
         if group.first.method == FLOAT:
             axes.axhline(100 * group.accuracy, color="grey", linestyle=":", label="32-bit")
-    first = found[0].first
     axes.set(xlabel="average bits per weight", ylabel="accuracy, %", title=f"{_title(first.train)}, {first.features}, {len(found[0].rows)} splits")
     axes.legend(fontsize=8)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     pyplot.close(figure)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def _paper_points(axes: Any, corpus: str) -> None:
+    accuracy = PAPER_ACCURACY[corpus]
+    axes.plot(range(1, 9), [accuracy[str(bits)] for bits in range(1, 9)], "x", color="grey", label="paper, one split")
+    axes.plot(PAPER_ADAPTIVE[corpus][1], accuracy[ADAPTIVE], "*", color="grey", markersize=14, label="paper, adaptive")
 
 
 def _points(axes: Any, points: Sequence[tuple[float, Group]], colour: str, style: str, label: str, size: int = 5) -> None:
