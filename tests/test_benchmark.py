@@ -332,12 +332,13 @@ def test_paired_tests_against_their_definitions(rows: list[Row]) -> None:
 def test_a_page_follows_from_its_results_alone(rows: list[Row], tmp_path: Path) -> None:
     renamed = [replace(row, train="emodb", test="emodb") for row in rows]
     first, second = (write_page(renamed, tmp_path / "r.csv", tmp_path / name / "page.md", "make it") for name in "ab")
-    assert [path.name for path in first] == ["page.md", "page_emodb_librosa15_holdout.svg"]
+    assert [path.name for path in first] == ["page.md", "page_tones_emodb_librosa15_holdout.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     text, plot = (path.read_text() for path in first)
     found = groups(renamed)
     for group in found.values():
         assert f"{100 * group.accuracy:.1f}" in text
+    assert "How near to the paper" in text
     assert "75.93" in text  # the paper's figure stands beside ours
     assert "2 bits, fine-tuned, against post-training" in text
     assert re.search(r"seeds 0 to 1; 2 splits of 40 clips", text)

@@ -27,9 +27,11 @@ from serq_mcu.frontend.recordings import recorded_features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.host import cache_folder
+from serq_mcu.training.config import load_config
 
 FRAMES, FRAME_MFCC = 94, 40  # three seconds of hops of 512 at 16 kHz, for the networks on sequences
 UNITS_PER_SD = 4096
+DEFAULT = "default"
 _RANGE = 2**18  # of librosa's features in device units; 64 standard deviations
 
 
@@ -73,11 +75,16 @@ FEATURE_SETS = {
 
 
 def feature_set(name: str, specs: dict[str, FeatureSpec]) -> FeatureSet:
-    """The features of that name: built in, or the device's by one of `specs`. Raises SerqError if there are none."""
+    """The features of that name: built in, "default" for the default configuration's, or the device's by one of `specs`.
+
+    Raises SerqError if there are none.
+    """
+    if name == DEFAULT:
+        return FeatureSet(name, "device", load_config().features, "the device's, of the default configuration")
     if name in specs:
         return FeatureSet(name, "device", specs[name], f"the device's, specification {specs[name].name}")
     if name not in FEATURE_SETS:
-        raise SerqError(f"features {name!r} are not known; choose among {', '.join([*FEATURE_SETS, *specs])}")
+        raise SerqError(f"features {name!r} are not known; choose among {', '.join([DEFAULT, *FEATURE_SETS, *specs])}")
     return FEATURE_SETS[name]
 
 

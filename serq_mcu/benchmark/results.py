@@ -141,10 +141,10 @@ class Group:
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
-    """Groups by train, test, model, features, protocol, method and tuning."""
+    """Groups by study, train, test, model, features, protocol, method and tuning."""
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault((row.train, row.test, row.model, row.features, row.protocol, row.method, row.tuning), []).append(row)
+        found.setdefault((row.study, row.train, row.test, row.model, row.features, row.protocol, row.method, row.tuning), []).append(row)
     return {key: Group(tuple(value)) for key, value in found.items()}
 
 
