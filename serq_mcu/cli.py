@@ -19,6 +19,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 board_option = click.option(
     "--board", "board_name", required=True, metavar="BOARD", help="A name that `serq-mcu boards` lists, or a board file (.toml)."
 )
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["dense", "fast"]),
+    default="dense",
+    show_default=True,
+    help="fast: store weights with more bits than they have where that runs faster (5 to 7 bits as 8, say).",
+)
 corpus_envvar = "SERQ_CORPUS"
 
 
@@ -267,9 +274,18 @@ def microphones(as_json: bool) -> None:
 @click.option("--microphone", help="A name that `serq-mcu microphones` lists, or a microphone file (.toml).  [default: the board's]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the board's [audio] or of [microphone]; may be repeated.")
 @click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@layout_option
 @json_option
 def export(
-    model: Path | None, board_name: str, out: Path, app: str, microphone: str | None, settings: tuple[str, ...], force: bool, as_json: bool
+    model: Path | None,
+    board_name: str,
+    out: Path,
+    app: str,
+    microphone: str | None,
+    settings: tuple[str, ...],
+    force: bool,
+    layout: str,
+    as_json: bool,
 ) -> None:
     """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a board.
 
@@ -281,7 +297,7 @@ def export(
     from serq_mcu.codegen.export import export as export_project
 
     board = with_changes(load_board(board_name), microphone, settings)
-    project = export_project(_model(model), board, out, force, app)
+    project = export_project(_model(model), board, out, force, app, wider=layout == "fast")
     lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", f"next: serq-mcu build {out}"]
     _print({"folder": str(out), "board": board.name, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
 
@@ -311,16 +327,18 @@ def library(model: Path | None, board_name: str, kind: str, out: Path, force: bo
 @main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
+@layout_option
 @json_option
-def check(model: Path | None, board_name: str, as_json: bool) -> None:
-    """Compare the flash and RAM that MODEL needs with what a board has, each figure with its basis; exit 1 if it does not fit.
+def check(model: Path | None, board_name: str, layout: str, as_json: bool) -> None:
+    """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a decision take, each figure with its
+    basis and without a build; exit 1 if it does not fit.
 
     Example: serq-mcu check model.serq --board esp32
     """
     from serq_mcu.boards import load_board
     from serq_mcu.codegen.budget import budget
 
-    report = budget(_model(model), load_board(board_name))
+    report = budget(_model(model), load_board(board_name), wider=layout == "fast")
     _print(report.to_json(), report.lines(), as_json)
     sys.exit(0 if report.fits else 1)
 

@@ -3,9 +3,14 @@
 #include "exact_arrays.h"
 #include "serq_network.h"
 
-#define KERNEL(number, layout)                                                                                                                       \
-    case number:                                                                                                                                     \
-        serq_dense_##layout(weights, inputs, outputs, first, activations, table, accumulators);                                                      \
+#define KERNEL(number, layout) \
+    case number: \
+        serq_dense_##layout(weights, inputs, outputs, first, activations, table, accumulators); \
+        break;
+
+#define START(bits) \
+    case bits: \
+        serq_dense_start##bits(bias, start[0], start[1], inputs, outputs, activations, accumulators); \
         break;
 
 static void compute_part(uint32_t kernel, const void *weights, uint16_t inputs, uint16_t outputs, uint8_t first, const uint8_t *activations,
@@ -29,22 +34,29 @@ static void compute_part(uint32_t kernel, const void *weights, uint16_t inputs, 
 
 int main(void)
 {
-    uint32_t *sizes = take(6, sizeof *sizes);
+    uint32_t *sizes = take(8, sizeof *sizes);
     uint16_t features = (uint16_t)sizes[0], inputs = (uint16_t)sizes[1], outputs = (uint16_t)sizes[2];
-    int32_t *factor = take(1, sizeof *factor);
+    int32_t *start = take(2, sizeof *start); /* base, factor */
     int32_t *pooled = take(features, sizeof *pooled), *center = take(features, sizeof *center);
-    uint16_t *multiplier = take(features, sizeof *multiplier);
-    uint8_t *shift = take(features, sizeof *shift), *standardised = room(features, 1);
-    uint8_t *given = take(inputs, 1);
-    int32_t *bias = take(outputs, sizeof *bias), *accumulators = room((outputs + 7U) / 8, 8 * sizeof *accumulators);
+    uint16_t *scale = take(features, sizeof *scale);
+    uint8_t *standardised = room(features, 1), *given = take(inputs, 1);
+    void *bias = take(sizes[7], 1); /* bytes, of sizes[6] bits */
+    int32_t *accumulators = room((outputs + 7U) / 8, 8 * sizeof *accumulators);
     uint8_t *activations = room((inputs + 7U) / 8, 8), *output = room(outputs, 1);
     serq_table *table = room(1, sizeof *table);
     for (size_t i = 0; i < (inputs + 7U) / 8 * 8; i++) {
-        activations[i] = i < inputs ? given[i] : 0xFF; /* serq_dense_start() clears the tail */
+        activations[i] = i < inputs ? given[i] : 0xFF; /* serq_dense_start…() clears the tail */
     }
-    serq_standardize(pooled, features, center, multiplier, shift, standardised);
+    serq_standardize(pooled, features, center, scale, standardised);
     give(standardised, features, 1);
-    serq_dense_start(bias, *factor, inputs, outputs, activations, accumulators);
+    switch (sizes[6]) {
+        START(8)
+        START(16)
+        START(24)
+        START(32)
+    default:
+        exit(2);
+    }
     for (size_t i = outputs; i < (outputs + 7U) / 8 * 8; i++) {
         accumulators[i] = (int32_t)i; /* anything */
     }

@@ -213,7 +213,7 @@ def test_frames_in_c_equal_those_in_python(tmp_path: Path) -> None:
 def test_identify_tells_the_model(device: Device) -> None:
     spec, identity = MODEL_UNDER_TEST.spec, device.identity
     assert identity.model == MODEL_UNDER_TEST.identity.hex()
-    assert (identity.abi, identity.max_payload, identity.board, identity.clock_hz) == (1, PAYLOAD, BOARD, 240_000_000)
+    assert (identity.abi, identity.max_payload, identity.board, identity.clock_hz) == (2, PAYLOAD, BOARD, 240_000_000)
     assert (identity.features, identity.classes, identity.layers) == (spec.feature_count, 5, 3)
     assert (identity.frame_length, identity.hop_length, identity.sample_rate) == (256, 128, 16000)
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serq_mcu.codegen.kernels import possible_parts
-from serq_mcu.codegen.packing import LAYOUTS, Part, start_bias, start_factor
+from serq_mcu.codegen.packing import LAYOUTS, Part, pack_bias, pack_scale, start_bias, start_factor
 from serq_mcu.quantized_model.interpreter import accumulate, quantize_input, requantize
 from serq_mcu.quantized_model.types import ENCODINGS, DenseLayer, InputQuantization
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
 
 SOURCES = [Path(__file__).parent / "network_layers.c", RUNTIME / "serq_network.c", *sorted(RUNTIME.glob("serq_dense_*.c"))]
 KERNELS = [layout.kernel(bits) for layout in LAYOUTS.values() for bits in layout.widths]
-FEATURES = 12
+FEATURES = 13
 
 
-@pytest.fixture(scope="module", params=[(), SANITIZERS], ids=["plain", "sanitized"])
+@pytest.fixture(scope="module", params=[(), ("-DSERQ_LONG_MULTIPLY=0",), SANITIZERS], ids=["plain", "short multiply", "sanitized"])
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compile_program(tmp_path_factory.mktemp("network") / "layers", SOURCES, request.param)
 
@@ -42,7 +42,9 @@ def _fields(kind: str, shape: tuple[int, int], encoding: str, rng: np.random.Gen
     return {"random": rng.integers(0, top + 1, shape), "low": np.zeros(shape), "high": np.full(shape, top)}[kind].astype(np.uint8)
 
 
-def _check(program: Path, layer: DenseLayer, activations: np.ndarray, rng: np.random.Generator) -> None:
+def _check(
+    program: Path, layer: DenseLayer, activations: np.ndarray, rng: np.random.Generator, ways: Sequence[tuple[Part, ...]] | None = None
+) -> None:
     assert layer.multiplier is not None
     assert layer.shift is not None
     constants = InputQuantization(
@@ -55,12 +57,13 @@ def _check(program: Path, layer: DenseLayer, activations: np.ndarray, rng: np.ra
     accumulators = accumulate(layer, activations.astype(np.int64))
     expected = quantize_input(constants, pooled).astype(np.uint8).tobytes() + accumulators.astype(np.int32).tobytes()
     expected += requantize(layer, accumulators).astype(np.uint8).tobytes() + bytes([int(np.argmax(accumulators[:255]))])
-    ways = list(_ways(layer))
+    ways = ways or list(_ways(layer))
     assert ways
     for parts in ways:
-        sizes = np.array([FEATURES, layer.inputs, layer.outputs, len(parts), layer.multiplier, layer.shift], np.uint32)
-        factor, bias = np.array([start_factor(layer, parts)], np.int32), start_bias(layer, parts)
-        arrays = [sizes, factor, pooled, constants.center, constants.multiplier, constants.shift, activations, bias]
+        bias, factor = pack_bias(start_bias(layer, parts)), start_factor(layer, parts)
+        numbers = [FEATURES, layer.inputs, layer.outputs, len(parts), layer.multiplier, layer.shift, bias.bits, bias.array.nbytes]
+        arrays = [np.array(numbers, np.uint32), np.array([bias.base, factor], np.int32), pooled]
+        arrays += [constants.center, pack_scale(constants), activations, bias.array]
         for part in parts:
             packed = part.pack(layer)
             arrays += [np.array([KERNELS.index(part.kernel), part.first, packed.nbytes], np.uint32), packed]
@@ -96,6 +99,28 @@ def test_extremes(program: Path, encoding: str, fields: str, activations: str) -
         _check(program, layer, _activations(activations, inputs, rng), rng)
 
 
+@pytest.mark.parametrize("encoding", ["b1", "ternary", "b3", "b5", "b7"])
+def test_fields_may_be_stored_with_more_bits_than_they_have(program: Path, encoding: str) -> None:
+    rng = np.random.default_rng(3)
+    bias = rng.integers(-(2**20), 2**20, 16).astype(np.int32)
+    layer = DenseLayer(_fields("random", (16, 531), encoding, rng), bias, encoding, 12_345, 24, 1.0, 1.0)
+    ways = [(part,) for part in possible_parts(layer, 0, wider=True) if part.bits > layer.bits]
+    assert {"mul8", "dsp8"} <= {part.kernel for (part,) in ways}
+    _check(program, layer, _activations("random", 531, rng), rng, ways)
+
+
+def test_biases_of_every_range(program: Path) -> None:
+    rng = np.random.default_rng(0)
+    for most in (0, 255, 256, 65_535, 65_536, 2**24 - 1, 2**24, 2**31 - 1):
+        for base in (-(2**30), -1, 0, 2**20):
+            if base + most <= 2**30:
+                bias = rng.integers(base, base + most + 1, 9)
+                bias[[0, -1]] = base, base + most
+                layer = DenseLayer(np.zeros((9, 1), np.uint8), rng.permutation(bias).astype(np.int32), "b1", 1, 7, 1.0, 1.0)
+                assert pack_bias(layer.bias).array.nbytes == (9 * pack_bias(layer.bias).bits + 7) // 8 + (pack_bias(layer.bias).bits == 24)
+                _check(program, layer, _activations("random", 1, rng), rng)
+
+
 def test_every_kernel_is_among_the_ways() -> None:
     layers = [DenseLayer(np.zeros((8, 8), np.uint8), np.zeros(8, np.int32), f"b{bits}", None, None, 1.0, 1.0) for bits in range(1, 9)]
     assert {part.kernel for layer in layers for parts in _ways(layer) for part in parts} == set(KERNELS)
@@ -103,7 +128,22 @@ def test_every_kernel_is_among_the_ways() -> None:
 
 def test_requantization_at_every_step_between_two_outputs(program: Path) -> None:
     rng = np.random.default_rng(1)
-    for multiplier, shift in [(1, 1), (3, 1), (255, 8), (257, 8), (129, 15), (2**24 - 1, 24), (12_345_678, 23), (2**23 + 1, 12)]:
+    # a quarter is where cores with a long product change their way
+    scales = [
+        (1, 1),
+        (3, 1),
+        (255, 8),
+        (257, 8),
+        (63, 8),
+        (64, 8),
+        (1, 3),
+        (129, 15),
+        (2**22 - 1, 24),
+        (2**24 - 1, 24),
+        (12_345_678, 23),
+        (2**23 + 1, 12),
+    ]
+    for multiplier, shift in scales:
         edges = np.array([((2 * y - 1) * 2 ** (shift - 1) + multiplier - 1) // multiplier for y in range(1, 129)])  # first that gives y
         bias = np.clip((edges[:, None] + [-1, 0, 1]).ravel(), -(2**30), 2**30)
         layer = DenseLayer(np.zeros((len(bias), 1), np.uint8), bias.astype(np.int32), "b1", multiplier, shift, 1.0, 1.0)

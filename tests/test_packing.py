@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serq_mcu.codegen.packing import LAYOUTS, stored_bytes
+from serq_mcu.codegen.packing import LAYOUTS, pack_bias, pack_scale, stored_bytes
+from serq_mcu.quantized_model.types import InputQuantization
 from tests.models import made_up_model
 
 WIDTHS = [(layout, bits) for layout in LAYOUTS.values() for bits in layout.widths]
@@ -72,4 +73,13 @@ def test_wrong_number_of_bytes_is_refused() -> None:
 
 def test_stored_bytes_count_all_that_the_device_keeps() -> None:
     model = made_up_model((16, 4), (2, 5))
-    assert stored_bytes(model) == 16 * 2 * 3 + 16 * 4 + 8 + 4 * 5 * 2 + 4 * 4 + 8
+    assert [pack_bias(layer.bias).bits for layer in model.layers] == [16, 16]
+    assert stored_bytes(model) == 16 * 2 * 3 + 16 * 2 + 8 + 4 * 5 * 2 + 4 * 2 + 8
+
+
+def test_constants_are_where_spec_says() -> None:
+    bias = pack_bias(np.array([-5, 2**17 - 5, 0x12345 - 5], np.int32))
+    assert (bias.base, bias.bits) == (-5, 24)
+    assert bias.array.tolist() == [0, 0, 0x2345, 0x0200, 0x01]
+    constants = InputQuantization(np.zeros(3, np.int32), np.array([1, 2047, 5], np.uint16), np.array([1, 31, 9], np.uint8))
+    assert pack_scale(constants).tolist() == [33, 0xFFFF, 5 * 32 + 9]

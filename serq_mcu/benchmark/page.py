@@ -70,7 +70,7 @@ def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tup
     yield f"Written by `{command}` from [{results.name}]({results.name}); nothing here is typed by hand. Accuracy in % of held-out clips."
     yield "`mean` is over all splits, `95 % of the mean` its interval from the spread between splits (Student's t), `one split` the interval that"
     yield "a single split of n clips has around it (Wilson). UAR: unweighted average recall. Sizes in KB of 1000 bytes: weights only is the sum of"
-    yield "parameters x bits / 8, stored all bytes that a Cortex-M4 keeps for the network. Bits were chosen on validation clips only."
+    yield "parameters x bits / 8, stored all bytes that a device keeps for the network. Bits were chosen on validation clips only."
     across = [row for row in rows if row.protocol in ("corpus", "corpora")]
     for key, found in _tables(row for row in rows if row.protocol not in ("corpus", "corpora")):
         yield ""

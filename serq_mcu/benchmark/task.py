@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serq_mcu.benchmark.features import in_units
 from serq_mcu.benchmark.plan import BUDGET, FLOAT, MLP, SHARED_EMOTIONS, Task
 from serq_mcu.benchmark.results import PTQ, QAT, Row, hex_bits
-from serq_mcu.benchmark.sizes import stored_bytes
+from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables

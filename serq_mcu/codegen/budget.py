@@ -7,14 +7,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from serq_mcu.boards import Board, Emulator, load_board
-from serq_mcu.codegen.export import board_files, model_files, runtime_files
-from serq_mcu.codegen.kernels import choose, packed_bytes
-from serq_mcu.codegen.packing import BIAS_BYTES, REQUANTIZATION_BYTES, chroma_runs
+from serq_mcu.codegen.costs import Row, estimate, milliseconds, row_lines, timing, total
+from serq_mcu.codegen.export import Files, board_files, model_files, runtime_files
+from serq_mcu.codegen.kernels import choose, core_of, packed_bytes
+from serq_mcu.codegen.packing import CONSTANT_BYTES, Part, chroma_runs, pack_bias, pack_scale, start_bias
 from serq_mcu.codegen.render import c_tables, model_names
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -40,6 +41,7 @@ class Budget:
     board: Board
     model: QuantizedModel
     items: tuple[Item, ...]
+    rows: tuple[Row, ...]  # of a frame and a decision
 
     @property
     def flash(self) -> int:
@@ -53,8 +55,17 @@ class Budget:
 
     @property
     def fits(self) -> bool:
-        """Whether what is known fits the board."""
-        return self.flash <= self.board.mcu.flash_bytes and self.ram <= self.board.mcu.ram_bytes
+        """Whether what is known fits the board, and the stack what is reserved for it."""
+        return self.flash <= self.board.mcu.flash_bytes and self.ram <= self.board.mcu.ram_bytes and self._stack <= self.board.port.stack_bytes
+
+    @property
+    def _stack(self) -> int:
+        return core_of(self.board.mcu).stack
+
+    @property
+    def basis(self) -> str:
+        """What instructions, cycles and times rest on, in a sentence."""
+        return f"estimated from counts in QEMU of every stage on {core_of(self.board.mcu).name} at other sizes; {timing(self.board.mcu)}"
 
     def to_json(self) -> dict[str, Any]:
         """For `check --json`."""
@@ -66,6 +77,13 @@ class Budget:
             "ram_bytes": self.ram,
             "board_flash_bytes": self.board.mcu.flash_bytes,
             "board_ram_bytes": self.board.mcu.ram_bytes,
+            "stack_bytes": self._stack,
+            "board_stack_bytes": self.board.port.stack_bytes,
+            "basis": self.basis,
+            "rows": [
+                asdict(row) | {"milliseconds": milliseconds(row, self.board.mcu.clock_hz)}
+                for row in (*self.rows, total(self.rows, "frame"), total(self.rows, "decision"))
+            ],
             "items": [{"name": i.name, "flash_bytes": i.flash, "ram_bytes": i.ram, "basis": i.basis} for i in self.items],
         }
 
@@ -75,26 +93,32 @@ class Budget:
         rows += [f"{i.name:<28}{_bytes(i.flash):>10}{_bytes(i.ram):>10}  {i.basis}" for i in self.items]
         rows.append(f"{'known so far':<28}{self.flash:>10}{self.ram:>10}")
         rows.append(f"{self.board.name + ' has':<28}{self.board.mcu.flash_bytes:>10}{self.board.mcu.ram_bytes:>10}  {self.board.title}")
-        rows.append("fits" if self.fits else f"does not fit {self.board.name}: choose fewer bits, smaller layers or a larger board")
+        rows += [*row_lines(self.rows, self.board.mcu.clock_hz), self.basis]
+        remedy = "choose fewer bits, smaller layers or a larger board"
+        if self._stack > self.board.port.stack_bytes:
+            remedy = f"the stack needs {self._stack} bytes; raise [port] stack_bytes in its board file"
+        rows.append("fits" if self.fits else f"does not fit {self.board.name}: {remedy}")
         return rows
 
 
-def budget(model: QuantizedModel, board: Board) -> Budget:
-    """Count what the model stores, measure the code where the board's compiler is at hand, and say what is not known yet."""
-    packed = _packed_bytes(model, board)
-    constants = sum(layer.outputs * BIAS_BYTES + REQUANTIZATION_BYTES for layer in model.layers)
-    inputs = sum(array.nbytes for array in (model.input.center, model.input.multiplier, model.input.shift))
+def budget(model: QuantizedModel, board: Board, wider: bool = False) -> Budget:
+    """Count what the model stores, measure the code where the board's compiler is at hand, and say what is not known yet.
+
+    wider: as of `export`.
+    """
+    core, parts = core_of(board.mcu), choose(model, board.mcu, wider)
+    packed, biases = _packed_bytes(model, parts), _bias_bytes(model, parts)
     items = [
         Item("packed weights", packed, 0, "counted"),
-        Item("biases, requantization", constants, 0, "counted"),
-        Item("input constants", inputs, 0, "counted"),
+        Item("biases, requantization", biases + CONSTANT_BYTES * len(model.layers), 0, "counted"),
+        Item("input constants", _input_bytes(model), 0, "counted"),
         Item("front-end tables", _table_bytes(model), 0, "counted"),
         Item("recogniser state", 0, state_bytes(model, board), "counted: sizeof(serq_state)"),
-        _code(model, board),
-        Item("stack", 0, board.port.stack_bytes, "reserved for it in the board's settings"),
+        _code(model, board, parts, model_files(model, board, wider)),
+        Item("stack", 0, board.port.stack_bytes, f"reserved in the board's settings; the harness used {core.stack} when counted on {core.name}"),
         Item("start-up code, C library" if board.emulated else "framework, drivers", None, None, "not known yet: `serq-mcu build` measures it"),
     ]
-    return Budget(board, model, tuple(items))
+    return Budget(board, model, tuple(items), estimate(model, board.mcu, parts))
 
 
 def state_bytes(model: QuantizedModel, board: Board) -> int:
@@ -111,15 +135,24 @@ def _table_bytes(model: QuantizedModel) -> int:
     return sum(array.nbytes for array in c_tables(model.spec, model.tables, runs).values())
 
 
-def _packed_bytes(model: QuantizedModel, board: Board) -> int:
-    return sum(packed_bytes(layer, parts) for layer, parts in zip(model.layers, choose(model, board.mcu), strict=True))
+def _packed_bytes(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> int:
+    return sum(packed_bytes(layer, ways) for layer, ways in zip(model.layers, parts, strict=True))
+
+
+def _bias_bytes(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> int:
+    biases = (start_bias(layer, ways) for layer, ways in zip(model.layers, parts, strict=True))
+    return sum(pack_bias(bias).array.nbytes for bias in biases)
+
+
+def _input_bytes(model: QuantizedModel) -> int:
+    return model.input.center.nbytes + pack_scale(model.input).nbytes
 
 
 def _aligned(size: int) -> int:
     return -(-size // 8) * 8
 
 
-def _code(model: QuantizedModel, board: Board) -> Item:
+def _code(model: QuantizedModel, board: Board, parts: list[tuple[Part, ...]], generated: Files) -> Item:
     """Text and data of runtime and harness, compiled for the board's instruction set or the nearest that can be emulated."""
     name = "code of runtime and harness"
     target = board if isinstance(board.emulator, Emulator) else load_board(board.emulator.relative)
@@ -127,7 +160,7 @@ def _code(model: QuantizedModel, board: Board) -> Item:
     compiler = shutil.which(f"{target.emulator.compiler}gcc")
     if compiler is None:
         return Item(name, None, None, f"not known yet: {target.emulator.compiler}gcc is not installed (`serq-mcu toolchain setup`)")
-    files = runtime_files() | model_files(model, board) | board_files(target)
+    files = runtime_files() | generated | board_files(target)
     with tempfile.TemporaryDirectory() as folder:
         for path, data in files.items():
             place = Path(folder) / path
@@ -147,8 +180,7 @@ def _code(model: QuantizedModel, board: Board) -> Item:
         sizes = subprocess.run(size, capture_output=True, text=True, check=True)
     flash, ram = _sections(sizes.stdout.splitlines())
     # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
-    constants = sum(array.nbytes for name, array in model.tensors().items() if not name.startswith("frontend.") and not name.endswith(".u"))
-    flash -= _table_bytes(model) + constants + _packed_bytes(model, board)
+    flash -= _table_bytes(model) + _bias_bytes(model, parts) + _input_bytes(model) + _packed_bytes(model, parts)
     near = "" if target is board else f", the nearest compiler to {board.mcu.core}"
     return Item(name, flash, ram - state_bytes(model, board), f"compiled for {target.mcu.core} with -O2{near}; RAM beyond the state")
 

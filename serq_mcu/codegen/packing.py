@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
+from serq_mcu.quantized_model.types import DenseLayer, InputQuantization, QuantizedModel
 
 GROUP = 8  # all layouts: inputs are padded with zero activations to a multiple
 TILE_GROUPS = 4
 BLOCK = 512  # most inputs that a lane sums
-REQUANTIZATION_BYTES = 8  # multiplier and shift of a layer, as stored
-BIAS_BYTES = 4
+CONSTANT_BYTES = 8  # of a layer: base of the biases 4, multiplier 3, shift 1
 CHROMA_WIDTH = 4  # pitch classes that a run's bins touch
 
 Index = NDArray[np.int64]
@@ -165,24 +164,53 @@ class Part:
 
 
 def stored_bytes(model: QuantizedModel) -> int:
-    """All bytes that a device keeps for the network, rows not padded: packed weights, biases, requantization constants."""
-    rows = (Shape(layer.inputs, 1, 8).padded_inputs * layer.bits // 8 + BIAS_BYTES for layer in model.layers)
-    return sum(layer.outputs * row + REQUANTIZATION_BYTES for layer, row in zip(model.layers, rows, strict=True))
+    """All bytes that a device keeps for the network, rows not padded: packed weights, packed biases, constants of each layer."""
+    weights = sum(layer.outputs * Shape(layer.inputs, 1, 8).padded_inputs * layer.bits // 8 for layer in model.layers)
+    return weights + sum(pack_bias(layer.bias).array.nbytes + CONSTANT_BYTES for layer in model.layers)
 
 
 def start_factor(layer: DenseLayer, parts: tuple[Part, ...]) -> int:
-    """What serq_dense_start() multiplies the sum of the activations by."""
+    """What serq_dense_start…() multiplies the sum of the activations by."""
     factor: int = sum(2**part.first for part in parts if part.layout.name == "dsp1") - (layer.levels - 1)
     return factor
 
 
 def start_bias(layer: DenseLayer, parts: tuple[Part, ...]) -> NDArray[np.int32]:
-    """What serq_dense_start() starts from, modulo 2^32: the bias, less what the kernel of dsp1 adds for every zero bit."""
+    """What serq_dense_start…() starts from, modulo 2^32: the bias, less what the kernel of dsp1 adds for every zero bit."""
     bias = layer.bias.astype(np.int64)
     for part in parts:
         if part.layout.name == "dsp1":
             bias -= 2**part.first * 128 * (layer.u >> part.first & 1 == 0).sum(axis=1)
     return bias.astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedBias:
+    """A layer's biases, less the least of them (`base`), in the fewest bytes: uint8, uint16 or uint32.
+
+    Of 24 bits: the low halves of all, then their high bytes, two a halfword.
+    """
+
+    base: int
+    bits: int
+    array: NDArray[Any]
+
+
+def pack_bias(bias: NDArray[np.int32]) -> PackedBias:
+    """Biases for serq_dense_start8() to serq_dense_start32()."""
+    base = int(bias.min())
+    above = bias.astype(np.int64) - base
+    bits = next(bits for bits in (8, 16, 24, 32) if int(above.max()) < 2**bits)
+    if bits == 24:
+        high = np.zeros(-(-above.size // 2) * 2, np.uint8)
+        high[: above.size] = above >> 16
+        return PackedBias(base, bits, np.concatenate([(above & 0xFFFF).astype("<u2"), high.view("<u2")]))
+    return PackedBias(base, bits, above.astype(f"<u{bits // 8}"))
+
+
+def pack_scale(constants: InputQuantization) -> NDArray[np.uint16]:
+    """Multipliers (11 bits) and shifts (5) of the input for serq_standardize()."""
+    return (constants.multiplier << 5 | constants.shift).astype(np.uint16)
 
 
 @dataclass(frozen=True, eq=False)

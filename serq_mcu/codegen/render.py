@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from serq_mcu import resources
 from serq_mcu.boards import Mcu
 from serq_mcu.codegen.kernels import choose
-from serq_mcu.codegen.packing import ChromaRuns, chroma_runs, start_bias, start_factor
+from serq_mcu.codegen.packing import ChromaRuns, chroma_runs, pack_bias, pack_scale, start_bias, start_factor
 from serq_mcu.frontend.spec import KINDS, MAX_FRAMES, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -44,10 +44,10 @@ def c_numbers(values: Iterable[Any], indent: int = 4, width: int = 120) -> str:
     return "\n".join(" " * indent + text for text in [*lines, line])
 
 
-def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
-    """What the model's templates read, for a core."""
+def model_names(model: QuantizedModel, mcu: Mcu, wider: bool = False) -> dict[str, Any]:
+    """What the model's templates read, for a core; wider: see `choose`."""
     spec, tables, layers = model.spec, model.tables, model.layers
-    parts = choose(model, mcu)
+    parts = choose(model, mcu, wider)
     blocks = _blocks(model)
     runs = None if tables.chroma is None else chroma_runs(tables.chroma)
     return {
@@ -71,7 +71,8 @@ def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
         "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),
         "odd_width": max([_padded(layer.inputs) for layer in layers[1::2]] or [8]),
         "parts": [[(part, part.pack(layer)) for part in chosen] for layer, chosen in zip(layers, parts, strict=True)],
-        "start_bias": [start_bias(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
+        "input_scale": pack_scale(model.input),
+        "biases": [pack_bias(start_bias(layer, chosen)) for layer, chosen in zip(layers, parts, strict=True)],
         "start_factor": [start_factor(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
     }
 

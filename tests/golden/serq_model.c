@@ -52,23 +52,23 @@ void serq_model_network(serq_state *state)
     serq_table *table = &state->scratch.decision.table;
     int32_t *accumulators = state->scratch.decision.accumulators;
 
-    serq_standardize(state->scratch.decision.pooled, 21, serq_input_center, serq_input_multiplier, serq_input_shift, even);
+    serq_standardize(state->scratch.decision.pooled, 21, serq_input_center, serq_input_scale, even);
     SERQ_TRACE_STAGE(SERQ_STAGE_INPUT, even, 21, sizeof(uint8_t));
 
-    serq_dense_start(serq_bias0, -3, 21, 16, even, accumulators);
+    serq_dense_start16(serq_bias0, -7233, -3, 21, 16, even, accumulators);
     serq_dense_dsp2(serq_weights0_0, 21, 16, 0, even, table, accumulators);
     serq_dense_dsp1(serq_weights0_2, 21, 16, 2, even, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_ACCUMULATOR + 0, accumulators, 16, sizeof(int32_t));
     serq_requantize(accumulators, 16, 830283, 24, odd);
     SERQ_TRACE_STAGE(SERQ_STAGE_OUTPUT + 0, odd, 16, sizeof(uint8_t));
 
-    serq_dense_start(serq_bias1, -255, 16, 9, odd, accumulators);
+    serq_dense_start16(serq_bias1, -11086, -255, 16, 9, odd, accumulators);
     serq_dense_dsp8(serq_weights1_0, 16, 9, 0, odd, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_ACCUMULATOR + 2, accumulators, 9, sizeof(int32_t));
     serq_requantize(accumulators, 9, 26112, 24, even);
     SERQ_TRACE_STAGE(SERQ_STAGE_OUTPUT + 2, even, 9, sizeof(uint8_t));
 
-    serq_dense_start(serq_bias2, 0, 9, 3, even, accumulators);
+    serq_dense_start16(serq_bias2, -776, 0, 9, 3, even, accumulators);
     serq_dense_dsp1(serq_weights2_0, 9, 3, 0, even, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_ACCUMULATOR + 4, accumulators, 3, sizeof(int32_t));
 }

@@ -1,5 +1,7 @@
 #include "serq_network.h"
 
+#include <string.h>
+
 #include "serq_kernel.h"
 #include "serq_fixed.h"
 
@@ -13,55 +15,131 @@ static int32_t clamp(int32_t value, int32_t low, int32_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center, const uint16_t *multiplier, const uint8_t *shift,
-                      uint8_t *activations)
+void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center, const uint16_t *scale, uint8_t *activations)
 {
     for (uint16_t i = 0; i < count; i++) {
         /* |center| <= 2^19, so the first clamp changes no result and keeps the difference in range */
         int32_t deviation = clamp(pooled[i], -4 * DEVIATION_MAX, 4 * DEVIATION_MAX) - center[i];
-        int32_t scaled = clamp(deviation, -DEVIATION_MAX, DEVIATION_MAX) * (int32_t)multiplier[i];
-        activations[i] = (uint8_t)clamp(ZERO_POINT + serq_rshift_round(scaled, shift[i]), 0, ACTIVATION_MAX);
+        int32_t scaled = clamp(deviation, -DEVIATION_MAX, DEVIATION_MAX) * (scale[i] >> 5);
+        activations[i] = (uint8_t)clamp(ZERO_POINT + serq_rshift_round(scaled, scale[i] & 31), 0, ACTIVATION_MAX);
     }
 }
 
-void serq_dense_start(const int32_t *bias, int32_t factor, uint16_t inputs, uint16_t outputs, uint8_t *activations, int32_t *accumulators)
+/* 4 activations, in some order. */
+static uint32_t load_four(const uint8_t *x)
 {
+#if defined(__GNUC__)
+    x = __builtin_assume_aligned(x, 4); /* one load */
+#endif
+    uint32_t bytes;
+    memcpy(&bytes, x, sizeof bytes);
+    return bytes;
+}
+
+/* Clears the tail of the activations and returns their sum, added up in the bytes of words (2 fit) and in lanes of 16 bits (1024 fit). */
+static uint32_t sum_up(uint8_t *activations, uint16_t inputs)
+{
+    const uint32_t even = 0x00ff00ff;
     uint8_t *end = activations + serq_padded(inputs);
     for (uint8_t *tail = activations + inputs; tail != end; tail++) {
         *tail = 0;
     }
     uint32_t sum = 0;
-    for (const uint8_t *x = activations; x != end; x += SERQ_GROUP) {
-        sum += (uint32_t)x[0] + x[1] + x[2] + x[3] + x[4] + x[5] + x[6] + x[7];
+    for (const uint8_t *x = activations; x != end;) {
+        const uint8_t *stop = end - x > 1024 ? x + 1024 : end;
+        uint32_t lanes = 0;
+        for (; x != stop; x += SERQ_GROUP) {
+            uint32_t bytes = load_four(x) + load_four(x + 4);
+            lanes += (bytes & even) + (bytes >> 8 & even);
+        }
+        sum += (lanes & 0xffff) + (lanes >> 16);
     }
-    sum *= (uint32_t)factor;
-    const int32_t *stop = bias + outputs % 4;
-    for (; bias != stop; bias++) {
-        *accumulators++ = (int32_t)((uint32_t)*bias + sum);
+    return sum;
+}
+
+#define START(bits, type) \
+    SERQ_DENSE_START(bits, type) \
+    { \
+        uint32_t start = (uint32_t)base + (uint32_t)factor * sum_up(activations, inputs); \
+        const type *stop = bias + outputs % 4; \
+        while (bias != stop) { \
+            *accumulators++ = (int32_t)(start + *bias++); \
+        } \
+        for (stop += outputs / 4 * 4; bias != stop; bias += 4, accumulators += 4) { \
+            accumulators[0] = (int32_t)(start + bias[0]); \
+            accumulators[1] = (int32_t)(start + bias[1]); \
+            accumulators[2] = (int32_t)(start + bias[2]); \
+            accumulators[3] = (int32_t)(start + bias[3]); \
+        } \
     }
-    for (stop += outputs / 4 * 4; bias != stop; bias += 4, accumulators += 4) {
-        accumulators[0] = (int32_t)((uint32_t)bias[0] + sum);
-        accumulators[1] = (int32_t)((uint32_t)bias[1] + sum);
-        accumulators[2] = (int32_t)((uint32_t)bias[2] + sum);
-        accumulators[3] = (int32_t)((uint32_t)bias[3] + sum);
+START(8, uint8_t)
+START(16, uint16_t)
+START(32, uint32_t)
+
+SERQ_DENSE_START(24, uint16_t)
+{
+    const uint16_t *end = bias + outputs;
+    const uint8_t *high = (const uint8_t *)end;
+    uint32_t start = (uint32_t)base + (uint32_t)factor * sum_up(activations, inputs);
+    while (bias != end) {
+        *accumulators++ = (int32_t)(start + (*bias++ | (uint32_t)*high++ << 16));
     }
+}
+
+#if SERQ_LONG_MULTIPLY
+
+/* The rounded upper word of a product by the scale, 0 to 127. 0 <= scale < 2^30 */
+static inline uint8_t scaled(int32_t accumulator, int32_t scale)
+{
+#if SERQ_DSP
+    uint32_t value;
+    __asm__("smmulr %0, %1, %2\n usat %0, #7, %0" : "=r"(value) : "r"(accumulator), "r"(scale));
+    return (uint8_t)value;
+#else
+    int32_t value = ((int32_t)((int64_t)accumulator * (2 * scale) >> 32) + 1) >> 1;
+    return (uint8_t)clamp(value, 0, ACTIVATION_MAX);
+#endif
+}
+
+#endif
+
+/* All accumulators to activations by a function of one. */
+#define EACH(one) \
+    const int32_t *stop = accumulators + count % 4; \
+    while (accumulators != stop) { \
+        *activations++ = one(*accumulators++); \
+    } \
+    for (stop += count / 4 * 4; accumulators != stop; accumulators += 4, activations += 4) { \
+        activations[0] = one(accumulators[0]); \
+        activations[1] = one(accumulators[1]); \
+        activations[2] = one(accumulators[2]); \
+        activations[3] = one(accumulators[3]); \
+    }
+
+/* Products of 32 bits. limit: the first accumulator that gives 127 or more; the products of all before it fit 31 bits. */
+static inline uint8_t limited(int32_t accumulator, uint32_t multiplier, uint32_t half, unsigned shift, uint32_t limit)
+{
+    uint32_t value = (uint32_t)accumulator;
+    if (value < limit) {
+        return (uint8_t)((value * multiplier + half) >> shift);
+    }
+    return (uint8_t)(~(uint32_t)(accumulator >> 31) & ACTIVATION_MAX); /* negative, or saturated */
 }
 
 void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multiplier, uint8_t shift, uint8_t *activations)
 {
+#if SERQ_LONG_MULTIPLY
+    if (multiplier << 2 >> shift == 0) {
+        int32_t scale = (int32_t)(multiplier << (32 - shift));
+#define SCALED(accumulator) scaled(accumulator, scale)
+        EACH(SCALED)
+        return;
+    }
+#endif
     uint32_t half = (uint32_t)1 << (shift - 1);
-    /* the first accumulator that gives 127 or more; the products of all before it fit 31 bits */
     uint32_t limit = (((uint32_t)ACTIVATION_MAX << shift) - half + multiplier - 1) / multiplier;
-    const int32_t *end = accumulators + count;
-    do {
-        uint32_t value = (uint32_t)*accumulators++;
-        if (value < limit) {
-            value = (value * multiplier + half) >> shift;
-        } else { /* saturated, or negative */
-            value = ~(uint32_t)((int32_t)value >> 31) & ACTIVATION_MAX;
-        }
-        *activations++ = (uint8_t)value;
-    } while (accumulators != end);
+#define LIMITED(accumulator) limited(accumulator, multiplier, half, shift, limit)
+    EACH(LIMITED)
 }
 
 uint8_t serq_argmax(const int32_t *scores, uint8_t count)
