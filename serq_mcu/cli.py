@@ -214,10 +214,11 @@ def _evaluate_streams(model: Path, folder: Path, part: str, page: Path | None, a
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
 @click.option("--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]")
 @click.option("--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips.")
+@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Measure the configuration without augmentation beside it.")
 @click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def robustness(folder: Path, protocol: str | None, folds: int, config: Path | None, page: Path | None, as_json: bool) -> None:
+def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, config: Path | None, page: Path | None, as_json: bool) -> None:
     """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains, with augmentation and without.
 
     Many trainings: most of an hour for EMO-DB. Interrupted, it goes on where it stopped.
@@ -226,12 +227,15 @@ def robustness(folder: Path, protocol: str | None, folds: int, config: Path | No
     """
     from serq_mcu.files import write_file
     from serq_mcu.training.config import PROTOCOLS, load_config
-    from serq_mcu.training.robustness import measure_robustness
+    from serq_mcu.training.robustness import RECIPES, measure_robustness
 
-    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, progress=_progress())
+    recipes = RECIPES if baseline else RECIPES[:1]
+    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, recipes, _progress())
     lines = report.lines()
     if page:
-        write_file(page, report.page(f"serq-mcu robustness {folder.name}/ --page docs/robustness.md"))
+        given = f"{f' --protocol {protocol}' if protocol else ''}{f' --folds {folds}' if folds != 10 else ''}{'' if baseline else ' --no-baseline'}"
+        given += f" --config {config.name}" if config else ""
+        write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/robustness.md"))
         lines.append(f"wrote {page}")
     _print(report.to_json(), lines, as_json)
 

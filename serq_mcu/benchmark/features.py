@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from serq_mcu.files import write_file
 from serq_mcu.frontend.recordings import recorded_features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.host import cache_folder
 
 FRAMES, FRAME_MFCC = 94, 40  # three seconds of hops of 512 at 16 kHz, for the networks on sequences
 UNITS_PER_SD = 4096
@@ -97,7 +98,7 @@ def compute(features: FeatureSet, clips: Sequence[Clip], digest: str, progress: 
 
     `digest` is the clips' `corpus_digest`. Raises SerqError if a clip cannot be used, or librosa is not installed.
     """
-    place = _cache_folder() / f"{hashlib.sha256(f'{digest} {features.key}'.encode()).hexdigest()[:32]}.npy"
+    place = cache_folder() / "benchmark" / f"{hashlib.sha256(f'{digest} {features.key}'.encode()).hexdigest()[:32]}.npy"
     if place.exists():
         found: NDArray[Any] = np.load(place, allow_pickle=False)
         return found
@@ -117,7 +118,7 @@ def compute(features: FeatureSet, clips: Sequence[Clip], digest: str, progress: 
 
 
 def in_units(values: NDArray[Any], training: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Float features [clips, features] as integers, by mean and standard deviation of the training clips (a mask [clips])."""
+    """Features [..., clips, features] as integers, floats by mean and standard deviation of the training clips (a mask [clips])."""
     if np.issubdtype(values.dtype, np.integer):
         return values.astype(np.int32)
     sd = values[training].std(axis=0)
@@ -161,12 +162,6 @@ def _librosa() -> Any:
 
 
 def _save(place: Path, values: NDArray[Any]) -> None:
-    import io
-
     data = io.BytesIO()
     np.save(data, values, allow_pickle=False)
     write_file(place, data.getvalue())
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "serq-mcu" / "benchmark"

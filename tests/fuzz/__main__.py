@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.fuzz import native
+from tests.fuzz.native import COMMON, write
 
-COMMON = ("-max_len=8192", "-timeout=20", "-rss_limit_mb=2000")
 PYTHON = ("model_file", "board_file", "configuration", "audio", "corpus", "decoder")
 
 
@@ -22,7 +21,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix=f"serq-fuzz-{target}-") as work:
         if target in native.SEEDS:
             program = native.build(target, Path(work))
-            sys.exit(subprocess.run([program, *options, _write(native.SEEDS[target], Path(work) / "seeds")]).returncode)
+            sys.exit(subprocess.run([program, *options, write(native.SEEDS[target], Path(work) / "seeds")]).returncode)
         _atheris(target, options, Path(work))
 
 
@@ -31,15 +30,8 @@ def _atheris(target: str, options: list[str], work: Path) -> None:
 
     with atheris.instrument_imports(include=["serq_mcu", "tomllib", "json", "cobs"]):
         from tests.fuzz.targets import SEEDS, TARGETS, guarded
-    atheris.Setup([sys.argv[0], *options, _write(SEEDS[target], work / "seeds")], guarded(TARGETS[target]))
+    atheris.Setup([sys.argv[0], *options, write(SEEDS[target], work / "seeds")], guarded(TARGETS[target]))
     atheris.Fuzz()
-
-
-def _write(seeds: Callable[[], list[bytes]], folder: Path) -> str:
-    folder.mkdir()
-    for index, seed in enumerate(seeds()):
-        (folder / str(index)).write_bytes(seed)
-    return str(folder)
 
 
 main()

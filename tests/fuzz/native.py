@@ -15,22 +15,22 @@ from serq_mcu.resources import FIRMWARE
 from serq_mcu.verification.protocol import Frame, Type, encode_frame
 from tests.models import made_up_model
 
+COMMON = ("-max_len=8192", "-timeout=20", "-rss_limit_mb=2000")  # options of every run
 _HERE = Path(__file__).parent
 _FLAGS = ("-std=c99", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
-_REPLAY = ("-std=c99", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-def build(target: str, folder: Path, replay: bool = False) -> Path:
-    """The fuzzer `target` as a program in `folder`; for `replay` without libFuzzer: it runs the inputs that its arguments name."""
+def build(target: str, folder: Path) -> Path:
+    """The fuzzer `target` as a program in `folder`, with libFuzzer's options; inputs that its arguments name are run and no others."""
     export(made_up_model([9, 6, 5], [3, 2, 8]), load_board("esp32"), folder / "project", force=True)
     library = folder / "project" / "lib" / "serq" / "src"
     application, ports = FIRMWARE / "apps" / "harness", FIRMWARE / "ports"
     sources = {"wire": [], "application": [application / "wire.c", *library.glob("*.c")], "runtime": [*library.glob("*.c")]}[target]
     trace = ["-DSERQ_TRACE=1"] if target == "application" else []
     includes = [f"-I{path}" for path in (library, application, ports, folder / "project" / "src", _HERE)]
-    command = ["clang", *(_REPLAY if replay else _FLAGS), *trace, *includes, _HERE / f"fuzz_{target}.c", *sources, *([_HERE / "replay.c"] * replay)]
-    subprocess.run([*command, "-o", folder / target], check=True)
-    return folder / target
+    program = folder / f"fuzz_{target}"
+    subprocess.run(["clang", *_FLAGS, *trace, *includes, _HERE / f"fuzz_{target}.c", *sources, "-o", program], check=True)
+    return program
 
 
 def _wire() -> list[bytes]:
@@ -56,6 +56,14 @@ def _application() -> list[bytes]:
 def _runtime() -> list[bytes]:
     rng = np.random.default_rng(1)
     return [bytes([200, 3, 255, 1, 127, 128, 9, 77]) + rng.integers(-32768, 32768, count).astype("<i2").tobytes() for count in (300, 384, 1500)]
+
+
+def write(seeds: Callable[[], list[bytes]], folder: Path) -> str:
+    """The seeds as files of the new `folder`, whose name is returned."""
+    folder.mkdir()
+    for index, seed in enumerate(seeds()):
+        (folder / str(index)).write_bytes(seed)
+    return str(folder)
 
 
 SEEDS: dict[str, Callable[[], list[bytes]]] = {"wire": _wire, "application": _application, "runtime": _runtime}

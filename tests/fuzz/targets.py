@@ -174,6 +174,6 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "board_file": lambda: [path.read_bytes() for path in sorted(resources.BOARDS.glob("*.toml"))],
     "configuration": lambda: [(resources.MODELS.parent / "training" / "default.toml").read_bytes()],
     "audio": _recordings,
-    "corpus": lambda: ["\n".join(rule.example.split(" ")[0] for rule in RULES).encode(), b"joy/a.wav\nfear/b.wav", b"03a01Fa.wav\n03a01Wa.wav"],
+    "corpus": lambda: [b"joy/a.wav\nfear/b.wav", b"03a01Fa.wav\n03a01Wa.wav", "\n".join(rule.example.split(" ")[0] for rule in RULES).encode()],
     "decoder": _frames,
 }
