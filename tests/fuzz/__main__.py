@@ -34,4 +34,5 @@ def _atheris(target: str, options: list[str], work: Path) -> None:
     atheris.Fuzz()
 
 
-main()
+if __name__ == "__main__":
+    main()
