@@ -25,7 +25,7 @@ from serq_mcu.codegen.width_costs import width_costs
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
-from serq_mcu.training.zoo import build, train_sequences
+from serq_mcu.training.zoo import SequenceResult, build, train_sequences
 from tests.test_training import _small
 
 RATE = 16000
@@ -271,6 +271,21 @@ def test_networks_on_sequences_learn(kind: str, parameters: int) -> None:
     network = build(kind, (12, 4), 3, 0.1)
     assert found.parameters == network.count_params()
     assert network.layers[1].count_params() == parameters
+
+
+def test_a_task_on_frames_reaches_its_network_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = np.random.default_rng(0).normal(-20, 5, (60, 6, 4)).astype(np.float32)
+    seen = {}
+
+    def train(kind: str, values: np.ndarray, truth: np.ndarray, *rest: object) -> SequenceResult:
+        seen[kind] = values
+        return SequenceResult(truth, 7)
+
+    monkeypatch.setattr("serq_mcu.training.zoo.train_sequences", train)
+    study = _study(models=("lstm",), features=("frames",), methods=("32",), fine_tuned=())
+    (row,) = run_task(_tasks(study, plain="x")[0], [replace(_data("plain"), values=frames)])
+    assert (seen["lstm"] == frames).all()
+    assert (row.accuracy, row.parameters, row.inputs) == (1.0, 7, 24)
 
 
 # Budgets

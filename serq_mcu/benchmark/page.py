@@ -210,7 +210,7 @@ def accuracy_plot(found: Sequence[Group]) -> str:
         if group.first.method == FLOAT:
             axes.axhline(100 * group.accuracy, color="grey", linestyle=":", label="32-bit")
     axes.set(xlabel="average bits per weight", ylabel="accuracy, %", title=f"{_title(first.train)}, {first.features}, {len(found[0].rows)} splits")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower right")
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     pyplot.close(figure)

@@ -23,6 +23,7 @@ class Row:
     """One method on one network and split.
 
     method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training or fine-tuned ("" for floats). Sizes in bytes.
+    seconds: of training the floats, or of choosing the widths and all that led from them to the model.
     right: which test clips, in the order of their names, were judged rightly: hexadecimal, the first clip in the lowest bit.
     """
 

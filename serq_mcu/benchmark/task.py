@@ -122,7 +122,9 @@ def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Probl
     if task.augmentation:
         values: NDArray[Any] = _versions(corpora, known, labels, truth, part, config)
     else:
-        values = in_units(np.concatenate([corpus.values[mask] for corpus, mask in zip(corpora, known, strict=True)]), part == TRAIN)[None]
+        values = np.concatenate([corpus.values[mask] for corpus, mask in zip(corpora, known, strict=True)])[None]
+    if task.model == MLP and not task.augmentation:
+        values = in_units(values[0], part == TRAIN)[None]
     if transductive:
         values = _standardised_by_corpus(values, names)
     return Problem(labels, values, truth, part, names)

@@ -32,8 +32,8 @@ _INPUT_RANGE = -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD, (ACTIVATION_MAX - INPUT_Z
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the
-    share of the loss that the float network's answers have, and the rest as in its own training (default.toml)."""
+    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the share
+    of the loss that the float network's answers have, and the rest as in its own training (default.toml)."""
 
     learning_rate: float = 0.001
     epochs: int = 30
