@@ -80,7 +80,7 @@ def frontend() -> None:
     "--model",
     "file",
     type=FILE,
-    help="Take this model, and its specification.  [default: the model that ships; speech199's parameters with mfcc, mel and chroma]",
+    help="Take this model, and its specification.  [default: the model that ships; speech235's parameters with mfcc, mel and chroma]",
 )
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
