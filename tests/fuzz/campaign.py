@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz import native
-from tests.fuzz.__main__ import PYTHON
+from tests.fuzz.runs import C_TARGETS, COMMON, PYTHON_TARGETS, write
 
 SLICE = 60  # seconds of a turn
 
@@ -28,7 +28,7 @@ def main() -> None:
     folder, wanted = Path(sys.argv[1]).resolve(), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
     state_file = folder / "figures.json"
     state: dict[str, Any] = json.loads(state_file.read_text()) if state_file.exists() else {}
-    while due := [target for target in (*native.SEEDS, *PYTHON) if state.get(target, {}).get("cpu_seconds", 0) < wanted]:
+    while due := [target for target in (*C_TARGETS, *PYTHON_TARGETS) if state.get(target, {}).get("cpu_seconds", 0) < wanted]:
         for target in due:
             state[target] = _turn(folder, target, state.get(target, {"cpu_seconds": 0.0, "inputs": 0, "edges": 0, "findings": 0}))
             state_file.write_text(json.dumps(state, indent=1))
@@ -43,15 +43,15 @@ def _turn(folder: Path, target: str, figures: dict[str, Any]) -> dict[str, Any]:
     kept, found = folder / "inputs" / target, folder / "findings" / target
     for path in (kept, found):
         path.mkdir(parents=True, exist_ok=True)
-    options = [f"-max_total_time={SLICE}", "-timeout=120", f"-artifact_prefix={found}/", str(kept)]
+    options = [f"-max_total_time={SLICE}", f"-artifact_prefix={found}/", str(kept)]
     command = [sys.executable, "-W", "ignore", "-m", "tests.fuzz", target, *options]
-    if target in native.SEEDS:
+    if target in C_TARGETS:
         program = folder / "programs" / target / f"fuzz_{target}"
         if not program.exists():
             program.parent.mkdir(parents=True)
             native.build(target, program.parent)
-            native.write(native.SEEDS[target], program.parent / "seeds")
-        command = [str(program), *native.COMMON, *options, str(program.parent / "seeds")]
+            write(native.SEEDS[target], program.parent / "seeds")
+        command = [str(program), *COMMON, *options, str(program.parent / "seeds")]
     before = _cpu_seconds()
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=os.environ | {"PYTHONPATH": str(Path.cwd())})
     (folder / f"{target}.log").write_text(done.stderr)

@@ -18,7 +18,6 @@ from tests.models import made_up_model
 
 _BLOCKS = (FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")), FeatureBlock("mel", 20, ("mean",)), FeatureBlock("chroma", 12, ("sd",)))
 _SPEC = FeatureSpec(name="every stage", fft_length=256, hop_length=128, mel_bands=20, blocks=_BLOCKS)
-COMMON = ("-max_len=8192", "-timeout=20", "-rss_limit_mb=2000")  # options of every run
 _HERE = Path(__file__).parent
 _FLAGS = ("-std=c99", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
 
@@ -67,14 +66,6 @@ def _application() -> list[bytes]:
 def _runtime() -> list[bytes]:
     rng = np.random.default_rng(1)
     return [bytes([200, 3, 255, 1, 127, 128, 9, 77]) + rng.integers(-32768, 32768, count).astype("<i2").tobytes() for count in (300, 384, 1500)]
-
-
-def write(seeds: Callable[[], list[bytes]], folder: Path) -> str:
-    """The seeds as files of the new `folder`, whose name is returned."""
-    folder.mkdir()
-    for index, seed in enumerate(seeds()):
-        (folder / str(index)).write_bytes(seed)
-    return str(folder)
 
 
 SEEDS: dict[str, Callable[[], list[bytes]]] = {"wire": _wire, "application": _application, "runtime": _runtime}
