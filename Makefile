@@ -1,13 +1,15 @@
 # make demo   the whole path once, from speech to verified firmware, in demo/
 # make test   lint and all tests
+# make coverage   all tests, with the lines and branches that they reach
 # Both set up everything they need: a virtual environment in .venv, compilers and emulators.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+FUZZER := libclang_rt.fuzzer-$(shell uname -m).a
 
-.PHONY: demo test compilers lint format setup clean
+.PHONY: demo test compilers coverage lint format setup clean
 
 demo: setup
 	$(BIN)/serq-mcu demo --out $(DEMO)
@@ -15,10 +17,18 @@ demo: setup
 test: setup lint compilers
 	$(BIN)/pytest
 
+coverage: setup compilers # all tests once more, slower; fails below 95 % of the runtime's lines or 90 % of the package's
+	rm -rf build/coverage
+	$(BIN)/python -m tests.coverage_of_c shim build/coverage
+	PATH="$(CURDIR)/build/coverage/bin:$$PATH" $(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/python -m tests.coverage_of_c report build/coverage
+	$(BIN)/coverage report
+
 compilers:
-	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! command -v cmake >/dev/null; then \
-	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ cmake >/dev/null; \
-	    else echo 'the tests need two more compilers and CMake: sudo apt-get install clang g++ cmake' >&2; exit 1; fi; fi
+	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! command -v cmake >/dev/null || ! [ -e "$$(clang -print-file-name=$(FUZZER))" ]; then \
+	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ cmake libclang-rt-dev >/dev/null; \
+	    else echo 'the tests need compilers, CMake and a library: sudo apt-get install clang g++ cmake libclang-rt-dev' >&2; exit 1; fi; fi
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -44,4 +54,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(DEMO) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache

@@ -26,6 +26,9 @@ layout_option = click.option(
     show_default=True,
     help="fast: store weights with more bits than they have where that runs faster (5 to 7 bits as 8, say).",
 )
+app_option = click.option(
+    "--app", default="harness", show_default=True, type=click.Choice(["harness", "live", "capture"]), help="What the firmware does; see README.md."
+)
 corpus_envvar = "SERQ_CORPUS"
 
 
@@ -77,7 +80,7 @@ def frontend() -> None:
     "--model",
     "file",
     type=FILE,
-    help="Take this model, and its specification.  [default: the model that ships; speech199's parameters with mfcc, mel and chroma]",
+    help="Take this model, and its specification.  [default: the model that ships; speech235's parameters with mfcc, mel and chroma]",
 )
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
@@ -214,10 +217,11 @@ def _evaluate_streams(model: Path, folder: Path, part: str, page: Path | None, a
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
 @click.option("--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]")
 @click.option("--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips.")
+@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Measure the configuration without augmentation beside it.")
 @click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def robustness(folder: Path, protocol: str | None, folds: int, config: Path | None, page: Path | None, as_json: bool) -> None:
+def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, config: Path | None, page: Path | None, as_json: bool) -> None:
     """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains, with augmentation and without.
 
     Many trainings: most of an hour for EMO-DB. Interrupted, it goes on where it stopped.
@@ -226,12 +230,15 @@ def robustness(folder: Path, protocol: str | None, folds: int, config: Path | No
     """
     from serq_mcu.files import write_file
     from serq_mcu.training.config import PROTOCOLS, load_config
-    from serq_mcu.training.robustness import measure_robustness
+    from serq_mcu.training.robustness import RECIPES, measure_robustness
 
-    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, progress=_progress())
+    recipes = RECIPES if baseline else RECIPES[:1]
+    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, recipes, _progress())
     lines = report.lines()
     if page:
-        write_file(page, report.page(f"serq-mcu robustness {folder.name}/ --page docs/robustness.md"))
+        given = f"{f' --protocol {protocol}' if protocol else ''}{f' --folds {folds}' if folds != 10 else ''}{'' if baseline else ' --no-baseline'}"
+        given += f" --config {config.name}" if config else ""
+        write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/robustness.md"))
         lines.append(f"wrote {page}")
     _print(report.to_json(), lines, as_json)
 
@@ -268,9 +275,7 @@ def microphones(as_json: bool) -> None:
 @click.argument("model", type=FILE, required=False)
 @board_option
 @click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
-@click.option(
-    "--app", default="harness", show_default=True, type=click.Choice(["harness", "live", "capture"]), help="What the firmware does; see README.md."
-)
+@app_option
 @click.option("--microphone", help="A name that `serq-mcu microphones` lists, or a microphone file (.toml).  [default: the board's]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the board's [audio] or of [microphone]; may be repeated.")
 @click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
@@ -294,12 +299,15 @@ def export(
     Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out firmware/
     """
     from serq_mcu.boards import load_board, with_changes
+    from serq_mcu.codegen.budget import budget
     from serq_mcu.codegen.export import export as export_project
 
-    board = with_changes(load_board(board_name), microphone, settings)
-    project = export_project(_model(model), board, out, force, app, wider=layout == "fast")
-    lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", f"next: serq-mcu build {out}"]
-    _print({"folder": str(out), "board": board.name, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
+    board, loaded = with_changes(load_board(board_name), microphone, settings), _model(model)
+    project = export_project(loaded, board, out, force, app, wider=layout == "fast")
+    needed = budget(loaded, board, layout == "fast", app)
+    lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", needed.summary, f"next: serq-mcu build {out}"]
+    value = {"folder": str(out), "board": board.name, "app": app, "identity": project.identity, "files": sorted(project.files)}
+    _print(value | {"needs": needed.to_json()}, lines, as_json)
 
 
 @main.command()
@@ -327,9 +335,10 @@ def library(model: Path | None, board_name: str, kind: str, out: Path, force: bo
 @main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
+@app_option
 @layout_option
 @json_option
-def check(model: Path | None, board_name: str, layout: str, as_json: bool) -> None:
+def check(model: Path | None, board_name: str, app: str, layout: str, as_json: bool) -> None:
     """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a decision take, each figure with its
     basis and without a build; exit 1 if it does not fit.
 
@@ -338,7 +347,7 @@ def check(model: Path | None, board_name: str, layout: str, as_json: bool) -> No
     from serq_mcu.boards import load_board
     from serq_mcu.codegen.budget import budget
 
-    report = budget(_model(model), load_board(board_name), wider=layout == "fast")
+    report = budget(_model(model), load_board(board_name), layout == "fast", app)
     _print(report.to_json(), report.lines(), as_json)
     sys.exit(0 if report.fits else 1)
 
@@ -347,31 +356,36 @@ def check(model: Path | None, board_name: str, layout: str, as_json: bool) -> No
 @click.argument("folder", type=FOLDER)
 @json_option
 def build(folder: Path, as_json: bool) -> None:
-    """Build an exported project with PlatformIO and say its flash and RAM.
+    """Build an exported project with PlatformIO and say its flash and RAM, and how near the statement before the build was.
 
     Example: serq-mcu build firmware/
     """
     from serq_mcu import platformio
+    from serq_mcu.built import compare
 
     _progress()(f"building {folder}")
     result = platformio.build(folder)
+    compared = compare(folder, result)
     value = {"elf": str(result.elf), "flash_bytes": result.flash_bytes, "ram_bytes": result.ram_bytes, "log": str(result.log)}
-    _print(value, [f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the stack"], as_json)
+    value |= {"stated_flash_bytes": compared.stated["flash"], "stated_ram_bytes": compared.stated["RAM"], "warnings": compared.warnings}
+    built = f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the stack"
+    _print(value, [built, *compared.lines()], as_json)
 
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--port", required=True, help="The board's serial port, such as /dev/ttyUSB0 or COM3.")
-def flash(folder: Path, port: str) -> None:
+@click.option("--port", help="The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default: PlatformIO's choice]")
+def flash(folder: Path, port: str | None) -> None:
     """Build an exported project and write it to a board.
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
     """
     from serq_mcu import platformio
 
-    _progress()(f"building {folder} and writing it to the board on {port}")
+    where = f"the board on {port}" if port else "the board"
+    _progress()(f"building {folder} and writing it to {where}")
     log = platformio.flash(folder, port)
-    click.echo(f"the board on {port} runs {folder}; what PlatformIO said is in {log}")
+    click.echo(f"{where} runs {folder}; what PlatformIO said is in {log}")
 
 
 @main.command()
@@ -385,6 +399,20 @@ def monitor(folder: Path, port: str | None) -> None:
     from serq_mcu import platformio
 
     platformio.monitor(folder, port)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.argument("clip", type=FILE)
+def listen(folder: Path, clip: Path) -> None:
+    """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of JSON for each decision.
+
+    Example: serq-mcu listen firmware/ angry.wav
+    """
+    from serq_mcu.listening import listen_to
+
+    for line in listen_to(folder, clip, _progress()):
+        click.echo(line)
 
 
 @main.command()

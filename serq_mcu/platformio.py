@@ -24,6 +24,7 @@ from serq_mcu.boards import BOARD_FILE, Board, Emulator, all_boards, read_board
 from serq_mcu.codegen.export import read_project
 from serq_mcu.errors import SerqError
 from serq_mcu.files import new_folder, write_file
+from serq_mcu.serial_ports import why_not_open, why_not_written
 
 LOG = "build.log"
 _NO_PLATFORMIO = "PlatformIO is not installed in this Python environment; run `pip install 'serq-mcu[build]'`"
@@ -110,20 +111,41 @@ def last_build(folder: Path) -> BuildResult | None:
     return BuildResult(elf, *_sizes(elf, board), folder / LOG) if elf.exists() else None
 
 
-def flash(folder: Path, port: str, progress: Progress = lambda line: None) -> Path:
-    """Build an exported project and write it to the board on `port`; returns the log. Raises SerqError."""
+def flash(folder: Path, port: str | None = None, progress: Progress = lambda line: None) -> Path:
+    """Build an exported project and write it to the board, on `port` if it is named; returns the log.
+
+    Raises SerqError in one sentence that says what to do: for a port that cannot be opened before anything is built, for an upload
+    that failed from what the uploader said.
+    """
     board = _project_board(folder)
-    _check_port(board, port)
+    _refuse_emulated(board)
+    if port is not None:
+        _open_port(board, port).close()
     build(folder, progress)
-    return _run(["run", "--target", "upload", "--upload-port", port], folder, "upload", progress)
+    arguments = ["run", "--target", "upload", *(["--upload-port", port] if port else [])]
+    try:
+        return _run(arguments, folder, "upload", progress)
+    except SerqError as error:
+        log = folder / LOG
+        reason = why_not_written(log.read_text(errors="replace"), port, board.name) if log.exists() else None
+        if reason is None:
+            raise
+        raise SerqError(f"{reason}; {log} has all that was said") from error
 
 
 def monitor(folder: Path, port: str | None = None) -> None:
-    """Show what the board sends, until the user ends it (Ctrl+C). Without a port PlatformIO looks for one. Raises SerqError."""
+    """Show what the board sends, until the user ends it (Ctrl+C). Without a port PlatformIO looks for one. Raises SerqError.
+
+    Where standard input is no terminal, all that the board sends goes to standard output as it is, for a pipe or a file.
+    """
     board = _project_board(folder)
+    _refuse_emulated(board)
     _platformio()
-    if port is not None or board.emulated:
-        _check_port(board, port or "")
+    line = _open_port(board, port) if port else None
+    if line and not sys.stdin.isatty():
+        return _copy(line, port or "")
+    if line:
+        line.close()
     command = [sys.executable, "-m", "platformio", "device", "monitor", "--project-dir", str(folder)]
     if subprocess.run(command + (["--port", port] if port else []), env=environment(), check=False).returncode:
         raise SerqError("PlatformIO's monitor could not open a serial port; name it with --port")
@@ -341,19 +363,28 @@ def _last_lines(text: str, count: int) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 
-def _check_port(board: Board, port: str) -> None:
-    import serial
-    from serial.tools.list_ports import comports
-
+def _refuse_emulated(board: Board) -> None:
     if board.emulated:
         raise SerqError(f"{board.name} is an emulated board and has no port; run it with `serq-mcu verify --on emulator`")
+
+
+def _open_port(board: Board, port: str) -> Any:
+    import serial
+
     try:
-        serial.Serial(port, exclusive=True).close()
-    except (serial.SerialException, ValueError) as error:
-        found = ", ".join(item.device for item in comports()) or "none"
-        raise SerqError(
-            f"cannot open the port {port!r} (ports here: {found}): is the board plugged in, and no other program using it? {error}"
-        ) from error
+        return serial.serial_for_url(port, baudrate=board.port.baud, exclusive=True)
+    except (OSError, ValueError) as error:  # serial.SerialException is an OSError
+        raise SerqError(why_not_open(port, error)) from error
+
+
+def _copy(line: Any, port: str) -> None:
+    with line:
+        try:
+            while True:
+                sys.stdout.buffer.write(line.read(max(1, line.in_waiting)))
+                sys.stdout.buffer.flush()
+        except OSError as error:
+            raise SerqError(f"{port} was lost ({error}); check the cable and try again") from error
 
 
 def _sizes(elf: Path, board: Board) -> tuple[int, int]:

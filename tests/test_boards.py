@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from serq_mcu import boards, resources
-from serq_mcu.boards import EMULATED_PLATFORM, Emulator, Relative, all_boards, load_board, read_board
+from serq_mcu.boards import EMULATED_PLATFORM, Emulator, Microphone, Relative, all_boards, all_microphones, load_board, read_board, with_changes
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
+from serq_mcu.sound import conversion
 
 NAMES = [path.stem for path in sorted(resources.BOARDS.glob("*.toml"))]
 
@@ -27,7 +28,28 @@ def test_a_shipped_board_is_named_after_its_file_and_gives_a_source_for_its_figu
 
 
 def test_the_boards_that_were_promised() -> None:
-    assert {"esp32", "esp32c3", "nucleo_f446re", "emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"} <= set(NAMES)
+    asked = [
+        "esp32dev",
+        "esp32-s3-devkitc-1",
+        "esp32-c3-devkitm-1",
+        "esp32-c6-devkitc-1",
+        "m5stack-core2",
+        "nucleo_f446re",
+        "disco_f407vg",
+        "blackpill_f411ce",
+        "nucleo_h743zi",
+        "nucleo_l476rg",
+        "nrf52840_dk",
+        "nano33ble",
+        "teensy41",
+        "pico",
+        "emulated-m0",
+        "emulated-m4f",
+        "emulated-m7",
+        "emulated-rv32imc",
+        "emulated-xtensa",
+    ]
+    assert sorted(load_board(name).name for name in asked) == NAMES
     m0 = load_board("emulated-m0").mcu
     assert (m0.flash_bytes, m0.ram_bytes) == (256 * 1024, 16 * 1024)
 
@@ -51,6 +73,75 @@ def test_the_boards_that_were_promised() -> None:
 )
 def test_names_people_say(said: str, meant: str) -> None:
     assert load_board(said).name == meant
+
+
+def test_every_board_has_a_microphone_and_a_source_for_its_choice() -> None:
+    for board in all_boards():
+        assert board.audio.takes(board.microphone.interface)
+        assert "audio.microphone" in board.sources
+        assert all(path.is_file() for path in board.audio_sources())
+
+
+def test_every_driver_is_some_boards() -> None:
+    drivers = {path.name for path in (resources.FIRMWARE / "ports").glob("audio_*_*.c*")}
+    used = {board.audio.source(i).name for board in all_boards() for i in ("i2s", "pdm", "adc", "line") if board.audio.takes(i)}  # type: ignore[union-attr]
+    assert used == drivers
+
+
+@pytest.mark.parametrize("microphone", all_microphones(), ids=lambda m: m.name)
+def test_every_microphone_names_its_file_and_sources_and_has_a_board(microphone: Microphone) -> None:
+    text = (resources.MICROPHONES / f"{microphone.name}.toml").read_text()
+    table = boards.tomllib.loads(text)
+    assert {"microphone.dc_shift", "microphone.gain_db"} <= set(table["sources"])
+    assert [board for board in all_boards() if board.audio.takes(microphone.interface)]
+
+
+def test_microphone_and_settings_can_be_overridden_and_stay_with_the_project(tmp_path: Path) -> None:
+    esp32 = load_board("esp32")
+    assert with_changes(esp32, None, []) is esp32
+    changed = with_changes(esp32, "SPH0645", ["audio.i2s_data=32", "microphone.gain_db=-3", "audio.channel=right", "audio.ring_samples=8192"])
+    assert (changed.microphone.name, changed.microphone.slot, changed.microphone.gain_db) == ("sph0645", "msb", -3)
+    assert (changed.audio.i2s_data, changed.audio.channel, changed.audio.ring_samples) == ("32", "right", 8192)
+    header = changed.project_files(render)["src/serq_board.h"]
+    for line in ("SERQ_AUDIO_SLOT_MSB 1", "SERQ_AUDIO_I2S_DATA 32", "SERQ_AUDIO_RIGHT 1", "SERQ_AUDIO_RING_SAMPLES 8192"):
+        assert f"#define {line}\n" in header
+    (tmp_path / "board.toml").write_text(changed.project_files(render)["board.toml"])
+    again = read_board(tmp_path / "board.toml")
+    assert (again.audio, again.microphone, again.sources) == (changed.audio, changed.microphone, esp32.sources)
+    mine = tmp_path / "mine.toml"
+    mine.write_text((resources.MICROPHONES / "inmp441.toml").read_text().replace("gain_db = 24", "gain_db = 30").replace('"inmp441"', '"mine"'))
+    assert with_changes(again, str(mine), ["microphone.bit_shift=1"]).microphone.conversion == conversion(1, 7, 30)
+
+
+@pytest.mark.parametrize(
+    ("board", "microphone", "setting", "complaint"),
+    [
+        ("pico", "inmp441", [], r"inmp441 needs I2S, for which pico has no pins or no driver; it takes max4466, max9814"),
+        ("esp32c3", "mp34dt06j", [], r"needs PDM, for which esp32c3 has no pins"),
+        ("esp32", "inmp442", [], r"no microphone 'inmp442'; known are clip, ics43434, inmp441"),
+        ("esp32", "../x", [], "no microphone '../x'"),
+        ("esp32", "none.toml", [], "cannot read the microphone file none.toml"),
+        ("esp32", None, ["gain=3"], "'gain=3' is not a setting; say --set audio.KEY=VALUE"),
+        ("esp32", None, ["mcu.flash_bytes=3"], "is not a setting"),
+        ("esp32", None, ["microphone.gain=3"], r"\[microphone\] has an unknown key 'gain'; it may have name, title, interface"),
+        ("esp32", None, ["microphone.gain_db=99"], r"gain_db must be an integer from -20 to 40, not 99"),
+        ("esp32", None, ["audio.ring_samples=3000"], "must be a power of two, not 3000"),
+        ("esp32", None, ["audio.i2s_data=5; evil"], r"\[audio\] i2s_data must be text"),
+        ("esp32", None, ['microphone.title=x"\n#define'], "title must be text|is not a setting"),
+        ("esp32", None, ["microphone.slot=left"], "slot must be text of the form philips"),
+        ("pico", None, ["microphone.bit_shift=1"], "bit_shift is for I2S microphones alone"),
+        ("pico", None, ["microphone.slot=msb"], "slot is for I2S microphones"),
+    ],
+)
+def test_a_microphone_or_setting_that_does_not_fit_is_refused(board: str, microphone: str | None, setting: list[str], complaint: str) -> None:
+    with pytest.raises(SerqError, match=complaint):
+        with_changes(load_board(board), microphone, setting)
+
+
+def test_a_title_cannot_leave_its_comment() -> None:
+    """A title may hold what ends a comment of C; so no title stands in one."""
+    sly = with_changes(load_board("esp32"), None, ["microphone.title=x */ int evil; /*"])
+    assert "evil" not in "".join(text for name, text in sly.project_files(render).items() if name.endswith((".h", ".c")))
 
 
 def test_an_unknown_board_names_the_nearest_and_the_list() -> None:

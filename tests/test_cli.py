@@ -17,7 +17,11 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from serq_mcu.cli import main
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.quantized_model.store import model_bytes, save_model
+from serq_mcu.training.config import load_config
 from tests.models import made_up_model
 
 RATE = 16000
@@ -57,6 +61,20 @@ def model_file(tmp_path: Path) -> Path:
     return save_model(made_up_model((8, 2), (2, 4), labels=("calm", "loud")), tmp_path / "m.serq")
 
 
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run of a small untrained network on two classes of made-up features."""
+    rng, spec = np.random.default_rng(0), FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
+    truth = np.arange(40) % 2
+    pooled = (rng.normal(0, 3000, (1, 40, spec.feature_count)) + 4000 * truth[:, None]).astype(np.int32)
+    kernels = tuple(rng.normal(0, 0.3, shape).astype(np.float32).astype(np.float64) for shape in ((spec.feature_count, 64), (64, 2)))
+    network = FloatNetwork(kernels, (np.zeros(64), np.zeros(2)), pooled[0].mean(axis=0), pooled[0].std(axis=0))
+    config = load_config().to_json() | {"features": json.loads(json.dumps(spec.to_json()))}
+    parts = (np.arange(40) // 14).astype(np.uint8)
+    run = Run(config, "made", ("calm", "loud"), tuple(f"c{i}" for i in range(40)), pooled, truth, parts, network, 1, 1, {})
+    return save_run(run, tmp_path / "run", {})
+
+
 def _commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found = []
     for name, command in group.commands.items():
@@ -87,6 +105,8 @@ def test_the_promised_commands_exist() -> None:
         "monitor",
         "verify",
         "bench",
+        "benchmark run",
+        "benchmark page",
         "toolchain setup",
         "demo",
     }
@@ -276,3 +296,39 @@ def test_boards_lists_all_with_json() -> None:
     names = {board["board"]["name"] for board in json.loads(_run("boards", "--json").output)}
     assert {"esp32", "esp32c3", "nucleo_f446re", "emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"} <= names
     assert "esp32c3" in _run("boards").output
+
+
+def test_benchmark_page_follows_its_results(tmp_path: Path) -> None:
+    _refused(_run("benchmark", "page", tmp_path / "none.csv", "--page", tmp_path / "p.md"), "holds no results")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    _refused(_run("benchmark", "page", tmp_path / "other.csv", "--page", tmp_path / "p.md"), "not a results file")
+    assert not (tmp_path / "p.md").exists()
+
+
+def test_benchmark_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path) -> None:
+    _refused(_run("benchmark", "run", clips, "--plan", "none", "--results", tmp_path / "r.csv"), "there is no plan none")
+    _refused(_run("benchmark", "run", clips, "--plan", "short", "--results", tmp_path / "r.csv"), "of which no folder was given")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--max-bytes", "100", "--max-instructions", "5", "--board", "esp32"], "two budgets"),
+        (["--max-instructions", "5"], "go together"),
+        (["--board", "esp32"], "go together"),
+        (["--max-bytes", "100", "--method", "2"], "both choose"),
+        (["--max-bytes", "100"], "smallest model needs"),
+    ],
+)
+def test_quantize_refuses_budgets_that_cannot_be(run_folder: Path, tmp_path: Path, options: list[str], words: str) -> None:
+    _refused(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options), words)
+
+
+@pytest.mark.parametrize("options", [["--max-bytes", "900"], ["--max-instructions", "9000", "--board", "nucleo_f446re"], ["--method", "1", "--qat"]])
+def test_quantize_within_a_budget_and_fine_tuned(run_folder: Path, tmp_path: Path, options: list[str]) -> None:
+    report = json.loads(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options, "--json").stdout)
+    assert (tmp_path / "m.serq").exists()
+    assert report["fine_tuned"] == ("--qat" in options)
+    if "--qat" not in options:
+        assert report["budget"]["cost"] <= report["budget"]["most"] == float(options[1])
+        assert report["budget"]["unit"].startswith("bytes" if options[0] == "--max-bytes" else "instructions on nucleo")

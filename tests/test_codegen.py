@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serq_mcu.boards import all_boards, load_board
-from serq_mcu.codegen.export import export, model_files, read_project, retarget
+from serq_mcu.boards import Relative, all_boards, load_board
+from serq_mcu.codegen.export import APPS, export, model_files, read_project, retarget
 from serq_mcu.codegen.render import c_numbers, c_string, render
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model, save_model
@@ -46,12 +46,21 @@ def test_two_exports_are_byte_identical(model: QuantizedModel, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("board", [board.name for board in all_boards()])
-def test_every_board_exports(model: QuantizedModel, board: str, tmp_path: Path) -> None:
-    project = export(model, load_board(board), tmp_path / "p")
-    assert project.board == board
-    assert project.changed() == []
-    assert project.added() == []
-    assert {"platformio.ini", "src/main.c", "src/serq_board.h", "lib/serq/src/serq.h", "model.serq", "README.md"} <= set(project.files)
+def test_every_board_exports_every_application_to_the_same_bytes(model: QuantizedModel, board: str, tmp_path: Path) -> None:
+    for app in APPS:
+        project = export(model, load_board(board), tmp_path / "p", app=app)
+        first = {name: (tmp_path / "p" / name).read_bytes() for name in project.files}
+        assert (project.board, project.app, project.changed(), project.added()) == (board, app, [], [])
+        assert {"platformio.ini", "src/main.c", "src/serq_board.h", "lib/serq/src/serq.h", "model.serq", "README.md"} <= set(first)
+        again = export(model, load_board(board), tmp_path / "again", app=app)
+        assert {name: (tmp_path / "again" / name).read_bytes() for name in again.files} == first
+
+
+def test_a_real_board_runs_the_very_c_of_its_emulated_relative(model: QuantizedModel) -> None:
+    """So what is bit for bit on the relative (tests/test_firmware.py) is the same text, compiled for the same instruction set or the nearest."""
+    for board in all_boards():
+        if isinstance(board.emulator, Relative):
+            assert model_files(model, board) == model_files(model, load_board(board.emulator.relative)), board.name
 
 
 def test_a_hostile_class_name_is_only_ever_a_string(model: QuantizedModel) -> None:

@@ -17,15 +17,15 @@ from serq_mcu.codegen.export import export
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.stages import STAGE_MFCC, STAGE_SCORES
 from serq_mcu.verification.device import Device, LineError
+from serq_mcu.verification.endurance import BAD_LINE, endure
 from serq_mcu.verification.faults import Faults, FaultyTransport
-from serq_mcu.verification.host import host_build
+from serq_mcu.verification.host import SMALL_FRAMES, host_build
 from serq_mcu.verification.protocol import Result, Type, decode_frame
 from serq_mcu.verification.transports import ProcessTransport, Transport
 from serq_mcu.verification.verify import digest, reference_stages
 from tests.models import made_up_model
 
 MODEL = made_up_model([9, 6, 5], [3, 2, 8], labels=("anger", "fear", "joy", "neutral", "sadness"))
-SMALL = ("-std=c99", "-O2", "-DSERQ_TRACE=1")  # the default payload of 256 bytes
 
 
 def noise(seconds: float = 0.2, seed: int = 0) -> np.ndarray:
@@ -43,7 +43,7 @@ def right(result: Result, pcm: np.ndarray) -> bool:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("faults") / "project"
     export(MODEL, load_board("esp32"), folder)
-    with host_build(folder, SMALL) as path:
+    with host_build(folder, SMALL_FRAMES) as path:
         yield path
 
 
@@ -100,6 +100,17 @@ def test_a_bad_line_costs_time_but_no_bit(program: Path, faults: Faults) -> None
         assert device.values(pcm, STAGE_MFCC, 11).view(np.int32).tolist() == reference_stages(MODEL, pcm)[STAGE_MFCC][11].tolist()
     assert sum(line.incidents.values()) > 10
     device.close()
+
+
+def test_no_result_is_wrong_over_a_bad_line(program: Path) -> None:
+    """The endurance run (docs/verification.md has 2,000 clips of it): frames of 256 bytes, each byte corrupted with probability 1e-4, bursts
+    of 64 lost bytes every 50 KB."""
+    outcome = endure(MODEL, program, 40, BAD_LINE, seed=1)
+    print(outcome)
+    assert (outcome.clips, outcome.wrong) == (40, 0)
+    assert outcome.right + outcome.failed == 40
+    assert outcome.incidents["corrupted"] > 150 and outcome.incidents["burst"] > 25  # of 256 and 51 expected in 2.6 MB
+    assert outcome.slowest < 60
 
 
 def test_the_same_seed_gives_the_same_faults() -> None:
@@ -160,7 +171,7 @@ def test_a_device_that_always_resets_is_reported(program: Path) -> None:
 def test_another_board_in_its_place_is_reported(program: Path, tmp_path: Path) -> None:
     other = made_up_model([9, 6, 5], [3, 2, 8], seed=1)
     export(other, load_board("nucleo_f446re"), tmp_path / "other")
-    with host_build(tmp_path / "other", SMALL) as others:
+    with host_build(tmp_path / "other", SMALL_FRAMES) as others:
         devices = itertools.chain([ProcessTransport([str(program)])], _many(others))
         device = Device(Replaced(devices, {30}), timeout=0.5)
         with pytest.raises(

@@ -66,8 +66,8 @@ def test_the_one_header_is_a_program(compiler: str, libraries: Path, tmp_path: P
 
 def test_the_one_header_declares_for_cpp_what_c_implements(libraries: Path, tmp_path: Path) -> None:
     (tmp_path / "one.c").write_text(f'#define SERQ_IMPLEMENTATION\n#include "{HEADER}"\n')
-    program = "int main() { serq_state s; serq_init(&s); return serq_classify(&s, 0) != SERQ_ERROR_TOO_SHORT; }\n"
-    (tmp_path / "two.cpp").write_text(f'#include "{HEADER}"\n#include "{HEADER}"\n' + program)
+    body = "serq_state s; serq_init(&s); return serq_classify(&s, 0) != SERQ_ERROR_TOO_SHORT;"
+    (tmp_path / "two.cpp").write_text(f'#include "{HEADER}"\n#include "{HEADER}"\nint main() {{ {body} }}\n')
     _run("gcc", "-std=c99", *WARNINGS, f"-I{libraries / 'header'}", "-c", "one.c", cwd=tmp_path)
     _run("g++", "-Wall", "-Wextra", "-Werror", f"-I{libraries / 'header'}", "two.cpp", "one.o", "-o", "both", cwd=tmp_path)
     _run(tmp_path / "both", cwd=tmp_path)

@@ -41,14 +41,14 @@ def test_generated_signals_on_the_host(name: str) -> None:
 
 @pytest.mark.parametrize("on", EMULATED)
 def test_generated_signals_on_the_emulators(on: str) -> None:
-    report = prove(MODELS["mfcc, mel and chroma, FFT 1024"], on, generated_signals(16000, 0.15))
+    report = prove(MODELS["MFCC, mel and chroma, FFT 1024"], on, generated_signals(16000, 0.15))
     assert report.ok, report.lines()
 
 
 def test_the_page_has_a_row_for_each_target(two_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "EMULATED", ("emulated-m0",))
     monkeypatch.setattr(parity, "EMULATED_CLIPS", 1)
-    monkeypatch.setattr(parity, "proof_models", lambda: {"padded": next(model for model in MODELS.values() if model.spec.center)})
+    monkeypatch.setattr(parity, "proof_models", lambda: {"Padded": next(model for model in MODELS.values() if model.spec.center)})
     assert main([str(two_clips), "--page", str(tmp_path / "parity.md")]) == 0
     text = (tmp_path / "parity.md").read_text()
     signals = len(generated_signals(16000))

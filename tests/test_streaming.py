@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from click.testing import CliRunner
 
 from serq_mcu import platformio
 from serq_mcu.boards import load_board
+from serq_mcu.cli import main
 from serq_mcu.codegen.export import board_files, model_files, runtime_files, write_project
 from serq_mcu.corpus.audio import read_audio
-from serq_mcu.corpus.loaders import load_corpus
+from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.level import LEVEL_MIN, level_from_db, level_in_db
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantized_model.interpreter import scores
-from serq_mcu.quantized_model.store import shipped_model
+from serq_mcu.quantized_model.store import save_model, shipped_model
+from serq_mcu.quantized_model.stream_evaluation import in_noise
 from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE, Decision, Frames, analyse, decide, decision_rule, stream_decisions
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 from serq_mcu.resources import FIRMWARE
@@ -383,3 +389,67 @@ def test_ram_grows_by_a_place_a_block_and_the_default_fits_a_cortex_m0(tmp_path:
 
 
 STREAM_LIMIT = 11_000  # bytes: of a Cortex-M0's 16 KB, with a stack of 2 KB
+
+
+# --- evaluation
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Six clips of two seconds, of two classes, peak at about -20 dB."""
+    for number in range(6):
+        label = ("calm", "loud")[number % 2]
+        (tmp_path / "corpus" / label).mkdir(parents=True, exist_ok=True)
+        pcm = synthetic_speech(number, seconds=2.0, level=0.1)
+        soundfile.write(tmp_path / "corpus" / label / f"{number}.wav", pcm, 16000, subtype="PCM_16")
+    return tmp_path / "corpus"
+
+
+def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path) -> None:
+    bare = made_up_model((8, 2), (2, 4), spec=FeatureSpec(), labels=("calm", "loud"), blocks=3, block_frames=16, gate_level=GATE, smoothing=1)
+    clips = load_corpus(corpus).clips
+    names = {"held_out": [clip.name for clip in clips[:4]], "validation": [clip.name for clip in clips[4:]]}
+    trained = dataclasses.replace(bare, provenance={"corpus": load_corpus(corpus).name, **names})
+    margin = sorted(d.margin for clip in clips for d in _decisions(trained, clip) if d.answer != SILENCE)[3]
+    model = dataclasses.replace(trained, decision=dataclasses.replace(decision_rule(trained), unsure_margin=margin))
+    path = save_model(model, tmp_path / "m.serq")
+    for option, part in (((), clips[:4]), (("--validation",), clips[4:])):
+        page = tmp_path / "page.md"
+        done = CliRunner().invoke(main, ["evaluate", str(path), "--corpus", str(corpus), "--streaming", *option, "--page", str(page), "--json"])
+        assert done.exit_code == 0, done.output
+        report = json.loads(done.stdout)
+        spoken = [(d.answer, model.labels.index(clip.label)) for clip in part for d in _decisions(model, clip) if d.answer != SILENCE]
+        (own,) = [row for row in report["margins"] if row["unsure_margin"] == margin]
+        assert own["decisions"] == len(spoken)
+        assert own["answered"] == sum(answer != NOT_SURE for answer, _ in spoken)
+        assert own["correct"] == sum(answer == truth for answer, truth in spoken)
+        assert len(report["variants"]) == 4 * 3 * 3
+        silence, noise = report["noise"][:2]
+        assert {row["count"] for row in silence["not_silent"] + noise["not_silent"] if row["gate_db"] > -80} == {0}
+        assert -88 < noise["loudest_db"] < -86
+        medians = [row["median_db"] for row in report["levels"]]
+        assert all(-18 <= later - earlier < -1 for earlier, later in itertools.pairwise(medians))  # pauses have the noise's level at all of them
+        assert f"{own['accuracy']:.1%}" in page.read_text()
+        assert f"--streaming{' --validation' if option else ''} --page docs/page.md" in page.read_text()
+
+
+def _decisions(model: QuantizedModel, clip: Clip) -> list[Decision]:
+    """The decisions on a clip with its noise, whose seed is the clip's place among those that are judged together."""
+    part = next(part for part in ("held_out", "validation") if clip.name in model.provenance[part])
+    place = model.provenance[part].index(clip.name)
+    return stream_decisions(model, in_noise(read_audio(clip.path, 16000).pcm, 0, 16000, place))
+
+
+def test_options_that_need_streaming_say_so(tmp_path: Path) -> None:
+    path = save_model(made_up_model((8, 2), (2, 4)), tmp_path / "m.serq")
+    for option in (["--validation"], ["--page", "x.md"]):
+        done = CliRunner().invoke(main, ["evaluate", str(path), "--corpus", str(tmp_path), *option])
+        assert done.exit_code == 2
+        assert "go with --streaming" in done.output
+
+
+def test_a_model_for_clips_alone_has_no_streams_to_evaluate(corpus: Path, tmp_path: Path) -> None:
+    path = save_model(dataclasses.replace(made_up_model((8, 2), (2, 4), labels=("calm", "loud")), decision=None), tmp_path / "m.serq")
+    done = CliRunner().invoke(main, ["evaluate", str(path), "--corpus", str(corpus), "--streaming"])
+    assert done.exit_code == 1
+    assert "cannot stream" in done.output

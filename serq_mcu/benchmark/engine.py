@@ -75,7 +75,7 @@ def _data(
         corpus = corpora[name]
         values = compute(plan.features(features), corpus.clips, contents[name], progress)
         truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
-        data[name, features] = CorpusData(name, corpus.labels, values, truth, tuple(clip.speaker for clip in corpus.clips))
+        data[name, features] = CorpusData(name, corpus.labels, values, truth, tuple(clip.speaker for clip in corpus.clips), corpus.folder.absolute())
     return data
 
 

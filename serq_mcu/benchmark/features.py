@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,12 @@ from serq_mcu.files import write_file
 from serq_mcu.frontend.recordings import recorded_features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.host import cache_folder
+from serq_mcu.training.config import load_config
 
 FRAMES, FRAME_MFCC = 94, 40  # three seconds of hops of 512 at 16 kHz, for the networks on sequences
 UNITS_PER_SD = 4096
+DEFAULT = "default"
 _RANGE = 2**18  # of librosa's features in device units; 64 standard deviations
 
 
@@ -72,11 +75,16 @@ FEATURE_SETS = {
 
 
 def feature_set(name: str, specs: dict[str, FeatureSpec]) -> FeatureSet:
-    """The features of that name: built in, or the device's by one of `specs`. Raises SerqError if there are none."""
+    """The features of that name: built in, "default" for the default configuration's, or the device's by one of `specs`.
+
+    Raises SerqError if there are none.
+    """
+    if name == DEFAULT:
+        return FeatureSet(name, "device", load_config().features, "the device's, of the default configuration")
     if name in specs:
         return FeatureSet(name, "device", specs[name], f"the device's, specification {specs[name].name}")
     if name not in FEATURE_SETS:
-        raise SerqError(f"features {name!r} are not known; choose among {', '.join([*FEATURE_SETS, *specs])}")
+        raise SerqError(f"features {name!r} are not known; choose among {', '.join([DEFAULT, *FEATURE_SETS, *specs])}")
     return FEATURE_SETS[name]
 
 
@@ -97,7 +105,7 @@ def compute(features: FeatureSet, clips: Sequence[Clip], digest: str, progress: 
 
     `digest` is the clips' `corpus_digest`. Raises SerqError if a clip cannot be used, or librosa is not installed.
     """
-    place = _cache_folder() / f"{hashlib.sha256(f'{digest} {features.key}'.encode()).hexdigest()[:32]}.npy"
+    place = cache_folder() / "benchmark" / f"{hashlib.sha256(f'{digest} {features.key}'.encode()).hexdigest()[:32]}.npy"
     if place.exists():
         found: NDArray[Any] = np.load(place, allow_pickle=False)
         return found
@@ -117,7 +125,7 @@ def compute(features: FeatureSet, clips: Sequence[Clip], digest: str, progress: 
 
 
 def in_units(values: NDArray[Any], training: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Float features [clips, features] as integers, by mean and standard deviation of the training clips (a mask [clips])."""
+    """Features [..., clips, features] as integers, floats by mean and standard deviation of the training clips (a mask [clips])."""
     if np.issubdtype(values.dtype, np.integer):
         return values.astype(np.int32)
     sd = values[training].std(axis=0)
@@ -161,12 +169,6 @@ def _librosa() -> Any:
 
 
 def _save(place: Path, values: NDArray[Any]) -> None:
-    import io
-
     data = io.BytesIO()
     np.save(data, values, allow_pickle=False)
     write_file(place, data.getvalue())
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "serq-mcu" / "benchmark"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from serq_mcu.benchmark.plan import ADAPTIVE, BUDGET, FLOAT, MLP, PROTOCOLS, SHARED_EMOTIONS
+from serq_mcu.benchmark.plan import ACROSS, ADAPTIVE, BUDGET, FLOAT, MLP, PROTOCOLS, SHARED_EMOTIONS
 from serq_mcu.benchmark.results import PTQ, QAT, Group, Row, groups, mcnemar, paired_bootstrap
 from serq_mcu.errors import SerqError
 from serq_mcu.files import write_file
@@ -19,6 +19,8 @@ WORDS = {
     "speakers": "every speaker held out once a seed",
     "corpus": "trained on one corpus, judged on another",
     "corpora": "trained on all corpora but one, judged on that",
+    "corpus_transductive": "trained on one corpus, judged on another, each standardised by all of its own clips (transductive)",
+    "corpora_transductive": "trained on all corpora but one, judged on that, each standardised by all of its own clips (transductive)",
 }
 
 # Shinde, Jain and Sharma 2024: accuracy in % and size in KB by method; sizes of fixed widths are the same for all corpora
@@ -40,19 +42,20 @@ def write_page(rows: Sequence[Row], results: Path, page: Path, command: str) -> 
         raise SerqError(f"{results} holds no results; run the benchmark first")
     plots = {}
     for key, found in _tables(rows):
-        if key[2] == MLP and sum(1 for group in found if group.first.method.isdecimal()) > 4:
-            name = f"{page.stem}_{'_'.join(key[:2]) if key[0] != key[1] else key[0]}_{key[3]}_{key[4]}.svg"
+        study, train, _, model, features, protocol = key
+        if model == MLP and protocol not in ACROSS and sum(1 for group in found if group.first.method.isdecimal()) > 4:
+            name = "_".join([page.stem, *study.split(), train, features, protocol]) + ".svg"
             plots[key] = write_file(page.with_name(name), accuracy_plot(found))
     lines = list(page_lines(rows, results, command, {key: path.name for key, path in plots.items()}))
     return [write_file(page, "\n".join(lines) + "\n"), *plots.values()]
 
 
 def _tables(rows: Iterable[Row]) -> Iterator[tuple[tuple[str, ...], list[Group]]]:
-    """Groups that belong into one table: train, test, model, features, protocol."""
+    """Groups that belong into one table: study, train, test, model, features, protocol."""
     tables: dict[tuple[str, ...], list[Group]] = {}
     for key, group in groups(rows).items():
-        tables.setdefault(key[:5], []).append(group)
-    for key in sorted(tables, key=lambda key: (PROTOCOLS.index(key[4]), key)):
+        tables.setdefault(key[:6], []).append(group)
+    for key in sorted(tables, key=lambda key: (PROTOCOLS.index(key[5]), key[1:], key[0])):
         yield key, sorted(tables[key], key=lambda group: _rank(group.first))
 
 
@@ -71,24 +74,25 @@ def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tup
     yield "`mean` is over all splits, `95 % of the mean` its interval from the spread between splits (Student's t), `one split` the interval that"
     yield "a single split of n clips has around it (Wilson). UAR: unweighted average recall. Sizes in KB of 1000 bytes: weights only is the sum of"
     yield "parameters x bits / 8, stored all bytes that a device keeps for the network. Bits were chosen on validation clips only."
-    across = [row for row in rows if row.protocol in ("corpus", "corpora")]
-    for key, found in _tables(row for row in rows if row.protocol not in ("corpus", "corpora")):
+    across = [row for row in rows if row.protocol in ACROSS]
+    for key, found in _tables(row for row in rows if row.protocol not in ACROSS):
         yield ""
         yield from _table_lines(key, found)
         if key in plots:
             yield ""
             yield f"![accuracy against bits]({plots[key]})"
         yield from _paired_lines(found)
+    yield from _nearness_lines(rows)
     if across:
         yield ""
         yield from _matrix_lines(across)
 
 
 def _table_lines(key: tuple[str, ...], found: Sequence[Group]) -> Iterator[str]:
-    train, _, model, features, protocol = key
+    study, train, _, model, features, protocol = key
     first = found[0].first
     seeds = sorted({row.seed for group in found for row in group.rows})
-    yield f"## {_title(train)}: {model}, {features} ({first.inputs} inputs)"
+    yield f"## {_title(train)}: {study}, {model}, {features} ({first.inputs} inputs, {first.parameters} parameters)"
     yield ""
     span = f"seeds {seeds[0]} to {seeds[-1]}" if seeds != [0] else "seed 0"
     yield f"{WORDS[protocol].capitalize()}; {span}; {len(found[0].rows)} splits of {_clips(found[0])} clips."
@@ -135,20 +139,53 @@ def _paired_lines(found: Sequence[Group]) -> Iterator[str]:
         yield f"| {names} | {change.mean * 100:+.1f} | {spread} | {both.only_first} | {both.only_second} | {test.p:.2g} |"
 
 
+def _nearness_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """How near each reading of the features comes to the paper's figures."""
+    tables = [(key, found) for key, found in _tables(rows) if key[5] == "holdout" and key[3] == MLP and key[1] in PAPER_ACCURACY]
+    if not tables:
+        return
+    yield ""
+    yield "## How near to the paper"
+    yield ""
+    yield "Post-training rows for which the paper gives a figure. `inside`: the paper's figure lies within what one split would show of ours."
+    yield ""
+    yield "| corpus | features | rows | mean difference, points | mean absolute difference | inside | size of 8 bits, KB (paper 169) |"
+    yield "|---|---|---|---|---|---|---|"
+    for key, found in tables:
+        paper = PAPER_ACCURACY[key[1]]
+        judged = [(group, paper[group.first.method] / 100) for group in found if group.first.tuning == PTQ and group.first.method in paper]
+        if judged:
+            apart = [100 * (group.accuracy - theirs) for group, theirs in judged]
+            inside = sum(group.interval[0] <= theirs <= group.interval[1] for group, theirs in judged)
+            size = judged[0][0].first.parameters / 1000
+            spread = sum(map(abs, apart)) / len(apart)
+            cells = [
+                _title(key[1]),
+                key[4],
+                len(apart),
+                f"{sum(apart) / len(apart):+.1f}",
+                f"{spread:.1f}",
+                f"{inside} of {len(apart)}",
+                f"{size:.0f}",
+            ]
+            yield "| " + " | ".join(map(str, cells)) + " |"
+
+
 def _matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
     yield "## Across corpora"
     yield ""
-    yield f"UAR in % on the six shared emotions ({', '.join(SHARED_EMOTIONS)}; chance 16.7), mean over seeds. No statistic of a test clip is used."
-    for protocol in ("corpus", "corpora"):
+    yield f"UAR in % on the six shared emotions ({', '.join(SHARED_EMOTIONS)}; chance 16.7), mean over seeds."
+    yield "No statistic of a test clip is used, unless a table is called transductive."
+    for protocol in ACROSS:
         inside = [row for row in rows if row.protocol == protocol]
-        for name in dict.fromkeys((row.model, row.features, row.method, row.tuning) for row in inside):
+        for name in dict.fromkeys((row.study, row.model, row.features, row.method, row.tuning) for row in inside):
             found = {
                 (group.first.train, group.first.test): group
-                for group in groups(row for row in inside if (row.model, row.features, row.method, row.tuning) == name).values()
+                for group in groups(row for row in inside if (row.study, row.model, row.features, row.method, row.tuning) == name).values()
             }
             tests = sorted({test for _, test in found})
             yield ""
-            yield f"{WORDS[protocol].capitalize()}: {name[0]}, {name[1]}, {_method(name[2])} {name[3]}".rstrip()
+            yield f"{WORDS[protocol].capitalize()}: {name[1]}, {name[2]}, {_method(name[3])} {name[4]}".rstrip()
             yield ""
             yield "| trained on | " + " | ".join(map(_title, tests)) + " |"
             yield "|---" * (len(tests) + 1) + "|"
@@ -158,25 +195,32 @@ def _matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def accuracy_plot(found: Sequence[Group]) -> str:
-    """Accuracy against bits as SVG: fixed widths as lines, the adaptive result as a star, with 95 % intervals of the mean."""
+    """Accuracy against bits as SVG: fixed widths as lines, the adaptive result as a star, with 95 % intervals of the mean; the paper's in grey."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for tuning, colour in ((PTQ, "tab:blue"), (QAT, "tab:orange")):
-        fixed = sorted((int(g.first.method), g) for g in found if g.first.tuning == tuning and g.first.method in set("12345678"))
-        _points(axes, [(bits, group) for bits, group in fixed], colour, "o-", tuning)
-        for group in found:
-            if group.first.method == ADAPTIVE and group.first.tuning == tuning:
-                _points(axes, [(group.mean("average_bits"), group)], colour, "*", f"adaptive, {tuning}", size=14)
+    first = found[0].first
+    if first.protocol == "holdout" and first.train in PAPER_ACCURACY:
+        _paper_points(axes, first.train)
+    for tuning, colour, aside in ((PTQ, "tab:blue", -0.04), (QAT, "tab:orange", 0.04)):
+        own = {group.first.method: group for group in found if group.first.tuning == tuning}
+        _points(axes, [(int(bits) + aside, own[bits]) for bits in "12345678" if bits in own], colour, "o-", tuning)
+        if ADAPTIVE in own:
+            _points(axes, [(own[ADAPTIVE].mean("average_bits") + aside, own[ADAPTIVE])], colour, "*", f"adaptive, {tuning}", size=14)
     for group in found:
         if group.first.method == FLOAT:
             axes.axhline(100 * group.accuracy, color="grey", linestyle=":", label="32-bit")
-    first = found[0].first
     axes.set(xlabel="average bits per weight", ylabel="accuracy, %", title=f"{_title(first.train)}, {first.features}, {len(found[0].rows)} splits")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower right")
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     pyplot.close(figure)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def _paper_points(axes: Any, corpus: str) -> None:
+    accuracy = PAPER_ACCURACY[corpus]
+    axes.plot(range(1, 9), [accuracy[str(bits)] for bits in range(1, 9)], "x", color="grey", label="paper, one split")
+    axes.plot(PAPER_ADAPTIVE[corpus][1], accuracy[ADAPTIVE], "*", color="grey", markersize=14, label="paper, adaptive")
 
 
 def _points(axes: Any, points: Sequence[tuple[float, Group]], colour: str, style: str, label: str, size: int = 5) -> None:

@@ -29,7 +29,9 @@ FLOAT, ADAPTIVE, BUDGET = "32", "adaptive", "budget"
 METHODS = (FLOAT, *(str(bits) for bits in range(8, 0, -1)), ADAPTIVE, BUDGET)  # "budget:BYTES"
 MLP = "mlp"
 MODELS = (MLP, "lstm", "gru_attention", "cnn1d")
-PROTOCOLS = ("holdout", "clips", "speakers", "corpus", "corpora")  # see Study
+TRANSDUCTIVE = ("corpus_transductive", "corpora_transductive")
+ACROSS = ("corpus", "corpora", *TRANSDUCTIVE)
+PROTOCOLS = ("holdout", "clips", "speakers", *ACROSS)  # see Study
 SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 PLANS = ("paper", "product", "short")
 
@@ -40,7 +42,8 @@ class Study:
 
     methods are judged by post-training quantization, those in `fine_tuned` by quantization-aware training too. protocol "holdout"
     holds out one stratified fold a seed, "clips" every fold, "speakers" every speaker; "corpus" trains on one corpus and judges on each
-    other, "corpora" trains on all but one and judges on that, both on the six shared emotions. training and augmentation: what differs
+    other, "corpora" trains on all but one and judges on that, both on the six shared emotions; "corpus_transductive" and
+    "corpora_transductive" standardise each corpus by its own clips, those that judge included. training and augmentation: what differs
     from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only.
     """
 
@@ -179,11 +182,11 @@ def _pairs(protocol: str, corpora: list[str]) -> Iterator[tuple[tuple[str, ...],
     """Corpora to train on and corpora to judge on."""
     for name in corpora:
         others = tuple(other for other in corpora if other != name)
-        if protocol == "corpus" and others:
+        if protocol.startswith("corpus") and others:
             yield (name,), others
-        elif protocol == "corpora" and len(others) > 1:
+        elif protocol.startswith("corpora") and len(others) > 1:
             yield others, (name,)
-        elif protocol not in ("corpus", "corpora"):
+        elif protocol not in ACROSS:
             yield (name,), (name,)
 
 

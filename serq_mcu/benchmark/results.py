@@ -23,6 +23,7 @@ class Row:
     """One method on one network and split.
 
     method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training or fine-tuned ("" for floats). Sizes in bytes.
+    seconds: of training the floats, or of choosing the widths and all that led from them to the model.
     right: which test clips, in the order of their names, were judged rightly: hexadecimal, the first clip in the lowest bit.
     """
 
@@ -141,10 +142,10 @@ class Group:
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
-    """Groups by train, test, model, features, protocol, method and tuning."""
+    """Groups by study, train, test, model, features, protocol, method and tuning."""
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault((row.train, row.test, row.model, row.features, row.protocol, row.method, row.tuning), []).append(row)
+        found.setdefault((row.study, row.train, row.test, row.model, row.features, row.protocol, row.method, row.tuning), []).append(row)
     return {key: Group(tuple(value)) for key, value in found.items()}
 
 

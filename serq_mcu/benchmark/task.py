@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 
 from serq_mcu.benchmark.features import in_units
-from serq_mcu.benchmark.plan import BUDGET, FLOAT, MLP, SHARED_EMOTIONS, Task
+from serq_mcu.benchmark.plan import ACROSS, BUDGET, FLOAT, MLP, SHARED_EMOTIONS, TRANSDUCTIVE, Task
 from serq_mcu.benchmark.results import PTQ, QAT, Row, hex_bits
 from serq_mcu.codegen.packing import stored_bytes
+from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.recordings import Recordings, read_recordings
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score
@@ -25,31 +29,36 @@ from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import Width
-from serq_mcu.training.config import CLIPS, SPEAKERS, TrainingConfig, load_config
+from serq_mcu.training.config import CLIPS, SPEAKERS, Config, TrainingConfig, load_config
+from serq_mcu.training.run import Dataset, version_features
+from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
 
-TRAIN, VALIDATION, TEST = range(3)
 ALPHA, MARGIN = 0.5, 0.02  # of the paper's allocation: see quantization/importance.py
 
 
 @dataclass(frozen=True)
 class CorpusData:
-    """A corpus as arrays: class names, and per clip its features, class index int64 and speaker."""
+    """A corpus: class names, and per clip its features, class index int64 and speaker. Tasks that train on versions of the recordings
+    read these from `folder`, which every process must see."""
 
     name: str
     labels: tuple[str, ...]
     values: NDArray[Any]
     truth: NDArray[np.int64]
     speakers: tuple[str, ...]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a task trains and judges on: features [clips, ...], class indices and parts (TRAIN, VALIDATION, TEST) of all clips."""
+    """What a task trains and judges on: class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names of all clips [clips], and
+    features [versions, clips, ...], the first version as recorded."""
 
     labels: tuple[str, ...]
     values: NDArray[Any]
     truth: NDArray[np.int64]
     part: NDArray[np.uint8]
+    corpus: NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -71,71 +80,113 @@ class Answer:
 def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
     """The rows of a task: for each corpus that it judges on, one a method."""
     config = _config(task)
-    train = [corpus for corpus in corpora if corpus.name in task.train]
     rows = []
-    problem, names = _problem(task, train, corpora, config)
+    problem = _problem(task, corpora, config)
     answers = list(_judge_mlp(task, problem, config) if task.model == MLP else _judge_sequences(task, problem, config))
     for name in task.test:
-        inside = names[problem.part == TEST] == name
+        inside = problem.corpus[problem.part == TEST] == name
         rows += [_row(task, name, problem, inside, answer) for answer in answers]
     return rows
 
 
-def _config(task: Task) -> TrainingConfig:
-    given: dict[str, Any] = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in task.training.items()}
+def _config(task: Task) -> Config:
+    """The default configuration with what the task changes."""
+    default = load_config()
+    given = _tuples(task.training)
     given |= {"protocol": SPEAKERS if task.protocol == "speakers" else CLIPS, "seed": task.seed, "split": task.split, "folds": task.folds}
     try:
-        return replace(load_config().training, **given)
+        return replace(
+            default,
+            features=FeatureSpec.from_json(dict(task.spec)),
+            training=replace(default.training, **given),
+            augmentation=replace(default.augmentation, **_tuples(task.augmentation)),
+        )
     except TypeError as error:
         raise SerqError(f"study {task.study}: {error}") from error
 
 
-def _problem(task: Task, train: Sequence[CorpusData], corpora: Sequence[CorpusData], config: TrainingConfig) -> tuple[Problem, NDArray[Any]]:
-    """The clips of a task, and the corpus of each."""
-    from serq_mcu.training.splits import split_clips
-
-    if task.protocol in ("corpus", "corpora"):
-        return _across(task, train, corpora, config)
-    (corpus,) = train
-    part = split_clips(corpus.truth, corpus.labels, corpus.speakers, config)
-    return Problem(corpus.labels, corpus.values, corpus.truth, part), np.full(len(part), corpus.name)
+def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
-def _across(task: Task, train: Sequence[CorpusData], corpora: Sequence[CorpusData], config: TrainingConfig) -> tuple[Problem, NDArray[Any]]:
-    """Corpora on the six emotions that they share: some train and choose, others judge. No statistic of a test clip is used."""
-    from sklearn.model_selection import train_test_split
+def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Problem:
+    """The clips of a task and their parts. Across corpora: those of the six shared emotions, without any statistic of a test clip but where
+    the protocol is transductive, which standardises each corpus by itself."""
+    across, transductive = task.protocol in ACROSS, task.protocol in TRANSDUCTIVE
+    labels = SHARED_EMOTIONS if across else corpora[0].labels
+    known = [np.isin(corpus.labels, labels)[corpus.truth] for corpus in corpora]
+    truth = np.array([labels.index(corpus.labels[c]) for corpus, mask in zip(corpora, known, strict=True) for c in corpus.truth[mask]])
+    names = np.concatenate([np.full(int(mask.sum()), corpus.name) for corpus, mask in zip(corpora, known, strict=True)])
+    trains = np.isin(names, task.train)
+    part = _parts_across(trains, truth, config) if across else split_clips(truth, labels, corpora[0].speakers, config.training)
+    if task.augmentation:
+        values: NDArray[Any] = _versions(corpora, known, labels, truth, part, config)
+    else:
+        values = np.concatenate([corpus.values[mask] for corpus, mask in zip(corpora, known, strict=True)])[None]
+    if task.model == MLP and not task.augmentation:
+        values = in_units(values[0], part == TRAIN)[None]
+    if transductive:
+        values = _standardised_by_corpus(values, names)
+    return Problem(labels, values, truth, part, names)
 
-    values, truth, names = [], [], []
-    for corpus in corpora:
-        known = np.array([label in SHARED_EMOTIONS for label in corpus.labels])[corpus.truth]
-        values.append(corpus.values[known])
-        truth.append(np.array([SHARED_EMOTIONS.index(corpus.labels[index]) for index in corpus.truth[known]], dtype=np.int64))
-        names += [corpus.name] * int(known.sum())
-    classes, of = np.concatenate(truth), np.array(names)
-    part = np.full(len(of), TEST, dtype=np.uint8)
-    inside = np.flatnonzero(np.isin(of, [corpus.name for corpus in train]))
-    chosen, held = train_test_split(inside, test_size=config.validation_fraction, stratify=classes[inside], random_state=task.seed)
+
+def _standardised_by_corpus(values: NDArray[Any], names: NDArray[np.str_]) -> NDArray[np.int32]:
+    """Features [versions, clips, features], each corpus's by mean and standard deviation of its own clips as recorded."""
+    units = np.empty(values.shape, dtype=np.int32)
+    for name in np.unique(names):
+        own = values[:, names == name].astype(np.float64)
+        units[:, names == name] = in_units(np.concatenate(own), np.arange(own.shape[0] * own.shape[1]) < own.shape[1]).reshape(own.shape)
+    return units
+
+
+def _parts_across(trains: NDArray[np.bool_], truth: NDArray[np.int64], config: Config) -> NDArray[np.uint8]:
+    """Clips of the corpora that train are for training or validation, stratified; the others are for testing."""
+    part = np.full(len(truth), TEST, dtype=np.uint8)
+    inside, given = np.flatnonzero(trains), config.training
+    chosen, held = train_test_split(inside, test_size=given.validation_fraction, stratify=truth[inside], random_state=given.seed)
     part[chosen], part[held] = TRAIN, VALIDATION
-    return Problem(SHARED_EMOTIONS, np.concatenate(values), classes, part), of
+    return part
 
 
-def _judge_mlp(task: Task, problem: Problem, config: TrainingConfig) -> Iterator[Answer]:
+def _versions(
+    corpora: Sequence[CorpusData],
+    known: Sequence[NDArray[np.bool_]],
+    labels: tuple[str, ...],
+    truth: NDArray[np.int64],
+    part: NDArray[np.uint8],
+    config: Config,
+) -> NDArray[np.int32]:
+    """Device features int32 [versions, clips, features] of the versions that the configuration draws of the clips that are `known`."""
+    clips: list[Clip] = []
+    audio: list[NDArray[np.int16]] = []
+    for corpus, mask in zip(corpora, known, strict=True):
+        recordings = _recordings(corpus.folder, config.features.sample_rate)
+        clips += [recordings.clips[index] for index in np.flatnonzero(mask)]
+        audio += [recordings.audio[index] for index in np.flatnonzero(mask)]
+    recordings = Recordings(tuple(clips), config.features.sample_rate, tuple(audio))
+    return version_features(Dataset("", labels, recordings, truth), part, TRAIN, config)
+
+
+@functools.lru_cache(maxsize=4)
+def _recordings(folder: Path, rate: int) -> Recordings:
+    return read_recordings(load_corpus(folder).clips, rate)
+
+
+def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]:
     """The float network, then each method, post-training and fine-tuned."""
     from serq_mcu.training.mlp import Examples, train_mlp
 
-    spec = FeatureSpec.from_json(dict(task.spec))
-    pooled = in_units(problem.values, problem.part == TRAIN)
-    train, validation = (Examples(pooled[None, problem.part == part], problem.truth[problem.part == part]) for part in (TRAIN, VALIDATION))
-    held, test = ValidationData(validation.pooled, validation.truth), pooled[problem.part == TEST]
+    train, validation = (Examples(problem.values[:, problem.part == part], problem.truth[problem.part == part]) for part in (TRAIN, VALIDATION))
+    held, test = ValidationData(validation.pooled, validation.truth), problem.values[0, problem.part == TEST]
     start = time.perf_counter()
-    network = train_mlp(train, validation, len(problem.labels), config).network
+    network = train_mlp(train, validation, len(problem.labels), config.training).network
     if FLOAT in task.methods:
         predicted = network.classify(network.standardise(test))
         score = held.accuracy(network.classify(network.standardise(validation.pooled)))
         parameters = sum(network.parameters)
         yield Answer(FLOAT, "", predicted, score, (), 32.0, parameters, 4.0 * parameters, 4 * parameters, time.perf_counter() - start)
-    lowering = Lowering(network, train.pooled[0], spec, build_tables(spec), problem.labels)
-    tuner: Any = _tuner(network, config) if task.fine_tuned else None
+    lowering = Lowering(network, train.pooled[0], config.features, build_tables(config.features), problem.labels)
+    tuner: Any = _tuner(network, config.training) if task.fine_tuned else None
     sensitivity = functools.cache(lambda: measure(lowering, held))
     for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
         if method == FLOAT:
@@ -183,12 +234,12 @@ def _tuner(network: FloatNetwork, config: TrainingConfig) -> Any:
     return _tuners[key].with_seed(config.seed)
 
 
-def _judge_sequences(task: Task, problem: Problem, config: TrainingConfig) -> Iterator[Answer]:
+def _judge_sequences(task: Task, problem: Problem, config: Config) -> Iterator[Answer]:
     """A float network on sequences of frames."""
     from serq_mcu.training.zoo import train_sequences
 
     start = time.perf_counter()
-    found = train_sequences(task.model, problem.values, problem.truth, problem.part, len(problem.labels), config)
+    found = train_sequences(task.model, problem.values[0], problem.truth, problem.part, len(problem.labels), config.training)
     predicted, size = found.predicted, 4 * found.parameters
     score = float((predicted == problem.truth)[problem.part == VALIDATION].mean())
     answered = predicted[problem.part == TEST]
@@ -205,7 +256,7 @@ def _row(task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], ans
         test=test,
         model=task.model,
         features=task.features,
-        inputs=int(np.prod(problem.values.shape[1:])),
+        inputs=int(np.prod(problem.values.shape[2:])),
         protocol=task.protocol,
         seed=task.seed,
         split=task.split,

@@ -61,7 +61,8 @@ def stream_frames(
         values = _values(spec, tables, power, shift)
         for stage, rows in parts.items():
             rows.append(values[stage].T)
-        levels.append(_level(spec, tables, offset, power, shift))
+        total = values.get(STAGE_MEL, power).sum(axis=0, dtype=np.uint64)
+        levels.append(np.maximum(_log2(tables, total) - offset - (shift << 17) >> 8, LEVEL_MIN))
     return {stage: np.concatenate(rows) for stage, rows in parts.items()}, np.concatenate(levels)
 
 
@@ -234,13 +235,6 @@ def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64
 def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
     log: NDArray[np.int64] = np.maximum(_log2(tables, energy) - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
     return log
-
-
-def _level(spec: FeatureSpec, tables: FrontendTables, offset: int, power: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
-    first, count = (tables.first_bin, int(tables.segment[:, 0].sum())) if spec.uses_mel else (0, len(power))
-    total = power[first : first + count].sum(axis=0, dtype=np.uint64)
-    level: NDArray[np.int64] = np.maximum(_log2(tables, total) - offset - (shift << 17) >> 8, LEVEL_MIN)
-    return level
 
 
 def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int64]:

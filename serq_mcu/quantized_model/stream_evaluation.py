@@ -194,7 +194,7 @@ def evaluate_streams(model: QuantizedModel, folder: Path, part: str = "held_out"
     for number, level in enumerate(LEVELS_DB):
         streams[level] = []
         for index, pcm in enumerate(recordings):
-            streams[level].append(analyse(model, _in_noise(pcm, level, model.spec.sample_rate, index)))
+            streams[level].append(analyse(model, in_noise(pcm, level, model.spec.sample_rate, index)))
             if progress is not None:
                 progress("listening", number * len(recordings) + index + 1, len(LEVELS_DB) * len(recordings))
     return StreamEvaluation(
@@ -214,8 +214,8 @@ def _white(count: int, db: float, seed: int) -> NDArray[np.float64]:
     return noise
 
 
-def _in_noise(pcm: NDArray[np.int16], level: float, rate: int, seed: int) -> NDArray[np.int16]:
-    """The recording at `level` dB, with noise before, under and after it."""
+def in_noise(pcm: NDArray[np.int16], level: float, rate: int, seed: int) -> NDArray[np.int16]:
+    """The recording int16 [samples] at `level` dB, with noise from `seed` before, under and after it."""
     padded = np.pad(pcm * 10 ** (level / 20), (round(BEFORE * rate), round(AFTER * rate)))
     return _rounded(padded + _white(padded.size, NOISE_DB, seed))
 

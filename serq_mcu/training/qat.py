@@ -32,8 +32,8 @@ _INPUT_RANGE = -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD, (ACTIVATION_MAX - INPUT_Z
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the
-    share of the loss that the float network's answers have, and the rest as in its own training (default.toml)."""
+    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the share
+    of the loss that the float network's answers have, and the rest as in its own training (default.toml)."""
 
     learning_rate: float = 0.001
     epochs: int = 30
@@ -242,9 +242,8 @@ class FineTuner:
         return answer
 
     def _tensors(self, lowering: Lowering, examples: Examples) -> tuple[Any, Any]:
-        targets = np.eye(self._shape[-1], dtype=np.float32)[np.tile(examples.truth, len(examples.pooled))]
-        inputs = lowering.device_inputs(examples.pooled).reshape(-1, self._shape[0])
-        return tf.constant(inputs, tf.float32), tf.constant(targets)
+        pooled, truth = examples.flat
+        return tf.constant(lowering.device_inputs(pooled), tf.float32), tf.constant(np.eye(self._shape[-1], dtype=np.float32)[truth])
 
     def _shuffled(self, rng: np.random.Generator, versions: int, clips: int, epoch: int) -> tuple[Any, ...]:
         """Order [batches, size], shares and partners of mixup alike, learning rates [batches] of one epoch: each clip heard as often as

@@ -51,8 +51,8 @@ _INTRODUCTION = """\
 # The same integers everywhere
 
 Every integer of every stage of section 7 of [SPEC.md](../SPEC.md), from the window to the scores, as exported firmware computes it, against the
-integer reference in Python. The host ran all clips of {corpora}; each emulated core a choice of {count} of them, stratified by class. All ran
-{signals} generated signals of a second each: {names}.
+integer reference in Python. The host ran all clips of {corpora};
+each emulated core ran {count} of them, stratified by class. All ran {signals} generated signals of a second each: {names}.
 
 Written by `python -m serq_mcu.verification.parity {folders}`, which exports, builds and compares everything anew and fails if an integer differs.
 `tests/test_parity.py` runs the generated signals and two clips.
@@ -63,9 +63,9 @@ def proof_models() -> dict[str, QuantizedModel]:
     """What is proved: the model that ships, and two specifications with every block and statistic, with networks of random weights."""
     shipped = shipped_model()
     return {
-        f"the model that ships ({shipped.spec.name})": shipped,
-        "mfcc, mel and chroma, FFT 1024": random_network(EVERY_BLOCK, 3),
-        "chroma, mel and mfcc, 25 ms in FFT 512, padded": random_network(PADDED, 4),
+        f"The model that ships ({shipped.spec.name})": shipped,
+        "MFCC, mel and chroma, FFT 1024": random_network(EVERY_BLOCK, 3),
+        "Chroma, mel and MFCC, 25 ms in FFT 512, padded": random_network(PADDED, 4),
     }
 
 
@@ -156,7 +156,7 @@ def _page(corpora: Sequence[Corpus], folders: Sequence[Path], reports: dict[tupl
     )
     lines = [introduction]
     for name in dict.fromkeys(name for name, _ in reports):
-        lines += [f"## {name[0].upper()}{name[1:]}", "", "| on | clips | signals | integers compared | integers differing |", "|---|---|---|---|---|"]
+        lines += [f"## {name}", "", "| on | clips | signals | integers compared | integers differing |", "|---|---|---|---|---|"]
         for on in (HOST, *EMULATED):
             report = reports[name, on]
             core = "host" if on == HOST else load_board(on).mcu.core

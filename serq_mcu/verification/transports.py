@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import queue
 import select
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from serq_mcu.errors import SerqError
+from serq_mcu.serial_ports import why_not_open as _why_not_open
 
 FULL = 1.0  # seconds that a line may take no byte; then what is being sent is lost, as it would be on a wire
 _BITS = 10  # on a serial line for each byte: start, 8 data, stop
@@ -160,21 +160,3 @@ class SerialTransport:
 
     def _gone(self, error: Exception) -> SerqError:
         return SerqError(f"{self.name} was lost ({error}); check the cable and try again")
-
-
-def _why_not_open(port: str, error: Exception) -> str:
-    code, text = getattr(error, "errno", None), str(error)
-    if code == errno.EACCES or ("PermissionError" in text and os.name != "nt"):
-        return f"no permission to use {port}; on Linux add yourself to the group that owns it (dialout or uucp) and log in again"
-    if code in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text or "PermissionError" in text:
-        return f"{port} is in use by another program; close its serial monitor and try again"
-    if code == errno.ENOENT or "FileNotFoundError" in text:
-        return f"there is no port {port}{_ports()}"
-    return f"cannot open {port}: {text}"
-
-
-def _ports() -> str:
-    from serial.tools.list_ports import comports
-
-    names = [port.device for port in comports()]
-    return f"; there is {', '.join(names)}" if names else "; no serial port was found, so check the cable"

@@ -5,24 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz import native
-
-COMMON = ("-max_len=8192", "-timeout=20", "-rss_limit_mb=2000")
-PYTHON = ("model_file", "board_file", "configuration", "audio", "corpus", "decoder")
+from tests.fuzz.runs import C_TARGETS, COMMON, PYTHON_TARGETS, write
 
 
 def main() -> None:
     """Parse, fuzz."""
-    if len(sys.argv) < 2 or sys.argv[1] not in (*native.SEEDS, *PYTHON):
-        sys.exit(f"usage: python -m tests.fuzz {'|'.join((*native.SEEDS, *PYTHON))} [options of libFuzzer, such as -max_total_time=600]")
+    if len(sys.argv) < 2 or sys.argv[1] not in (*C_TARGETS, *PYTHON_TARGETS):
+        sys.exit(f"usage: python -m tests.fuzz {'|'.join((*C_TARGETS, *PYTHON_TARGETS))} [options of libFuzzer, such as -max_total_time=600]")
     target, options = sys.argv[1], [*COMMON, *sys.argv[2:]]
     with tempfile.TemporaryDirectory(prefix=f"serq-fuzz-{target}-") as work:
-        if target in native.SEEDS:
+        if target in C_TARGETS:
+            from tests.fuzz import native
+
             program = native.build(target, Path(work))
-            sys.exit(subprocess.run([program, *options, _write(native.SEEDS[target], Path(work) / "seeds")]).returncode)
+            sys.exit(subprocess.run([program, *options, write(native.SEEDS[target], Path(work) / "seeds")]).returncode)
         _atheris(target, options, Path(work))
 
 
@@ -31,15 +29,9 @@ def _atheris(target: str, options: list[str], work: Path) -> None:
 
     with atheris.instrument_imports(include=["serq_mcu", "tomllib", "json", "cobs"]):
         from tests.fuzz.targets import SEEDS, TARGETS, guarded
-    atheris.Setup([sys.argv[0], *options, _write(SEEDS[target], work / "seeds")], guarded(TARGETS[target]))
+    atheris.Setup([sys.argv[0], *options, write(SEEDS[target], work / "seeds")], guarded(TARGETS[target]))
     atheris.Fuzz()
 
 
-def _write(seeds: Callable[[], list[bytes]], folder: Path) -> str:
-    folder.mkdir()
-    for index, seed in enumerate(seeds()):
-        (folder / str(index)).write_bytes(seed)
-    return str(folder)
-
-
-main()
+if __name__ == "__main__":
+    main()

@@ -11,26 +11,28 @@ import numpy as np
 
 from serq_mcu.boards import load_board
 from serq_mcu.codegen.export import export
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.resources import FIRMWARE
 from serq_mcu.verification.protocol import Frame, Type, encode_frame
 from tests.models import made_up_model
 
+_BLOCKS = (FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")), FeatureBlock("mel", 20, ("mean",)), FeatureBlock("chroma", 12, ("sd",)))
+_SPEC = FeatureSpec(name="every stage", fft_length=256, hop_length=128, mel_bands=20, blocks=_BLOCKS)
 _HERE = Path(__file__).parent
 _FLAGS = ("-std=c99", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
-_REPLAY = ("-std=c99", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-def build(target: str, folder: Path, replay: bool = False) -> Path:
-    """The fuzzer `target` as a program in `folder`; for `replay` without libFuzzer: it runs the inputs that its arguments name."""
-    export(made_up_model([9, 6, 5], [3, 2, 8]), load_board("esp32"), folder / "project", force=True)
+def build(target: str, folder: Path) -> Path:
+    """The fuzzer `target` as a program in `folder`, with libFuzzer's options; inputs that its arguments name are run and no others."""
+    export(made_up_model([9, 6, 5], [3, 2, 8], spec=_SPEC), load_board("esp32"), folder / "project", force=True)
     library = folder / "project" / "lib" / "serq" / "src"
     application, ports = FIRMWARE / "apps" / "harness", FIRMWARE / "ports"
     sources = {"wire": [], "application": [application / "wire.c", *library.glob("*.c")], "runtime": [*library.glob("*.c")]}[target]
     trace = ["-DSERQ_TRACE=1"] if target == "application" else []
     includes = [f"-I{path}" for path in (library, application, ports, folder / "project" / "src", _HERE)]
-    command = ["clang", *(_REPLAY if replay else _FLAGS), *trace, *includes, _HERE / f"fuzz_{target}.c", *sources, *([_HERE / "replay.c"] * replay)]
-    subprocess.run([*command, "-o", folder / target], check=True)
-    return folder / target
+    program = folder / f"fuzz_{target}"
+    subprocess.run(["clang", *_FLAGS, *trace, *includes, _HERE / f"fuzz_{target}.c", *sources, "-o", program], check=True)
+    return program
 
 
 def _wire() -> list[bytes]:
@@ -38,19 +40,27 @@ def _wire() -> list[bytes]:
     return [b"\xff" + b"".join(frames), b"\x10" + frames[0][:-9] + b"\0" + frames[1]]
 
 
-def _frame(type_: int, payload: bytes, number: int = 1) -> bytes:
-    return bytes([type_, number, len(payload) // 2]) + payload[: len(payload) // 2 * 2]
+def _frame(type_: int, payload: bytes = b"") -> bytes:
+    """A frame as fuzz_application.c reads it, numbered after the last."""
+    length = len(payload)
+    if length > 200:
+        whole, rest = divmod(length - 200, 7)
+        assert not rest, "the fuzzer has no such length"
+        length = 200 + whole
+    return bytes([type_, 1, length]) + payload
 
 
 def _application() -> list[bytes]:
-    noise = np.random.default_rng(0).integers(-9000, 9000, 900).astype("<i2")
+    noise = np.random.default_rng(0).integers(-9000, 9000, 882).astype("<i2")
     samples = [_frame(Type.PCM, struct.pack("<I", start) + noise[start : start + 126].tobytes()) for start in range(0, 882, 126)]
-    begin = [bytes([Type.BEGIN, 1, 3]) + struct.pack("<BIB", stage, 1, 0) for stage in (0, 6, 16, 31)]
-    finish, read = bytes([Type.FINISH, 1, 1, 0, 0]), _frame(Type.READ, b"\3\0")
-    plain = b"".join([_frame(Type.IDENTIFY, b""), begin[0], *samples, finish, _frame(Type.DIGESTS, b""), _frame(Type.LABEL, b"\1\0")])
-    stopped = [b"".join([start, *samples, finish, read, _frame(Type.CONTINUE, b""), finish, read, begin[0]]) for start in begin[1:]]
-    features = [_frame(Type.FEATURES, struct.pack("<H", start) + bytes(40)) for start in (0, 10, 11)]
-    return [plain, *stopped, b"".join([begin[0], *features, bytes([Type.FINISH, 1, 1, 1, 1])]), b"\x85\0\1\2\3\0" + plain]
+    begin = [_frame(Type.BEGIN, struct.pack("<BI", stage, 1 if stage < 16 else 0)) for stage in (0, 6, 16, 31)]
+    finish, read, go_on = _frame(Type.FINISH, b"\0"), _frame(Type.READ, b"\3\0"), _frame(Type.CONTINUE)
+    plain = b"".join([_frame(Type.IDENTIFY), begin[0], *samples, finish, _frame(Type.DIGESTS), _frame(Type.LABEL, b"\1")])
+    at_samples = b"".join([begin[1], *samples[:4], read, _frame(Type.LABEL, b"\2"), go_on, *samples[3:], finish])
+    at_finish = [b"".join([start, *samples, finish, read, go_on, finish, read, begin[0]]) for start in begin[2:]]
+    abandoned = b"".join([begin[1], *samples[:4], read, begin[0], *samples, finish])
+    features = [_frame(Type.FEATURES, struct.pack("<H", start) + bytes(4 * min(40, _SPEC.feature_count - start))) for start in (0, 40)]
+    return [plain, at_samples, *at_finish, abandoned, b"".join([begin[0], *features, _frame(Type.FINISH, b"\1")]), b"\x85\0\1\2\3\0" + plain]
 
 
 def _runtime() -> list[bytes]:

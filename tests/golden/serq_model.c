@@ -25,9 +25,9 @@ void serq_model_frame(serq_state *state)
 
     serq_band *bands = state->scratch.frame.bands;
     int32_t *log = bands->log;
-    state->scratch.frame.power = serq_mel(bins + 0, serq_segment_table, 20, bands);
+    serq_mel(bins + 0, serq_segment_table, 20, bands);
     SERQ_TRACE_STAGE(SERQ_STAGE_MEL, bands, 20, sizeof(uint64_t));
-    serq_log(bands, 20, serq_mel_offset_table, serq_log_table, shift, -2177059);
+    state->scratch.frame.power = serq_log(bands, 20, serq_mel_offset_table, serq_log_table, shift, -2177059);
     SERQ_TRACE_STAGE(SERQ_STAGE_LOG, log, 20, sizeof(int32_t));
 
     int32_t *mfcc = state->scratch.frame.values;
@@ -75,7 +75,7 @@ void serq_model_network(serq_state *state)
 
 int16_t serq_model_level(const serq_state *state)
 {
-    return serq_level(state->scratch.frame.power, state->scratch.frame.shift, 3773888, serq_log_table);
+    return serq_level(state->scratch.frame.power, state->scratch.frame.shift, 3708352, serq_log_table);
 }
 
 const char *serq_label(int index)

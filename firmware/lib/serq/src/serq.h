@@ -45,7 +45,7 @@ typedef union {
         serq_band bands[SERQ_MEL_BANDS];
 #endif
         int32_t values[SERQ_VALUES]; /* mfcc or chroma */
-        uint64_t power;              /* of the bins that the mel bands read; without bands, of all */
+        uint64_t power;              /* sum of the bands' energies; without bands, of all bins' powers */
         uint8_t shift;               /* of the frame's samples */
     } frame;
     struct {

@@ -334,14 +334,21 @@ SERQ_STAGE void serq_fft(const int16_t *samples, const int16_t *window, uint32_t
     }
 }
 
-/* In place: complex FFT of packed real samples to points + 1 bins of twice the real spectrum. */
-SERQ_STAGE void serq_spectrum(serq_bin *z, const int16_t *twiddle, uint32_t points)
+#if SERQ_THUMB1
+
+void serq_thumb1_split(serq_bin *low, serq_bin *high, const int16_t *twiddle);
+
+/* Bins 1, 2, … and points - 1, points - 2, … from those of the complex FFT. */
+SERQ_SPECIALISE void serq_split(serq_bin *z, const int16_t *twiddle, uint32_t points)
 {
-    serq_complex first = serq_load(z), middle = serq_load(z + points / 2);
-    serq_complex zero = {2 * (first.re + first.im), 0}, last = {2 * (first.re - first.im), 0}, half = {2 * middle.re, -2 * middle.im};
-    serq_store(z, zero);
-    serq_store(z + points, last);
-    serq_store(z + points / 2, half);
+    serq_thumb1_split(z + 1, z + points - 1, twiddle + 2);
+}
+
+#else
+
+/* Bins 1, 2, … and points - 1, points - 2, … from those of the complex FFT. */
+SERQ_SPECIALISE void serq_split(serq_bin *z, const int16_t *twiddle, uint32_t points)
+{
     serq_bin *low = z + 1, *high = z + points - 1;
     do {
         serq_complex p = serq_load(low), y = serq_load(high);
@@ -352,6 +359,19 @@ SERQ_STAGE void serq_spectrum(serq_bin *z, const int16_t *twiddle, uint32_t poin
         serq_store(low++, sum);
         serq_store(high--, difference);
     } while (low < high);
+}
+
+#endif
+
+/* In place: complex FFT of packed real samples to points + 1 bins of twice the real spectrum. */
+SERQ_STAGE void serq_spectrum(serq_bin *z, const int16_t *twiddle, uint32_t points)
+{
+    serq_complex first = serq_load(z), middle = serq_load(z + points / 2);
+    serq_complex zero = {2 * (first.re + first.im), 0}, last = {2 * (first.re - first.im), 0}, half = {2 * middle.re, -2 * middle.im};
+    serq_store(z, zero);
+    serq_store(z + points, last);
+    serq_store(z + points / 2, half);
+    serq_split(z, twiddle, points);
 }
 
 #endif

@@ -96,6 +96,32 @@ static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
     return sum;
 }
 
+/* For each of `count` > 0 pairs (re, im), two a turn: ramp += sum, sum += re^2 + im^2. */
+static inline void serq_add_ramp(const int32_t *pairs, uint32_t count, uint64_t *ramp, uint64_t *sum)
+{
+    uint64_t r = *ramp, s = *sum;
+    int32_t re, im, left = (int32_t)count;
+    __asm__("lsrs %[re], %[left], #1\n\t"
+            "bcs 2f\n"
+            "1:\tldrd %[re], %[im], [%[at]], #8\n\t"
+            "adds %Q[r], %Q[r], %Q[s]\n\t"
+            "adc %R[r], %R[r], %R[s]\n\t"
+            "smlal %Q[s], %R[s], %[re], %[re]\n\t"
+            "smlal %Q[s], %R[s], %[im], %[im]\n"
+            "2:\tldrd %[re], %[im], [%[at]], #8\n\t"
+            "adds %Q[r], %Q[r], %Q[s]\n\t"
+            "adc %R[r], %R[r], %R[s]\n\t"
+            "smlal %Q[s], %R[s], %[re], %[re]\n\t"
+            "smlal %Q[s], %R[s], %[im], %[im]\n\t"
+            "subs %[left], #2\n\t"
+            "bgt 1b"
+            : [r] "+&r"(r), [s] "+&r"(s), [re] "=&r"(re), [im] "=&r"(im), [at] "+&r"(pairs), [left] "+&r"(left)
+            :
+            : "cc", "memory");
+    *ramp = r;
+    *sum = s;
+}
+
 #else
 
 typedef struct {
@@ -167,7 +193,16 @@ static inline uint64_t serq_mul64x16(uint64_t a, uint32_t b)
 /* (a * v + b * w) >> 16 for v, w <= 2^15 (or a = 0) whose result fits 64 bits. */
 static inline uint64_t serq_weighted(uint64_t a, uint32_t v, uint64_t b, uint32_t w)
 {
-#if SERQ_LONG_MULTIPLY
+#if SERQ_DSP /* multiplies and adds at once, which the compiler does not for unsigned numbers */
+    uint32_t low = 0, middle = 0, high = 0;
+    __asm__("umlal %0, %1, %2, %3\n\tumlal %0, %1, %4, %5"
+            : "+&r"(low), "+&r"(middle)
+            : "r"((uint32_t)a), "r"(v << 16), "r"((uint32_t)b), "r"(w << 16));
+    __asm__("umlal %0, %1, %2, %3\n\tumlal %0, %1, %4, %5"
+            : "+&r"(middle), "+&r"(high)
+            : "r"((uint32_t)(a >> 32)), "r"(v << 16), "r"((uint32_t)(b >> 32)), "r"(w << 16));
+    return (uint64_t)high << 32 | middle;
+#elif SERQ_LONG_MULTIPLY
     v <<= 16;
     w <<= 16;
     uint64_t low = (uint64_t)(uint32_t)a * v + (uint64_t)(uint32_t)b * w;

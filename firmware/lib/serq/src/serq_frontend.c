@@ -70,14 +70,18 @@ static inline int32_t log2_q16(uint64_t a, const uint16_t *log_table)
     return (exponent - (int32_t)zeros) * 65536 + entry[0] + (int32_t)((entry[1] * fraction) >> 16);
 }
 
-void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor)
+uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor)
 {
     int32_t *log = band->log; /* log i overwrites energy i / 2, which has been read */
     int32_t scale = (int32_t)shift * 131072;
+    uint64_t total = 0;
     for (const serq_band *end = band + bands; band < end; band++) {
-        int32_t value = log2_q16(band->energy, log_table) - *offset++ - scale;
+        uint64_t energy = band->energy;
+        total += energy;
+        int32_t value = log2_q16(energy, log_table) - *offset++ - scale;
         *log++ = value > log_floor ? value : log_floor;
     }
+    return total;
 }
 
 int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table)
@@ -129,6 +133,10 @@ static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned do
 
 #endif
 
+#if SERQ_THUMB1
+const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, uint32_t count, int32_t *sum);
+#endif
+
 void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs, const int16_t *weight, int32_t *chroma)
 {
     enum { CLASSES = SERQ_PITCH_CLASSES, WIDTH = 4 };
@@ -138,8 +146,11 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
     unsigned doublings = (61 - top) / 2;
     scale_powers(bins, count, doublings);
     for (const uint16_t *end = run + 3 * runs; run < end; run += 3) {
-        uint32_t i = run[0], last = i + run[1];
         int32_t *sum = sums + run[2];
+#if SERQ_THUMB1 /* which has no long product, so that the powers are stored */
+        weight = serq_thumb1_weigh(&bins->z.re + run[0], weight, run[1], sum);
+#else
+        uint32_t i = run[0], last = i + run[1];
         int32_t a = sum[0], b = sum[1], c = sum[2], d = sum[3];
         do {
             int32_t x = scaled_power(bins, i, doublings);
@@ -154,6 +165,7 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
         sum[1] = b;
         sum[2] = c;
         sum[3] = d;
+#endif
     }
     int32_t largest = 0;
     for (unsigned i = 0; i < CLASSES; i++) {

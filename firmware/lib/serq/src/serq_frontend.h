@@ -71,6 +71,21 @@ SERQ_SPECIALISE uint64_t serq_plus_power(uint64_t sum, const serq_bin *bin)
 #endif
 }
 
+/* sum: of the powers of `count` bins; ramp: of what it was before each of them. */
+SERQ_SPECIALISE void serq_sum_segment(const serq_bin *bins, uint32_t count, uint64_t *ramp, uint64_t *sum)
+{
+#if SERQ_DSP && !SERQ_STORED_POWER
+    if (count > 0) {
+        serq_add_ramp(&bins->z.re, count, ramp, sum);
+    }
+#else
+    for (const serq_bin *last = bins + count; bins < last; bins++) {
+        *ramp += *sum;
+        *sum = serq_plus_power(*sum, bins);
+    }
+#endif
+}
+
 /* Triangular band energies (halved), from the first bin with a weight on. segment: (count, a, b) for each of bands + 1 mel segments.
  * Returns the sum of the powers that it read. */
 SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint8_t bands, serq_band *band)
@@ -79,10 +94,8 @@ SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint
     uint64_t total = 0;
     for (const uint16_t *end = segment + 3 * (bands + 1U), *first = segment; segment < end; segment += 3) {
         uint64_t sum = 0, ramp = 0;
-        for (const serq_bin *last = bins + segment[0]; bins < last; bins++) {
-            ramp += sum;
-            sum = serq_plus_power(sum, bins);
-        }
+        serq_sum_segment(bins, segment[0], &ramp, &sum);
+        bins += segment[0];
         uint64_t falling = serq_weighted(ramp, segment[1], sum, segment[2]);
         if (segment != first) {
             band++->energy = rising + falling;
@@ -93,8 +106,8 @@ SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint
     return total;
 }
 
-/* In place: Q16 log2 of band energies relative to full scale, floored. */
-void serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor);
+/* In place: Q16 log2 of band energies relative to full scale, floored. Returns the sum of the energies. */
+uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor);
 
 /* In place: sums of mirrored values in the first half, their differences in the second. */
 SERQ_SPECIALISE void serq_fold(int32_t *log, uint8_t bands)
@@ -108,6 +121,21 @@ SERQ_SPECIALISE void serq_fold(int32_t *log, uint8_t bands)
         *d-- = b_value - c_value;
     }
 }
+
+#if SERQ_THUMB1
+
+int32_t serq_thumb1_row(const int32_t *values, const int16_t *coefficients, unsigned count);
+
+/* Rows r and r + 2 of the DCT. */
+SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct, unsigned r, unsigned count, int32_t *mfcc)
+{
+    mfcc[r] = serq_thumb1_row(values, dct + r * half, half);
+    if (r + 2 < count) {
+        mfcc[r + 2] = serq_thumb1_row(values, dct + (r + 2) * half, half);
+    }
+}
+
+#else
 
 /* Rows r and r + 2 of the DCT at a time: a value is loaded once for both, coefficients in pairs. */
 SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct, unsigned r, unsigned count, int32_t *mfcc)
@@ -131,6 +159,8 @@ SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const i
     mfcc[r] = a;
 }
 
+#endif
+
 /* DCT-II, first `count` coefficients; destroys log. dct: Q15 cosines [count][bands / 2]. bands <= 128, even. */
 SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc)
 {
@@ -151,7 +181,7 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
 /* Add frame number `frame` (0 = first) of `count` coefficients to their sums. */
 void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift, uint32_t frame);
 
-/* Level of a frame, Q8 log2 of its power relative to full scale, at least SERQ_LEVEL_MIN; shift: of the frame; offset: Q16 log2 of full scale. */
+/* Level of a frame, Q8 log2 of its power relative to full scale, at least SERQ_LEVEL_MIN. shift: of the frame; offset: Q16 log2 of full scale. */
 int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table);
 
 /* Statistics over `frames` >= 2 frames, 4 fractional bits. */

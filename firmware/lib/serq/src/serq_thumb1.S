@@ -185,4 +185,176 @@ serq_thumb1_level:
     mov     r11, r7
     pop     {r4-r7, pc}
     .size serq_thumb1_level, . - serq_thumb1_level
+
+/* void serq_thumb1_split(serq_bin *low, serq_bin *high, const int16_t *twiddle): even and odd parts of bins low, low + 1, … and high, high - 1, …
+ * to their spectrum, until they meet; serq_split()'s twin. */
+    .section .text.serq_thumb1_split, "ax", %progbits
+    .p2align 2
+    .global serq_thumb1_split
+    .type serq_thumb1_split, %function
+    .thumb_func
+serq_thumb1_split:
+    push    {r4-r7, lr}
+    mov     r4, r8
+    mov     r5, r9
+    mov     r6, r10
+    mov     r7, r11
+    push    {r4-r7}
+    movs    r7, r2
+6:  ldrh    r6, [r7, #0]
+    sxth    r6, r6
+    mov     r8, r6              /* c */
+    ldrh    r6, [r7, #2]
+    sxth    r6, r6
+    mov     r9, r6              /* s */
+    adds    r7, #4
+    ldmia   r0!, {r2, r3}
+    ldmia   r1!, {r4, r5}
+    adds    r6, r2, r4
+    mov     r10, r6             /* even */
+    subs    r6, r3, r5
+    mov     r11, r6
+    subs    r4, r4, r2
+    adds    r2, r3, r5
+    movs    r3, r4              /* r2 + i*r3: odd */
+    asrs    r6, r2, #16
+    uxth    r2, r2
+    mov     r4, r8
+    muls    r4, r6, r4
+    mov     r5, r9
+    muls    r6, r5, r6
+    mov     r5, r8
+    muls    r5, r2, r5
+    asrs    r5, r5, #16
+    adds    r4, r4, r5          /* c*re */
+    mov     r5, r9
+    muls    r5, r2, r5
+    asrs    r5, r5, #16
+    adds    r6, r6, r5
+    rsbs    r5, r6, #0          /* -s*re */
+    asrs    r6, r3, #16
+    uxth    r3, r3
+    mov     r2, r9
+    muls    r2, r6, r2
+    adds    r4, r4, r2
+    mov     r2, r9
+    muls    r2, r3, r2
+    asrs    r2, r2, #16
+    adds    r4, r4, r2          /* + s*im */
+    mov     r2, r8
+    muls    r6, r2, r6
+    adds    r5, r5, r6
+    muls    r2, r3, r2
+    asrs    r2, r2, #16
+    adds    r5, r5, r2          /* + c*im */
+    lsls    r4, r4, #1
+    lsls    r5, r5, #1
+    mov     r2, r10
+    mov     r3, r11
+    adds    r2, r2, r4
+    adds    r3, r3, r5
+    lsls    r4, r4, #1          /* even - 2t = (even + 2t) - 4t, modulo 2^32 */
+    lsls    r5, r5, #1
+    subs    r4, r2, r4
+    subs    r5, r3, r5
+    subs    r0, #8
+    stmia   r0!, {r2, r3}
+    subs    r1, #8
+    stmia   r1!, {r4, r5}
+    subs    r1, #16
+    cmp     r0, r1
+    blo     6b
+    pop     {r4-r7}
+    mov     r8, r4
+    mov     r9, r5
+    mov     r10, r6
+    mov     r11, r7
+    pop     {r4-r7, pc}
+    .size serq_thumb1_split, . - serq_thumb1_split
+
+/* int32_t serq_thumb1_row(const int32_t *values, const int16_t *coefficients, unsigned count): the sum of mulw(value, coefficient). */
+    .section .text.serq_thumb1_row, "ax", %progbits
+    .p2align 2
+    .global serq_thumb1_row
+    .type serq_thumb1_row, %function
+    .thumb_func
+serq_thumb1_row:
+    push    {r4-r6, lr}
+    lsls    r2, r2, #1
+    mov     r12, r2             /* bytes of coefficients */
+    movs    r2, #0
+    movs    r3, #0
+7:  ldmia   r0!, {r4}
+    ldrsh   r5, [r1, r3]
+    asrs    r6, r4, #16
+    uxth    r4, r4
+    muls    r6, r5, r6
+    muls    r4, r5, r4
+    asrs    r4, r4, #16
+    adds    r2, r2, r6
+    adds    r2, r2, r4
+    adds    r3, #2
+    cmp     r3, r12
+    bne     7b
+    movs    r0, r2
+    pop     {r4-r6, pc}
+    .size serq_thumb1_row, . - serq_thumb1_row
+
+/* const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, uint32_t count, int32_t *sum): the products of each power with 4
+ * weights of its own, added to 4 sums. Returns what follows the weights. */
+    .macro  add_weighted sum offset
+    movs    r7, #\offset
+    ldrsh   r4, [r1, r7]
+    movs    r5, r4
+    muls    r5, r3, r5
+    muls    r4, r2, r4
+    asrs    r4, r4, #16
+    add     \sum, r5
+    add     \sum, r4
+    .endm
+
+    .section .text.serq_thumb1_weigh, "ax", %progbits
+    .p2align 2
+    .global serq_thumb1_weigh
+    .type serq_thumb1_weigh, %function
+    .thumb_func
+serq_thumb1_weigh:
+    push    {r4-r7, lr}
+    mov     r4, r8
+    mov     r5, r9
+    mov     r6, r10
+    mov     r7, r11
+    push    {r3-r7}             /* the sums' address first */
+    lsls    r2, r2, #2
+    adds    r2, r0, r2
+    mov     r12, r2
+    ldmia   r3!, {r4-r7}
+    mov     r8, r4
+    mov     r9, r5
+    mov     r10, r6
+    mov     r11, r7
+8:  ldmia   r0!, {r2}
+    asrs    r3, r2, #16
+    uxth    r2, r2
+    add_weighted r8, 0
+    add_weighted r9, 2
+    add_weighted r10, 4
+    add_weighted r11, 6
+    adds    r1, #8
+    cmp     r0, r12
+    bne     8b
+    movs    r0, r1
+    pop     {r3}
+    mov     r4, r8
+    mov     r5, r9
+    mov     r6, r10
+    mov     r7, r11
+    stmia   r3!, {r4-r7}
+    pop     {r4-r7}
+    mov     r8, r4
+    mov     r9, r5
+    mov     r10, r6
+    mov     r11, r7
+    pop     {r4-r7, pc}
+    .size serq_thumb1_weigh, . - serq_thumb1_weigh
 #endif
