@@ -74,7 +74,7 @@ def test_a_minute_of_new_inputs(programs: dict[str, Path], pair: tuple[str, ...]
         said = (tmp_path / f"{target}.log").read_text(errors="replace")
         assert code == 0, f"{target}: keep {[*(tmp_path / target).iterdir()]} in {FINDINGS / target}\n{said[-3000:]}"
         (runs,) = [int(line.split()[1]) for line in said.splitlines() if line.startswith("Done ")]
-        assert runs > 200, f"{target} made {runs} inputs only"
+        assert runs > 20, f"{target} made {runs} inputs only"
         assert "no interesting inputs" not in said, f"{target} is not instrumented: something of serq-mcu was imported too early"
 
 
