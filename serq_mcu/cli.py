@@ -136,7 +136,7 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
     help="adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1).  [default: the run's configuration, adaptive]",
 )
 @click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
-@click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.02]")
+@click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.005]")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Choose the bits that lose least within so many bytes, weights only.")
 @click.option("--max-instructions", type=click.IntRange(min=1), help="Choose the bits that lose least within so many instructions of a decision.")
 @click.option("--board", "board_name", metavar="BOARD", help="The board that --max-instructions counts for.")
