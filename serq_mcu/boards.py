@@ -195,6 +195,18 @@ class Board:
     def emulated(self) -> bool:
         return isinstance(self.emulator, Emulator)
 
+    @property
+    def linker_symbols(self) -> dict[str, int]:
+        """Where an emulated board's program lies, in picolibc's words."""
+        assert isinstance(self.emulator, Emulator)
+        return {
+            "__flash": self.emulator.flash_origin,
+            "__flash_size": self.mcu.flash_bytes,
+            "__ram": self.emulator.ram_origin,
+            "__ram_size": self.mcu.ram_bytes,
+            "__stack_size": self.port.stack_bytes,
+        }
+
     def audio_sources(self) -> list[Path]:
         """The microphone's driver: what the family shares, and the file of its interface."""
         ports, source = resources.FIRMWARE / "ports", self.audio.source(self.microphone.interface)
@@ -398,13 +410,7 @@ def _emulated_platform(board: Board, emulator: Emulator) -> dict[str, str]:
             "flags": emulator.compile_flags,
             "runtime": emulator.runtime,
             "emulator": emulator.command_line,
-            "symbols": {
-                "__flash": emulator.flash_origin,
-                "__flash_size": board.mcu.flash_bytes,
-                "__ram": emulator.ram_origin,
-                "__ram_size": board.mcu.ram_bytes,
-                "__stack_size": board.port.stack_bytes,
-            },
+            "symbols": board.linker_symbols,
         },
         "upload": {"maximum_size": board.mcu.flash_bytes, "maximum_ram_size": board.mcu.ram_bytes},
     }

@@ -19,6 +19,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 board_option = click.option(
     "--board", "board_name", required=True, metavar="BOARD", help="A name that `serq-mcu boards` lists, or a board file (.toml)."
 )
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["dense", "fast"]),
+    default="dense",
+    show_default=True,
+    help="fast: store weights with more bits than they have where that runs faster (5 to 7 bits as 8, say).",
+)
+app_option = click.option(
+    "--app", default="harness", show_default=True, type=click.Choice(["harness", "live", "capture"]), help="What the firmware does; see README.md."
+)
 corpus_envvar = "SERQ_CORPUS"
 
 
@@ -70,7 +80,7 @@ def frontend() -> None:
     "--model",
     "file",
     type=FILE,
-    help="Take this model, and its specification.  [default: the model that ships; speech199's parameters with mfcc, mel and chroma]",
+    help="Take this model, and its specification.  [default: the model that ships; speech235's parameters with mfcc, mel and chroma]",
 )
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
@@ -126,7 +136,7 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
     help="adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1).  [default: the run's configuration, adaptive]",
 )
 @click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
-@click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.02]")
+@click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.005]")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Choose the bits that lose least within so many bytes, weights only.")
 @click.option("--max-instructions", type=click.IntRange(min=1), help="Choose the bits that lose least within so many instructions of a decision.")
 @click.option("--board", "board_name", metavar="BOARD", help="The board that --max-instructions counts for.")
@@ -265,15 +275,22 @@ def microphones(as_json: bool) -> None:
 @click.argument("model", type=FILE, required=False)
 @board_option
 @click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
-@click.option(
-    "--app", default="harness", show_default=True, type=click.Choice(["harness", "live", "capture"]), help="What the firmware does; see README.md."
-)
+@app_option
 @click.option("--microphone", help="A name that `serq-mcu microphones` lists, or a microphone file (.toml).  [default: the board's]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the board's [audio] or of [microphone]; may be repeated.")
 @click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@layout_option
 @json_option
 def export(
-    model: Path | None, board_name: str, out: Path, app: str, microphone: str | None, settings: tuple[str, ...], force: bool, as_json: bool
+    model: Path | None,
+    board_name: str,
+    out: Path,
+    app: str,
+    microphone: str | None,
+    settings: tuple[str, ...],
+    force: bool,
+    layout: str,
+    as_json: bool,
 ) -> None:
     """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a board.
 
@@ -282,12 +299,15 @@ def export(
     Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out firmware/
     """
     from serq_mcu.boards import load_board, with_changes
+    from serq_mcu.codegen.budget import budget
     from serq_mcu.codegen.export import export as export_project
 
-    board = with_changes(load_board(board_name), microphone, settings)
-    project = export_project(_model(model), board, out, force, app)
-    lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", f"next: serq-mcu build {out}"]
-    _print({"folder": str(out), "board": board.name, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
+    board, loaded = with_changes(load_board(board_name), microphone, settings), _model(model)
+    project = export_project(loaded, board, out, force, app, wider=layout == "fast")
+    needed = budget(loaded, board, layout == "fast", app)
+    lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", needed.summary, f"next: serq-mcu build {out}"]
+    value = {"folder": str(out), "board": board.name, "app": app, "identity": project.identity, "files": sorted(project.files)}
+    _print(value | {"needs": needed.to_json()}, lines, as_json)
 
 
 @main.command()
@@ -315,16 +335,19 @@ def library(model: Path | None, board_name: str, kind: str, out: Path, force: bo
 @main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
+@app_option
+@layout_option
 @json_option
-def check(model: Path | None, board_name: str, as_json: bool) -> None:
-    """Compare the flash and RAM that MODEL needs with what a board has, each figure with its basis; exit 1 if it does not fit.
+def check(model: Path | None, board_name: str, app: str, layout: str, as_json: bool) -> None:
+    """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a decision take, each figure with its
+    basis and without a build; exit 1 if it does not fit.
 
     Example: serq-mcu check model.serq --board esp32
     """
     from serq_mcu.boards import load_board
     from serq_mcu.codegen.budget import budget
 
-    report = budget(_model(model), load_board(board_name))
+    report = budget(_model(model), load_board(board_name), layout == "fast", app)
     _print(report.to_json(), report.lines(), as_json)
     sys.exit(0 if report.fits else 1)
 
@@ -333,16 +356,20 @@ def check(model: Path | None, board_name: str, as_json: bool) -> None:
 @click.argument("folder", type=FOLDER)
 @json_option
 def build(folder: Path, as_json: bool) -> None:
-    """Build an exported project with PlatformIO and say its flash and RAM.
+    """Build an exported project with PlatformIO and say its flash and RAM, and how near the statement before the build was.
 
     Example: serq-mcu build firmware/
     """
     from serq_mcu import platformio
+    from serq_mcu.built import compare
 
     _progress()(f"building {folder}")
     result = platformio.build(folder)
+    compared = compare(folder, result)
     value = {"elf": str(result.elf), "flash_bytes": result.flash_bytes, "ram_bytes": result.ram_bytes, "log": str(result.log)}
-    _print(value, [f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the stack"], as_json)
+    value |= {"stated_flash_bytes": compared.stated["flash"], "stated_ram_bytes": compared.stated["RAM"], "warnings": compared.warnings}
+    built = f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the stack"
+    _print(value, [built, *compared.lines()], as_json)
 
 
 @main.command()

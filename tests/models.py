@@ -75,7 +75,8 @@ def made_up_model(
     names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
     tables = build_tables(spec)
     plain = {"blocks": 3, "block_frames": 4, "level_offset": level_offset(spec, tables), "gate_level": LEVEL_MIN, "unsure_margin": 0, "smoothing": 0}
-    return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, DecisionRule(**plain | decision))
+    rule = None if spec.center else DecisionRule(**plain | decision)
+    return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule)
 
 
 def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.ndarray:

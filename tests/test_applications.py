@@ -11,6 +11,7 @@ import time
 import tty
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,14 @@ from click.testing import CliRunner
 
 from serq_mcu import platformio
 from serq_mcu.boards import Emulator, all_boards, load_board, with_changes
+from serq_mcu.built import compare
 from serq_mcu.cli import main
+from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import APPS, export, read_project, retarget
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.recorder import PacketReader, Take, record, self_test
@@ -90,10 +94,42 @@ def heard() -> tuple[np.ndarray, list[Decision]]:
 def test_live_on_an_emulated_board_answers_what_the_reference_does(board_name: str, tmp_path: Path, heard: tuple[np.ndarray, list[Decision]]) -> None:
     board = with_changes(load_board(board_name), None, SET)
     export(MODEL, board, tmp_path / "p", app="live")
-    elf = platformio.build(tmp_path / "p").elf
+    built = platformio.build(tmp_path / "p")
+    compared = compare(tmp_path / "p", built)
+    assert compared.complete and compared.warnings == [], compared.lines()
     pcm, wanted = heard
-    done = subprocess.run(platformio.emulator_command(board, elf), input=pcm.tobytes() + b"\x01", capture_output=True, timeout=60, check=True)
+    done = subprocess.run(platformio.emulator_command(board, built.elf), input=pcm.tobytes() + b"\x01", capture_output=True, timeout=60, check=True)
     _check(_lines(done.stdout), wanted, board_name)
+
+
+def test_a_statement_that_is_off_is_a_warning_and_a_framework_is_not(tmp_path: Path) -> None:
+    export(MODEL, load_board("emulated-m4f"), tmp_path / "p", app="capture")
+    stated = budget(MODEL, load_board("emulated-m4f"), app="capture")
+    assert not stated.rows and stated.items[0].name == "code of runtime and capture"
+    compared = compare(tmp_path / "p", platformio.BuildResult(tmp_path, stated.flash, stated.ram, tmp_path))
+    assert compared.complete and compared.errors == {"flash": 0, "RAM": 0}
+    for factor, off in [(1.0, 0), (1.04, 0), (1.07, 1), (0.9, 1)]:
+        warnings = replace(compared, built={"flash": round(stated.flash * factor), "RAM": stated.ram}).warnings
+        assert len(warnings) == off
+        assert all("bytes were stated before the build" in warning and "good to 5 %" in warning for warning in warnings)
+    export(MODEL, load_board("pico"), tmp_path / "q", app="live")
+    compared = compare(tmp_path / "q", platformio.BuildResult(tmp_path, 150_000, 60_000, tmp_path))
+    assert not compared.complete and compared.warnings == []
+    assert "of them stated before; the other" in compared.lines()[0]
+    large = replace(compared, built={"flash": 150_000, "RAM": 600_000})
+    assert large.warnings == ["RAM: 600000 bytes were built and pico has 270336"]
+
+
+def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
+    model = save_model(MODEL, tmp_path / "m.serq")
+    done = CliRunner().invoke(main, ["export", str(model), "--board", "emulated-m0", "--app", "capture", "--out", str(tmp_path / "p")])
+    assert done.exit_code == 0, done.output
+    assert "fits: " in done.stdout and "of 16384 of RAM with 2048 of stack" in done.stdout
+    done = CliRunner().invoke(main, ["export", str(model), "--board", "pico", "--app", "live", "--out", str(tmp_path / "q")])
+    assert "a framework's own not counted, about " in done.stdout
+    done = CliRunner().invoke(main, ["build", str(tmp_path / "p"), "--json"])
+    value = json.loads(done.stdout)
+    assert value["warnings"] == [] and abs(value["flash_bytes"] - value["stated_flash_bytes"]) <= 0.05 * value["flash_bytes"]
 
 
 def test_live_of_a_real_board_moves_to_its_emulated_relative(tmp_path: Path) -> None:

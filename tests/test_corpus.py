@@ -396,6 +396,7 @@ def test_what_is_not_audio_is_refused(tmp_path: Path, content: bytes, message: s
     ("samples", "rate", "options", "message"),
     [
         (np.zeros(0, np.int16), RATE, {}, "holds no samples"),
+        (np.zeros(1, np.int16), 44100, {}, "is too short: nothing is left of it at 16000 Hz"),
         (noise(1), RATE, {"subtype": "ULAW"}, "convert it to 16-bit PCM"),
         (noise(1), RATE, {"format": "OGG", "subtype": "VORBIS"}, "is not a WAV, FLAC or AIFF file"),
         (np.zeros((100, 9), np.int16), RATE, {}, "has 9 channels"),

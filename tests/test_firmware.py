@@ -80,7 +80,7 @@ def test_every_kernel_on_the_emulators(board: str, forced: str, fill: str, tmp_p
     sizes, names = FORCED[forced]
     layers = [[text.split(":") for text in name.split("+")] for name in names]
     parts = [tuple(Part(LAYOUTS[name], sum(int(bits) for _, bits in layer[:i]), int(b)) for i, (name, b) in enumerate(layer)) for layer in layers]
-    monkeypatch.setattr("serq_mcu.codegen.render.choose", lambda model, mcu: parts)
+    monkeypatch.setattr("serq_mcu.codegen.render.choose", lambda *given: parts)
     _check_decisions(made_up_model(sizes, [sum(p.bits for p in layer) for layer in parts], seed=3, fill=fill), tmp_path / "p", board, "emulator")
 
 

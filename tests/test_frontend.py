@@ -31,7 +31,7 @@ from tests.native import RUNTIME, SANITIZERS, compile_program, run
 SPEECH120 = FeatureSpec(name="speech120", blocks=(FeatureBlock("mfcc", 40),))
 SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
     "speech120": SPEECH120,
-    "speech199": FeatureSpec(),
+    "speech235": FeatureSpec(),
     "short": FeatureSpec(name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),)),
     "empty segments": FeatureSpec(name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(FeatureBlock("mfcc", 128),)),
     "telephone": FeatureSpec(

@@ -65,6 +65,17 @@ def test_the_choice_is_legal_small_and_the_cheapest(core, bits: int) -> None:
 
 
 @pytest.mark.parametrize("core", cores(), ids=lambda core: core.name)
+def test_more_bits_are_stored_only_on_request_and_only_to_run_faster(core) -> None:
+    for bits, shape in itertools.product(range(1, 9), SHAPES):
+        layer, allowed = _layer(*shape, bits), frozenset(core.kernels)
+        dense, fast = choose_layer(layer, core, allowed), choose_layer(layer, core, allowed, wider=True)
+        assert sum(part.bits for part in dense) == bits <= sum(part.bits for part in fast)
+        assert core.layer_cost(layer, fast) <= core.layer_cost(layer, dense)
+        eight = choose_layer(_layer(*shape, 8), core, allowed)
+        assert core.layer_cost(layer, fast) <= core.layer_cost(layer, eight)  # no width is slower than 8 bits then
+
+
+@pytest.mark.parametrize("core", cores(), ids=lambda core: core.name)
 def test_fewer_bits_are_expected_to_run_faster(core) -> None:
     def network(bits: int) -> float:
         return sum(core.cost(part, *shape) for shape in SHAPES[1:5] for part in choose_layer(_layer(*shape, bits), core, frozenset(core.kernels)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,9 @@ def _fields(kind: str, shape: tuple[int, int], encoding: str, rng: np.random.Gen
     return {"random": rng.integers(0, top + 1, shape), "low": np.zeros(shape), "high": np.full(shape, top)}[kind].astype(np.uint8)
 
 
-def _check(program: Path, layer: DenseLayer, activations: np.ndarray, rng: np.random.Generator) -> None:
+def _check(
+    program: Path, layer: DenseLayer, activations: np.ndarray, rng: np.random.Generator, ways: Sequence[tuple[Part, ...]] | None = None
+) -> None:
     assert layer.multiplier is not None
     assert layer.shift is not None
     constants = InputQuantization(
@@ -55,7 +57,7 @@ def _check(program: Path, layer: DenseLayer, activations: np.ndarray, rng: np.ra
     accumulators = accumulate(layer, activations.astype(np.int64))
     expected = quantize_input(constants, pooled).astype(np.uint8).tobytes() + accumulators.astype(np.int32).tobytes()
     expected += requantize(layer, accumulators).astype(np.uint8).tobytes() + bytes([int(np.argmax(accumulators[:255]))])
-    ways = list(_ways(layer))
+    ways = ways or list(_ways(layer))
     assert ways
     for parts in ways:
         bias, factor = pack_bias(start_bias(layer, parts)), start_factor(layer, parts)
@@ -95,6 +97,16 @@ def test_extremes(program: Path, encoding: str, fields: str, activations: str) -
     for multiplier, shift in [(1, 1), (2**24 - 1, 24), (2**24 - 1, 1), (1, 24)]:
         layer = DenseLayer(_fields(fields, (outputs, inputs), encoding, rng), bias, encoding, multiplier, shift, 1.0, 1.0)
         _check(program, layer, _activations(activations, inputs, rng), rng)
+
+
+@pytest.mark.parametrize("encoding", ["b1", "ternary", "b3", "b5", "b7"])
+def test_fields_may_be_stored_with_more_bits_than_they_have(program: Path, encoding: str) -> None:
+    rng = np.random.default_rng(3)
+    bias = rng.integers(-(2**20), 2**20, 16).astype(np.int32)
+    layer = DenseLayer(_fields("random", (16, 531), encoding, rng), bias, encoding, 12_345, 24, 1.0, 1.0)
+    ways = [(part,) for part in possible_parts(layer, 0, wider=True) if part.bits > layer.bits]
+    assert {"mul8", "dsp8"} <= {part.kernel for (part,) in ways}
+    _check(program, layer, _activations("random", 531, rng), rng, ways)
 
 
 def test_biases_of_every_range(program: Path) -> None:

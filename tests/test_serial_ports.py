@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -204,12 +203,16 @@ def test_monitor_copies_a_line_into_a_pipe(project: Path, terminal: tuple[int, s
     master, port = terminal
     sent = b'{"answer": "joy"}\r\n\x00\xff'
 
-    def talk() -> None:
-        for byte in sent * 40:  # until the other side has opened the line, what comes is dropped
-            os.write(master, bytes([byte]))
-            time.sleep(0.01)
+    heard = threading.Event()
 
-    threading.Thread(target=talk, daemon=True).start()
+    def talk() -> None:
+        for byte in sent * 400:  # until the other side has opened the line, what comes is dropped
+            if heard.wait(0.005):
+                return
+            os.write(master, bytes([byte]))
+
+    talker = threading.Thread(target=talk, daemon=True)
+    talker.start()
     code = f"from pathlib import Path; from serq_mcu import platformio\nplatformio.monitor(Path({str(project)!r}), {port!r})\n"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdout is not None
@@ -218,8 +221,10 @@ def test_monitor_copies_a_line_into_a_pipe(project: Path, terminal: tuple[int, s
             more = os.read(process.stdout.fileno(), 100)
             assert more, "monitor ended"
             received += more
+        heard.set()
+        talker.join()
         process.kill()
-    assert received in sent * 40
+    assert received in sent * 400
 
 
 def test_monitor_refuses_what_cannot_be_opened(project: Path, terminal: tuple[int, str]) -> None:

@@ -7,20 +7,21 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serq_mcu.boards import Board, Emulator, load_board
-from serq_mcu.codegen.export import board_files, model_files, runtime_files
-from serq_mcu.codegen.kernels import choose, packed_bytes
-from serq_mcu.codegen.packing import CONSTANT_BYTES, chroma_runs, pack_bias, pack_scale, start_bias
+from serq_mcu.boards import EMULATED_PLATFORM, Board, Emulator, load_board
+from serq_mcu.codegen.costs import Row, estimate, milliseconds, row_lines, timing, total
+from serq_mcu.codegen.export import Files, board_files, model_files, runtime_files
+from serq_mcu.codegen.kernels import choose, core_of, packed_bytes
+from serq_mcu.codegen.packing import CONSTANT_BYTES, Part, chroma_runs, pack_bias, pack_scale, start_bias
 from serq_mcu.codegen.render import c_tables, model_names
 from serq_mcu.quantized_model.types import QuantizedModel
 
 _POOL_BYTES = 24  # sizeof(serq_pool)
 _TABLE_BYTES = 2048  # sizeof(serq_table)
-_DEBUG = re.compile(r"\.(comment|debug|note|riscv|ARM\.attributes|xt|xtensa)")
+_NOT_STORED = re.compile(r"\.(comment|debug|note|riscv|ARM\.attributes|xt|xtensa|stack|heap)")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Budget:
     board: Board
     model: QuantizedModel
     items: tuple[Item, ...]
+    rows: tuple[Row, ...]  # of a frame and a decision
 
     @property
     def flash(self) -> int:
@@ -53,8 +55,17 @@ class Budget:
 
     @property
     def fits(self) -> bool:
-        """Whether what is known fits the board."""
-        return self.flash <= self.board.mcu.flash_bytes and self.ram <= self.board.mcu.ram_bytes
+        """Whether what is known fits the board, and the stack what is reserved for it."""
+        return self.flash <= self.board.mcu.flash_bytes and self.ram <= self.board.mcu.ram_bytes and self._stack <= self.board.port.stack_bytes
+
+    @property
+    def _stack(self) -> int:
+        return core_of(self.board.mcu).stack
+
+    @property
+    def basis(self) -> str:
+        """What instructions, cycles and times rest on, in a sentence."""
+        return f"estimated from counts in QEMU of every stage on {core_of(self.board.mcu).name} at other sizes; {timing(self.board.mcu)}"
 
     def to_json(self) -> dict[str, Any]:
         """For `check --json`."""
@@ -66,8 +77,29 @@ class Budget:
             "ram_bytes": self.ram,
             "board_flash_bytes": self.board.mcu.flash_bytes,
             "board_ram_bytes": self.board.mcu.ram_bytes,
+            "stack_bytes": self._stack,
+            "board_stack_bytes": self.board.port.stack_bytes,
+            "basis": self.basis,
+            "rows": [
+                asdict(row) | {"milliseconds": milliseconds(row, self.board.mcu.clock_hz)}
+                for row in (*self.rows, total(self.rows, "frame"), total(self.rows, "decision"))
+            ],
             "items": [{"name": i.name, "flash_bytes": i.flash, "ram_bytes": i.ram, "basis": i.basis} for i in self.items],
         }
+
+    @property
+    def summary(self) -> str:
+        """All of it in a line, for `export`."""
+        mcu, decision = self.board.mcu, milliseconds(total(self.rows, "decision"), self.board.mcu.clock_hz)
+        known = "" if self.complete else ", a framework's own not counted"
+        time = "" if decision is None else f", about {decision:.1f} ms a decision"
+        sizes = f"{self.flash} of {mcu.flash_bytes} bytes of flash, {self.ram} of {mcu.ram_bytes} of RAM with {self.board.port.stack_bytes} of stack"
+        return f"{'fits' if self.fits else 'does not fit'}: {sizes}{known}{time}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left that only a build can tell."""
+        return all(item.flash is not None for item in self.items)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -75,24 +107,37 @@ class Budget:
         rows += [f"{i.name:<28}{_bytes(i.flash):>10}{_bytes(i.ram):>10}  {i.basis}" for i in self.items]
         rows.append(f"{'known so far':<28}{self.flash:>10}{self.ram:>10}")
         rows.append(f"{self.board.name + ' has':<28}{self.board.mcu.flash_bytes:>10}{self.board.mcu.ram_bytes:>10}  {self.board.title}")
-        rows.append("fits" if self.fits else f"does not fit {self.board.name}: choose fewer bits, smaller layers or a larger board")
+        rows += [*row_lines(self.rows, self.board.mcu.clock_hz), self.basis]
+        remedy = "choose fewer bits, smaller layers or a larger board"
+        if self._stack > self.board.port.stack_bytes:
+            remedy = f"the stack needs {self._stack} bytes; raise [port] stack_bytes in its board file"
+        rows.append("fits" if self.fits else f"does not fit {self.board.name}: {remedy}")
         return rows
 
 
-def budget(model: QuantizedModel, board: Board) -> Budget:
-    """Count what the model stores, measure the code where the board's compiler is at hand, and say what is not known yet."""
-    packed, biases = _packed_bytes(model, board), _bias_bytes(model, board)
+def budget(model: QuantizedModel, board: Board, wider: bool = False, app: str = "harness") -> Budget:
+    """Count what the model stores, measure the code where the board's compiler is at hand, and say what is not known yet.
+
+    wider and app: as of `export`.
+    """
+    core, parts = core_of(board.mcu), choose(model, board.mcu, wider)
     items = [
-        Item("packed weights", packed, 0, "counted"),
-        Item("biases, requantization", biases + CONSTANT_BYTES * len(model.layers), 0, "counted"),
+        *(_model_items(model, board, parts) if app != "capture" else []),
+        *_program_items(model, board, parts, model_files(model, board, wider), app),
+        Item("stack", 0, board.port.stack_bytes, f"reserved in the board's settings; the harness used {core.stack} when counted on {core.name}"),
+    ]
+    return Budget(board, model, tuple(items), estimate(model, board.mcu, parts) if app != "capture" else ())
+
+
+def _model_items(model: QuantizedModel, board: Board, parts: list[tuple[Part, ...]]) -> list[Item]:
+    """What is the model's own, and not at all in an application that only passes samples on."""
+    return [
+        Item("packed weights", _packed_bytes(model, parts), 0, "counted"),
+        Item("biases, requantization", _bias_bytes(model, parts) + CONSTANT_BYTES * len(model.layers), 0, "counted"),
         Item("input constants", _input_bytes(model), 0, "counted"),
         Item("front-end tables", _table_bytes(model), 0, "counted"),
         Item("recogniser state", 0, state_bytes(model, board), "counted: sizeof(serq_state)"),
-        _code(model, board),
-        Item("stack", 0, board.port.stack_bytes, "reserved for it in the board's settings"),
-        Item("start-up code, C library" if board.emulated else "framework, drivers", None, None, "not known yet: `serq-mcu build` measures it"),
     ]
-    return Budget(board, model, tuple(items))
 
 
 def state_bytes(model: QuantizedModel, board: Board) -> int:
@@ -109,12 +154,12 @@ def _table_bytes(model: QuantizedModel) -> int:
     return sum(array.nbytes for array in c_tables(model.spec, model.tables, runs).values())
 
 
-def _packed_bytes(model: QuantizedModel, board: Board) -> int:
-    return sum(packed_bytes(layer, parts) for layer, parts in zip(model.layers, choose(model, board.mcu), strict=True))
+def _packed_bytes(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> int:
+    return sum(packed_bytes(layer, ways) for layer, ways in zip(model.layers, parts, strict=True))
 
 
-def _bias_bytes(model: QuantizedModel, board: Board) -> int:
-    biases = (start_bias(layer, parts) for layer, parts in zip(model.layers, choose(model, board.mcu), strict=True))
+def _bias_bytes(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> int:
+    biases = (start_bias(layer, ways) for layer, ways in zip(model.layers, parts, strict=True))
     return sum(pack_bias(bias).array.nbytes for bias in biases)
 
 
@@ -126,37 +171,68 @@ def _aligned(size: int) -> int:
     return -(-size // 8) * 8
 
 
-def _code(model: QuantizedModel, board: Board) -> Item:
-    """Text and data of runtime and harness, compiled for the board's instruction set or the nearest that can be emulated."""
-    name = "code of runtime and harness"
+def _program_items(model: QuantizedModel, board: Board, parts: list[tuple[Part, ...]], generated: Files, app: str) -> list[Item]:
+    """Text and data of runtime and application, compiled for the board's instruction set or the nearest that can be emulated; and, of an
+    emulated board, what is linked to them."""
+    name, rest = f"code of runtime and {app}", "start-up code, C library" if board.emulated else "framework, drivers"
+    unknown = [Item(rest, None, None, "not known yet: `serq-mcu build` measures it")]
     target = board if isinstance(board.emulator, Emulator) else load_board(board.emulator.relative)
     assert isinstance(target.emulator, Emulator)
     compiler = shutil.which(f"{target.emulator.compiler}gcc")
     if compiler is None:
-        return Item(name, None, None, f"not known yet: {target.emulator.compiler}gcc is not installed (`serq-mcu toolchain setup`)")
-    files = runtime_files() | model_files(model, board) | board_files(target)
+        return [Item(name, None, None, f"not known yet: {target.emulator.compiler}gcc is not installed (`serq-mcu toolchain setup`)"), *unknown]
     with tempfile.TemporaryDirectory() as folder:
+        files = runtime_files(app) | generated | _portable_files(board, target, app)
         for path, data in files.items():
             place = Path(folder) / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
-        sources = [path for path in files if path.endswith((".c", ".S")) and path.startswith(("lib/serq/src/", "src/")) and "port_" not in path]
-        flags = ["-O2", "-std=gnu11", "-DSERQ_TRACE=1", "-ffunction-sections", "-fdata-sections", *target.emulator.compile_flags]
-        machine = [flag for flag in target.emulator.compile_flags if flag.startswith("-m")]
-        keep_used = ["-nostdlib", "-r", "-Wl,--gc-sections", "-Wl,--entry=application_run"]  # what the application calls, and no other kernels
-        objects = [f"{Path(source).stem}.o" for source in sources]
-        for command in ([*flags, "-c", "-Ilib/serq/src", "-Isrc", *sources], [*machine, *keep_used, *objects, "-o", "application.o"]):
-            done = subprocess.run([compiler, *command], cwd=folder, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                message = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                return Item(name, None, None, f"not known yet: {compiler} failed ({message})")
-        size = [compiler.removesuffix("gcc") + "size", "-A", str(Path(folder) / "application.o")]
-        sizes = subprocess.run(size, capture_output=True, text=True, check=True)
-    flash, ram = _sections(sizes.stdout.splitlines())
-    # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the harness's own
-    flash -= _table_bytes(model) + _bias_bytes(model, board) + _input_bytes(model) + _packed_bytes(model, board)
-    near = "" if target is board else f", the nearest compiler to {board.mcu.core}"
-    return Item(name, flash, ram - state_bytes(model, board), f"compiled for {target.mcu.core} with -O2{near}; RAM beyond the state")
+        application = _linked(compiler, target, Path(folder), app, ["-nostdlib", "-r", "-Wl,--entry=application_run"])
+        whole = _linked(compiler, target, Path(folder), app, _program_flags(target)) if board.emulated else application
+    if isinstance(application, str) or isinstance(whole, str):
+        return [Item(name, None, None, f"not known yet: {compiler} failed ({application if isinstance(application, str) else whole})"), *unknown]
+    (flash, ram), (whole_flash, whole_ram) = application, whole
+    if board.emulated:
+        unknown = [Item(rest, whole_flash - flash, whole_ram - ram, f"compiled and linked for {target.mcu.core}")]
+    basis = f"compiled for {target.mcu.core} with -O2{'' if target is board else f', the nearest compiler to {board.mcu.core}'}"
+    if app == "capture":
+        return [Item(name, flash, ram, basis), *unknown]
+    # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the application's own
+    flash -= _table_bytes(model) + _bias_bytes(model, parts) + _input_bytes(model) + _packed_bytes(model, parts)
+    return [Item(name, flash, ram - state_bytes(model, board), f"{basis}; RAM beyond the state"), *unknown]
+
+
+def _linked(compiler: str, target: Board, folder: Path, app: str, link: list[str]) -> tuple[int, int] | str:
+    """Flash and RAM bytes of the program in `folder`, or with -r of what is portable in it; or what the compiler said."""
+    assert isinstance(target.emulator, Emulator)
+    found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.suffix in (".c", ".S"))
+    sources = [path for path in found if "-r" not in link or (path.startswith(("lib/", "src/")) and "port_" not in path)]
+    trace = ["-DSERQ_TRACE=1"] if app == "harness" else []
+    flags = ["-O2", "-std=gnu11", *trace, "-ffunction-sections", "-fdata-sections", "-Ilib/serq/src", "-Ilib/serq_audio/src", "-Isrc"]
+    # -r takes no --specs; unused sections go in both, so that no kernel counts which the model does not call
+    machine = [flag for flag in target.emulator.compile_flags if flag.startswith("-m")] if "-r" in link else target.emulator.compile_flags
+    objects = [f"{Path(source).stem}.o" for source in sources]
+    for command in ([*target.emulator.compile_flags, *flags, "-c", *sources], [*machine, "-Wl,--gc-sections", *link, *objects, "-o", "program"]):
+        done = subprocess.run([compiler, *command], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return (done.stderr.strip().splitlines() or ["no message"])[-1]
+    size = subprocess.run([compiler.removesuffix("gcc") + "size", "-A", "program"], cwd=folder, capture_output=True, text=True, check=True)
+    return _sections(size.stdout.splitlines())
+
+
+def _program_flags(board: Board) -> list[str]:
+    """How the emulated platform's builder links a program."""
+    assert isinstance(board.emulator, Emulator)
+    own = board.emulator.runtime
+    script = f"platforms/{EMULATED_PLATFORM}/{own}/link.ld" if own else "picolibc.ld"
+    symbols = [f"-Wl,--defsym={symbol}={value:#x}" for symbol, value in board.linker_symbols.items()]
+    return [*symbols, "-T", script, *(["-nostartfiles"] if own else [])]
+
+
+def _portable_files(board: Board, target: Board, app: str) -> Files:
+    """The files for the emulated `target` that stand for the board's own, with the board's settings: its ring is as long as it is."""
+    settings = "src/serq_board.h"
+    return board_files(target, app) | {settings: board_files(board, app)[settings]}
 
 
 def _sections(lines: Iterable[str]) -> tuple[int, int]:
@@ -164,7 +240,7 @@ def _sections(lines: Iterable[str]) -> tuple[int, int]:
     flash = ram = 0
     for line in lines:
         parts = line.split()
-        if len(parts) == 3 and parts[0].startswith(".") and parts[1].isdigit() and not _DEBUG.match(parts[0]):
+        if len(parts) == 3 and parts[0].startswith(".") and parts[1].isdigit() and not _NOT_STORED.match(parts[0]):
             size = int(parts[1])
             flash += 0 if parts[0].startswith(".bss") else size
             ram += size if parts[0].startswith((".bss", ".data")) else 0

@@ -55,15 +55,17 @@ class Project:
         return sorted(str(path) for path in found if path.as_posix() not in kept and not _made_by_build(path))
 
 
-def export(model: QuantizedModel, board: Board, out: Path, force: bool = False, app: str = "harness") -> Project:
+def export(model: QuantizedModel, board: Board, out: Path, force: bool = False, app: str = "harness", wider: bool = False) -> Project:
     """Write the project of `model` for `board` with one of APPS to the folder `out`, atomically; the same input gives the same bytes.
+
+    wider: weights may be stored with more bits than they have where that runs faster.
 
     An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless `force`), if the
     folder is not an export, or if the application cannot run this model.
     """
     if app == "live":
         _require_live(model, board)
-    files = runtime_files(app) | model_files(model, board) | board_files(board, app) | _readme(model, board, app)
+    files = runtime_files(app) | model_files(model, board, wider) | board_files(board, app) | _readme(model, board, app)
     return write_project(files, model.sha256[:16], board, out, force, app)
 
 
@@ -122,9 +124,9 @@ def application_files(app: str = "harness") -> Files:
     return {f"src/{path.name}": path.read_bytes() for path in sources}
 
 
-def model_files(model: QuantizedModel, board: Board) -> Files:
+def model_files(model: QuantizedModel, board: Board, wider: bool = False) -> Files:
     """The model's generated C, with the kernels that the board's core runs fastest, and the model itself for the verifier."""
-    names = model_names(model, board.mcu)
+    names = model_names(model, board.mcu, wider)
     generated = {f"lib/serq/src/{name}": render(f"{name}.j2", **names).encode() for name in GENERATED}
     return generated | {MODEL: model_bytes(model)}
 

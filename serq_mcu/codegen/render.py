@@ -44,10 +44,10 @@ def c_numbers(values: Iterable[Any], indent: int = 4, width: int = 120) -> str:
     return "\n".join(" " * indent + text for text in [*lines, line])
 
 
-def model_names(model: QuantizedModel, mcu: Mcu) -> dict[str, Any]:
-    """What the model's templates read, for a core."""
+def model_names(model: QuantizedModel, mcu: Mcu, wider: bool = False) -> dict[str, Any]:
+    """What the model's templates read, for a core; wider: see `choose`."""
     spec, tables, layers = model.spec, model.tables, model.layers
-    parts = choose(model, mcu)
+    parts = choose(model, mcu, wider)
     blocks = _blocks(model)
     runs = None if tables.chroma is None else chroma_runs(tables.chroma)
     return {

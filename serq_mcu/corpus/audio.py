@@ -55,6 +55,8 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
         raise SerqError(f"cannot read {path}: {error.strerror or error}") from error
     if rate != sample_rate:
         signal = _resample(signal, rate, sample_rate)
+        if not signal.size:
+            raise SerqError(f"{path} is too short: nothing is left of it at {sample_rate} Hz; record or fetch it again")
         notes.append(f"{rate} Hz resampled to {sample_rate}")
     if (np.abs(signal) > 1.0).any():
         notes.append("samples beyond full scale clipped")

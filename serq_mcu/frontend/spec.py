@@ -73,7 +73,7 @@ class FeatureSpec:
     Raises SerqError when a value is out of range or not built.
     """
 
-    name: str = "speech199"
+    name: str = "speech235"
     sample_rate: int = 16000
     fft_length: int = 1024
     hop_length: int = 512
@@ -85,7 +85,11 @@ class FeatureSpec:
     mel_scale: str = "slaney"
     mel_norm: str = "slaney"
     log_floor: float = 1e-10
-    blocks: tuple[FeatureBlock, ...] = (FeatureBlock("mfcc", 40, loudness=False), FeatureBlock("mel", 40, ("sd", "delta_sd")))
+    blocks: tuple[FeatureBlock, ...] = (
+        FeatureBlock("mfcc", 40, loudness=False),
+        FeatureBlock("mel", 40, ("sd", "delta_sd")),
+        FeatureBlock("chroma", PITCH_CLASSES),
+    )
     window_length: int = 0
 
     def __post_init__(self) -> None:

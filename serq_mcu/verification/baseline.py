@@ -1,7 +1,7 @@
 """A file that remembers what firmware did, and what has become worse since.
 
 Accuracy, classes, differing integers, flash and RAM are deterministic for the same clips: any step back is a regression. Cycles are
-counted on a board with its interrupts and caches at work, so that a run may differ a little from the next.
+counted on a board with its interrupts and caches at work, so that a run differs from the next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from serq_mcu.files import write_file
 from serq_mcu.verification.report import VerifyReport
 
 FORMAT = 1
-CYCLES = 0.02  # share by which cycles may grow: bytes arrive by interrupt while a clip is computed, at most one every 20 µs of work
+CYCLES = 0.02  # share by which cycles may grow: the system's tick and the caches' content fall into them (chosen, not measured on a chip)
 _SHOWN = 5  # clips that are named
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from serq_mcu import platformio
 from serq_mcu.boards import BOARD_FILE, Board, Emulator, Relative, load_board, read_board
+from serq_mcu.codegen.costs import Row, milliseconds, row_lines, timing, total
 from serq_mcu.codegen.export import MODEL, Project, export, read_project, retarget
-from serq_mcu.codegen.kernels import choose
+from serq_mcu.codegen.packing import LAYOUTS
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel, spoken
@@ -43,16 +44,6 @@ _FRAMES = 20  # of noise, to count the front end's stages
 
 
 @dataclass(frozen=True)
-class Row:
-    """One stage: what it executes for each frame or each decision."""
-
-    part: str  # "frame" or "decision"
-    name: str
-    instructions: int | None
-    cycles: int | None  # estimated for Cortex-M in an emulator, counted on a board, None elsewhere
-
-
-@dataclass(frozen=True)
 class Bench:
     """All figures of a project on a board. Bytes of flash, RAM and stack are of the whole harness application."""
 
@@ -67,28 +58,18 @@ class Bench:
 
     def total(self, part: str) -> Row:
         """The sum of the rows of a frame or a decision."""
-        rows = [row for row in self.rows if row.part == part]
-
-        def add(values: Iterator[int | None]) -> int | None:
-            known = list(values)
-            return None if None in known else sum(value for value in known if value is not None)
-
-        return Row(part, "all", add(row.instructions for row in rows), add(row.cycles for row in rows))
+        return total(self.rows, part)
 
     def milliseconds(self, row: Row) -> float | None:
         """Time of a row at the board's clock: of its cycles, or of its instructions at one a cycle."""
-        count = row.instructions if row.cycles is None else row.cycles
-        return None if count is None or not self.board.mcu.clock_hz else 1000 * count / self.board.mcu.clock_hz
+        return milliseconds(row, self.board.mcu.clock_hz)
 
     @property
     def basis(self) -> str:
         """What the figures rest on, in a sentence."""
         if self.ran_on not in ("emulator", self.board.name) and not self.ran_on.startswith("emulated-"):
             return f"cycles counted by the board at {self.ran_on}"
-        cycles = "cycles and times are estimates: Cortex-M timing without wait states, caches or dual issue"
-        if not self.board.mcu.core.startswith("Cortex-M"):
-            cycles = "times are estimates: one instruction a cycle, no cache misses"
-        return f"instructions counted in QEMU on {self.ran_on}; {cycles}"
+        return f"instructions counted in QEMU on {self.ran_on}; {timing(self.board.mcu)}"
 
     def to_json(self) -> dict[str, Any]:
         """For `bench --json`."""
@@ -98,13 +79,7 @@ class Bench:
 
     def lines(self) -> list[str]:
         """For people."""
-        text = []
-        for part in ("frame", "decision"):
-            text.append(f"each {part:<43}{'instructions':>14}{'cycles':>10}{'ms':>9}")
-            for row in (*(row for row in self.rows if row.part == part), self.total(part)):
-                time = self.milliseconds(row)
-                text.append(f"  {row.name:<46}{_number(row.instructions):>14}{_number(row.cycles):>10}{'?' if time is None else f'{time:.3f}':>9}")
-        text += [f"{self.board.title}: {self.basis}"]
+        text = [*row_lines(self.rows, self.board.mcu.clock_hz), f"{self.board.title}: {self.basis}"]
         if self.flash_bytes is not None:
             text.append(
                 f"flash {self.flash_bytes} B, RAM {self.ram_bytes} B with the reserved stack, of which {self.stack_bytes} B were used; "
@@ -152,7 +127,7 @@ def _on_board(project: Project, board: Board, port: str) -> Bench:
 def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Board) -> Bench:
     assert isinstance(runs.emulator, Emulator)
     built = platformio.build(project.folder)
-    kernels = sorted({f"serq_dense_{part.kernel}" for parts in choose(model, board.mcu) for part in parts})
+    kernels = [f"serq_dense_{layout.kernel(bits)}" for layout in LAYOUTS.values() for bits in layout.widths]
     calls = [*FRAME, *STATISTICS, *NETWORK, *kernels]
     harness = functions(runs, project.folder, ("main.", "wire.", "port_"))
     with counted(runs, built.elf, calls, [*_AROUND, *sorted(harness - set(_AROUND))]) as (command, read):
@@ -213,7 +188,3 @@ def _numbered(records: list[Count]) -> Iterator[tuple[int, Count]]:
 def _row(part: str, name: str, records: list[Count], events: int = 1) -> Row:
     cycles = [record.cycles for record in records if record.cycles is not None]
     return Row(part, name, sum(r.instructions for r in records) // events, sum(cycles) // events if len(cycles) == len(records) else None)
-
-
-def _number(value: int | None) -> str:
-    return "?" if value is None else str(value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from serq_mcu.codegen.export import board_files, export, runtime_files, write_pr
 from serq_mcu.files import write_file
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantized_model.types import ENCODINGS, DenseLayer, InputQuantization, QuantizedModel, Width, encoding_of
+from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, DenseLayer, InputQuantization, QuantizedModel, Width, encoding_of
 from serq_mcu.verification.bench import Bench, bench
 from serq_mcu.verification.counting import counted
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmark.md"
 BOARDS = ("emulated-m4f", "emulated-m0", "emulated-rv32imc", "emulated-xtensa")
+WIDTHS: tuple[Width, ...] = (8, 7, 6, 5, 4, 3, 2, TERNARY, 1)
 OUTPUTS = (256, 512, 64, 7)
 STATISTICS = {40: ("mean",), 120: ("mean", "sd", "delta_sd")}  # of 40 MFCC, by the number of inputs
 
@@ -36,6 +38,8 @@ rows are instructions / estimated cycles (no wait states, no caches), the others
 
 Counted in QEMU by `python -m serq_mcu.verification.benchmark`, which writes this page; `serq-mcu bench` counts any exported project alike.
 Compilers: {compilers}, at -O2.
+5, 6 and 7 bits are 4 bits and a part for the rest, so they take longer than 8: they save bytes. `serq-mcu export --layout fast` stores such
+layers with 8 bits, and then they take what 8 bits take. Ternary weights are stored in fields of 2 bits.
 *code* is all of the network's code in the program, *weights* the packed weights, and *stack* the most that the whole harness application
 used. Working RAM beside the two activation buffers: {work} bytes.
 """
@@ -107,20 +111,24 @@ def network(inputs: int, bits: Width) -> QuantizedModel:
 
 
 def random_network(spec: FeatureSpec, bits: Width) -> QuantizedModel:
-    """features-256-512-64-7 with random weights of `bits` bits, and requantization that spreads the activations over their range."""
-    encoding = encoding_of(bits)
-    levels = ENCODINGS[encoding].levels
-    rng = np.random.default_rng(ENCODINGS[encoding].bits)
+    """features-256-512-64-7 with random weights of `bits` bits."""
+    return random_model(spec, OUTPUTS, (bits,) * len(OUTPUTS), seed=ENCODINGS[encoding_of(bits)].bits)
+
+
+def random_model(spec: FeatureSpec, outputs: Sequence[int], widths: Sequence[Width], seed: int) -> QuantizedModel:
+    """Layers with random weights, and requantization that spreads the activations over their range."""
+    rng = np.random.default_rng(seed)
     layers, inputs = [], spec.feature_count
-    width = inputs
-    for index, outputs in enumerate(OUTPUTS):
-        last = index == len(OUTPUTS) - 1
-        multiplier = None if last else round(2**24 * 127 / (2 * np.sqrt(width) * (levels - 1) * 40))
-        u, bias = rng.integers(0, levels, (outputs, width)).astype(np.uint8), rng.integers(-1000, 1000, outputs).astype(np.int32)
+    for index, (count, width) in enumerate(zip(outputs, widths, strict=True)):
+        last, encoding = index == len(outputs) - 1, encoding_of(width)
+        levels = ENCODINGS[encoding].levels
+        multiplier = None if last else round(2**24 * 127 / (2 * np.sqrt(inputs) * (levels - 1) * 40))
+        u, bias = rng.integers(0, levels, (count, inputs)).astype(np.uint8), rng.integers(-1000, 1000, count).astype(np.int32)
         layers.append(DenseLayer(u, bias, encoding, multiplier, None if last else 24, 1.0, 1.0))
-        width = outputs
-    constants = InputQuantization(np.zeros(inputs, np.int32), np.full(inputs, 1024, np.uint16), np.full(inputs, 14, np.uint8))
-    return QuantizedModel(spec, build_tables(spec), constants, tuple(layers), tuple(f"class {i}" for i in range(width)), 1.0, {})
+        inputs = count
+    features = spec.feature_count
+    constants = InputQuantization(np.zeros(features, np.int32), np.full(features, 1024, np.uint16), np.full(features, 14, np.uint8))
+    return QuantizedModel(spec, build_tables(spec), constants, tuple(layers), tuple(f"class {i}" for i in range(inputs)), 1.0, {})
 
 
 def _table(board: Board) -> str:
@@ -132,9 +140,9 @@ def _table(board: Board) -> str:
     ]
     plain = _plain(board)
     lines.append(f"| plain C, 8 | {plain[40]:,} | {plain[120]:,} | | | |")
-    for bits in range(8, 0, -1):
+    for bits in WIDTHS:
         reports = {inputs: _bench(board, network(inputs, bits)) for inputs in STATISTICS}
-        sizes = " / ".join(f"{sum(layer.u.size for layer in network(inputs, bits).layers) * bits // 8:,}" for inputs in STATISTICS)
+        sizes = " / ".join(f"{sum(layer.u.size * layer.bits for layer in network(inputs, bits).layers) // 8:,}" for inputs in STATISTICS)
         cells = [_cell(report) for report in reports.values()]
         code, stack = reports[40].network_code_bytes, max(report.stack_bytes or 0 for report in reports.values())
         lines.append(f"| {bits} | {cells[0]} | {cells[1]} | {code:,} | {sizes} | {stack} |")

@@ -7,19 +7,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzz import native
-from tests.fuzz.native import COMMON, write
-
-PYTHON = ("model_file", "board_file", "configuration", "audio", "corpus", "decoder")
+from tests.fuzz.runs import C_TARGETS, COMMON, PYTHON_TARGETS, write
 
 
 def main() -> None:
     """Parse, fuzz."""
-    if len(sys.argv) < 2 or sys.argv[1] not in (*native.SEEDS, *PYTHON):
-        sys.exit(f"usage: python -m tests.fuzz {'|'.join((*native.SEEDS, *PYTHON))} [options of libFuzzer, such as -max_total_time=600]")
+    if len(sys.argv) < 2 or sys.argv[1] not in (*C_TARGETS, *PYTHON_TARGETS):
+        sys.exit(f"usage: python -m tests.fuzz {'|'.join((*C_TARGETS, *PYTHON_TARGETS))} [options of libFuzzer, such as -max_total_time=600]")
     target, options = sys.argv[1], [*COMMON, *sys.argv[2:]]
     with tempfile.TemporaryDirectory(prefix=f"serq-fuzz-{target}-") as work:
-        if target in native.SEEDS:
+        if target in C_TARGETS:
+            from tests.fuzz import native
+
             program = native.build(target, Path(work))
             sys.exit(subprocess.run([program, *options, write(native.SEEDS[target], Path(work) / "seeds")]).returncode)
         _atheris(target, options, Path(work))
@@ -34,4 +33,5 @@ def _atheris(target: str, options: list[str], work: Path) -> None:
     atheris.Fuzz()
 
 
-main()
+if __name__ == "__main__":
+    main()

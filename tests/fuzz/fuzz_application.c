@@ -1,6 +1,6 @@
 /* The whole harness application, with a model, on a stream of good frames and bad bytes.
  * A byte of the input with bit 7 set: so many raw bytes follow. Any other: a frame of that type; the next byte says how its number
- * follows the last, the one after how many bytes of payload come. */
+ * follows the last, the one after how many bytes of payload come: below 200 as many, from there on 7 more each time. */
 #include "stream.h"
 #include "main.c" /* with its state */
 
@@ -29,7 +29,7 @@ static void add_frame(uint8_t type, uint32_t number, const uint8_t *payload, uin
 
 static void make_stream(const uint8_t *data, size_t size)
 {
-    uint8_t bytes[520], head[3];
+    uint8_t bytes[600], head[3];
     uint32_t number = 0;
 
     while (size > 0) {
@@ -42,7 +42,7 @@ static void make_stream(const uint8_t *data, size_t size)
             return;
         }
         number += head[1] < 250 ? 1u : head[1] == 250 ? 0u : head[1] == 251 ? 0xFFFFFFFFu : head[1] * 0x01010101u;
-        add_frame(head[0] & 0x1F, number, bytes, take(&data, &size, bytes, 2u * head[2]));
+        add_frame(head[0] & 0x1F, number, bytes, take(&data, &size, bytes, head[2] < 200 ? head[2] : 200u + 7u * (head[2] - 200u)));
     }
 }
 

@@ -11,18 +11,20 @@ import numpy as np
 
 from serq_mcu.boards import load_board
 from serq_mcu.codegen.export import export
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.resources import FIRMWARE
 from serq_mcu.verification.protocol import Frame, Type, encode_frame
 from tests.models import made_up_model
 
-COMMON = ("-max_len=8192", "-timeout=20", "-rss_limit_mb=2000")  # options of every run
+_BLOCKS = (FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")), FeatureBlock("mel", 20, ("mean",)), FeatureBlock("chroma", 12, ("sd",)))
+_SPEC = FeatureSpec(name="every stage", fft_length=256, hop_length=128, mel_bands=20, blocks=_BLOCKS)
 _HERE = Path(__file__).parent
 _FLAGS = ("-std=c99", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
 
 
 def build(target: str, folder: Path) -> Path:
     """The fuzzer `target` as a program in `folder`, with libFuzzer's options; inputs that its arguments name are run and no others."""
-    export(made_up_model([9, 6, 5], [3, 2, 8]), load_board("esp32"), folder / "project", force=True)
+    export(made_up_model([9, 6, 5], [3, 2, 8], spec=_SPEC), load_board("esp32"), folder / "project", force=True)
     library = folder / "project" / "lib" / "serq" / "src"
     application, ports = FIRMWARE / "apps" / "harness", FIRMWARE / "ports"
     sources = {"wire": [], "application": [application / "wire.c", *library.glob("*.c")], "runtime": [*library.glob("*.c")]}[target]
@@ -38,32 +40,32 @@ def _wire() -> list[bytes]:
     return [b"\xff" + b"".join(frames), b"\x10" + frames[0][:-9] + b"\0" + frames[1]]
 
 
-def _frame(type_: int, payload: bytes, number: int = 1) -> bytes:
-    return bytes([type_, number, len(payload) // 2]) + payload[: len(payload) // 2 * 2]
+def _frame(type_: int, payload: bytes = b"") -> bytes:
+    """A frame as fuzz_application.c reads it, numbered after the last."""
+    length = len(payload)
+    if length > 200:
+        whole, rest = divmod(length - 200, 7)
+        assert not rest, "the fuzzer has no such length"
+        length = 200 + whole
+    return bytes([type_, 1, length]) + payload
 
 
 def _application() -> list[bytes]:
-    noise = np.random.default_rng(0).integers(-9000, 9000, 900).astype("<i2")
+    noise = np.random.default_rng(0).integers(-9000, 9000, 882).astype("<i2")
     samples = [_frame(Type.PCM, struct.pack("<I", start) + noise[start : start + 126].tobytes()) for start in range(0, 882, 126)]
-    begin = [bytes([Type.BEGIN, 1, 3]) + struct.pack("<BIB", stage, 1, 0) for stage in (0, 6, 16, 31)]
-    finish, read = bytes([Type.FINISH, 1, 1, 0, 0]), _frame(Type.READ, b"\3\0")
-    plain = b"".join([_frame(Type.IDENTIFY, b""), begin[0], *samples, finish, _frame(Type.DIGESTS, b""), _frame(Type.LABEL, b"\1\0")])
-    stopped = [b"".join([start, *samples, finish, read, _frame(Type.CONTINUE, b""), finish, read, begin[0]]) for start in begin[1:]]
-    features = [_frame(Type.FEATURES, struct.pack("<H", start) + bytes(40)) for start in (0, 10, 11)]
-    return [plain, *stopped, b"".join([begin[0], *features, bytes([Type.FINISH, 1, 1, 1, 1])]), b"\x85\0\1\2\3\0" + plain]
+    begin = [_frame(Type.BEGIN, struct.pack("<BI", stage, 1 if stage < 16 else 0)) for stage in (0, 6, 16, 31)]
+    finish, read, go_on = _frame(Type.FINISH, b"\0"), _frame(Type.READ, b"\3\0"), _frame(Type.CONTINUE)
+    plain = b"".join([_frame(Type.IDENTIFY), begin[0], *samples, finish, _frame(Type.DIGESTS), _frame(Type.LABEL, b"\1")])
+    at_samples = b"".join([begin[1], *samples[:4], read, _frame(Type.LABEL, b"\2"), go_on, *samples[3:], finish])
+    at_finish = [b"".join([start, *samples, finish, read, go_on, finish, read, begin[0]]) for start in begin[2:]]
+    abandoned = b"".join([begin[1], *samples[:4], read, begin[0], *samples, finish])
+    features = [_frame(Type.FEATURES, struct.pack("<H", start) + bytes(4 * min(40, _SPEC.feature_count - start))) for start in (0, 40)]
+    return [plain, at_samples, *at_finish, abandoned, b"".join([begin[0], *features, _frame(Type.FINISH, b"\1")]), b"\x85\0\1\2\3\0" + plain]
 
 
 def _runtime() -> list[bytes]:
     rng = np.random.default_rng(1)
     return [bytes([200, 3, 255, 1, 127, 128, 9, 77]) + rng.integers(-32768, 32768, count).astype("<i2").tobytes() for count in (300, 384, 1500)]
-
-
-def write(seeds: Callable[[], list[bytes]], folder: Path) -> str:
-    """The seeds as files of the new `folder`, whose name is returned."""
-    folder.mkdir()
-    for index, seed in enumerate(seeds()):
-        (folder / str(index)).write_bytes(seed)
-    return str(folder)
 
 
 SEEDS: dict[str, Callable[[], list[bytes]]] = {"wire": _wire, "application": _application, "runtime": _runtime}

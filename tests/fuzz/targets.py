@@ -28,6 +28,8 @@ from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.training.config import load_config
 from serq_mcu.verification import protocol
+from serq_mcu.verification.baseline import load_baseline, save_baseline
+from serq_mcu.verification.report import Difference, Outcome, VerifyReport
 from tests.models import made_up_model
 
 _WORK = Path(tempfile.mkdtemp(prefix="serq-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
@@ -120,6 +122,14 @@ def corpus(data: bytes) -> None:
     assert len({clip.name for clip in loaded.clips}) == len(loaded.clips)
 
 
+def baseline(data: bytes) -> None:
+    """A baseline file; one that is read can be compared."""
+    remembered = load_baseline(_file("baseline.json", data))
+    outcomes = tuple(Outcome(clip, label, answer) for clip, (label, answer) in remembered.answers.items())
+    report = VerifyReport("host", remembered.on, remembered.board, "", remembered.mode, ("a", "b"), outcomes, 0, None, None, 0.0)  # type: ignore[arg-type]
+    assert remembered.compare(report).lines()
+
+
 def decoder(data: bytes) -> None:
     """What a device sends: any bytes through the frame reader, and the same bytes as every answer's payload."""
     reader = protocol.FrameReader()
@@ -164,7 +174,13 @@ def _frames() -> list[bytes]:
     return [good, good + b"\0garbage\0" + good, struct.pack("<BHH", 4, 2, 0) + bytes(8), bytes(40)]
 
 
-TARGETS = {f.__name__: f for f in (model_file, board_file, configuration, audio, corpus, decoder)}
+def _baselines() -> list[bytes]:
+    outcomes = (Outcome("x/1", "a", "a", 9, 2, 7, 5), Outcome("x/2", "b", "a", 9, 2, 7, 5, Difference("x/2", "mfcc", 1)))
+    save_baseline(_WORK / "seed.json", VerifyReport("host", "host", "esp32", "00", "pcm", ("a", "b"), outcomes, 0, 5, 6, 0.0))
+    return [(_WORK / "seed.json").read_bytes()]
+
+
+TARGETS = {f.__name__: f for f in (model_file, board_file, configuration, audio, corpus, baseline, decoder)}
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "model_file": lambda: [
         b"\0" + model_bytes(_MODEL),
@@ -175,5 +191,6 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "configuration": lambda: [(resources.MODELS.parent / "training" / "default.toml").read_bytes()],
     "audio": _recordings,
     "corpus": lambda: [b"joy/a.wav\nfear/b.wav", b"03a01Fa.wav\n03a01Wa.wav", "\n".join(rule.example.split(" ")[0] for rule in RULES).encode()],
+    "baseline": _baselines,
     "decoder": _frames,
 }

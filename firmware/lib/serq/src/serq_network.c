@@ -119,8 +119,11 @@ static inline uint8_t scaled(int32_t accumulator, int32_t scale)
 /* Products of 32 bits. limit: the first accumulator that gives 127 or more; the products of all before it fit 31 bits. */
 static inline uint8_t limited(int32_t accumulator, uint32_t multiplier, uint32_t half, unsigned shift, uint32_t limit)
 {
-    uint32_t value = (uint32_t)(accumulator & ~(accumulator >> 31));
-    return (uint8_t)(value < limit ? (value * multiplier + half) >> shift : ACTIVATION_MAX);
+    uint32_t value = (uint32_t)accumulator;
+    if (value < limit) {
+        return (uint8_t)((value * multiplier + half) >> shift);
+    }
+    return (uint8_t)(~(uint32_t)(accumulator >> 31) & ACTIVATION_MAX); /* negative, or saturated */
 }
 
 void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multiplier, uint8_t shift, uint8_t *activations)
