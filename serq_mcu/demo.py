@@ -192,7 +192,7 @@ def _verification_lines(value: dict[str, Any]) -> list[str]:
     lines = [f"{'same integers?':<18}{'clips':>6}{'integers':>12}{'differing clips':>17}{'differing integers':>20}{'flash B':>9}{'RAM B':>7}"]
     for target in value["verification"]:
         counts = f"{target['clips']:>6}{target['compared_integers']:>12}{target['differing_clips']:>17}{target['differing_integers']:>20}"
-        lines.append(f"{target['target']:<18}{counts}{target.get('flash_bytes', ''):>9}{target.get('ram_bytes', ''):>7}")
+        lines.append(f"{target['target']:<18}{counts}{target['flash_bytes'] or '':>9}{target['ram_bytes'] or '':>7}")
     return [
         *lines,
         f"differing_clips: {value['differing_clips']}, differing_integers: {value['differing_integers']}, {value['seconds']:.0f} s in all",

@@ -376,9 +376,19 @@ def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     assert (offset, values.view(np.int32).tolist()) == (5, stages[STAGE_MFCC][1][5:].tolist())
     offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 60000)).payload)
     assert (offset, len(values)) == (7, 0)
-    assert line.ask(Type.CONTINUE).type == Type.CONTINUE | 0x80
+    line.number += 1
+    line.send(2 * encode_frame(Frame(Type.CONTINUE, line.number)))
+    assert line.answers() == 2 * [Frame(Type.CONTINUE | 0x80, line.number - 1)], "repeated, as its answer may be lost, it is answered again"
+    assert line.refusal(Type.CONTINUE) == Code.NOT_STOPPED
     assert line.ask(Type.PCM, request.payload).payload == struct.pack("<I", 900)
     assert line.ask(Type.FINISH, b"\0").payload[25:] == stages[STAGE_SCORES][0].tobytes()
+
+
+def test_a_device_that_was_met_is_asked_under_the_next_number(device: Device) -> None:
+    """After a jump, what the line still delivers of earlier requests would be served."""
+    asked = device._number
+    device.confirm_identity()
+    assert device._number == asked + 1
 
 
 def test_begin_counts_events_anew(line: Line) -> None:

@@ -130,7 +130,7 @@ class Device:
 
     def confirm_identity(self) -> None:
         """Raises SerqError if the device is no longer the one that answered at first."""
-        before, now = self.identity, self._identify()
+        before, now = self.identity, self._identify(met=True)
         if now != before:
             was, found = (f"model {identity.model} for board {identity.board}" for identity in (before, now))
             raise SerqError(f"the firmware on {self.name} changed meanwhile from {was} to {found}; start again")
@@ -139,11 +139,15 @@ class Device:
         """Let go of the transport."""
         self._transport.close()
 
-    def _identify(self) -> Identity:
-        """IDENTIFY under a random number, and under another: the device takes the first for late if it is a little below the last host's."""
+    def _identify(self, met: bool = False) -> Identity:
+        """IDENTIFY under a random number, and under another: the device takes the first for late if it is a little below the last host's.
+
+        A device that was met before is asked under the next number first: after a jump it could not tell what the line still delivers late.
+        """
         began = time.monotonic()
-        for _ in range(2):
-            self._number = random.getrandbits(32)
+        for jumps in (not met, True):
+            if jumps:
+                self._number = random.getrandbits(32)
             with contextlib.suppress(_Silent):
                 return protocol.parse_identity(self._request(Type.IDENTIFY).payload)
             if self._reader.met_protocol_1:

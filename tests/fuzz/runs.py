@@ -7,7 +7,8 @@ from pathlib import Path
 
 C_TARGETS = ("wire", "application", "runtime")
 PYTHON_TARGETS = ("model_file", "board_file", "configuration", "audio", "corpus", "baseline", "decoder")
-COMMON = ("-max_len=8192", "-timeout=60", "-rss_limit_mb=2000")  # options of libFuzzer
+# Options of libFuzzer. It is one allocation that is limited, not the process: Linux counts in that what its parent had when it was started.
+COMMON = ("-max_len=8192", "-timeout=60", "-rss_limit_mb=0", "-malloc_limit_mb=1000")
 
 
 def write(seeds: Callable[[], list[bytes]], folder: Path) -> str:

@@ -56,10 +56,12 @@ static struct {
         uint8_t bytes[WIRE_HEADER + SERQ_HARNESS_PAYLOAD];
         int16_t halves[(WIRE_HEADER + SERQ_HARNESS_PAYLOAD) / 2]; /* samples begin at byte WIRE_HEADER + 4 */
     } request;
-    uint32_t last;    /* number of the last request served */
-    bool heard;       /* `last` is one */
-    bool interrupted; /* the request was answered by STOPPED */
-    bool abandoned;   /* while it was, another BEGIN came: `clip` is that one, and what is still computed is of no use */
+    uint32_t last;      /* number of the last request served */
+    bool heard;         /* `last` is one */
+    uint32_t continued; /* number of the last CONTINUE that ended a stop */
+    bool resumed;       /* `continued` is one */
+    bool interrupted;   /* the request was answered by STOPPED */
+    bool abandoned;     /* while it was, another BEGIN came: `clip` is that one, and what is still computed is of no use */
 
     bool begun; /* the members below belong to `clip` */
     clip clip;
@@ -275,6 +277,10 @@ static bool serve_stopped(const event *e)
     } else if (type == READ) {
         answer_read(request, e);
     } else {
+        if (type == CONTINUE) {
+            harness.continued = number_of(request);
+            harness.resumed = true;
+        }
         answer(request);
         return type != CONTINUE;
     }
@@ -501,8 +507,9 @@ static verdict perform(const uint8_t *request, uint32_t length)
     case FINISH:
     case DIGESTS:
         return perform_in_clip(request[0], request + WIRE_HEADER, length);
+    case CONTINUE: /* repeated, as its answer was lost */
+        return harness.resumed && number_of(request) == harness.continued && length == 0 ? GOOD : NOT_STOPPED;
     case READ:
-    case CONTINUE:
         return NOT_STOPPED;
     default:
         return UNKNOWN_REQUEST;
