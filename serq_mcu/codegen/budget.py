@@ -189,10 +189,13 @@ def _program_items(model: QuantizedModel, board: Board, parts: list[tuple[Part, 
             place.write_bytes(data)
         application = _linked(compiler, target, Path(folder), app, ["-nostdlib", "-r", "-Wl,--entry=application_run"])
         whole = _linked(compiler, target, Path(folder), app, _program_flags(target)) if board.emulated else application
-    if isinstance(application, str) or isinstance(whole, str):
-        return [Item(name, None, None, f"not known yet: {compiler} failed ({application if isinstance(application, str) else whole})"), *unknown]
-    (flash, ram), (whole_flash, whole_ram) = application, whole
-    if board.emulated:
+    if isinstance(application, str):
+        return [Item(name, None, None, f"not known yet: {compiler} failed ({application})"), *unknown]
+    flash, ram = application
+    if isinstance(whole, str):  # most often because it is larger than the board's memory, which the rest then shows
+        unknown = [Item(rest, None, None, f"not known yet: it does not link ({whole})")]
+    elif board.emulated:
+        whole_flash, whole_ram = whole
         unknown = [Item(rest, whole_flash - flash, whole_ram - ram, f"compiled and linked for {target.mcu.core}")]
     basis = f"compiled for {target.mcu.core} with -O2{'' if target is board else f', the nearest compiler to {board.mcu.core}'}"
     if app == "capture":
@@ -215,7 +218,8 @@ def _linked(compiler: str, target: Board, folder: Path, app: str, link: list[str
     for command in ([*target.emulator.compile_flags, *flags, "-c", *sources], [*machine, "-Wl,--gc-sections", *link, *objects, "-o", "program"]):
         done = subprocess.run([compiler, *command], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            return (done.stderr.strip().splitlines() or ["no message"])[-1]
+            said = done.stderr.strip().splitlines() or ["no message"]
+            return next((line for line in said if "overflowed" in line), said[-1])
     size = subprocess.run([compiler.removesuffix("gcc") + "size", "-A", "program"], cwd=folder, capture_output=True, text=True, check=True)
     return _sections(size.stdout.splitlines())
 
