@@ -15,7 +15,7 @@ demo: setup
 	$(BIN)/serq-mcu demo --out $(DEMO)
 
 test: setup lint compilers
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 coverage: setup compilers # all tests once more, slower; fails below 95 % of the runtime's lines or 90 % of the package's
 	rm -rf build/coverage
