@@ -26,7 +26,8 @@ def two_clips(tmp_path: Path) -> Path:
 
 
 def test_every_block_and_statistic_is_proved() -> None:
-    whole = [model.spec for model in MODELS.values() if len(model.spec.blocks) == len(KINDS) and all(block.statistics == STATISTICS for block in model.spec.blocks)]
+    specs = [model.spec for model in MODELS.values()]
+    whole = [spec for spec in specs if len(spec.blocks) == len(KINDS) and all(block.statistics == STATISTICS for block in spec.blocks)]
     assert {spec.center for spec in whole} == {False, True}
 
 

@@ -416,7 +416,7 @@ def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path)
     path = save_model(model, tmp_path / "m.serq")
     for option, part in (((), clips[:4]), (("--validation",), clips[4:])):
         page = tmp_path / "page.md"
-        done = CliRunner().invoke(main, ["evaluate", str(path), "--corpus", str(corpus), "--streaming", *option, "--page", str(page), "--json"])
+        done = CliRunner().invoke(main, ["evaluate-streams", str(path), "--corpus", str(corpus), *option, "--page", str(page), "--json"])
         assert done.exit_code == 0, done.output
         report = json.loads(done.stdout)
         spoken = [(d.answer, model.labels.index(clip.label)) for clip in part for d in _decisions(model, clip) if d.answer != SILENCE]
@@ -431,7 +431,7 @@ def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path)
         medians = [row["median_db"] for row in report["levels"]]
         assert all(-18 <= later - earlier < -1 for earlier, later in itertools.pairwise(medians))  # pauses have the noise's level at all of them
         assert f"{own['accuracy']:.1%}" in page.read_text()
-        assert f"--streaming{' --validation' if option else ''} --page docs/page.md" in page.read_text()
+        assert f"corpus/{' --validation' if option else ''} --page docs/page.md" in page.read_text()
 
 
 def _decisions(model: QuantizedModel, clip: Clip) -> list[Decision]:
@@ -441,16 +441,8 @@ def _decisions(model: QuantizedModel, clip: Clip) -> list[Decision]:
     return stream_decisions(model, in_noise(read_audio(clip.path, 16000).pcm, 0, 16000, place))
 
 
-def test_options_that_need_streaming_say_so(tmp_path: Path) -> None:
-    path = save_model(made_up_model((8, 2), (2, 4)), tmp_path / "m.serq")
-    for option in (["--validation"], ["--page", "x.md"]):
-        done = CliRunner().invoke(main, ["evaluate", str(path), "--corpus", str(tmp_path), *option])
-        assert done.exit_code == 2
-        assert "go with --streaming" in done.output
-
-
 def test_a_model_for_clips_alone_has_no_streams_to_evaluate(corpus: Path, tmp_path: Path) -> None:
     path = save_model(dataclasses.replace(made_up_model((8, 2), (2, 4), labels=("calm", "loud")), decision=None), tmp_path / "m.serq")
-    done = CliRunner().invoke(main, ["evaluate", str(path), "--corpus", str(corpus), "--streaming"])
+    done = CliRunner().invoke(main, ["evaluate-streams", str(path), "--corpus", str(corpus)])
     assert done.exit_code == 1
     assert "cannot stream" in done.output

@@ -1,0 +1,211 @@
+"""From a model to a board: boards, microphones, check, export, library, build, flash, monitor, record, toolchain."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import click
+
+from serq_mcu.cli.shared import FILE, FOLDER, app_option, board_option, chosen_model, json_option, layout_option, main, new_progress, print_result
+
+
+@main.command()
+@json_option
+def boards(as_json: bool) -> None:
+    """List the boards that `--board` knows.
+
+    Example: serq-mcu boards
+    """
+    from serq_mcu.boards import all_boards
+
+    known = all_boards()
+    lines = [f"{b.name:<18}{b.title:<44}{b.mcu.flash_bytes // 1000:>6} KB flash {b.mcu.ram_bytes // 1000:>5} KB RAM" for b in known]
+    print_result([dataclasses.asdict(b) for b in known], lines, as_json)
+
+
+@main.command()
+@json_option
+def microphones(as_json: bool) -> None:
+    """List the microphones that `--microphone` knows.
+
+    Example: serq-mcu microphones
+    """
+    from serq_mcu.boards import all_microphones
+
+    known = all_microphones()
+    lines = [f"{m.name:<12}{m.interface:<6}{m.gain_db:>4} dB  {m.title}" for m in known]
+    print_result([dataclasses.asdict(m) for m in known], lines, as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE, required=False)
+@board_option
+@app_option
+@layout_option
+@json_option
+def check(model: Path | None, board_name: str, app: str, layout: str, as_json: bool) -> None:
+    """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a decision take, each figure with its
+    basis and without a build; exit 1 if it does not fit.
+
+    Example: serq-mcu check model.serq --board esp32
+    """
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.budget import budget
+
+    report = budget(chosen_model(model), load_board(board_name), layout == "fast", app)
+    print_result(report.to_json(), report.lines(), as_json)
+    sys.exit(0 if report.fits else 1)
+
+
+@main.command()
+@click.argument("model", type=FILE, required=False)
+@board_option
+@click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
+@app_option
+@click.option("--microphone", help="A name that `serq-mcu microphones` lists, or a microphone file (.toml).  [default: the board's]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the board's [audio] or of [microphone]; may be repeated.")
+@click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@layout_option
+@json_option
+def export(
+    model: Path | None,
+    board_name: str,
+    out: Path,
+    app: str,
+    microphone: str | None,
+    settings: tuple[str, ...],
+    force: bool,
+    layout: str,
+    as_json: bool,
+) -> None:
+    """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a board.
+
+    harness answers `serq-mcu verify`, live listens and writes a line of JSON for each decision, capture feeds `serq-mcu record`.
+
+    Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out firmware/
+    """
+    from serq_mcu.boards import load_board, with_changes
+    from serq_mcu.codegen.budget import budget
+    from serq_mcu.codegen.export import export as export_project
+
+    board, loaded = with_changes(load_board(board_name), microphone, settings), chosen_model(model)
+    project = export_project(loaded, board, out, force, app, wider=layout == "fast")
+    needed = budget(loaded, board, layout == "fast", app)
+    lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", needed.summary, f"next: serq-mcu build {out}"]
+    value = {"folder": str(out), "board": board.name, "app": app, "identity": project.identity, "files": sorted(project.files)}
+    print_result(value | {"needs": needed.to_json()}, lines, as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE, required=False)
+@board_option
+@click.option("--kind", required=True, type=click.Choice(["arduino", "espidf", "header"]), help="For whose build; arduino serves PlatformIO too.")
+@click.option("--out", required=True, type=FOLDER, help="The folder to write.")
+@click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@json_option
+def library(model: Path | None, board_name: str, kind: str, out: Path, force: bool, as_json: bool) -> None:
+    """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF component, or one header.
+
+    It computes the same on any core; BOARD only chooses the fastest kernels.
+
+    Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
+    """
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.library import export_library
+
+    project = export_library(chosen_model(model), load_board(board_name), kind, out, force)
+    lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
+    print_result({"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@json_option
+def build(folder: Path, as_json: bool) -> None:
+    """Build an exported project with PlatformIO and say its flash and RAM, and how near the statement before the build was.
+
+    Example: serq-mcu build firmware/
+    """
+    from serq_mcu import platformio
+    from serq_mcu.built import compare
+
+    new_progress()(f"building {folder}")
+    result = platformio.build(folder)
+    compared = compare(folder, result)
+    value = {"elf": str(result.elf), "flash_bytes": result.flash_bytes, "ram_bytes": result.ram_bytes, "log": str(result.log)}
+    value |= {"stated_flash_bytes": compared.stated["flash"], "stated_ram_bytes": compared.stated["RAM"], "warnings": compared.warnings}
+    built = f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the stack"
+    print_result(value, [built, *compared.lines()], as_json)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--port", help="The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default: PlatformIO's choice]")
+def flash(folder: Path, port: str | None) -> None:
+    """Build an exported project and write it to a board.
+
+    Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
+    """
+    from serq_mcu import platformio
+
+    where = f"the board on {port}" if port else "the board"
+    new_progress()(f"building {folder} and writing it to {where}")
+    log = platformio.flash(folder, port)
+    click.echo(f"{where} runs {folder}; what PlatformIO said is in {log}")
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--port", help="The board's serial port.  [default: PlatformIO's choice]")
+def monitor(folder: Path, port: str | None) -> None:
+    """Show what a board says on its serial port.
+
+    Example: serq-mcu monitor firmware/
+    """
+    from serq_mcu import platformio
+
+    platformio.monitor(folder, port)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--port", required=True, help="The board's serial port.")
+@click.option("--label", help="What the clips are of.  [default: only the self-test]")
+@click.option("--out", type=FOLDER, default=Path("clips"), show_default=True, help="Clips go to OUT/LABEL/LABEL_0001.wav and on.")
+@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many clips.")
+@click.option("--seconds", type=click.FloatRange(0.2, 60), default=3.0, show_default=True, help="Length of each.")
+@click.option("--anyway", is_flag=True, help="Record although the self-test finds something wrong.")
+@json_option
+def record(folder: Path, port: str, label: str | None, out: Path, count: int, seconds: float, anyway: bool, as_json: bool) -> None:
+    """Record clips for training through a board's own microphone, after a self-test; exit 1 if that finds something wrong.
+
+    FOLDER is a project of `serq-mcu export --app capture` that runs on the board.
+
+    Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
+    """
+    from serq_mcu.recorder import record as record_clips
+
+    session = record_clips(folder, port, out, label, count, seconds, anyway, new_progress())
+    print_result(session.to_json(), session.lines(), as_json)
+    sys.exit(0 if session.ok else 1)
+
+
+@main.group()
+def toolchain() -> None:
+    """PlatformIO, compilers and emulators."""
+
+
+@toolchain.command("setup")
+@click.option("--offline", is_flag=True, help="Use only what is on this machine.")
+@json_option
+def toolchain_setup(offline: bool, as_json: bool) -> None:
+    """Lay out PlatformIO's core, install compilers and emulators where that is possible, and say what is still missing.
+
+    Example: serq-mcu toolchain setup
+    """
+    from serq_mcu import platformio
+
+    tools = platformio.setup_toolchain(offline, new_progress())
+    print_result([dataclasses.asdict(tool) for tool in tools], [f"{tool.name:<36}{tool.state:<11}{tool.found}" for tool in tools], as_json)

@@ -1,0 +1,213 @@
+"""From recordings to a model: train, quantize, evaluate, robustness, benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from serq_mcu.cli.shared import FILE, FOLDER, corpus_envvar, json_option, main, new_progress, print_result
+from serq_mcu.errors import SerqError
+
+
+@main.command()
+@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
+@click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
+@click.option("--split", type=int, help="Which of the configured folds is held out for testing (0 is the first).")
+@json_option
+def train(folder: Path, out: Path, config: Path | None, split: int | None, as_json: bool) -> None:
+    """Train the float network on the recordings in FOLDER, with the features that the device computes.
+
+    Example: serq-mcu train emodb/ --out run/
+    """
+    from serq_mcu.training.config import load_config
+    from serq_mcu.training.run import train as train_run
+
+    run = train_run(folder, out, load_config(config, split=split), new_progress())
+    print_result(run.to_json(), run.lines(), as_json)
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
+@click.option(
+    "--method",
+    help="adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1).  [default: the run's configuration, adaptive]",
+)
+@click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
+@click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.005]")
+@click.option("--max-bytes", type=click.IntRange(min=1), help="Choose the bits that lose least within so many bytes, weights only.")
+@click.option("--max-instructions", type=click.IntRange(min=1), help="Choose the bits that lose least within so many instructions of a decision.")
+@click.option("--board", "board_name", metavar="BOARD", help="The board that --max-instructions counts for.")
+@click.option("--qat", is_flag=True, help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].")
+@json_option
+def quantize(
+    run: Path,
+    out: Path,
+    method: str | None,
+    alpha: float | None,
+    margin: float | None,
+    qat: bool,
+    max_bytes: int | None,
+    max_instructions: int | None,
+    board_name: str | None,
+    as_json: bool,
+) -> None:
+    """Choose each layer's bits by its importance and write the integer model; each choice is explained.
+
+    Example: serq-mcu quantize run/ --out model.serq
+    """
+    from serq_mcu.quantization.pipeline import quantize_run
+    from serq_mcu.quantized_model.store import save_model
+
+    budget = _width_budget(max_bytes, max_instructions, board_name)
+    model, allocation = quantize_run(run, method, alpha, margin, new_progress(), _tuner() if qat else None, budget)
+    save_model(model, out)
+    print_result(allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]}, [*allocation.lines(), f"wrote {out}"], as_json)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to answer for.")
+@click.option("--noise", default="", metavar="KIND", help="Add noise: white, pink, babble of other clips, ... (a wrong kind lists them all).")
+@click.option("--snr", default=20.0, show_default=True, help="Signal-to-noise ratio of --noise in dB, of root mean squares over the whole clip.")
+@click.option("--gain", default=0.0, show_default=True, help="Gain in dB; peaks saturate.")
+@json_option
+def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_json: bool) -> None:
+    """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95 % interval.
+
+    Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
+    """
+    from serq_mcu.corpus.conditions import Condition
+    from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
+    from serq_mcu.quantized_model.store import load_model
+
+    condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
+    evaluation = evaluate_model(load_model(model), folder, new_progress(), condition)
+    print_result(evaluation.to_json(), evaluation.lines(), as_json)
+
+
+@main.command("evaluate-streams")
+@click.argument("model", type=FILE)
+@click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to play.")
+@click.option("--validation", is_flag=True, help="Play the clips that chose the bits, to choose the decision rule's parameters by.")
+@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@json_option
+def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | None, as_json: bool) -> None:
+    """Play the clips that training never saw as live audio: decisions by window, smoothing and level, and what other parameters would answer.
+
+    Example: serq-mcu evaluate-streams model.serq --corpus emodb/
+    """
+    from serq_mcu.files import write_file
+    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
+
+    evaluation = evaluate_streams(load_model(model), folder, "validation" if validation else "held_out", new_progress())
+    lines = evaluation.lines()
+    if page:
+        option = " --validation" if validation else ""
+        command = f"serq-mcu evaluate-streams {model.name} --corpus {folder.name}/{option} --page docs/{page.name}"
+        write_file(page, evaluation.page(command).encode())
+        lines.append(f"wrote {page}")
+    print_result(evaluation.to_json(), lines, as_json)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.option("--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]")
+@click.option("--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips.")
+@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Measure the configuration without augmentation beside it.")
+@click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
+@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@json_option
+def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, config: Path | None, page: Path | None, as_json: bool) -> None:
+    """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains, with augmentation and without.
+
+    Many trainings: most of an hour for EMO-DB. Interrupted, it goes on where it stopped.
+
+    Example: serq-mcu robustness emodb/ --page docs/robustness.md
+    """
+    from serq_mcu.files import write_file
+    from serq_mcu.training.config import PROTOCOLS, load_config
+    from serq_mcu.training.robustness import RECIPES, measure_robustness
+
+    recipes = RECIPES if baseline else RECIPES[:1]
+    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, recipes, new_progress())
+    lines = report.lines()
+    if page:
+        given = f"{f' --protocol {protocol}' if protocol else ''}{f' --folds {folds}' if folds != 10 else ''}{'' if baseline else ' --no-baseline'}"
+        given += f" --config {config.name}" if config else ""
+        write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/robustness.md"))
+        lines.append(f"wrote {page}")
+    print_result(report.to_json(), lines, as_json)
+
+
+@main.group()
+def benchmark() -> None:
+    """Accuracy of many networks and methods over many splits, in tables and plots."""
+
+
+@benchmark.command("run")
+@click.argument("folders", type=FOLDER, nargs=-1, required=True)
+@click.option("--plan", default="paper", show_default=True, help="paper, product, short, or a plan of your own (.toml).")
+@click.option("--results", required=True, type=FILE, help="The results file (.csv) to write; what it holds already is not run again.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
+@click.option("--scheduler", metavar="ADDRESS", help="Send the tasks to a Dask scheduler, such as tcp://10.0.0.1:8786.")
+@json_option
+def benchmark_run(folders: tuple[Path, ...], plan: str, results: Path, jobs: int | None, scheduler: str | None, as_json: bool) -> None:
+    """Train and judge all that a plan names on the corpora in FOLDERS; stopped at any time, it goes on where it was.
+
+    Example: serq-mcu benchmark run emodb/ savee/ --plan paper --results docs/paper.csv
+    """
+    from serq_mcu.benchmark.engine import run_plan
+    from serq_mcu.benchmark.plan import load_plan
+
+    rows = run_plan(load_plan(plan), folders, results, jobs, scheduler, new_progress())
+    print_result({"results": str(results), "rows": len(rows)}, [f"{results}: {len(rows)} rows"], as_json)
+
+
+@benchmark.command("page")
+@click.argument("results", type=FILE)
+@click.option("--page", required=True, type=FILE, help="The Markdown page to write; plots go beside it.")
+@json_option
+def benchmark_page(results: Path, page: Path, as_json: bool) -> None:
+    """Write tables and plots from a results file, without training anything.
+
+    Example: serq-mcu benchmark page docs/paper.csv --page docs/paper_tables.md
+    """
+    from serq_mcu.benchmark.page import write_page
+    from serq_mcu.benchmark.results import read_results
+
+    command = f"serq-mcu benchmark page docs/{results.name} --page docs/{page.name}"
+    written = write_page(read_results(results), results, page, command)
+    print_result([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
+
+
+def _width_budget(max_bytes: int | None, max_instructions: int | None, board_name: str | None) -> Any:
+    """Makes a budget for a network, or None where nothing is limited."""
+    from serq_mcu.boards import load_board
+    from serq_mcu.codegen.width_costs import width_costs
+    from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
+
+    if (max_instructions is None) != (board_name is None):
+        raise SerqError("--max-instructions and --board go together; give both or neither")
+    if max_bytes is not None and max_instructions is not None:
+        raise SerqError("--max-bytes and --max-instructions are two budgets; give one of them")
+    if max_bytes is not None:
+        return lambda network: WidthBudget(byte_costs(network.parameters), max_bytes, "bytes")
+    if max_instructions is not None and board_name is not None:
+        mcu = load_board(board_name).mcu
+        return lambda network: WidthBudget(width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}")
+    return None
+
+
+def _tuner() -> Any:
+    """Makes fine-tuning for a run; TensorFlow is imported here."""
+    try:
+        from serq_mcu.training import qat
+    except ImportError as error:
+        raise SerqError(f"fine-tuning needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+    progress = new_progress()
+    return lambda run: qat.tuner(run, progress)

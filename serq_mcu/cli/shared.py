@@ -1,0 +1,63 @@
+"""What all commands share: the group, options, how results are printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from serq_mcu import __version__
+from serq_mcu.errors import SerqError
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text.")
+board_option = click.option(
+    "--board", "board_name", required=True, metavar="BOARD", help="A name that `serq-mcu boards` lists, or a board file (.toml)."
+)
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["dense", "fast"]),
+    default="dense",
+    show_default=True,
+    help="fast: store weights with more bits than they have where that runs faster (5 to 7 bits as 8, say).",
+)
+app_option = click.option(
+    "--app", default="harness", show_default=True, type=click.Choice(["harness", "live", "capture"]), help="What the firmware does; see README.md."
+)
+corpus_envvar = "SERQ_CORPUS"
+
+
+class Group(click.Group):
+    """A group whose commands turn SerqError into one sentence and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see the class."""
+        try:
+            return super().invoke(ctx)
+        except SerqError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="serq-mcu")
+def main() -> None:
+    """Speech emotion recognition on microcontrollers: from recordings to firmware that is proved to compute what Python computes."""
+
+
+def chosen_model(path: Path | None) -> Any:
+    from serq_mcu.quantized_model.store import load_model, shipped_model
+
+    return shipped_model() if path is None else load_model(path)
+
+
+def new_progress() -> Any:
+    from serq_mcu.progress import Progress
+
+    return Progress()
+
+
+def print_result(value: Any, lines: list[str], as_json: bool) -> None:
+    click.echo(json.dumps(value, indent=1) if as_json else "\n".join(lines))

@@ -1,0 +1,71 @@
+"""Recordings and features: corpus, frontend."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from serq_mcu.cli.shared import FILE, FOLDER, chosen_model, corpus_envvar, json_option, main, new_progress, print_result
+
+
+@main.group()
+def corpus() -> None:
+    """Look at folders of emotional speech."""
+
+
+@corpus.command("check")
+@click.argument("folder", type=FOLDER)
+@json_option
+def corpus_check(folder: Path, as_json: bool) -> None:
+    """Say what FOLDER holds, per class and speaker, and what is missing or damaged; exit 1 if anything is.
+
+    Example: serq-mcu corpus check emodb/
+    """
+    from serq_mcu.corpus.check import check_corpus
+
+    report = check_corpus(folder)
+    print_result(report.to_json(), report.lines(), as_json)
+    sys.exit(0 if report.ok else 1)
+
+
+@main.group()
+def frontend() -> None:
+    """Look at the features that the device computes."""
+
+
+@frontend.command("compare")
+@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.option(
+    "--model",
+    "file",
+    type=FILE,
+    help="Take this model, and its specification.  [default: the model that ships; speech235's parameters with mfcc, mel and chroma]",
+)
+@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@json_option
+def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json: bool) -> None:
+    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level, and
+    what they do to a model's answers on its held-out clips.
+
+    Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
+    """
+    from serq_mcu.corpus.audio import read_audio
+    from serq_mcu.corpus.loaders import load_corpus
+    from serq_mcu.files import write_file
+    from serq_mcu.frontend.compare import EVERY_BLOCK, compare_frontend
+    from serq_mcu.quantized_model.frontend_effect import frontend_effect
+
+    model = chosen_model(file)
+    spec, tables = (model.spec, model.tables) if file else (EVERY_BLOCK, None)
+    clips = [read_audio(clip.path, spec.sample_rate).pcm for clip in load_corpus(folder).clips]
+    progress = new_progress()
+    report = compare_frontend(spec, clips, progress, tables)
+    effect = frontend_effect(model, folder, progress)
+    lines = report.lines() + (effect.lines() if effect else [f"no clip is of a class that model {model.identity.hex()} knows"])
+    if page:
+        command = f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page docs/frontend.md"
+        write_file(page, report.page(command, [effect.page()] if effect else []).encode())
+        lines.append(f"wrote {page}")
+    print_result(report.to_json() | {"effect": effect.to_json() if effect else None}, lines, as_json)
