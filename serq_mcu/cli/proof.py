@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -82,15 +83,16 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
 @main.command()
 @click.argument("folder", type=FOLDER)
 @click.argument("clip", type=FILE)
-def listen(folder: Path, clip: Path) -> None:
+@json_option
+def listen(folder: Path, clip: Path, as_json: bool) -> None:
     """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of JSON for each decision.
 
     Example: serq-mcu listen firmware/ angry.wav
     """
     from serq_mcu.listening import listen_to
 
-    for line in listen_to(folder, clip, new_progress()):
-        click.echo(line)
+    lines = list(listen_to(folder, clip, new_progress()))
+    print_result([json.loads(line) for line in lines], lines, as_json)
 
 
 @main.command()

@@ -25,7 +25,8 @@ def corpus_check(folder: Path, as_json: bool) -> None:
     """
     from serq_mcu.corpus.check import check_corpus
 
-    report = check_corpus(folder)
+    progress = new_progress()
+    report = check_corpus(folder, progress=lambda done, total: progress("reading recordings", done, total))
     print_result(report.to_json(), report.lines(), as_json)
     sys.exit(0 if report.ok else 1)
 
