@@ -1,4 +1,4 @@
-"""Listening: the C that ships equals the reference piece by piece, recordings and microphones, boards over a wire with all that goes wrong, the page."""
+"""Listening: the C that ships equals the reference piece by piece; recordings, microphones, boards over a wire and what goes wrong; the page."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ _PAGE = """<!doctype html>
 
 def svg(found: Classification) -> str:
     """The drawing. It follows the reader's choice of light or dark; answers are told by place and words too, not by colour alone."""
-    body = "\n".join([*_waveform(found), *_answers(found), *_lanes(found), *_axis(found)])
+    body = "\n".join([*_axis(found), *_waveform(found), *_answers(found), *_lanes(found)])
     height = _height(found)
     said = ", ".join(f"{heard.seconds:.1f} s {heard.answer}" for heard in found.decisions) or f"as a clip: {found.answer}"
     start = f'<svg xmlns="http://www.w3.org/2000/svg" class="serq" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(said)}">'

@@ -5,6 +5,7 @@ The page hears a made-up quarter of a minute: no recording, but the numbers are 
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -16,18 +17,19 @@ import numpy as np
 from serq_mcu.errors import SerqError
 from serq_mcu.files import write_file
 from serq_mcu.listening.heard import WORDS, Damaged, Heard, Hello, Labelled
-from serq_mcu.listening.page import Page
+from serq_mcu.listening.page import HTML, Page
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PICTURES = {  # name: width and height in pixels, dark
-    "live_page.png": (1100, 980, False),
-    "live_page_dark.png": (1100, 980, True),
-    "live_page_phone.png": (390, 1500, False),
-    "live_page_phone_dark.png": (390, 1500, True),
+    "live_page.png": (1100, 830, False),
+    "live_page_dark.png": (1100, 830, True),
+    "live_page_phone.png": (390, 1190, False),
+    "live_page_phone_dark.png": (390, 1190, True),
 }
 _STORY = ((SILENCE, 4), (5, 5), (NOT_SURE, 2), (0, 9), (NOT_SURE, 1), (4, 3), (SILENCE, 3), (6, 7), (5, 4))  # answers, and how often in a row
+_STREAM = 'new EventSource("events");'
 _GAP = 20  # the decision before which samples were lost
 
 
@@ -36,20 +38,29 @@ def live_page_screenshot(path: Path, width: int = 1100, height: int = 980, dark:
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise SerqError("a screenshot needs Chromium; run `sudo apt-get install chromium` on Debian and Ubuntu")
+    with tempfile.TemporaryDirectory(prefix="serq-browser-") as work:
+        told, picture = Path(work) / "page.html", Path(work) / "page.png"
+        told.write_text(_told())
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={work}/profile", "--hide-scrollbars"]
+        command += [f"--window-size={width},{height}", f"--screenshot={picture}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+        done = subprocess.run([*command, told.as_uri()], capture_output=True, text=True, errors="replace", timeout=120, check=False)
+        if not picture.exists():
+            raise SerqError(f"{browser} made no picture: {(done.stderr.splitlines() or ['no message'])[-1]}")
+        return write_file(path, picture.read_bytes())
+
+
+def _told() -> str:
+    """The page with its events in it, so that a browser draws it whole at once."""
     page = Page()
     try:
         _tell(page)
-        with tempfile.TemporaryDirectory(prefix="serq-browser-") as work:
-            picture = Path(work) / "page.png"
-            command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={work}/profile", "--hide-scrollbars"]
-            command += [f"--window-size={width},{height}", "--virtual-time-budget=2000", f"--screenshot={picture}"]
-            command += ["--blink-settings=preferredColorScheme=" + ("0" if dark else "1"), page.url]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)
-            if not picture.exists():
-                raise SerqError(f"{browser} made no picture: {(done.stderr.splitlines() or ['no message'])[-1]}")
-            return write_file(path, picture.read_bytes())
+        with page.reading() as reader:
+            events = [reader.get() for _ in range(reader.qsize())]
     finally:
         page.close()
+    replay = f"source.onopen(); for (const event of {json.dumps(events)}) source.onmessage({{ data: JSON.stringify(event) }});"
+    before, after = HTML.read_text().split(_STREAM)
+    return f"{before}{{ close() {{}} }};{after.replace('</script>', replay + '</script>')}"
 
 
 def _tell(page: Page) -> None:
@@ -72,12 +83,8 @@ def _tell(page: Page) -> None:
             page.decided(Labelled(Heard(number * 0.992, name, label, tuple(scores.tolist()), margin, level, frames, latency, overruns), model.labels))
             if number == _GAP + 5:
                 page.damaged(Damaged(""))
-    page.decided(
-        Labelled(
-            Heard(39.7, model.labels[0], 0, (88_100, -41_020, 12_310, 20_480, 61_730, 3_275, -58_900), 26_370, -27.4, 124, 23_412, overruns),
-            model.labels,
-        )
-    )
+    newest = Heard(39.7, model.labels[0], 0, (88_100, -41_020, 12_310, 20_480, 61_730, 3_275, -58_900), 26_370, -27.4, 124, 23_412, overruns)
+    page.decided(Labelled(newest, model.labels))
 
 
 def main() -> None:
