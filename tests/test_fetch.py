@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import json
@@ -288,7 +289,7 @@ def test_single_recordings_are_held_to_their_checksums_and_not_fetched_twice(
     before = len(server.asked) - 1
     assert before >= 9
     server.files["AudioWAV/1010_DFA_NEU_XX.wav"] = b"version https://git-lfs.github.com/spec/v1"
-    with pytest.raises(SerqError, match="1010_DFA_NEU_XX.wav gives is not what was published"):
+    with pytest.raises(SerqError, match=r"1010_DFA_NEU_XX.wav gives is not what was published"):
         fetch_corpus("crema-d", tmp_path / "c", _nothing)
     server.files["AudioWAV/1010_DFA_NEU_XX.wav"] = kept
     server.asked.clear()
@@ -302,5 +303,5 @@ def test_single_recordings_are_held_to_their_checksums_and_not_fetched_twice(
 def test_the_published_table_names_files_as_the_addresses_need_them() -> None:
     assert len(published_checksums("crema-d")) == 7442
     assert all(re.fullmatch(r"1\d{3}_[A-Z]{3}_[A-Z]{3}_[A-Z]{1,2}", name) for name in published_checksums("crema-d"))
-    rows = csv.DictReader(io.StringIO(__import__("gzip").decompress(Path(fetch.__file__).with_name("published_sha256.csv.gz").read_bytes()).decode()))
+    rows = csv.DictReader(io.StringIO(gzip.decompress(Path(fetch.__file__).with_name("published_sha256.csv.gz").read_bytes()).decode()))
     assert all(row["file"].endswith(".wav") for row in rows)
