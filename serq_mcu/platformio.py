@@ -71,20 +71,20 @@ def setup_toolchain(offline: bool = False, progress: Progress = lambda line: Non
     Raises SerqError that names the command to type where it is not.
     """
     tools = [_platformio(), _scons(progress)]
-    before = {board.name: _lacks(board) for board in _emulated_boards()}
-    packages = sorted({package for board in _emulated_boards() if before[board.name] for package in _emulator(board).packages})
-    host = _host_compiler()
+    before = {board.name: lacks(board) for board in _emulated_boards()}
+    packages = sorted({package for board in _emulated_boards() if before[board.name] for package in emulator_of(board).packages})
+    host = host_compiler()
     packages += () if host else _HOST_PACKAGES
     if packages:
         _apt_install(packages, offline, progress)
     for board in _emulated_boards():
-        if still := _lacks(board):
-            raise SerqError(f"{still} for {board.title} is still missing after apt-get installed {' '.join(_emulator(board).packages)}")
+        if still := lacks(board):
+            raise SerqError(f"{still} for {board.title} is still missing after apt-get installed {' '.join(emulator_of(board).packages)}")
         tools += _emulation_tools(board, "installed" if before[board.name] else "ready")
-    compiler = _host_compiler()
+    compiler = host_compiler()
     if not compiler:
         raise SerqError(f"a C compiler for this computer is still missing after apt-get installed {' '.join(_HOST_PACKAGES)}")
-    tools.append(Tool(Path(compiler).name, "ready" if host else "installed", f"{_version(compiler)} in {compiler}"))
+    tools.append(Tool(Path(compiler).name, "ready" if host else "installed", f"{tool_version(compiler)} in {compiler}"))
     return list(dict.fromkeys(tools)) + _vendor_tools()
 
 
@@ -176,18 +176,20 @@ def _emulated_boards() -> list[Board]:
     return [board for board in all_boards() if board.emulated]
 
 
-def _emulator(board: Board) -> Emulator:
+def emulator_of(board: Board) -> Emulator:
+    """What an emulated board is emulated with."""
     assert isinstance(board.emulator, Emulator)
     return board.emulator
 
 
-def _core() -> Path:
+def core_folder() -> Path:
+    """PlatformIO's own folder."""
     return Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio").expanduser()
 
 
 def _folder(kind: str) -> Path:
     """PlatformIO's `packages` or `platforms`."""
-    return Path(os.environ.get(f"PLATFORMIO_{kind.upper()}_DIR") or _core() / kind).expanduser()
+    return Path(os.environ.get(f"PLATFORMIO_{kind.upper()}_DIR") or core_folder() / kind).expanduser()
 
 
 def _platformio() -> Tool:
@@ -236,9 +238,9 @@ def _manifest(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _lacks(board: Board) -> str:
+def lacks(board: Board) -> str:
     """What an emulated board still lacks: its compiler, its C library, its emulator, or nothing."""
-    emulator = _emulator(board)
+    emulator = emulator_of(board)
     compiler = f"{emulator.compiler}gcc"
     if not shutil.which(compiler):
         return compiler
@@ -247,7 +249,7 @@ def _lacks(board: Board) -> str:
     return "" if shutil.which(emulator.command) else emulator.command
 
 
-def _host_compiler() -> str:
+def host_compiler() -> str:
     """This computer's C compiler with its C library, or nothing."""
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and (path := shutil.which(name)) and _preprocesses([path]):
@@ -262,12 +264,12 @@ def _preprocesses(command: list[str]) -> bool:
 
 def _emulation_tools(board: Board, state: str) -> list[Tool]:
     return [
-        Tool(command, state, f"{_version(command)} in {shutil.which(command)}")
-        for command in (f"{_emulator(board).compiler}gcc", _emulator(board).command)
+        Tool(command, state, f"{tool_version(command)} in {shutil.which(command)}")
+        for command in (f"{emulator_of(board).compiler}gcc", emulator_of(board).command)
     ]
 
 
-def _version(command: str) -> str:
+def tool_version(command: str) -> str:
     line = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout.splitlines()[0]
     return next((word.strip("()") for word in line.split() if word[0].isdigit()), line)
 
@@ -296,9 +298,9 @@ def missing_packages(board: Board) -> list[str]:
 
 def _check_tools(board: Board, folder: Path) -> None:
     if isinstance(board.emulator, Emulator):
-        lacks = _lacks(board)
-        if lacks and lacks != board.emulator.command:  # a build needs no emulator
-            raise SerqError(_install(lacks, board.emulator.packages))
+        lacking = lacks(board)
+        if lacking and lacking != board.emulator.command:  # a build needs no emulator
+            raise SerqError(_install(lacking, board.emulator.packages))
         return
     if board.platformio.framework == "espidf" and any(character.isspace() for character in str(folder.resolve())):
         raise SerqError(f"ESP-IDF cannot build in a folder whose path has a space; move {folder}")

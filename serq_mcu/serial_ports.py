@@ -85,7 +85,7 @@ def why_not_written(log: str, port: str | None, board: str) -> str | None:
 def _permission(port: str) -> str:
     if not sys.platform.startswith("linux"):
         return "; close what else is using it, or run as its owner"
-    device = next((item for item in _comports() if item.device == port and item.vid is not None), None)
+    device = next((item for item in comports() if item.device == port and item.vid is not None), None)
     vendor = f'ATTRS{{idVendor}}=="{device.vid:04x}", ' if device else ""
     rule = f'SUBSYSTEM=="tty", {vendor}MODE="0666"'
     return (
@@ -94,11 +94,12 @@ def _permission(port: str) -> str:
 
 
 def _found() -> str:
-    names = [port.device for port in _comports()]
+    names = [port.device for port in comports()]
     return f"there is {', '.join(names)}" if names else f"no serial port was found, so check the cable (it would be one like {_EXAMPLE})"
 
 
-def _comports() -> list[Any]:
+def comports() -> list[Any]:
+    """The serial ports of this computer, as pyserial lists them."""
     from serial.tools.list_ports import comports
 
     return list(comports())

@@ -125,7 +125,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_corpus_check_reports_and_exits_by_the_outcome(clips: Path) -> None:
     assert _run("corpus", "check", clips).exit_code == 0
-    report = json.loads(_run("corpus", "check", clips, "--json").output)
+    report = json.loads(_run("corpus", "check", clips, "--json").stdout)
     assert report["ok"] is True
     (clips / "calm" / "bad.wav").write_bytes(b"")
     result = _run("corpus", "check", clips)

@@ -76,7 +76,7 @@ def test_a_port_without_permission_names_the_group_and_the_udev_rule(terminal: t
         return real(path, *rest)
 
     monkeypatch.setattr(os, "open", refuse)
-    monkeypatch.setattr(serial_ports, "_comports", lambda: [SimpleNamespace(device=port, vid=0x10C4)])
+    monkeypatch.setattr(serial_ports, "comports", lambda: [SimpleNamespace(device=port, vid=0x10C4)])
     said = why_not_open(port, _open_error(port))
     assert said.startswith(f"no permission to use {port}; add yourself to the group that owns it (dialout or uucp)")
     assert 'put `SUBSYSTEM=="tty", ATTRS{idVendor}=="10c4", MODE="0666"` into /etc/udev/rules.d/99-serq.rules' in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -48,17 +49,13 @@ def run_plan(
     if not todo:
         return rows
     with _executor(min(jobs or _processors(), len(todo)), scheduler) as executor:
-        waiting = {executor.submit(run_task, task, [data[name, task.features] for name in _corpora(task)]) for task in todo}
-        try:
-            for done, future in enumerate(as_completed(waiting), start=1):
-                rows += future.result()
-                write_results(results, rows)
-                if progress is not None:
-                    progress("training and judging networks", done, len(todo))
-        except BaseException:
-            for future in waiting:
-                future.cancel()
-            raise
+        with _unheard_interrupts():
+            waiting = {executor.submit(run_task, task, [data[name, task.features] for name in _corpora(task)]) for task in todo}
+        for done, future in enumerate(as_completed(waiting), start=1):
+            rows += future.result()
+            write_results(results, rows)
+            if progress is not None:
+                progress("training and judging networks", done, len(todo))
     return rows
 
 
@@ -84,7 +81,12 @@ def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
     """Processes of this machine, or a Dask cluster."""
     if scheduler is None:
         with _environment(_QUIET), ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                for process in multiprocessing.active_children():  # what is unfinished is run again
+                    process.terminate()
+                raise
         return
     try:
         from distributed import Client
@@ -99,7 +101,24 @@ def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
     except (OSError, ValueError) as error:
         raise SerqError(f"no Dask scheduler answers at {scheduler}: {error}") from error
     with client, client.get_executor(pure=False) as cluster:
-        yield cluster
+        try:
+            yield cluster
+        except BaseException:
+            cluster.shutdown(wait=False)
+            raise
+
+
+@contextlib.contextmanager
+def _unheard_interrupts() -> Iterator[None]:
+    """Processes that start in this block do not hear Ctrl-C: this one does, and ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -143,7 +143,8 @@ def build(folder: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--port", help="The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default: PlatformIO's choice]")
-def flash(folder: Path, port: str | None) -> None:
+@json_option
+def flash(folder: Path, port: str | None, as_json: bool) -> None:
     """Build an exported project and write it to a board.
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
@@ -153,7 +154,8 @@ def flash(folder: Path, port: str | None) -> None:
     where = f"the board on {port}" if port else "the board"
     new_progress()(f"building {folder} and writing it to {where}")
     log = platformio.flash(folder, port)
-    click.echo(f"{where} runs {folder}; what PlatformIO said is in {log}")
+    value = {"folder": str(folder), "port": port, "log": str(log)}
+    print_result(value, [f"{where} runs {folder}; what PlatformIO said is in {log}"], as_json)
 
 
 @main.command()

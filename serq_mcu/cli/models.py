@@ -114,7 +114,7 @@ def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | N
     print_result(evaluation.to_json(), lines, as_json)
 
 
-@main.command()
+@main.command(resumable=True)
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
 @click.option("--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]")
 @click.option("--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips.")
@@ -149,7 +149,7 @@ def benchmark() -> None:
     """Accuracy of many networks and methods over many splits, in tables and plots."""
 
 
-@benchmark.command("run")
+@benchmark.command("run", resumable=True)
 @click.argument("folders", type=FOLDER, nargs=-1, required=True)
 @click.option("--plan", default="paper", show_default=True, help="paper, product, short, or a plan of your own (.toml).")
 @click.option("--results", required=True, type=FILE, help="The results file (.csv) to write; what it holds already is not run again.")

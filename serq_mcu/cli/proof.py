@@ -1,4 +1,4 @@
-"""That the firmware says what Python says: verify, bench, listen, demo."""
+"""That the firmware says what Python says: verify, bench, demo."""
 
 from __future__ import annotations
 
@@ -77,20 +77,6 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
 
     report = bench(folder, load_board(board_name) if board_name else None, target)
     print_result(report.to_json(), report.lines(), as_json)
-
-
-@main.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("clip", type=FILE)
-def listen(folder: Path, clip: Path) -> None:
-    """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of JSON for each decision.
-
-    Example: serq-mcu listen firmware/ angry.wav
-    """
-    from serq_mcu.listening import listen_to
-
-    for line in listen_to(folder, clip, new_progress()):
-        click.echo(line)
 
 
 @main.command()

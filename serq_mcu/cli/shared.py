@@ -7,15 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich_click.rich_panel import RichCommandPanel
 
 from serq_mcu import __version__
-from serq_mcu.errors import SerqError
+from serq_mcu.cli.manners import Group, look, quiet
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text.")
+
+
+def _complete_boards(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    from serq_mcu.boards import all_boards
+
+    return [board.name for board in all_boards() if board.name.startswith(begun)]
+
+
 board_option = click.option(
-    "--board", "board_name", required=True, metavar="BOARD", help="A name that `serq-mcu boards` lists, or a board file (.toml)."
+    "--board",
+    "board_name",
+    required=True,
+    metavar="BOARD",
+    help="A name that `serq-mcu boards` lists, or a board file (.toml).",
+    shell_complete=_complete_boards,
 )
 layout_option = click.option(
     "--layout",
@@ -30,18 +44,17 @@ app_option = click.option(
 corpus_envvar = "SERQ_CORPUS"
 
 
-class Group(click.Group):
-    """A group whose commands turn SerqError into one sentence and exit code 1."""
+PATH = {
+    "Recordings": ("corpus", "frontend"),
+    "From recordings to a model": ("train", "quantize", "evaluate", "evaluate-streams", "robustness", "benchmark", "report"),
+    "From a model to a board": ("boards", "microphones", "check", "export", "library", "build", "flash", "monitor"),
+    "Proof": ("verify", "bench"),
+    "Listening": ("classify", "listen", "live", "record"),
+    "This computer": ("demo", "doctor", "toolchain", "completion"),
+}
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; see the class."""
-        try:
-            return super().invoke(ctx)
-        except SerqError as error:
-            raise click.ClickException(str(error)) from error
 
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings=look(), panels=[RichCommandPanel(name, list(commands)) for name, commands in PATH.items()])
 @click.version_option(__version__, prog_name="serq-mcu")
 def main() -> None:
     """Speech emotion recognition on microcontrollers: from recordings to firmware that is proved to compute what Python computes."""
@@ -56,7 +69,7 @@ def chosen_model(path: Path | None) -> Any:
 def new_progress() -> Any:
     from serq_mcu.progress import Progress
 
-    return Progress()
+    return Progress(quiet(click.get_current_context(silent=True)))
 
 
 def print_result(value: Any, lines: list[str], as_json: bool) -> None:

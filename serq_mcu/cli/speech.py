@@ -25,9 +25,32 @@ def corpus_check(folder: Path, as_json: bool) -> None:
     """
     from serq_mcu.corpus.check import check_corpus
 
-    report = check_corpus(folder)
+    progress = new_progress()
+    report = check_corpus(folder, progress=lambda done, total: progress("reading recordings", done, total))
     print_result(report.to_json(), report.lines(), as_json)
     sys.exit(0 if report.ok else 1)
+
+
+@corpus.command("fetch", resumable=True)
+@click.argument("name", metavar="emodb|savee|tess|ravdess|crema-d")
+@click.option("--out", type=FOLDER, help="The folder to write.  [default: only say where the corpus is and under which licence]")
+@click.option("--from", "source", default="", metavar="URL", help="A mirror of the publisher's file (of CREMA-D: of its folder of recordings).")
+@json_option
+def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> None:
+    """Say where a corpus is published and under which licence, download it if a program may (with serq-mcu[fetch]), and check it.
+
+    Exit 1 if anything is missing or damaged, as `corpus check`. By downloading you accept the publisher's terms.
+
+    Example: serq-mcu corpus fetch emodb --out emodb/
+    """
+    from serq_mcu.corpus.fetch import Fetched, fetch_corpus, publication_of
+
+    publication = publication_of(name)
+    if not as_json:
+        click.echo("\n".join(publication.lines()))
+    fetched = fetch_corpus(name, out, new_progress(), source) if out else Fetched(publication, None)
+    print_result(fetched.to_json(), fetched.lines(), as_json)
+    sys.exit(0 if fetched.report is None or fetched.report.ok else 1)
 
 
 @main.group()

@@ -5,6 +5,7 @@ A window is pooled from its frames anew, as a clip is, so nothing here depends o
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -97,14 +98,57 @@ def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> 
 
 def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
     """The decision on each window; of the rule, only margin and smoothing matter."""
-    sums: NDArray[np.int64] | None = None
+    smoothing = _Smoothing(rule)
     for level, frames, new in zip(windows.levels, windows.frames, windows.scores, strict=True):
+        yield smoothing.decide(level, frames, new)
+
+
+class Stream:
+    """A stream that is heard piece by piece, as firmware hears it. Raises SerqError if the model cannot stream."""
+
+    def __init__(self, model: QuantizedModel) -> None:
+        self._model, self._rule = model, decision_rule(model)
+        self.start()
+
+    def start(self) -> None:
+        """Forget all that was heard."""
+        self._pcm = np.zeros(0, np.int16)
+        self._blocks: deque[Frames] = deque(maxlen=self._rule.blocks)
+        self._smoothing = _Smoothing(self._rule)
+
+    def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
+        """The decisions that these samples, int16 [samples] of any number, complete."""
+        spec, rule = self._model.spec, self._rule
+        hop = rule.block_frames * spec.hop_length
+        needed = hop - spec.hop_length + spec.frame_length
+        self._pcm = np.concatenate([self._pcm, pcm])
+        found = []
+        while len(self._pcm) >= needed:
+            self._blocks.append(Frames(*stream_frames(spec, self._model.tables, rule.level_offset, self._pcm[:needed])))
+            self._pcm = self._pcm[hop:]
+            found.append(self._decide())
+        return found
+
+    def _decide(self) -> Decision:
+        stages = {stage: np.concatenate([block.stages[stage] for block in self._blocks]) for stage in self._blocks[0].stages}
+        windows = score_windows(self._model, self._rule, Frames(stages, np.concatenate([block.levels for block in self._blocks])))
+        return self._smoothing.decide(windows.levels[-1], windows.frames[-1], windows.scores[-1])
+
+
+class _Smoothing:
+    """Averages of scores over decisions, and the answer that they give."""
+
+    def __init__(self, rule: DecisionRule) -> None:
+        self._rule = rule
+        self._sums: NDArray[np.int64] | None = None
+
+    def decide(self, level: int, frames: int, new: NDArray[np.int64]) -> Decision:
+        shift = self._rule.smoothing
         if frames == 0:
-            sums = None
-            yield Decision(SILENCE, (0,) * new.size, 0, level, 0)
-        else:
-            sums = new << rule.smoothing if sums is None else sums - (sums >> rule.smoothing) + new
-            yield _answer(rule, (sums >> rule.smoothing).tolist(), level, frames)
+            self._sums = None
+            return Decision(SILENCE, (0,) * new.size, 0, level, 0)
+        self._sums = new << shift if self._sums is None else self._sums - (self._sums >> shift) + new
+        return _answer(self._rule, (self._sums >> shift).tolist(), level, frames)
 
 
 def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:

@@ -45,7 +45,14 @@ class ProcessTransport:
         self.name = os.path.basename(argv[0])
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the transport)
         try:
-            self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._messages, bufsize=0)
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._messages,
+                bufsize=0,
+                start_new_session=True,  # a Ctrl-C is for us, who end the program
+            )
         except OSError as error:
             self._messages.close()
             raise SerqError(f"cannot start {argv[0]}: {error.strerror}; check that it is installed") from error

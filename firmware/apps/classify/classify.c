@@ -1,0 +1,52 @@
+/* A model's library as functions of a computer: `serq-mcu classify` calls them in a shared library (serq_mcu/listening/native.py). */
+#include <stddef.h>
+#include <string.h>
+
+#ifdef SERQ_CAN_STREAM
+#include "serq_stream.h"
+#else
+#include "serq.h"
+#endif
+
+/* A clip's label, or an error of serq.h. scores: SERQ_CLASSES. */
+int32_t classify_clip(const int16_t *samples, uint32_t count, int32_t *scores)
+{
+    static serq_state state;
+    int result;
+
+    serq_init(&state);
+    result = serq_push(&state, samples, count);
+    return result < 0 ? result : serq_classify(&state, scores);
+}
+
+#ifdef SERQ_CAN_STREAM
+
+uint32_t stream_bytes(void)
+{
+    return sizeof(serq_stream);
+}
+
+void stream_start(void *stream)
+{
+    serq_stream_init(stream);
+}
+
+/* Takes samples until a decision is due or none is left, and returns how many; `decided` says which. `decision`: answer, level, frames and
+ * margin, then SERQ_CLASSES scores. */
+uint32_t stream_push(void *stream, const int16_t *samples, uint32_t count, int32_t *decision, int32_t *decided)
+{
+    serq_decision found;
+    uint32_t left = count;
+
+    *decided = serq_stream_push(stream, &samples, &left, &found);
+    if (*decided != 0) {
+        decision[0] = found.answer;
+        decision[1] = found.level;
+        decision[2] = found.frames;
+        decision[3] = (int32_t)found.margin;
+        memcpy(decision + 4, found.scores, sizeof found.scores);
+    }
+    return count - left;
+}
+
+#endif

@@ -1,0 +1,5 @@
+"""`python -m serq_mcu`."""
+
+from serq_mcu.cli import main
+
+main(prog_name="serq-mcu")

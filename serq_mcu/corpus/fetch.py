@@ -1,0 +1,287 @@
+"""Published corpora: where they are, under which licence, and how to get them; downloads what may be downloaded and checks it.
+
+An archive whose checksum its publisher states is held to that; of the others every recording is held to the SHA-256 of the published file
+(`published_sha256.csv.gz`) by the check that follows. Archives are unpacked beside the folder, which appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from serq_mcu.corpus.check import CorpusReport, check_corpus, published_checksums
+from serq_mcu.corpus.loaders import SUFFIXES
+from serq_mcu.errors import SerqError
+from serq_mcu.files import new_folder
+
+MARKER = "serq_fetched.json"
+_MOST_BYTES, _MOST_FILES = 4 * 10**9, 20_000  # of an archive's recordings: the largest corpus has 1.5 GB and 7442
+_PIECE = 1 << 20
+_AT_ONCE = 8  # downloads of single files
+_TIMEOUT = 30  # seconds without an answer
+
+Progress = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """How a corpus is published. url: of its archive, or, with `single`, what each recording's name is added to; "" where a person has to ask
+    for it (`steps`). checksum: of the archive, as its publisher states it ("md5:…"), or nothing.
+    """
+
+    corpus: str
+    title: str
+    page: str
+    licence: str
+    cite: str
+    url: str = ""
+    checksum: str = ""
+    single: bool = False
+    megabytes: int = 0
+    steps: str = ""
+
+    def lines(self) -> list[str]:
+        """For people, before anything is downloaded."""
+        size = f", some {self.megabytes} MB" if self.megabytes else ""
+        found = [self.title, f"  published at   {self.page}{size}", f"  licence        {self.licence}", f"  please cite    {self.cite}"]
+        return found + ([f"  to get it      {self.steps}"] if self.steps else [])
+
+
+PUBLICATIONS = (
+    Publication(
+        corpus="emodb",
+        title="EMO-DB, the Berlin database of emotional speech",
+        page="http://emodb.bilderbar.info/",
+        licence="offered there for free use, with a citation; no licence text is known to us, so ask its authors before anything commercial",
+        cite="Burkhardt et al., A Database of German Emotional Speech, Interspeech 2005",
+        url="http://emodb.bilderbar.info/download/download.zip",
+        megabytes=40,
+    ),
+    Publication(
+        corpus="savee",
+        title="SAVEE, Surrey audio-visual expressed emotion",
+        page="http://kahlan.eps.surrey.ac.uk/savee/",
+        licence="for research, after registration; not to be passed on",
+        cite="Haq and Jackson, Multimodal Emotion Recognition, in Machine Audition, IGI Global 2010",
+        steps="register at that page; unpack the audio that you are given, as DC/a01.wav or DC_a01.wav, and run `serq-mcu corpus check FOLDER`",
+    ),
+    Publication(
+        corpus="tess",
+        title="TESS, the Toronto emotional speech set",
+        page="https://doi.org/10.5683/SP2/E8H2MF",
+        licence="Creative Commons BY-NC-ND 4.0 (not commercial, no derivatives)",
+        cite="Pichora-Fuller and Dupuis, Toronto emotional speech set (TESS), Borealis, 2020",
+        url="https://borealisdata.ca/api/access/dataset/:persistentId/?persistentId=doi:10.5683/SP2/E8H2MF",
+        megabytes=270,
+    ),
+    Publication(
+        corpus="ravdess",
+        title="RAVDESS, its spoken, audio-only part",
+        page="https://zenodo.org/records/1188976",
+        licence="Creative Commons BY-NC-SA 4.0 (not commercial, share alike); its authors sell commercial licences",
+        cite="Livingstone and Russo, The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 13(5): e0196391, 2018",
+        url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+        checksum="md5:bc696df654c87fed845eb13823edef8a",
+        megabytes=215,
+    ),
+    Publication(
+        corpus="crema-d",
+        title="CREMA-D, crowd-sourced emotional multimodal actors dataset: its AudioWAV files",
+        page="https://github.com/CheyneyComputerScience/CREMA-D",
+        licence="Open Database License 1.0, its contents under the Database Contents License 1.0",
+        cite="Cao et al., CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset, IEEE Transactions on Affective Computing 5(4), 2014",
+        url="https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/master/AudioWAV/",
+        single=True,
+        megabytes=610,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was said and done. report: of the check; None where nothing was asked for but information, or a person has to act."""
+
+    publication: Publication
+    report: CorpusReport | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        found = {name: getattr(self.publication, name) for name in ("corpus", "title", "page", "licence", "cite", "url", "checksum", "steps")}
+        return found | {"check": self.report.to_json() if self.report else None}
+
+    def lines(self) -> list[str]:
+        """For people, after the fetch."""
+        return self.report.lines() if self.report else []
+
+
+def publication_of(name: str) -> Publication:
+    """How a corpus is published. Raises SerqError for a name that is not one of PUBLICATIONS."""
+    for found in PUBLICATIONS:
+        if found.corpus == name:
+            return found
+    raise SerqError(f"there is no corpus {name!r}; choose {', '.join(found.corpus for found in PUBLICATIONS)}")
+
+
+def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> Fetched:
+    """Download the corpus `name` to the folder `out`, unless it was fetched there before, and check it. source: a mirror instead of its `url`.
+
+    What is interrupted goes on: single recordings are not downloaded twice, nor is an archive that came whole. Raises SerqError where it may
+    not be downloaded, the network or the disk fails, or what came is not what was published.
+    """
+    publication = publication_of(name)
+    url = source or publication.url
+    if not url:
+        raise SerqError(f"{publication.title} cannot be downloaded by a program: {publication.steps}")
+    if not url.startswith(("http://", "https://")):
+        raise SerqError(f"{url!r} is no address of a download; it would begin with https:// or http://")
+    if not (out / MARKER).exists():
+        with new_folder(out, MARKER) as fresh, _part_folder(out) as part:
+            _download_all(publication, url, part, fresh, progress)
+            (fresh / MARKER).write_text(json.dumps({"corpus": name, "from": url}, indent=1) + "\n")
+    checking = f"checking the recordings in {out}"
+    return Fetched(publication, check_corpus(out, progress=lambda done, total: progress(checking, done, total)))
+
+
+@contextlib.contextmanager
+def _part_folder(out: Path) -> Iterator[Path]:
+    """Where downloads wait beside `out`; it stays if the block fails, for the next attempt."""
+    part = out.parent / f".{out.name}.part"
+    try:
+        part.mkdir(exist_ok=True)
+        yield part
+        shutil.rmtree(part)
+    except OSError as error:
+        raise SerqError(f"cannot write {part}: {error.strerror or error}") from error
+
+
+def _download_all(publication: Publication, url: str, part: Path, fresh: Path, progress: Progress) -> None:
+    if not publication.single:
+        archive = _download(publication, url, part / "archive.zip", publication.checksum or None, _Bar(f"downloading {url}", progress))
+        unpack(archive, fresh, progress)
+        return
+    checksums = published_checksums(publication.corpus)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        waiting = [
+            pool.submit(_download, publication, f"{url.rstrip('/')}/{stem}.wav", part / f"{stem}.wav", f"sha256:{digest}", False)
+            for stem, digest in checksums.items()
+        ]
+        try:
+            for done, future in enumerate(as_completed(waiting), start=1):
+                future.result()
+                progress(f"downloading {len(waiting)} recordings from {url}", done, len(waiting))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for future in waiting:
+        future.result().rename(fresh / future.result().name)
+
+
+def _download(publication: Publication, url: str, path: Path, checksum: str | None, bar: Any) -> Path:
+    """The file at `path`, downloaded unless it is there with this checksum."""
+    pooch, failures = _pooch()
+    downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)
+    try:
+        return Path(pooch.retrieve(url, checksum, fname=path.name, path=path.parent, downloader=downloader))
+    except failures as error:
+        raise SerqError(f"{url} could not be downloaded ({_reason(error)}); try again later, or by hand from {publication.page}") from error
+    except ValueError as error:  # pooch's word for another checksum
+        raise SerqError(f"what {url} gives is not what was published: its checksum differs; look at {publication.page}") from error
+
+
+def _reason(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    return f"HTTP {response.status_code}" if response is not None else type(error).__name__
+
+
+def _pooch() -> tuple[Any, tuple[type[Exception], ...]]:
+    """The package, silenced, and what it raises when the network fails."""
+    try:
+        import pooch
+        import requests
+        import urllib3
+    except ImportError as error:
+        raise SerqError(f"downloading needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[fetch]'`") from error
+    pooch.get_logger().setLevel("ERROR")
+    return pooch, (requests.RequestException, urllib3.exceptions.HTTPError)
+
+
+class _Bar:
+    """What pooch takes for a progress bar, telling our progress instead; megabytes."""
+
+    def __init__(self, stage: str, progress: Progress) -> None:
+        self.total = 0
+        self._stage, self._progress, self._done = stage, progress, 0
+        progress(stage)
+
+    def update(self, count: int) -> None:
+        """So many bytes more."""
+        self._done += count
+        if self.total > self._done:
+            self._progress(f"{self._stage}, bytes", self._done, self.total)
+
+    def reset(self) -> None:
+        """All bytes came, or it starts anew."""
+        self._done = 0
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+def unpack(archive: Path, folder: Path, progress: Progress) -> None:
+    """Write an archive's recordings (.zip) to the folder, each at its place in it; its other files are left out.
+
+    Raises SerqError, with the archive removed, if it is damaged, encrypted or no archive, has names that lead out of the folder, or
+    would fill the disk.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.infolist() if _is_recording(member)]
+            if not members:
+                raise SerqError(f"the archive holds no {' or '.join(SUFFIXES)} file")
+            if len(members) > _MOST_FILES:
+                raise SerqError(f"the archive holds {len(members)} recordings, more than the {_MOST_FILES} that any corpus has")
+            places = [folder / _inside(member.filename) for member in members]
+            left = _MOST_BYTES
+            for done, (member, place) in enumerate(zip(members, places, strict=True), start=1):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                left -= _copy(opened, member, place, left)
+                progress("unpacking recordings", done, len(members))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        archive.unlink()
+        raise SerqError(f"what came is no sound archive ({error}); run the command again") from error
+    except SerqError as error:
+        archive.unlink()
+        raise SerqError(f"{error}; it is not what was published, and was removed") from error
+
+
+def _is_recording(member: zipfile.ZipInfo) -> bool:
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in name.parts)
+    return not member.is_dir() and name.suffix.lower() in SUFFIXES and not hidden
+
+
+def _inside(name: str) -> Path:
+    """A member's place in a folder. Raises SerqError if it leads out of it."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not name.isprintable() or any(part == ".." or ":" in part or part.startswith("/") for part in parts):
+        raise SerqError(f"the archive has a file named {name!a}, which leads out of its folder")
+    return Path(*parts)
+
+
+def _copy(opened: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, most: int) -> int:
+    """Unpack one member; its size, counted and not believed."""
+    size = 0
+    with opened.open(member) as source, place.open("xb") as target:
+        while data := source.read(_PIECE):
+            size += len(data)
+            if size > most:
+                raise SerqError(f"the archive's recordings take more than {_MOST_BYTES // 10**9} GB")
+            target.write(data)
+    return size

@@ -1,0 +1,84 @@
+"""One decision as people are shown it, whoever made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from serq_mcu.frontend.level import level_in_db
+from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE, Decision
+from serq_mcu.quantized_model.types import QuantizedModel
+
+WORDS = {SILENCE: "silence", NOT_SURE: "not sure"}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A decision. seconds: when, since listening began; label: the answer's index, None for silence and not sure; margin: of the best score
+    over the second; level_db: of the newest block, relative to a full-scale square wave; frames: of the window; latency_us: from the
+    window's last samples to the decision, 0 where there is no clock; overruns: samples that were lost since listening began.
+    """
+
+    seconds: float
+    answer: str
+    label: int | None
+    scores: tuple[int, ...]
+    margin: int
+    level_db: float
+    frames: int
+    latency_us: int = 0
+    overruns: int = 0
+
+    @property
+    def span(self) -> int:
+        """From the lowest score to the highest."""
+        return max(self.scores) - min(self.scores)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"seconds": round(self.seconds, 3), "level_db": round(self.level_db, 2)}
+
+    def shares(self, span: int) -> list[float]:
+        """How long to draw each score, 0 to 1, if 1 is `span` above the lowest score."""
+        low = min(self.scores)
+        return [min(1.0, (score - low) / max(span, 1)) for score in self.scores]
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Listening began. board: who listens; model: its identity, in hexadecimal."""
+
+    board: str
+    model: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A decision, and the labels of its scores."""
+
+    heard: Heard
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A line that began as a decision came damaged, in printable text."""
+
+    text: str
+
+
+Shown = Hello | Labelled | Damaged
+
+
+def from_decisions(model: QuantizedModel, decisions: Sequence[Decision], first: int = 0, overruns: int = 0) -> Iterator[Heard]:
+    """The decisions of a stream of this model; the first of them is number `first` of its stream, and decides when its block ends."""
+    assert model.decision is not None
+    spec, block = model.spec, model.decision.block_frames
+    for number, decision in enumerate(decisions, start=first + 1):
+        end = (number * block - 1) * spec.hop_length + spec.frame_length
+        answer = WORDS[decision.answer] if decision.answer < 0 else model.labels[decision.answer]
+        label = None if decision.answer < 0 else decision.answer
+        level = level_in_db(decision.level)
+        yield Heard(end / spec.sample_rate, answer, label, decision.scores, decision.margin, level, decision.frames, 0, overruns)

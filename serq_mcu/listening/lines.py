@@ -1,0 +1,101 @@
+"""What a live board writes: lines of JSON (SPEC.md section 14), among boot messages, damaged lines and whatever else comes over a wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serq_mcu.frontend.level import level_in_db
+from serq_mcu.listening.heard import WORDS, Damaged, Heard, Hello, Labelled
+
+_LONGEST = 16_384  # bytes of a line: 64 classes of 64 bytes and their scores fit three times
+_LABELS = 64
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What a board says is wrong with itself."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A line that is no decision and never was one."""
+
+    text: str
+
+
+Event = Hello | Labelled | Damaged | Complaint | Passed
+
+
+class LineReader:
+    """Events out of a byte stream. labels: of the model, where they are known before the board says them."""
+
+    def __init__(self, labels: Sequence[str] = ()) -> None:
+        self.labels = tuple(labels)
+        self._rest = b""
+        self._first = True
+
+    def feed(self, data: bytes, seconds: float) -> Iterator[Event]:
+        """The events whose lines `data` ends, `seconds` after listening began."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LONGEST:
+            lines, self._rest = [*lines, self._rest[:_LONGEST]], b""
+        for line in lines:
+            text = line.decode(errors="replace").strip()
+            if text:
+                yield self._event(text, seconds)
+            self._first = False
+
+    def _event(self, text: str, seconds: float) -> Event:
+        event: Hello | Complaint | Heard | None
+        start = text.find("{")
+        try:
+            value = json.loads(text[start:]) if start >= 0 else None
+        except (ValueError, RecursionError):
+            value = None
+        event = (self._hello(value) or self._complaint(value) or self._heard(value, seconds)) if isinstance(value, dict) else None
+        if isinstance(event, Heard):
+            return Labelled(event, self.labels)
+        begun = not self._first and any(word in text for word in ('"answer"', '"scores"', '"overruns"'))
+        return event or (Damaged if begun else Passed)(printable(text)[:120])
+
+    def _hello(self, value: dict[str, Any]) -> Hello | None:
+        labels = value.get("labels")
+        if value.get("serq") != "live" or not isinstance(labels, list) or not 0 < len(labels) <= _LABELS:
+            return None
+        self.labels = tuple(printable(str(label)) for label in labels)
+        return Hello(printable(str(value.get("board"))), printable(str(value.get("model"))), self.labels)
+
+    def _complaint(self, value: dict[str, Any]) -> Complaint | None:
+        return Complaint(printable(value["error"])) if isinstance(value.get("error"), str) else None
+
+    def _heard(self, value: dict[str, Any], seconds: float) -> Heard | None:
+        scores, answer, label = value.get("scores"), value.get("answer"), value.get("label")
+        numbers = [value.get(name) for name in ("margin", "level", "frames", "latency_us", "overruns")]
+        if not isinstance(scores, list) or not 0 < len(scores) <= _LABELS or not all(_integer(number) for number in (*scores, *numbers)):
+            return None
+        if not isinstance(answer, str) or not (_integer(label) or (label is None and answer in WORDS.values())):
+            return None
+        if self.labels and len(scores) != len(self.labels):
+            return None
+        if not self.labels:  # listening began when the board had already said them
+            self.labels = tuple(f"class {index}" for index in range(len(scores)))
+        if label is not None:
+            if not 0 <= label < len(scores):
+                return None
+            self.labels = (*self.labels[:label], printable(answer), *self.labels[label + 1 :])
+        margin, level, frames, latency, overruns = numbers
+        return Heard(seconds, printable(answer), label, tuple(scores), margin, level_in_db(level), frames, latency, overruns)  # type: ignore[arg-type]
+
+
+def printable(text: str) -> str:
+    """Text that cannot move a terminal's cursor."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**33

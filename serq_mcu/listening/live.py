@@ -1,0 +1,82 @@
+"""A board's decisions as they come, from a serial port or the emulator, for a terminal and a page."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from serq_mcu.errors import SerqError
+from serq_mcu.listening.emulated import emulated_board
+from serq_mcu.listening.heard import Shown
+from serq_mcu.listening.lines import Complaint, LineReader, Passed
+from serq_mcu.verification.transports import SerialTransport
+
+_PATIENCE = 10.0  # seconds without a decision; a board makes one each second or so, silence or not
+_MAKE_ONE = "flash the project of `serq-mcu export --app live`"
+
+Progress = Callable[..., None]
+
+
+class Source(Protocol):
+    """Where a board's lines come from."""
+
+    name: str
+
+    def read(self, timeout: float) -> bytes:
+        """What has come; waits up to `timeout` seconds for anything. Raises SerqError if the line is lost, EOFError at its end."""
+
+
+@contextlib.contextmanager
+def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> Iterator[Source]:
+    """A serial port or URL, or a folder of a live project, whose emulator hears `clip`. Raises SerqError if it cannot be opened."""
+    if Path(port).is_dir():
+        if clip is None:
+            raise SerqError(f"{port} is a folder: give its emulator a recording to hear with --clip, or name a board's port instead of the folder")
+        with emulated_board(Path(port), clip, progress) as board:
+            yield board
+        return
+    if clip is not None:
+        raise SerqError(f"--clip is for the emulator of a folder, and {port} is none; a board hears its microphone")
+    transport = SerialTransport(port, baud)
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+def live_events(source: Source, progress: Progress) -> Iterator[Shown]:
+    """What a board says, until its line ends. progress is told of lines that are no decisions, in one sentence.
+
+    Raises SerqError if nothing comes, or something else; if the board falls silent, is unplugged or says that something is wrong with it.
+    """
+    reader, passed, decisions = LineReader(), "", 0
+    start = heard_at = time.monotonic()
+    while True:
+        try:
+            data = source.read(0.2)
+        except EOFError:
+            if decisions:
+                return
+            raise SerqError(_nothing(source.name, passed)) from None
+        now = time.monotonic()
+        for event in reader.feed(data, now - start):
+            if isinstance(event, Complaint):
+                raise SerqError(f"the board says: {event.text}")
+            if isinstance(event, Passed):
+                if not passed:
+                    progress(f"passed over what is no decision, such as {event.text!r}: a boot message, or another program's")
+                passed = event.text
+            else:
+                heard_at, decisions = now, decisions + 1
+                yield event
+        if now - heard_at > _PATIENCE:
+            raise SerqError(f"{source.name} fell silent; check the cable and reset the board" if decisions else _nothing(source.name, passed))
+
+
+def _nothing(name: str, passed: str) -> str:
+    if passed:
+        return f"what comes from {name} is not the live application (it said {passed!r}); {_MAKE_ONE}, or name its --baud"
+    return f"nothing comes from {name}; {_MAKE_ONE}, and reset the board"

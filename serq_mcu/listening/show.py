@@ -1,0 +1,95 @@
+"""Decisions as they come, shown in several places at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import click
+
+from serq_mcu.listening.heard import Damaged, Hello, Labelled, Shown
+from serq_mcu.listening.terminal import Rows
+
+
+class View(Protocol):
+    """A place where decisions are shown."""
+
+    def hello(self, hello: Hello) -> None:
+        """Listening began, or the board started again."""
+
+    def decided(self, decision: Labelled) -> None:
+        """A decision came."""
+
+    def damaged(self, line: Damaged) -> None:
+        """A line came damaged."""
+
+    def end(self, text: str) -> None:
+        """Nothing more will come, and why."""
+
+
+class TerminalView:
+    """Rows on standard output; what was lost goes to progress."""
+
+    def __init__(self, progress: Callable[..., None]) -> None:
+        self._progress = progress
+        self._rows: Rows | None = None
+        self._overruns = 0
+
+    def hello(self, hello: Hello) -> None:
+        self._progress(f"{hello.board} listens with model {hello.model}")
+        self._rows, self._overruns = None, 0
+
+    def decided(self, decision: Labelled) -> None:
+        heard = decision.heard
+        if self._rows is None or self._rows.labels != decision.labels:
+            self._rows = Rows(decision.labels)
+            self._rows.heading()
+        if heard.overruns != self._overruns:
+            self._progress(f"{(heard.overruns - self._overruns) % 2**32} samples were lost, as nobody read them in time; the stream started afresh")
+            self._overruns = heard.overruns
+        self._rows.row(heard)
+
+    def damaged(self, line: Damaged) -> None:
+        self._progress(f"a line came damaged: {line.text!r}")
+
+    def end(self, text: str) -> None:
+        self._progress(text)
+
+
+class JsonView:
+    """A line of JSON on standard output for each event."""
+
+    def hello(self, hello: Hello) -> None:
+        _line({"event": "hello", "board": hello.board, "model": hello.model, "labels": list(hello.labels)})
+
+    def decided(self, decision: Labelled) -> None:
+        _line({"event": "decision", **decision.heard.to_json()})
+
+    def damaged(self, line: Damaged) -> None:
+        _line({"event": "damaged line", "text": line.text})
+
+    def end(self, text: str) -> None:
+        _line({"event": "end", "text": text})
+
+
+def show(events: Iterable[Shown], views: Sequence[View], count: int | None = None) -> None:
+    """Show events until they end, or `count` decisions have come."""
+    decisions = 0
+    for event in events:
+        for view in views:
+            if isinstance(event, Hello):
+                view.hello(event)
+            elif isinstance(event, Labelled):
+                view.decided(event)
+            else:
+                view.damaged(event)
+        decisions += isinstance(event, Labelled)
+        if decisions == count:
+            break
+    for view in views:
+        view.end(f"listening ended after {decisions} decisions")
+
+
+def _line(value: dict[str, object]) -> None:
+    click.echo(json.dumps(value))
