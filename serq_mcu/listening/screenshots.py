@@ -35,18 +35,23 @@ _GAP = 20  # the decision before which samples were lost
 
 def live_page_screenshot(path: Path, width: int = 1100, height: int = 980, dark: bool = False) -> Path:
     """Write a PNG of the live page to `path`. Raises SerqError without Chromium."""
+    return picture(_told(), path, width, height, dark)
+
+
+def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
+    """Write a PNG of a page's upper part to `path`. Raises SerqError without Chromium."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise SerqError("a screenshot needs Chromium; run `sudo apt-get install chromium` on Debian and Ubuntu")
     with tempfile.TemporaryDirectory(prefix="serq-browser-") as work:
-        told, picture = Path(work) / "page.html", Path(work) / "page.png"
-        told.write_text(_told())
+        told, drawn = Path(work) / "page.html", Path(work) / "page.png"
+        told.write_text(page, encoding="utf-8")
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={work}/profile", "--hide-scrollbars"]
-        command += [f"--window-size={width},{height}", f"--screenshot={picture}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+        command += [f"--window-size={width},{height}", f"--screenshot={drawn}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
         done = subprocess.run([*command, told.as_uri()], capture_output=True, text=True, errors="replace", timeout=120, check=False)
-        if not picture.exists():
+        if not drawn.exists():
             raise SerqError(f"{browser} made no picture: {(done.stderr.splitlines() or ['no message'])[-1]}")
-        return write_file(path, picture.read_bytes())
+        return write_file(path, drawn.read_bytes())
 
 
 def _told() -> str:

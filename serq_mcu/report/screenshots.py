@@ -1,0 +1,26 @@
+"""Pictures of a report as a browser without a screen draws it: `python -m serq_mcu.report.screenshots REPORT [FOLDER]` makes those in docs/."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from serq_mcu.listening.screenshots import picture
+
+PICTURES = {  # name: width and height in pixels, dark
+    "report.png": (1100, 1500, False),
+    "report_dark.png": (1100, 1500, True),
+    "report_phone.png": (390, 1500, False),
+    "report_phone_dark.png": (390, 1500, True),
+}
+
+
+def main() -> None:
+    """See the module."""
+    page, folder = Path(sys.argv[1]) / "report.html", Path(sys.argv[2] if len(sys.argv) > 2 else "docs/images")
+    for name, (width, height, dark) in PICTURES.items():
+        print(f"wrote {picture(page.read_text(encoding='utf-8'), folder / name, width, height, dark)}")
+
+
+if __name__ == "__main__":
+    main()
