@@ -34,6 +34,7 @@ def report(
     from serq_mcu.report.page import report_json, write_report
 
     board, progress = load_board(board_name), new_progress()
-    told, _ = gather(source, corpus, firmware, target, progress)
-    written = write_report(told, board, clip, out, progress)
-    print_result(report_json(told, budget(told.model, board), written), [f"wrote {path}" for path in written], as_json)
+    told = gather(source, corpus, firmware, target, progress)
+    needed = budget(told.model, board)
+    written = write_report(told, needed, clip, out, progress)
+    print_result(report_json(told, needed, written), [f"wrote {path}" for path in written], as_json)

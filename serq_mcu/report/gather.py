@@ -81,19 +81,16 @@ class Told:
         return next((item for item in self.judged if (item.step, item.part) == (step, part)), None)
 
 
-def gather(
-    source: Path, corpus: Path | None = None, firmware: Path | None = None, on: str = "host", progress: Progress = lambda *_: None
-) -> tuple[Told, Run | None]:
+def gather(source: Path, corpus: Path | None = None, firmware: Path | None = None, on: str = "host", progress: Progress = lambda *_: None) -> Told:
     """What can be told of the run folder or model file `source`; corpus: recordings to judge a model file or a device by; firmware: an exported
     project of this very model, run on `on`.
 
     Raises SerqError if one of them cannot be used, or they do not belong together.
     """
     if source.is_dir() or not source.exists():
-        run = load_run(source)
-        told = _from_run(run, progress)
+        told = _from_run(load_run(source), progress)
     else:
-        run, told = None, _from_model(load_model(source))
+        told = _from_model(load_model(source))
         if corpus is not None:
             found = evaluate(told.model, corpus, progress)
             told = _with(told, integer_score=found.score, integer_basis=found.basis)
@@ -101,7 +98,7 @@ def gather(
         if corpus is None:
             raise SerqError("firmware is judged on recordings; give --corpus too")
         told = _with(told, **_from_device(told.model, firmware, corpus, on, progress))
-    return told, run
+    return told
 
 
 def _with(told: Told, **changes: Any) -> Told:

@@ -10,8 +10,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from serq_mcu.boards import Board
-from serq_mcu.codegen.budget import Budget, budget
+from serq_mcu.codegen.budget import Budget
 from serq_mcu.codegen.costs import Row, milliseconds
 from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.files import new_folder
@@ -41,13 +40,13 @@ class Section:
     missing: str = ""
 
 
-def write_report(told: Told, board: Board, clip: Path | None, folder: Path, progress: Callable[..., None]) -> list[Path]:
-    """Write the page and its drawings as the folder `folder`, whole or not at all. Returns what was written.
+def write_report(told: Told, needed: Budget, clip: Path | None, folder: Path, progress: Callable[..., None]) -> list[Path]:
+    """Write the page and its drawings as the folder `folder`, whole or not at all; needed: of the board to show. Returns what was written.
 
     Raises SerqError if the recording cannot be used, or the folder is not a report's to replace.
     """
     heard = None if clip is None else classify_file(clip, told.model, progress)
-    parts = list(sections(told, budget(told.model, board), heard))
+    parts = list(sections(told, needed, heard))
     files = {f"{drawing.name}.svg": drawing.svg for part in parts for drawing in part.drawings} | {PAGE: page(told, parts)}
     with new_folder(folder, PAGE) as fresh:
         for name, text in files.items():

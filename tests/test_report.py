@@ -1,0 +1,177 @@
+"""The report: what it tells is what was measured, it needs nothing else, and what is missing it says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from serq_mcu.boards import load_board
+from serq_mcu.cli import main
+from serq_mcu.codegen.export import export
+from serq_mcu.frontend.reference import features
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.tables import build_tables
+from serq_mcu.metrics import Score
+from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantization.pipeline import quantize
+from serq_mcu.quantization.run_folder import Run, load_run, save_run
+from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.store import save_model
+from serq_mcu.report import figures
+from serq_mcu.training.config import load_config
+
+LABELS = ("calm", "<b>&loud")  # names that HTML would take for its own
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten clips of a second for each class: quiet low noise, loud harmonics; file names of label folders."""
+    folder, rng, time = tmp_path_factory.mktemp("report"), np.random.default_rng(3), np.arange(20000) / 16000
+    for number in range(10):
+        tone = sum(np.sin(2 * np.pi * (200 + 10 * number) * k * time) / k for k in range(1, 9))
+        for label, signal in zip(LABELS, (0.02 * rng.normal(size=time.size).cumsum() / 20, 0.1 * tone), strict=True):
+            place = folder / "clips" / label
+            place.mkdir(parents=True, exist_ok=True)
+            soundfile.write(place / f"{'ab'[LABELS.index(label)]}{number}.wav", signal, 16000, subtype="PCM_16")
+    return folder / "clips"
+
+
+@pytest.fixture(scope="module")
+def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network is drawn at random, on the clips' own features."""
+    from serq_mcu.corpus.loaders import load_corpus
+
+    loaded = load_corpus(corpus)
+    spec = FeatureSpec(name="small", fft_length=256, hop_length=256, mel_bands=16, blocks=(FeatureBlock("mfcc", 8, ("mean", "sd")),))
+    tables = build_tables(spec)
+    pcm = [(soundfile.read(clip.path, dtype="int16")[0]) for clip in loaded.clips]
+    pooled = np.stack([features(spec, tables, clip) for clip in pcm])[None]
+    truth = np.array([loaded.labels.index(clip.label) for clip in loaded.clips], dtype=np.int64)
+    rng = np.random.default_rng(0)
+    shape = (spec.feature_count, 8, 6, len(loaded.labels))
+    kernels = tuple(rng.normal(0, 1, pair) / np.sqrt(pair[0]) for pair in itertools.pairwise(shape))
+    network = FloatNetwork(kernels, tuple(np.zeros(n) for n in shape[1:]), pooled[0].mean(axis=0), pooled[0].std(axis=0) + 1)
+    config = load_config().to_json() | {"features": spec.to_json()}
+    part = (np.arange(len(truth)) % 3).astype(np.uint8)
+    run = Run(config, loaded.name, loaded.labels, tuple(clip.name for clip in loaded.clips), pooled, truth, part, network, 3, 2, {})
+    return save_run(run, tmp_path_factory.mktemp("run") / "run", {})
+
+
+def _report(*arguments: object) -> object:
+    return CliRunner().invoke(main, ["report", *map(str, arguments)])
+
+
+class _Page(HTMLParser):
+    """What a page asks of elsewhere, its headings and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asks: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.asks += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_run_is_told_whole(run_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    model, allocation = quantize(load_run(run_folder))
+    firmware = export(model, load_board("emulated-m0"), tmp_path / "fw").folder
+    clip = corpus / LABELS[1] / "b0.wav"
+    out = tmp_path / "report"
+    done = _report(run_folder, "--corpus", corpus, "--firmware", firmware, "--clip", clip, "--board", "emulated-m0", "--out", out, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    run = load_run(run_folder)
+    held = run.members("test")
+    judged = {(item["step"], item["part"]): item["accuracy"] for item in told["accuracy"]}
+    assert judged["all integers", "test"] == allocation.quantized_scores["test"].accuracy
+    assert judged["float", "validation"] == allocation.float_scores["validation"].accuracy
+    assert [point["bits"] for point in told["fixed_widths"]] == list(range(1, 9))
+    assert told["device"]["differing_integers"] == 0
+    assert told["device"]["clips"] == len(held)
+    assert len(told["sensitivity"]) == 3 and all(row[-1] == 0 for row in told["sensitivity"])
+    assert sorted(path.name for path in out.iterdir()) == sorted(Path(path).name for path in told["wrote"])
+    page = (out / "report.html").read_text()
+    reader = _Page()
+    reader.feed(page)
+    assert all(link.startswith(("#part", "data:image/png;base64,")) for link in reader.asks)
+    assert "@import" not in page and "url(" not in page and "<script" not in page
+    assert "<b>" not in page.replace("&lt;b&gt;", "")  # a class's name stays text
+    assert f"{allocation.quantized_scores['test'].accuracy:.1%}" in reader.text
+    for choice in allocation.layers:
+        assert choice.reason in reader.text
+    assert "Give --" not in reader.text
+    right = Score.of(run.truth[held], classify(model, run.pooled[0, held]), model.labels).correct
+    assert f"Integers, Python: true classes in rows, answers in columns; {right} of {len(held)} right." in reader.text
+
+
+def test_each_drawing_is_a_file_of_its_own_and_the_same_each_time(run_folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert _report(run_folder, "--board", "emulated-m0", "--out", tmp_path / name).exit_code == 0
+    names = sorted(path.name for path in (tmp_path / "one").glob("*.svg"))
+    assert {"accuracy.svg", "layers.svg", "losses.svg", "sensitivity.svg", "flash.svg", "ram.svg", "time_frame.svg", "time_decision.svg"} <= set(
+        names
+    )
+    for name in [*names, "report.html"]:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    for name in names:
+        root = ElementTree.parse(tmp_path / "one" / name).getroot()
+        assert root.get("aria-label")
+        assert "prefers-color-scheme: dark" in (tmp_path / "one" / name).read_text()
+
+
+def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(run_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    model, _ = quantize(load_run(run_folder))
+    path = save_model(model, tmp_path / "m.serq")
+    assert _report(path, "--board", "emulated-m0", "--out", tmp_path / "bare").exit_code == 0
+    reader = _Page()
+    reader.feed((tmp_path / "bare" / "report.html").read_text())
+    assert "give the run folder instead of the model" in reader.text
+    assert "Give --corpus to judge a model file on recordings" in reader.text
+    assert "Give --clip FILE" in reader.text
+    assert model.provenance["allocation"][0]["reason"] in reader.text
+    assert _report(path, "--corpus", corpus, "--board", "emulated-m0", "--out", tmp_path / "judged").exit_code == 0
+    assert (tmp_path / "judged" / "confusion_integers.svg").exists()
+
+
+def test_what_does_not_belong_together_is_refused_and_nothing_is_lost(run_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    model, _ = quantize(load_run(run_folder), method="8")
+    firmware = export(model, load_board("emulated-m0"), tmp_path / "fw").folder
+    other = _report(run_folder, "--corpus", corpus, "--firmware", firmware, "--out", tmp_path / "out")
+    assert other.exit_code == 1
+    assert "export this one, or report on that one" in other.output
+    alone = _report(run_folder, "--firmware", firmware, "--out", tmp_path / "out")
+    assert alone.exit_code == 1
+    assert "give --corpus too" in alone.output
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    kept = _report(save_model(model, tmp_path / "m.serq"), "--board", "emulated-m0", "--out", tmp_path / "mine")
+    assert kept.exit_code == 1
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_heat_shows_every_value_in_its_place() -> None:
+    import base64
+    import io
+
+    values = np.arange(12.0).reshape(4, 3)  # four frames of three rows
+    svg = figures.heat("h", "words", values, 1.0, "low", "high").svg
+    png = base64.b64decode(re.search(r"base64,([^\"]+)", svg).group(1))
+    image_module = pytest.importorskip("PIL.Image")
+    image = np.asarray(image_module.open(io.BytesIO(png)).convert("L"), dtype=int)
+    assert image.shape == (3, 4)
+    assert (np.diff(image, axis=1) > 0).all()  # later frames hold larger values, which are lighter
+    assert (np.diff(image, axis=0) < 0).all()  # the first row is at the bottom
