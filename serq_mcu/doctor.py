@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import errno
 import importlib.metadata
 import os
@@ -101,6 +102,10 @@ def _extras() -> Iterator[Finding]:
     for extra, names in _requirements().items():
         for name in names if extra in _FOR else ():
             yield _distribution(f"{_PACKAGE}[{extra}]", name, f"pip install '{_PACKAGE}[{extra}]'", _FOR[extra])
+    if sys.platform.startswith("linux"):  # elsewhere it comes with sounddevice
+        library = ctypes.util.find_library("portaudio") or ""
+        get = "sudo apt-get install libportaudio2"
+        yield Finding(f"{_PACKAGE}[microphone]", "PortAudio", bool(library), library, get, _FOR["microphone"])
 
 
 def _distribution(area: str, name: str, get: str, needed_for: str, needed: bool = False) -> Finding:

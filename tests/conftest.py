@@ -13,9 +13,10 @@ DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "data"  # a development
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing is read from the user's cache or left in it."""
+    """Nothing is read from the user's cache or left in it, and a fault of our own shows as one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERQ_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SERQ_TRACEBACK", "1")  # so that a test which expects a refusal does not pass by a fault
         yield
 
 

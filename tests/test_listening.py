@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -29,7 +30,7 @@ from hypothesis import strategies as st
 
 from serq_mcu.boards import load_board
 from serq_mcu.cli import main
-from serq_mcu.codegen.export import export
+from serq_mcu.codegen.export import export, model_files
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
@@ -46,7 +47,9 @@ from serq_mcu.quantized_model import interpreter
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.resources import FIRMWARE
 from tests.models import made_up_model
+from tests.native import WARNINGS
 from tests.test_frontend import SPECS
 from tests.test_streaming import GATE, quiet_and_loud
 
@@ -57,12 +60,6 @@ RULE = {"blocks": 3, "block_frames": 4, "gate_level": GATE, "unsure_margin": 700
 
 def _nothing(*_: object) -> None:
     """No progress."""
-
-
-@pytest.fixture
-def without_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
 
 
 def _reference(model: QuantizedModel, monkeypatch: pytest.MonkeyPatch) -> Ear:
@@ -125,6 +122,18 @@ def test_a_compiler_that_fails_is_named_and_the_reference_answers(monkeypatch: p
     assert open_ear(MODEL, said.append).by == PYTHON
     assert "does not compile the model's C" in said[-1] and "the Python reference answers instead" in said[-1]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_its_c_compiles_without_a_word(compiler: str, tmp_path: Path) -> None:
+    for model in (MODEL, made_up_model((5,), (3,), spec=FeatureSpec(center=True))):
+        for name, data in model_files(model, load_board("esp32")).items():
+            (tmp_path / Path(name).name).write_bytes(data)
+        stream = ["-DSERQ_CAN_STREAM"] if model.decision else []
+        includes = [f"-I{tmp_path}", f"-I{FIRMWARE / 'lib' / 'serq' / 'src'}"]
+        command = [compiler, "-std=c99", *WARNINGS, *stream, *includes, "-c", str(ears._SOURCE), "-o", str(tmp_path / "classify.o")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
 # --- classify a recording
@@ -576,4 +585,4 @@ def test_the_page_is_drawn_by_a_browser(dark: bool, tmp_path: Path) -> None:
         pytest.skip("no Chromium; the documentation's screenshots are made with it")
     path = live_page_screenshot(tmp_path / "page.png", width=390, dark=dark)
     data = path.read_bytes()
-    assert data.startswith(b"\x89PNG") and int.from_bytes(data[16:20]) == 390
+    assert data.startswith(b"\x89PNG") and int.from_bytes(data[16:20], "big") == 390

@@ -264,6 +264,20 @@ def test_an_interrupted_verification_ends_the_program_too(tmp_path: Path) -> Non
     assert not (tmp_path / "junit.xml").exists()
 
 
+def test_ctrl_c_while_commands_are_still_imported_is_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Press:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'serq_mcu.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Press())\n"
+        "from serq_mcu.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted; nothing was begun\n")
+
+
 # --- doctor, completion
 
 

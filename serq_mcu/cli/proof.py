@@ -75,6 +75,7 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
     from serq_mcu.boards import load_board
     from serq_mcu.verification.bench import bench
 
+    new_progress()(f"building {folder} and counting what it executes on {target}")
     report = bench(folder, load_board(board_name) if board_name else None, target)
     print_result(report.to_json(), report.lines(), as_json)
 
