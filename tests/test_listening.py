@@ -450,7 +450,7 @@ def test_live_writes_json_lines(board: Callable[..., str]) -> None:
 def test_what_goes_wrong_on_a_wire_is_one_sentence(
     said: tuple[bytes, ...], unplugged: bool, words: str, board: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serq_mcu.listening.live._PATIENCE", 1.0)
+    monkeypatch.setattr("serq_mcu.listening.live._PATIENCE", 2.0)
     done = _run("live", board(*said, unplugged=unplugged), "--quiet")
     assert done.exit_code == 1
     assert re.search(f"^Error: .*{words}", done.stderr, re.MULTILINE), done.stderr

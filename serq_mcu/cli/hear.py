@@ -93,7 +93,7 @@ def live(port: str, clip: Path | None, baud: int, count: int | None, with_page: 
     from serq_mcu.listening.live import live_events, open_source
 
     progress = new_progress()
-    with open_source(port, clip, baud, progress) as source, _views(with_page, page_port, as_json, progress) as views:
+    with _views(with_page, page_port, as_json, progress) as views, open_source(port, clip, baud, progress) as source:
         _show(live_events(source, progress), views, count)
 
 
