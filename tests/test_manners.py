@@ -37,7 +37,7 @@ SERQ = [sys.executable, "-m", "serq_mcu"]
 
 
 def _result(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*SERQ, *words], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run([*SERQ, *words], capture_output=True, text=True, check=False, timeout=600)
 
 
 def _command(path: tuple[str, ...]) -> click.Command:
@@ -208,7 +208,7 @@ def _interrupted(words: list[str], when: Callable[[str], bool], errors: Path) ->
     with errors.open("w") as file:
         where = {"env": os.environ | {"TMPDIR": str(work)}, "start_new_session": True, "preexec_fn": heed}
         process = subprocess.Popen([*SERQ, *words], stdout=subprocess.DEVNULL, stderr=file, **where)  # type: ignore[call-overload]
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while not when(errors.read_text()):
         assert process.poll() is None, errors.read_text()
         assert time.monotonic() < until, errors.read_text()
@@ -239,7 +239,7 @@ def test_an_interrupted_training_leaves_nothing_half_written(tmp_path: Path) -> 
 def test_an_interrupted_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     _speech(tmp_path / "clips")
     study = {"name": "t", "corpora": ["plain"], "models": ["mlp"], "features": ["librosa15"], "methods": ["32"], "fine_tuned": []}
-    study |= {"protocol": "clips", "folds": 3, "seeds": 2}
+    study |= {"protocol": "clips", "folds": 3, "seeds": 1}
     training = "{ hidden = [8], hearings = 1, max_epochs = 60, patience = 60, mixup = 0.0 }"
     lines = [f"{name} = {json.dumps(value)}" for name, value in study.items()]
     (tmp_path / "plan.toml").write_text("\n".join(['title = "t"', "[[study]]", *lines, f"training = {training}"]))
@@ -249,10 +249,10 @@ def test_an_interrupted_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> No
     assert code == 130
     _one_line(said, "`python -m serq_mcu benchmark run` goes on where it stopped when it is called again".replace("python -m serq_mcu", "serq-mcu"))
     kept = read_results(results)
-    assert 0 < len(kept) < 6
+    assert 0 < len(kept) < 3
     assert {path.name for path in tmp_path.iterdir()} == {"clips", "plan.toml", "r.csv", "errors", "temporary"}
     assert _result(*words).returncode == 0
-    assert len(read_results(results)) == 6
+    assert len(read_results(results)) == 3
     assert read_results(results)[: len(kept)] == kept
 
 
