@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serq_mcu.boards import load_board
@@ -368,6 +368,7 @@ def test_what_is_not_a_decision_is_none(line: bytes) -> None:
     assert [type(event) for event in reader.feed(b"\n" + _line(), 0.0)] == [Labelled]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=80), st.sampled_from([_line(), _hello(), b"\n", b'{"answer": "', b"\xff\x00\x1b[2J\n"])), max_size=12))
 def test_no_bytes_break_the_reader_or_reach_the_terminal_raw(pieces: list[bytes]) -> None:
     reader = LineReader()
