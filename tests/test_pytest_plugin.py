@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from serq_mcu.boards import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.quantized_model.store import save_model
-from serq_mcu.verification.host import host_build
 from tests.models import made_up_model
+from tests.virtual_boards import firmware_on_a_port
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "regression_tests"
@@ -97,15 +96,8 @@ def test_what_is_missing_or_wrong_is_one_sentence(repository: Path) -> None:
 def board(tmp_path: Path) -> Iterator[str]:
     """The port of a board: a pseudo-terminal with the firmware behind it."""
     export(MODEL, load_board("esp32"), tmp_path / "firmware")
-    with host_build(tmp_path / "firmware") as program:
-        master, slave = os.openpty()
-        tty.setraw(slave)
-        process = subprocess.Popen([str(program)], stdin=master, stdout=master)
-        yield os.ttyname(slave)
-        process.kill()
-        process.wait()
-        os.close(master)
-        os.close(slave)
+    with firmware_on_a_port(tmp_path / "firmware") as port:
+        yield port
 
 
 DUT = """
