@@ -25,11 +25,16 @@ PLAIN = ("paper.csv",)  # files that pages name and the site leaves out
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The commands' pages follow their index in the navigation."""
-    reference = next(part["Reference"] for part in config.nav or [] if "Reference" in part)
+    """The commands' pages follow their index in the navigation; a page that mkdocs.yml does not name is evidence."""
+    reference = _section(config, "Reference")
+    _section(config, "Evidence").extend(page.name for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in repr(config.nav))
     pages = sorted((ROOT / "docs/reference/commands").glob("*.md"))
     reference[0] = {"Commands": ["reference/commands/index.md", *(f"reference/commands/{page.name}" for page in pages if page.name != "index.md")]}
     return config
+
+
+def _section(config: MkDocsConfig, title: str) -> list[Any]:
+    return next(part[title] for part in config.nav or [] if title in part)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

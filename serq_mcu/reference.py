@@ -19,6 +19,8 @@ import click
 
 from serq_mcu import boards, resources
 from serq_mcu.cli import main
+from serq_mcu.cli.manners import EXIT_CODES
+from serq_mcu.cli.shared import PATH
 from serq_mcu.codegen.export import model_files
 from serq_mcu.files import write_file
 from serq_mcu.quantized_model import types
@@ -84,14 +86,25 @@ def write_pages(folder: Path) -> None:
 
 
 def _command_index() -> str:
-    rows = [[f"[`{PROGRAM} {' '.join(path)}`]({page_name(path)}.md)", _cell(command.get_short_help_str(200))] for path, command in commands()]
-    return f"# Commands\n\n{_cell(inspect.cleandoc(main.help or ''))}\n\n{_table(['command', 'what it does'], rows)}"
+    parts = ["# Commands", _cell(inspect.cleandoc(main.help or ""))]
+    sections = PATH | {"More": tuple(sorted(set(main.commands) - {name for names in PATH.values() for name in names}))}
+    for section, names in sections.items():
+        rows = [_index_row(path, command) for name in names for path, command in commands() if path[0] == name]
+        parts += [f"## {section}", _table(["command", "what it does"], rows)] if rows else []
+    parts += ["## Exit codes", _table(["code", "meaning"], [[str(code), _cell(meaning)] for code, meaning in EXIT_CODES.items()])]
+    return "\n\n".join(parts)
+
+
+def _index_row(path: Words, command: click.Command) -> list[str]:
+    return [f"[`{PROGRAM} {' '.join(path)}`]({page_name(path)}.md)", _cell(command.get_short_help_str(200))]
 
 
 def _command_page(path: Words, command: click.Command) -> str:
-    context = click.Context(command, info_name=" ".join(path), parent=click.Context(main, info_name=PROGRAM, **main.context_settings))
-    usage = " ".join(context.get_usage().removeprefix("Usage:").split())
+    whole = main.context_class(main, info_name=PROGRAM, **main.context_settings)
+    context = command.context_class(command, info_name=" ".join(path), parent=whole)
+    usage = " ".join([PROGRAM, *path, *command.collect_usage_pieces(context)])
     prose = [_cell(paragraph) for paragraph in _paragraphs(command) if not _is_example(paragraph)]
+    prose += ["Interrupted, it goes on where it stopped when it is called again."] * getattr(command, "resumable", False)
     parts = [f"# {PROGRAM} {' '.join(path)}", *prose, _code(usage, "text")]
     shown = examples(command)
     parts += ["## Example" + "s" * (len(shown) > 1), _code("\n".join(shown), "sh")] if shown else []
@@ -112,7 +125,7 @@ def _help(command: click.Command, context: click.Context) -> click.Option:
 def _argument(argument: click.Argument, context: click.Context) -> list[str]:
     words = ["any number of times" if argument.nargs == -1 else "", "" if argument.required else "may be left out", _from_variable(argument.envvar)]
     name = argument.make_metavar(context).strip("[]").removesuffix("...")
-    return [f"`{name}`", _cell("; ".join([_kind(argument.type), *filter(None, words)]))]
+    return [f"`{name}`".replace("|", "\\|"), _cell("; ".join([_kind(argument.type), *filter(None, words)]))]
 
 
 def _option(option: click.Option, context: click.Context) -> list[str]:
@@ -131,7 +144,8 @@ def _value_name(option: click.Option, context: click.Context) -> str:
 
 
 def _default(option: click.Option) -> str:
-    return f"[default: {option.default}]" if option.show_default and "[default" not in (option.help or "") else ""
+    shown = option.show_default if isinstance(option.show_default, str) else option.default
+    return f"[default: {shown}]" if option.show_default and "[default" not in (option.help or "") else ""
 
 
 def _from_variable(variable: Any, before: str = "otherwise taken from ", after: str = "") -> str:

@@ -44,12 +44,16 @@ NOT_RUN = {
     f"serq-mcu flash capture/ --port {PORT}": BOARD,
     f"serq-mcu flash live/ --port {PORT}": BOARD,
     f"serq-mcu monitor live/ --port {PORT}": MONITOR,
+    f"serq-mcu live {PORT} --page": "shows what a board says until the user ends it; tests/test_listening.py has a board on a pseudo-terminal",
+    "serq-mcu corpus fetch emodb --out emodb/": "downloads 40 MB from the publisher",
     "make demo": "goes the whole way in minutes; tests/test_demo.py runs its command",
     "make test": "is what runs this test",
     "pip install serq-mcu": "tests/test_packaging.py installs the wheel",
     "pip install 'serq-mcu[train]'": "gigabytes of TensorFlow",
     "pip install 'serq-mcu[benchmark]'": "tests/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[build]'": "tests/test_packaging.py installs the wheel without extras",
+    "pip install 'serq-mcu[fetch]'": "tests/test_packaging.py installs the wheel without extras",
+    "pip install 'serq-mcu[microphone]'": "tests/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[train,build,demo]'": "gigabytes of TensorFlow",
     "pip download 'serq-mcu[train,build]' --dest wheels/": "gigabytes of TensorFlow",
     "pip install --no-index --find-links wheels/ 'serq-mcu[train,build]'": "gigabytes of TensorFlow",
@@ -172,7 +176,7 @@ def _read(command: Command) -> None:
     program, *words = command.words
     if program == "serq-mcu":
         found: click.Command = main
-        context = click.Context(main)
+        context = main.context_class(main)
         while isinstance(found, click.Group):
             name, found, words = found.resolve_command(context, words)
         found.make_context(name, words, parent=context)

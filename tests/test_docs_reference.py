@@ -40,7 +40,7 @@ def test_a_command_has_help_an_example_that_parses_and_a_page(path: tuple[str, .
     for line in lines:
         words = shlex.split(line)
         assert words[1 : 1 + len(path)] == list(path)
-        command.make_context(" ".join(path), words[1 + len(path) :], parent=click.Context(main))  # refuses what it does not know
+        command.make_context(" ".join(path), words[1 + len(path) :], parent=main.context_class(main))  # refuses what it does not know
     page = (DOCS / "reference/commands" / f"{page_name(path)}.md").read_text()
     assert f"# serq-mcu {' '.join(path)}\n" in page and all(line in page for line in lines)
     assert f"]({page_name(path)}.md)" in (DOCS / "reference/commands/index.md").read_text()
