@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import json
 import re
@@ -125,14 +126,14 @@ def _help(command: click.Command, context: click.Context) -> click.Option:
 def _argument(argument: click.Argument, context: click.Context) -> list[str]:
     words = ["any number of times" if argument.nargs == -1 else "", "" if argument.required else "may be left out", _from_variable(argument.envvar)]
     name = argument.make_metavar(context).strip("[]").removesuffix("...")
-    return [f"`{name}`".replace("|", "\\|"), _cell("; ".join([_kind(argument.type), *filter(None, words)]))]
+    return [_literal(name), _cell("; ".join([_kind(argument.type), *filter(None, words)]))]
 
 
 def _option(option: click.Option, context: click.Context) -> list[str]:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
-    value = "" if option.is_flag or option.count else f" `{_value_name(option, context)}`"
+    value = "" if option.is_flag or option.count else f" {_literal(_value_name(option, context))}"
     words = [option.help or "", "Required." if option.required else "", "May be repeated." if option.multiple else "", _default(option)]
-    return [(names + value).replace("|", "\\|"), _cell(" ".join(filter(None, [*words, _from_variable(option.envvar, "The default is in ", ".")])))]
+    return [names + value, _cell(" ".join(filter(None, [*words, _from_variable(option.envvar, "The default is in ", ".")])))]
 
 
 def _value_name(option: click.Option, context: click.Context) -> str:
@@ -218,9 +219,9 @@ def _docstring(kind: type, section: str = "") -> str:
 def _key(item: Any) -> list[str]:
     allowed = item.metadata.get("range")
     many = "list of texts, each " if str(item.type).startswith("tuple") else "text "
-    form = f"{allowed[0]:,} to {allowed[-1]:,}" if allowed is not None else f"{many}`{item.metadata['pattern']}`"
+    form = f"{allowed[0]:,} to {allowed[-1]:,}" if allowed is not None else f"{many}{_literal(item.metadata['pattern'])}"
     default = "required" if item.default is MISSING else f"`{json.dumps(item.default)}`"
-    return [f"`{item.name}`", form.replace("|", "\\|"), default]
+    return [f"`{item.name}`", form, default]
 
 
 def _model_file() -> str:
@@ -245,7 +246,7 @@ def _model_file() -> str:
         parts += [
             f"### {part.__name__}",
             _docstring(part),
-            _table(["field", "type"], [[f"`{f.name}`", f"`{f.type}`".replace("|", "\\|")] for f in fields(part)]),
+            _table(["field", "type"], [[f"`{f.name}`", _literal(str(f.type))] for f in fields(part)]),
         ]
     return "\n\n".join(parts)
 
@@ -329,6 +330,11 @@ def _pytest_options() -> str:
 def _cell(text: str) -> str:
     """Prose on one line, in which nothing is markup by accident."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _literal(text: str) -> str:
+    """Code in a cell, where a bar would end the cell for one reader of Markdown and be escaped in vain for another."""
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def _code(text: str, language: str) -> str:

@@ -60,7 +60,7 @@ NOT_RUN = {
 }
 # What is run with less work than a reader has: what is added to the command. `--config` is the page's or the default, made small.
 SMALLER = {
-    "corpus synthesise": ["--seconds", "40"],
+    "corpus synthesise": ["--seconds", "30"],
     "train": ["--config", "SMALL"],
     "robustness": ["--protocol", "clips", "--folds", "2", "--no-baseline", "--config", "SMALL"],
     "benchmark run": ["--plan", "small_plan.toml", "--jobs", "1"],
@@ -85,7 +85,7 @@ training = { hidden = [8], max_epochs = 2, hearings = 1 }
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some clips of five classes."""
-    return synthesise(tmp_path_factory.mktemp("documentation") / "speech", 40)
+    return synthesise(tmp_path_factory.mktemp("documentation") / "speech", 30)
 
 
 @pytest.fixture

@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from serq_mcu.boards import load_board
+from serq_mcu.codegen.export import export
 from serq_mcu.corpus.synthetic import synthesise
 from serq_mcu.quantized_model.store import save_model, shipped_model
+from serq_mcu.verification.baseline import save_baseline
+from serq_mcu.verification.verify import verify_project
 from tests.documented import TextFile, shown
 
 ROOT = Path(__file__).parents[1]
@@ -47,18 +51,25 @@ def test_the_how_to_page_names_the_actions_inputs(tmp_path: Path) -> None:
     assert {name: rows[name].strip() for name in defaults} == defaults
 
 
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a user's repository has, under names with spaces, and how the action is called."""
+    folder = tmp_path_factory.mktemp("a repository")
+    speech, model = synthesise(folder / "speech", 5), save_model(shipped_model(), folder / "model.serq")
+    project, baseline = folder / "p", folder / "baseline.json"
+    export(shipped_model(), load_board("esp32"), project)
+    save_baseline(baseline, verify_project(project, speech, "host", 5))
+    return {"model": str(model), "clips": str(speech), "baseline": str(baseline), "count": "5"}
+
+
 @pytest.mark.parametrize("worse", [False, True])
-def test_the_actions_steps_verify_and_show(tmp_path: Path, worse: bool) -> None:
-    speech = synthesise(tmp_path / "my speech", 5)
-    model = save_model(shipped_model(), tmp_path / "my model.serq")
-    serq = Path(sys.executable).parent / "serq-mcu"
-    _bash(f'"{serq}" export "{model}" --board esp32 --out p', tmp_path)
-    _bash(f'"{serq}" verify p --clips "{speech}" --count 5 --baseline b.json --update-baseline', tmp_path)
-    baseline = tmp_path / "b.json"
+def test_the_actions_steps_verify_and_show(given: dict[str, str], tmp_path: Path, worse: bool) -> None:
     if worse:  # every clip was answered rightly once
-        value = json.loads(baseline.read_text())
-        baseline.write_text(json.dumps(value | {"answers": {clip: [label, label] for clip, (label, _) in value["answers"].items()}}))
-    codes = _act(tmp_path, {"model": str(model), "clips": str(speech), "baseline": str(baseline), "count": "5"})
+        value = json.loads(Path(given["baseline"]).read_text())
+        better = value | {"answers": {clip: [label, label] for clip, (label, _) in value["answers"].items()}}
+        (tmp_path / "better.json").write_text(json.dumps(better))
+        given = given | {"baseline": str(tmp_path / "better.json")}
+    codes = _act(tmp_path, given)
     outputs = dict(line.split("=", 1) for line in (tmp_path / "output").read_text().splitlines())
     assert Path(outputs["junit"]).read_text().startswith("<?xml")
     assert (tmp_path / "summary").read_text() == Path(outputs["markdown"]).read_text() != ""
@@ -84,8 +95,3 @@ def _value(expression: str, inputs: dict[str, str], folder: Path) -> str:
 
 def _environment() -> dict[str, str]:
     return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-
-
-def _bash(script: str, folder: Path) -> None:
-    done = subprocess.run(["bash", "-ec", script], cwd=folder, env=_environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
