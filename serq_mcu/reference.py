@@ -87,7 +87,7 @@ def write_pages(folder: Path) -> None:
 
 
 def _command_index() -> str:
-    parts = ["# Commands", _cell(inspect.cleandoc(main.help or ""))]
+    parts = ["# Commands", _prose(inspect.cleandoc(main.help or ""))]
     sections = PATH | {"More": tuple(sorted(set(main.commands) - {name for names in PATH.values() for name in names}))}
     for section, names in sections.items():
         rows = [_index_row(path, command) for name in names for path, command in commands() if path[0] == name]
@@ -104,7 +104,7 @@ def _command_page(path: Words, command: click.Command) -> str:
     whole = main.context_class(main, info_name=PROGRAM, **main.context_settings)
     context = command.context_class(command, info_name=" ".join(path), parent=whole)
     usage = " ".join([PROGRAM, *path, *command.collect_usage_pieces(context)])
-    prose = [_cell(paragraph) for paragraph in _paragraphs(command) if not _is_example(paragraph)]
+    prose = [_prose(paragraph) for paragraph in _paragraphs(command) if not _is_example(paragraph)]
     prose += ["Interrupted, it goes on where it stopped when it is called again."] * getattr(command, "resumable", False)
     parts = [f"# {PROGRAM} {' '.join(path)}", *prose, _code(usage, "text")]
     shown = examples(command)
@@ -213,7 +213,7 @@ def _board_files() -> str:
 def _docstring(kind: type, section: str = "") -> str:
     text = inspect.getdoc(kind) or ""
     text = text.removeprefix(f"{section}: ") if section else text
-    return _cell(text[0].upper() + text[1:])
+    return _prose(text[0].upper() + text[1:])
 
 
 def _key(item: Any) -> list[str]:
@@ -293,7 +293,7 @@ def _header_parts(text: str) -> Iterator[str]:
 
 def _comment_prose(comment: str) -> str:
     lines = [line.strip().removeprefix("/*").removesuffix("*/").lstrip("* ").strip() for line in comment.strip().splitlines()]
-    return _cell(" ".join(lines))
+    return _prose(" ".join(lines))
 
 
 def _pytest_options() -> str:
@@ -327,9 +327,14 @@ def _pytest_options() -> str:
     return "\n\n".join(["# Options and fixtures of pytest", opening, example, "## Options", *tables])
 
 
+def _prose(text: str) -> str:
+    """A paragraph on one line, in which no bracket is a tag by accident."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
 def _cell(text: str) -> str:
-    """Prose on one line, in which nothing is markup by accident."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """The same in a table."""
+    return _prose(text).replace("|", "\\|")
 
 
 def _literal(text: str) -> str:
