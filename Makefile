@@ -1,7 +1,8 @@
 # make demo   the whole path once, from speech to verified firmware, in demo/
 # make test   lint and all tests
 # make coverage   all tests, with the lines and branches that they reach
-# Both set up everything they need: a virtual environment in .venv, compilers and emulators.
+# make docs   the documentation as a web site, in build/site; make reference writes its pages that come from the code
+# All set up everything they need: a virtual environment in .venv, compilers and emulators.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 FUZZER := libclang_rt.fuzzer-$(shell uname -m).a
 
-.PHONY: demo test compilers coverage lint format setup clean
+.PHONY: demo test compilers coverage docs reference lint format setup clean
 
 demo: setup
 	$(BIN)/serq-mcu demo --out $(DEMO)
@@ -24,6 +25,12 @@ coverage: setup compilers # all tests once more, slower; fails below 95 % of the
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python -m tests.coverage_of_c report build/coverage
 	$(BIN)/coverage report
+
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: $(VENV)/.installed
+	$(BIN)/python -m serq_mcu.reference docs/reference
 
 compilers:
 	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! command -v cmake >/dev/null || ! [ -e "$$(clang -print-file-name=$(FUZZER))" ]; then \
@@ -50,7 +57,7 @@ $(VENV)/.installed: pyproject.toml
 	    if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv; \
 	    else echo 'Python 3.10 or newer with venv is needed: sudo apt-get install python3 python3-venv' >&2; exit 1; fi; fi
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,build,benchmark,cluster,demo,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,build,benchmark,cluster,demo,docs,dev]'
 	touch $@
 
 clean:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
 import subprocess
-import threading
-import time
-import tty
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +34,7 @@ from serq_mcu.sound import Converter
 from serq_mcu.verification.target import open_target
 from tests.models import made_up_model
 from tests.native import SANITIZERS, WARNINGS
+from tests.virtual_boards import capture_packets, packets_on_a_port, quiet_sound
 
 HERE = Path(__file__).parent
 EMULATED = [board.name for board in all_boards() if board.emulated]
@@ -233,14 +231,6 @@ def test_commands_for_another_application_say_which_they_need(tmp_path: Path) ->
 # ---- record ----
 
 
-def _packets(pcm: np.ndarray, rate: float = 16000.0, start: int = 0) -> Iterator[bytes]:
-    """What the capture application sends of a sound: its packets, stamped by a board's clock."""
-    for number in range(len(pcm) // 120):
-        micros = round((number + 1) * 120 / rate * 1e6) % 2**32
-        body = struct.pack("<4sIII", b"SQP1", start + number, 0, micros) + pcm[120 * number : 120 * number + 120].astype("<i2").tobytes()
-        yield body + struct.pack("<I", zlib.crc32(body))
-
-
 def test_capture_sends_every_sample_in_packets_that_the_host_reads(tmp_path: Path) -> None:
     export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="capture")
     program = _host(tmp_path / "p", FIRMWARE / "ports" / "audio_port_line.c")
@@ -267,37 +257,11 @@ def test_capture_drops_the_samples_before_a_gap_within_a_packet(tmp_path: Path) 
     assert all(np.array_equal(np.diff(packet.pcm), np.ones(119)) for packet in packets)
 
 
-def _quiet(seed: int = 1) -> np.ndarray:
-    return np.rint(np.random.default_rng(seed).normal(0, 600, 200_000)).astype(np.int16)
-
-
 @pytest.fixture
 def serve() -> Iterator[Callable[[Iterator[bytes]], str]]:
-    """A board on a pseudo-terminal that sends packets 8 times faster than life; gives the port's name."""
-    opened, threads, stop = [], [], threading.Event()
-
-    def start(packets: Iterator[bytes]) -> str:
-        master, slave = os.openpty()
-        tty.setraw(slave)
-        opened.extend([master, slave])
-
-        def send() -> None:
-            for packet in packets:
-                if stop.is_set():
-                    return
-                os.write(master, packet)
-                time.sleep(0.0009)
-
-        threads.append(threading.Thread(target=send, daemon=True))
-        threads[-1].start()
-        return os.ttyname(slave)
-
-    yield start
-    stop.set()
-    for thread in threads:
-        thread.join(5)
-    for descriptor in opened:
-        os.close(descriptor)
+    """Boards that send packets; gives the port's name."""
+    with contextlib.ExitStack() as boards:
+        yield lambda packets: boards.enter_context(packets_on_a_port(packets))
 
 
 @pytest.fixture(scope="module")
@@ -308,8 +272,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_record_writes_labelled_clips_that_a_corpus_can_read(project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]) -> None:
-    sound = _quiet()
-    port, out = serve(_packets(sound)), tmp_path / "clips"
+    sound = quiet_sound()
+    port, out = serve(capture_packets(sound)), tmp_path / "clips"
     arguments = ["record", str(project), "--port", port, "--label", "anger", "--out", str(out), "--count", "2", "--seconds", "0.5", "--json"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
@@ -324,7 +288,7 @@ def test_record_writes_labelled_clips_that_a_corpus_can_read(project: Path, tmp_
 
 
 def test_a_bad_microphone_is_told_in_words_and_nothing_is_recorded(project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]) -> None:
-    arguments = ["record", str(project), "--port", serve(_packets(_quiet() * 0)), "--label", "anger", "--out", str(tmp_path / "clips")]
+    arguments = ["record", str(project), "--port", serve(capture_packets(quiet_sound() * 0)), "--label", "anger", "--out", str(tmp_path / "clips")]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 1
     assert "silent: nothing but 0; check the microphone's power" in done.stdout
@@ -332,7 +296,7 @@ def test_a_bad_microphone_is_told_in_words_and_nothing_is_recorded(project: Path
 
 
 def test_anyway_records_with_a_finding(project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]) -> None:
-    session = record(project, serve(_packets(_quiet() + 5000)), tmp_path, "joy", 1, 0.3, anyway=True, progress=lambda *_: None)
+    session = record(project, serve(capture_packets(quiet_sound() + 5000)), tmp_path, "joy", 1, 0.3, anyway=True, progress=lambda *_: None)
     assert [finding.split(":")[0] for finding in session.findings] == ["DC offset"]
     assert len(session.clips) == 1
 
@@ -346,13 +310,13 @@ def test_a_line_that_says_nothing_or_something_else_is_named(
     with pytest.raises(SerqError, match="is not the capture application"):
         record(project, serve(iter([b'{"answer": "joy"}\n'] * 2000)), None, None, 1, 1.0, progress=lambda *_: None)
     with pytest.raises(SerqError, match="fell silent"):
-        record(project, serve(_packets(_quiet()[:24000])), None, None, 1, 1.0, progress=lambda *_: None)
+        record(project, serve(capture_packets(quiet_sound()[:24000])), None, None, 1, 1.0, progress=lambda *_: None)
     with pytest.raises(SerqError, match="cannot name a folder"):
         record(project, "/dev/null", None, "../evil", 1, 1.0)
 
 
 def test_clips_with_lost_samples_are_recorded_again_and_not_for_ever(project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]) -> None:
-    whole = list(_packets(_quiet()))
+    whole = list(capture_packets(quiet_sound()))
     holes = set(range(300, len(whole), 37))
     with pytest.raises(SerqError, match=r"lost from three clips in a row \(0 on the board, \d+ on the line\)"):
         record(project, serve(p for i, p in enumerate(whole) if i not in holes), tmp_path, "joy", 1, 0.5, anyway=True, progress=lambda *_: None)

@@ -133,6 +133,18 @@ def test_corpus_check_reports_and_exits_by_the_outcome(clips: Path) -> None:
     assert "calm/bad" in result.output
 
 
+def test_corpus_synthesise_writes_labelled_speech_and_says_what_it_is(tmp_path: Path) -> None:
+    result = _run("corpus", "synthesise", tmp_path / "speech", "--seconds", "2")
+    assert result.exit_code == 0, result.output
+    assert "means nothing" in result.output
+    assert sorted(path.name for path in (tmp_path / "speech").iterdir() if path.is_dir()) == ["anger", "fear", "happiness", "neutral", "sadness"]
+    report = json.loads(_run("corpus", "synthesise", tmp_path / "speech", "--seconds", "1", "--seed", "1", "--json").stdout)
+    assert report["clips"] == len(list((tmp_path / "speech").rglob("*.wav"))) == 5
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").touch()
+    _refused(_run("corpus", "synthesise", tmp_path / "mine"), "was not made by serq-mcu")
+
+
 def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Path, model_file: Path) -> None:
     page = tmp_path / "page.md"
     report = json.loads(_run("frontend", "compare", clips, "--page", page, "--json").stdout)

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +16,10 @@ import pytest
 import soundfile
 
 from serq_mcu.boards import load_board
-from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.quantized_model.store import save_model
-from serq_mcu.verification.host import host_build
 from tests.models import made_up_model
+from tests.virtual_boards import firmware_on_a_port
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "regression_tests"
@@ -70,13 +68,9 @@ def test_the_example_holds_baselines_and_notices_regressions(repository: Path) -
 
 def test_the_readme_of_the_example_names_what_is_there() -> None:
     readme, workflow = (EXAMPLE / "README.md").read_text(), (EXAMPLE / ".github/workflows/firmware.yml").read_text()
-    options = set(re.findall(r"--serq-[a-z-]+", readme))
+    options = set(re.findall(r"--serq-[a-z-]+", readme + workflow))
     code, said = run(EXAMPLE, "--help")
     assert code == 0 and options and all(option in said for option in options)
-    command = next(command for name, command in main.commands.items() if name == "verify")
-    known = {name for parameter in command.params for name in parameter.opts}
-    (used,) = re.findall(r"verify firmware .*\n.*", workflow)
-    assert set(re.findall(r"--[a-z-]+", used)) <= known
 
 
 def test_what_is_missing_or_wrong_is_one_sentence(repository: Path) -> None:
@@ -97,15 +91,8 @@ def test_what_is_missing_or_wrong_is_one_sentence(repository: Path) -> None:
 def board(tmp_path: Path) -> Iterator[str]:
     """The port of a board: a pseudo-terminal with the firmware behind it."""
     export(MODEL, load_board("esp32"), tmp_path / "firmware")
-    with host_build(tmp_path / "firmware") as program:
-        master, slave = os.openpty()
-        tty.setraw(slave)
-        process = subprocess.Popen([str(program)], stdin=master, stdout=master)
-        yield os.ttyname(slave)
-        process.kill()
-        process.wait()
-        os.close(master)
-        os.close(slave)
+    with firmware_on_a_port(tmp_path / "firmware") as port:
+        yield port
 
 
 DUT = """

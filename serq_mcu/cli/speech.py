@@ -53,6 +53,26 @@ def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> Non
     sys.exit(0 if fetched.report is None or fetched.report.ok else 1)
 
 
+@corpus.command("synthesise")
+@click.argument("folder", type=FOLDER)
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=180.0, show_default=True, help="At least so much speech in all.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed speaks otherwise.")
+@json_option
+def corpus_synthesise(folder: Path, seconds: float, seed: int, as_json: bool) -> None:
+    """Write synthetic speech to FOLDER, to try everything without recordings. It says nothing about emotion; needs serq-mcu[demo].
+
+    Example: serq-mcu corpus synthesise speech/ --seconds 60
+    """
+    from serq_mcu.corpus.loaders import load_corpus
+    from serq_mcu.corpus.synthetic import synthesise
+
+    progress = new_progress()
+    synthesise(folder, seconds, seed, lambda done, total: progress("synthesising speech (seconds)", done, total))
+    clips = load_corpus(folder).clips
+    lines = [f"wrote {folder}: {len(clips)} clips of synthetic speech; accuracy on it means nothing"]
+    print_result({"folder": str(folder), "clips": len(clips), "synthetic": True}, lines, as_json)
+
+
 @main.group()
 def frontend() -> None:
     """Look at the features that the device computes."""

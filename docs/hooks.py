@@ -1,0 +1,60 @@
+"""What mkdocs needs to know beside mkdocs.yml: pages that lie elsewhere in the project, links between them, and the commands' pages."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+ELSEWHERE = {
+    "index.md": "README.md",
+    "architecture.md": "ARCHITECTURE.md",
+    "spec.md": "SPEC.md",
+    "changelog.md": "CHANGELOG.md",
+    "boards_files.md": "boards/README.md",
+    "models.md": "serq_mcu/models/README.md",
+    "example_repository.md": "examples/regression_tests/README.md",
+}
+DIRECTORIES = {"examples/regression_tests": "example_repository.md", "boards": "boards_files.md"}
+PLAIN = ("paper.csv",)  # files that pages name and the site leaves out
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """The commands' pages follow their index in the navigation; a page that mkdocs.yml does not name is evidence."""
+    reference = _section(config, "Reference")
+    _section(config, "Evidence").extend(page.name for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in repr(config.nav))
+    pages = sorted((ROOT / "docs/reference/commands").glob("*.md"))
+    reference[0] = {"Commands": ["reference/commands/index.md", *(f"reference/commands/{page.name}" for page in pages if page.name != "index.md")]}
+    return config
+
+
+def _section(config: MkDocsConfig, title: str) -> list[Any]:
+    return next(part[title] for part in config.nav or [] if title in part)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Pages that lie elsewhere."""
+    for page, source in ELSEWHERE.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Links are relative to where a page lies in the project; here they become links of the site."""
+    source = Path(ELSEWHERE.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
+
+    def moved(match: re.Match[str]) -> str:
+        text, target, anchor = match.groups()
+        path = os.path.normpath(source.parent / target)
+        if Path(path).name in PLAIN:
+            return str(text)
+        places = {where: name for name, where in ELSEWHERE.items()} | DIRECTORIES
+        place = places.get(path, path.removeprefix("docs/"))
+        return f"[{text}]({os.path.relpath(place, Path(page.file.src_uri).parent)}{anchor or ''})"
+
+    return re.sub(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)", moved, markdown)
