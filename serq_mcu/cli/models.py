@@ -89,6 +89,30 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
     print_result(evaluation.to_json(), evaluation.lines(), as_json)
 
 
+@main.command("import-keras")
+@click.argument("model", type=FILE)
+@click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="Clips of each class, for calibration and validation.")
+@click.option("--labels", required=True, help="The classes of the network's outputs, in their order: anger,neutral,...")
+@click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
+@click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration, such as the features that it takes.")
+@json_option
+def import_keras(model: Path, folder: Path, labels: str, out: Path, config: Path | None, as_json: bool) -> None:
+    """Take a network of your own, a Sequential MODEL.keras of Dense layers with ReLU, as a run that quantize, report and export go on from.
+
+    Its inputs are the device's features, as a run's features.safetensors has them (pooled), before its Normalization layer; if it has none, in
+    standard deviations of the training clips here.
+
+    Example: serq-mcu import-keras mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
+    """
+    from serq_mcu.training.config import load_config
+    from serq_mcu.training.imported import import_keras
+
+    names = [name.strip() for name in labels.split(",")]
+    run = import_keras(model, folder, names, out, load_config(config), new_progress())
+    caution = "which clips the network was trained on is not known here: accuracy means something only on clips that it never saw"
+    print_result(run.to_json(), [*run.lines(), caution, f"wrote {out}"], as_json)
+
+
 @main.command("evaluate-streams")
 @click.argument("model", type=FILE)
 @click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to play.")

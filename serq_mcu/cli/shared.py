@@ -46,7 +46,7 @@ corpus_envvar = "SERQ_CORPUS"
 
 PATH = {
     "Recordings": ("corpus", "frontend"),
-    "From recordings to a model": ("train", "quantize", "evaluate", "evaluate-streams", "robustness", "benchmark", "report"),
+    "From recordings to a model": ("train", "import-keras", "quantize", "evaluate", "evaluate-streams", "robustness", "benchmark", "report"),
     "From a model to a board": ("boards", "microphones", "check", "export", "library", "build", "flash", "monitor"),
     "Proof": ("verify", "bench"),
     "Listening": ("classify", "listen", "live", "record"),

@@ -110,7 +110,7 @@ class Run:
         test = self.float_score("test")
         return [
             f"{self.corpus}: {len(self.names)} clips, " + ", ".join(f"{len(self.members(part))} {part}" for part in PARTS),
-            f"best of {self.epochs} epochs: {self.best_epoch}",
+            f"best of {self.epochs} epochs: {self.best_epoch}" if self.epochs else f"the network is imported from {self.versions.get('imported')}",
             *(f"float accuracy, {part}: {self.float_score(part)}" for part in PARTS),
             "held-out clips, true class by row:",
             *test.confusion_lines(),

@@ -78,7 +78,9 @@ def choose_clips(model: QuantizedModel, corpus: Corpus, part: str = "held_out") 
     names = {name for name in named if isinstance(name, str)} if isinstance(named, list) else set()
     chosen = [clip for clip in known if clip.name in names]
     if chosen:
-        return chosen, True, f"{len(chosen)} of the {len(names)} clips that {_PARTS[part]}"
+        imported = (model.provenance.get("versions") or {}).get("imported")
+        unknown = f"; the network was imported ({imported}), and whether it was trained on them is not known" if imported else ""
+        return chosen, not imported, f"{len(chosen)} of the {len(names)} clips that {_PARTS[part]}{unknown}"
     return known, False, f"all {len(known)} clips; none is named as {part.replace('_', ' ')}, so the model may have been trained on them{left_out}"
 
 

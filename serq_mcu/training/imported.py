@@ -1,0 +1,214 @@
+"""A user's own Keras network as a run, from where everything goes on as with one that was trained here.
+
+Reads the `.keras` archive (of Keras 3 and tf_keras alike) as data: `config.json` says which layers there are, `model.weights.h5` holds their
+arrays. Nothing in it is executed, and Keras is not needed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu import __version__
+from serq_mcu.errors import SerqError
+from serq_mcu.quantization.network import FloatNetwork, standardisation
+from serq_mcu.quantization.run_folder import Run, save_run
+from serq_mcu.training.config import Config
+from serq_mcu.training.run import read_dataset, version_features
+
+Floats = NDArray[np.float64]
+_MOST_BYTES = 2**28  # of a member of the archive, unpacked
+_EPSILON = 1e-7  # what Keras's Normalization takes for a deviation of 0
+_SILENT = ("InputLayer", "Dropout", "GaussianNoise", "ActivityRegularization")  # nothing at the time of an answer
+
+
+@dataclass(frozen=True)
+class KerasNetwork:
+    """Dense layers with ReLU between them: kernels [inputs, outputs], biases [outputs]; mean and sd [features] of a Normalization before the
+    first, or None."""
+
+    kernels: tuple[Floats, ...]
+    biases: tuple[Floats, ...]
+    normalization: tuple[Floats, Floats] | None
+
+
+def import_keras(file: Path, folder: Path, labels: Sequence[str], out: Path, config: Config, progress: Callable[..., None] | None = None) -> Run:
+    """Write the network in `file` as the run folder `out`; labels name its outputs in their order, `folder` has clips of each of them.
+
+    Its inputs are the features of `config` in the device's units (`pooled` of a run's features.safetensors), as its Normalization layer expects
+    them; without one, in standard deviations of the training clips here. Raises SerqError, naming the layer, if the device cannot compute it,
+    or it does not fit the features or the labels.
+    """
+    found = read_keras(file)
+    spec = config.features
+    if found.kernels[0].shape[0] != spec.feature_count:
+        raise SerqError(f"{file} takes {found.kernels[0].shape[0]} features, and specification {spec.name} has {spec.feature_count}; give --config")
+    if len(labels) != found.biases[-1].size or len(set(labels)) != len(labels):
+        raise SerqError(f"{file} has {found.biases[-1].size} outputs; give as many different --labels, in their order, not {', '.join(labels)}")
+    config = config.without_augmentation()
+    dataset = read_dataset(folder, config, progress)
+    if sorted(dataset.labels) != sorted(labels):
+        raise SerqError(f"{folder} has clips of {', '.join(dataset.labels)}, and the network's labels are {', '.join(labels)}; they must be the same")
+    truth = np.array([labels.index(dataset.labels[index]) for index in dataset.truth], dtype=np.int64)
+    dataset = replace(dataset, labels=tuple(labels), truth=truth)
+    part, training_part = _split(dataset, config)
+    pooled = version_features(dataset, part, training_part, config, progress)
+    mean, sd = found.normalization or standardisation(pooled[0, part == training_part])
+    run = Run(
+        config=config.to_json(),
+        corpus=dataset.corpus,
+        labels=dataset.labels,
+        names=dataset.names,
+        pooled=pooled,
+        truth=truth,
+        part=part,
+        network=FloatNetwork(found.kernels, found.biases, mean, sd),
+        epochs=0,
+        best_epoch=0,
+        versions={"serq-mcu": __version__, "imported": file.name},
+    )
+    save_run(run, out, {"config.toml": config.to_toml()})
+    return run
+
+
+def _split(dataset: Any, config: Config) -> tuple[NDArray[np.uint8], int]:
+    try:
+        from serq_mcu.training.splits import TRAIN, split_clips
+    except ImportError as error:
+        raise SerqError(f"splitting needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+    return split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training), TRAIN
+
+
+def read_keras(file: Path) -> KerasNetwork:
+    """The network in a `.keras` file. Raises SerqError if it is none, or a layer is not one that the device can compute."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            config, weights = (_member(archive, name) for name in ("config.json", "model.weights.h5"))
+        layers = _layers(json.loads(config))
+    except OSError as error:
+        raise SerqError(f"cannot read {file}: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, RecursionError, NotImplementedError, RuntimeError) as error:
+        raise SerqError(f"{file} is not a .keras file that can be read ({error!r}); save the model with model.save('name.keras')") from error
+    except SerqError as error:
+        raise SerqError(f"{file}: {error}") from error
+    try:
+        return _network(layers, weights)
+    except SerqError as error:
+        raise SerqError(f"{file}: {error}") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > _MOST_BYTES:
+        raise SerqError(f"{name} is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller is not")
+    return archive.read(name)
+
+
+def _layers(config: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Kind, path of the arrays, and configuration of each layer of a Sequential model."""
+    if config["class_name"] != "Sequential":
+        raise SerqError(f"it is a {config['class_name']} model; only Sequential ones are read, so build it anew as keras.Sequential")
+    found, counts = [], dict[str, int]()
+    for item in config["config"]["layers"]:
+        kind = str(item["class_name"])
+        snake = {"ReLU": "re_lu", "InputLayer": "input_layer"}.get(kind, kind.lower())
+        number = counts.get(snake, 0)
+        counts[snake] = number + 1
+        found.append((kind, f"layers/{snake}{f'_{number}' if number else ''}/vars", dict(item["config"])))
+    return found
+
+
+def _network(layers: list[tuple[str, str, dict[str, Any]]], weights: bytes) -> KerasNetwork:
+    kernels: list[Floats] = []
+    biases: list[Floats] = []
+    normalization = None
+    rectified, finished = True, False  # whether there is a ReLU since the last dense layer, and whether there can be no more of them
+    for index, (kind, path, config) in enumerate(layers):
+        name = f"layer {index} ({kind} {config.get('name', '')!r})"
+        activation = _activation(kind, config, name)
+        if finished and (kind == "Dense" or activation == "relu"):
+            raise SerqError(f"{name} follows a softmax, which can only be the last; take the softmax before it out")
+        if kind == "Normalization":
+            if kernels or normalization is not None:
+                raise SerqError(f"{name} is not the first layer; keep one Normalization, before all others")
+            normalization = _normalization(weights, path, config, name)
+        elif kind == "Dense":
+            if not rectified:
+                raise SerqError(f"{name} follows a Dense layer without ReLU; give that one activation='relu', or merge the two")
+            kernel, *rest = _arrays(weights, path, name, 2 if config.get("use_bias", True) else 1)
+            kernels.append(kernel)
+            biases.append(rest[0] if rest else np.zeros(kernel.shape[-1]))
+            rectified = False
+        elif kind not in (*_SILENT, "ReLU", "Activation", "Softmax"):
+            raise SerqError(f"{name} cannot be computed on the device; Dense, ReLU, Softmax, Dropout and one Normalization can{_advice(kind)}")
+        rectified |= activation == "relu"
+        finished |= activation == "softmax"
+    if not kernels:
+        raise SerqError("it has no Dense layer; build a multilayer perceptron")
+    if rectified:
+        raise SerqError("its last layer has a ReLU; the scores of the classes must be able to fall below 0, so take it out and train again")
+    return KerasNetwork(tuple(kernels), tuple(biases), normalization)
+
+
+def _advice(kind: str) -> str:
+    return "; fold it into the Dense layer before it" if kind == "BatchNormalization" else ""
+
+
+def _activation(kind: str, config: dict[str, Any], name: str) -> str:
+    """relu, softmax or linear."""
+    if kind == "ReLU":
+        plain = config.get("max_value") is None and not config.get("negative_slope") and not config.get("threshold")
+        if not plain:
+            raise SerqError(f"{name} is not a plain ReLU (max_value, negative_slope or threshold is set); train with plain ReLU")
+        return "relu"
+    found = {"Softmax": "softmax"}.get(kind) or (config.get("activation") or "linear" if kind in ("Dense", "Activation") else "linear")
+    if found not in ("relu", "softmax", "linear"):
+        raise SerqError(f"{name} has the activation {found!r}; the device computes relu between layers and linear or softmax at the end")
+    return str(found)
+
+
+def _normalization(weights: bytes, path: str, config: dict[str, Any], name: str) -> tuple[Floats, Floats]:
+    if config.get("invert") or config.get("axis") not in ([-1], [1], -1, 1):
+        raise SerqError(f"{name} must normalise each feature by itself (axis=-1, invert=False)")
+    if config.get("mean") is not None:
+        mean, variance = (np.asarray(config[key], dtype=np.float64).reshape(-1) for key in ("mean", "variance"))
+    else:
+        mean, variance = _arrays(weights, path, name, 3)[:2]
+    return mean.reshape(-1), np.maximum(np.sqrt(np.maximum(variance.reshape(-1), 0)), _EPSILON)
+
+
+def _arrays(weights: bytes, path: str, name: str, count: int) -> list[Floats]:
+    """The arrays of a layer, as they are in the archive itself: links to elsewhere are not followed."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise SerqError("Keras's files need a package that is not installed (h5py); run `pip install 'serq-mcu[train]'`") from error
+    try:
+        with h5py.File(io.BytesIO(weights), "r") as stored:
+            found = []
+            for number in range(count):
+                group = stored
+                for step in path.split("/"):
+                    group = _own(group, step)
+                array = _own(group, str(number))
+                if array.nbytes > _MOST_BYTES:
+                    raise SerqError(f"{name} is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller is not")
+                found.append(np.asarray(array[()], dtype=np.float64))
+            return found
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise SerqError(f"the arrays of {name} cannot be read ({error!r}); save the model again") from error
+
+
+def _own(group: Any, name: str) -> Any:
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise KeyError(f"{name} is not stored in the file itself")
+    return group[name]
