@@ -177,8 +177,10 @@ def beside_paper_lines(rows: Sequence[Row]) -> list[str]:
     """A table that sets floats, the adaptive row and the best row within the paper's adaptive size beside the paper's: for each corpus and
     reading of the features under its protocol, by how many points ours exceeds the paper's accuracy, and how many splits reach it."""
     lines = []
-    for (study, corpus, _, model, features, protocol), found in _tables(rows):
-        if protocol != "holdout" or model != MLP or corpus not in PAPER_ACCURACY:
+    for _, found in _tables(rows):
+        row = found[0].first
+        corpus = row.train
+        if row.protocol != "holdout" or row.model != MLP or corpus not in PAPER_ACCURACY:
             continue
         size, _ = PAPER_ADAPTIVE[corpus]
         within = [group for group in found if group.first.tuning == QAT and group.mean("weights_only_bytes") <= 1000 * size]
@@ -190,7 +192,7 @@ def beside_paper_lines(rows: Sequence[Row]) -> list[str]:
             reached = sum(row.correct >= round(theirs * row.n) for row in group.rows)
             cells = [
                 _title(corpus),
-                f"{study}: {features}",
+                f"{row.study}: {row.features}",
                 f"{_method(group.first.method)} {group.first.tuning}".rstrip(),
                 f"{100 * group.accuracy:.1f} ({_span(group.mean_interval)})",
                 f"{group.mean('weights_only_bytes') / 1000:.1f}",
