@@ -362,6 +362,21 @@ def test_a_page_follows_from_its_results_alone(rows: list[Row], tmp_path: Path) 
         write_page([], tmp_path / "r.csv", tmp_path / "page.md", "")
 
 
+def test_matrices_say_seeds_and_clips_and_ours_stands_beside_the_papers(rows: list[Row], tmp_path: Path) -> None:
+    one = next(row for row in rows if row.method == "32")
+    across = [replace(one, train="emodb", test="tess", protocol="corpus", seed=seed, uar=uar) for seed, uar in enumerate((0.31, 0.35, 0.36))]
+    text = write_page(across, tmp_path / "r.csv", tmp_path / "page.md", "make it")[0].read_text()
+    assert f"| trained on | TESS, n {one.n} |" in text
+    assert "| EMO-DB | 34.0 (31.0 to 36.0) |" in text
+    assert "corpus that shows such an emotion" in text
+    assert "; 3 seeds." in text
+    tuned = replace(one, train="emodb", protocol="holdout", method="adaptive", tuning=QAT, weights_only_bytes=28000.0)
+    judged = [replace(tuned, seed=seed, n=54, correct=correct, accuracy=correct / 54) for seed, correct in enumerate((40, 41, 42))]
+    (line,) = [line for line in beside_paper_lines(judged) if "adaptive fine-tuned" in line]
+    assert line.endswith("| 28.0 | 75.93 at 43 | -0.0 | 2 of 3 |")  # 41 of 54 are the paper's 75.93 %
+    assert beside_paper_lines(across) == []
+
+
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [path for path in sorted(DOCS.glob("*.csv")) if path.with_name(f"{path.stem}_tables.md").exists()]
 
