@@ -15,8 +15,8 @@ import soundfile
 from serq_mcu.benchmark import engine
 from serq_mcu.benchmark.engine import run_plan
 from serq_mcu.benchmark.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
-from serq_mcu.benchmark.page import write_page
-from serq_mcu.benchmark.plan import SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
+from serq_mcu.benchmark.page import beside_paper_lines, write_page
+from serq_mcu.benchmark.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
 from serq_mcu.benchmark.results import PTQ, QAT, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
 from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by_corpus, run_task
 from serq_mcu.boards import load_board
@@ -114,7 +114,7 @@ def test_units_come_from_training_clips_alone() -> None:
 
 
 def test_the_plans_that_ship_are_sound() -> None:
-    for name in ("paper", "short", "product"):
+    for name in PLANS:
         plan = load_plan(name)
         assert plan.corpora[0] == "emodb"
         keys = [task.key for task in tasks(plan, dict.fromkeys(plan.corpora, "x"), dict.fromkeys(plan.corpora, 4))]
@@ -360,6 +360,40 @@ def test_a_page_follows_from_its_results_alone(rows: list[Row], tmp_path: Path) 
     assert "adaptive, post-training" in plot
     with pytest.raises(SerqError, match="no results"):
         write_page([], tmp_path / "r.csv", tmp_path / "page.md", "")
+
+
+def test_matrices_say_seeds_and_clips_and_ours_stands_beside_the_papers(rows: list[Row], tmp_path: Path) -> None:
+    one = next(row for row in rows if row.method == "32")
+    across = [replace(one, train="emodb", test="tess", protocol="corpus", seed=seed, uar=uar) for seed, uar in enumerate((0.31, 0.35, 0.36))]
+    text = write_page(across, tmp_path / "r.csv", tmp_path / "page.md", "make it")[0].read_text()
+    assert f"| trained on | TESS, n {one.n} |" in text
+    assert "| EMO-DB | 34.0 (31.0 to 36.0) |" in text
+    assert "corpus that shows such an emotion" in text
+    assert "; 3 seeds." in text
+    tuned = replace(one, train="emodb", protocol="holdout", method="adaptive", tuning=QAT, weights_only_bytes=28000.0)
+    judged = [replace(tuned, seed=seed, n=54, correct=correct, accuracy=correct / 54) for seed, correct in enumerate((40, 41, 42))]
+    (line,) = [line for line in beside_paper_lines(judged) if "adaptive fine-tuned" in line]
+    assert line.endswith("| 28.0 | 75.93 at 43 | -0.0 | 2 of 3 |")  # 41 of 54 are the paper's 75.93 %
+    assert beside_paper_lines(across) == []
+
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [path for path in sorted(DOCS.glob("*.csv")) if path.with_name(f"{path.stem}_tables.md").exists()]
+
+
+@pytest.mark.parametrize("results", PAGES, ids=lambda path: path.stem)
+def test_the_tables_in_docs_are_those_of_their_results(results: Path, tmp_path: Path) -> None:
+    page = results.with_name(f"{results.stem}_tables.md")
+    command = f"serq-mcu benchmark page docs/{results.name} --page docs/{page.name}"
+    written, *plots = write_page(read_results(results), results, tmp_path / page.name, command)
+    assert written.read_text() == page.read_text(), f"run `{command}`"
+    assert all((DOCS / plot.name).exists() for plot in plots)
+
+
+def test_the_papers_findings_are_those_of_its_results() -> None:
+    findings = (DOCS / "paper.md").read_text()
+    for line in beside_paper_lines(read_results(DOCS / "paper.csv")):
+        assert line in findings
 
 
 # The engine

@@ -33,7 +33,7 @@ TRANSDUCTIVE = ("corpus_transductive", "corpora_transductive")
 ACROSS = ("corpus", "corpora", *TRANSDUCTIVE)
 PROTOCOLS = ("holdout", "clips", "speakers", *ACROSS)  # see Study
 SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
-PLANS = ("paper", "product", "short")
+PLANS = ("paper", "product", "transfer", "short")
 
 
 @dataclass(frozen=True)

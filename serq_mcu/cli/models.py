@@ -175,7 +175,7 @@ def benchmark() -> None:
 
 @benchmark.command("run", resumable=True)
 @click.argument("folders", type=FOLDER, nargs=-1, required=True)
-@click.option("--plan", default="paper", show_default=True, help="paper, product, short, or a plan of your own (.toml).")
+@click.option("--plan", default="paper", show_default=True, help="paper, product, transfer, short, or a plan of your own (.toml).")
 @click.option("--results", required=True, type=FILE, help="The results file (.csv) to write; what it holds already is not run again.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
 @click.option("--scheduler", metavar="ADDRESS", help="Send the tasks to a Dask scheduler, such as tcp://10.0.0.1:8786.")
