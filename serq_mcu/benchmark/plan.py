@@ -45,7 +45,8 @@ class Study:
     other, "corpora" trains on all but one and judges on that, both on the six shared emotions; "corpus_transductive" and
     "corpora_transductive" standardise each corpus by its own clips, those that judge included. training and augmentation: what differs
     from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only. white_noise_db: methods are judged
-    in white noise at these signal-to-noise ratios too, where there is an augmentation.
+    in white noise at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are also judged with
+    their integer weights, but floats for inputs and activations.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Study:
     training: Mapping[str, Any]
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     white_noise_db: tuple[float, ...] = ()
+    loss_split: bool = False
 
     def __post_init__(self) -> None:
         for kind, given, known in (("model", self.models, MODELS), ("protocol", (self.protocol,), PROTOCOLS)):
@@ -114,11 +116,13 @@ class Task:
     augmentation: Mapping[str, Any]
     content: str
     white_noise_db: tuple[float, ...] = ()
+    loss_split: bool = False
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all that the task depends on."""
-        values = {name: value for name, value in asdict(self).items() if name != "study" and (name != "white_noise_db" or value)}
+        later = ("white_noise_db", "loss_split")  # that change nothing where they are empty: results from before them keep their keys
+        values = {name: value for name, value in asdict(self).items() if name != "study" and (name not in later or value)}
         return hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -181,6 +185,7 @@ def _study_tasks(plan: Plan, study: Study, contents: Mapping[str, str], speakers
                             augmentation=dict(study.augmentation),
                             content=" ".join(contents[name] for name in dict.fromkeys((*train, *test))),
                             white_noise_db=study.white_noise_db,
+                            loss_split=study.loss_split,
                         )
 
 

@@ -15,7 +15,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.files import write_file
 from serq_mcu.metrics import wilson_interval
 
-PTQ, QAT = "post-training", "fine-tuned"
+PTQ, QAT, WEIGHTS = "post-training", "fine-tuned", "weights alone"
 AS_RECORDED = "as recorded"
 
 
@@ -23,7 +23,8 @@ AS_RECORDED = "as recorded"
 class Row:
     """One method on one network and split.
 
-    method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training or fine-tuned ("" for floats). Sizes in bytes.
+    method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training, fine-tuned or, of the former, its weights alone
+    with floats for inputs and activations ("" for floats). Sizes in bytes.
     condition: how the test clips were heard, "as recorded" or in noise.
     seconds: of training the floats, or of choosing the widths and all that led from them to the model.
     right: which test clips, in the order of their names, were judged rightly: hexadecimal, the first clip in the lowest bit.

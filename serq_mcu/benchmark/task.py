@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from serq_mcu.benchmark.features import in_units
 from serq_mcu.benchmark.plan import ACROSS, BUDGET, FLOAT, MLP, SHARED_EMOTIONS, TRANSDUCTIVE, Task
-from serq_mcu.benchmark.results import AS_RECORDED, PTQ, QAT, Row, hex_bits
+from serq_mcu.benchmark.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
 from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import Clip, load_corpus
@@ -27,7 +27,7 @@ from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
 from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
-from serq_mcu.quantization.lowering import Lowering
+from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import Width
@@ -212,7 +212,7 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
             if method not in (task.methods if tuning == PTQ else task.fine_tuned):
                 continue
             model = lowering.model(widths) if tuning == PTQ else lowering.tuned_model(tuner.tune(lowering, widths, train, validation))
-            yield Answer(
+            answer = Answer(
                 method,
                 tuning,
                 {condition: classify(model, test) for condition, test in heard.items()},
@@ -224,6 +224,12 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
                 stored_bytes(model),
                 time.perf_counter() - start,
             )
+            yield answer
+            if task.loss_split and tuning == PTQ:
+                weights = dequantized(model, network)
+                predicted = {condition: weights.classify(network.standardise(test)) for condition, test in heard.items()}
+                score = held.accuracy(weights.classify(network.standardise(validation.pooled)))
+                yield replace(answer, tuning=WEIGHTS, predicted=predicted, validation_accuracy=score)
 
 
 def _widths(method: str, lowering: Lowering, validation: ValidationData, sensitivity: Callable[[], Sensitivity]) -> Sequence[Width]:
