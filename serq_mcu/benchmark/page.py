@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serq_mcu.benchmark.plan import ACROSS, ADAPTIVE, BUDGET, FLOAT, MLP, PROTOCOLS, SHARED_EMOTIONS
-from serq_mcu.benchmark.results import PTQ, QAT, Group, Row, groups, mcnemar, paired_bootstrap
+from serq_mcu.benchmark.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Group, Row, groups, mcnemar, paired_bootstrap
 from serq_mcu.errors import SerqError
 from serq_mcu.files import write_file
 
@@ -42,8 +42,8 @@ def write_page(rows: Sequence[Row], results: Path, page: Path, command: str) -> 
         raise SerqError(f"{results} holds no results; run the benchmark first")
     plots = {}
     for key, found in _tables(rows):
-        study, train, _, model, features, protocol = key
-        if model == MLP and protocol not in ACROSS and sum(1 for group in found if group.first.method.isdecimal()) > 4:
+        study, train, _, model, features, protocol, condition = key
+        if model == MLP and protocol not in ACROSS and condition == AS_RECORDED and sum(1 for group in found if group.first.method.isdecimal()) > 4:
             name = "_".join([page.stem, *study.split(), train, features, protocol]) + ".svg"
             plots[key] = write_file(page.with_name(name), accuracy_plot(found))
     lines = list(page_lines(rows, results, command, {key: path.name for key, path in plots.items()}))
@@ -51,11 +51,11 @@ def write_page(rows: Sequence[Row], results: Path, page: Path, command: str) -> 
 
 
 def _tables(rows: Iterable[Row]) -> Iterator[tuple[tuple[str, ...], list[Group]]]:
-    """Groups that belong into one table: study, train, test, model, features, protocol."""
+    """Groups that belong into one table: study, train, test, model, features, protocol, condition."""
     tables: dict[tuple[str, ...], list[Group]] = {}
     for key, group in groups(rows).items():
-        tables.setdefault(key[:6], []).append(group)
-    for key in sorted(tables, key=lambda key: (PROTOCOLS.index(key[5]), key[1:], key[0])):
+        tables.setdefault(key[:7], []).append(group)
+    for key in sorted(tables, key=lambda key: (PROTOCOLS.index(key[5]), key[1:6], key[0], key[6] != AS_RECORDED, key[6])):
         yield key, sorted(tables[key], key=lambda group: _rank(group.first))
 
 
@@ -63,7 +63,7 @@ def _rank(row: Row) -> tuple[int, float, str]:
     """Floats first, fixed widths from 8 down, then the others; post-training before fine-tuned."""
     name, _, budget = row.method.partition(":")
     order = [FLOAT, *"87654321", "ternary", ADAPTIVE, BUDGET]
-    return order.index(name) if name in order else len(order), float(budget or 0), {"": "0", PTQ: "1", QAT: "2"}[row.tuning]
+    return order.index(name) if name in order else len(order), float(budget or 0), {"": "0", WEIGHTS: "1", PTQ: "2", QAT: "3"}[row.tuning]
 
 
 def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tuple[str, ...], str]) -> Iterator[str]:
@@ -73,7 +73,8 @@ def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tup
     yield f"Written by `{command}` from [{results.name}]({results.name}); nothing here is typed by hand. Accuracy in % of held-out clips."
     yield "`mean` is over all splits, `95 % of the mean` its interval from the spread between splits (Student's t), `one split` the interval that"
     yield "a single split of n clips has around it (Wilson). UAR: unweighted average recall. Sizes in KB of 1000 bytes: weights only is the sum of"
-    yield "parameters x bits / 8, stored all bytes that a device keeps for the network. Bits were chosen on validation clips only."
+    yield "parameters x bits / 8, stored all bytes that a device keeps for the network. `validation`: accuracy on the clips that chose bits and"
+    yield "epochs, in all versions that training draws; held-out clips chose nothing."
     across = [row for row in rows if row.protocol in ACROSS]
     for key, found in _tables(row for row in rows if row.protocol not in ACROSS):
         yield ""
@@ -91,17 +92,20 @@ def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tup
 
 
 def _table_lines(key: tuple[str, ...], found: Sequence[Group]) -> Iterator[str]:
-    study, train, _, model, features, protocol = key
+    study, train, _, model, features, protocol, condition = key
     first = found[0].first
     seeds = sorted({row.seed for group in found for row in group.rows})
     yield f"## {_title(train)}: {study}, {model}, {features} ({first.inputs} inputs, {first.parameters} parameters)"
     yield ""
     span = f"seeds {seeds[0]} to {seeds[-1]}" if seeds != [0] else "seed 0"
-    yield f"{WORDS[protocol].capitalize()}; {span}; {len(found[0].rows)} splits of {_clips(found[0])} clips."
+    heard = "" if condition == AS_RECORDED else f"; clips heard in noise, {condition}"
+    yield f"{WORDS[protocol].capitalize()}; {span}{heard}; {len(found[0].rows)} splits of {_clips(found[0])} clips."
     yield ""
     paper = PAPER_ACCURACY.get(train, {}) if model == MLP and protocol == "holdout" else {}
-    yield "| method | | mean | 95 % of the mean | one split | UAR | bits | weights only | stored |" + (" paper: accuracy | size |" if paper else "")
-    yield "|---|---|---|---|---|---|---|---|---|" + ("---|---|" if paper else "")
+    heads = ["method", "", "mean", "95 % of the mean", "one split", "UAR", "validation", "bits", "weights only", "stored"]
+    heads += ["paper: accuracy", "size"] if paper else []
+    yield "| " + " | ".join(heads) + " |"
+    yield "|---" * len(heads) + "|"
     for group in found:
         row = group.first
         cells = [
@@ -111,6 +115,7 @@ def _table_lines(key: tuple[str, ...], found: Sequence[Group]) -> Iterator[str]:
             _span(group.mean_interval),
             _span(group.interval),
             f"{group.uar:.1%}"[:-1],
+            f"{group.mean('validation_accuracy'):.1%}"[:-1],
             f"{group.mean('average_bits'):.2f}",
             f"{group.mean('weights_only_bytes') / 1000:.1f}",
             f"{group.mean('stored_bytes') / 1000:.1f}",

@@ -44,7 +44,9 @@ class Study:
     holds out one stratified fold a seed, "clips" every fold, "speakers" every speaker; "corpus" trains on one corpus and judges on each
     other, "corpora" trains on all but one and judges on that, both on the six shared emotions; "corpus_transductive" and
     "corpora_transductive" standardise each corpus by its own clips, those that judge included. training and augmentation: what differs
-    from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only.
+    from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only. white_noise_db: methods are judged
+    in white noise at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are also judged with
+    their integer weights, but floats for inputs and activations.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Study:
     seeds: int
     training: Mapping[str, Any]
     augmentation: Mapping[str, Any] = field(default_factory=dict)
+    white_noise_db: tuple[float, ...] = ()
+    loss_split: bool = False
 
     def __post_init__(self) -> None:
         for kind, given, known in (("model", self.models, MODELS), ("protocol", (self.protocol,), PROTOCOLS)):
@@ -70,6 +74,8 @@ class Study:
                 raise SerqError(f"study {self.name}: method {method!r} is not one of {', '.join(METHODS[:-1])}, budget:BYTES")
         if not (self.folds >= 2 and self.seeds >= 1):
             raise SerqError(f"study {self.name}: folds must be at least 2 and seeds at least 1")
+        if self.white_noise_db and not self.augmentation:
+            raise SerqError(f"study {self.name}: white_noise_db needs an augmentation, so that recordings are read")
 
 
 @dataclass(frozen=True)
@@ -109,11 +115,14 @@ class Task:
     training: Mapping[str, Any]
     augmentation: Mapping[str, Any]
     content: str
+    white_noise_db: tuple[float, ...] = ()
+    loss_split: bool = False
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all that the task depends on."""
-        values = {name: value for name, value in asdict(self).items() if name != "study"}
+        later = ("white_noise_db", "loss_split")  # that change nothing where they are empty: results from before them keep their keys
+        values = {name: value for name, value in asdict(self).items() if name != "study" and (name not in later or value)}
         return hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -175,6 +184,8 @@ def _study_tasks(plan: Plan, study: Study, contents: Mapping[str, str], speakers
                             training=dict(study.training),
                             augmentation=dict(study.augmentation),
                             content=" ".join(contents[name] for name in dict.fromkeys((*train, *test))),
+                            white_noise_db=study.white_noise_db,
+                            loss_split=study.loss_split,
                         )
 
 

@@ -15,14 +15,17 @@ from serq_mcu.errors import SerqError
 from serq_mcu.files import write_file
 from serq_mcu.metrics import wilson_interval
 
-PTQ, QAT = "post-training", "fine-tuned"
+PTQ, QAT, WEIGHTS = "post-training", "fine-tuned", "weights alone"
+AS_RECORDED = "as recorded"
 
 
 @dataclass(frozen=True)
 class Row:
     """One method on one network and split.
 
-    method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training or fine-tuned ("" for floats). Sizes in bytes.
+    method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training, fine-tuned or, of the former, its weights alone
+    with floats for inputs and activations ("" for floats). Sizes in bytes.
+    condition: how the test clips were heard, "as recorded" or in noise.
     seconds: of training the floats, or of choosing the widths and all that led from them to the model.
     right: which test clips, in the order of their names, were judged rightly: hexadecimal, the first clip in the lowest bit.
     """
@@ -53,6 +56,7 @@ class Row:
     stored_bytes: int
     seconds: float
     right: str
+    condition: str = AS_RECORDED
 
     @property
     def hits(self) -> NDArray[np.bool_]:
@@ -67,7 +71,7 @@ def hex_bits(right: NDArray[np.bool_]) -> str:
 
 
 _READ = {field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Row)}
-_ORDER = ("study", "train", "test", "model", "features", "seed", "split", "task", "method", "tuning")
+_ORDER = ("study", "train", "test", "model", "features", "seed", "split", "task", "method", "tuning", "condition")
 
 
 def read_results(path: Path) -> list[Row]:
@@ -79,7 +83,7 @@ def read_results(path: Path) -> list[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise SerqError(f"cannot read {path}: {error}") from error
     try:
-        return [Row(**{name: read(plain[name]) for name, read in _READ.items()}) for plain in csv.DictReader(io.StringIO(text))]
+        return [Row(**{name: read(plain[name]) for name, read in _READ.items() if name in plain}) for plain in csv.DictReader(io.StringIO(text))]
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise SerqError(f"{path} is not a results file of this version ({error!r}); choose another name") from error
 
@@ -142,10 +146,11 @@ class Group:
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
-    """Groups by study, train, test, model, features, protocol, method and tuning."""
+    """Groups by study, train, test, model, features, protocol, condition, method and tuning."""
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault((row.study, row.train, row.test, row.model, row.features, row.protocol, row.method, row.tuning), []).append(row)
+        key = (row.study, row.train, row.test, row.model, row.features, row.protocol, row.condition, row.method, row.tuning)
+        found.setdefault(key, []).append(row)
     return {key: Group(tuple(value)) for key, value in found.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,24 @@ from sklearn.model_selection import train_test_split
 
 from serq_mcu.benchmark.features import in_units
 from serq_mcu.benchmark.plan import ACROSS, BUDGET, FLOAT, MLP, SHARED_EMOTIONS, TRANSDUCTIVE, Task
-from serq_mcu.benchmark.results import PTQ, QAT, Row, hex_bits
+from serq_mcu.benchmark.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
 from serq_mcu.codegen.packing import stored_bytes
+from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import Recordings, read_recordings
+from serq_mcu.frontend.feature_cache import FeatureCache
+from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
 from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
-from serq_mcu.quantization.lowering import Lowering
+from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import Width
 from serq_mcu.training.config import CLIPS, SPEAKERS, Config, TrainingConfig, load_config
+from serq_mcu.training.robustness import judging_takes
 from serq_mcu.training.run import Dataset, version_features
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
 
@@ -52,22 +55,28 @@ class CorpusData:
 @dataclass(frozen=True)
 class Problem:
     """What a task trains and judges on: class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names of all clips [clips], and
-    features [versions, clips, ...], the first version as recorded."""
+    features [versions, clips, ...], the first version as recorded; noisy: features of the test clips in noise."""
 
     labels: tuple[str, ...]
     values: NDArray[Any]
     truth: NDArray[np.int64]
     part: NDArray[np.uint8]
     corpus: NDArray[np.str_]
+    noisy: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def heard(self) -> dict[str, NDArray[Any]]:
+        """Features of the test clips by how they were heard."""
+        return {AS_RECORDED: self.values[0, self.part == TEST], **self.noisy}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one method says of the test clips, and its size."""
+    """What one method says of the test clips, by how they were heard, and its size."""
 
     method: str
     tuning: str
-    predicted: NDArray[np.integer]
+    predicted: Mapping[str, NDArray[np.integer]]
     validation_accuracy: float
     widths: tuple[Width, ...]
     average_bits: float
@@ -85,7 +94,7 @@ def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
     answers = list(_judge_mlp(task, problem, config) if task.model == MLP else _judge_sequences(task, problem, config))
     for name in task.test:
         inside = problem.corpus[problem.part == TEST] == name
-        rows += [_row(task, name, problem, inside, answer) for answer in answers]
+        rows += [_row(task, name, problem, inside, answer, condition) for answer in answers for condition in answer.predicted]
     return rows
 
 
@@ -119,15 +128,18 @@ def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Probl
     names = np.concatenate([np.full(int(mask.sum()), corpus.name) for corpus, mask in zip(corpora, known, strict=True)])
     trains = np.isin(names, task.train)
     part = _parts_across(trains, truth, config) if across else split_clips(truth, labels, corpora[0].speakers, config.training)
+    noisy = {}
     if task.augmentation:
-        values: NDArray[Any] = _versions(corpora, known, labels, truth, part, config)
+        dataset = _dataset(corpora, known, labels, truth, config)
+        values: NDArray[Any] = version_features(dataset, part, TRAIN, config)
+        noisy = _in_noise(dataset, part, task.white_noise_db, config)
     else:
         values = np.concatenate([corpus.values[mask] for corpus, mask in zip(corpora, known, strict=True)])[None]
     if task.model == MLP and not task.augmentation:
         values = in_units(values[0], part == TRAIN)[None]
     if transductive:
         values = _standardised_by_corpus(values, names)
-    return Problem(labels, values, truth, part, names)
+    return Problem(labels, values, truth, part, names, noisy)
 
 
 def _standardised_by_corpus(values: NDArray[Any], names: NDArray[np.str_]) -> NDArray[np.int32]:
@@ -148,23 +160,26 @@ def _parts_across(trains: NDArray[np.bool_], truth: NDArray[np.int64], config: C
     return part
 
 
-def _versions(
-    corpora: Sequence[CorpusData],
-    known: Sequence[NDArray[np.bool_]],
-    labels: tuple[str, ...],
-    truth: NDArray[np.int64],
-    part: NDArray[np.uint8],
-    config: Config,
-) -> NDArray[np.int32]:
-    """Device features int32 [versions, clips, features] of the versions that the configuration draws of the clips that are `known`."""
+def _dataset(
+    corpora: Sequence[CorpusData], known: Sequence[NDArray[np.bool_]], labels: tuple[str, ...], truth: NDArray[np.int64], config: Config
+) -> Dataset:
+    """The recordings of the clips that are `known`."""
     clips: list[Clip] = []
     audio: list[NDArray[np.int16]] = []
     for corpus, mask in zip(corpora, known, strict=True):
         recordings = _recordings(corpus.folder, config.features.sample_rate)
         clips += [recordings.clips[index] for index in np.flatnonzero(mask)]
         audio += [recordings.audio[index] for index in np.flatnonzero(mask)]
-    recordings = Recordings(tuple(clips), config.features.sample_rate, tuple(audio))
-    return version_features(Dataset("", labels, recordings, truth), part, TRAIN, config)
+    return Dataset("", labels, Recordings(tuple(clips), config.features.sample_rate, tuple(audio)), truth)
+
+
+def _in_noise(dataset: Dataset, part: NDArray[np.uint8], ratios_db: Sequence[float], config: Config) -> dict[str, NDArray[np.int32]]:
+    """Device features int32 [test clips, features] in white noise at each ratio."""
+    found, spec = {}, config.features
+    for ratio in ratios_db:
+        takes = judging_takes(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
+        found[str(takes[0].condition)] = take_features(spec, build_tables(spec), dataset.recordings, takes, cache=FeatureCache())
+    return found
 
 
 @functools.lru_cache(maxsize=4)
@@ -177,11 +192,11 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
     from serq_mcu.training.mlp import Examples, train_mlp
 
     train, validation = (Examples(problem.values[:, problem.part == part], problem.truth[problem.part == part]) for part in (TRAIN, VALIDATION))
-    held, test = ValidationData(validation.pooled, validation.truth), problem.values[0, problem.part == TEST]
+    held, heard = ValidationData(validation.pooled, validation.truth), problem.heard
     start = time.perf_counter()
     network = train_mlp(train, validation, len(problem.labels), config.training).network
     if FLOAT in task.methods:
-        predicted = network.classify(network.standardise(test))
+        predicted = {condition: network.classify(network.standardise(test)) for condition, test in heard.items()}
         score = held.accuracy(network.classify(network.standardise(validation.pooled)))
         parameters = sum(network.parameters)
         yield Answer(FLOAT, "", predicted, score, (), 32.0, parameters, 4.0 * parameters, 4 * parameters, time.perf_counter() - start)
@@ -197,10 +212,10 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
             if method not in (task.methods if tuning == PTQ else task.fine_tuned):
                 continue
             model = lowering.model(widths) if tuning == PTQ else lowering.tuned_model(tuner.tune(lowering, widths, train, validation))
-            yield Answer(
+            answer = Answer(
                 method,
                 tuning,
-                classify(model, test),
+                {condition: classify(model, test) for condition, test in heard.items()},
                 held.accuracy(classify(model, validation.pooled)),
                 tuple(widths),
                 model.average_bits,
@@ -209,6 +224,12 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
                 stored_bytes(model),
                 time.perf_counter() - start,
             )
+            yield answer
+            if task.loss_split and tuning == PTQ:
+                weights = dequantized(model, network)
+                predicted = {condition: weights.classify(network.standardise(test)) for condition, test in heard.items()}
+                score = held.accuracy(weights.classify(network.standardise(validation.pooled)))
+                yield replace(answer, tuning=WEIGHTS, predicted=predicted, validation_accuracy=score)
 
 
 def _widths(method: str, lowering: Lowering, validation: ValidationData, sensitivity: Callable[[], Sensitivity]) -> Sequence[Width]:
@@ -242,12 +263,12 @@ def _judge_sequences(task: Task, problem: Problem, config: Config) -> Iterator[A
     found = train_sequences(task.model, problem.values[0], problem.truth, problem.part, len(problem.labels), config.training)
     predicted, size = found.predicted, 4 * found.parameters
     score = float((predicted == problem.truth)[problem.part == VALIDATION].mean())
-    answered = predicted[problem.part == TEST]
+    answered = {AS_RECORDED: predicted[problem.part == TEST]}
     yield Answer(FLOAT, "", answered, score, (), 32.0, found.parameters, float(size), size, time.perf_counter() - start)
 
 
-def _row(task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], answer: Answer) -> Row:
-    truth, predicted = problem.truth[problem.part == TEST][inside], answer.predicted[inside]
+def _row(task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], answer: Answer, condition: str) -> Row:
+    truth, predicted = problem.truth[problem.part == TEST][inside], answer.predicted[condition][inside]
     score = Score.of(truth, predicted, problem.labels)
     return Row(
         task=task.key,
@@ -276,4 +297,5 @@ def _row(task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], ans
         stored_bytes=answer.stored_bytes,
         seconds=round(answer.seconds, 2),
         right=hex_bits(predicted == truth),
+        condition=condition,
     )
