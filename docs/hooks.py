@@ -21,7 +21,7 @@ ELSEWHERE = {
     "example_repository.md": "examples/regression_tests/README.md",
 }
 DIRECTORIES = {"examples/regression_tests": "example_repository.md", "boards": "boards_files.md"}
-PLAIN = ("paper.csv",)  # files that pages name and the site leaves out
+PLAIN = (".csv",)  # files that pages name and the site leaves out
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -51,7 +51,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     def moved(match: re.Match[str]) -> str:
         text, target, anchor = match.groups()
         path = os.path.normpath(source.parent / target)
-        if Path(path).name in PLAIN:
+        if Path(path).suffix in PLAIN:
             return str(text)
         places = {where: name for name, where in ELSEWHERE.items()} | DIRECTORIES
         place = places.get(path, path.removeprefix("docs/"))

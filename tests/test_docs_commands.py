@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
@@ -22,6 +23,8 @@ from serq_mcu.corpus.synthetic import synthesise
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.training.config import Config, load_config
 from tests.documented import PAGES, PROGRAMS, ROOT, Command, Printed, TextFile, masked, shown
+from tests.test_imported import _archive as keras_archive
+from tests.test_imported import _dense as keras_dense
 from tests.virtual_boards import capture_packets, firmware_on_a_port, packets_on_a_port, quiet_sound
 
 if sys.version_info >= (3, 11):
@@ -62,10 +65,14 @@ NOT_RUN = {
 SMALLER = {
     "corpus synthesise": ["--seconds", "30"],
     "train": ["--config", "SMALL"],
+    "import-keras": ["--config", "SMALL"],
     "robustness": ["--protocol", "clips", "--folds", "2", "--no-baseline", "--config", "SMALL"],
     "benchmark run": ["--plan", "small_plan.toml", "--jobs", "1"],
     "record": ["--count", "1", "--seconds", "0.3"],
     "toolchain setup": ["--offline"],
+}
+NETWORK = {
+    f"layers/dense{n}/vars/{part}": np.full(shape, 0.01) for n, part, shape in (("", 0, (235, 4)), ("", 1, 4), ("_1", 0, (4, 2)), ("_1", 1, 2))
 }
 PLAN = """title = "Small"
 [[study]]
@@ -90,10 +97,13 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a reader has before a page: recordings under the pages' names, and a model."""
+    """What a reader has before a page: recordings under the pages' names, a model, a network of Keras."""
     for name in ("speech", "emodb", "savee"):
         shutil.copytree(speech, tmp_path / name)
+    for label in ("anger", "neutral"):
+        shutil.copytree(speech / label, tmp_path / "clips" / label)
     shutil.copy(speech / "anger" / "de-m1_000.wav", tmp_path / "angry.wav")
+    keras_archive(tmp_path / "mine.keras", [keras_dense(4), keras_dense(2, "softmax")], NETWORK)
     save_model(shipped_model(), tmp_path / "model.serq")
     (tmp_path / "small_plan.toml").write_text(PLAN)
     monkeypatch.chdir(tmp_path)
