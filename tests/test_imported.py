@@ -134,8 +134,8 @@ def _archive(path: Path, layers: list[dict[str, object]], arrays: dict[str, np.n
     return path
 
 
-def _dense(units: int, activation: str = "relu", name: str = "dense") -> dict[str, object]:
-    return {"class_name": "Dense", "config": {"name": name, "units": units, "activation": activation, "use_bias": True}}
+def _dense(units: int, activation: str = "relu", **config: object) -> dict[str, object]:
+    return {"class_name": "Dense", "config": {"name": "dense", "units": units, "activation": activation, "use_bias": True, **config}}
 
 
 def _layer(kind: str, **config: object) -> dict[str, object]:
@@ -166,6 +166,18 @@ HIDDEN, LAST = _dense(4), _dense(3, "softmax")
         ([HIDDEN, _layer("Normalization", axis=[-1]), LAST], "is not the first layer"),
         ([_layer("Dropout")], "has no Dense layer"),
         ([HIDDEN, LAST, _dense(2)], "follows a"),
+        ([_layer("ReLU"), HIDDEN, LAST], r"layer 0 \(ReLU 'relu'\) comes before the first Dense layer"),
+        ([_layer("Activation", activation="relu"), HIDDEN, LAST], "comes before the first Dense layer"),
+        ([{**HIDDEN, "module": "mine.layers", "registered_name": "mine>Dense"}, LAST], r"layer 0 is a class of your own \(mine>Dense\)"),
+        ([_dense(4, quantization_config={"class_name": "Int8QuantizationConfig"}), LAST], "was quantized, or adapted by LoRA"),
+        ([_dense(4, dtype={"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8"}}), LAST], "was quantized, or adapted by LoRA"),
+        ([HIDDEN, _dense(3, "softmax", lora_rank=2)], "layer 1 .* was quantized, or adapted by LoRA"),
+        ([_layer("Normalization", axis=[-1], mean="all", variance=[1.0] * 16), HIDDEN, LAST], "mean or variance that are not numbers"),
+        ([_layer("Normalization", axis=[-1], mean=[0.0] * 16), HIDDEN, LAST], "mean or variance that are not numbers"),
+        ([_layer("Normalization", axis=[-1], mean=[0.0] * 16, variance=[np.nan] * 16), HIDDEN, LAST], "some that are not finite"),
+        ([_layer("Normalization", axis=[-1], mean=[0.0] * 5, variance=[1.0] * 5), HIDDEN, LAST], "of 5 features, and its first Dense layer takes 16"),
+        ([HIDDEN, {**_layer("Sequential", layers=[]), "module": "keras"}, LAST], r"layer 1 \(Sequential"),
+        ([_dense(4, {"class_name": "function"}), LAST], "the activation that is code of your own"),
         ([HIDDEN, {"class_name": "Dense", "config": {"name": {"class_name": "evil"}, "activation": {"class_name": "evil"}}}], "activation"),
     ],
 )
@@ -229,3 +241,29 @@ def test_a_network_that_does_not_fit_is_refused_and_nothing_written(
     assert done.exit_code == 1
     assert words in done.output
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("array", [np.float64(1), np.ones((2, 16, 4)), np.ones((16, 4), np.int8), np.ones((16, 4), complex), np.bytes_(b"kernel")])
+def test_arrays_that_are_no_kernel_are_refused_by_the_layer_s_name(array: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(SerqError, match=r"layer 0 \(Dense 'dense'\)"):
+        read_keras(_archive(tmp_path / "m.keras", [HIDDEN, LAST], {**ARRAYS, "layers/dense/vars/0": array}))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_file_is_refused_or_read_and_nothing_else(compression: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(_archive(tmp_path / "m.keras", [HIDDEN, _layer("Dropout"), LAST], ARRAYS)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "m.keras", "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    whole, rng, refused = (tmp_path / "m.keras").read_bytes(), np.random.default_rng(1), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), rng.integers(1, 6)):
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / "damaged.keras").write_bytes(damaged[: rng.integers(0, len(whole))] if rng.random() < 0.2 else damaged)
+        try:
+            assert [kernel.ndim for kernel in read_keras(tmp_path / "damaged.keras").kernels] == [2, 2]
+        except SerqError:
+            refused += 1
+    assert refused > 150  # the rest of the bytes are headers that zip and HDF5 do not look at
