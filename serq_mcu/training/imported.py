@@ -123,7 +123,8 @@ def _layers(config: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """Kind, path of the arrays, and configuration of each layer of a Sequential model."""
     if config["class_name"] != "Sequential" or config.get("registered_name"):
         raise SerqError(f"it is a {config['class_name']} model; only Sequential ones are read, so build it anew as keras.Sequential")
-    found, counts = [], dict[str, int]()
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    counts: dict[str, int] = {}
     for item in config["config"]["layers"]:
         kind = str(item["class_name"])
         if item.get("registered_name") or item.get("module") not in (None, "keras", "keras.layers"):
