@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
@@ -22,6 +23,7 @@ from serq_mcu.corpus.synthetic import synthesise
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.training.config import Config, load_config
 from tests.documented import PAGES, PROGRAMS, ROOT, Command, Printed, TextFile, masked, shown
+from tests.keras_files import dense, keras_archive
 from tests.virtual_boards import capture_packets, firmware_on_a_port, packets_on_a_port, quiet_sound
 
 if sys.version_info >= (3, 11):
@@ -62,6 +64,7 @@ NOT_RUN = {
 SMALLER = {
     "corpus synthesise": ["--seconds", "30"],
     "train": ["--config", "SMALL"],
+    "import-keras": ["--config", "SMALL"],
     "robustness": ["--protocol", "clips", "--folds", "2", "--no-baseline", "--config", "SMALL"],
     "benchmark run": ["--plan", "small_plan.toml", "--jobs", "1"],
     "record": ["--count", "1", "--seconds", "0.3"],
@@ -90,15 +93,26 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a reader has before a page: recordings under the pages' names, and a model."""
+    """What a reader has before a page: recordings under the pages' names, a model, and a network of their own."""
     for name in ("speech", "emodb", "savee"):
         shutil.copytree(speech, tmp_path / name)
     shutil.copy(speech / "anger" / "de-m1_000.wav", tmp_path / "angry.wav")
     save_model(shipped_model(), tmp_path / "model.serq")
     (tmp_path / "small_plan.toml").write_text(PLAN)
+    for label in ("anger", "neutral"):
+        shutil.copytree(speech / label, tmp_path / "clips" / label)
+    _own_network(tmp_path / "mine.keras")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SERQ_CORPUS", raising=False)
     return tmp_path
+
+
+def _own_network(path: Path) -> None:
+    """A network for the default features and two classes, its weights drawn."""
+    rng, features = np.random.default_rng(1), load_config(None).features.feature_count
+    arrays = {"layers/dense/vars/0": rng.normal(size=(features, 8)) / 15, "layers/dense/vars/1": np.zeros(8)}
+    arrays |= {"layers/dense_1/vars/0": rng.normal(size=(8, 2)), "layers/dense_1/vars/1": np.zeros(2)}
+    keras_archive(path, [dense(8), dense(2, "softmax")], arrays)
 
 
 @pytest.mark.parametrize("page", PAGES)
