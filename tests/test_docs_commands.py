@@ -23,8 +23,7 @@ from serq_mcu.corpus.synthetic import synthesise
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.training.config import Config, load_config
 from tests.documented import PAGES, PROGRAMS, ROOT, Command, Printed, TextFile, masked, shown
-from tests.test_imported import _archive as keras_archive
-from tests.test_imported import _dense as keras_dense
+from tests.keras_files import dense, keras_archive
 from tests.virtual_boards import capture_packets, firmware_on_a_port, packets_on_a_port, quiet_sound
 
 if sys.version_info >= (3, 11):
@@ -71,9 +70,6 @@ SMALLER = {
     "record": ["--count", "1", "--seconds", "0.3"],
     "toolchain setup": ["--offline"],
 }
-NETWORK = {
-    f"layers/dense{n}/vars/{part}": np.full(shape, 0.01) for n, part, shape in (("", 0, (235, 4)), ("", 1, 4), ("_1", 0, (4, 2)), ("_1", 1, 2))
-}
 PLAN = """title = "Small"
 [[study]]
 name = "short"
@@ -97,18 +93,26 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a reader has before a page: recordings under the pages' names, a model, a network of Keras."""
+    """What a reader has before a page: recordings under the pages' names, a model, and a network of their own."""
     for name in ("speech", "emodb", "savee"):
         shutil.copytree(speech, tmp_path / name)
-    for label in ("anger", "neutral"):
-        shutil.copytree(speech / label, tmp_path / "clips" / label)
     shutil.copy(speech / "anger" / "de-m1_000.wav", tmp_path / "angry.wav")
-    keras_archive(tmp_path / "mine.keras", [keras_dense(4), keras_dense(2, "softmax")], NETWORK)
     save_model(shipped_model(), tmp_path / "model.serq")
     (tmp_path / "small_plan.toml").write_text(PLAN)
+    for label in ("anger", "neutral"):
+        shutil.copytree(speech / label, tmp_path / "clips" / label)
+    _own_network(tmp_path / "mine.keras")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SERQ_CORPUS", raising=False)
     return tmp_path
+
+
+def _own_network(path: Path) -> None:
+    """A network for the default features and two classes, its weights drawn."""
+    rng, features = np.random.default_rng(1), load_config(None).features.feature_count
+    arrays = {"layers/dense/vars/0": rng.normal(size=(features, 8)) / 15, "layers/dense/vars/1": np.zeros(8)}
+    arrays |= {"layers/dense_1/vars/0": rng.normal(size=(8, 2)), "layers/dense_1/vars/1": np.zeros(2)}
+    keras_archive(path, [dense(8), dense(2, "softmax")], arrays)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -21,6 +21,7 @@ from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.training.imported import read_keras
+from tests.keras_files import dense, keras_archive
 
 LABELS = ("calm", "loud", "low")
 CONFIG = """
@@ -121,23 +122,6 @@ def test_keras_and_the_integer_model_agree(kind: str, normalized: str, corpus: P
     assert apart[calibrated].std() < 0.05 * logits[calibrated].std()  # 2 to 3 % are usual with 8-bit weights and 7-bit activations
 
 
-def _archive(path: Path, layers: list[dict[str, object]], arrays: dict[str, np.ndarray], kind: str = "Sequential") -> Path:
-    """A `.keras` file of these layers' configurations and arrays by path."""
-    stored = io.BytesIO()
-    with h5py.File(stored, "w") as file:
-        for name, array in arrays.items():
-            file[name] = array
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("metadata.json", "{}")
-        archive.writestr("config.json", json.dumps({"class_name": kind, "config": {"layers": layers}}))
-        archive.writestr("model.weights.h5", stored.getvalue())
-    return path
-
-
-def _dense(units: int, activation: str = "relu", name: str = "dense") -> dict[str, object]:
-    return {"class_name": "Dense", "config": {"name": name, "units": units, "activation": activation, "use_bias": True}}
-
-
 def _layer(kind: str, **config: object) -> dict[str, object]:
     return {"class_name": kind, "config": {"name": kind.lower(), **config}}
 
@@ -148,7 +132,7 @@ ARRAYS = {
     "layers/dense_1/vars/0": np.ones((4, 3)),
     "layers/dense_1/vars/1": np.zeros(3),
 }
-HIDDEN, LAST = _dense(4), _dense(3, "softmax")
+HIDDEN, LAST = dense(4), dense(3, "softmax")
 
 
 @pytest.mark.parametrize(
@@ -158,20 +142,32 @@ HIDDEN, LAST = _dense(4), _dense(3, "softmax")
         ([HIDDEN, _layer("LSTM"), LAST], r"layer 1 \(LSTM"),
         ([HIDDEN, _layer("BatchNormalization"), LAST], "fold it into the Dense layer before it"),
         ([HIDDEN, _layer("Lambda", function="__import__('os').system('false')"), LAST], r"layer 1 \(Lambda"),
-        ([_dense(4, "tanh"), LAST], "activation 'tanh'"),
-        ([_dense(4, "linear"), LAST], "follows a Dense layer without ReLU"),
-        ([_dense(4, "linear"), _layer("ReLU", max_value=6.0), LAST], "not a plain ReLU"),
-        ([HIDDEN, _dense(3, "relu")], "its last layer has a ReLU"),
-        ([_dense(4, "softmax"), LAST], "can only be the last"),
+        ([dense(4, "tanh"), LAST], "activation 'tanh'"),
+        ([dense(4, "linear"), LAST], "follows a Dense layer without ReLU"),
+        ([dense(4, "linear"), _layer("ReLU", max_value=6.0), LAST], "not a plain ReLU"),
+        ([HIDDEN, dense(3, "relu")], "its last layer has a ReLU"),
+        ([dense(4, "softmax"), LAST], "can only be the last"),
         ([HIDDEN, _layer("Normalization", axis=[-1]), LAST], "is not the first layer"),
         ([_layer("Dropout")], "has no Dense layer"),
-        ([HIDDEN, LAST, _dense(2)], "follows a"),
+        ([HIDDEN, LAST, dense(2)], "follows a"),
+        ([_layer("ReLU"), HIDDEN, LAST], r"layer 0 \(ReLU 'relu'\) comes before the first Dense layer"),
+        ([_layer("Activation", activation="relu"), HIDDEN, LAST], "comes before the first Dense layer"),
+        ([{**HIDDEN, "module": "mine.layers", "registered_name": "mine>Dense"}, LAST], r"layer 0 is a class of your own \(mine>Dense\)"),
+        ([dense(4, quantization_config={"class_name": "Int8QuantizationConfig"}), LAST], "was quantized, or adapted by LoRA"),
+        ([dense(4, dtype={"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8"}}), LAST], "was quantized, or adapted by LoRA"),
+        ([HIDDEN, dense(3, "softmax", lora_rank=2)], "layer 1 .* was quantized, or adapted by LoRA"),
+        ([_layer("Normalization", axis=[-1], mean="all", variance=[1.0] * 16), HIDDEN, LAST], "mean or variance that are not numbers"),
+        ([_layer("Normalization", axis=[-1], mean=[0.0] * 16), HIDDEN, LAST], "mean or variance that are not numbers"),
+        ([_layer("Normalization", axis=[-1], mean=[0.0] * 16, variance=[np.nan] * 16), HIDDEN, LAST], "some that are not finite"),
+        ([_layer("Normalization", axis=[-1], mean=[0.0] * 5, variance=[1.0] * 5), HIDDEN, LAST], "of 5 features, and its first Dense layer takes 16"),
+        ([HIDDEN, {**_layer("Sequential", layers=[]), "module": "keras"}, LAST], r"layer 1 \(Sequential"),
+        ([dense(4, {"class_name": "function"}), LAST], "the activation that is code of your own"),
         ([HIDDEN, {"class_name": "Dense", "config": {"name": {"class_name": "evil"}, "activation": {"class_name": "evil"}}}], "activation"),
     ],
 )
 def test_what_the_device_cannot_compute_is_refused_by_name(layers: list[dict[str, object]], words: str, tmp_path: Path) -> None:
     with pytest.raises(SerqError, match=words):
-        read_keras(_archive(tmp_path / "m.keras", layers, ARRAYS))
+        read_keras(keras_archive(tmp_path / "m.keras", layers, ARRAYS))
 
 
 def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
@@ -187,15 +183,15 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SerqError, match="cannot read"):
         read_keras(tmp_path / "missing.keras")
     with pytest.raises(SerqError, match="only Sequential"):
-        read_keras(_archive(tmp_path / "f.keras", [HIDDEN, LAST], ARRAYS, "Functional"))
+        read_keras(keras_archive(tmp_path / "f.keras", [HIDDEN, LAST], ARRAYS, "Functional"))
     with pytest.raises(SerqError, match="arrays of layer 1"):
-        read_keras(_archive(tmp_path / "a.keras", [HIDDEN, LAST], dict(list(ARRAYS.items())[:2])))
+        read_keras(keras_archive(tmp_path / "a.keras", [HIDDEN, LAST], dict(list(ARRAYS.items())[:2])))
 
 
 def test_links_out_of_the_file_are_not_followed(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "elsewhere.h5", "w") as other:
         other["secret"] = np.ones((16, 4))
-    path = _archive(tmp_path / "m.keras", [HIDDEN, LAST], {**ARRAYS, "layers/dense/vars/1": np.zeros(4)})
+    path = keras_archive(tmp_path / "m.keras", [HIDDEN, LAST], {**ARRAYS, "layers/dense/vars/1": np.zeros(4)})
     stored = io.BytesIO()
     with h5py.File(stored, "w") as file:
         for name, array in ARRAYS.items():
@@ -225,7 +221,33 @@ def test_links_out_of_the_file_are_not_followed(tmp_path: Path) -> None:
 def test_a_network_that_does_not_fit_is_refused_and_nothing_written(
     arrays: dict[str, np.ndarray], labels: str, words: str, corpus: Path, tmp_path: Path
 ) -> None:
-    done = _import(_archive(tmp_path / "m.keras", [HIDDEN, LAST], arrays), corpus, tmp_path / "run", labels)
+    done = _import(keras_archive(tmp_path / "m.keras", [HIDDEN, LAST], arrays), corpus, tmp_path / "run", labels)
     assert done.exit_code == 1
     assert words in done.output
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("array", [np.float64(1), np.ones((2, 16, 4)), np.ones((16, 4), np.int8), np.ones((16, 4), complex), np.bytes_(b"kernel")])
+def test_arrays_that_are_no_kernel_are_refused_by_the_layer_s_name(array: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(SerqError, match=r"layer 0 \(Dense 'dense'\)"):
+        read_keras(keras_archive(tmp_path / "m.keras", [HIDDEN, LAST], {**ARRAYS, "layers/dense/vars/0": array}))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_file_is_refused_or_read_and_nothing_else(compression: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(keras_archive(tmp_path / "m.keras", [HIDDEN, _layer("Dropout"), LAST], ARRAYS)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "m.keras", "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    whole, rng, refused = (tmp_path / "m.keras").read_bytes(), np.random.default_rng(1), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), rng.integers(1, 6)):
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / "damaged.keras").write_bytes(damaged[: rng.integers(0, len(whole))] if rng.random() < 0.2 else damaged)
+        try:
+            assert [kernel.ndim for kernel in read_keras(tmp_path / "damaged.keras").kernels] == [2, 2]
+        except SerqError:
+            refused += 1
+    assert refused > 150  # the rest of the bytes are headers that zip and HDF5 do not look at

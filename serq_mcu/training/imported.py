@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,11 @@ from serq_mcu.training.run import read_dataset, version_features
 Floats = NDArray[np.float64]
 _MOST_BYTES = 2**28  # of a member of the archive, unpacked
 _EPSILON = 1e-7  # what Keras's Normalization takes for a deviation of 0
+# what zipfile, json and h5py raise at an archive that is damaged, encrypted or not one
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError),
+    *(AttributeError, RecursionError, NotImplementedError, RuntimeError),
+)
 _SILENT = ("InputLayer", "Dropout", "GaussianNoise", "ActivityRegularization")  # nothing at the time of an answer
 
 
@@ -95,12 +101,14 @@ def read_keras(file: Path) -> KerasNetwork:
         layers = _layers(json.loads(config))
     except OSError as error:
         raise SerqError(f"cannot read {file}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, RecursionError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise SerqError(f"{file} is not a .keras file that can be read ({error!r}); save the model with model.save('name.keras')") from error
     except SerqError as error:
         raise SerqError(f"{file}: {error}") from error
     try:
         return _network(layers, weights)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SerqError(f"{file} describes its layers in a way that cannot be read ({error!r}); save the model again") from error
     except SerqError as error:
         raise SerqError(f"{file}: {error}") from error
 
@@ -113,11 +121,15 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def _layers(config: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """Kind, path of the arrays, and configuration of each layer of a Sequential model."""
-    if config["class_name"] != "Sequential":
+    if config["class_name"] != "Sequential" or config.get("registered_name"):
         raise SerqError(f"it is a {config['class_name']} model; only Sequential ones are read, so build it anew as keras.Sequential")
-    found, counts = [], dict[str, int]()
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    counts: dict[str, int] = {}
     for item in config["config"]["layers"]:
         kind = str(item["class_name"])
+        if item.get("registered_name") or item.get("module") not in (None, "keras", "keras.layers"):
+            own = item.get("registered_name") or item.get("module")
+            raise SerqError(f"layer {len(found)} is a class of your own ({own}), which only your code can compute; use Keras's layers")
         snake = {"ReLU": "re_lu", "InputLayer": "input_layer"}.get(kind, kind.lower())
         number = counts.get(snake, 0)
         counts[snake] = number + 1
@@ -133,6 +145,8 @@ def _network(layers: list[tuple[str, str, dict[str, Any]]], weights: bytes) -> K
     for index, (kind, path, config) in enumerate(layers):
         name = f"layer {index} ({kind} {config.get('name', '')!r})"
         activation = _activation(kind, config, name)
+        if activation == "relu" and kind != "Dense" and not kernels:
+            raise SerqError(f"{name} comes before the first Dense layer, and the device takes features as they are; take it out and train again")
         if finished and (kind == "Dense" or activation == "relu"):
             raise SerqError(f"{name} follows a softmax, which can only be the last; take the softmax before it out")
         if kind == "Normalization":
@@ -140,9 +154,13 @@ def _network(layers: list[tuple[str, str, dict[str, Any]]], weights: bytes) -> K
                 raise SerqError(f"{name} is not the first layer; keep one Normalization, before all others")
             normalization = _normalization(weights, path, config, name)
         elif kind == "Dense":
+            if config.get("quantization_config") or config.get("lora_rank") or "mode" in _policy(config):
+                raise SerqError(f"{name} was quantized, or adapted by LoRA, in Keras; save the float model before that, serq-mcu chooses the bits")
             if not rectified:
                 raise SerqError(f"{name} follows a Dense layer without ReLU; give that one activation='relu', or merge the two")
             kernel, *rest = _arrays(weights, path, name, 2 if config.get("use_bias", True) else 1)
+            if kernel.ndim != 2 or any(bias.shape != kernel.shape[1:] for bias in rest):
+                raise SerqError(f"{name} has a kernel of shape {kernel.shape} and biases {[bias.shape for bias in rest]}; save the model again")
             kernels.append(kernel)
             biases.append(rest[0] if rest else np.zeros(kernel.shape[-1]))
             rectified = False
@@ -154,7 +172,15 @@ def _network(layers: list[tuple[str, str, dict[str, Any]]], weights: bytes) -> K
         raise SerqError("it has no Dense layer; build a multilayer perceptron")
     if rectified:
         raise SerqError("its last layer has a ReLU; the scores of the classes must be able to fall below 0, so take it out and train again")
+    if normalization is not None and normalization[0].size != kernels[0].shape[0]:
+        raise SerqError(f"its Normalization is of {normalization[0].size} features, and its first Dense layer takes {kernels[0].shape[0]}")
     return KerasNetwork(tuple(kernels), tuple(biases), normalization)
+
+
+def _policy(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a layer's type of numbers, where it is more than a name."""
+    policy = config.get("dtype")
+    return dict(policy["config"]) if isinstance(policy, dict) else {}
 
 
 def _advice(kind: str) -> str:
@@ -170,7 +196,8 @@ def _activation(kind: str, config: dict[str, Any], name: str) -> str:
         return "relu"
     found = {"Softmax": "softmax"}.get(kind) or (config.get("activation") or "linear" if kind in ("Dense", "Activation") else "linear")
     if found not in ("relu", "softmax", "linear"):
-        raise SerqError(f"{name} has the activation {found!r}; the device computes relu between layers and linear or softmax at the end")
+        shown = repr(found) if isinstance(found, str) else "that is code of your own"
+        raise SerqError(f"{name} has the activation {shown}; the device computes relu between layers and linear or softmax at the end")
     return str(found)
 
 
@@ -178,9 +205,14 @@ def _normalization(weights: bytes, path: str, config: dict[str, Any], name: str)
     if config.get("invert") or config.get("axis") not in ([-1], [1], -1, 1):
         raise SerqError(f"{name} must normalise each feature by itself (axis=-1, invert=False)")
     if config.get("mean") is not None:
-        mean, variance = (np.asarray(config[key], dtype=np.float64).reshape(-1) for key in ("mean", "variance"))
+        try:
+            mean, variance = (np.asarray(config[key], dtype=np.float64) for key in ("mean", "variance"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise SerqError(f"{name} has a mean or variance that are not numbers ({error!r}); save the model again") from error
     else:
-        mean, variance = _arrays(weights, path, name, 3)[:2]
+        mean, variance = _arrays(weights, path, name, 2)
+    if mean.size != variance.size or not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise SerqError(f"{name} holds {mean.size} means and {variance.size} variances, or some that are not finite; adapt it again")
     return mean.reshape(-1), np.maximum(np.sqrt(np.maximum(variance.reshape(-1), 0)), _EPSILON)
 
 
@@ -198,11 +230,13 @@ def _arrays(weights: bytes, path: str, name: str, count: int) -> list[Floats]:
                 for step in path.split("/"):
                     group = _own(group, step)
                 array = _own(group, str(number))
+                if array.dtype.kind != "f":
+                    raise TypeError(f"numbers of type {array.dtype}, not float")
                 if array.nbytes > _MOST_BYTES:
                     raise SerqError(f"{name} is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller is not")
                 found.append(np.asarray(array[()], dtype=np.float64))
             return found
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (OSError, *_DAMAGED) as error:
         raise SerqError(f"the arrays of {name} cannot be read ({error!r}); save the model again") from error
 
 
