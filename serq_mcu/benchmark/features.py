@@ -62,6 +62,8 @@ _FULL = FeatureSpec(
     mel_bands=128,
     blocks=(FeatureBlock("mfcc", 40, ("mean",)), FeatureBlock("chroma", 12, ("mean",)), FeatureBlock("mel", 128, ("mean",))),
 )
+# nothing is computed of these blocks; a task's key holds them, and the default's would change it
+_FRAMES = FeatureSpec(name="frames", fft_length=2048, blocks=(FeatureBlock("mfcc", 40, loudness=False), FeatureBlock("mel", 40, ("sd", "delta_sd"))))
 _SHAPES = {
     "15": (_paper_size("mean15", 15), "means of 15 MFCC"),
     "31": (_paper_size("mean31", 31), "means of 31 MFCC"),
@@ -70,7 +72,7 @@ _SHAPES = {
 FEATURE_SETS = {
     **{f"librosa{key}": FeatureSet(f"librosa{key}", "librosa", spec, f"librosa's {words}") for key, (spec, words) in _SHAPES.items()},
     **{f"device{key}": FeatureSet(f"device{key}", "device", spec, f"the device's {words}") for key, (spec, words) in _SHAPES.items()},
-    "frames": FeatureSet("frames", "frames", FeatureSpec(name="frames", fft_length=2048), f"librosa's {FRAME_MFCC} MFCC of {FRAMES} frames"),
+    "frames": FeatureSet("frames", "frames", _FRAMES, f"librosa's {FRAME_MFCC} MFCC of {FRAMES} frames"),
 }
 
 
