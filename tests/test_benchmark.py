@@ -15,7 +15,7 @@ import soundfile
 from serq_mcu.benchmark import engine
 from serq_mcu.benchmark.engine import run_plan
 from serq_mcu.benchmark.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
-from serq_mcu.benchmark.page import beside_paper_lines, write_page
+from serq_mcu.benchmark.page import TITLES, beside_paper_lines, write_page
 from serq_mcu.benchmark.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
 from serq_mcu.benchmark.results import PTQ, QAT, WEIGHTS, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
 from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by_corpus, run_task
@@ -426,6 +426,28 @@ def test_the_papers_findings_are_those_of_its_results() -> None:
     findings = (DOCS / "paper.md").read_text()
     for line in beside_paper_lines(read_results(DOCS / "paper.csv")):
         assert line in findings
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_the_products_figures_are_those_of_its_results() -> None:
+    """Each row of the page's first table: corpus, study, bits, how it was heard, accuracy, UAR, seeds, answers, bytes."""
+    found = {(key[0], key[6], key[7]): group for key, group in groups(read_results(DOCS / "product.csv")).items()}
+    table = [line for line in (DOCS / "product.md").read_text().splitlines() if line.startswith(("| EMO-DB", "| SAVEE", "| TESS"))]
+    assert table
+    for line in table:
+        corpus, study, bits, heard, *figures = [cell.strip() for cell in line.strip("|").split("|")]
+        group = found[study, heard, bits]
+        low, high = group.mean_interval
+        seeds, answers = len({row.seed for row in group.rows}), sum(row.n for row in group.rows)
+        assert corpus == TITLES[group.first.train]
+        assert figures == [
+            f"{100 * group.accuracy:.1f} ({100 * low:.1f} to {100 * high:.1f})",
+            f"{100 * group.uar:.1f}",
+            f"{seeds}",
+            f"{answers}",
+            f"{group.mean('weights_only_bytes'):.0f}",
+            f"{group.mean('stored_bytes'):.0f}",
+        ]
 
 
 # The engine
