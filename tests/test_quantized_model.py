@@ -228,12 +228,12 @@ CARDS = (resources.MODELS / "README.md").read_text(encoding="utf-8")
 
 
 def test_models_that_ship_are_named_and_a_file_goes_first(model: QuantizedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(shipped_models()) == ["emodb", "emodb-best", "emodb-small"]
+    assert list(shipped_models()) == ["emodb", "emodb-medium", "emodb-small"]
     assert find_model(Path("emodb")).sha256 == shipped_model().sha256 != find_model(Path("emodb-small")).sha256
     monkeypatch.chdir(tmp_path)
     save_model(model, Path("emodb-small"))
     assert find_model(Path("emodb-small")).sha256 == model.sha256
-    with pytest.raises(SerqError, match=r"emodb-tiny does not exist.*emodb, emodb-best, emodb-small"):
+    with pytest.raises(SerqError, match=r"emodb-tiny does not exist.*emodb, emodb-medium, emodb-small"):
         find_model(Path("emodb-tiny"))
 
 
@@ -251,6 +251,6 @@ def test_a_model_that_ships_is_what_its_card_says(name: str) -> None:
     assert [len(layer.bias) for layer in model.layers[:-1]] == list(config.training.hidden)
 
 
-@pytest.mark.parametrize(("name", "most"), [("emodb-small", 3000), ("emodb-best", 25000)])
+@pytest.mark.parametrize(("name", "most"), [("emodb-small", 3000), ("emodb-medium", 25000)])
 def test_a_small_model_keeps_within_its_bytes(name: str, most: int) -> None:
     assert load_model(shipped_models()[name]).weights_only_bytes <= most

@@ -63,7 +63,7 @@ def load_model(path: Path) -> QuantizedModel:
 
 def shipped_models() -> dict[str, Path]:
     """The files of the models that come with the package, by name; models/README.md has a card of each."""
-    return {path.stem: path for path in sorted(resources.MODELS.glob("*.serq"))}
+    return dict(sorted((path.stem, path) for path in resources.MODELS.glob("*.serq")))
 
 
 def shipped_model() -> QuantizedModel:
