@@ -426,7 +426,6 @@ def test_the_papers_findings_are_those_of_its_results() -> None:
     findings = (DOCS / "paper.md").read_text()
     for line in beside_paper_lines(read_results(DOCS / "paper.csv")):
         assert line in findings
-DOCS = Path(__file__).parents[1] / "docs"
 
 
 def test_the_products_figures_are_those_of_its_results() -> None:
