@@ -15,9 +15,9 @@ import soundfile
 from serq_mcu.benchmark import engine
 from serq_mcu.benchmark.engine import run_plan
 from serq_mcu.benchmark.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
-from serq_mcu.benchmark.page import beside_paper_lines, write_page
+from serq_mcu.benchmark.page import TITLES, beside_paper_lines, write_page
 from serq_mcu.benchmark.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
-from serq_mcu.benchmark.results import PTQ, QAT, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
+from serq_mcu.benchmark.results import PTQ, QAT, WEIGHTS, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
 from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by_corpus, run_task
 from serq_mcu.boards import load_board
 from serq_mcu.codegen.kernels import core_of
@@ -151,6 +151,7 @@ def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
         ({"methods": ("budget:much",)}, "method"),
         ({"methods": ("32:5",)}, "method"),
         ({"folds": 1}, "folds"),
+        ({"white_noise_db": (10.0,)}, "augmentation"),
     ],
 )
 def test_bad_studies_are_named(change: dict[str, object], words: str) -> None:
@@ -248,6 +249,37 @@ def test_versions_of_recordings_train_and_the_recording_judges(clips: Path, monk
     assert values.shape == (3, 36, 15)
     assert (values[0] == recorded).all()
     assert (values[1] != values[2]).any()
+
+
+def test_one_network_is_judged_as_recorded_and_in_noise(clips: Path) -> None:
+    study = _study(
+        features=("device15",),
+        augmentation={"versions": 1},
+        methods=("32",),
+        fine_tuned=(),
+        protocol="holdout",
+        folds=3,
+        white_noise_db=(40.0, -10.0),
+    )
+    corpus = load_corpus(clips)
+    recorded = compute(FEATURE_SETS["device15"], corpus.clips, corpus_digest(corpus.clips))
+    truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips])
+    (task,) = _tasks(study, plain="x")
+    plain, faint, loud = run_task(task, [CorpusData("plain", corpus.labels, recorded, truth, ("",) * 36, clips)])
+    assert [row.condition for row in (plain, faint, loud)] == ["as recorded", "white at 40 dB", "white at -10 dB"]
+    assert plain.n == faint.n == loud.n == 12
+    assert plain.task == faint.task == loud.task == task.key
+    assert plain.correct > loud.correct  # noise ten decibels above the tones drowns them
+    assert replace(task, white_noise_db=(20.0,)).key != task.key != replace(task, white_noise_db=()).key
+
+
+def test_the_loss_is_split_into_weights_and_activations() -> None:
+    study = _study(features=("librosa15",), methods=("32", "8", "1"), fine_tuned=(), protocol="holdout", loss_split=True)
+    (task,) = _tasks(study, plain="x")
+    found = {(row.method, row.tuning): row for row in run_task(task, [_data("plain", 120)])}
+    assert list(found) == [("32", ""), ("8", PTQ), ("8", WEIGHTS), ("1", PTQ), ("1", WEIGHTS)]
+    assert found["8", WEIGHTS].right == found["32", ""].right  # 8 bits change no answer where classes lie far apart
+    assert found["1", WEIGHTS].weights_only_bytes == found["1", PTQ].weights_only_bytes
 
 
 def test_another_corpus_of_the_same_kind_is_recognised() -> None:
@@ -402,6 +434,27 @@ def test_every_row_of_the_papers_results_is_of_the_plan_that_ships(emodb_dir: Pa
     planned = {task.key for task in tasks(load_plan("paper"), contents, dict.fromkeys(contents, 1))}
     strange = {(row.study, row.train, row.model, row.seed) for row in read_results(DOCS / "paper.csv") if row.task not in planned}
     assert not strange  # such rows would stand beside those that the command adds, and count a seed twice
+
+
+def test_the_products_figures_are_those_of_its_results() -> None:
+    """Each row of the page's first table: corpus, study, bits, how it was heard, accuracy, UAR, seeds, answers, bytes."""
+    found = {(key[0], key[6], key[7]): group for key, group in groups(read_results(DOCS / "product.csv")).items()}
+    table = [line for line in (DOCS / "product.md").read_text().splitlines() if line.startswith(("| EMO-DB", "| SAVEE", "| TESS"))]
+    assert table
+    for line in table:
+        corpus, study, bits, heard, *figures = [cell.strip() for cell in line.strip("|").split("|")]
+        group = found[study, heard, bits]
+        low, high = group.mean_interval
+        seeds, answers = len({row.seed for row in group.rows}), sum(row.n for row in group.rows)
+        assert corpus == TITLES[group.first.train]
+        assert figures == [
+            f"{100 * group.accuracy:.1f} ({100 * low:.1f} to {100 * high:.1f})",
+            f"{100 * group.uar:.1f}",
+            f"{seeds}",
+            f"{answers}",
+            f"{group.mean('weights_only_bytes'):.0f}",
+            f"{group.mean('stored_bytes'):.0f}",
+        ]
 
 
 # The engine

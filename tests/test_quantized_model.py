@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from serq_mcu import resources
+from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.interpreter import classify, classify_in_float, quantize_input, requantize, scores, stages
-from serq_mcu.quantized_model.store import load_model, model_bytes, save_model
+from serq_mcu.quantized_model.store import find_model, load_model, model_bytes, save_model, shipped_model, shipped_models
 from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
+from serq_mcu.training.config import load_config
 from tests.models import made_up_features, made_up_model
 
 
@@ -219,3 +222,35 @@ def test_the_float_network_is_the_integer_one_without_rounding() -> None:
     last = deep.layers[-1]
     expected = np.argmax(x @ (2.0 * last.u - (2**last.bits - 1)).T + last.bias, axis=1)
     assert classify_in_float(deep, pooled).tolist() == expected.tolist()
+
+
+CARDS = (resources.MODELS / "README.md").read_text(encoding="utf-8")
+
+
+def test_models_that_ship_are_named_and_a_file_goes_first(model: QuantizedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(shipped_models()) == ["emodb", "emodb-medium", "emodb-small"]
+    assert find_model(Path("emodb")).sha256 == shipped_model().sha256 != find_model(Path("emodb-small")).sha256
+    monkeypatch.chdir(tmp_path)
+    save_model(model, Path("emodb-small"))
+    assert find_model(Path("emodb-small")).sha256 == model.sha256
+    with pytest.raises(SerqError, match=r"emodb-tiny does not exist.*emodb, emodb-medium, emodb-small"):
+        find_model(Path("emodb-tiny"))
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_model_that_ships_is_what_its_card_says(name: str) -> None:
+    model, (_, _, card) = load_model(shipped_models()[name]), CARDS.partition(f"\n## {name}\n")
+    card = card.partition("\n## ")[0]
+    assert f"identity `{model.sha256[:16]}`" in card
+    assert f"{model.weights_only_bytes:.0f} bytes of weights" in card
+    assert f"{stored_bytes(model)} stored" in card
+    assert model.labels == ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
+    configuration = resources.MODELS / f"{name}.toml"
+    config = load_config(configuration if configuration.exists() else None)
+    assert model.spec == config.features
+    assert [len(layer.bias) for layer in model.layers[:-1]] == list(config.training.hidden)
+
+
+@pytest.mark.parametrize(("name", "most"), [("emodb-small", 3000), ("emodb-medium", 25000)])
+def test_a_small_model_keeps_within_its_bytes(name: str, most: int) -> None:
+    assert load_model(shipped_models()[name]).weights_only_bytes <= most

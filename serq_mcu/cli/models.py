@@ -82,10 +82,10 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
     """
     from serq_mcu.corpus.conditions import Condition
     from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
-    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.store import find_model
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
-    evaluation = evaluate_model(load_model(model), folder, new_progress(), condition)
+    evaluation = evaluate_model(find_model(model), folder, new_progress(), condition)
     print_result(evaluation.to_json(), evaluation.lines(), as_json)
 
 
@@ -125,10 +125,10 @@ def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | N
     Example: serq-mcu evaluate-streams model.serq --corpus emodb/
     """
     from serq_mcu.files import write_file
-    from serq_mcu.quantized_model.store import load_model
+    from serq_mcu.quantized_model.store import find_model
     from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
 
-    evaluation = evaluate_streams(load_model(model), folder, "validation" if validation else "held_out", new_progress())
+    evaluation = evaluate_streams(find_model(model), folder, "validation" if validation else "held_out", new_progress())
     lines = evaluation.lines()
     if page:
         option = " --validation" if validation else ""

@@ -61,9 +61,9 @@ def main() -> None:
 
 
 def chosen_model(path: Path | None) -> Any:
-    from serq_mcu.quantized_model.store import load_model, shipped_model
+    from serq_mcu.quantized_model.store import find_model, shipped_model
 
-    return shipped_model() if path is None else load_model(path)
+    return shipped_model() if path is None else find_model(path)
 
 
 def new_progress() -> Any:

@@ -16,6 +16,8 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantized_model.types import FORMAT, DecisionRule, DenseLayer, InputQuantization, QuantizedModel
 
+DEFAULT_MODEL = "emodb"
+
 
 def save_model(model: QuantizedModel, path: Path) -> Path:
     """Write the model atomically; the same model gives the same bytes. Raises SerqError if the path cannot be written."""
@@ -38,7 +40,8 @@ def load_model(path: Path) -> QuantizedModel:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
-        raise SerqError(f"{path} does not exist; `serq-mcu quantize` writes model files") from error
+        names = ", ".join(shipped_models())
+        raise SerqError(f"{path} does not exist; `serq-mcu quantize` writes model files, and these come with serq-mcu: {names}") from error
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise SerqError(f"{path} is not a model file or is damaged ({error}); export it again with `serq-mcu quantize`") from error
     try:
@@ -58,9 +61,23 @@ def load_model(path: Path) -> QuantizedModel:
     return model
 
 
+def shipped_models() -> dict[str, Path]:
+    """The files of the models that come with the package, by name; models/README.md has a card of each."""
+    return dict(sorted((path.stem, path) for path in resources.MODELS.glob("*.serq")))
+
+
 def shipped_model() -> QuantizedModel:
-    """The model that comes with the package: trained on EMO-DB by this pipeline (its provenance says how)."""
-    return load_model(resources.MODELS / "emodb.serq")
+    """The model that comes with the package where no other is named: trained on EMO-DB by this pipeline (its provenance says how)."""
+    return load_model(shipped_models()[DEFAULT_MODEL])
+
+
+def find_model(model: Path) -> QuantizedModel:
+    """The model file at that path, or else the model that comes with the package under that name, such as emodb-small.
+
+    Raises SerqError as `load_model` does.
+    """
+    named = shipped_models().get(str(model))
+    return load_model(model if named is None or model.exists() else named)
 
 
 def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
