@@ -205,7 +205,7 @@ def test_values_that_lie_in_other_files_are_not_read(kind: str, tmp_path: Path) 
             place.create_virtual_dataset("0", layout)
     made = tmp_path / "m.keras"
     with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": [_dense(2, "softmax")]}}))
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": [dense(2, "softmax")]}}))
         archive.write(tmp_path / "weights.h5", "model.weights.h5")
     with pytest.raises(SerqError, match="lies in another file"):
         read_keras(made)
