@@ -113,6 +113,8 @@ def test_a_run_is_told_whole(run_folder: Path, corpus: Path, tmp_path: Path) -> 
     for choice in allocation.layers:
         assert choice.reason in reader.text
     assert "Give --" not in reader.text
+    losses = (out / "losses.svg").read_text()
+    assert f"device (host), {len(held)} clips" in losses
     right = Score.of(run.truth[held], classify(model, run.pooled[0, held]), model.labels).correct
     assert f"Integers, Python: true classes in rows, answers in columns; {right} of {len(held)} right." in reader.text
 

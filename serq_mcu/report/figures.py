@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.metrics import Score
 
-WIDTH = 720
+WIDTH = 600
 _STYLE = """
   .serq { --ink: #1c1f23; --soft: #5b636d; --line: #d9dbd4; --bar: #b4c5d2; --best: #17608f; --on: #ffffff; --alert: #9c3a12; --under: #ffffff; }
   @media (prefers-color-scheme: dark) {
@@ -110,17 +110,17 @@ def accuracy_against_bits(points: Sequence[Point], star: Point, floats: float, n
 def confusion(name: str, title: str, score: Score) -> Figure:
     """A confusion matrix with its counts; a darker cell is a larger share of its row."""
     count = len(score.labels)
-    left, top = 130, 64
-    cell = min(64.0, (WIDTH - left - 90) / count)
+    left, top = 110, 52
+    cell = min(64.0, (WIDTH - left - 70) / count)
     height = top + 0.62 * cell * count + 16
 
     def body() -> Iterator[str]:
         yield _text(0, 18, f"{title}: {score.accuracy:.1%} of {score.n} clips")
         yield _text(left + cell * count + 12, top - 8, "recall", kind="soft")
         for index, label in enumerate(score.labels):
-            yield _text(left + (index + 0.5) * cell, top - 8, _short(label, max(3, int(cell / 6.4))), "middle", "soft small")
+            yield _text(left + (index + 0.5) * cell, top - 8, _short(label, max(3, int(cell / 6.2))), "middle", "soft small")
             y = top + (index + 0.5) * 0.62 * cell + 4
-            yield _text(left - 10, y, _short(label, 16), "end")
+            yield _text(left - 10, y, _short(label, 14), "end")
             row = score.confusion[index]
             recall = score.recall[label]
             yield _text(left + cell * count + 12, y, "no clip" if recall is None else f"{recall:.0%}")
@@ -156,35 +156,36 @@ def bars(name: str, words: str, rows: Sequence[tuple[str, float, str]], label_co
 
 def layer_bits(layers: Sequence[tuple[str, float, str, int]]) -> Figure:
     """For each layer its name, importance, width in words, and bits: a bar for the importance and a block for each bit."""
-    left, step, block = 150, 40, 20
+    left, step, block = 110, 40, 18
+    longest, blocks = 100, 272
     most = max(importance for _, importance, _, _ in layers)
 
     def body() -> Iterator[str]:
         yield _text(left, 14, "importance", kind="soft")
-        yield _text(WIDTH - 8 * block - 120, 14, "bits of a weight", kind="soft")
+        yield _text(blocks, 14, "bits of a weight", kind="soft")
         for index, (name, importance, width, bits) in enumerate(layers):
-            y, length = 24 + index * step, 190 * importance / most
-            yield _text(left - 10, y + 20, _short(name, 18), "end")
+            y, length = 24 + index * step, longest * importance / most
+            yield _text(left - 10, y + 20, _short(name, 14), "end")
             yield f'<rect class="bar" x="{left}" y="{y + 6}" width="{length:.1f}" height="20" rx="2"/>'
             yield _text(left + length + 8, y + 20, f"{importance:.3f}", kind="soft")
             for bit in range(8):
-                x = WIDTH - 8 * block - 120 + bit * block
+                x = blocks + bit * block
                 kind = 'class="best"' if bit < bits else 'fill="none" class="grid"'
                 yield f'<rect {kind} x="{x}" y="{y + 6}" width="{block - 4}" height="20" rx="2"/>'
-            yield _text(WIDTH - 110, y + 20, width)
+            yield _text(blocks + 8 * block + 6, y + 20, width)
 
     return _figure("layers", "Importance of each layer, and the bits it was given.", 28 + step * len(layers), body())
 
 
 def steps(name: str, words: str, rows: Sequence[tuple[str, Point]]) -> Figure:
     """A dot with its interval for each row."""
-    left, step = 250, 30
+    left, step = 220, 30
     low = min(point.interval[0] for _, point in rows)
     high = max(point.interval[1] for _, point in rows)
     low, high = np.floor(20 * low) / 20, np.ceil(20 * high) / 20
 
     def x(value: float) -> float:
-        return float(left + (value - low) / max(high - low, 1e-9) * (WIDTH - left - 90))
+        return float(left + (value - low) / max(high - low, 1e-9) * (WIDTH - left - 60))
 
     def body() -> Iterator[str]:
         for mark in range(round(20 * low), round(20 * high) + 1, 2):
@@ -192,7 +193,7 @@ def steps(name: str, words: str, rows: Sequence[tuple[str, Point]]) -> Figure:
             yield _text(x(mark / 20), 14, f"{5 * mark} %", "middle", "soft small")
         for index, (label, point) in enumerate(rows):
             y = 24 + index * step + step / 2
-            yield _text(left - 12, y + 4, label, "end")
+            yield _text(left - 12, y + 4, _short(label, 32), "end")
             yield _line("whisker", x(point.interval[0]), y, x(point.interval[1]), y)
             yield f'<circle class="best" cx="{x(point.value):.1f}" cy="{y}" r="5"/>'
             yield _text(x(point.interval[1]) + 8, y + 4, f"{point.value:.1%}", kind="soft")
@@ -202,7 +203,7 @@ def steps(name: str, words: str, rows: Sequence[tuple[str, Point]]) -> Figure:
 
 def sensitivity(added: Sequence[Sequence[float]]) -> Figure:
     """Validation loss that each layer alone adds at 1 to 8 bits, a line for each layer; its first value is written at its left end."""
-    left, top, bottom, height = 120, 16, 64, 340
+    left, top, bottom, height = 110, 16, 64, 340
     low, high = min(min(map(min, added)), 0.0), max(max(map(max, added)), 1e-3)
 
     def place(bits: int, value: float) -> tuple[float, float]:
@@ -231,7 +232,7 @@ def sensitivity(added: Sequence[Sequence[float]]) -> Figure:
 
 def heat(name: str, words: str, values: NDArray[np.floating], seconds: float, low_label: str, high_label: str) -> Figure:
     """Values [frames, rows] over time, the first row at the bottom; lighter is more."""
-    left, height, foot = 120, 190, 26
+    left, height, foot = 80, 190, 26
 
     def body() -> Iterator[str]:
         yield _text(left - 10, 14, high_label, "end", "soft")

@@ -30,13 +30,15 @@ _DB = 10 * np.log10(2) / 65536  # of a step of the log stage, which is Q16 of lo
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: a heading, sentences, drawings, a table of headings and rows, or what is missing and which option brings it."""
+    """A part of the page: a heading, sentences, drawings, numbered points of a name and a sentence, a table of headings and rows, or what is
+    missing and which option brings it."""
 
     title: str
     words: tuple[str, ...] = ()
     drawings: tuple[Figure, ...] = ()
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    points: tuple[tuple[str, str], ...] = ()
     missing: str = ""
 
 
@@ -111,6 +113,7 @@ def _bits(told: Told) -> Section:
         "The most important layer chooses first; each takes the fewest bits that keep validation accuracy, with the layers before it quantized, "
         "within its margin.",
     )
+    ranked = sorted(enumerate(told.layers), key=lambda item: item[1].rank)
     rows = tuple(
         (
             str(layer.rank),
@@ -120,25 +123,28 @@ def _bits(told: Told) -> Section:
             f"{layer.required:.1%}",
             ", ".join(f"{bits}: {accuracy:.1%}" for bits, accuracy in layer.tried) or "none",
             layer.width,
-            layer.reason,
         )
-        for index, layer in sorted(enumerate(told.layers), key=lambda item: item[1].rank)
+        for index, layer in ranked
     )
-    head = ("order", "layer", "importance", "margin", "required", "tried (bits: accuracy)", "chosen", "why")
-    return Section(title, words, (drawing,), head, rows)
+    points = tuple((f"Layer {index}, {layer.width}:", f"{layer.reason}.") for index, layer in ranked)
+    head = ("order", "layer", "importance", "margin", "required", "tried (bits: accuracy)", "chosen")
+    return Section(title, words, (drawing,), head, rows, points)
 
 
 def _losses(told: Told) -> Section:
     title = "Where the accuracy went"
     if not told.judged:
         return Section(title, missing="The model's file does not say how accurate its network was.")
-    names = {"test": "held-out clips", "validation": "validation clips"}
+    names = {"test": "held-out", "validation": "validation"}
     rows = [(f"{item.step}, {names[item.part]}", item.point) for item in sorted(told.judged, key=lambda item: item.part != "test")]
     words = ["Each step adds one thing to the step above it: inputs on the device's grid, then integer weights, then integers throughout."]
-    if told.device is not None:
+    if told.device is not None and told.device_score is not None:
         words.append(_device_words(told))
+        score = told.device_score
+        before = sum(item.part == "test" for item in told.judged)
+        rows.insert(before, (f"device ({told.device.target}), {score.n} clips", Point(0, score.accuracy, score.interval)))
     table = tuple((label, f"{point.value:.1%}", _span(point)) for label, point in rows)
-    drawing = figures.steps("losses", "Accuracy after each step of quantization, with 95 % intervals.", rows)
+    drawing = figures.steps("losses", "Accuracy on held-out and on validation clips after each step of quantization, with 95 % intervals.", rows)
     return Section(title, tuple(words), (drawing,), ("step", "accuracy", "95 % interval"), table)
 
 
