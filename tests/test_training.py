@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
+from serq_mcu.cli import main
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import load_corpus
@@ -25,7 +27,7 @@ from serq_mcu.quantization.pipeline import quantize, quantize_run
 from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.evaluation import evaluate
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.training.augmentation import draw_condition, draw_takes
 from serq_mcu.training.config import Config, load_config
 from serq_mcu.training.robustness import UNSEEN_NOISES, judging_takes
@@ -294,6 +296,23 @@ def test_evaluation_judges_the_held_out_clips(clips: Path, tmp_path: Path) -> No
     assert everything.score.correct == int((classify(model, run.pooled[0]) == run.truth).sum())
     with pytest.raises(SerqError, match="class the model knows"):
         evaluate(replace(model, labels=("x", "y", "z"), provenance={}), clips)
+
+
+def test_a_labelled_folder_of_ones_own_goes_all_the_way(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(_small().to_toml())
+    steps = (
+        ["train", clips, "--config", tmp_path / "small.toml", "--out", tmp_path / "run"],
+        ["quantize", tmp_path / "run", "--out", tmp_path / "own.serq"],
+        ["evaluate", tmp_path / "own.serq", "--corpus", clips, "--json"],
+        ["export", tmp_path / "own.serq", "--board", "esp32", "--out", tmp_path / "fw"],
+    )
+    done = [CliRunner().invoke(main, [str(word) for word in step]) for step in steps]
+    assert [result.exit_code for result in done] == [0] * len(steps), [result.output for result in done]
+    report = json.loads(done[2].stdout)
+    assert report["held_out"] and report["n"] == 6
+    own, exported = load_model(tmp_path / "own.serq"), load_model(tmp_path / "fw" / "model.serq")
+    assert exported.identity == own.identity
+    assert sorted(own.labels) == sorted(PITCHES)
 
 
 def _short(folder: Path) -> None:

@@ -185,7 +185,7 @@ def _normalization(weights: bytes, path: str, config: dict[str, Any], name: str)
 
 
 def _arrays(weights: bytes, path: str, name: str, count: int) -> list[Floats]:
-    """The arrays of a layer, as they are in the archive itself: links to elsewhere are not followed."""
+    """The arrays of a layer, as they are in the archive itself: neither links nor datasets whose values lie in other files are followed."""
     try:
         import h5py
     except ImportError as error:
@@ -198,6 +198,8 @@ def _arrays(weights: bytes, path: str, name: str, count: int) -> list[Floats]:
                 for step in path.split("/"):
                     group = _own(group, step)
                 array = _own(group, str(number))
+                if array.external or array.is_virtual:
+                    raise KeyError(f"{path}/{number} lies in another file")
                 if array.nbytes > _MOST_BYTES:
                     raise SerqError(f"{name} is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller is not")
                 found.append(np.asarray(array[()], dtype=np.float64))
