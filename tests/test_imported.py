@@ -211,29 +211,6 @@ def test_values_that_lie_in_other_files_are_not_read(kind: str, tmp_path: Path) 
         read_keras(made)
 
 
-@pytest.mark.parametrize("kind", ["external", "virtual"])
-def test_values_that_lie_in_other_files_are_not_read(kind: str, tmp_path: Path) -> None:
-    secret = np.arange(6, dtype="<f4").reshape(3, 2)
-    (tmp_path / "secret.bin").write_bytes(secret.tobytes())
-    with h5py.File(tmp_path / "secret.h5", "w") as file:
-        file["values"] = secret
-    with h5py.File(tmp_path / "weights.h5", "w") as file:
-        place = file.create_group("layers/dense/vars")
-        place["1"] = np.zeros(2, "<f4")
-        if kind == "external":
-            place.create_dataset("0", shape=(3, 2), dtype="<f4", external=[(str(tmp_path / "secret.bin"), 0, secret.nbytes)])
-        else:
-            layout = h5py.VirtualLayout((3, 2), "<f4")
-            layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "values", (3, 2))
-            place.create_virtual_dataset("0", layout)
-    made = tmp_path / "m.keras"
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": [_dense(2, "softmax")]}}))
-        archive.write(tmp_path / "weights.h5", "model.weights.h5")
-    with pytest.raises(SerqError, match="lies in another file"):
-        read_keras(made)
-
-
 def test_links_out_of_the_file_are_not_followed(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "elsewhere.h5", "w") as other:
         other["secret"] = np.ones((16, 4))
