@@ -228,7 +228,7 @@ def _matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
         yield ""
         yield f"### {study}: {model}, {features}, {_method(method)} {tuning}".rstrip()
         yield ""
-        yield f"{WORDS[protocol].capitalize()}; {first.inputs} inputs, {size}; {seeds} seeds."
+        yield f"{WORDS[protocol].capitalize()}; {first.inputs} inputs, {size}; {seeds} {'seed' if seeds == 1 else 'seeds'}."
         yield ""
         yield "| trained on | " + " | ".join(f"{_title(test)}, n {count}" for test, count in clips.items()) + " |"
         yield "|---" * (len(clips) + 1) + "|"
