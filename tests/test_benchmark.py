@@ -428,11 +428,12 @@ def test_the_papers_findings_are_those_of_its_results() -> None:
         assert line in findings
 
 
-def test_every_row_of_the_papers_results_is_of_the_plan_that_ships(emodb_dir: Path, savee_dir: Path, tess_dir: Path) -> None:
+@pytest.mark.parametrize("plan", ["paper", "transfer"])
+def test_every_row_in_docs_is_of_the_plan_that_ships(plan: str, emodb_dir: Path, savee_dir: Path, tess_dir: Path) -> None:
     corpora = {corpus.name: corpus for corpus in map(load_corpus, (emodb_dir, savee_dir, tess_dir))}
     contents = {name: corpus_digest(corpus.clips) for name, corpus in corpora.items()}
-    planned = {task.key for task in tasks(load_plan("paper"), contents, dict.fromkeys(contents, 1))}
-    strange = {(row.study, row.train, row.model, row.seed) for row in read_results(DOCS / "paper.csv") if row.task not in planned}
+    planned = {task.key for task in tasks(load_plan(plan), contents, dict.fromkeys(contents, 1))}
+    strange = {(row.study, row.train, row.model, row.seed) for row in read_results(DOCS / f"{plan}.csv") if row.task not in planned}
     assert not strange  # such rows would stand beside those that the command adds, and count a seed twice
 
 

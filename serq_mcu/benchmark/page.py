@@ -219,6 +219,7 @@ def _matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
     yield f"UAR in % on the six shared emotions ({', '.join(SHARED_EMOTIONS)}; chance 16.7): the mean over seeds and, behind it, the least and"
     yield "the most of them. n: clips that judge, every one of the corpus that shows such an emotion. No statistic of a test clip is used, unless"
     yield "a table is called transductive. A seed draws validation clips and the network; the clips that judge stay the same."
+    yield "Features and network are the plan's; whether clips that judge had a part in their choice is said where the plan is described."
     for name, found in _matrices(rows).items():
         study, model, features, protocol, method, tuning = name
         clips = {test: group.first.n for (_, test), group in sorted(found.items(), key=lambda item: item[0][1])}
