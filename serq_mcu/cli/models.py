@@ -163,7 +163,7 @@ def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, c
     if page:
         given = f"{f' --protocol {protocol}' if protocol else ''}{f' --folds {folds}' if folds != 10 else ''}{'' if baseline else ' --no-baseline'}"
         given += f" --config {config.name}" if config else ""
-        write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/robustness.md"))
+        write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/{page.name}"))
         lines.append(f"wrote {page}")
     print_result(report.to_json(), lines, as_json)
 
