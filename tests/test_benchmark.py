@@ -440,7 +440,7 @@ def test_every_row_in_docs_is_of_the_plan_that_ships(plan: str, emodb_dir: Path,
 def test_the_products_figures_are_those_of_its_results() -> None:
     """Each row of the page's first table: corpus, study, bits, how it was heard, accuracy, UAR, seeds, answers, bytes."""
     found = {(key[0], key[6], key[7]): group for key, group in groups(read_results(DOCS / "product.csv")).items()}
-    table = [line for line in (DOCS / "product.md").read_text().splitlines() if line.startswith(("| EMO-DB", "| SAVEE", "| TESS"))]
+    table = [line for line in (DOCS / "product.md").read_text().splitlines() if line.startswith(("| EMO-DB |", "| SAVEE |", "| TESS |"))]
     assert table
     for line in table:
         corpus, study, bits, heard, *figures = [cell.strip() for cell in line.strip("|").split("|")]
