@@ -53,8 +53,8 @@ if normalized == "yes":
     first[0].adapt(x)
 else:
     x = (x - x.mean(axis=0)) / x.std(axis=0)
-relu = [keras.layers.Dense(12), keras.layers.ReLU()] if normalized == "yes" else [keras.layers.Dense(12, activation="relu")]
-layers = [keras.layers.Input((x.shape[1],)), *first, *relu, keras.layers.Dropout(0.1), keras.layers.Dense(10, activation="relu")]
+relu = [keras.layers.Dense(48), keras.layers.ReLU()] if normalized == "yes" else [keras.layers.Dense(48, activation="relu")]
+layers = [keras.layers.Input((x.shape[1],)), *first, *relu, keras.layers.Dropout(0.1), keras.layers.Dense(32, activation="relu")]
 network = keras.Sequential([*layers, keras.layers.Dense(3, activation="softmax", name="emotions")])
 network.save(path)
 np.save(path + ".npy", network.predict(x, verbose=0))
@@ -119,7 +119,7 @@ def test_keras_and_the_integer_model_agree(kind: str, normalized: str, corpus: P
     model = load_model(tmp_path / "m.serq")
     apart = scores(model, run.pooled[0]) * model.score_scale - logits
     calibrated = run.members("train")  # of a dozen clips; others go beyond their activations' ranges
-    assert apart[calibrated].std() < 0.1 * logits[calibrated].std()  # 2 to 6 % were seen: 8-bit weights, 7-bit activations, a dozen neurons
+    assert apart[calibrated].std() < 0.05 * logits[calibrated].std()  # 2.3 to 2.7 % were seen: 8-bit weights, 7-bit activations
 
 
 def _layer(kind: str, **config: object) -> dict[str, object]:
