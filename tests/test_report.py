@@ -177,3 +177,18 @@ def test_heat_shows_every_value_in_its_place() -> None:
     assert image.shape == (3, 4)
     assert (np.diff(image, axis=1) > 0).all()  # later frames hold larger values, which are lighter
     assert (np.diff(image, axis=0) < 0).all()  # the first row is at the bottom
+
+
+def test_a_confusion_matrix_shows_each_count_in_its_row_and_column() -> None:
+    score = Score(("calm", "loud", "low"), np.array([[7, 1, 0], [2, 9, 3], [0, 4, 5]]))
+    root = ElementTree.fromstring(figures.confusion("c", "Title", score).svg)
+    space = "{http://www.w3.org/2000/svg}"
+    cells = {rect.findtext(f"{space}title"): rect for rect in root.iter(f"{space}rect")}
+    counts = [(float(text.get("x")), float(text.get("y")), text.text) for text in root.iter(f"{space}text") if text.text.isdigit()]
+    assert len(cells) == len(counts) == 9
+    for true, row in zip(score.labels, score.confusion, strict=True):
+        for answer, count in zip(score.labels, row, strict=True):
+            (title,) = [title for title in cells if title.replace("\n", "") == f"{true} answered as {answer}: {count}"]
+            cell = {name: float(cells[title].get(name)) for name in ("x", "y", "width", "height")}
+            inside = [text for x, y, text in counts if 0 < x - cell["x"] < cell["width"] and 0 < y - cell["y"] < cell["height"]]
+            assert inside == [str(count)]
