@@ -13,12 +13,13 @@ import pytest
 import soundfile
 
 from serq_mcu.benchmark import engine
+from serq_mcu.benchmark.choice import choices
 from serq_mcu.benchmark.engine import run_plan
 from serq_mcu.benchmark.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
-from serq_mcu.benchmark.page import TITLES, beside_paper_lines, write_page
+from serq_mcu.benchmark.page import TITLES, beside_paper_lines, choice_lines, write_page
 from serq_mcu.benchmark.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
 from serq_mcu.benchmark.results import PTQ, QAT, WEIGHTS, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
-from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by_corpus, run_task
+from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
 from serq_mcu.boards import load_board
 from serq_mcu.codegen.kernels import core_of
 from serq_mcu.codegen.width_costs import width_costs
@@ -227,7 +228,7 @@ def test_transductive_features_are_standardised_corpus_by_corpus() -> None:
     values = np.random.default_rng(0).normal(0, 1, (2, 40, 3)) * 500
     values[:, 20:] = 7 * values[:, 20:] + 9000
     names = np.repeat(["one", "other"], 20)
-    units = _standardised_by_corpus(np.rint(values).astype(np.int32), names)
+    units = _standardised_by(names, np.rint(values).astype(np.int32))
     for name in ("one", "other"):  # by the clips as recorded, the first version
         assert np.abs(units[0, names == name].mean(axis=0)).max() <= 1
         assert units[0, names == name].std(axis=0) == pytest.approx([UNITS_PER_SD] * 3, rel=1e-3)
@@ -235,6 +236,50 @@ def test_transductive_features_are_standardised_corpus_by_corpus() -> None:
     task = _tasks(study, one="1", other="2")[0]
     (row,) = run_task(task, [_data("one", 120), _data("other", seed=1, shift=50.0)])
     assert row.uar > 0.7  # the shift of the other corpus does not matter
+
+
+def test_transductive_features_by_speaker_forget_what_a_speaker_shifts() -> None:
+    """One speaker of the judging corpus is shifted by much: standardised by corpus that hides the classes, by speaker it does not matter."""
+    other = _data("other", seed=1)
+    shifted = replace(other, values=other.values + np.where(np.array(other.speakers) == "a", 50.0, 0.0)[:, None])
+    uar = {}
+    for protocol in ("corpus_transductive", "corpus_transductive_by_speaker"):
+        study = _study(corpora=("one", "other"), features=("librosa15",), protocol=protocol, methods=("32",), fine_tuned=())
+        (row,) = run_task(_tasks(study, one="1", other="2")[0], [_data("one", 120), shifted])
+        uar[protocol] = row.uar
+    assert uar["corpus_transductive_by_speaker"] > 0.7
+    assert uar["corpus_transductive"] < 0.5
+
+
+def test_features_are_chosen_by_the_corpora_that_train_alone(rows: list[Row]) -> None:
+    one = next(row for row in rows if row.method == "32")
+
+    def judged(train: str, test: str, protocol: str, features: str, uar: float, seed: int = 0) -> Row:
+        return replace(one, train=train, test=test, protocol=protocol, features=features, uar=uar, seed=seed)
+
+    found = choices(
+        [
+            judged("a", "a", "speakers", "x", 0.4),
+            judged("a", "a", "speakers", "y", 0.3),
+            judged("a", "c", "corpus", "x", 0.2),
+            judged("a", "c", "corpus", "y", 0.9),  # the better where it judges
+            judged("a", "b", "corpus", "x", 0.1),
+            judged("a", "b", "corpus", "y", 0.7),
+            judged("b", "a", "corpus", "x", 0.4),
+            judged("b", "a", "corpus", "y", 0.1),
+            judged("a+b", "c", "corpora", "x", 0.8),
+            judged("a+b", "c", "corpora", "x", 0.6, seed=1),
+            judged("a+b", "c", "corpora", "y", 0.5),
+            judged("a+b", "c", "corpora_transductive", "y", 0.5),  # nothing to choose it by
+        ]
+    )
+    chosen = {(choice.protocol, choice.train, choice.test): (choice.features, round(choice.chosen_at, 3)) for choice in found}
+    assert chosen == {("corpus", "a", "b"): ("x", 0.4), ("corpus", "a", "c"): ("x", 0.4), ("corpora", "a+b", "c"): ("y", 0.4)}
+    (last,) = [choice for choice in found if choice.protocol == "corpora"]
+    assert [group.uar for group in last.judged] == [0.5]
+    page = "\n".join(choice_lines([*(group.rows[0] for choice in found for group in choice.judged), judged("a", "a", "speakers", "x", 0.4)]))
+    assert "| a | c | x | 40.0 | 20.0 |" in page
+    assert "| mean | | | | 15.0 |" in page
 
 
 def test_versions_of_recordings_train_and_the_recording_judges(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,11 +473,12 @@ def test_the_papers_findings_are_those_of_its_results() -> None:
         assert line in findings
 
 
-@pytest.mark.parametrize("plan", ["paper", "transfer"])
+@pytest.mark.parametrize("plan", ["paper", "product", "transfer"])
 def test_every_row_in_docs_is_of_the_plan_that_ships(plan: str, emodb_dir: Path, savee_dir: Path, tess_dir: Path) -> None:
     corpora = {corpus.name: corpus for corpus in map(load_corpus, (emodb_dir, savee_dir, tess_dir))}
     contents = {name: corpus_digest(corpus.clips) for name, corpus in corpora.items()}
-    planned = {task.key for task in tasks(load_plan(plan), contents, dict.fromkeys(contents, 1))}
+    speakers = {name: len({clip.speaker for clip in corpus.clips}) for name, corpus in corpora.items()}
+    planned = {task.key for task in tasks(load_plan(plan), contents, speakers)}
     strange = {(row.study, row.train, row.model, row.seed) for row in read_results(DOCS / f"{plan}.csv") if row.task not in planned}
     assert not strange  # such rows would stand beside those that the command adds, and count a seed twice
 

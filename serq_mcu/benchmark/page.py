@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from serq_mcu.benchmark.choice import Choice, choices
 from serq_mcu.benchmark.plan import ACROSS, ADAPTIVE, BUDGET, FLOAT, MLP, PROTOCOLS, SHARED_EMOTIONS
 from serq_mcu.benchmark.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Group, Row, groups, mcnemar, paired_bootstrap
 from serq_mcu.errors import SerqError
@@ -21,6 +22,8 @@ WORDS = {
     "corpora": "trained on all corpora but one, judged on that",
     "corpus_transductive": "trained on one corpus, judged on another, each standardised by all of its own clips (transductive)",
     "corpora_transductive": "trained on all corpora but one, judged on that, each standardised by all of its own clips (transductive)",
+    "corpus_transductive_by_speaker": "trained on one corpus, judged on another, each speaker standardised by all own clips (transductive)",
+    "corpora_transductive_by_speaker": "trained on all corpora but one, judged on that, each speaker standardised by all own clips (transductive)",
 }
 
 # Shinde, Jain and Sharma 2024: accuracy in % and size in KB by method; sizes of fixed widths are the same for all corpora
@@ -89,6 +92,7 @@ def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tup
     if across:
         yield ""
         yield from _matrix_lines(across)
+        yield from choice_lines(rows)
 
 
 def _table_lines(key: tuple[str, ...], found: Sequence[Group]) -> Iterator[str]:
@@ -238,6 +242,42 @@ def _matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
         values = [group.uar for group in found.values()]
         yield ""
         yield f"From {100 * min(values):.1f} to {100 * max(values):.1f}, {100 * sum(values) / len(values):.1f} on average."
+
+
+def choice_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """A table for each protocol across corpora: the features that the corpora which train chose, and how these judge."""
+    by_protocol: dict[str, list[Choice]] = {}
+    for choice in choices(rows):
+        by_protocol.setdefault(choice.protocol, []).append(choice)
+    if not by_protocol:
+        return
+    yield ""
+    yield "## Across corpora, with features chosen by the corpora that train"
+    yield ""
+    yield "Where several corpora train, the features of each line are those whose floats have the best mean UAR between these, each to each other;"
+    yield "where one trains, those with the best UAR of its own speakers, held out in turn. UAR in %, mean over seeds (least to most)."
+    for protocol, found in by_protocol.items():
+        yield from ["", f"### {WORDS[protocol].capitalize()}", "", *_choice_table(found)]
+
+
+def _choice_table(found: Sequence[Choice]) -> Iterator[str]:
+    columns: dict[tuple[str, str], list[float]] = {}
+    for group in (group for choice in found for group in choice.judged):
+        columns.setdefault((group.first.method, group.first.tuning), []).append(group.uar)
+    heads = ["trained on", "judged on", "features", "UAR where chosen", *(f"{_method(name)} {tuning}".rstrip() for name, tuning in columns)]
+    yield "| " + " | ".join(heads) + " |"
+    yield "|---" * len(heads) + "|"
+    for choice in found:
+        judged = {(group.first.method, group.first.tuning): _seeds_span([row.uar for row in group.rows]) for group in choice.judged}
+        cells = [
+            _title(choice.train),
+            _title(choice.test),
+            choice.features,
+            f"{100 * choice.chosen_at:.1f}",
+            *(judged.get(name, "") for name in columns),
+        ]
+        yield "| " + " | ".join(cells) + " |"
+    yield f"| mean | | | | {' | '.join(f'{100 * sum(values) / len(values):.1f}' for values in columns.values())} |"
 
 
 def _matrices(rows: Iterable[Row]) -> dict[tuple[str, ...], dict[tuple[str, str], Group]]:

@@ -29,8 +29,8 @@ FLOAT, ADAPTIVE, BUDGET = "32", "adaptive", "budget"
 METHODS = (FLOAT, *(str(bits) for bits in range(8, 0, -1)), ADAPTIVE, BUDGET)  # "budget:BYTES"
 MLP = "mlp"
 MODELS = (MLP, "lstm", "gru_attention", "cnn1d")
-TRANSDUCTIVE = ("corpus_transductive", "corpora_transductive")
-ACROSS = ("corpus", "corpora", *TRANSDUCTIVE)
+BY_CORPUS, BY_SPEAKER = "_transductive", "_transductive_by_speaker"
+ACROSS = tuple(protocol + calibrated for calibrated in ("", BY_CORPUS, BY_SPEAKER) for protocol in ("corpus", "corpora"))
 PROTOCOLS = ("holdout", "clips", "speakers", *ACROSS)  # see Study
 SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 PLANS = ("paper", "product", "transfer", "short")
@@ -42,11 +42,11 @@ class Study:
 
     methods are judged by post-training quantization, those in `fine_tuned` by quantization-aware training too. protocol "holdout"
     holds out one stratified fold a seed, "clips" every fold, "speakers" every speaker; "corpus" trains on one corpus and judges on each
-    other, "corpora" trains on all but one and judges on that, both on the six shared emotions; "corpus_transductive" and
-    "corpora_transductive" standardise each corpus by its own clips, those that judge included. training and augmentation: what differs
-    from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only. white_noise_db: methods are judged
-    in white noise at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are also judged with
-    their integer weights, but floats for inputs and activations.
+    other, "corpora" trains on all but one and judges on that, both on the six shared emotions. With "_transductive" behind it, either
+    standardises each corpus by its own clips, those that judge included; with "_transductive_by_speaker", each speaker. training and
+    augmentation: what differs from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only.
+    white_noise_db: methods are judged in white noise at these signal-to-noise ratios too, where there is an augmentation. loss_split:
+    post-training methods are also judged with their integer weights, but floats for inputs and activations.
     """
 
     name: str

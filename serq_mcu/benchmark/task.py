@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from serq_mcu.benchmark.features import in_units
-from serq_mcu.benchmark.plan import ACROSS, BUDGET, FLOAT, MLP, SHARED_EMOTIONS, TRANSDUCTIVE, Task
+from serq_mcu.benchmark.plan import ACROSS, BUDGET, BY_CORPUS, BY_SPEAKER, FLOAT, MLP, SHARED_EMOTIONS, Task
 from serq_mcu.benchmark.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
 from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.corpus.conditions import Condition
@@ -120,8 +120,8 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Problem:
     """The clips of a task and their parts. Across corpora: those of the six shared emotions, without any statistic of a test clip but where
-    the protocol is transductive, which standardises each corpus by itself."""
-    across, transductive = task.protocol in ACROSS, task.protocol in TRANSDUCTIVE
+    the protocol is transductive, which standardises each corpus or each speaker by itself."""
+    across = task.protocol in ACROSS
     labels = SHARED_EMOTIONS if across else corpora[0].labels
     known = [np.isin(corpus.labels, labels)[corpus.truth] for corpus in corpora]
     truth = np.array([labels.index(corpus.labels[c]) for corpus, mask in zip(corpora, known, strict=True) for c in corpus.truth[mask]])
@@ -137,17 +137,20 @@ def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Probl
         values = np.concatenate([corpus.values[mask] for corpus, mask in zip(corpora, known, strict=True)])[None]
     if task.model == MLP and not task.augmentation:
         values = in_units(values[0], part == TRAIN)[None]
-    if transductive:
-        values = _standardised_by_corpus(values, names)
+    if task.protocol.endswith(BY_CORPUS):
+        values = _standardised_by(names, values)
+    elif task.protocol.endswith(BY_SPEAKER):
+        said = np.concatenate([np.array(corpus.speakers)[mask] for corpus, mask in zip(corpora, known, strict=True)])
+        values = _standardised_by(np.char.add(np.char.add(names, "/"), said), values)
     return Problem(labels, values, truth, part, names, noisy)
 
 
-def _standardised_by_corpus(values: NDArray[Any], names: NDArray[np.str_]) -> NDArray[np.int32]:
-    """Features [versions, clips, features], each corpus's by mean and standard deviation of its own clips as recorded."""
+def _standardised_by(groups: NDArray[np.str_], values: NDArray[Any]) -> NDArray[np.int32]:
+    """Features [versions, clips, features], each group's of clips by mean and standard deviation of its own clips as recorded."""
     units = np.empty(values.shape, dtype=np.int32)
-    for name in np.unique(names):
-        own = values[:, names == name].astype(np.float64)
-        units[:, names == name] = in_units(np.concatenate(own), np.arange(own.shape[0] * own.shape[1]) < own.shape[1]).reshape(own.shape)
+    for group in np.unique(groups):
+        own = values[:, groups == group].astype(np.float64)
+        units[:, groups == group] = in_units(np.concatenate(own), np.arange(own.shape[0] * own.shape[1]) < own.shape[1]).reshape(own.shape)
     return units
 
 
