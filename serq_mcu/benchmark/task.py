@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -249,8 +249,7 @@ _tuners: dict[Any, Any] = {}  # the last one of this process: its step is compil
 def _tuner(network: FloatNetwork, config: TrainingConfig) -> Any:
     from serq_mcu.training.qat import FineTuner, TuningConfig
 
-    names = ("batch_size", "hearings", "dropout", "mixup", "seed")
-    options = TuningConfig(**{name: getattr(config, name) for name in names})
+    options = TuningConfig.following(asdict(config))
     key = network.shape, replace(options, seed=0)
     if key not in _tuners:
         _tuners.clear()

@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 CLIPS, SPEAKERS = PROTOCOLS = ("clips", "speakers")
+LABELS, KERNEL = TEACHERS = ("labels", "kernel")
 DRAWN_ROOM = "diffuse"  # the rooms of training; the other kind is kept for measuring
 
 
@@ -38,6 +39,7 @@ class TrainingConfig:
     weight_decay: float
     label_smoothing: float
     mixup: float
+    teacher: str
     protocol: str
     folds: int
     split: int
@@ -55,6 +57,7 @@ class TrainingConfig:
         _require(0 <= self.weight_decay <= 1, "weight_decay must be 0 to 1")
         _require(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _require(0 <= self.mixup <= 10, "mixup must be 0 to 10")
+        _require(self.teacher in TEACHERS, f"teacher must be one of {', '.join(TEACHERS)}")
         _require(self.folds >= 2, "folds must be at least 2")
         _require(self.protocol in PROTOCOLS, f"protocol must be one of {', '.join(PROTOCOLS)}")
         last = self.folds - 1 if self.protocol == CLIPS else 10**6  # how many speakers there are, the recordings say

@@ -2,8 +2,8 @@
 
 Dense-ReLU-Dropout, Adam, cross-entropy, mini-batches, as in the adaptive mixed-precision paper (Shinde, Jain and Sharma), with decoupled weight
 decay and a falling learning rate; early stopping on validation loss restores the best weights. An epoch is so many hearings of each clip, in
-whatever versions of it there are. Mixup (Zhang et al. 2018) blends pairs of clips. The same data, configuration and seed give the same weights on
-the same machine and TensorFlow build.
+whatever versions of it there are. Mixup (Zhang et al. 2018) blends pairs of clips; where these are few, a kernel method may teach (teacher.py).
+The same data, configuration and seed give the same weights on the same machine and TensorFlow build.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.quantization.network import FloatNetwork, standardisation, standardise
-from serq_mcu.training.config import TrainingConfig
+from serq_mcu.training.config import KERNEL, TrainingConfig
+from serq_mcu.training.teacher import KernelTeacher
 
 
 @contextlib.contextmanager
@@ -83,7 +84,10 @@ class Trained:
 
 
 def train_mlp(train: Examples, validation: Examples, classes: int, config: TrainingConfig, progress: Callable[..., None] | None = None) -> Trained:
-    """Train on `train`, stop by `validation`. progress is called with a sentence, the epochs done and their limit."""
+    """Train on `train`, stop by `validation`, its labels or what teaches says of it.
+
+    progress is called with a sentence, the epochs done and their limit.
+    """
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
@@ -93,11 +97,16 @@ def train_mlp(train: Examples, validation: Examples, classes: int, config: Train
         pooled, truth = examples.flat
         return tf.constant(standardise(pooled, mean, sd).astype(np.float32)), tf.constant(np.eye(classes, dtype=np.float32)[truth])
 
+    inputs, targets = arrays(train)
+    batches, held = _shuffled_batches(inputs, targets, config), tf.data.Dataset.from_tensor_slices(arrays(validation)).batch(1024)
+    if config.teacher == KERNEL:
+        teacher = KernelTeacher(inputs.numpy(), targets.numpy())
+        batches, held = batches.map(teacher.teach), held.map(teacher.teach)
     steps = -(-config.hearings * len(train.truth) // config.batch_size)
     network = _build(mean.size, classes, config, steps)
     history = network.fit(
-        _shuffled_batches(*arrays(train), config),
-        validation_data=tf.data.Dataset.from_tensor_slices(arrays(validation)).batch(1024).cache(),
+        batches,
+        validation_data=held.cache(),
         epochs=config.max_epochs,
         steps_per_epoch=steps,
         callbacks=_callbacks(config, progress),

@@ -8,7 +8,7 @@ float network teaches (distillation, Hinton et al. 2015). Everything about a wid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run
 from serq_mcu.quantized_model.types import ACTIVATION_MAX, ENCODINGS, INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, Width, encoding_of
+from serq_mcu.training.config import KERNEL
 from serq_mcu.training.mlp import Examples
 
 # after mlp, which sets how TensorFlow and Keras load
@@ -33,7 +34,8 @@ _INPUT_RANGE = -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD, (ACTIVATION_MAX - INPUT_Z
 @dataclass(frozen=True)
 class TuningConfig:
     """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the share
-    of the loss that the float network's answers have, and the rest as in its own training (default.toml)."""
+    of the loss that the float network's answers have (where it is 1, they judge validation clips too), and the rest as in its
+    own training (default.toml)."""
 
     learning_rate: float = 0.001
     epochs: int = 30
@@ -44,12 +46,16 @@ class TuningConfig:
     mixup: float = 0.0
     seed: int = 0
 
+    @classmethod
+    def following(cls, training: Mapping[str, Any]) -> TuningConfig:
+        """That of a network trained so: a run's or a configuration's [training]. What a kernel method taught is taught on alone."""
+        shared = {name: training[name] for name in ("batch_size", "hearings", "dropout", "mixup", "seed")}
+        return cls(**shared, distillation=1.0 if training.get("teacher") == KERNEL else cls.distillation)
+
 
 def tuner(run: Run, progress: Callable[..., None] | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
     """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it chose."""
-    given = run.config["training"]
-    names = ("batch_size", "hearings", "dropout", "mixup", "seed")
-    config = TuningConfig(**{name: given[name] for name in names})
+    config = TuningConfig.following(run.config["training"])
 
     def examples(part: str) -> Examples:
         return Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
@@ -278,6 +284,8 @@ class FineTuner:
 
     def _loss_without_training(self, inputs: Any, targets: Any) -> Any:
         self._update_units()
+        if self._config.distillation == 1.0:
+            targets = tf.nn.softmax(self._teach(inputs))
         return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, self._network(inputs, training=False)))
 
     def _teach(self, x: Any) -> Any:

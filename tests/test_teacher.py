@@ -1,0 +1,75 @@
+"""The kernel teacher against scikit-learn, and what a network learns from it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.kernel_ridge import KernelRidge
+
+from serq_mcu.training import teacher as module
+from serq_mcu.training.config import load_config
+from serq_mcu.training.mlp import Examples, train_mlp
+from serq_mcu.training.qat import TuningConfig
+from serq_mcu.training.teacher import RIDGE, SHARPNESS, KernelTeacher
+
+import tensorflow as tf  # isort: skip  # after mlp, which sets how it loads
+
+
+def _rings(count: int, seed: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Two classes that no plane parts: an inner and an outer ring in 2 of 12 features."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(count) % 2
+    angle, radius = rng.uniform(0, 2 * np.pi, count), 1 + 1.2 * truth + rng.normal(0, 0.12, count)
+    values = rng.normal(0, 0.3, (count, 12))
+    values[:, :2] += np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return np.rint(1000 * values).astype(np.int32), truth.astype(np.int64)
+
+
+def test_answers_are_those_of_scikit_learns_kernel_ridge() -> None:
+    pooled, truth = _rings(80, 0)
+    inputs, targets = pooled / 1000, np.eye(2)[truth]
+    asked = _rings(30, 1)[0] / 1000
+    mean = targets.mean(axis=0)
+    known = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=1 / 12).fit(inputs, targets - mean).predict(asked) + mean
+    expected = np.exp(SHARPNESS * known) / np.exp(SHARPNESS * known).sum(axis=1, keepdims=True)
+    same, answered = KernelTeacher(inputs, targets).teach(tf.constant(asked))
+    assert (same.numpy() == asked).all()
+    assert answered.numpy() == pytest.approx(expected, abs=1e-9)
+    process = GaussianProcessRegressor(RBF(np.sqrt(6)), alpha=RIDGE, optimizer=None).fit(inputs, targets - mean)  # 1/(2 l^2) = 1/12
+    assert process.predict(asked) + mean == pytest.approx(known, abs=1e-9)
+
+
+def test_only_the_first_anchors_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    pooled, truth = _rings(80, 0)
+    inputs, targets = pooled / 1000, np.eye(2)[truth]
+    asked = tf.constant(_rings(10, 1)[0] / 1000)
+    monkeypatch.setattr(module, "ANCHORS", 40)
+    assert (KernelTeacher(inputs, targets).teach(asked)[1].numpy() == KernelTeacher(inputs[:40], targets[:40]).teach(asked)[1].numpy()).all()
+
+
+def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
+    """A tenth of the labels is wrong; the teacher's answers to other clips are what its pupil comes near to, and labels do not lead there."""
+    pooled, truth = _rings(120, 2)
+    truth[:12] = 1 - truth[:12]
+    held = Examples(_rings(40, 4)[0][None], _rings(40, 4)[1])
+    asked = _rings(400, 3)[0]
+    apart = {}
+    for taught_by in ("labels", "kernel"):
+        config = replace(
+            load_config().training, hidden=(32, 16), dropout=0.0, learning_rate=0.005, batch_size=32, hearings=20, max_epochs=20, teacher=taught_by
+        )
+        network = train_mlp(Examples(pooled[None], truth), held, 2, config).network
+        answers = KernelTeacher(network.standardise(pooled), np.eye(2)[truth]).teach(tf.constant(network.standardise(asked)))[1].numpy()
+        odds = np.exp(network.logits(network.standardise(asked)))
+        apart[taught_by] = np.abs(odds / odds.sum(axis=1, keepdims=True) - answers).mean()
+    assert apart["kernel"] < 0.75 * apart["labels"]
+
+
+def test_what_a_kernel_taught_is_fine_tuned_by_its_answers_alone() -> None:
+    given = {"batch_size": 32, "hearings": 1, "dropout": 0.1, "mixup": 1.0, "seed": 3}
+    assert TuningConfig.following(given).distillation == 0.5  # a run from before there was a teacher
+    assert TuningConfig.following({**given, "teacher": "labels"}) == TuningConfig.following(given)
+    assert TuningConfig.following({**given, "teacher": "kernel"}) == TuningConfig(1e-3, 30, 32, 1, 1.0, 0.1, 1.0, 3)
