@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,8 @@ from serq_mcu.quantization.quantizer import quantize as quantize_numpy
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
-from serq_mcu.training.mlp import Examples, tf
+from serq_mcu.training.config import load_config
+from serq_mcu.training.mlp import Examples, tf, train_mlp, train_others
 from serq_mcu.training.qat import FineTuner, TuningConfig, quantize_weights
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
@@ -118,3 +121,21 @@ def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(lowering: 
     assert model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data))) == first
     fresh = FineTuner(lowering.network.shape, TuningConfig(epochs=6))
     assert model_bytes(lowering.tuned_model(fresh.tune(lowering, (2, 1, 3), *data))) == first
+
+
+def test_an_ensemble_teaches_what_its_networks_say_on_average(lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner) -> None:
+    config = replace(load_config().training, hidden=(HIDDEN, HIDDEN), batch_size=32, hearings=2, max_epochs=3, ensemble=3, seed=7)
+    others = train_others(*data, len(LABELS), config)
+    assert len(others) == 2
+    alone = train_mlp(*data, len(LABELS), replace(config, seed=8)).network
+    assert all((a == b).all() for a, b in zip(others[0].kernels, alone.kernels, strict=True))
+    assert (others[0].kernels[0] != others[1].kernels[0]).any()
+    by_three = FineTuner(lowering.network.shape, TuningConfig(epochs=6, ensemble=3))
+    tuned = by_three.tune(lowering, (2, 2, 2), *data, others=others)
+    inputs = np.random.default_rng(3).integers(-16, 17, (5, SPEC.feature_count)) / 16
+    logits = [network.logits(inputs) for network in (lowering.network, *others)]
+    said = [np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in logits]
+    assert by_three._taught(tf.constant(inputs, tf.float32)).numpy() == pytest.approx(np.mean(said, axis=0), abs=1e-5)
+    assert (tuned.kernels[0] != tuner.tune(lowering, (2, 2, 2), *data).kernels[0]).any()
+    with pytest.raises(ValueError, match="zip"):
+        by_three.tune(lowering, (2, 2, 2), *data, others=others[:1])

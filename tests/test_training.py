@@ -91,6 +91,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ("[training]\nlearning_rate = nan", r"training\.learning_rate"),
         ('[training]\nprotocol = "loso"', r"training\.protocol must be one of clips, speakers"),
         ('[training]\nteacher = "me"', r"training\.teacher must be one of labels, kernel"),
+        ("[training]\nensemble = 0", r"training\.ensemble must be 1 to 100"),
         ("[training]\nhearings = 0", r"training\.hearings"),
         ("[training]\nweight_decay = 2", r"training\.weight_decay"),
         ("[training]\nlabel_smoothing = 1.0", r"training\.label_smoothing"),

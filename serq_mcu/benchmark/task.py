@@ -192,7 +192,7 @@ def _recordings(folder: Path, rate: int) -> Recordings:
 
 def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]:
     """The float network, then each method, post-training and fine-tuned."""
-    from serq_mcu.training.mlp import Examples, train_mlp
+    from serq_mcu.training.mlp import Examples, train_mlp, train_others
 
     train, validation = (Examples(problem.values[:, problem.part == part], problem.truth[problem.part == part]) for part in (TRAIN, VALIDATION))
     held, heard = ValidationData(validation.pooled, validation.truth), problem.heard
@@ -205,6 +205,7 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
         yield Answer(FLOAT, "", predicted, score, (), 32.0, parameters, 4.0 * parameters, 4 * parameters, time.perf_counter() - start)
     lowering = Lowering(network, train.pooled[0], config.features, build_tables(config.features), problem.labels)
     tuner: Any = _tuner(network, config.training) if task.fine_tuned else None
+    others = train_others(train, validation, len(problem.labels), config.training) if task.fine_tuned else []
     sensitivity = functools.cache(lambda: measure(lowering, held))
     for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
         if method == FLOAT:
@@ -214,7 +215,7 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
         for tuning in (PTQ, QAT):
             if method not in (task.methods if tuning == PTQ else task.fine_tuned):
                 continue
-            model = lowering.model(widths) if tuning == PTQ else lowering.tuned_model(tuner.tune(lowering, widths, train, validation))
+            model = lowering.model(widths) if tuning == PTQ else lowering.tuned_model(tuner.tune(lowering, widths, train, validation, others=others))
             answer = Answer(
                 method,
                 tuning,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -40,6 +41,7 @@ class TrainingConfig:
     label_smoothing: float
     mixup: float
     teacher: str
+    ensemble: int
     protocol: str
     folds: int
     split: int
@@ -58,6 +60,7 @@ class TrainingConfig:
         _require(0 <= self.label_smoothing < 1, "label_smoothing must be at least 0 and below 1")
         _require(0 <= self.mixup <= 10, "mixup must be 0 to 10")
         _require(self.teacher in TEACHERS, f"teacher must be one of {', '.join(TEACHERS)}")
+        _require(1 <= self.ensemble <= 100, "ensemble must be 1 to 100")
         _require(self.folds >= 2, "folds must be at least 2")
         _require(self.protocol in PROTOCOLS, f"protocol must be one of {', '.join(PROTOCOLS)}")
         last = self.folds - 1 if self.protocol == CLIPS else 10**6  # how many speakers there are, the recordings say
@@ -144,6 +147,12 @@ def load_config(path: Path | None = None, split: int | None = None) -> Config:
     else:
         config = _config(plain)
     return config if split is None else config.with_split(split)
+
+
+def training_config(plain: Mapping[str, Any]) -> TrainingConfig:
+    """What a run's [training] says, in plain values; what a run from before there was a key does not say is the default's."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    return replace(load_config().training, **values)
 
 
 def _read(path: Path) -> dict[str, Any]:

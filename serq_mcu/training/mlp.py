@@ -12,7 +12,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -114,6 +114,14 @@ def train_mlp(train: Examples, validation: Examples, classes: int, config: Train
     ).history
     weights = network.get_weights()
     return Trained(FloatNetwork(_float64(weights[::2]), _float64(weights[1::2]), mean, sd), np.array([history[name] for name in HISTORY]).T)
+
+
+def train_others(
+    train: Examples, validation: Examples, classes: int, config: TrainingConfig, progress: Callable[..., None] | None = None
+) -> list[FloatNetwork]:
+    """The networks of `config.ensemble` but the first, each of the next seed; see `train_mlp`."""
+    seeds = [(config.seed + place) % 2**32 for place in range(1, config.ensemble)]
+    return [train_mlp(train, validation, classes, replace(config, seed=seed), progress).network for seed in seeds]
 
 
 def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:

@@ -19,8 +19,8 @@ from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run
 from serq_mcu.quantized_model.types import ACTIVATION_MAX, ENCODINGS, INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, Width, encoding_of
-from serq_mcu.training.config import KERNEL
-from serq_mcu.training.mlp import Examples
+from serq_mcu.training.config import KERNEL, training_config
+from serq_mcu.training.mlp import Examples, train_others
 
 # after mlp, which sets how TensorFlow and Keras load
 import tensorflow as tf  # isort: skip
@@ -34,8 +34,8 @@ _INPUT_RANGE = -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD, (ACTIVATION_MAX - INPUT_Z
 @dataclass(frozen=True)
 class TuningConfig:
     """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the share
-    of the loss that the float network's answers have (where it is 1, they judge validation clips too), and the rest as in its
-    own training (default.toml)."""
+    of the loss that the float networks' answers have (where it is 1, they judge validation clips too), how many of them
+    there are, and the rest as in its own training (default.toml)."""
 
     learning_rate: float = 0.001
     epochs: int = 30
@@ -44,24 +44,27 @@ class TuningConfig:
     distillation: float = 0.5
     dropout: float = 0.1
     mixup: float = 0.0
+    ensemble: int = 1
     seed: int = 0
 
     @classmethod
     def following(cls, training: Mapping[str, Any]) -> TuningConfig:
         """That of a network trained so: a run's or a configuration's [training]. What a kernel method taught is taught on alone."""
-        shared = {name: training[name] for name in ("batch_size", "hearings", "dropout", "mixup", "seed")}
+        shared = {name: training[name] for name in ("batch_size", "hearings", "dropout", "mixup", "ensemble", "seed") if name in training}
         return cls(**shared, distillation=1.0 if training.get("teacher") == KERNEL else cls.distillation)
 
 
 def tuner(run: Run, progress: Callable[..., None] | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
     """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it chose."""
     config = TuningConfig.following(run.config["training"])
-
-    def examples(part: str) -> Examples:
-        return Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
+    train, validation = (Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)]) for part in ("train", "validation"))
+    others: list[FloatNetwork] = []
+    if config.ensemble > 1:
+        hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
+        others = train_others(train, validation, len(run.labels), replace(training_config(run.config["training"]), hidden=hidden), progress)
 
     def tune(lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
-        return FineTuner(lowering.network.shape, config).tune(lowering, widths, examples("train"), examples("validation"), progress)
+        return FineTuner(lowering.network.shape, config).tune(lowering, widths, train, validation, progress, others)
 
     return tune
 
@@ -206,7 +209,7 @@ class FineTuner:
         wrapped = [layer for layer in self._network.layers if hasattr(layer, "quantize_config")]
         self._parts = [{w.name.split("/")[-1].split(":")[0]: w for w in layer.weights} for layer in wrapped]
         self._dropouts = [layer for layer in self._network.layers if isinstance(layer, SeededDropout)]
-        self._teacher = [(tf.Variable(part["kernel"]), tf.Variable(part["bias"])) for part in self._parts]
+        self._teachers = [[(tf.Variable(part["kernel"]), tf.Variable(part["bias"])) for part in self._parts] for _ in range(config.ensemble)]
         self._optimizer = tf_keras.optimizers.legacy.Adam()  # one fused operation a variable
         self._variables = [part[name] for part in self._parts for name in ("kernel", "bias", "kernel_log_scale", "output_log_step") if name in part]
         self._optimizer._create_all_weights(self._variables)
@@ -220,13 +223,20 @@ class FineTuner:
         return self
 
     def tune(
-        self, lowering: Lowering, widths: Sequence[Width], train: Examples, validation: Examples, progress: Callable[..., None] | None = None
+        self,
+        lowering: Lowering,
+        widths: Sequence[Width],
+        train: Examples,
+        validation: Examples,
+        progress: Callable[..., None] | None = None,
+        others: Sequence[FloatNetwork] = (),
     ) -> TunedNetwork:
         """The network of `lowering` fine-tuned at `widths` bits on `train`, as it was at its least loss on `validation`.
 
+        It and the `others`, one less than the configuration's ensemble, teach.
         The start is what post-training quantization makes of it, so no epoch is kept that is worse on validation clips.
         """
-        self._load(lowering.start(widths), lowering.network)
+        self._load(lowering.start(widths), [lowering.network, *others])
         rng = np.random.default_rng(self._config.seed)
         inputs, targets = self._tensors(lowering, train)
         held = self._tensors(lowering, validation)
@@ -243,7 +253,7 @@ class FineTuner:
 
     def logits(self, tuned: TunedNetwork, lowering: Lowering, pooled: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits [n, classes] of the network as training sees it, for pooled features [n, features]."""
-        self._load(tuned, lowering.network)
+        self._load(tuned, [lowering.network] * self._config.ensemble)
         answer: NDArray[np.float32] = self._network(tf.constant(lowering.device_inputs(pooled), tf.float32), training=False).numpy()
         return answer
 
@@ -269,7 +279,7 @@ class FineTuner:
             one, other, part = order[batch], partner[batch], share[batch]
             x = _on_grid(part * tf.gather(inputs, one) + (1 - part) * tf.gather(inputs, other))
             y = part * tf.gather(targets, one) + (1 - part) * tf.gather(targets, other)
-            y = self._config.distillation * tf.nn.softmax(self._teach(x)) + (1 - self._config.distillation) * y
+            y = self._config.distillation * self._taught(x) + (1 - self._config.distillation) * y
             self._update_units()
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y, self._network(x, training=True)))
@@ -285,15 +295,20 @@ class FineTuner:
     def _loss_without_training(self, inputs: Any, targets: Any) -> Any:
         self._update_units()
         if self._config.distillation == 1.0:
-            targets = tf.nn.softmax(self._teach(inputs))
+            targets = self._taught(inputs)
         return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, self._network(inputs, training=False)))
 
-    def _teach(self, x: Any) -> Any:
-        for index, (kernel, bias) in enumerate(self._teacher):
-            x = (tf.nn.relu(x) if index else x) @ kernel + bias
-        return x
+    def _taught(self, inputs: Any) -> Any:
+        """Mean probabilities [batch, classes] of the float networks."""
+        answers = []
+        for teacher in self._teachers:
+            x = inputs
+            for index, (kernel, bias) in enumerate(teacher):
+                x = (tf.nn.relu(x) if index else x) @ kernel + bias
+            answers.append(tf.nn.softmax(x))
+        return tf.add_n(answers) / len(answers)
 
-    def _load(self, start: TunedNetwork, teacher: FloatNetwork) -> None:
+    def _load(self, start: TunedNetwork, teachers: Sequence[FloatNetwork]) -> None:
         for index, part in enumerate(self._parts):
             part["kernel"].assign(start.kernels[index].astype(np.float32))
             part["bias"].assign(start.biases[index].astype(np.float32))
@@ -301,8 +316,9 @@ class FineTuner:
             part["kernel_levels"].assign(float(ENCODINGS[encoding_of(start.widths[index])].levels))
             if index < len(start.steps):
                 part["output_log_step"].assign(np.log(start.steps[index]))
-            for variable, value in zip(self._teacher[index], (teacher.kernels[index], teacher.biases[index]), strict=True):
-                variable.assign(value.astype(np.float32))
+            for variables, teacher in zip(self._teachers, teachers, strict=True):
+                for variable, value in zip(variables[index], (teacher.kernels[index], teacher.biases[index]), strict=True):
+                    variable.assign(value.astype(np.float32))
         self._update_units()
         for index, dropout in enumerate(self._dropouts):
             dropout.draw.assign([self._config.seed % 2**31, index * 2**24])
