@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ANCHORS = 4000  # at most: a system of that many equations is solved in seconds
-RIDGE = 0.1
+RIDGE = 0.1  # this and the next by a look at cross-validation on SAVEE (docs/product.md)
 SHARPNESS = 6.0  # of the softmax over answers, which lie about 0 to 1
 
 
