@@ -25,15 +25,12 @@ class KernelTeacher:
     """
 
     def __init__(self, inputs: NDArray[np.floating], targets: NDArray[np.floating]) -> None:
-        from scipy.linalg import solve
+        from sklearn.kernel_ridge import KernelRidge
 
         anchors, wanted = (np.asarray(values[:ANCHORS], dtype=np.float64) for values in (inputs, targets))
-        squares = (anchors**2).sum(axis=1)
         self._gamma, self._mean = 1 / anchors.shape[1], wanted.mean(axis=0)
-        apart = np.maximum(squares[:, None] + squares - 2 * anchors @ anchors.T, 0.0)
-        kernel = np.exp(-self._gamma * apart) + RIDGE * np.eye(len(anchors))
-        self._weights = solve(kernel, wanted - self._mean, assume_a="pos", overwrite_a=True)
-        self._anchors, self._squares = anchors, squares
+        self._weights = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=self._gamma).fit(anchors, wanted - self._mean).dual_coef_
+        self._anchors, self._squares = anchors, (anchors**2).sum(axis=1)
 
     def teach(self, inputs: Any, labels: Any = None) -> tuple[Any, Any]:
         """TensorFlow tensors: the standardised features [n, features], and probabilities [n, classes] in place of their labels."""
