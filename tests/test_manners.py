@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -216,9 +217,17 @@ def _interrupted(words: list[str], when: Callable[[str], bool], errors: Path) ->
     os.killpg(process.pid, signal.SIGINT)  # to all processes, as a terminal does
     code = process.wait(60)
     assert [path for path in work.iterdir() if not path.name.startswith("__autograph")] == []  # those are TensorFlow's, of a process that was ended
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [line for line in running if str(work.parent).encode() in line]
+    assert not [line for line in _command_lines() if str(work.parent) in line]
     return code, errors.read_text()
+
+
+def _command_lines() -> list[str]:
+    """Of all processes."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end while this looks
+            lines.append((process / "cmdline").read_text(errors="replace"))
+    return lines
 
 
 def _one_line(said: str, words: str) -> None:
