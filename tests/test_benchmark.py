@@ -13,12 +13,12 @@ import pytest
 import soundfile
 
 from serq_mcu.benchmark import engine
-from serq_mcu.benchmark.choice import choices
+from serq_mcu.benchmark.choice import bars, choices
 from serq_mcu.benchmark.engine import run_plan
 from serq_mcu.benchmark.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
-from serq_mcu.benchmark.page import TITLES, beside_paper_lines, choice_lines, write_page
+from serq_mcu.benchmark.page import TITLES, bar_lines, beside_paper_lines, choice_lines, write_page
 from serq_mcu.benchmark.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
-from serq_mcu.benchmark.results import PTQ, QAT, WEIGHTS, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
+from serq_mcu.benchmark.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
 from serq_mcu.benchmark.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
 from serq_mcu.boards import load_board
 from serq_mcu.codegen.kernels import core_of
@@ -138,7 +138,8 @@ def test_protocols_make_their_tasks() -> None:
 
 def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
     task = _tasks(_study(), plain="x")[0]
-    assert replace(task, study="renamed").key == task.key
+    assert replace(task, study="renamed", bar="any").key == task.key
+    assert len({replace(task, inner=inner, inner_folds=2 if inner else 0).key for inner in range(3)}) == 3
     for change in ({"content": "y"}, {"seed": 1}, {"training": {}}, {"fine_tuned": ()}, {"spec": {}}, {"augmentation": {"versions": 1}}):
         assert replace(task, **change).key != task.key
 
@@ -153,6 +154,9 @@ def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
         ({"methods": ("32:5",)}, "method"),
         ({"folds": 1}, "folds"),
         ({"white_noise_db": (10.0,)}, "augmentation"),
+        ({"bar": "b"}, "inner_folds"),
+        ({"inner_folds": 2}, "a bar"),
+        ({"bar": "b", "inner_folds": 2, "protocol": "corpus"}, "clips or speakers"),
     ],
 )
 def test_bad_studies_are_named(change: dict[str, object], words: str) -> None:
@@ -222,6 +226,78 @@ def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.Monke
     assert (problem.part[: len(known)] != TEST).all()
     assert (problem.part[len(known) :] == TEST).all()
     assert {TRAIN, VALIDATION, TEST} == set(problem.part.tolist())
+
+
+@pytest.mark.parametrize("protocol", ["clips", "speakers"])
+def test_inner_folds_part_what_a_split_does_not_hold_out(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    monkeypatch.setattr("serq_mcu.benchmark.task._judge_mlp", lambda task, problem, config: seen.update({(task.split, task.inner): problem}) or ())
+    data = replace(_data("plain", 120), speakers=tuple("abcdef"[index // 20] for index in range(120)))
+    data = replace(data, values=np.column_stack([data.values[:, :-1], np.arange(120)]))  # the last feature names the clip
+    study = _study(features=("librosa15",), protocol=protocol, bar="b", inner_folds=2, seeds=2)
+    made = tasks(Plan("t", (study,), {}), {"plain": "x"}, {"plain": 6})
+    assert len({task.key for task in made}) == len(made)
+    if protocol == "clips":
+        assert len(made) == 2 * 3 * (1 + 2)
+    else:  # whose speakers are the same for every seed
+        assert len(made) == 2 * 6 + 6 * 2
+    for task in (task for task in made if task.seed == 0):
+        run_task(task, [data])
+
+    def names(split: int, inner: int, part: int) -> set[int]:
+        problem = seen[split, inner]
+        order = np.argsort(np.argsort(problem.values[0][:, -1]))  # units keep the order
+        kept = sorted(set(range(120)) - names(split, 0, TEST)) if inner else list(range(120))
+        return {kept[index] for index in order[problem.part == part]}
+
+    for split in {task.split for task in made}:
+        outside = names(split, 0, TEST)
+        asked = [names(split, inner, TEST) for inner in (1, 2)]
+        assert asked[0] | asked[1] == set(range(120)) - outside
+        assert not asked[0] & asked[1]
+        for inner in (1, 2):
+            trained = names(split, inner, TRAIN) | names(split, inner, VALIDATION)
+            assert trained == asked[2 - inner]
+            if protocol == "speakers":
+                assert not {data.speakers[index] for index in trained} & {data.speakers[index] for index in asked[inner - 1]}
+
+
+def test_in_every_split_the_inner_folds_choose_what_stands_for_a_bar(rows: list[Row]) -> None:
+    one = replace(next(row for row in rows if row.tuning == QAT), bar="b", protocol="clips", n=40, weights_only_bytes=10.0)
+
+    def row(study: str, split: int, inner: int, correct: int, **changes: object) -> Row:
+        return replace(one, study=study, split=split, inner=inner, correct=correct, accuracy=correct / 40, seed=0, **changes)
+
+    given = [
+        *(row("x", 0, inner, correct) for inner, correct in enumerate((10, 30, 31))),  # 0: judges
+        *(row("y", 0, inner, correct) for inner, correct in enumerate((40, 30, 30))),
+        *(row("x", 1, inner, correct) for inner, correct in enumerate((11, 30, 30))),
+        *(row("y", 1, inner, correct) for inner, correct in enumerate((20, 31, 29))),  # as many, but larger
+        *(row("x", 2, inner, correct) for inner, correct in enumerate((12, 20, 20))),
+        *(row("y", 2, inner, correct) for inner, correct in enumerate((21, 20, 21))),
+        *(row("x", 3, inner, correct) for inner, correct in enumerate((40, 40, 40))),
+        *(row("y", 3, inner, correct) for inner, correct in enumerate((40, 40))),  # an inner fold is missing
+        row("x", 4, 0, 40),
+    ]
+    given = [replace(row, weights_only_bytes=12.0) if row.study == "y" else row for row in given]
+    given += [replace(given[0], tuning="", correct=0), replace(given[0], bar="", study="other")]  # floats and others have no part
+    (bar,) = bars(given)
+    assert [(row.split, row.study) for row in bar.judged[AS_RECORDED].rows] == [(0, "x"), (1, "x"), (2, "y")]
+    assert bar.judged[AS_RECORDED].accuracy == (10 + 11 + 21) / 120
+    assert {key[0]: times for key, times in bar.chosen.items()} == {"x": 2, "y": 1}
+    page = "\n".join(bar_lines(given))
+    assert "| as recorded | 35.0 |" in page
+    assert f"| y | {one.features} |" in page
+    assert sum(group.first.study == "x" for group in groups(given).values()) == 2  # integers and floats; inner folds do not judge
+    assert bars([row for row in given if row.split > 2]) == []
+    assert list(bar_lines([])) == []
+
+
+def test_a_speakers_bar_is_chosen_once_for_all_seeds(rows: list[Row]) -> None:
+    one = replace(next(row for row in rows if row.tuning == QAT), bar="b", protocol="speakers", seed=0, split=0)
+    judged = [replace(one, study=study, seed=seed, correct=seed) for study in "xy" for seed in (0, 1)]
+    (bar,) = bars([*judged, replace(one, study="x", inner=1, correct=3), replace(one, study="y", inner=1, correct=4)])
+    assert [(row.study, row.seed) for row in bar.judged[AS_RECORDED].rows] == [("y", 0), ("y", 1)]
 
 
 def test_transductive_features_are_standardised_corpus_by_corpus() -> None:

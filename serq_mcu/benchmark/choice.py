@@ -1,7 +1,10 @@
-"""Which features judge across corpora, chosen by corpora that train: no label of the corpus that judges has a part in it.
+"""What judges, chosen without any label of the clips that it is judged on: features across corpora, and candidates for a bar.
 
-Where several corpora train, the features are those with the best mean UAR between these, each to each other. Where one trains, those
-with the best UAR of its own speakers, held out in turn. Float networks choose.
+Across corpora: where several corpora train, the features are those with the best mean UAR between these, each to each other. Where one trains,
+those with the best UAR of its own speakers, held out in turn. Float networks choose.
+
+For a bar: in every split, the candidate with the most right answers of the split's inner folds, integer models (nested cross-validation: Cawley
+and Talbot, On Over-fitting in Model Selection, 2010). One choice for all conditions that clips are heard in; of equal ones, the smaller.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serq_mcu.benchmark.plan import ACROSS, FLOAT
-from serq_mcu.benchmark.results import Group, Row, groups
+from serq_mcu.benchmark.results import PTQ, QAT, Group, Row, groups
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,68 @@ def _uar_in_training(rows: Sequence[Row], protocol: str, train: str, features: s
         and row.test in corpora
         and row.protocol == ("speakers" if len(corpora) == 1 else one_to_one)
     )
+
+
+Candidate = tuple[str, str, str, str]  # study, features, method, tuning
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What stands for one bar: the rows that judge, by how clips were heard; for each candidate the share of right answers in the inner folds of
+    all splits, and in how many splits it was chosen. Splits that a candidate has not run yet are left out."""
+
+    name: str
+    train: str
+    protocol: str
+    judged: dict[str, Group]
+    inner: dict[Candidate, float]
+    chosen: dict[Candidate, int]
+
+
+def bars(rows: Sequence[Row]) -> list[Bar]:
+    """Every bar of which a split is complete."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        if row.bar and row.tuning in (PTQ, QAT):
+            found.setdefault((row.bar, row.train, row.protocol), []).append(row)
+    return [bar for key, own in sorted(found.items()) if (bar := _bar(*key, own)) is not None]
+
+
+def _bar(name: str, train: str, protocol: str, rows: Sequence[Row]) -> Bar | None:
+    asked, judging = (_by_split(row for row in rows if bool(row.inner) == inner) for inner in (True, False))
+    candidates = sorted({_candidate(row) for row in rows})
+    picked: dict[tuple[int, int], Candidate] = {}
+    for (seed, split), judged in judging.items():
+        inner = asked.get((0 if protocol == "speakers" else seed, split), {})  # every seed holds the same speakers out
+        if len(inner) == len(judged) == len(candidates) and len({_answers(own) for own in inner.values()}) == 1:
+            picked[seed, split] = min(candidates, key=lambda one: (-_share(inner[one]), judged[one][0].weights_only_bytes, one))
+    heard: dict[str, list[Row]] = {}
+    for key, candidate in sorted(picked.items()):
+        for row in judging[key][candidate]:
+            heard.setdefault(row.condition, []).append(row)
+    judged_groups = {condition: Group(tuple(own)) for condition, own in heard.items()}
+    inner_shares = {one: _share([row for row in rows if row.inner and _candidate(row) == one]) for one in candidates if picked}
+    times = {one: sum(candidate == one for candidate in picked.values()) for one in candidates}
+    return Bar(name, train, protocol, judged_groups, inner_shares, times) if picked else None
+
+
+def _by_split(rows: Iterable[Row]) -> dict[tuple[int, int], dict[Candidate, list[Row]]]:
+    found: dict[tuple[int, int], dict[Candidate, list[Row]]] = {}
+    for row in rows:
+        found.setdefault((row.seed, row.split), {}).setdefault(_candidate(row), []).append(row)
+    return found
+
+
+def _candidate(row: Row) -> Candidate:
+    return row.study, row.features, row.method, row.tuning
+
+
+def _answers(rows: Sequence[Row]) -> int:
+    return sum(row.n for row in rows)
+
+
+def _share(rows: Sequence[Row]) -> float:
+    return sum(row.correct for row in rows) / _answers(rows)
 
 
 def _mean(values: Iterable[float]) -> float | None:

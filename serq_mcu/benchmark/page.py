@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from serq_mcu.benchmark.choice import Choice, choices
+from serq_mcu.benchmark.choice import Bar, Choice, bars, choices
 from serq_mcu.benchmark.plan import ACROSS, ADAPTIVE, BUDGET, FLOAT, MLP, PROTOCOLS, SHARED_EMOTIONS
 from serq_mcu.benchmark.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Group, Row, groups, mcnemar, paired_bootstrap
 from serq_mcu.errors import SerqError
@@ -79,6 +79,7 @@ def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tup
     yield "parameters x bits / 8, stored all bytes that a device keeps for the network. `validation`: accuracy on the clips that chose bits and"
     yield "epochs, in all versions that training draws; held-out clips chose nothing."
     across = [row for row in rows if row.protocol in ACROSS]
+    yield from bar_lines(rows)
     for key, found in _tables(row for row in rows if row.protocol not in ACROSS):
         yield ""
         yield from _table_lines(key, found)
@@ -93,6 +94,53 @@ def page_lines(rows: Sequence[Row], results: Path, command: str, plots: dict[tup
         yield ""
         yield from _matrix_lines(across)
         yield from choice_lines(rows)
+
+
+def bar_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """For each bar: what stands for it, and its candidates."""
+    for index, bar in enumerate(bars(rows)):
+        if not index:
+            yield ""
+            yield "## Bars, and what inner folds chose for them"
+            yield ""
+            yield "In every split that candidate stands for the bar whose integers have the most right answers in the split's inner folds: the"
+            yield "clips that it leaves in, parted again, each part judged once by a network that the others train. No clip that judges takes part."
+        yield from [
+            "",
+            f"### {_title(bar.train)}: {bar.name}",
+            "",
+            f"{WORDS[bar.protocol].capitalize()}.",
+            "",
+            *_standing_lines(bar),
+            "",
+            *_candidate_lines(bar),
+        ]
+
+
+def _standing_lines(bar: Bar) -> Iterator[str]:
+    yield "| heard | mean | 95 % of the mean | each seed | UAR | splits | answers | weights only, KB | stored |"
+    yield "|---" * 9 + "|"
+    for condition, group in bar.judged.items():
+        seeds = (Group(tuple(row for row in group.rows if row.seed == seed)) for seed in sorted({row.seed for row in group.rows}))
+        cells = [
+            condition,
+            f"{100 * group.accuracy:.1f}",
+            _span(group.mean_interval),
+            ", ".join(f"{100 * seed.accuracy:.1f}" for seed in seeds),
+            f"{100 * group.uar:.1f}",
+            len(group.rows),
+            sum(row.n for row in group.rows),
+            _kilobytes(row.weights_only_bytes for row in group.rows),
+            _kilobytes(row.stored_bytes for row in group.rows),
+        ]
+        yield "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _candidate_lines(bar: Bar) -> Iterator[str]:
+    yield "| candidate | features | bits | right in inner folds, % | chosen in splits |"
+    yield "|---" * 5 + "|"
+    for (study, features, method, tuning), share in bar.inner.items():
+        yield f"| {study} | {features} | {_method(method)} {tuning} | {100 * share:.1f} | {bar.chosen[study, features, method, tuning]} |"
 
 
 def _table_lines(key: tuple[str, ...], found: Sequence[Group]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,9 @@ class Study:
     augmentation: what differs from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only.
     white_noise_db: methods are judged in white noise at these signal-to-noise ratios too, where there is an augmentation. loss_split:
     post-training methods are also judged with their integer weights, but floats for inputs and activations.
+    bar: studies of one bar are candidates for it. In every split the clips that it does not hold out are parted into `inner_folds` (speakers, where
+    speakers are held out), each of which judges once a network that the others train; the candidate that these answers speak for stands
+    for the bar in that split (choice.py).
     """
 
     name: str
@@ -62,6 +65,8 @@ class Study:
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     white_noise_db: tuple[float, ...] = ()
     loss_split: bool = False
+    bar: str = ""
+    inner_folds: int = 0
 
     def __post_init__(self) -> None:
         for kind, given, known in (("model", self.models, MODELS), ("protocol", (self.protocol,), PROTOCOLS)):
@@ -76,6 +81,10 @@ class Study:
             raise SerqError(f"study {self.name}: folds must be at least 2 and seeds at least 1")
         if self.white_noise_db and not self.augmentation:
             raise SerqError(f"study {self.name}: white_noise_db needs an augmentation, so that recordings are read")
+        if bool(self.bar) != (self.inner_folds >= 2) or (self.bar and self.protocol not in ("clips", "speakers")):
+            raise SerqError(
+                f"study {self.name}: a bar needs inner_folds of at least 2, these a bar, and both one corpus whose clips or speakers are held out"
+            )
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """One network to train and judge. train and test name corpora; they are one corpus where `split` says which part is held out."""
+    """One network to train and judge. train and test name corpora; they are one corpus where `split` says which part is held out.
+
+    inner: 0, or which of the `inner_folds` of the other clips judges, from 1; the clips that the split holds out are then not used at all.
+    """
 
     study: str
     train: tuple[str, ...]
@@ -117,12 +129,15 @@ class Task:
     content: str
     white_noise_db: tuple[float, ...] = ()
     loss_split: bool = False
+    bar: str = ""
+    inner: int = 0
+    inner_folds: int = 0
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all that the task depends on."""
-        later = ("white_noise_db", "loss_split")  # that change nothing where they are empty: results from before them keep their keys
-        values = {name: value for name, value in asdict(self).items() if name != "study" and (name not in later or value)}
+        later = ("white_noise_db", "loss_split", "inner", "inner_folds")  # where they are empty, results from before them keep their keys
+        values = {name: value for name, value in asdict(self).items() if name not in ("study", "bar") and (name not in later or value)}
         return hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -168,7 +183,7 @@ def _study_tasks(plan: Plan, study: Study, contents: Mapping[str, str], speakers
             for split in range(_splits(study, speakers.get(test[0], 0))):
                 for model in study.models:
                     for features in study.features:
-                        yield Task(
+                        task = Task(
                             study=study.name,
                             train=train,
                             test=test,
@@ -186,7 +201,12 @@ def _study_tasks(plan: Plan, study: Study, contents: Mapping[str, str], speakers
                             content=" ".join(contents[name] for name in dict.fromkeys((*train, *test))),
                             white_noise_db=study.white_noise_db,
                             loss_split=study.loss_split,
+                            bar=study.bar,
                         )
+                        yield task
+                        if seed == 0 or study.protocol == "clips":  # every seed holds the same speakers out: one choice serves all
+                            inner = range(1, study.inner_folds + 1)
+                            yield from (replace(task, inner=fold, inner_folds=study.inner_folds) for fold in inner)
 
 
 def _pairs(protocol: str, corpora: list[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -28,6 +28,7 @@ class Row:
     condition: how the test clips were heard, "as recorded" or in noise.
     seconds: of training the floats, or of choosing the widths and all that led from them to the model.
     right: which test clips, in the order of their names, were judged rightly: hexadecimal, the first clip in the lowest bit.
+    bar: what the study is a candidate for, if anything. inner: 0, or which inner fold of the split judged instead: such a row chooses a candidate.
     """
 
     task: str
@@ -57,6 +58,8 @@ class Row:
     seconds: float
     right: str
     condition: str = AS_RECORDED
+    bar: str = ""
+    inner: int = 0
 
     @property
     def hits(self) -> NDArray[np.bool_]:
@@ -71,7 +74,7 @@ def hex_bits(right: NDArray[np.bool_]) -> str:
 
 
 _READ = {field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Row)}
-_ORDER = ("study", "train", "test", "model", "features", "seed", "split", "task", "method", "tuning", "condition")
+_ORDER = ("study", "train", "test", "model", "features", "seed", "split", "inner", "task", "method", "tuning", "condition")
 
 
 def read_results(path: Path) -> list[Row]:
@@ -146,9 +149,9 @@ class Group:
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
-    """Groups by study, train, test, model, features, protocol, condition, method and tuning."""
+    """Groups by study, train, test, model, features, protocol, condition, method and tuning of the rows that judge, inner folds left out."""
     found: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
+    for row in (row for row in rows if not row.inner):
         key = (row.study, row.train, row.test, row.model, row.features, row.protocol, row.condition, row.method, row.tuning)
         found.setdefault(key, []).append(row)
     return {key: Group(tuple(value)) for key, value in found.items()}

@@ -124,10 +124,13 @@ def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Probl
     across = task.protocol in ACROSS
     labels = SHARED_EMOTIONS if across else corpora[0].labels
     known = [np.isin(corpus.labels, labels)[corpus.truth] for corpus in corpora]
+    speakers, given = corpora[0].speakers, config.training
+    if task.inner:
+        known[0] = split_clips(corpora[0].truth, labels, speakers, given) != TEST
+        speakers, given = _parted_again(np.array(speakers)[known[0]], task), replace(given, folds=task.inner_folds, split=task.inner - 1)
     truth = np.array([labels.index(corpus.labels[c]) for corpus, mask in zip(corpora, known, strict=True) for c in corpus.truth[mask]])
     names = np.concatenate([np.full(int(mask.sum()), corpus.name) for corpus, mask in zip(corpora, known, strict=True)])
-    trains = np.isin(names, task.train)
-    part = _parts_across(trains, truth, config) if across else split_clips(truth, labels, corpora[0].speakers, config.training)
+    part = _parts_across(np.isin(names, task.train), truth, config) if across else split_clips(truth, labels, speakers, given)
     noisy = {}
     if task.augmentation:
         dataset = _dataset(corpora, known, labels, truth, config)
@@ -143,6 +146,13 @@ def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Probl
         said = np.concatenate([np.array(corpus.speakers)[mask] for corpus, mask in zip(corpora, known, strict=True)])
         values = _standardised_by(np.char.add(np.char.add(names, "/"), said), values)
     return Problem(labels, values, truth, part, names, noisy)
+
+
+def _parted_again(speakers: NDArray[np.str_], task: Task) -> tuple[str, ...]:
+    """For each clip that a split leaves in, its inner fold of speakers, who are dealt to the folds in the order of their names; a fold takes the
+    part of a speaker. Folds of clips do not look at it."""
+    order = np.unique(speakers).tolist()
+    return tuple(f"{order.index(name) % task.inner_folds:03}" for name in speakers)
 
 
 def _standardised_by(groups: NDArray[np.str_], values: NDArray[Any]) -> NDArray[np.int32]:
@@ -301,4 +311,6 @@ def _row(task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], ans
         seconds=round(answer.seconds, 2),
         right=hex_bits(predicted == truth),
         condition=condition,
+        bar=task.bar,
+        inner=task.inner,
     )
