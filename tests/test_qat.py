@@ -56,7 +56,7 @@ def lowering(data: tuple[Examples, Examples]) -> Lowering:
 
 @pytest.fixture(scope="module")
 def tuner(lowering: Lowering) -> FineTuner:
-    return FineTuner(lowering.network.shape, TuningConfig(epochs=6))
+    return FineTuner(lowering.network.shape, TuningConfig(epochs=6, dropout=0.1))
 
 
 def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(lowering: 
     first = model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data)))
     tuner.tune(lowering, (4, 4, 4), *data)
     assert model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data))) == first
-    fresh = FineTuner(lowering.network.shape, TuningConfig(epochs=6))
+    fresh = FineTuner(lowering.network.shape, TuningConfig(epochs=6, dropout=0.1))
     assert model_bytes(lowering.tuned_model(fresh.tune(lowering, (2, 1, 3), *data))) == first
 
 
@@ -130,7 +130,7 @@ def test_an_ensemble_teaches_what_its_networks_say_on_average(lowering: Lowering
     alone = train_mlp(*data, len(LABELS), replace(config, seed=8)).network
     assert all((a == b).all() for a, b in zip(others[0].kernels, alone.kernels, strict=True))
     assert (others[0].kernels[0] != others[1].kernels[0]).any()
-    by_three = FineTuner(lowering.network.shape, TuningConfig(epochs=6, ensemble=3))
+    by_three = FineTuner(lowering.network.shape, TuningConfig(epochs=6, dropout=0.1, ensemble=3))
     tuned = by_three.tune(lowering, (2, 2, 2), *data, others=others)
     inputs = np.random.default_rng(3).integers(-16, 17, (5, SPEC.feature_count)) / 16
     logits = [network.logits(inputs) for network in (lowering.network, *others)]

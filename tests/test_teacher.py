@@ -67,7 +67,7 @@ def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
 
 
 def test_what_a_kernel_taught_is_fine_tuned_by_its_answers_alone() -> None:
-    given = {"batch_size": 32, "hearings": 1, "dropout": 0.1, "mixup": 1.0, "seed": 3}
+    given = {"batch_size": 32, "hearings": 1, "dropout": 0.1, "tuning_dropout": 0.2, "mixup": 1.0, "seed": 3}
     assert TuningConfig.following(given).distillation == 0.5  # a run from before there was a teacher
     assert TuningConfig.following({**given, "teacher": "labels"}) == TuningConfig.following(given)
-    assert TuningConfig.following({**given, "teacher": "kernel"}) == TuningConfig(1e-3, 30, 32, 1, 1.0, 0.1, 1.0, 1, 3)
+    assert TuningConfig.following({**given, "teacher": "kernel"}) == TuningConfig(1e-3, 30, 32, 1, 1.0, 0.2, 1.0, 1, 3)

@@ -32,6 +32,7 @@ class TrainingConfig:
 
     hidden: tuple[int, ...]
     dropout: float
+    tuning_dropout: float
     learning_rate: float
     batch_size: int
     hearings: int
@@ -50,7 +51,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require(len(self.hidden) <= 7 and all(1 <= n <= 4096 for n in self.hidden), "hidden must be at most 7 widths from 1 to 4096")
-        _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1")
+        for name in ("dropout", "tuning_dropout"):
+            _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
         _require(0 < self.learning_rate <= 1, "learning_rate must be above 0 and at most 1")
         _require(self.batch_size >= 1, "batch_size must be at least 1")
         _require(1 <= self.hearings <= 1000, "hearings must be 1 to 1000")

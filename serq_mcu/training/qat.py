@@ -42,7 +42,7 @@ class TuningConfig:
     batch_size: int = 32
     hearings: int = 1
     distillation: float = 0.5
-    dropout: float = 0.1
+    dropout: float = 0.0
     mixup: float = 0.0
     ensemble: int = 1
     seed: int = 0
@@ -50,7 +50,8 @@ class TuningConfig:
     @classmethod
     def following(cls, training: Mapping[str, Any]) -> TuningConfig:
         """That of a network trained so: a run's or a configuration's [training]. What a kernel method taught is taught on alone."""
-        shared = {name: training[name] for name in ("batch_size", "hearings", "dropout", "mixup", "ensemble", "seed") if name in training}
+        names = {name: name for name in ("batch_size", "hearings", "mixup", "ensemble", "seed")} | {"dropout": "tuning_dropout"}
+        shared = {own: training[name] for own, name in names.items() if name in training}
         return cls(**shared, distillation=1.0 if training.get("teacher") == KERNEL else cls.distillation)
 
 
