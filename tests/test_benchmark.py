@@ -580,6 +580,26 @@ def test_the_products_figures_are_those_of_its_results() -> None:
         ]
 
 
+def test_the_products_bars_are_what_inner_folds_chose() -> None:
+    """The page's tables of bars and of candidates."""
+    rows, page = read_results(DOCS / "product.csv"), (DOCS / "product.md").read_text()
+    alone = {(key[0], key[7]): group for key, group in groups(rows).items() if key[6] == AS_RECORDED}
+    found = bars(rows)
+    assert {bar.name for bar in found} == {study.bar for study in load_plan("product").studies} - {""}
+    for bar in found:
+        group = bar.judged[AS_RECORDED]
+        assert sum(bar.chosen.values()) == len(group.rows)
+        seeds = [
+            replace(group, rows=tuple(row for row in group.rows if row.seed == seed)).accuracy for seed in sorted({row.seed for row in group.rows})
+        ]
+        (line,) = [line for line in page.splitlines() if f" | {', '.join(f'{100 * seed:.1f}' for seed in seeds)} | " in line and "chosen of" in line]
+        assert f"| chosen of {len(bar.inner)} | {100 * group.accuracy:.1f} % at " in line
+        for candidate, share in bar.inner.items():
+            study, _, method, _ = candidate
+            figures = f"{100 * share:.1f} | {bar.chosen[candidate]} | {100 * alone[study, method].accuracy:.1f} |"
+            assert f"| {TITLES[bar.train]}, {bar.name} | {study}, {method} bits | {figures}" in page
+
+
 # The engine
 
 
