@@ -48,6 +48,7 @@ from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.resources import FIRMWARE
+from serq_mcu.verification.transports import SerialTransport
 from tests.models import made_up_model
 from tests.native import WARNINGS
 from tests.test_frontend import SPECS
@@ -384,18 +385,32 @@ def test_no_bytes_break_the_reader_or_reach_the_terminal_raw(pieces: list[bytes]
 
 
 @pytest.fixture
-def board() -> Iterator[Callable[..., str]]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once `live` has opened its port: pyserial throws away what arrives before."""
+    event = threading.Event()
+
+    class Opened(SerialTransport):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            event.set()
+
+    monkeypatch.setattr("serq_mcu.listening.live.SerialTransport", Opened)
+    return event
+
+
+@pytest.fixture
+def board(opened: threading.Event) -> Iterator[Callable[..., str]]:
     """A board on a pseudo-terminal that says these bytes; gives the port's name. unplugged: the port is lost after them."""
-    opened: list[int] = []
+    descriptors: list[int] = []
     threads: list[threading.Thread] = []
 
     def start(*said: bytes, unplugged: bool = False) -> str:
         master, slave = os.openpty()
         tty.setraw(slave)
-        opened.append(slave)
+        descriptors.append(slave)
 
         def send() -> None:
-            time.sleep(0.3)
+            opened.wait(60)
             for part in said:
                 os.write(master, part)
                 time.sleep(0.02)
@@ -403,7 +418,7 @@ def board() -> Iterator[Callable[..., str]]:
                 time.sleep(0.3)
                 os.close(master)
             else:
-                opened.append(master)
+                descriptors.append(master)
 
         threads.append(threading.Thread(target=send, daemon=True))
         threads[-1].start()
@@ -412,7 +427,7 @@ def board() -> Iterator[Callable[..., str]]:
     yield start
     for thread in threads:
         thread.join(5)
-    for descriptor in opened:
+    for descriptor in descriptors:
         os.close(descriptor)
 
 
@@ -465,12 +480,13 @@ def test_live_refuses_ports_that_are_none(tmp_path: Path) -> None:
     assert "give its emulator a recording" in _run("live", tmp_path).output
 
 
-def test_live_reads_a_socket() -> None:
+def test_live_reads_a_socket(opened: threading.Event) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             connection, _ = server.accept()
             with connection:
+                opened.wait(60)
                 connection.sendall(_hello() + _line() * 5)
 
         thread = threading.Thread(target=serve, daemon=True)
