@@ -30,7 +30,7 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reference: $(VENV)/.installed
-	$(BIN)/python -m serq_mcu.reference docs/reference
+	$(BIN)/python -m tools.docs_reference docs/reference
 
 compilers:
 	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! command -v cmake >/dev/null || ! [ -e "$$(clang -print-file-name=$(FUZZER))" ]; then \
@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml
 	    if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv; \
 	    else echo 'Python 3.10 or newer with venv is needed: sudo apt-get install python3 python3-venv' >&2; exit 1; fi; fi
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,build,benchmark,cluster,demo,docs,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,build,experiments,cluster,demo,docs,dev]'
 	touch $@
 
 clean:

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from serq_mcu.boards import all_boards, load_board
+from serq_mcu.base.files import new_folder
+from serq_mcu.boards.board import all_boards, load_board
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.errors import SerqError
-from serq_mcu.files import new_folder
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -116,7 +116,7 @@ def _train_and_quantize(corpus: Path, work: Path, progress: Progress) -> tuple[l
 
 def _export_firmware(model: QuantizedModel, work: Path, out: Path, progress: Progress) -> list[dict[str, Any]]:
     """A project per real board in `work` (which becomes `out`), built where the vendor's packages are at hand, and its size."""
-    from serq_mcu import platformio
+    from serq_mcu.build import platformio
 
     found = []
     for name in FIRMWARE_BOARDS:
@@ -137,7 +137,7 @@ def _export_firmware(model: QuantizedModel, work: Path, out: Path, progress: Pro
 
 def _verify_everywhere(model: QuantizedModel, corpus: Path, work: Path, progress: Progress) -> list[dict[str, Any]]:
     """Every clip on the host, a stratified choice of them on each emulated core."""
-    from serq_mcu import platformio
+    from serq_mcu.build import platformio
     from serq_mcu.verification.verify import verify_project
 
     found = [{**verify_project(work / FIRMWARE_BOARDS[0], corpus, "host", None, progress).to_json(), "target": "host"}]

@@ -16,7 +16,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from serq_mcu.resources import FIRMWARE
+from serq_mcu.base.resources import FIRMWARE
 
 RUNTIME, HARNESS = FIRMWARE / "lib" / "serq" / "src", FIRMWARE / "apps" / "harness"
 LEAST = 95.0  # per cent of the runtime's lines

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from serq_mcu.resources import FIRMWARE
+from serq_mcu.base.resources import FIRMWARE
 
 RUNTIME = FIRMWARE / "lib" / "serq" / "src"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")

@@ -16,21 +16,21 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from serq_mcu import platformio
-from serq_mcu.boards import Emulator, all_boards, load_board, with_changes
-from serq_mcu.built import compare
+from serq_mcu.base.resources import FIRMWARE
+from serq_mcu.boards.board import Emulator, all_boards, load_board, with_changes
+from serq_mcu.boards.samples import Converter
+from serq_mcu.build import platformio
+from serq_mcu.build.sizes import compare
 from serq_mcu.cli import main
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import APPS, export, read_project, retarget
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.listening.recorder import PacketReader, Take, record, self_test
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
-from serq_mcu.recorder import PacketReader, Take, record, self_test
-from serq_mcu.resources import FIRMWARE
-from serq_mcu.sound import Converter
 from serq_mcu.verification.target import open_target
 from tests.models import made_up_model
 from tests.native import SANITIZERS, WARNINGS
@@ -304,7 +304,7 @@ def test_anyway_records_with_a_finding(project: Path, tmp_path: Path, serve: Cal
 def test_a_line_that_says_nothing_or_something_else_is_named(
     project: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[[Iterator[bytes]], str]
 ) -> None:
-    monkeypatch.setattr("serq_mcu.recorder._PATIENCE", 0.3)
+    monkeypatch.setattr("serq_mcu.listening.recorder._PATIENCE", 0.3)
     with pytest.raises(SerqError, match=r"nothing comes from /dev/pts/.*--app capture"):
         record(project, serve(iter(())), None, None, 1, 1.0, progress=lambda *_: None)
     with pytest.raises(SerqError, match="is not the capture application"):

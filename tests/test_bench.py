@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from serq_mcu import platformio
-from serq_mcu.boards import load_board
+from serq_mcu.boards.board import load_board
+from serq_mcu.build import platformio
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.costs import total
 from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
 from serq_mcu.codegen.kernels import core_of
+from serq_mcu.counting.bench import Bench, bench
+from serq_mcu.counting.qemu import counted
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
-from serq_mcu.verification.bench import Bench, bench
-from serq_mcu.verification.benchmark import network, random_model
-from serq_mcu.verification.counting import counted
 from tests.models import made_up_model
+from tools.network_cost import network, random_model
 
 # Most instructions, and estimated cycles on Cortex-M, of a decision of 40-256-512-64-7 without the pooled statistics: 1 to 3 % above
-# what docs/benchmark.md says, so that another compiler's mood does not fail a test, but a slower kernel does.
+# what docs/network_cost.md says, so that another compiler's mood does not fail a test, but a slower kernel does.
 MOST = {
     "emulated-m4f": {8: (182_000, 265_000), 4: (203_000, 250_000), 2: (131_500, 172_000), "ternary": (131_500, 172_000), 1: (108_000, 130_000)},
     "emulated-m0": {

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from serq_mcu import boards, resources
-from serq_mcu.boards import EMULATED_PLATFORM, Emulator, Microphone, Relative, all_boards, all_microphones, load_board, read_board, with_changes
+from serq_mcu.base import resources
+from serq_mcu.boards import board as boards
+from serq_mcu.boards.board import EMULATED_PLATFORM, Emulator, Microphone, Relative, all_boards, all_microphones, load_board, read_board, with_changes
+from serq_mcu.boards.samples import conversion
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
-from serq_mcu.sound import conversion
 
 NAMES = [path.stem for path in sorted(resources.BOARDS.glob("*.toml"))]
 

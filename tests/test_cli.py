@@ -105,8 +105,8 @@ def test_the_promised_commands_exist() -> None:
         "monitor",
         "verify",
         "bench",
-        "benchmark run",
-        "benchmark page",
+        "experiment run",
+        "experiment page",
         "toolchain setup",
         "demo",
     }
@@ -263,7 +263,7 @@ def test_no_qemu_is_said(tmp_path: Path, model_file: Path, clips: Path, monkeypa
 
 def test_esp32_without_vendor_packages_says_so_at_once(tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path / "core"))
-    monkeypatch.setattr("serq_mcu.platformio._registry_reachable", lambda: False)
+    monkeypatch.setattr("serq_mcu.build.platformio._registry_reachable", lambda: False)
     assert _run("export", model_file, "--board", "esp32", "--out", tmp_path / "p").exit_code == 0
     _refused(_run("build", tmp_path / "p"), "espressif32.*network")
 
@@ -310,16 +310,16 @@ def test_boards_lists_all_with_json() -> None:
     assert "esp32c3" in _run("boards").output
 
 
-def test_benchmark_page_follows_its_results(tmp_path: Path) -> None:
-    _refused(_run("benchmark", "page", tmp_path / "none.csv", "--page", tmp_path / "p.md"), "holds no results")
+def test_experiments_page_follows_its_results(tmp_path: Path) -> None:
+    _refused(_run("experiment", "page", tmp_path / "none.csv", "--page", tmp_path / "p.md"), "holds no results")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    _refused(_run("benchmark", "page", tmp_path / "other.csv", "--page", tmp_path / "p.md"), "not a results file")
+    _refused(_run("experiment", "page", tmp_path / "other.csv", "--page", tmp_path / "p.md"), "not a results file")
     assert not (tmp_path / "p.md").exists()
 
 
-def test_benchmark_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path) -> None:
-    _refused(_run("benchmark", "run", clips, "--plan", "none", "--results", tmp_path / "r.csv"), "there is no plan none")
-    _refused(_run("benchmark", "run", clips, "--plan", "short", "--results", tmp_path / "r.csv"), "of which no folder was given")
+def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path) -> None:
+    _refused(_run("experiment", "run", clips, "--plan", "none", "--results", tmp_path / "r.csv"), "there is no plan none")
+    _refused(_run("experiment", "run", clips, "--plan", "short", "--results", tmp_path / "r.csv"), "of which no folder was given")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serq_mcu.boards import Relative, all_boards, load_board
+from serq_mcu.boards.board import Relative, all_boards, load_board
 from serq_mcu.codegen.export import APPS, export, model_files, read_project, retarget
 from serq_mcu.codegen.render import c_numbers, c_string, render
 from serq_mcu.errors import SerqError

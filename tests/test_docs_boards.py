@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serq_mcu.boards import all_boards, all_microphones
+from serq_mcu.boards.board import all_boards, all_microphones
 
 PAGE = (Path(__file__).parents[1] / "docs" / "boards.md").read_text()
 INTERFACES = {"i2s": "I2S", "pdm": "PDM", "adc": "ADC", "line": "line"}

@@ -52,7 +52,7 @@ NOT_RUN = {
     "make test": "is what runs this test",
     "pip install serq-mcu": "tests/test_packaging.py installs the wheel",
     "pip install 'serq-mcu[train]'": "gigabytes of TensorFlow",
-    "pip install 'serq-mcu[benchmark]'": "tests/test_packaging.py installs the wheel without extras",
+    "pip install 'serq-mcu[experiments]'": "tests/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[build]'": "tests/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[fetch]'": "tests/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[microphone]'": "tests/test_packaging.py installs the wheel without extras",
@@ -66,7 +66,7 @@ SMALLER = {
     "train": ["--config", "SMALL"],
     "import-keras": ["--config", "SMALL"],
     "robustness": ["--protocol", "clips", "--folds", "2", "--no-baseline", "--config", "SMALL"],
-    "benchmark run": ["--plan", "small_plan.toml", "--jobs", "1"],
+    "experiment run": ["--plan", "small_plan.toml", "--jobs", "1"],
     "record": ["--count", "1", "--seconds", "0.3"],
     "toolchain setup": ["--offline"],
 }
@@ -155,7 +155,7 @@ def test_a_command_that_fails_fails_the_test(folder: Path) -> None:
 def _run(command: Command) -> list[str]:
     """The lines that a command prints; it must end well."""
     if command.words[0] == "pytest":
-        arguments = [sys.executable, "-m", "pytest", "-p", "serq_mcu.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:xdist", *command.words[1:]]
+        arguments = [sys.executable, "-m", "pytest", "-p", "serq_mcu.verification.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:xdist", *command.words[1:]]
         done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
         assert done.returncode == 0, f"{command.line}\n{done.stdout}{done.stderr}"
         return done.stdout.splitlines()

@@ -13,12 +13,12 @@ import click
 import pytest
 
 from serq_mcu.cli import main
-from serq_mcu.reference import commands, examples, page_name, pages
+from tools.docs_reference import commands, examples, page_name, pages
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 COMMANDS = dict(commands())
-REGENERATE = "run `python -m serq_mcu.reference docs/reference` and commit what it writes"
+REGENERATE = "run `python -m tools.docs_reference docs/reference` and commit what it writes"
 FROM_ELSEWHERE = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b(?![^>]*canonical)[^>]*\bhref=[\"']?(?:https?:)?//", re.I
 )

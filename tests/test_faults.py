@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serq_mcu.boards import load_board
+from serq_mcu.boards.board import load_board
+from serq_mcu.build.host_program import SMALL_FRAMES, host_build
 from serq_mcu.codegen.export import export
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.stages import STAGE_MFCC, STAGE_SCORES
-from serq_mcu.verification.device import Device, LineError
-from serq_mcu.verification.endurance import BAD_LINE, endure
-from serq_mcu.verification.faults import Faults, FaultyTransport
-from serq_mcu.verification.host import SMALL_FRAMES, host_build
-from serq_mcu.verification.protocol import Result, Type, decode_frame
-from serq_mcu.verification.transports import ProcessTransport, Transport
+from serq_mcu.harness.device import Device, LineError
+from serq_mcu.harness.faults import Faults, FaultyTransport
+from serq_mcu.harness.protocol import Result, Type, decode_frame
+from serq_mcu.harness.transports import ProcessTransport, Transport
 from serq_mcu.verification.verify import digest, reference_stages
 from tests.models import made_up_model
+from tools.endurance import BAD_LINE, endure
 
 MODEL = made_up_model([9, 6, 5], [3, 2, 8], labels=("anger", "fear", "joy", "neutral", "sadness"))
 
@@ -209,7 +209,7 @@ def _vanishing(transport: ProcessTransport, cut: int) -> Callable[[bytes], None]
 
 def test_a_device_that_takes_no_bytes_for_a_while(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its buffers are full and stay so: the host gives up with a sentence; when it is back, the next clip is right."""
-    monkeypatch.setattr("serq_mcu.verification.transports.FULL", 0.01)
+    monkeypatch.setattr("serq_mcu.harness.transports.FULL", 0.01)
     transport = ProcessTransport([str(program)])
     Device(transport)
     device = Device(transport, timeout=0.004, shortest=0.001, attempts=400)  # 400 requests of 280 bytes: more than a pipe holds

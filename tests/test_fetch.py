@@ -29,7 +29,7 @@ from serq_mcu.corpus.check import published_checksums
 from serq_mcu.corpus.fetch import MARKER, PUBLICATIONS, Publication, fetch_corpus, publication_of, unpack
 from serq_mcu.corpus.loaders import RULES, load_corpus
 from serq_mcu.errors import SerqError
-from tests.test_manners import _interrupted, _one_line
+from tests.test_conventions import _interrupted, _one_line
 
 NAMES = ("03a01Wa", "03a01Fa", "03a01Nc", "08a01Wa")
 

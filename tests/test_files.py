@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from serq_mcu.base.files import new_folder, write_file
 from serq_mcu.errors import SerqError
-from serq_mcu.files import new_folder, write_file
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serq_mcu import platformio
-from serq_mcu.boards import Emulator, load_board
+from serq_mcu.boards.board import Emulator, load_board
+from serq_mcu.build import platformio
 from serq_mcu.codegen.budget import budget, state_bytes
 from serq_mcu.codegen.export import export, read_project
 from serq_mcu.codegen.packing import LAYOUTS, Part
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantized_model.interpreter import stages
 from serq_mcu.quantized_model.types import QuantizedModel
-from serq_mcu.verification.parity import generated_signals
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, digest, verify
 from tests.models import SMALL_SPEC, made_up_features, made_up_model
+from tools.parity import generated_signals
 
 EMULATED = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 RAM_LIMIT = 14_000  # bytes on the Cortex-M0, stack included: what was promised

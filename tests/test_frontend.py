@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.codegen.packing import chroma_runs
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import stages
@@ -24,9 +25,8 @@ from serq_mcu.frontend.native import clip_features, native_library
 from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
-from serq_mcu.resources import FIRMWARE
-from serq_mcu.verification.frontend_cost import BENCHMARK, synthetic_speech
 from tests.native import RUNTIME, SANITIZERS, compile_program, run
+from tools.frontend_cost import BENCHMARK, synthetic_speech
 
 SPEECH120 = FeatureSpec(name="speech120", blocks=(FeatureBlock("mfcc", 40),))
 SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges

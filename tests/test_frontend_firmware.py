@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serq_mcu import platformio
-from serq_mcu.boards import load_board
+from serq_mcu.boards.board import load_board
+from serq_mcu.build import platformio
 from serq_mcu.codegen.export import export
+from serq_mcu.counting.qemu import symbols
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
-from serq_mcu.verification.counting import symbols
-from serq_mcu.verification.frontend_cost import LIMITS, build_frontend, frame_cost
-from serq_mcu.verification.frontend_cost import SPECS as COST_SPECS
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
 from tests.models import made_up_model
 from tests.native import SANITIZERS, compile_program
 from tests.test_frontend import SPECS, random_tables, stimulus
+from tools.frontend_cost import LIMITS, build_frontend, frame_cost
+from tools.frontend_cost import SPECS as COST_SPECS
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 # A first pass of radix 2 and of radix 4; with zeros behind the frame and without; every kind of block.

@@ -23,22 +23,22 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serq_mcu.boards import load_board
+from serq_mcu.base.resources import FIRMWARE
+from serq_mcu.boards.board import load_board
+from serq_mcu.build.host_program import FLAGS, PAYLOAD, host_build
 from serq_mcu.codegen.export import MODEL, export, read_project
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import MAX_FRAMES, FeatureBlock, FeatureSpec
 from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_MFCC, STAGE_POOLED, STAGE_SCORES, STAGE_SPECTRUM, STAGE_WINDOW, stage_name
+from serq_mcu.harness import transports
+from serq_mcu.harness.device import Device, DeviceError
+from serq_mcu.harness.protocol import Code, Frame, FrameReader, Result, Type, decode_frame, encode_frame, parse_digests, parse_values
+from serq_mcu.harness.transports import ProcessTransport, SerialTransport
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.types import QuantizedModel
-from serq_mcu.resources import FIRMWARE
-from serq_mcu.verification import transports
-from serq_mcu.verification.device import Device, DeviceError
-from serq_mcu.verification.host import FLAGS, PAYLOAD, host_build
-from serq_mcu.verification.protocol import Code, Frame, FrameReader, Result, Type, decode_frame, encode_frame, parse_digests, parse_values
 from serq_mcu.verification.target import Target
-from serq_mcu.verification.transports import ProcessTransport, SerialTransport
 from serq_mcu.verification.verify import Recording, digest, reference_stages, select_stratified, verify, verify_project
 from tests.models import made_up_features, made_up_model
 from tests.native import SANITIZERS, WARNINGS, compile_program, run

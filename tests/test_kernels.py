@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from serq_mcu.boards import all_boards, load_board
+from serq_mcu.boards.board import all_boards, load_board
 from serq_mcu.codegen.kernels import MOST_CODE, choose, choose_layer, core_of, cores, packed_bytes, possible_parts
 from serq_mcu.codegen.packing import LAYOUTS
 from serq_mcu.frontend.spec import FeatureSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serq_mcu.boards import Emulator, all_boards, load_board
+from serq_mcu.boards.board import Emulator, all_boards, load_board
 from serq_mcu.codegen.library import HEADER, KINDS, amalgamate, export_library
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import features

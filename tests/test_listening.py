@@ -28,31 +28,31 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serq_mcu.boards import load_board
+from serq_mcu.base.resources import FIRMWARE
+from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export, model_files
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.listening import ear as ears
+from serq_mcu.harness.transports import SerialTransport
+from serq_mcu.listening import engine as ears
 from serq_mcu.listening import microphone
+from serq_mcu.listening.answers import Damaged, Heard, Hello, Labelled
 from serq_mcu.listening.classify import classify_file
-from serq_mcu.listening.ear import PYTHON, C, Ear, open_ear
-from serq_mcu.listening.heard import Damaged, Heard, Hello, Labelled
+from serq_mcu.listening.engine import PYTHON, C, Ear, open_ear
 from serq_mcu.listening.lines import Complaint, LineReader, Passed, printable
 from serq_mcu.listening.page import HTML, Page
-from serq_mcu.listening.screenshots import live_page_screenshot
 from serq_mcu.listening.terminal import bar
 from serq_mcu.quantized_model import interpreter
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
-from serq_mcu.resources import FIRMWARE
-from serq_mcu.verification.transports import SerialTransport
 from tests.models import made_up_model
 from tests.native import WARNINGS
 from tests.test_frontend import SPECS
 from tests.test_streaming import GATE, quiet_and_loud
+from tools.live_screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
 MODEL = made_up_model((16, 5), (4, 3), labels=LABELS, unsure_margin=40, gate_level=-3000)

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from serq_mcu.frontend.spec import KINDS, STATISTICS
-from serq_mcu.verification import parity
-from serq_mcu.verification.parity import EMULATED, HOST, generated_signals, main, proof_models, prove
 from serq_mcu.verification.verify import Difference
+from tools import parity
+from tools.parity import EMULATED, HOST, generated_signals, main, proof_models, prove
 
 MODELS = proof_models()
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from serq_mcu import platformio, resources
-from serq_mcu.boards import Board, all_boards, load_board
+from serq_mcu.base import resources
+from serq_mcu.boards.board import Board, all_boards, load_board
+from serq_mcu.build import platformio
 from serq_mcu.codegen.export import board_files, write_project
 from serq_mcu.errors import SerqError
 
@@ -163,7 +164,7 @@ def test_a_program_too_large_for_ram_does_not_link(tmp_path: Path) -> None:
 def test_a_build_and_a_run_need_no_network(tmp_path: Path) -> None:
     """`pio run -t exec` as a user would type it, from an empty core folder, without a network interface where that can be arranged."""
     environment = platformio.environment() | {"PLATFORMIO_CORE_DIR": str(tmp_path / "core")}
-    code = "from serq_mcu.platformio import _scons; _scons(print)"
+    code = "from serq_mcu.build.platformio import _scons; _scons(print)"
     subprocess.run([*_no_network(), sys.executable, "-c", code], env=environment, check=True, capture_output=True)
     folder = _project(load_board("emulated-rv32imc"), tmp_path / "project")
     command = [*_no_network(), sys.executable, "-m", "platformio", "run", "-d", str(folder), "-t", "exec"]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from serq_mcu.boards import load_board
+from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
 from serq_mcu.quantized_model.store import save_model
 from tests.models import made_up_model
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "regression_tests"
 LABELS = ("calm", "loud")
 MODEL = made_up_model((5, 2), (2, 4), labels=LABELS)
-PLUGIN = "serq_mcu.pytest_plugin"
+PLUGIN = "serq_mcu.verification.pytest_plugin"
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from serq_mcu.base.metrics import Score, wilson_interval
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.level import level_in_db
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.metrics import Score, wilson_interval
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
 from serq_mcu.quantization.decision import unsure_margin
 from serq_mcu.quantization.importance import layer_importance

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from serq_mcu import resources
+from serq_mcu.base import resources
 from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.interpreter import classify, classify_in_float, quantize_input, requantize, scores, stages

@@ -14,13 +14,13 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from serq_mcu.boards import load_board
+from serq_mcu.base.metrics import Score
+from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.metrics import Score
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import Run, load_run, save_run

@@ -16,11 +16,12 @@ from types import SimpleNamespace
 import pytest
 import serial
 
-from serq_mcu import platformio, serial_ports
-from serq_mcu.boards import load_board
+from serq_mcu.boards.board import load_board
+from serq_mcu.build import platformio
 from serq_mcu.codegen.export import export
 from serq_mcu.errors import SerqError
-from serq_mcu.serial_ports import why_not_open, why_not_written
+from serq_mcu.harness import serial_ports
+from serq_mcu.harness.serial_ports import why_not_open, why_not_written
 from tests.models import made_up_model
 
 ESPTOOL = [sys.executable, "-m", "esptool", "--chip", "esp32"]

@@ -14,8 +14,9 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from serq_mcu import platformio
-from serq_mcu.boards import load_board
+from serq_mcu.base.resources import FIRMWARE
+from serq_mcu.boards.board import load_board
+from serq_mcu.build import platformio
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import board_files, model_files, runtime_files, write_project
 from serq_mcu.corpus.audio import read_audio
@@ -29,7 +30,6 @@ from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.stream_evaluation import in_noise
 from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE, Decision, Frames, analyse, decide, decision_rule, stream_decisions
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
-from serq_mcu.resources import FIRMWARE
 from tests.models import made_up_model
 from tests.native import SANITIZERS, compile_program, run
 from tests.test_frontend import SPECS, stimulus, synthetic_speech

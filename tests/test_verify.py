@@ -16,21 +16,21 @@ import soundfile
 from click.testing import CliRunner, Result
 from junitparser import JUnitXml
 
-from serq_mcu import platformio
-from serq_mcu.boards import load_board
+from serq_mcu.boards.board import load_board
+from serq_mcu.build import platformio
+from serq_mcu.build.host_program import host_build
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import MODEL, export
 from serq_mcu.codegen.render import ABI
 from serq_mcu.errors import SerqError
+from serq_mcu.harness.device import Device, LineError
+from serq_mcu.harness.transports import ProcessTransport
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import FORMAT
 from serq_mcu.verification.baseline import CYCLES, Baseline, Change, load_baseline, save_baseline
-from serq_mcu.verification.device import Device, LineError
-from serq_mcu.verification.estimate import duration, estimate, message_bytes
-from serq_mcu.verification.host import host_build
+from serq_mcu.verification.duration import duration, estimate, message_bytes
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport, junit, markdown
 from serq_mcu.verification.target import Target, open_target
-from serq_mcu.verification.transports import ProcessTransport
 from serq_mcu.verification.verify import Recording, require_same_firmware, verify, verify_project
 from tests.models import made_up_model
 

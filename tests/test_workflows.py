@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serq_mcu.boards import load_board
+from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
 from serq_mcu.corpus.synthetic import synthesise
 from serq_mcu.quantized_model.store import save_model, shipped_model

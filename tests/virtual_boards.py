@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serq_mcu.verification.host import host_build
+from serq_mcu.build.host_program import host_build
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ def boards(as_json: bool) -> None:
 
     Example: serq-mcu boards
     """
-    from serq_mcu.boards import all_boards
+    from serq_mcu.boards.board import all_boards
 
     known = all_boards()
     lines = [f"{b.name:<18}{b.title:<44}{b.mcu.flash_bytes // 1000:>6} KB flash {b.mcu.ram_bytes // 1000:>5} KB RAM" for b in known]
@@ -32,7 +32,7 @@ def microphones(as_json: bool) -> None:
 
     Example: serq-mcu microphones
     """
-    from serq_mcu.boards import all_microphones
+    from serq_mcu.boards.board import all_microphones
 
     known = all_microphones()
     lines = [f"{m.name:<12}{m.interface:<6}{m.gain_db:>4} dB  {m.title}" for m in known]
@@ -51,7 +51,7 @@ def check(model: Path | None, board_name: str, app: str, layout: str, as_json: b
 
     Example: serq-mcu check model.serq --board esp32
     """
-    from serq_mcu.boards import load_board
+    from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.budget import budget
 
     report = budget(chosen_model(model), load_board(board_name), layout == "fast", app)
@@ -86,7 +86,7 @@ def export(
 
     Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out firmware/
     """
-    from serq_mcu.boards import load_board, with_changes
+    from serq_mcu.boards.board import load_board, with_changes
     from serq_mcu.codegen.budget import budget
     from serq_mcu.codegen.export import export as export_project
 
@@ -112,7 +112,7 @@ def library(model: Path | None, board_name: str, kind: str, out: Path, force: bo
 
     Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
     """
-    from serq_mcu.boards import load_board
+    from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.library import export_library
 
     project = export_library(chosen_model(model), load_board(board_name), kind, out, force)
@@ -128,8 +128,8 @@ def build(folder: Path, as_json: bool) -> None:
 
     Example: serq-mcu build firmware/
     """
-    from serq_mcu import platformio
-    from serq_mcu.built import compare
+    from serq_mcu.build import platformio
+    from serq_mcu.build.sizes import compare
 
     new_progress()(f"building {folder}")
     result = platformio.build(folder)
@@ -149,7 +149,7 @@ def flash(folder: Path, port: str | None, as_json: bool) -> None:
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
     """
-    from serq_mcu import platformio
+    from serq_mcu.build import platformio
 
     where = f"the board on {port}" if port else "the board"
     new_progress()(f"building {folder} and writing it to {where}")
@@ -166,7 +166,7 @@ def monitor(folder: Path, port: str | None) -> None:
 
     Example: serq-mcu monitor firmware/
     """
-    from serq_mcu import platformio
+    from serq_mcu.build import platformio
 
     platformio.monitor(folder, port)
 
@@ -187,7 +187,7 @@ def record(folder: Path, port: str, label: str | None, out: Path, count: int, se
 
     Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
     """
-    from serq_mcu.recorder import record as record_clips
+    from serq_mcu.listening.recorder import record as record_clips
 
     session = record_clips(folder, port, out, label, count, seconds, anyway, new_progress())
     print_result(session.to_json(), session.lines(), as_json)
@@ -207,7 +207,7 @@ def toolchain_setup(offline: bool, as_json: bool) -> None:
 
     Example: serq-mcu toolchain setup
     """
-    from serq_mcu import platformio
+    from serq_mcu.build import platformio
 
     tools = platformio.setup_toolchain(offline, new_progress())
     print_result([dataclasses.asdict(tool) for tool in tools], [f"{tool.name:<36}{tool.state:<11}{tool.found}" for tool in tools], as_json)

@@ -1,4 +1,4 @@
-"""From recordings to a model: train, quantize, evaluate, robustness, benchmark."""
+"""From recordings to a model: train, quantize, evaluate, robustness, experiment."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | N
 
     Example: serq-mcu evaluate-streams model.serq --corpus emodb/
     """
-    from serq_mcu.files import write_file
+    from serq_mcu.base.files import write_file
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
 
@@ -153,7 +153,7 @@ def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, c
 
     Example: serq-mcu robustness emodb/ --page docs/robustness.md
     """
-    from serq_mcu.files import write_file
+    from serq_mcu.base.files import write_file
     from serq_mcu.training.config import PROTOCOLS, load_config
     from serq_mcu.training.robustness import RECIPES, measure_robustness
 
@@ -169,49 +169,49 @@ def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, c
 
 
 @main.group()
-def benchmark() -> None:
+def experiment() -> None:
     """Accuracy of many networks and methods over many splits, in tables and plots."""
 
 
-@benchmark.command("run", resumable=True)
+@experiment.command("run", resumable=True)
 @click.argument("folders", type=FOLDER, nargs=-1, required=True)
 @click.option("--plan", default="paper", show_default=True, help="paper, product, transfer, short, or a plan of your own (.toml).")
 @click.option("--results", required=True, type=FILE, help="The results file (.csv) to write; what it holds already is not run again.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
 @click.option("--scheduler", metavar="ADDRESS", help="Send the tasks to a Dask scheduler, such as tcp://10.0.0.1:8786.")
 @json_option
-def benchmark_run(folders: tuple[Path, ...], plan: str, results: Path, jobs: int | None, scheduler: str | None, as_json: bool) -> None:
+def experiment_run(folders: tuple[Path, ...], plan: str, results: Path, jobs: int | None, scheduler: str | None, as_json: bool) -> None:
     """Train and judge all that a plan names on the corpora in FOLDERS; stopped at any time, it goes on where it was.
 
-    Example: serq-mcu benchmark run emodb/ savee/ --plan paper --results docs/paper.csv
+    Example: serq-mcu experiment run emodb/ savee/ --plan paper --results docs/paper.csv
     """
-    from serq_mcu.benchmark.engine import run_plan
-    from serq_mcu.benchmark.plan import load_plan
+    from serq_mcu.experiments.engine import run_plan
+    from serq_mcu.experiments.plan import load_plan
 
     rows = run_plan(load_plan(plan), folders, results, jobs, scheduler, new_progress())
     print_result({"results": str(results), "rows": len(rows)}, [f"{results}: {len(rows)} rows"], as_json)
 
 
-@benchmark.command("page")
+@experiment.command("page")
 @click.argument("results", type=FILE)
 @click.option("--page", required=True, type=FILE, help="The Markdown page to write; plots go beside it.")
 @json_option
-def benchmark_page(results: Path, page: Path, as_json: bool) -> None:
+def experiment_page(results: Path, page: Path, as_json: bool) -> None:
     """Write tables and plots from a results file, without training anything.
 
-    Example: serq-mcu benchmark page docs/paper.csv --page docs/paper_tables.md
+    Example: serq-mcu experiment page docs/paper.csv --page docs/paper_tables.md
     """
-    from serq_mcu.benchmark.page import write_page
-    from serq_mcu.benchmark.results import read_results
+    from serq_mcu.experiments.page import write_page
+    from serq_mcu.experiments.results import read_results
 
-    command = f"serq-mcu benchmark page docs/{results.name} --page docs/{page.name}"
+    command = f"serq-mcu experiment page docs/{results.name} --page docs/{page.name}"
     written = write_page(read_results(results), results, page, command)
     print_result([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
 
 
 def _width_budget(max_bytes: int | None, max_instructions: int | None, board_name: str | None) -> Any:
     """Makes a budget for a network, or None where nothing is limited."""
-    from serq_mcu.boards import load_board
+    from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.width_costs import width_costs
     from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
 

@@ -28,7 +28,7 @@ def report(
 
     Example: serq-mcu report run/ --corpus emodb/ --firmware fw/ --clip angry.wav --out report/
     """
-    from serq_mcu.boards import load_board
+    from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.budget import budget
     from serq_mcu.report.gather import gather
     from serq_mcu.report.page import report_json, write_report

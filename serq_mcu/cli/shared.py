@@ -10,7 +10,7 @@ import click
 from rich_click.rich_panel import RichCommandPanel
 
 from serq_mcu import __version__
-from serq_mcu.cli.manners import Group, look, quiet
+from serq_mcu.cli.conventions import Group, look, quiet
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -18,7 +18,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 
 
 def _complete_boards(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
-    from serq_mcu.boards import all_boards
+    from serq_mcu.boards.board import all_boards
 
     return [board.name for board in all_boards() if board.name.startswith(begun)]
 
@@ -46,7 +46,7 @@ corpus_envvar = "SERQ_CORPUS"
 
 PATH = {
     "Recordings": ("corpus", "frontend"),
-    "From recordings to a model": ("train", "import-keras", "quantize", "evaluate", "evaluate-streams", "robustness", "benchmark", "report"),
+    "From recordings to a model": ("train", "import-keras", "quantize", "evaluate", "evaluate-streams", "robustness", "experiment", "report"),
     "From a model to a board": ("boards", "microphones", "check", "export", "library", "build", "flash", "monitor"),
     "Proof": ("verify", "bench"),
     "Listening": ("classify", "listen", "live", "record"),
@@ -67,7 +67,7 @@ def chosen_model(path: Path | None) -> Any:
 
 
 def new_progress() -> Any:
-    from serq_mcu.progress import Progress
+    from serq_mcu.base.progress import Progress
 
     return Progress(quiet(click.get_current_context(silent=True)))
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serq_mcu.boards import EMULATED_PLATFORM, Board, Emulator, load_board
+from serq_mcu.boards.board import EMULATED_PLATFORM, Board, Emulator, load_board
 from serq_mcu.codegen.costs import Row, estimate, milliseconds, row_lines, timing, total
 from serq_mcu.codegen.export import Files, board_files, model_files, runtime_files
 from serq_mcu.codegen.kernels import choose, core_of, packed_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from serq_mcu.boards import Mcu
+from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.kernels import Core, core_of
 from serq_mcu.codegen.packing import GROUP, Part, chroma_runs, pack_bias, start_bias
 from serq_mcu.frontend.spec import STATISTICS

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serq_mcu import __version__, resources
-from serq_mcu.boards import Board
+from serq_mcu import __version__
+from serq_mcu.base import resources
+from serq_mcu.base.files import new_folder
+from serq_mcu.boards.board import Board
 from serq_mcu.codegen.render import ABI, model_names, render
 from serq_mcu.errors import SerqError
-from serq_mcu.files import new_folder
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import QuantizedModel
 

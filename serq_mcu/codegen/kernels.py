@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serq_mcu.boards import Mcu
+from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.packing import GROUP, LAYOUTS, TILE_GROUPS, Layout, Part, Shape
 from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from serq_mcu import __version__
-from serq_mcu.boards import Board
+from serq_mcu.boards.board import Board
 from serq_mcu.codegen.export import MODEL, Files, Project, model_files, runtime_files, write_project
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError

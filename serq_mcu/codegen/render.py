@@ -9,8 +9,8 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu import resources
-from serq_mcu.boards import Mcu
+from serq_mcu.base import resources
+from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.kernels import choose
 from serq_mcu.codegen.packing import ChromaRuns, chroma_runs, pack_bias, pack_scale, start_bias, start_factor
 from serq_mcu.frontend.spec import KINDS, MAX_FRAMES, FeatureSpec

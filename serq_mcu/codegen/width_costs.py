@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.boards import Mcu
+from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.kernels import choose_layer, core_of
 from serq_mcu.quantized_model.types import DenseLayer
 

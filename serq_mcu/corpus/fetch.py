@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from serq_mcu.base.files import new_folder
 from serq_mcu.corpus.check import CorpusReport, check_corpus, published_checksums
 from serq_mcu.corpus.loaders import SUFFIXES
 from serq_mcu.errors import SerqError
-from serq_mcu.files import new_folder
 
 MARKER = "serq_fetched.json"
 _MOST_BYTES, _MOST_FILES = 4 * 10**9, 20_000  # of an archive's recordings: the largest corpus has 1.5 GB and 7442

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from serq_mcu.base.files import new_folder
 from serq_mcu.errors import SerqError
-from serq_mcu.files import new_folder
 
 SAMPLE_RATE = 16000
 MARKER = "serq-synthetic.json"  # says how the folder was made, and that it may be replaced

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.host import cache_folder
+from serq_mcu.base.host import cache_folder
 
 _AT_A_TIME = 500  # keys in a query
 

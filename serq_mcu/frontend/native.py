@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu import resources
+from serq_mcu.base import resources
+from serq_mcu.base.files import write_file
+from serq_mcu.base.host import cache_folder, compiler
 from serq_mcu.errors import SerqError
-from serq_mcu.files import write_file
 from serq_mcu.frontend import reference
 from serq_mcu.frontend.spec import KINDS, PITCH_CLASSES, STATISTICS, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
-from serq_mcu.host import cache_folder, compiler
 
 FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
 _RUNTIME = resources.FIRMWARE / "lib" / "serq" / "src"

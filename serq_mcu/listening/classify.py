@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
-from serq_mcu.listening.ear import Ear, open_ear
-from serq_mcu.listening.heard import Heard, Hello, Labelled, from_decisions
+from serq_mcu.listening.answers import Heard, Hello, Labelled, from_decisions
+from serq_mcu.listening.engine import Ear, open_ear
 from serq_mcu.listening.microphone import Microphone
 from serq_mcu.quantized_model.streaming import decision_rule
 from serq_mcu.quantized_model.types import QuantizedModel

@@ -7,8 +7,8 @@ from html import escape
 
 import numpy as np
 
+from serq_mcu.listening.answers import Heard
 from serq_mcu.listening.classify import Classification
-from serq_mcu.listening.heard import Heard
 
 _WIDTH, _LEFT, _RIGHT = 960, 120, 16
 _WAVE, _STRIP, _LANE, _GAP = 90, 30, 26, 14  # heights

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu import platformio
-from serq_mcu.boards import BOARD_FILE, Relative, load_board, read_board
+from serq_mcu.boards.board import BOARD_FILE, Relative, load_board, read_board
+from serq_mcu.build import platformio
 from serq_mcu.codegen.export import MODEL, read_project, retarget
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serq_mcu.frontend.level import level_in_db
-from serq_mcu.listening.heard import WORDS, Damaged, Heard, Hello, Labelled
+from serq_mcu.listening.answers import WORDS, Damaged, Heard, Hello, Labelled
 
 _LONGEST = 16_384  # bytes of a line: 64 classes of 64 bytes and their scores fit three times
 _LABELS = 64

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from serq_mcu.errors import SerqError
+from serq_mcu.harness.transports import SerialTransport
+from serq_mcu.listening.answers import Shown
 from serq_mcu.listening.emulated import emulated_board
-from serq_mcu.listening.heard import Shown
 from serq_mcu.listening.lines import Complaint, LineReader, Passed
-from serq_mcu.verification.transports import SerialTransport
 
 _PATIENCE = 10.0  # seconds without a decision; a board makes one each second or so, silence or not
 _MAKE_ONE = "flash the project of `serq-mcu export --app live`"

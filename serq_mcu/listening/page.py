@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from serq_mcu.errors import SerqError
-from serq_mcu.listening.heard import Damaged, Hello, Labelled
+from serq_mcu.listening.answers import Damaged, Hello, Labelled
 
 HTML = Path(__file__).with_name("live.html")
 _ADDRESS = "127.0.0.1"

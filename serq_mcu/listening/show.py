@@ -8,7 +8,7 @@ from typing import Protocol
 
 import click
 
-from serq_mcu.listening.heard import Damaged, Hello, Labelled, Shown
+from serq_mcu.listening.answers import Damaged, Hello, Labelled, Shown
 from serq_mcu.listening.terminal import Rows
 
 

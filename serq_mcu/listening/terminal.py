@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from serq_mcu.listening.heard import Heard
+from serq_mcu.listening.answers import Heard
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _ANSWER = 12  # columns

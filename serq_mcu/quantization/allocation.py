@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.metrics import wilson_interval
 from serq_mcu.errors import SerqError
-from serq_mcu.metrics import wilson_interval
 from serq_mcu.quantization.importance import LayerImportance, layer_importance
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantized_model.interpreter import classify

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.metrics import cross_entropy
 from serq_mcu.errors import SerqError
-from serq_mcu.metrics import cross_entropy
 from serq_mcu.quantization.allocation import MAX_BITS, MIN_BITS, ValidationData
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantized_model.interpreter import scores

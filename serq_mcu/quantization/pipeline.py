@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from serq_mcu import __version__
+from serq_mcu.base.metrics import Score
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import LayerChoice, QuantizationConfig, choose_widths
 from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan_widths
 from serq_mcu.quantization.decision import DecisionConfig, decision_rule

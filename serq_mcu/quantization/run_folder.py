@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from serq_mcu.base.files import new_folder
+from serq_mcu.base.metrics import Score
 from serq_mcu.errors import SerqError
-from serq_mcu.files import new_folder
-from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import ValidationData
 from serq_mcu.quantization.network import FloatNetwork
 

@@ -9,9 +9,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from serq_mcu import resources
+from serq_mcu.base import resources
+from serq_mcu.base.files import write_file
 from serq_mcu.errors import SerqError
-from serq_mcu.files import write_file
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.quantized_model.types import FORMAT, DecisionRule, DenseLayer, InputQuantization, QuantizedModel

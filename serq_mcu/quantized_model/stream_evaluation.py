@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.metrics import wilson_interval
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.level import level_from_db, level_in_db
-from serq_mcu.metrics import wilson_interval
 from serq_mcu.quantized_model.evaluation import choose_clips
 from serq_mcu.quantized_model.streaming import SILENCE, Decision, Frames, analyse, answer, block_levels, decide, decision_rule, score_windows
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel

@@ -12,7 +12,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.metrics import Score
+from serq_mcu.base.metrics import Score
 
 WIDTH = 600
 _STYLE = """

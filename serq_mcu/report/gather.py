@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from serq_mcu.base.metrics import Score
 from serq_mcu.codegen.export import MODEL, read_project
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.metrics import Score
 from serq_mcu.quantization.allocation import MAX_BITS, MIN_BITS
 from serq_mcu.quantization.budgeted import measure
 from serq_mcu.quantization.lowering import Lowering

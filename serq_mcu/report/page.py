@@ -10,10 +10,10 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from serq_mcu.base.files import new_folder
 from serq_mcu.codegen.budget import Budget
 from serq_mcu.codegen.costs import Row, milliseconds
 from serq_mcu.codegen.packing import stored_bytes
-from serq_mcu.files import new_folder
 from serq_mcu.frontend.reference import frame_stages
 from serq_mcu.frontend.stages import STAGE_LOG, STAGE_MFCC
 from serq_mcu.listening.classify import Classification, classify_file

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.files import write_file
+from serq_mcu.base.host import cache_folder
+from serq_mcu.base.metrics import Score
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.errors import SerqError
-from serq_mcu.files import write_file
 from serq_mcu.frontend.feature_cache import FeatureCache
 from serq_mcu.frontend.native import source_digest
 from serq_mcu.frontend.recordings import Take, take_features, takes_of
-from serq_mcu.host import cache_folder
-from serq_mcu.metrics import Score
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import PARTS
 from serq_mcu.quantized_model.interpreter import classify

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from serq_mcu.base.files import write_file
 from serq_mcu.errors import SerqError
-from serq_mcu.files import write_file
 from serq_mcu.verification.report import VerifyReport
 
 FORMAT = 1

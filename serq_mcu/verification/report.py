@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from serq_mcu.metrics import wilson_interval
+from serq_mcu.base.metrics import wilson_interval
 
 if TYPE_CHECKING:
     from serq_mcu.verification.baseline import Comparison

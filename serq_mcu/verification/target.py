@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serq_mcu.boards import BOARD_FILE, Relative, load_board, read_board
+from serq_mcu.boards.board import BOARD_FILE, Relative, load_board, read_board
+from serq_mcu.build.host_program import host_build
 from serq_mcu.codegen.export import Project, retarget
 from serq_mcu.errors import SerqError
-from serq_mcu.verification.device import Device
-from serq_mcu.verification.host import host_build
-from serq_mcu.verification.transports import ProcessTransport, SerialTransport, Transport
+from serq_mcu.harness.device import Device
+from serq_mcu.harness.transports import ProcessTransport, SerialTransport, Transport
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _host(project: Project) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def _emulator(project: Project) -> Iterator[Target]:
-    from serq_mcu import platformio
+    from serq_mcu.build import platformio
 
     board = read_board(project.folder / BOARD_FILE)
     with tempfile.TemporaryDirectory(prefix="serq-emulator-") as work:
@@ -64,7 +64,7 @@ def _emulator(project: Project) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def _port(project: Project, port: str) -> Iterator[Target]:
-    from serq_mcu import platformio
+    from serq_mcu.build import platformio
 
     board = read_board(project.folder / BOARD_FILE)
     if board.emulated:

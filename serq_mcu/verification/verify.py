@@ -19,13 +19,13 @@ from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import frame_stages, pool
 from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_INPUT, STAGE_OUTPUT, STAGE_POOLED, STAGE_SCORES, STAGE_WINDOW, stage_name
+from serq_mcu.harness.device import Device, LineError
+from serq_mcu.harness.protocol import Result
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.baseline import Baseline
-from serq_mcu.verification.device import Device, LineError
-from serq_mcu.verification.estimate import estimate
-from serq_mcu.verification.protocol import Result
+from serq_mcu.verification.duration import estimate
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from serq_mcu.boards import load_board
+from serq_mcu.base.resources import FIRMWARE
+from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
-from serq_mcu.resources import FIRMWARE
-from serq_mcu.verification.protocol import Frame, Type, encode_frame
+from serq_mcu.harness.protocol import Frame, Type, encode_frame
 from tests.models import made_up_model
 
 _BLOCKS = (FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")), FeatureBlock("mel", 20, ("mean",)), FeatureBlock("chroma", 12, ("sd",)))

@@ -20,14 +20,14 @@ import numpy as np
 import soundfile
 from safetensors.numpy import save
 
-from serq_mcu import resources
-from serq_mcu.boards import read_board
+from serq_mcu.base import resources
+from serq_mcu.boards.board import read_board
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import RULES, load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.harness import protocol
 from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.training.config import load_config
-from serq_mcu.verification import protocol
 from serq_mcu.verification.baseline import load_baseline, save_baseline
 from serq_mcu.verification.report import Difference, Outcome, VerifyReport
 from tests.models import made_up_model

@@ -1,0 +1,14 @@
+"""Where templates, firmware, boards and shipped models lie: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parents[1]
+_ROOT = _PACKAGE / "data" if (_PACKAGE / "data" / "firmware").is_dir() else _PACKAGE.parent
+
+TEMPLATES = _ROOT / "templates"
+FIRMWARE = _ROOT / "firmware"
+BOARDS = _ROOT / "boards"
+MICROPHONES = BOARDS / "microphones"
+MODELS = _PACKAGE / "models"

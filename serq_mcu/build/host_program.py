@@ -1,0 +1,40 @@
+"""The exported C as a program of this computer: the fastest device there is."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from serq_mcu.base import resources
+from serq_mcu.errors import SerqError
+from serq_mcu.base.host import compiler
+
+PAYLOAD = 4096  # bytes a frame: memory is plenty here, and longer frames are fewer
+SMALL_FRAMES = ("-std=c99", "-O2", "-DSERQ_TRACE=1")  # the payload of a board
+FLAGS = (*SMALL_FRAMES, f"-DSERQ_HARNESS_PAYLOAD={PAYLOAD}")
+
+
+@contextlib.contextmanager
+def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
+    """The exported project `folder`, compiled with the port for a POSIX process; the program is removed when the block ends.
+
+    Raises SerqError if there is no C compiler or it refuses the code.
+    """
+    ports = resources.FIRMWARE / "ports"
+    sources = [
+        *sorted((folder / "lib" / "serq" / "src").glob("*.c")),
+        *sorted(path for path in (folder / "src").glob("*.c") if not path.name.startswith("port_")),
+        ports / "port_host.c",
+    ]
+    with tempfile.TemporaryDirectory(prefix="serq-host-") as work:
+        program = Path(work) / "harness"
+        includes = [f"-I{folder / 'lib' / 'serq' / 'src'}", f"-I{folder / 'src'}", f"-I{ports}"]
+        command = [compiler(), *flags, *includes, *map(str, sources), "-o", str(program)]
+        run = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        if run.returncode != 0:
+            lines = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines() or ["no message"]
+            raise SerqError(f"the C compiler refused {folder}: {lines[0].strip()}")
+        yield program

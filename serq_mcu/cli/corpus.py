@@ -1,0 +1,114 @@
+"""Recordings and features: corpus, frontend."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from serq_mcu.cli.shared import FILE, FOLDER, chosen_model, corpus_envvar, json_option, main, new_progress, print_result
+
+
+@main.group()
+def corpus() -> None:
+    """Look at folders of emotional speech."""
+
+
+@corpus.command("check")
+@click.argument("folder", type=FOLDER)
+@json_option
+def corpus_check(folder: Path, as_json: bool) -> None:
+    """Say what FOLDER holds, per class and speaker, and what is missing or damaged; exit 1 if anything is.
+
+    Example: serq-mcu corpus check emodb/
+    """
+    from serq_mcu.corpus.check import check_corpus
+
+    progress = new_progress()
+    report = check_corpus(folder, progress=lambda done, total: progress("reading recordings", done, total))
+    print_result(report.to_json(), report.lines(), as_json)
+    sys.exit(0 if report.ok else 1)
+
+
+@corpus.command("fetch", resumable=True)
+@click.argument("name", metavar="emodb|savee|tess|ravdess|crema-d")
+@click.option("--out", type=FOLDER, help="The folder to write.  [default: only say where the corpus is and under which licence]")
+@click.option("--from", "source", default="", metavar="URL", help="A mirror of the publisher's file (of CREMA-D: of its folder of recordings).")
+@json_option
+def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> None:
+    """Say where a corpus is published and under which licence, download it if a program may (with serq-mcu[fetch]), and check it.
+
+    Exit 1 if anything is missing or damaged, as `corpus check`. By downloading you accept the publisher's terms.
+
+    Example: serq-mcu corpus fetch emodb --out emodb/
+    """
+    from serq_mcu.corpus.fetch import Fetched, fetch_corpus, publication_of
+
+    publication = publication_of(name)
+    if not as_json:
+        click.echo("\n".join(publication.lines()))
+    fetched = fetch_corpus(name, out, new_progress(), source) if out else Fetched(publication, None)
+    print_result(fetched.to_json(), fetched.lines(), as_json)
+    sys.exit(0 if fetched.report is None or fetched.report.ok else 1)
+
+
+@corpus.command("synthesise")
+@click.argument("folder", type=FOLDER)
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=180.0, show_default=True, help="At least so much speech in all.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed speaks otherwise.")
+@json_option
+def corpus_synthesise(folder: Path, seconds: float, seed: int, as_json: bool) -> None:
+    """Write synthetic speech to FOLDER, to try everything without recordings. It says nothing about emotion; needs serq-mcu[demo].
+
+    Example: serq-mcu corpus synthesise speech/ --seconds 60
+    """
+    from serq_mcu.corpus.loaders import load_corpus
+    from serq_mcu.corpus.synthetic import synthesise
+
+    progress = new_progress()
+    synthesise(folder, seconds, seed, lambda done, total: progress("synthesising speech (seconds)", done, total))
+    clips = load_corpus(folder).clips
+    lines = [f"wrote {folder}: {len(clips)} clips of synthetic speech; accuracy on it means nothing"]
+    print_result({"folder": str(folder), "clips": len(clips), "synthetic": True}, lines, as_json)
+
+
+@main.group()
+def frontend() -> None:
+    """Look at the features that the device computes."""
+
+
+@frontend.command("compare")
+@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.option(
+    "--model",
+    "file",
+    type=FILE,
+    help="Take this model, and its specification.  [default: the model that ships; speech235's parameters with mfcc, mel and chroma]",
+)
+@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@json_option
+def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json: bool) -> None:
+    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level, and
+    what they do to a model's answers on its held-out clips.
+
+    Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
+    """
+    from serq_mcu.base.files import write_file
+    from serq_mcu.corpus.audio import read_audio
+    from serq_mcu.corpus.loaders import load_corpus
+    from serq_mcu.frontend.compare import EVERY_BLOCK, compare_frontend
+    from serq_mcu.verification.frontend_effect import frontend_effect
+
+    model = chosen_model(file)
+    spec, tables = (model.spec, model.tables) if file else (EVERY_BLOCK, None)
+    clips = [read_audio(clip.path, spec.sample_rate).pcm for clip in load_corpus(folder).clips]
+    progress = new_progress()
+    report = compare_frontend(spec, clips, progress, tables)
+    effect = frontend_effect(model, folder, progress)
+    lines = report.lines() + (effect.lines() if effect else [f"no clip is of a class that model {model.identity.hex()} knows"])
+    if page:
+        command = f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page docs/frontend.md"
+        write_file(page, report.page(command, [effect.page()] if effect else []).encode())
+        lines.append(f"wrote {page}")
+    print_result(report.to_json() | {"effect": effect.to_json() if effect else None}, lines, as_json)

@@ -1,0 +1,96 @@
+"""That the firmware says what Python says: verify, bench, demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from serq_mcu.cli.shared import FILE, FOLDER, corpus_envvar, json_option, main, new_progress, print_result
+from serq_mcu.errors import SerqError
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--clips", required=True, type=FOLDER, envvar=corpus_envvar, help="Recordings to compare on.")
+@click.option("--on", "target", default="host", show_default=True, metavar="host|emulator|PORT", help="Where the exported C runs.")
+@click.option("--count", type=click.IntRange(min=1), help="A stratified choice of so many clips.  [default: all]")
+@click.option("--features", is_flag=True, help="Send features that Python computed instead of samples: quick, but the front end is not compared.")
+@click.option("--baseline", type=FILE, help="Compare with what this file remembers; exit 1 if accuracy, a class, cycles, flash or RAM is worse.")
+@click.option("--update-baseline", is_flag=True, help="Let the baseline file remember this run.")
+@click.option("--junit", "junit_file", type=FILE, help="Write JUnit XML too.")
+@click.option("--markdown", "markdown_file", type=FILE, help="Write a job's summary in Markdown too.")
+@json_option
+def verify(
+    folder: Path,
+    clips: Path,
+    target: str,
+    count: int | None,
+    features: bool,
+    baseline: Path | None,
+    update_baseline: bool,
+    junit_file: Path | None,
+    markdown_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit 1 on any difference or regression.
+
+    Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60 --baseline baseline.json
+    """
+    from serq_mcu.base.files import write_file
+    from serq_mcu.verification.baseline import load_baseline, save_baseline
+    from serq_mcu.verification.report import junit, markdown
+    from serq_mcu.verification.verify import verify_project
+
+    if update_baseline and not baseline:
+        raise SerqError("--update-baseline needs --baseline FILE, the file to write")
+    before = load_baseline(baseline) if baseline and not update_baseline else None
+    report = verify_project(folder, clips, target, count, new_progress(), "features" if features else "pcm", before)
+    comparison = before.compare(report) if before else None
+    if junit_file:
+        write_file(junit_file, junit(report, comparison))
+    if markdown_file:
+        write_file(markdown_file, markdown(report, comparison))
+    value, lines = report.to_json(), report.lines()
+    if comparison:
+        value, lines = value | {"baseline": comparison.to_json()}, lines + comparison.lines()
+    if baseline and update_baseline:
+        save_baseline(baseline, report)
+        lines.append(f"wrote {baseline}")
+    print_result(value, lines, as_json)
+    sys.exit(0 if report.ok and not (comparison and comparison.worse) else 1)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--board", "board_name", metavar="BOARD", help="Export the folder's model for this board first.  [default: the folder's own]")
+@click.option("--on", "target", default="emulator", show_default=True, metavar="emulator|PORT", help="Where the exported C runs.")
+@json_option
+def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> None:
+    """Count what the firmware in FOLDER executes, stage by stage and layer by layer, and what memory it takes.
+
+    Example: serq-mcu bench firmware/ --board nucleo_f446re
+    """
+    from serq_mcu.boards.board import load_board
+    from serq_mcu.counting.bench import bench
+
+    new_progress()(f"building {folder} and counting what it executes on {target}")
+    report = bench(folder, load_board(board_name) if board_name else None, target)
+    print_result(report.to_json(), report.lines(), as_json)
+
+
+@main.command()
+@click.option("--corpus", "folder", type=FOLDER, envvar=corpus_envvar, help="Recordings to train on.  [default: speech synthesised on the spot]")
+@click.option("--out", required=True, type=FOLDER, help="The folder to write.")
+@json_option
+def demo(folder: Path | None, out: Path, as_json: bool) -> None:
+    """Go the whole path once: speech, features, network, bits, C, firmware, and the proof that they agree.
+
+    Example: serq-mcu demo --corpus emodb/ --out demo/
+    """
+    from serq_mcu.demo import run_demo
+
+    summary = run_demo(folder, out, new_progress())
+    print_result(summary.to_json(), summary.lines(), as_json)
+    sys.exit(0 if summary.ok else 1)

@@ -1,0 +1,1 @@
+"""What exported code executes, counted in an emulator."""

@@ -1,0 +1,190 @@
+"""What an exported project costs on a core: instructions, estimated cycles, memory; per stage of the front end and per layer."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, Relative, load_board, read_board
+from serq_mcu.build import platformio
+from serq_mcu.codegen.costs import Row, milliseconds, row_lines, timing, total
+from serq_mcu.codegen.export import MODEL, Project, export, read_project, retarget
+from serq_mcu.codegen.packing import LAYOUTS
+from serq_mcu.counting.qemu import Count, Counts, code_bytes, counted, functions
+from serq_mcu.errors import SerqError
+from serq_mcu.harness.device import Device
+from serq_mcu.harness.transports import ProcessTransport
+from serq_mcu.quantized_model.store import load_model
+from serq_mcu.quantized_model.types import QuantizedModel, spoken
+from serq_mcu.verification.target import open_target
+
+_STAGES = ("frame_shift", "fft", "spectrum", "power", "mel", "log", "dct", "add_power", "chroma", "pool_add")
+FRAME = tuple(f"serq_{stage}" for stage in _STAGES)
+STATISTICS = ("serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd")
+_START = "serq_dense_start"
+NETWORK = ("serq_standardize", *(f"{_START}{bits}" for bits in (8, 16, 24, 32)), "serq_requantize", "serq_argmax")
+_AROUND = (
+    "serq_push",
+    "take_frame",
+    "serq_features",
+    "serq_decide",
+    "serq_model_frame",
+    "serq_model_features",
+    "serq_model_network",
+    "serq_trace",
+    "serq_window",
+)  # the last two for the trace alone
+_FRAMES = 20  # of noise, to count the front end's stages
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All figures of a project on a board. Bytes of flash, RAM and stack are of the whole harness application."""
+
+    board: Board
+    ran_on: str
+    identity: str
+    rows: tuple[Row, ...]
+    flash_bytes: int | None
+    ram_bytes: int | None
+    stack_bytes: int | None
+    network_code_bytes: int | None
+
+    def total(self, part: str) -> Row:
+        """The sum of the rows of a frame or a decision."""
+        return total(self.rows, part)
+
+    def milliseconds(self, row: Row) -> float | None:
+        """Time of a row at the board's clock: of its cycles, or of its instructions at one a cycle."""
+        return milliseconds(row, self.board.mcu.clock_hz)
+
+    @property
+    def basis(self) -> str:
+        """What the figures rest on, in a sentence."""
+        if self.ran_on not in ("emulator", self.board.name) and not self.ran_on.startswith("emulated-"):
+            return f"cycles counted by the board at {self.ran_on}"
+        return f"instructions counted in QEMU on {self.ran_on}; {timing(self.board.mcu)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For `bench --json`."""
+        rows = [asdict(row) | {"milliseconds": self.milliseconds(row)} for row in (*self.rows, self.total("frame"), self.total("decision"))]
+        memory = {name: getattr(self, name) for name in ("flash_bytes", "ram_bytes", "stack_bytes", "network_code_bytes")}
+        return {"board": self.board.name, "ran_on": self.ran_on, "identity": self.identity, "basis": self.basis, "rows": rows} | memory
+
+    def lines(self) -> list[str]:
+        """For people."""
+        text = [*row_lines(self.rows, self.board.mcu.clock_hz), f"{self.board.title}: {self.basis}"]
+        if self.flash_bytes is not None:
+            text.append(
+                f"flash {self.flash_bytes} B, RAM {self.ram_bytes} B with the reserved stack, of which {self.stack_bytes} B were used; "
+                f"code of the network {self.network_code_bytes} B"
+            )
+        return text
+
+
+def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Bench:
+    """The costs of the project `folder`: in the emulator of its board, or of another `board` that its model is exported for; or on a port.
+
+    Raises SerqError if it cannot be built, started or reached.
+    """
+    project = read_project(folder)
+    own = read_board(folder / BOARD_FILE)
+    if on != "emulator":
+        if board is not None and board.name != own.name:
+            raise SerqError(f"the firmware in {folder} is for {own.name}; export it for {board.name} to measure that board")
+        return _on_board(project, own, on)
+    with tempfile.TemporaryDirectory(prefix="serq-bench-") as work:
+        if board is not None and board.name != own.name:
+            project, own = export(load_model(folder / MODEL), board, Path(work) / "exported"), board
+        runs = own
+        if isinstance(own.emulator, Relative):
+            runs = load_board(own.emulator.relative)
+            project = retarget(project, runs, Path(work) / "retargeted")
+        return _in_emulator(project, load_model(project.folder / MODEL), own, runs)
+
+
+def _on_board(project: Project, board: Board, port: str) -> Bench:
+    """The two totals that the board's cycle counter gives."""
+    model = load_model(project.folder / MODEL)
+    pcm = _noise(model)
+    with open_target(project, port) as target:
+        result = target.device.run_clip(pcm)
+    if not result.network_cycles:
+        raise SerqError(f"{board.name} at {port} has no cycle counter that its port reads; use --on emulator")
+    rows = (
+        Row("frame", "front end", None, result.frontend_cycles // result.frames),
+        Row("decision", "statistics, network", None, result.network_cycles),
+    )
+    return Bench(board, port, project.identity, rows, None, None, None, None)
+
+
+def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Board) -> Bench:
+    assert isinstance(runs.emulator, Emulator)
+    built = platformio.build(project.folder)
+    kernels = [f"serq_dense_{layout.kernel(bits)}" for layout in LAYOUTS.values() for bits in layout.widths]
+    calls = [*FRAME, *STATISTICS, *NETWORK, *kernels]
+    harness = functions(runs, project.folder, ("main.", "wire.", "port_"))
+    with counted(runs, built.elf, calls, [*_AROUND, *sorted(harness - set(_AROUND))]) as (command, read):
+        transport = ProcessTransport(command)
+        try:
+            Device(transport, timeout=60).run_clip(_noise(model))
+        finally:
+            transport.close()
+        counts = read()
+    code = code_bytes(runs, built.elf, functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb")) | {"serq_model_network"})
+    rows = (*_frame_rows(counts), *_decision_rows(counts, model))
+    return Bench(board, runs.name, project.identity, rows, built.flash_bytes, built.ram_bytes, counts.stack_bytes, code)
+
+
+def _noise(model: QuantizedModel) -> np.ndarray:
+    spec = model.spec
+    return np.random.default_rng(0).normal(0, 3000, spec.frame_length + (_FRAMES - 1) * spec.hop_length).astype(np.int16)
+
+
+def _frame_rows(counts: Counts) -> Iterator[Row]:
+    for name in FRAME:
+        records = [record for record in counts.records if record.function == name]
+        if records:
+            yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, _FRAMES)
+    yield _row(
+        "frame", "calls, moving samples", [r for r in counts.records if r.function in ("serq_model_frame", "serq_push", "take_frame")], _FRAMES
+    )
+
+
+def _decision_rows(counts: Counts, model: QuantizedModel) -> Iterator[Row]:
+    records = [record for record in counts.records if record.function in (*STATISTICS, *NETWORK) or record.function.startswith("serq_dense_")]
+    yield _row("decision", "statistics", [record for record in records if record.function in STATISTICS])
+    yield _row("decision", "standardize", [record for record in records if record.function == "serq_standardize"])
+    layer = -1
+    for starts, group in itertools.groupby(_numbered(records), lambda item: item[0]):
+        layer = starts
+        if layer < 0:
+            continue
+        inside = [record for _, record in group if record.function != "serq_argmax"]
+        shape = f"{model.layers[layer].inputs}x{model.layers[layer].outputs}, {spoken(model.layers[layer].width)}"
+        dense = [record for record in inside if record.function != "serq_requantize"]
+        names = " + ".join(record.function.removeprefix("serq_dense_") for record in dense[1:])
+        yield _row("decision", f"layer {layer}: {shape}, {names}", dense)
+        if model.layers[layer].multiplier is not None:
+            yield _row("decision", f"layer {layer}: ReLU, requantization", [record for record in inside if record.function == "serq_requantize"])
+    yield _row("decision", "argmax", [record for record in records if record.function == "serq_argmax"])
+    yield _row("decision", "calls", [r for r in counts.records if r.function in ("serq_model_features", "serq_model_network", "serq_decide")])
+
+
+def _numbered(records: list[Count]) -> Iterator[tuple[int, Count]]:
+    """Each record with the number of its layer; -1 before the first."""
+    layer = -1
+    for record in records:
+        layer += record.function.startswith(_START)
+        yield layer, record
+
+
+def _row(part: str, name: str, records: list[Count], events: int = 1) -> Row:
+    cycles = [record.cycles for record in records if record.cycles is not None]
+    return Row(part, name, sum(r.instructions for r in records) // events, sum(cycles) // events if len(cycles) == len(records) else None)

@@ -1,0 +1,176 @@
+"""The features that an experiment can name: librosa's, as the paper has them, and the device's.
+
+A specification says the shape in either case. Device features are what the firmware computes. librosa's are floats; they reach the
+integer network as 4096 steps per standard deviation of the training clips, which loses nothing that its 16 input steps keep.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.base.files import write_file
+from serq_mcu.base.host import cache_folder
+from serq_mcu.corpus.audio import read_audio
+from serq_mcu.corpus.loaders import Clip
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.recordings import recorded_features
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.tables import build_tables
+from serq_mcu.training.config import load_config
+
+FRAMES, FRAME_MFCC = 94, 40  # three seconds of hops of 512 at 16 kHz, for the networks on sequences
+UNITS_PER_SD = 4096
+DEFAULT = "default"
+_RANGE = 2**18  # of librosa's features in device units; 64 standard deviations
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features by name: `source` is "device", "librosa" or "frames" (librosa's MFCC frame by frame), `spec` their shape, `words` what they are."""
+
+    name: str
+    source: str
+    spec: FeatureSpec
+    words: str
+
+    @property
+    def key(self) -> str:
+        """What a change of which makes other features."""
+        packages = ("numpy", "librosa", "soxr") if self.source != "device" else ("numpy", "soxr")
+        versions = {name: importlib.metadata.version(name) for name in packages}
+        return json.dumps([self.source, self.spec.to_json(), versions, FRAMES, FRAME_MFCC], sort_keys=True)
+
+
+def _paper_size(name: str, mfcc: int) -> FeatureSpec:
+    return FeatureSpec(name=name, fft_length=2048, blocks=(FeatureBlock("mfcc", mfcc, ("mean",)),))
+
+
+_FULL = FeatureSpec(
+    name="mean180",
+    fft_length=2048,
+    mel_bands=128,
+    blocks=(FeatureBlock("mfcc", 40, ("mean",)), FeatureBlock("chroma", 12, ("mean",)), FeatureBlock("mel", 128, ("mean",))),
+)
+# nothing is computed of these blocks; a task's key holds them, and the default's would change it
+_FRAMES = FeatureSpec(name="frames", fft_length=2048, blocks=(FeatureBlock("mfcc", 40, loudness=False), FeatureBlock("mel", 40, ("sd", "delta_sd"))))
+_SHAPES = {
+    "15": (_paper_size("mean15", 15), "means of 15 MFCC"),
+    "31": (_paper_size("mean31", 31), "means of 31 MFCC"),
+    "180": (_FULL, "means of 40 MFCC, 12 chroma and 128 mel bands"),
+}
+FEATURE_SETS = {
+    **{f"librosa{key}": FeatureSet(f"librosa{key}", "librosa", spec, f"librosa's {words}") for key, (spec, words) in _SHAPES.items()},
+    **{f"device{key}": FeatureSet(f"device{key}", "device", spec, f"the device's {words}") for key, (spec, words) in _SHAPES.items()},
+    "frames": FeatureSet("frames", "frames", _FRAMES, f"librosa's {FRAME_MFCC} MFCC of {FRAMES} frames"),
+}
+
+
+def feature_set(name: str, specs: dict[str, FeatureSpec]) -> FeatureSet:
+    """The features of that name: built in, "default" for the default configuration's, or the device's by one of `specs`.
+
+    Raises SerqError if there are none.
+    """
+    if name == DEFAULT:
+        return FeatureSet(name, "device", load_config().features, "the device's, of the default configuration")
+    if name in specs:
+        return FeatureSet(name, "device", specs[name], f"the device's, specification {specs[name].name}")
+    if name not in FEATURE_SETS:
+        raise SerqError(f"features {name!r} are not known; choose among {', '.join([DEFAULT, *FEATURE_SETS, *specs])}")
+    return FEATURE_SETS[name]
+
+
+def corpus_digest(clips: Sequence[Clip]) -> str:
+    """What a change of any recording or name changes."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        try:
+            content = hashlib.sha256(clip.path.read_bytes()).digest()
+        except OSError as error:
+            raise SerqError(f"cannot read {clip.path}: {error.strerror or error}") from error
+        digest.update(f"{clip.name}\0{clip.label}\0{clip.speaker}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def compute(features: FeatureSet, clips: Sequence[Clip], digest: str, progress: Callable[..., None] | None = None) -> NDArray[Any]:
+    """Features [clips, features] (int32 of the device, else float64), or float32 [clips, FRAMES, FRAME_MFCC]; remembered by content.
+
+    `digest` is the clips' `corpus_digest`. Raises SerqError if a clip cannot be used, or librosa is not installed.
+    """
+    place = cache_folder() / "experiments" / f"{hashlib.sha256(f'{digest} {features.key}'.encode()).hexdigest()[:32]}.npy"
+    if place.exists():
+        found: NDArray[Any] = np.load(place, allow_pickle=False)
+        return found
+    if features.source == "device":
+        pooled = recorded_features(features.spec, build_tables(features.spec), clips, progress=progress)
+        values: NDArray[Any] = pooled.reshape(len(clips), -1)
+    else:
+        rows = []
+        for index, clip in enumerate(clips):
+            signal = read_audio(clip.path, features.spec.sample_rate).pcm / 32768.0
+            rows.append(_frames(signal, features.spec) if features.source == "frames" else _means(signal, features.spec))
+            if progress is not None:
+                progress(f"computing {features.name} features", index + 1, len(clips))
+        values = np.stack(rows)
+    _save(place, values)
+    return values
+
+
+def in_units(values: NDArray[Any], training: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Features [..., clips, features] as integers, floats by mean and standard deviation of the training clips (a mask [clips])."""
+    if np.issubdtype(values.dtype, np.integer):
+        return values.astype(np.int32)
+    sd = values[training].std(axis=0)
+    scaled = (values - values[training].mean(axis=0)) / np.where(sd > 0, sd, 1.0) * UNITS_PER_SD
+    units: NDArray[np.int32] = np.clip(np.rint(scaled), -_RANGE, _RANGE).astype(np.int32)
+    return units
+
+
+def _means(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float64]:
+    """Means over frames of librosa's features with its defaults (centre padding, top_db 80, estimated tuning), as in the paper's recipe."""
+    librosa = _librosa()
+    common = {"sr": spec.sample_rate, "n_fft": spec.fft_length, "hop_length": spec.hop_length}
+    parts = []
+    for block in spec.blocks:
+        if block.kind == "mfcc":
+            values = librosa.feature.mfcc(y=signal, n_mfcc=block.size, **common)
+        elif block.kind == "chroma":
+            values = librosa.feature.chroma_stft(y=signal, **common)
+        else:
+            values = librosa.feature.melspectrogram(y=signal, n_mels=block.size, **common)
+        parts.append(values.mean(axis=1))
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _frames(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float32]:
+    """MFCC of the first FRAMES frames, zeros after the last, float32 [FRAMES, FRAME_MFCC]."""
+    values = _librosa().feature.mfcc(y=signal, sr=spec.sample_rate, n_mfcc=FRAME_MFCC, n_fft=spec.fft_length, hop_length=spec.hop_length)
+    frames = np.zeros((FRAMES, FRAME_MFCC), dtype=np.float32)
+    kept = values.T[:FRAMES]
+    frames[: len(kept)] = kept
+    return frames
+
+
+@functools.cache
+def _librosa() -> Any:
+    try:
+        import librosa
+    except ImportError as error:
+        raise SerqError(f"librosa's features need packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+    return librosa
+
+
+def _save(place: Path, values: NDArray[Any]) -> None:
+    data = io.BytesIO()
+    np.save(data, values, allow_pickle=False)
+    write_file(place, data.getvalue())

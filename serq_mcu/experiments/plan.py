@@ -1,0 +1,225 @@
+"""What an experiment runs: a TOML file of studies, and the tasks that they come to.
+
+A study is a table of corpora x models x features x protocol x seeds, with the methods that each of its networks is quantized by.
+A task trains one network, on one split, and judges all methods on it; its key changes with anything that it depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from serq_mcu import __version__
+from serq_mcu.errors import SerqError
+from serq_mcu.experiments.features import FeatureSet, feature_set
+from serq_mcu.frontend.spec import FeatureSpec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FLOAT, ADAPTIVE, BUDGET = "32", "adaptive", "budget"
+METHODS = (FLOAT, *(str(bits) for bits in range(8, 0, -1)), ADAPTIVE, BUDGET)  # "budget:BYTES"
+MLP = "mlp"
+MODELS = (MLP, "lstm", "gru_attention", "cnn1d")
+BY_CORPUS, BY_SPEAKER = "_transductive", "_transductive_by_speaker"
+ACROSS = tuple(protocol + calibrated for calibrated in ("", BY_CORPUS, BY_SPEAKER) for protocol in ("corpus", "corpora"))
+PROTOCOLS = ("holdout", "clips", "speakers", *ACROSS)  # see Study
+SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
+PLANS = ("paper", "product", "transfer", "short")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One table of a plan.
+
+    methods are judged by post-training quantization, those in `fine_tuned` by quantization-aware training too. protocol "holdout"
+    holds out one stratified fold a seed, "clips" every fold, "speakers" every speaker; "corpus" trains on one corpus and judges on each
+    other, "corpora" trains on all but one and judges on that, both on the six shared emotions. With "_transductive" behind it, either
+    standardises each corpus by its own clips, those that judge included; with "_transductive_by_speaker", each speaker. training and
+    augmentation: what differs from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only.
+    white_noise_db: methods are judged in white noise at these signal-to-noise ratios too, where there is an augmentation. loss_split:
+    post-training methods are also judged with their integer weights, but floats for inputs and activations.
+    bar: studies of one bar are candidates for it. In every split the clips that it does not hold out are parted into `inner_folds` (speakers, where
+    speakers are held out), each of which judges once a network that the others train; the candidate that these answers speak for stands
+    for the bar in that split (choice.py).
+    """
+
+    name: str
+    corpora: tuple[str, ...]
+    models: tuple[str, ...]
+    features: tuple[str, ...]
+    methods: tuple[str, ...]
+    fine_tuned: tuple[str, ...]
+    protocol: str
+    folds: int
+    seeds: int
+    training: Mapping[str, Any]
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    white_noise_db: tuple[float, ...] = ()
+    loss_split: bool = False
+    bar: str = ""
+    inner_folds: int = 0
+
+    def __post_init__(self) -> None:
+        for kind, given, known in (("model", self.models, MODELS), ("protocol", (self.protocol,), PROTOCOLS)):
+            for name in given:
+                if name not in known:
+                    raise SerqError(f"study {self.name}: {kind} {name!r} is not one of {', '.join(known)}")
+        for method in (*self.methods, *self.fine_tuned):
+            name, _, budget = method.partition(":")
+            if name not in METHODS or (name == BUDGET) != budget.isdecimal():
+                raise SerqError(f"study {self.name}: method {method!r} is not one of {', '.join(METHODS[:-1])}, budget:BYTES")
+        if not (self.folds >= 2 and self.seeds >= 1):
+            raise SerqError(f"study {self.name}: folds must be at least 2 and seeds at least 1")
+        if self.white_noise_db and not self.augmentation:
+            raise SerqError(f"study {self.name}: white_noise_db needs an augmentation, so that recordings are read")
+        if bool(self.bar) != (self.inner_folds >= 2) or (self.bar and self.protocol not in ("clips", "speakers")):
+            raise SerqError(
+                f"study {self.name}: a bar needs inner_folds of at least 2, these a bar, and both one corpus whose clips or speakers are held out"
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The studies of a plan, its device specifications by name, and what it says of itself."""
+
+    title: str
+    studies: tuple[Study, ...]
+    specs: Mapping[str, FeatureSpec]
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """Every corpus that a study names."""
+        return tuple(dict.fromkeys(name for study in self.studies for name in study.corpora))
+
+    def features(self, name: str) -> FeatureSet:
+        """A feature set of that name."""
+        return feature_set(name, dict(self.specs))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to train and judge. train and test name corpora; they are one corpus where `split` says which part is held out.
+
+    inner: 0, or which of the `inner_folds` of the other clips judges, from 1; the clips that the split holds out are then not used at all.
+    """
+
+    study: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    model: str
+    features: str
+    spec: Mapping[str, Any]
+    methods: tuple[str, ...]
+    fine_tuned: tuple[str, ...]
+    protocol: str
+    folds: int
+    seed: int
+    split: int
+    training: Mapping[str, Any]
+    augmentation: Mapping[str, Any]
+    content: str
+    white_noise_db: tuple[float, ...] = ()
+    loss_split: bool = False
+    bar: str = ""
+    inner: int = 0
+    inner_folds: int = 0
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of all that the task depends on."""
+        later = ("white_noise_db", "loss_split", "inner", "inner_folds")  # where they are empty, results from before them keep their keys
+        values = {name: value for name, value in asdict(self).items() if name not in ("study", "bar") and (name not in later or value)}
+        return hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_plan(name: str) -> Plan:
+    """The plan that ships under that name, or the TOML file at that path.
+
+    Raises SerqError if there is none, or it has a key that is not known or a value of the wrong kind.
+    """
+    try:
+        shipped = resources.files(__package__).joinpath("plans", f"{name}.toml")
+        text = shipped.read_text(encoding="utf-8") if name in PLANS else Path(name).read_text(encoding="utf-8")
+        plain = tomllib.loads(text)
+    except OSError as error:
+        raise SerqError(f"there is no plan {name}: {error.strerror or error}; give a file, or one of {', '.join(PLANS)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SerqError(f"the plan {name} is not a TOML file: {error}") from error
+    try:
+        specs = {key: FeatureSpec.from_json(value) for key, value in plain.get("features", {}).items()}
+        studies = tuple(_study(value) for value in plain["study"])
+        plan = Plan(str(plain["title"]), studies, specs)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SerqError(f"the plan {name} is malformed: {error}") from error
+    for study in plan.studies:
+        for features in study.features:
+            plan.features(features)
+    return plan
+
+
+def _study(plain: dict[str, Any]) -> Study:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    return Study(**values)
+
+
+def tasks(plan: Plan, contents: Mapping[str, str], speakers: Mapping[str, int]) -> list[Task]:
+    """Every task of the plan. contents: each corpus's digest; speakers: how many it has. Corpora that are not there are left out."""
+    return [task for study in plan.studies for task in _study_tasks(plan, study, contents, speakers)]
+
+
+def _study_tasks(plan: Plan, study: Study, contents: Mapping[str, str], speakers: Mapping[str, int]) -> Iterator[Task]:
+    corpora = [name for name in study.corpora if name in contents]
+    for train, test in _pairs(study.protocol, corpora):
+        for seed in range(study.seeds):
+            for split in range(_splits(study, speakers.get(test[0], 0))):
+                for model in study.models:
+                    for features in study.features:
+                        task = Task(
+                            study=study.name,
+                            train=train,
+                            test=test,
+                            model=model,
+                            features=features,
+                            spec=plan.features(features).spec.to_json(),
+                            methods=study.methods,
+                            fine_tuned=study.fine_tuned,
+                            protocol=study.protocol,
+                            folds=study.folds,
+                            seed=seed,
+                            split=split,
+                            training=dict(study.training),
+                            augmentation=dict(study.augmentation),
+                            content=" ".join(contents[name] for name in dict.fromkeys((*train, *test))),
+                            white_noise_db=study.white_noise_db,
+                            loss_split=study.loss_split,
+                            bar=study.bar,
+                        )
+                        yield task
+                        if seed == 0 or study.protocol == "clips":  # every seed holds the same speakers out: one choice serves all
+                            inner = range(1, study.inner_folds + 1)
+                            yield from (replace(task, inner=fold, inner_folds=study.inner_folds) for fold in inner)
+
+
+def _pairs(protocol: str, corpora: list[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Corpora to train on and corpora to judge on."""
+    for name in corpora:
+        others = tuple(other for other in corpora if other != name)
+        if protocol.startswith("corpus") and others:
+            yield (name,), others
+        elif protocol.startswith("corpora") and len(others) > 1:
+            yield others, (name,)
+        elif protocol not in ACROSS:
+            yield (name,), (name,)
+
+
+def _splits(study: Study, speakers: int) -> int:
+    return {"clips": study.folds, "speakers": speakers}.get(study.protocol, 1)

@@ -1,0 +1,316 @@
+"""One task: train a network on one split and judge every method on the clips held out. Runs in any process that is handed its data."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from serq_mcu.base.metrics import Score
+from serq_mcu.codegen.packing import stored_bytes
+from serq_mcu.corpus.conditions import Condition
+from serq_mcu.corpus.loaders import Clip, load_corpus
+from serq_mcu.errors import SerqError
+from serq_mcu.experiments.features import in_units
+from serq_mcu.experiments.plan import ACROSS, BUDGET, BY_CORPUS, BY_SPEAKER, FLOAT, MLP, SHARED_EMOTIONS, Task
+from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
+from serq_mcu.frontend.feature_cache import FeatureCache
+from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.tables import build_tables
+from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
+from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
+from serq_mcu.quantization.lowering import Lowering, dequantized
+from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.types import Width
+from serq_mcu.training.config import CLIPS, SPEAKERS, Config, TrainingConfig, load_config
+from serq_mcu.training.robustness import judging_takes
+from serq_mcu.training.run import Dataset, version_features
+from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
+
+ALPHA, MARGIN = 0.5, 0.02  # of the paper's allocation: see quantization/importance.py
+
+
+@dataclass(frozen=True)
+class CorpusData:
+    """A corpus: class names, and per clip its features, class index int64 and speaker. Tasks that train on versions of the recordings
+    read these from `folder`, which every process must see."""
+
+    name: str
+    labels: tuple[str, ...]
+    values: NDArray[Any]
+    truth: NDArray[np.int64]
+    speakers: tuple[str, ...]
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a task trains and judges on: class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names of all clips [clips], and
+    features [versions, clips, ...], the first version as recorded; noisy: features of the test clips in noise."""
+
+    labels: tuple[str, ...]
+    values: NDArray[Any]
+    truth: NDArray[np.int64]
+    part: NDArray[np.uint8]
+    corpus: NDArray[np.str_]
+    noisy: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def heard(self) -> dict[str, NDArray[Any]]:
+        """Features of the test clips by how they were heard."""
+        return {AS_RECORDED: self.values[0, self.part == TEST], **self.noisy}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one method says of the test clips, by how they were heard, and its size."""
+
+    method: str
+    tuning: str
+    predicted: Mapping[str, NDArray[np.integer]]
+    validation_accuracy: float
+    widths: tuple[Width, ...]
+    average_bits: float
+    parameters: int
+    weights_only_bytes: float
+    stored_bytes: int
+    seconds: float
+
+
+def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
+    """The rows of a task: for each corpus that it judges on, one a method."""
+    config = _config(task)
+    rows = []
+    problem = _problem(task, corpora, config)
+    answers = list(_judge_mlp(task, problem, config) if task.model == MLP else _judge_sequences(task, problem, config))
+    for name in task.test:
+        inside = problem.corpus[problem.part == TEST] == name
+        rows += [_row(task, name, problem, inside, answer, condition) for answer in answers for condition in answer.predicted]
+    return rows
+
+
+def _config(task: Task) -> Config:
+    """The default configuration with what the task changes."""
+    default = load_config()
+    given = _tuples(task.training)
+    given |= {"protocol": SPEAKERS if task.protocol == "speakers" else CLIPS, "seed": task.seed, "split": task.split, "folds": task.folds}
+    try:
+        return replace(
+            default,
+            features=FeatureSpec.from_json(dict(task.spec)),
+            training=replace(default.training, **given),
+            augmentation=replace(default.augmentation, **_tuples(task.augmentation)),
+        )
+    except TypeError as error:
+        raise SerqError(f"study {task.study}: {error}") from error
+
+
+def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Problem:
+    """The clips of a task and their parts. Across corpora: those of the six shared emotions, without any statistic of a test clip but where
+    the protocol is transductive, which standardises each corpus or each speaker by itself."""
+    across = task.protocol in ACROSS
+    labels = SHARED_EMOTIONS if across else corpora[0].labels
+    known = [np.isin(corpus.labels, labels)[corpus.truth] for corpus in corpora]
+    speakers, given = corpora[0].speakers, config.training
+    if task.inner:
+        known[0] = split_clips(corpora[0].truth, labels, speakers, given) != TEST
+        speakers, given = _parted_again(np.array(speakers)[known[0]], task), replace(given, folds=task.inner_folds, split=task.inner - 1)
+    truth = np.array([labels.index(corpus.labels[c]) for corpus, mask in zip(corpora, known, strict=True) for c in corpus.truth[mask]])
+    names = np.concatenate([np.full(int(mask.sum()), corpus.name) for corpus, mask in zip(corpora, known, strict=True)])
+    part = _parts_across(np.isin(names, task.train), truth, config) if across else split_clips(truth, labels, speakers, given)
+    noisy = {}
+    if task.augmentation:
+        dataset = _dataset(corpora, known, labels, truth, config)
+        values: NDArray[Any] = version_features(dataset, part, TRAIN, config)
+        noisy = _in_noise(dataset, part, task.white_noise_db, config)
+    else:
+        values = np.concatenate([corpus.values[mask] for corpus, mask in zip(corpora, known, strict=True)])[None]
+    if task.model == MLP and not task.augmentation:
+        values = in_units(values[0], part == TRAIN)[None]
+    if task.protocol.endswith(BY_CORPUS):
+        values = _standardised_by(names, values)
+    elif task.protocol.endswith(BY_SPEAKER):
+        said = np.concatenate([np.array(corpus.speakers)[mask] for corpus, mask in zip(corpora, known, strict=True)])
+        values = _standardised_by(np.char.add(np.char.add(names, "/"), said), values)
+    return Problem(labels, values, truth, part, names, noisy)
+
+
+def _parted_again(speakers: NDArray[np.str_], task: Task) -> tuple[str, ...]:
+    """For each clip that a split leaves in, its inner fold of speakers, who are dealt to the folds in the order of their names; a fold takes the
+    part of a speaker. Folds of clips do not look at it."""
+    order = np.unique(speakers).tolist()
+    return tuple(f"{order.index(name) % task.inner_folds:03}" for name in speakers)
+
+
+def _standardised_by(groups: NDArray[np.str_], values: NDArray[Any]) -> NDArray[np.int32]:
+    """Features [versions, clips, features], each group's of clips by mean and standard deviation of its own clips as recorded."""
+    units = np.empty(values.shape, dtype=np.int32)
+    for group in np.unique(groups):
+        own = values[:, groups == group].astype(np.float64)
+        units[:, groups == group] = in_units(np.concatenate(own), np.arange(own.shape[0] * own.shape[1]) < own.shape[1]).reshape(own.shape)
+    return units
+
+
+def _parts_across(trains: NDArray[np.bool_], truth: NDArray[np.int64], config: Config) -> NDArray[np.uint8]:
+    """Clips of the corpora that train are for training or validation, stratified; the others are for testing."""
+    part = np.full(len(truth), TEST, dtype=np.uint8)
+    inside, given = np.flatnonzero(trains), config.training
+    chosen, held = train_test_split(inside, test_size=given.validation_fraction, stratify=truth[inside], random_state=given.seed)
+    part[chosen], part[held] = TRAIN, VALIDATION
+    return part
+
+
+def _dataset(
+    corpora: Sequence[CorpusData], known: Sequence[NDArray[np.bool_]], labels: tuple[str, ...], truth: NDArray[np.int64], config: Config
+) -> Dataset:
+    """The recordings of the clips that are `known`."""
+    clips: list[Clip] = []
+    audio: list[NDArray[np.int16]] = []
+    for corpus, mask in zip(corpora, known, strict=True):
+        recordings = _recordings(corpus.folder, config.features.sample_rate)
+        clips += [recordings.clips[index] for index in np.flatnonzero(mask)]
+        audio += [recordings.audio[index] for index in np.flatnonzero(mask)]
+    return Dataset("", labels, Recordings(tuple(clips), config.features.sample_rate, tuple(audio)), truth)
+
+
+def _in_noise(dataset: Dataset, part: NDArray[np.uint8], ratios_db: Sequence[float], config: Config) -> dict[str, NDArray[np.int32]]:
+    """Device features int32 [test clips, features] in white noise at each ratio."""
+    found, spec = {}, config.features
+    for ratio in ratios_db:
+        takes = judging_takes(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
+        found[str(takes[0].condition)] = take_features(spec, build_tables(spec), dataset.recordings, takes, cache=FeatureCache())
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _recordings(folder: Path, rate: int) -> Recordings:
+    return read_recordings(load_corpus(folder).clips, rate)
+
+
+def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]:
+    """The float network, then each method, post-training and fine-tuned."""
+    from serq_mcu.training.mlp import Examples, train_mlp, train_others
+
+    train, validation = (Examples(problem.values[:, problem.part == part], problem.truth[problem.part == part]) for part in (TRAIN, VALIDATION))
+    held, heard = ValidationData(validation.pooled, validation.truth), problem.heard
+    start = time.perf_counter()
+    network = train_mlp(train, validation, len(problem.labels), config.training).network
+    if FLOAT in task.methods:
+        predicted = {condition: network.classify(network.standardise(test)) for condition, test in heard.items()}
+        score = held.accuracy(network.classify(network.standardise(validation.pooled)))
+        parameters = sum(network.parameters)
+        yield Answer(FLOAT, "", predicted, score, (), 32.0, parameters, 4.0 * parameters, 4 * parameters, time.perf_counter() - start)
+    lowering = Lowering(network, train.pooled[0], config.features, build_tables(config.features), problem.labels)
+    tuner: Any = _tuner(network, config.training) if task.fine_tuned else None
+    others = train_others(train, validation, len(problem.labels), config.training) if task.fine_tuned else []
+    sensitivity = functools.cache(lambda: measure(lowering, held))
+    for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
+        if method == FLOAT:
+            continue
+        start = time.perf_counter()
+        widths = _widths(method, lowering, held, sensitivity)
+        for tuning in (PTQ, QAT):
+            if method not in (task.methods if tuning == PTQ else task.fine_tuned):
+                continue
+            model = lowering.model(widths) if tuning == PTQ else lowering.tuned_model(tuner.tune(lowering, widths, train, validation, others=others))
+            answer = Answer(
+                method,
+                tuning,
+                {condition: classify(model, test) for condition, test in heard.items()},
+                held.accuracy(classify(model, validation.pooled)),
+                tuple(widths),
+                model.average_bits,
+                model.parameters,
+                model.weights_only_bytes,
+                stored_bytes(model),
+                time.perf_counter() - start,
+            )
+            yield answer
+            if task.loss_split and tuning == PTQ:
+                weights = dequantized(model, network)
+                predicted = {condition: weights.classify(network.standardise(test)) for condition, test in heard.items()}
+                score = held.accuracy(weights.classify(network.standardise(validation.pooled)))
+                yield replace(answer, tuning=WEIGHTS, predicted=predicted, validation_accuracy=score)
+
+
+def _widths(method: str, lowering: Lowering, validation: ValidationData, sensitivity: Callable[[], Sensitivity]) -> Sequence[Width]:
+    name, _, budget = method.partition(":")
+    if name == BUDGET:
+        most = WidthBudget(byte_costs(lowering.network.parameters), float(budget), "bytes")
+        return plan_widths(lowering, validation, most, sensitivity()).widths
+    return [layer.bits for layer in choose_widths(lowering, validation, QuantizationConfig(method, ALPHA, MARGIN))]
+
+
+_tuners: dict[Any, Any] = {}  # the last one of this process: its step is compiled once for all networks of a shape
+
+
+def _tuner(network: FloatNetwork, config: TrainingConfig) -> Any:
+    from serq_mcu.training.qat import FineTuner, TuningConfig
+
+    options = TuningConfig.following(asdict(config))
+    key = network.shape, replace(options, seed=0)
+    if key not in _tuners:
+        _tuners.clear()
+        _tuners[key] = FineTuner(network.shape, options)
+    return _tuners[key].with_seed(config.seed)
+
+
+def _judge_sequences(task: Task, problem: Problem, config: Config) -> Iterator[Answer]:
+    """A float network on sequences of frames."""
+    from serq_mcu.experiments.sequence_networks import train_sequences
+
+    start = time.perf_counter()
+    found = train_sequences(task.model, problem.values[0], problem.truth, problem.part, len(problem.labels), config.training)
+    predicted, size = found.predicted, 4 * found.parameters
+    score = float((predicted == problem.truth)[problem.part == VALIDATION].mean())
+    answered = {AS_RECORDED: predicted[problem.part == TEST]}
+    yield Answer(FLOAT, "", answered, score, (), 32.0, found.parameters, float(size), size, time.perf_counter() - start)
+
+
+def _row(task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], answer: Answer, condition: str) -> Row:
+    truth, predicted = problem.truth[problem.part == TEST][inside], answer.predicted[condition][inside]
+    score = Score.of(truth, predicted, problem.labels)
+    return Row(
+        task=task.key,
+        study=task.study,
+        train="+".join(task.train),
+        test=test,
+        model=task.model,
+        features=task.features,
+        inputs=int(np.prod(problem.values.shape[2:])),
+        protocol=task.protocol,
+        seed=task.seed,
+        split=task.split,
+        method=answer.method,
+        tuning=answer.tuning,
+        n=score.n,
+        correct=score.correct,
+        accuracy=score.accuracy,
+        low=score.interval[0],
+        high=score.interval[1],
+        uar=score.balanced_accuracy,
+        validation_accuracy=answer.validation_accuracy,
+        widths="-".join(map(str, answer.widths)),
+        average_bits=answer.average_bits,
+        parameters=answer.parameters,
+        weights_only_bytes=answer.weights_only_bytes,
+        stored_bytes=answer.stored_bytes,
+        seconds=round(answer.seconds, 2),
+        right=hex_bits(predicted == truth),
+        condition=condition,
+        bar=task.bar,
+        inner=task.inner,
+    )

@@ -1,0 +1,1 @@
+"""The device behind a wire: protocol, transports, and a device as an object."""

@@ -1,0 +1,169 @@
+"""Bytes to and from a device: a process (host build, emulator) or a serial port. The protocol is the same on all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from serq_mcu.errors import SerqError
+from serq_mcu.harness.serial_ports import why_not_open as _why_not_open
+
+FULL = 1.0  # seconds that a line may take no byte; then what is being sent is lost, as it would be on a wire
+_BITS = 10  # on a serial line for each byte: start, 8 data, stop
+_BUFFER = 4096  # bytes that may lie before what is being sent, in the computer's serial driver
+
+
+class Transport(Protocol):
+    """A byte stream in both directions."""
+
+    name: str  # for messages
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; what the other side does not take is lost. Raises SerqError if the other side is gone."""
+
+    def read(self, timeout: float) -> bytes:
+        """What has arrived, waiting at most `timeout` seconds for it; b"" if nothing came. Raises SerqError if the other side is gone."""
+
+    def seconds(self, count: int) -> float:
+        """How long `count` bytes take on the line; 0 where that is no time to speak of."""
+
+    def close(self) -> None:
+        """Let go of the other side; may be called twice."""
+
+
+class ProcessTransport:
+    """A program that serves the protocol on its standard input and output. Raises SerqError if it cannot be started."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self.name = os.path.basename(argv[0])
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the transport)
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._messages,
+                bufsize=0,
+                start_new_session=True,  # a Ctrl-C is for us, who end the program
+            )
+        except OSError as error:
+            self._messages.close()
+            raise SerqError(f"cannot start {argv[0]}: {error.strerror}; check that it is installed") from error
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+        self._arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # b"" last: the program closed its output
+        self._reader = threading.Thread(target=self._read_all, daemon=True)
+        self._reader.start()
+        self._ended = False
+
+    def write(self, data: bytes) -> None:
+        """See Transport."""
+        assert self._process.stdin is not None
+        try:
+            pipe = self._process.stdin.fileno()
+            while data:
+                if not select.select([], [pipe], [], FULL)[1]:
+                    return
+                data = data[os.write(pipe, data) :]
+        except (OSError, ValueError) as error:
+            raise self._gone() from error
+
+    def read(self, timeout: float) -> bytes:
+        """See Transport."""
+        if self._ended:
+            raise self._gone()
+        try:
+            data = self._arrived.get(timeout=timeout)
+        except queue.Empty:
+            return b""
+        if not data:
+            self._ended = True
+            raise self._gone()
+        return data
+
+    def seconds(self, count: int) -> float:
+        """See Transport."""
+        return 0.0
+
+    def close(self) -> None:
+        """End the program: by the end of its input, and by force if it does not heed that."""
+        if self._messages.closed:
+            return
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        self._process.stdout.close()
+        self._messages.close()
+
+    def _read_all(self) -> None:
+        assert self._process.stdout is not None
+        while data := os.read(self._process.stdout.fileno(), 1 << 16):
+            self._arrived.put(data)
+        self._arrived.put(b"")
+
+    def _gone(self) -> SerqError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        said = ""
+        if not self._messages.closed:
+            self._messages.seek(0)
+            said = self._messages.read()[-2000:].decode(errors="replace").strip()
+        last = f": {said.splitlines()[-1]}" if said else ""
+        return SerqError(f"{self.name} ended with exit code {self._process.poll()} before it had answered{last}")
+
+
+class SerialTransport:
+    """A serial port, or any other URL that pyserial opens (`socket://host:port`). Raises SerqError if it cannot be opened."""
+
+    def __init__(self, port: str, baud: int) -> None:
+        import serial
+
+        self.name, self._baud = port, baud
+        try:
+            self._serial: Any = serial.serial_for_url(port, baudrate=baud, exclusive=True, write_timeout=FULL + _BITS * _BUFFER / baud)
+        except (OSError, ValueError) as error:  # serial.SerialException is an OSError
+            raise SerqError(_why_not_open(port, error)) from error
+
+    def write(self, data: bytes) -> None:
+        """See Transport."""
+        import serial
+
+        try:
+            with contextlib.suppress(serial.SerialTimeoutException):
+                self._serial.write(data)
+        except OSError as error:
+            raise self._gone(error) from error
+
+    def read(self, timeout: float) -> bytes:
+        """See Transport."""
+        try:
+            self._serial.timeout = timeout
+            first: bytes = self._serial.read(1)
+            waiting = self._serial.in_waiting if first else 0
+            return first + self._serial.read(waiting) if waiting else first
+        except (OSError, TypeError) as error:  # pyserial 3.5 lets a TypeError out of a port closed by another thread
+            raise self._gone(error) from error
+
+    def seconds(self, count: int) -> float:
+        """See Transport."""
+        return _BITS * count / self._baud
+
+    def close(self) -> None:
+        """Close the port."""
+        self._serial.close()
+
+    def _gone(self, error: Exception) -> SerqError:
+        return SerqError(f"{self.name} was lost ({error}); check the cable and try again")

@@ -1,0 +1,150 @@
+"""A model that hears, on this computer: the C that ships, compiled once for each model, or the reference where there is no compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.base import resources
+from serq_mcu.base.files import write_file
+from serq_mcu.base.host import cache_folder, compiler
+from serq_mcu.boards.board import load_board
+from serq_mcu.codegen.export import Files, model_files, runtime_files
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend import reference
+from serq_mcu.quantized_model import interpreter
+from serq_mcu.quantized_model.streaming import Decision, Stream, decision_rule
+from serq_mcu.quantized_model.types import QuantizedModel
+
+C, PYTHON = "the C that ships, compiled for this computer", "the Python reference, for want of a C compiler"
+_BOARD = "esp32"  # its kernels are plain C; all boards' compute the same integers
+_FLAGS = ("-std=c99", "-O2", "-fPIC", "-shared")
+_SOURCE = resources.FIRMWARE / "apps" / "classify" / "classify.c"
+_HEAD = 4  # integers of a decision before its scores
+
+
+class Ear(Protocol):
+    """Hears with a model. `by` says in words what computes."""
+
+    by: str
+
+    def start(self) -> None:
+        """Forget all that was heard."""
+
+    def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
+        """The decisions that these samples, int16 [samples] of any number, complete. Raises SerqError if the model cannot stream."""
+
+    def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
+        """The scores of a whole clip, int16 [samples]; None if it is shorter or longer than a clip may be."""
+
+
+def open_ear(model: QuantizedModel, progress: Callable[..., None]) -> Ear:
+    """The model, ready to hear. progress is told when C is compiled and when there is no compiler."""
+    try:
+        return _NativeEar(model, progress)
+    except (SerqError, OSError) as error:
+        progress(f"{str(error).split(';')[0]}: the Python reference answers instead, with the same integers")
+        return _ReferenceEar(model)
+
+
+class _ReferenceEar:
+    by = PYTHON
+
+    def __init__(self, model: QuantizedModel) -> None:
+        self._model = model
+        self._stream = Stream(model) if model.decision else None
+
+    def start(self) -> None:
+        if self._stream:
+            self._stream.start()
+
+    def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
+        return self._stream.push(pcm) if self._stream else _cannot_stream(self._model)
+
+    def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
+        if not self._model.spec.min_samples <= len(pcm) <= self._model.spec.max_samples:
+            return None
+        pooled = reference.features(self._model.spec, self._model.tables, pcm)
+        return tuple(interpreter.scores(self._model, pooled).tolist())
+
+
+class _NativeEar:
+    by = C
+
+    def __init__(self, model: QuantizedModel, progress: Callable[..., None]) -> None:
+        self._model = model
+        self._library = ctypes.CDLL(str(_library(model, progress)))
+        if model.decision:
+            self._library.stream_push.restype = ctypes.c_uint32
+            self._state = np.zeros(-(-self._library.stream_bytes() // 8), np.int64)
+        self.start()
+
+    def start(self) -> None:
+        if self._model.decision:
+            self._library.stream_start(_pointer(self._state))
+
+    def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
+        if not self._model.decision:
+            return _cannot_stream(self._model)
+        found: list[Decision] = []
+        decision, decided = np.zeros(_HEAD + len(self._model.labels), np.int32), ctypes.c_int32()
+        pcm = np.ascontiguousarray(pcm)
+        while len(pcm):
+            words = (_pointer(self._state), _pointer(pcm), ctypes.c_uint32(len(pcm)), _pointer(decision), ctypes.byref(decided))
+            pcm = pcm[self._library.stream_push(*words) :]
+            if decided.value:
+                answer, level, frames, margin, *scores = decision.tolist()
+                found.append(Decision(answer, tuple(scores), margin, level, frames))
+        return found
+
+    def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
+        pcm, scores = np.ascontiguousarray(pcm), np.zeros(len(self._model.labels), np.int32)
+        label: int = self._library.classify_clip(_pointer(pcm), ctypes.c_uint32(len(pcm)), _pointer(scores))
+        return None if label < 0 else tuple(scores.tolist())
+
+
+def _cannot_stream(model: QuantizedModel) -> list[Decision]:
+    decision_rule(model)  # which says why
+    return []
+
+
+def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def _library(model: QuantizedModel, progress: Callable[..., None]) -> Path:
+    """The model's shared library, from the cache, or compiled into it. Raises SerqError without a compiler, or one that refuses the code."""
+    cc = compiler()
+    files = {name: data for name, data in (runtime_files() | model_files(model, load_board(_BOARD))).items() if name.startswith("lib/serq/src/")}
+    version = subprocess.run([cc, "--version"], capture_output=True, check=False).stdout
+    digest = hashlib.sha256(repr((cc, _FLAGS, version, sorted(files.items()), _SOURCE.read_bytes())).encode()).hexdigest()
+    library = cache_folder() / f"classify-{digest[:32]}.so"
+    if not library.exists():
+        progress("compiling the model's C for this computer, once")
+        _compile(cc, files, model.decision is not None, library)
+    return library
+
+
+def _compile(cc: str, files: Files, can_stream: bool, library: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="serq-classify-") as work:
+        sources = [_SOURCE]
+        for name, data in files.items():
+            path = Path(work) / Path(name).name
+            path.write_bytes(data)
+            sources += [path] if path.suffix == ".c" and (can_stream or "stream" not in path.name) else []
+        made = Path(work) / library.name
+        command = [cc, *_FLAGS, *(["-DSERQ_CAN_STREAM"] if can_stream else []), f"-I{work}", *map(str, sources), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode != 0:
+            raise SerqError(f"{cc} does not compile the model's C: {(done.stderr.splitlines() or ['no message'])[0]}")
+        write_file(library, made.read_bytes())
+    os.chmod(library, 0o755)

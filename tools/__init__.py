@@ -1,0 +1,1 @@
+"""What only maintainers run: pages, counted costs, parity, endurance. Not in the wheel."""

@@ -1,0 +1,217 @@
+"""The page of what the front end costs: instructions a frame and a stage on every emulated kind of core, in firmware without a trace.
+
+`python -m tools.frontend_cost` writes docs/frontend_cost.md anew.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.base.files import write_file
+from serq_mcu.boards.board import Board, load_board
+from serq_mcu.build import platformio
+from serq_mcu.codegen.export import board_files, model_files, runtime_files, write_project
+from serq_mcu.codegen.packing import chroma_runs
+from serq_mcu.codegen.render import c_tables
+from serq_mcu.counting.bench import FRAME
+from serq_mcu.counting.qemu import code_bytes, counted, functions
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.tables import build_tables
+from serq_mcu.quantized_model.types import QuantizedModel
+from tools.network_cost import compiler_version, random_network
+
+PAGE = Path(__file__).parents[1] / "docs" / "frontend_cost.md"
+APPLICATION = Path(__file__).with_name("frontend_application.c")
+SECONDS = 2
+
+# 25 ms every 10 ms in an FFT of 512, 40 HTK bands without norm, 13 coefficients: what other front ends were measured at.
+BENCHMARK = FeatureSpec(
+    name="benchmark", fft_length=512, window_length=400, hop_length=160, fmin=20, mel_scale="htk", mel_norm="none", blocks=(FeatureBlock("mfcc", 13),)
+)
+DEFAULT = FeatureSpec()
+_CHROMA = FeatureBlock("chroma", 12)
+SPECS = {
+    "benchmark": BENCHMARK,
+    "benchmark and chroma": replace(BENCHMARK, blocks=(*BENCHMARK.blocks, _CHROMA)),
+    "default": DEFAULT,
+    "default without chroma": replace(DEFAULT, blocks=DEFAULT.blocks[:-1]),
+}
+BOARDS = ("emulated-m4f", "emulated-m7", "emulated-m0", "emulated-rv32imc", "emulated-xtensa")
+# What is promised: instructions a frame, at most. tests/test_frontend_firmware.py counts again and holds them.
+LIMITS = {
+    ("emulated-m4f", "benchmark"): 23_000,
+    ("emulated-m0", "benchmark"): 82_000,
+    ("emulated-rv32imc", "benchmark"): 35_000,
+    ("emulated-m4f", "benchmark and chroma"): 30_000,
+    ("emulated-m0", "benchmark and chroma"): 96_000,
+}
+
+_AROUND = ("application_run", "serq_push", "take_frame", "serq_features", "serq_model_features")
+_STAGES = {
+    "frame_shift": "shift of the frame",
+    "fft": "window and FFT",
+    "spectrum": "spectrum",
+    "power": "power",
+    "mel": "mel",
+    "log": "log",
+    "dct": "DCT, 13 of 40",
+    "add_power": "powers outside the mel bands",
+    "chroma": "chroma",
+    "pool_add": "pooling (not in the sums)",
+}
+_INTRODUCTION = """\
+# What the front end costs
+
+Instructions a frame, and on Cortex-M4 and M0 estimated cycles (no wait states), from the samples to the last feature without pooling: counted in
+QEMU over {seconds} seconds of synthetic speech by `python -m tools.frontend_cost`, which writes this page.
+The firmware has no trace; compilers: {compilers}, at -O2. `tests/test_frontend_firmware.py` counts again and
+holds the limits; `serq-mcu bench` counts any exported project (with its trace, for which powers are stored).
+
+The benchmark: 16 kHz, 25 ms in an FFT of 512, 40 HTK mel bands without norm, 13 MFCC. The default: `{default}`, FFT {fft}, 40 MFCC, 40
+log-mel bands and chroma; a frame every {hop:g} ms. *Limit* is what is promised.
+"""
+
+
+@dataclass(frozen=True)
+class FrameCost:
+    """What a frame executes on average, (instructions, estimated cycles): by stage, and in all without pooling. Bytes of code and stack."""
+
+    stages: dict[str, tuple[int, int | None]]
+    frame: tuple[int, int | None]
+    code_bytes: int
+    stack_bytes: int
+
+
+def synthetic_speech(seed: int, seconds: float = SECONDS, level: float = 0.3) -> NDArray[np.int16]:
+    """Voiced harmonics with moving formants over a noise floor, at 16 kHz: the spectral shapes that a front end meets, without a recording."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(16000 * seconds)) / 16000
+    pitch = np.cumsum(120 + 60 * np.sin(2 * np.pi * 0.7 * t + seed)) / 16000
+    harmonics = np.sum([np.sin(2 * np.pi * k * pitch) / k for k in range(1, 30)], axis=0)
+    envelope = np.maximum(0, np.sin(2 * np.pi * 2.5 * t)) ** 2
+    signal = level * harmonics / np.abs(harmonics).max() * envelope + rng.normal(0, 10**-3.5, len(t))
+    pcm: NDArray[np.int16] = np.clip(np.round(signal * 32768), -32768, 32767).astype(np.int16)
+    return pcm
+
+
+def build_frontend(board: Board, model: QuantizedModel, folder: Path) -> platformio.BuildResult:
+    """Firmware of the model's front end as a product has it, without harness, trace and network, in the new project `folder`.
+
+    It reads samples until its input ends and writes the pooled features. Raises SerqError if it cannot be built.
+    """
+    library = {name: data for name, data in runtime_files().items() if name.startswith("lib/") or name == "src/port.h"}
+    files = library | model_files(model, board) | {"src/main.c": APPLICATION.read_bytes()} | board_files(board)
+    assert files["platformio.ini"].count(b"-DSERQ_TRACE=1") == 1
+    files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", b"")
+    write_project(files, "", board, folder)
+    return platformio.build(folder)
+
+
+def frame_cost(board: Board, spec: FeatureSpec) -> FrameCost:
+    """Count a frame of a specification on an emulated board. Raises SerqError if it cannot be built or counted."""
+    pcm = synthetic_speech(3)
+    frames = spec.frame_count(len(pcm))
+    with tempfile.TemporaryDirectory(prefix="serq-cost-") as work:
+        folder = Path(work) / "p"
+        elf = build_frontend(board, random_network(spec, 1), folder).elf
+        code = code_bytes(board, elf, functions(board, folder, ("serq",)))
+        with counted(board, elf, [], [*FRAME, "serq_model_frame", *_AROUND]) as (command, read):
+            subprocess.run(command, input=pcm.tobytes(), capture_output=True, timeout=120, check=True)
+            counts = read()
+    found = {record.function: (record.instructions, record.cycles) for record in counts.records if record.instructions}
+
+    def mean(names: list[str]) -> tuple[int, int | None]:
+        cycles = [found[name][1] for name in names]
+        known = [value for value in cycles if value is not None]
+        return round(sum(found[name][0] for name in names) / frames), round(sum(known) / frames) if len(known) == len(cycles) else None
+
+    stages = {name.removeprefix("serq_"): mean([name]) for name in FRAME if name in found}
+    total = mean([name for name in (*FRAME, "serq_model_frame") if name in found and name != "serq_pool_add"])
+    return FrameCost(stages, total, code, counts.stack_bytes)
+
+
+def main() -> None:
+    """Count everything and write the page."""
+    boards = [load_board(name) for name in BOARDS]
+    costs = {}
+    for board in boards:
+        for name, spec in SPECS.items():
+            costs[board.name, name] = frame_cost(board, spec)
+            print(board.name, name, *costs[board.name, name].frame, flush=True)
+    head = _INTRODUCTION.format(
+        seconds=SECONDS,
+        compilers=", ".join(dict.fromkeys(map(compiler_version, boards))),
+        default=DEFAULT.name,
+        fft=DEFAULT.fft_length,
+        hop=1000 * DEFAULT.hop_length / DEFAULT.sample_rate,
+    )
+    write_file(PAGE, "\n".join([head, _frames_table(boards, costs), _stages_table(boards, costs), _memory(costs)]))
+
+
+Costs = dict[tuple[str, str], FrameCost]
+
+
+def _frames_table(boards: list[Board], costs: Costs) -> str:
+    second = DEFAULT.sample_rate / DEFAULT.hop_length
+    head = ["core"]
+    for name in SPECS:
+        head += [name, "limit"] if any(key[1] == name for key in LIMITS) else [name]
+    rows = [[*head, "default, a second of audio"], ["---"] * (len(head) + 1)]
+    for board in boards:
+        cells = [board.mcu.core]
+        for name in SPECS:
+            cells.append(_both(board, costs[board.name, name].frame, "{:,}".format))
+            if name in head[:-1] and head[head.index(name) + 1] == "limit":
+                limit = LIMITS.get((board.name, name))
+                cells.append("-" if limit is None else f"{limit:,}")
+        instructions, cycles = costs[board.name, "default"].frame
+        a_second = (instructions * second, None if cycles is None else cycles * second)
+        rows.append([*cells, _both(board, a_second, lambda value: f"{value / 1e6:.2f} M")])
+    return _lines(rows)
+
+
+def _stages_table(boards: list[Board], costs: Costs) -> str:
+    shown = [board for board in boards if board.name != "emulated-m7"]  # which executes what the M4F does
+    rows = [["stage", *(board.mcu.core for board in shown)], ["---"] * (len(shown) + 1)]
+    for stage, title in _STAGES.items():
+        found = [costs[board.name, "benchmark and chroma"].stages.get(stage) for board in shown]
+        rows.append([title, *("in mel and chroma" if cost is None else f"{cost[0]:,}" for cost in found)])
+    return "The benchmark with chroma by stage, instructions:\n\n" + _lines(rows)
+
+
+def _memory(costs: Costs) -> str:
+    rows = [["on a Cortex-M4F, bytes", "tables", "code", "work area", "stack"], ["---"] * 5]
+    for name, spec in SPECS.items():
+        tables = build_tables(spec)
+        stored = c_tables(spec, tables, None if tables.chroma is None else chroma_runs(tables.chroma))
+        values = max([block.size for block in spec.blocks if block.kind != "mel"])
+        work = 8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands + 4 * values
+        cost = costs["emulated-m4f", name]
+        sizes = (sum(table.nbytes for table in stored.values()), cost.code_bytes, work, cost.stack_bytes)
+        rows.append([name, *(f"{size:,}" for size in sizes)])
+    note = (
+        "Besides these the state has a frame of samples and 24 bytes of sums for each coefficient. *code* is the runtime's and the model's\n"
+        "without the network, *stack* the most that the whole program used, which reads samples and pushes them."
+    )
+    return _lines(rows) + f"\n{note}\n"
+
+
+def _both(board: Board, cost: tuple[float, float | None], text: Callable[[float], str]) -> str:
+    """Instructions, and cycles where the estimate is of this very core."""
+    instructions, cycles = cost
+    return text(instructions) if cycles is None or board.name == "emulated-m7" else f"{text(instructions)} / {text(cycles)}"
+
+
+def _lines(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+if __name__ == "__main__":
+    main()
