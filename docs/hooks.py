@@ -1,4 +1,6 @@
-"""What mkdocs needs to know beside mkdocs.yml: pages that lie elsewhere in the project, links between them, and the commands' pages."""
+"""What mkdocs needs to know beside mkdocs.yml: pages that lie elsewhere in the project, links between
+them, and the commands' pages.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,20 @@ PLAIN = (".csv",)  # files that pages name and the site leaves out
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The commands' pages follow their index in the navigation; a page that mkdocs.yml does not name is evidence."""
+    """The commands' pages follow their index in the navigation; a page that mkdocs.yml does not name is
+    evidence.
+    """
     reference = _section(config, "Reference")
-    _section(config, "Evidence").extend(page.name for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in repr(config.nav))
+    _section(config, "Evidence").extend(
+        page.name for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in repr(config.nav)
+    )
     pages = sorted((ROOT / "docs/reference/commands").glob("*.md"))
-    reference[0] = {"Commands": ["reference/commands/index.md", *(f"reference/commands/{page.name}" for page in pages if page.name != "index.md")]}
+    reference[0] = {
+        "Commands": [
+            "reference/commands/index.md",
+            *(f"reference/commands/{page.name}" for page in pages if page.name != "index.md"),
+        ]
+    }
     return config
 
 

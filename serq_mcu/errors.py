@@ -2,4 +2,6 @@
 
 
 class SerqError(Exception):
-    """Something the user can mend; its text is one sentence, shown without a traceback, and the exit code is 1."""
+    """Something the user can mend; its text is one sentence, shown without a traceback, and the exit code
+    is 1.
+    """

@@ -1,4 +1,7 @@
-"""Fixtures shared by all tests. Real corpora are optional: a test that needs one is skipped, with the reason, where it is absent."""
+"""Fixtures shared by all tests.
+
+Real corpora are optional: a test that needs one is skipped, with the reason, where it is absent.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,13 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _corpus(name: str) -> Path:
     folder = Path(os.environ.get("SERQ_TEST_CORPORA", DEFAULT_CORPORA)) / name
     if not folder.is_dir():
-        if "SERQ_TEST_CORPORA" in os.environ:  # somebody counts on these tests: their absence is a failure, not a pass
+        if (
+            "SERQ_TEST_CORPORA" in os.environ
+        ):  # somebody counts on these tests: their absence is a failure, not a pass
             pytest.fail(f"SERQ_TEST_CORPORA names a folder without {name}/: {folder.parent}")
-        pytest.skip(f"no {name} recordings at {folder}; set SERQ_TEST_CORPORA to the folder that holds {name}/")
+        pytest.skip(
+            f"no {name} recordings at {folder}; set SERQ_TEST_CORPORA to the folder that holds {name}/"
+        )
     return folder
 
 

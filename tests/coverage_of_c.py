@@ -1,10 +1,13 @@
-"""Line and branch coverage of the handwritten C, counted by gcov in whatever the tests compile for this computer.
+"""Line and branch coverage of the handwritten C, counted by gcov in whatever the tests compile for this
+computer.
 
-    python -m tests.coverage_of_c shim FOLDER      # writes FOLDER/bin/cc, which compiles with counters; put it first in PATH
-    python -m tests.coverage_of_c report FOLDER    # adds up all that was run since; exit 1 below 95 % of the runtime's lines
+    python -m tests.coverage_of_c shim FOLDER      # writes FOLDER/bin/cc, which compiles with counters; put
+    it first in PATH
+    python -m tests.coverage_of_c report FOLDER    # adds up all that was run since; exit 1 below 95 % of the
+    runtime's lines
 
-The same file is compiled many times, each time from another project's folder; counts are added up by its name and line. What only
-another core compiles (intrinsics, assembly) is not among the lines.
+The same file is compiled many times, each time from another project's folder; counts are added up by its name
+and line. What only another core compiles (intrinsics, assembly) is not among the lines.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ from serq_mcu.base.resources import FIRMWARE
 
 RUNTIME, HARNESS = FIRMWARE / "lib" / "serq" / "src", FIRMWARE / "apps" / "harness"
 LEAST = 95.0  # per cent of the runtime's lines
-_SHIM = '#!/bin/sh\nexec "{compiler}" --coverage -fprofile-abs-path -fprofile-update=atomic -dumpdir "{data}/$$-" "$@"\n'
+_SHIM = (
+    '#!/bin/sh\nexec "{compiler}" --coverage -fprofile-abs-path -fprofile-update=atomic -dumpdir "{data}/$$-"'
+    ' "$@"\n'
+)
 
 
 def shim(folder: Path) -> None:
@@ -39,7 +45,12 @@ def count(folder: Path) -> tuple[dict[str, dict[int, int]], dict[str, dict[tuple
     branches: dict[str, dict[tuple[int, int], int]] = defaultdict(lambda: defaultdict(int))
     ours = {path.name for room in (RUNTIME, HARNESS) for path in room.glob("*.[ch]")}
     for data in sorted((folder / "data").glob("*.gcda")):
-        done = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities", str(data)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["gcov", "--json-format", "--stdout", "--branch-probabilities", str(data)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         for file in (file for report in done.stdout.splitlines() for file in json.loads(report)["files"]):
             name = Path(file["file"]).name
             for line in file["lines"] if name in ours else ():
@@ -58,7 +69,10 @@ def report(folder: Path) -> bool:
         for name in names:
             missing = [line for line, times in sorted(lines[name].items()) if not times]
             print(f"{name:<24}{_share(lines[name])}{_share(branches[name])}  {' '.join(map(str, missing))}")
-        of_room = [{(name, key): times for name in names for key, times in counts[name].items()} for counts in (lines, branches)]
+        of_room = [
+            {(name, key): times for name in names for key, times in counts[name].items()}
+            for counts in (lines, branches)
+        ]
         print(f"{title + ', all':<24}{_share(of_room[0])}{_share(of_room[1])}")
         if room == RUNTIME:
             share = 100 * sum(map(bool, of_room[0].values())) / max(1, len(of_room[0]))

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/tutorial.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/howto").glob("*.md")))
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/howto").glob("*.md")),
+)
 PROGRAMS = ("serq-mcu", "make", "pip", "pytest")
 
 
@@ -39,10 +43,14 @@ class Printed:
 
 
 def shown(page: str) -> list[Command | TextFile | Printed]:
-    """What a page shows: blocks fenced as sh, or indented, are commands; with a title, a file; text right after commands, what they print."""
+    """What a page shows: blocks fenced as sh, or indented, are commands; with a title, a file; text right
+    after commands, what they print.
+    """
     found: list[Command | TextFile | Printed] = []
     text = (ROOT / page).read_text(encoding="utf-8")
-    blocks = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```\n|(?:^\n|\A)((?: {4}[^\n]*\n)+)", re.M | re.S)
+    blocks = re.compile(
+        r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```\n|(?:^\n|\A)((?: {4}[^\n]*\n)+)", re.M | re.S
+    )
     end = -1
     for match in blocks.finditer(text):
         language, title, fenced, indented = match.groups()
@@ -50,7 +58,9 @@ def shown(page: str) -> list[Command | TextFile | Printed]:
         if title:
             found.append(TextFile(title, fenced))
         elif indented or language == "sh":
-            lines = [shlex.join(shlex.split(line, comments=True)) for line in (indented or fenced).splitlines()]
+            lines = [
+                shlex.join(shlex.split(line, comments=True)) for line in (indented or fenced).splitlines()
+            ]
             found += [Command(line) for line in lines if line]
             end = match.end()
         elif language == "text" and follows:

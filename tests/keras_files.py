@@ -11,7 +11,9 @@ import h5py
 import numpy as np
 
 
-def keras_archive(path: Path, layers: list[dict[str, object]], arrays: dict[str, np.ndarray], kind: str = "Sequential") -> Path:
+def keras_archive(
+    path: Path, layers: list[dict[str, object]], arrays: dict[str, np.ndarray], kind: str = "Sequential"
+) -> Path:
     """Write a `.keras` file of these layers' configurations and arrays by path."""
     stored = io.BytesIO()
     with h5py.File(stored, "w") as file:
@@ -26,4 +28,7 @@ def keras_archive(path: Path, layers: list[dict[str, object]], arrays: dict[str,
 
 def dense(units: int, activation: str = "relu", **config: object) -> dict[str, object]:
     """The configuration of a Dense layer."""
-    return {"class_name": "Dense", "config": {"name": "dense", "units": units, "activation": activation, "use_bias": True, **config}}
+    return {
+        "class_name": "Dense",
+        "config": {"name": "dense", "units": units, "activation": activation, "use_bias": True, **config},
+    }

@@ -21,7 +21,13 @@ from serq_mcu.quantized_model.types import (
     encoding_of,
 )
 
-SMALL_SPEC = FeatureSpec(name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),))
+SMALL_SPEC = FeatureSpec(
+    name="small",
+    fft_length=256,
+    hop_length=128,
+    mel_bands=20,
+    blocks=(FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),),
+)
 
 
 def made_up_model(
@@ -33,7 +39,8 @@ def made_up_model(
     labels: Sequence[str] | None = None,
     **decision: int,
 ) -> QuantizedModel:
-    """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all fields at the top) or alternating.
+    """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all
+    fields at the top) or alternating.
 
     decision: what differs from a rule of 3 blocks of 4 frames that never refuses to answer.
     """
@@ -74,13 +81,22 @@ def made_up_model(
     )
     names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
     tables = build_tables(spec)
-    plain = {"blocks": 3, "block_frames": 4, "level_offset": level_offset(spec, tables), "gate_level": LEVEL_MIN, "unsure_margin": 0, "smoothing": 0}
+    plain = {
+        "blocks": 3,
+        "block_frames": 4,
+        "level_offset": level_offset(spec, tables),
+        "gate_level": LEVEL_MIN,
+        "unsure_margin": 0,
+        "smoothing": 0,
+    }
     rule = None if spec.center else DecisionRule(**plain | decision)
     return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule)
 
 
 def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.ndarray:
-    """Pooled features int32 [count, features] around the centers, the first rows at the extremes that saturate every input."""
+    """Pooled features int32 [count, features] around the centers, the first rows at the extremes that
+    saturate every input.
+    """
     rng = np.random.default_rng(seed)
     spread = (INPUT_ZERO_POINT * 2.0**model.input.shift) / model.input.multiplier
     rows = model.input.center + rng.normal(0, 0.5, (count, model.spec.feature_count)) * spread

@@ -14,10 +14,28 @@ SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recove
 
 
 def compile_program(
-    output: Path, sources: Sequence[Path], flags: Sequence[str] = (), compiler: str = "cc", standard: str = "c99", runtime: Path = RUNTIME
+    output: Path,
+    sources: Sequence[Path],
+    flags: Sequence[str] = (),
+    compiler: str = "cc",
+    standard: str = "c99",
+    runtime: Path = RUNTIME,
 ) -> Path:
-    """Compile and link `sources` with the headers in `runtime` to the executable `output`; the compiler's own words if it refuses."""
-    command = [compiler, f"-std={standard}", "-O2", *WARNINGS, "-I", str(runtime), *flags, "-o", str(output), *map(str, sources)]
+    """Compile and link `sources` with the headers in `runtime` to the executable `output`; the compiler's
+    own words if it refuses.
+    """
+    command = [
+        compiler,
+        f"-std={standard}",
+        "-O2",
+        *WARNINGS,
+        "-I",
+        str(runtime),
+        *flags,
+        "-o",
+        str(output),
+        *map(str, sources),
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stderr}"
     return output

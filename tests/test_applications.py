@@ -1,4 +1,6 @@
-"""Applications that listen: live's decisions equal the reference on every core, gaps included; record, over a port, with its self-test."""
+"""Applications that listen: live's decisions equal the reference on every core, gaps included; record,
+over a port, with its self-test.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,21 @@ def _speech(count: int = 30_000, seed: int = 3) -> np.ndarray:
     return np.clip(np.rint(bursts), -32768, 32767).astype(np.int16)
 
 
-def _check(lines: list[dict[str, object]], wanted: list[Decision], board: str, model: QuantizedModel = MODEL) -> None:
-    assert lines[0] == {"serq": "live", "board": board, "model": model.sha256[:16], "labels": list(model.labels)}
+def _check(
+    lines: list[dict[str, object]], wanted: list[Decision], board: str, model: QuantizedModel = MODEL
+) -> None:
+    assert lines[0] == {
+        "serq": "live",
+        "board": board,
+        "model": model.sha256[:16],
+        "labels": list(model.labels),
+    }
     names = {-1: "silence", -2: "not sure"} | dict(enumerate(model.labels))
     found = [(d["answer"], d["label"], d["scores"], d["margin"], d["level"], d["frames"]) for d in lines[1:]]
-    assert found == [(names[d.answer], d.answer if d.answer >= 0 else None, list(d.scores), d.margin, d.level, d.frames) for d in wanted]
+    assert found == [
+        (names[d.answer], d.answer if d.answer >= 0 else None, list(d.scores), d.margin, d.level, d.frames)
+        for d in wanted
+    ]
 
 
 def _lines(output: bytes) -> list[dict[str, object]]:
@@ -63,11 +75,31 @@ def _lines(output: bytes) -> list[dict[str, object]]:
 
 
 def _host(folder: Path, driver: Path) -> Path:
-    """An exported project as a program of this computer with another driver; sanitizers are for what listens, as the model's own C has its tests."""
-    flags = ["cc", "-std=c99", *WARNINGS, f"-I{folder}/lib/serq/src", f"-I{folder}/lib/serq_audio/src", f"-I{folder}/src"]
-    runtime = sorted(map(str, (folder / "lib/serq/src").glob("*.c"))) if read_project(folder).app == "live" else []
-    listening = [*folder.glob("lib/serq_audio/src/*.c"), *(folder / "src").glob("*.c"), FIRMWARE / "ports" / "port_host.c", driver]
-    kept = {str(path) for path in listening if path.name not in ("port_semihosting.c", "audio_port_line.c") or path == driver}
+    """An exported project as a program of this computer with another driver; sanitizers are for what
+    listens, as the model's own C has its tests.
+    """
+    flags = [
+        "cc",
+        "-std=c99",
+        *WARNINGS,
+        f"-I{folder}/lib/serq/src",
+        f"-I{folder}/lib/serq_audio/src",
+        f"-I{folder}/src",
+    ]
+    runtime = (
+        sorted(map(str, (folder / "lib/serq/src").glob("*.c"))) if read_project(folder).app == "live" else []
+    )
+    listening = [
+        *folder.glob("lib/serq_audio/src/*.c"),
+        *(folder / "src").glob("*.c"),
+        FIRMWARE / "ports" / "port_host.c",
+        driver,
+    ]
+    kept = {
+        str(path)
+        for path in listening
+        if path.name not in ("port_semihosting.c", "audio_port_line.c") or path == driver
+    }
     for command in (
         [*flags, "-O1", "-c", *runtime],
         [*flags, *SANITIZERS, *sorted(kept), *(f"{Path(name).stem}.o" for name in runtime), "-o", "program"],
@@ -89,14 +121,22 @@ def heard() -> tuple[np.ndarray, list[Decision]]:
 
 
 @pytest.mark.parametrize("board_name", EMULATED)
-def test_live_on_an_emulated_board_answers_what_the_reference_does(board_name: str, tmp_path: Path, heard: tuple[np.ndarray, list[Decision]]) -> None:
+def test_live_on_an_emulated_board_answers_what_the_reference_does(
+    board_name: str, tmp_path: Path, heard: tuple[np.ndarray, list[Decision]]
+) -> None:
     board = with_changes(load_board(board_name), None, SET)
     export(MODEL, board, tmp_path / "p", app="live")
     built = platformio.build(tmp_path / "p")
     compared = compare(tmp_path / "p", built)
     assert compared.complete and compared.warnings == [], compared.lines()
     pcm, wanted = heard
-    done = subprocess.run(platformio.emulator_command(board, built.elf), input=pcm.tobytes() + b"\x01", capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        platformio.emulator_command(board, built.elf),
+        input=pcm.tobytes() + b"\x01",
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
     _check(_lines(done.stdout), wanted, board_name)
 
 
@@ -107,9 +147,14 @@ def test_a_statement_that_is_off_is_a_warning_and_a_framework_is_not(tmp_path: P
     compared = compare(tmp_path / "p", platformio.BuildResult(tmp_path, stated.flash, stated.ram, tmp_path))
     assert compared.complete and compared.errors == {"flash": 0, "RAM": 0}
     for factor, off in [(1.0, 0), (1.04, 0), (1.07, 1), (0.9, 1)]:
-        warnings = replace(compared, built={"flash": round(stated.flash * factor), "RAM": stated.ram}).warnings
+        warnings = replace(
+            compared, built={"flash": round(stated.flash * factor), "RAM": stated.ram}
+        ).warnings
         assert len(warnings) == off
-        assert all("bytes were stated before the build" in warning and "good to 5 %" in warning for warning in warnings)
+        assert all(
+            "bytes were stated before the build" in warning and "good to 5 %" in warning
+            for warning in warnings
+        )
     export(MODEL, load_board("pico"), tmp_path / "q", app="live")
     compared = compare(tmp_path / "q", platformio.BuildResult(tmp_path, 150_000, 60_000, tmp_path))
     assert not compared.complete and compared.warnings == []
@@ -120,14 +165,22 @@ def test_a_statement_that_is_off_is_a_warning_and_a_framework_is_not(tmp_path: P
 
 def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
     model = save_model(MODEL, tmp_path / "m.serq")
-    done = CliRunner().invoke(main, ["export", str(model), "--board", "emulated-m0", "--app", "capture", "--out", str(tmp_path / "p")])
+    done = CliRunner().invoke(
+        main,
+        ["export", str(model), "--board", "emulated-m0", "--app", "capture", "--out", str(tmp_path / "p")],
+    )
     assert done.exit_code == 0, done.output
     assert "fits: " in done.stdout and "of 16384 of RAM with 2048 of stack" in done.stdout
-    done = CliRunner().invoke(main, ["export", str(model), "--board", "pico", "--app", "live", "--out", str(tmp_path / "q")])
+    done = CliRunner().invoke(
+        main, ["export", str(model), "--board", "pico", "--app", "live", "--out", str(tmp_path / "q")]
+    )
     assert "a framework's own not counted, about " in done.stdout
     done = CliRunner().invoke(main, ["build", str(tmp_path / "p"), "--json"])
     value = json.loads(done.stdout)
-    assert value["warnings"] == [] and abs(value["flash_bytes"] - value["stated_flash_bytes"]) <= 0.05 * value["flash_bytes"]
+    assert (
+        value["warnings"] == []
+        and abs(value["flash_bytes"] - value["stated_flash_bytes"]) <= 0.05 * value["flash_bytes"]
+    )
 
 
 def test_live_of_a_real_board_moves_to_its_emulated_relative(tmp_path: Path) -> None:
@@ -166,7 +219,9 @@ def test_live_on_the_host_under_sanitizers_and_the_default_specification(tmp_pat
 
 
 def test_after_an_overrun_live_starts_afresh_and_counts_what_was_lost(tmp_path: Path) -> None:
-    """A ring of 512: bursts up to that arrive whole, of a longer one the first 512, and nothing more until they were read."""
+    """A ring of 512: bursts up to that arrive whole, of a longer one the first 512, and nothing more until
+    they were read.
+    """
     export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="live")
     program = _host(tmp_path / "p", HERE / "live_feeder.c")
     pcm = _speech()
@@ -185,7 +240,9 @@ def test_after_an_overrun_live_starts_afresh_and_counts_what_was_lost(tmp_path: 
     wanted = [stream_decisions(MODEL, stream) if len(stream) > 1000 else [] for stream in streams]
     _check(lines, [decision for decisions in wanted for decision in decisions], "emulated-m0")
     assert [line["overruns"] for line in lines[1:]][-1] == lost[-1] == 188 + 88 + 4488
-    assert all(0 < int(str(line["latency_us"])) < 100 for line in lines[1:]), "the clock wraps and latency does not"
+    assert all(0 < int(str(line["latency_us"])) < 100 for line in lines[1:]), (
+        "the clock wraps and latency does not"
+    )
 
 
 @pytest.mark.parametrize("app", ["live", "capture"])
@@ -195,21 +252,49 @@ def test_what_all_boards_share_compiles_without_a_word(app: str, compiler: str, 
     emulator = None if compiler in ("gcc", "clang") else load_board(compiler).emulator
     command = [compiler] if emulator is None else [f"{emulator.compiler}gcc", *emulator.compile_flags]
     assert emulator is None or isinstance(emulator, Emulator)
-    names = [name for name in read_project(tmp_path / "p").files if name.endswith(".c") and ("audio" in name or name == "src/main.c")]
+    names = [
+        name
+        for name in read_project(tmp_path / "p").files
+        if name.endswith(".c") and ("audio" in name or name == "src/main.c")
+    ]
     assert len(names) == 5
     for name in names:
-        flags = ["-std=c99", "-pedantic", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-Ilib/serq/src", "-Ilib/serq_audio/src", "-Isrc"]
-        done = subprocess.run([*command, *flags, "-c", name, "-o", os.devnull], cwd=tmp_path / "p", capture_output=True, text=True, check=False)
+        flags = [
+            "-std=c99",
+            "-pedantic",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Wconversion",
+            "-Werror",
+            "-Ilib/serq/src",
+            "-Ilib/serq_audio/src",
+            "-Isrc",
+        ]
+        done = subprocess.run(
+            [*command, *flags, "-c", name, "-o", os.devnull],
+            cwd=tmp_path / "p",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
 
 
 def test_a_model_that_cannot_listen_to_a_board_is_refused(tmp_path: Path) -> None:
     slow = made_up_model((3,), (2,), spec=FeatureSpec(sample_rate=8000, fmax=4000))
-    with pytest.raises(SerqError, match=r"esp32 listens at 16000 Hz and the model at 8000 Hz; say --set audio.rate_hz=8000"):
+    with pytest.raises(
+        SerqError, match=r"esp32 listens at 16000 Hz and the model at 8000 Hz; say --set audio.rate_hz=8000"
+    ):
         export(slow, load_board("esp32"), tmp_path / "p", app="live")
     export(slow, with_changes(load_board("esp32"), None, ["audio.rate_hz=8000"]), tmp_path / "p", app="live")
     with pytest.raises(SerqError, match="listens at 15000 Hz"):
-        export(MODEL, with_changes(load_board("esp32"), None, ["audio.true_rate_hz=15000"]), tmp_path / "q", app="live")
+        export(
+            MODEL,
+            with_changes(load_board("esp32"), None, ["audio.true_rate_hz=15000"]),
+            tmp_path / "q",
+            app="live",
+        )
     deaf = made_up_model((3,), (2,))
     object.__setattr__(deaf, "decision", None)
     with pytest.raises(SerqError, match="quantize its run again"):
@@ -219,7 +304,10 @@ def test_a_model_that_cannot_listen_to_a_board_is_refused(tmp_path: Path) -> Non
 def test_commands_for_another_application_say_which_they_need(tmp_path: Path) -> None:
     project = export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="live")
     with (
-        pytest.raises(SerqError, match="holds the application live, and this needs harness: export it again with --app harness"),
+        pytest.raises(
+            SerqError,
+            match="holds the application live, and this needs harness: export it again with --app harness",
+        ),
         open_target(project, "host"),
     ):
         pass
@@ -271,32 +359,75 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_record_writes_labelled_clips_that_a_corpus_can_read(project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]) -> None:
+def test_record_writes_labelled_clips_that_a_corpus_can_read(
+    project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]
+) -> None:
     sound = quiet_sound()
     port, out = serve(capture_packets(sound)), tmp_path / "clips"
-    arguments = ["record", str(project), "--port", port, "--label", "anger", "--out", str(out), "--count", "2", "--seconds", "0.5", "--json"]
+    arguments = [
+        "record",
+        str(project),
+        "--port",
+        port,
+        "--label",
+        "anger",
+        "--out",
+        str(out),
+        "--count",
+        "2",
+        "--seconds",
+        "0.5",
+        "--json",
+    ]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert report["ok"] and report["findings"] == [] and report["rate_hz"] == pytest.approx(16000, abs=1)
-    assert [Path(path).relative_to(out).as_posix() for path in report["clips"]] == ["anger/anger_0001.wav", "anger/anger_0002.wav"]
+    assert [Path(path).relative_to(out).as_posix() for path in report["clips"]] == [
+        "anger/anger_0001.wav",
+        "anger/anger_0002.wav",
+    ]
     for path in report["clips"]:
         clip = read_audio(Path(path), 16000)
         assert len(clip.pcm) == 8000 and clip.notes == ()
         places = np.flatnonzero((sound[:-7999] == clip.pcm[0]) & (sound[1:-7998] == clip.pcm[1]))
-        assert any(np.array_equal(sound[place : place + 8000], clip.pcm) for place in places), "a clip is a piece of what was sent"
+        assert any(np.array_equal(sound[place : place + 8000], clip.pcm) for place in places), (
+            "a clip is a piece of what was sent"
+        )
 
 
-def test_a_bad_microphone_is_told_in_words_and_nothing_is_recorded(project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]) -> None:
-    arguments = ["record", str(project), "--port", serve(capture_packets(quiet_sound() * 0)), "--label", "anger", "--out", str(tmp_path / "clips")]
+def test_a_bad_microphone_is_told_in_words_and_nothing_is_recorded(
+    project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]
+) -> None:
+    arguments = [
+        "record",
+        str(project),
+        "--port",
+        serve(capture_packets(quiet_sound() * 0)),
+        "--label",
+        "anger",
+        "--out",
+        str(tmp_path / "clips"),
+    ]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 1
     assert "silent: nothing but 0; check the microphone's power" in done.stdout
     assert not (tmp_path / "clips").exists()
 
 
-def test_anyway_records_with_a_finding(project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]) -> None:
-    session = record(project, serve(capture_packets(quiet_sound() + 5000)), tmp_path, "joy", 1, 0.3, anyway=True, progress=lambda *_: None)
+def test_anyway_records_with_a_finding(
+    project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]
+) -> None:
+    session = record(
+        project,
+        serve(capture_packets(quiet_sound() + 5000)),
+        tmp_path,
+        "joy",
+        1,
+        0.3,
+        anyway=True,
+        progress=lambda *_: None,
+    )
     assert [finding.split(":")[0] for finding in session.findings] == ["DC offset"]
     assert len(session.clips) == 1
 
@@ -308,18 +439,47 @@ def test_a_line_that_says_nothing_or_something_else_is_named(
     with pytest.raises(SerqError, match=r"nothing comes from /dev/pts/.*--app capture"):
         record(project, serve(iter(())), None, None, 1, 1.0, progress=lambda *_: None)
     with pytest.raises(SerqError, match="is not the capture application"):
-        record(project, serve(iter([b'{"answer": "joy"}\n'] * 2000)), None, None, 1, 1.0, progress=lambda *_: None)
+        record(
+            project,
+            serve(iter([b'{"answer": "joy"}\n'] * 2000)),
+            None,
+            None,
+            1,
+            1.0,
+            progress=lambda *_: None,
+        )
     with pytest.raises(SerqError, match="fell silent"):
-        record(project, serve(capture_packets(quiet_sound()[:24000])), None, None, 1, 1.0, progress=lambda *_: None)
+        record(
+            project,
+            serve(capture_packets(quiet_sound()[:24000])),
+            None,
+            None,
+            1,
+            1.0,
+            progress=lambda *_: None,
+        )
     with pytest.raises(SerqError, match="cannot name a folder"):
         record(project, "/dev/null", None, "../evil", 1, 1.0)
 
 
-def test_clips_with_lost_samples_are_recorded_again_and_not_for_ever(project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]) -> None:
+def test_clips_with_lost_samples_are_recorded_again_and_not_for_ever(
+    project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]
+) -> None:
     whole = list(capture_packets(quiet_sound()))
     holes = set(range(300, len(whole), 37))
-    with pytest.raises(SerqError, match=r"lost from three clips in a row \(0 on the board, \d+ on the line\)"):
-        record(project, serve(p for i, p in enumerate(whole) if i not in holes), tmp_path, "joy", 1, 0.5, anyway=True, progress=lambda *_: None)
+    with pytest.raises(
+        SerqError, match=r"lost from three clips in a row \(0 on the board, \d+ on the line\)"
+    ):
+        record(
+            project,
+            serve(p for i, p in enumerate(whole) if i not in holes),
+            tmp_path,
+            "joy",
+            1,
+            0.5,
+            anyway=True,
+            progress=lambda *_: None,
+        )
     once = serve(p for i, p in enumerate(whole) if i != 500)
     assert len(record(project, once, tmp_path, "joy", 3, 1.0, progress=lambda *_: None).clips) == 3
 
@@ -334,8 +494,19 @@ TALK = np.rint(np.random.default_rng(2).normal(0, 700, 32000)).astype(np.int16)
         (Take(TALK, 0, 0, None), ""),
         (Take(TALK // 2000, 0, 0, None), "silent: nothing but"),
         (Take(TALK // 100, 0, 0, None), "faint: -"),
-        (Take(np.clip(TALK.astype(int) * 40, -32768, 32767).astype(np.int16), 0, 0, None), "wrong shift: the sign jumps"),
-        (Take(np.clip(16 * np.convolve(TALK, np.ones(40), "same"), -32768, 32767).astype(np.int16), 0, 0, None), "clipped: "),
+        (
+            Take(np.clip(TALK.astype(int) * 40, -32768, 32767).astype(np.int16), 0, 0, None),
+            "wrong shift: the sign jumps",
+        ),
+        (
+            Take(
+                np.clip(16 * np.convolve(TALK, np.ones(40), "same"), -32768, 32767).astype(np.int16),
+                0,
+                0,
+                None,
+            ),
+            "clipped: ",
+        ),
         (Take(TALK + np.int16(2000), 0, 0, None), "DC offset: the mean is 20"),
         (Take(TALK, 0, 0, 8005.0), "just half"),
         (Take(TALK, 0, 0, 31990.0), "just double"),
@@ -350,9 +521,13 @@ def test_the_self_test_says_in_words_what_is_wrong(take: Take, finding: str) -> 
 
 @pytest.mark.parametrize("late", [1, 2])
 def test_a_displaced_sign_bit_is_a_wrong_shift_whatever_the_gain(late: int) -> None:
-    """A word read a bit early has the low bit of the one before as its sign; the microphone's noise makes that random."""
+    """A word read a bit early has the low bit of the one before as its sign; the microphone's noise makes
+    that random.
+    """
     rng = np.random.default_rng(4)
     words = (rng.normal(0, 2**19, 32000).astype(np.int64) << 8) & 0xFFFFFFFF
     displaced = (words >> late) | (rng.integers(0, 2**late, 32000) << (32 - late))
-    samples = Converter(load_board("esp32").microphone.conversion).i2s(displaced.astype(np.uint32).view(np.int32))
+    samples = Converter(load_board("esp32").microphone.conversion).i2s(
+        displaced.astype(np.uint32).view(np.int32)
+    )
     assert next(self_test(Take(samples, 0, 0, None), load_board("esp32"))).startswith("wrong shift")

@@ -1,4 +1,6 @@
-"""What a decision costs: the counter counts right, fewer bits run faster, and the kernels keep to what they are known to take."""
+"""What a decision costs: the counter counts right, fewer bits run faster, and the kernels keep to what
+they are known to take.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,17 @@ from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from tests.models import made_up_model
 from tools.network_cost import network, random_model
 
-# Most instructions, and estimated cycles on Cortex-M, of a decision of 40-256-512-64-7 without the pooled statistics: 1 to 3 % above
-# what docs/network_cost.md says, so that another compiler's mood does not fail a test, but a slower kernel does.
+# Most instructions, and estimated cycles on Cortex-M, of a decision of 40-256-512-64-7 without the pooled
+# statistics: 1 to 3 % above what docs/network_cost.md says, so that another compiler's mood does not fail a
+# test, but a slower kernel does.
 MOST = {
-    "emulated-m4f": {8: (182_000, 265_000), 4: (203_000, 250_000), 2: (131_500, 172_000), "ternary": (131_500, 172_000), 1: (108_000, 130_000)},
+    "emulated-m4f": {
+        8: (182_000, 265_000),
+        4: (203_000, 250_000),
+        2: (131_500, 172_000),
+        "ternary": (131_500, 172_000),
+        1: (108_000, 130_000),
+    },
     "emulated-m0": {
         8: (475_000, 562_000),
         4: (441_000, 660_000),
@@ -41,7 +50,13 @@ MOST = {
         "ternary": (301_000, None),
         1: (184_000, None),
     },
-    "emulated-xtensa": {8: (512_000, None), 4: (420_000, None), 2: (262_500, None), "ternary": (262_500, None), 1: (172_000, None)},
+    "emulated-xtensa": {
+        8: (512_000, None),
+        4: (420_000, None),
+        2: (262_500, None),
+        "ternary": (262_500, None),
+        1: (172_000, None),
+    },
 }
 MOST_CODE = 4096  # bytes of a network's code
 MOST_STACK = 400  # bytes of the whole harness application's
@@ -67,11 +82,13 @@ def test_fewer_bits_run_faster_and_no_slower_than_they_did(board: str, tmp_path:
         assert 100 < report.stack_bytes <= MOST_STACK
     assert found[1][0] < found[2][0] < found[8][0]
     accumulators, table = 4 * 512, 2048
-    assert accumulators + table + MOST_STACK - 144 <= MOST_RAM  # of the stack, the harness takes at least as much before inference begins
+    assert (
+        accumulators + table + MOST_STACK - 144 <= MOST_RAM
+    )  # of the stack, the harness takes at least as much before inference begins
 
 
-# Of a stage that takes more than a twentieth of a frame or a decision; of the totals without the statistics; and of these, which take as
-# long as their numbers are where a core has no instruction for a division.
+# Of a stage that takes more than a twentieth of a frame or a decision; of the totals without the statistics;
+# and of these, which take as long as their numbers are where a core has no instruction for a division.
 MARGIN, MARGIN_TOTAL, MARGIN_STATISTICS = 0.10, 0.05, 0.35
 
 
@@ -86,12 +103,18 @@ def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path
     assert counted.stack_bytes <= core_of(load_board(board).mcu).stack
     for unit in ("instructions", "cycles") if board.startswith("emulated-m") else ("instructions",):
         for part in ("frame", "decision"):
-            whole, near = (getattr(total([row for row in rows if row.name != "statistics"], part), unit) for rows in (counted.rows, stated.rows))
+            whole, near = (
+                getattr(total([row for row in rows if row.name != "statistics"], part), unit)
+                for rows in (counted.rows, stated.rows)
+            )
             assert near == pytest.approx(whole, rel=MARGIN_TOTAL), (part, unit)
             for row, expected in zip(counted.rows, stated.rows, strict=True):
                 if row.part == part and getattr(row, unit) > whole / 20:
                     margin = MARGIN_STATISTICS if row.name == "statistics" else MARGIN
-                    assert getattr(expected, unit) == pytest.approx(getattr(row, unit), rel=margin), (row, expected)
+                    assert getattr(expected, unit) == pytest.approx(getattr(row, unit), rel=margin), (
+                        row,
+                        expected,
+                    )
 
 
 def test_a_reserved_stack_that_is_too_small_does_not_fit(tmp_path: Path) -> None:
@@ -108,7 +131,12 @@ def test_milliseconds_are_those_of_the_boards_clock() -> None:
     assert "estimate" in report["basis"]
     for row in report["rows"]:
         assert row["milliseconds"] == pytest.approx(row["cycles"] / 180_000)
-    assert {row["name"] for row in report["rows"]} >= {"fft", "statistics", "layer 0: 21x16, 4 bits, dsp4", "all"}
+    assert {row["name"] for row in report["rows"]} >= {
+        "fft",
+        "statistics",
+        "layer 0: 21x16, 4 bits, dsp4",
+        "all",
+    }
 
 
 _COUNTED = """\
@@ -141,7 +169,9 @@ def test_calls_are_counted_apart_and_with_what_they_call(name: str, tmp_path: Pa
     assert (second[2] - second[0]) % 100 == 0  # the same instructions for each turn
     assert sum(nested) == sum(second[:4]) + first
     assert 0 < counts.stack_bytes < 200
-    timed = all(record.cycles is not None and record.cycles >= record.instructions for record in counts.records)
+    timed = all(
+        record.cycles is not None and record.cycles >= record.instructions for record in counts.records
+    )
     assert timed == board.mcu.core.startswith("Cortex-M")
 
 

@@ -1,4 +1,6 @@
-"""The command line as a user meets it: help everywhere, JSON where it reports, one clear sentence for bad input."""
+"""The command line as a user meets it: help everywhere, JSON where it reports, one clear sentence for bad
+input.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def clips(tmp_path: Path) -> Path:
     """Two classes with two clips each."""
     for index, label in enumerate(["calm", "calm", "loud", "loud"]):
         (tmp_path / "clips" / label).mkdir(parents=True, exist_ok=True)
-        soundfile.write(tmp_path / "clips" / label / f"{index}.wav", _speech(seed=index), RATE, subtype="PCM_16")
+        soundfile.write(
+            tmp_path / "clips" / label / f"{index}.wav", _speech(seed=index), RATE, subtype="PCM_16"
+        )
     return tmp_path / "clips"
 
 
@@ -67,11 +71,28 @@ def run_folder(tmp_path: Path) -> Path:
     rng, spec = np.random.default_rng(0), FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
     truth = np.arange(40) % 2
     pooled = (rng.normal(0, 3000, (1, 40, spec.feature_count)) + 4000 * truth[:, None]).astype(np.int32)
-    kernels = tuple(rng.normal(0, 0.3, shape).astype(np.float32).astype(np.float64) for shape in ((spec.feature_count, 64), (64, 2)))
-    network = FloatNetwork(kernels, (np.zeros(64), np.zeros(2)), pooled[0].mean(axis=0), pooled[0].std(axis=0))
+    kernels = tuple(
+        rng.normal(0, 0.3, shape).astype(np.float32).astype(np.float64)
+        for shape in ((spec.feature_count, 64), (64, 2))
+    )
+    network = FloatNetwork(
+        kernels, (np.zeros(64), np.zeros(2)), pooled[0].mean(axis=0), pooled[0].std(axis=0)
+    )
     config = load_config().to_json() | {"features": json.loads(json.dumps(spec.to_json()))}
     parts = (np.arange(40) // 14).astype(np.uint8)
-    run = Run(config, "made", ("calm", "loud"), tuple(f"c{i}" for i in range(40)), pooled, truth, parts, network, 1, 1, {})
+    run = Run(
+        config,
+        "made",
+        ("calm", "loud"),
+        tuple(f"c{i}" for i in range(40)),
+        pooled,
+        truth,
+        parts,
+        network,
+        1,
+        1,
+        {},
+    )
     return save_run(run, tmp_path / "run", {})
 
 
@@ -115,10 +136,9 @@ def test_the_promised_commands_exist() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from serq_mcu.cli import main\n"
-        "main(['--help'], standalone_mode=False)\n"
-        "heavy = {'tensorflow', 'tf_keras', 'librosa', 'numpy', 'scipy', 'sklearn', 'matplotlib', 'platformio'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        "import sys; from serq_mcu.cli import main\nmain(['--help'], standalone_mode=False)\nheavy ="
+        " {'tensorflow', 'tf_keras', 'librosa', 'numpy', 'scipy', 'sklearn', 'matplotlib', 'platformio'} &"
+        " set(sys.modules)\nassert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
@@ -137,8 +157,16 @@ def test_corpus_synthesise_writes_labelled_speech_and_says_what_it_is(tmp_path: 
     result = _run("corpus", "synthesise", tmp_path / "speech", "--seconds", "2")
     assert result.exit_code == 0, result.output
     assert "means nothing" in result.output
-    assert sorted(path.name for path in (tmp_path / "speech").iterdir() if path.is_dir()) == ["anger", "fear", "happiness", "neutral", "sadness"]
-    report = json.loads(_run("corpus", "synthesise", tmp_path / "speech", "--seconds", "1", "--seed", "1", "--json").stdout)
+    assert sorted(path.name for path in (tmp_path / "speech").iterdir() if path.is_dir()) == [
+        "anger",
+        "fear",
+        "happiness",
+        "neutral",
+        "sadness",
+    ]
+    report = json.loads(
+        _run("corpus", "synthesise", tmp_path / "speech", "--seconds", "1", "--seed", "1", "--json").stdout
+    )
     assert report["clips"] == len(list((tmp_path / "speech").rglob("*.wav"))) == 5
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").touch()
@@ -153,7 +181,9 @@ def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Pat
     assert f"{report['stages']['chroma']['max']:.5f}" in page.read_text()
     assert report["effect"] is None  # the model that ships has other classes
     assert _run("frontend", "compare", clips, "--model", model_file).stdout.startswith("4 clips")
-    effect = json.loads(_run("frontend", "compare", clips, "--model", model_file, "--page", page, "--json").stdout)["effect"]
+    effect = json.loads(
+        _run("frontend", "compare", clips, "--model", model_file, "--page", page, "--json").stdout
+    )["effect"]
     assert [row["n"] for row in effect["scores"]] == [4] * 4
     assert {(row["changed"], row["n"]) for row in effect["labels_changed"]} == {(0, 4)}
     assert "## What the difference does to the answers" in page.read_text()
@@ -166,7 +196,10 @@ def _write(path: Path, data: np.ndarray, rate: int = RATE, **how: str) -> None:
 
 
 CONVERSIONS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "stereo": (lambda p: _write(p, np.stack([_speech(), _speech(seed=1)], axis=1), subtype="PCM_16"), "stereo|channels"),
+    "stereo": (
+        lambda p: _write(p, np.stack([_speech(), _speech(seed=1)], axis=1), subtype="PCM_16"),
+        "stereo|channels",
+    ),
     "8 bit": (lambda p: _write(p, _speech(), subtype="PCM_U8"), "8-bit"),
     "24 bit": (lambda p: _write(p, _speech(), subtype="PCM_24"), "24-bit"),
     "float": (lambda p: _write(p, _speech(), subtype="FLOAT"), "float"),
@@ -185,9 +218,15 @@ def test_odd_formats_are_converted_and_said(clips: Path, kind: str) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "zero length": (lambda p: p.write_bytes(b""), "odd"),
-    "truncated": (lambda p: (_write(p, _speech(), subtype="PCM_16"), p.write_bytes(p.read_bytes()[:9000])), "odd.*(truncated|cut)"),
+    "truncated": (
+        lambda p: (_write(p, _speech(), subtype="PCM_16"), p.write_bytes(p.read_bytes()[:9000])),
+        "odd.*(truncated|cut)",
+    ),
     "too short": (lambda p: _write(p, _speech(0.02), subtype="PCM_16"), "too short.*odd"),
-    "NaN": (lambda p: _write(p, np.where(np.arange(RATE) == 5, np.nan, _speech()), subtype="FLOAT"), "odd.*(NaN|finite|not a number)"),
+    "NaN": (
+        lambda p: _write(p, np.where(np.arange(RATE) == 5, np.nan, _speech()), subtype="FLOAT"),
+        "odd.*(NaN|finite|not a number)",
+    ),
     "no audio": (lambda p: p.write_bytes(b"this is no audio" * 100), "odd"),
 }
 
@@ -205,7 +244,18 @@ def test_damaged_clips_are_named(clips: Path, model_file: Path, kind: str, tmp_p
 
 
 def test_a_model_is_evaluated_in_noise_and_at_a_gain(clips: Path, model_file: Path) -> None:
-    arguments = ("evaluate", model_file, "--corpus", clips, "--noise", "babble", "--snr", "5", "--gain", "-12")
+    arguments = (
+        "evaluate",
+        model_file,
+        "--corpus",
+        clips,
+        "--noise",
+        "babble",
+        "--snr",
+        "5",
+        "--gain",
+        "-12",
+    )
     first, second = _run(*arguments), _run(*arguments)
     assert first.exit_code == 0, first.output
     assert "babble at 5 dB, gain -12 dB" in first.output
@@ -227,7 +277,11 @@ def test_an_empty_folder_and_one_class_are_refused(command: tuple[str, ...], tmp
 
 def test_model_files_that_cannot_be_used(tmp_path: Path, model_file: Path) -> None:
     out = tmp_path / "out"
-    for content, words in [(model_file.read_bytes()[:500], "damaged"), (b"", "damaged"), (b"PK\x03\x04 something else", "damaged")]:
+    for content, words in [
+        (model_file.read_bytes()[:500], "damaged"),
+        (b"", "damaged"),
+        (b"PK\x03\x04 something else", "damaged"),
+    ]:
         (tmp_path / "bad.serq").write_bytes(content)
         _refused(_run("export", tmp_path / "bad.serq", "--board", "esp32", "--out", out), words)
     _refused(_run("export", tmp_path / "missing.serq", "--board", "esp32", "--out", out), "does not exist")
@@ -240,28 +294,38 @@ def test_an_unknown_board_names_the_nearest(tmp_path: Path, model_file: Path) ->
     assert not (tmp_path / "p").exists()
 
 
-def test_missing_tools_are_named(tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tools_are_named(
+    tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert _run("export", model_file, "--board", "m4f", "--out", tmp_path / "p").exit_code == 0
     assert _run("build", tmp_path / "p").exit_code == 0
     tools = tmp_path / "tools"  # all of today's PATH but the named ones
     tools.mkdir()
     monkeypatch.setenv("PATH", str(tools))
     monkeypatch.delenv("CC", raising=False)
-    _refused(_run("verify", tmp_path / "p", "--clips", clips, "--on", "host"), "compiler.*install gcc or clang")
+    _refused(
+        _run("verify", tmp_path / "p", "--clips", clips, "--on", "host"), "compiler.*install gcc or clang"
+    )
     _refused(_run("build", tmp_path / "p"), "gcc-arm-none-eabi")
     _refused(_run("verify", tmp_path / "p", "--clips", clips, "--on", "emulator"), "gcc-arm-none-eabi|qemu")
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
     _refused(_run("build", tmp_path / "p"), r"serq-mcu\[build\]")
 
 
-def test_no_qemu_is_said(tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_qemu_is_said(
+    tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert _run("export", model_file, "--board", "m4f", "--out", tmp_path / "p").exit_code == 0
     real = shutil.which
-    monkeypatch.setattr("shutil.which", lambda name, *rest, **more: None if "qemu" in name else real(name, *rest, **more))
+    monkeypatch.setattr(
+        "shutil.which", lambda name, *rest, **more: None if "qemu" in name else real(name, *rest, **more)
+    )
     _refused(_run("verify", tmp_path / "p", "--clips", clips, "--on", "emulator"), "qemu-system-arm")
 
 
-def test_esp32_without_vendor_packages_says_so_at_once(tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_esp32_without_vendor_packages_says_so_at_once(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path / "core"))
     monkeypatch.setattr("serq_mcu.build.platformio._registry_reachable", lambda: False)
     assert _run("export", model_file, "--board", "esp32", "--out", tmp_path / "p").exit_code == 0
@@ -269,7 +333,12 @@ def test_esp32_without_vendor_packages_says_so_at_once(tmp_path: Path, model_fil
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path, clips: Path) -> None:
-    for command in (("build", clips), ("flash", clips, "--port", "/dev/null"), ("monitor", clips), ("verify", clips, "--clips", clips)):
+    for command in (
+        ("build", clips),
+        ("flash", clips, "--port", "/dev/null"),
+        ("monitor", clips),
+        ("verify", clips, "--clips", clips),
+    ):
         _refused(_run(*command), "not an exported project")
 
 
@@ -280,7 +349,9 @@ def test_export_check_verify_with_a_hostile_class_name(tmp_path: Path) -> None:
         _write(tmp_path / "clips" / label / "a.wav", _speech(), subtype="PCM_16")
     (tmp_path / "m.serq").write_bytes(model_bytes(model))
     assert _run("export", tmp_path / "m.serq", "--board", "esp32", "--out", tmp_path / "p").exit_code == 0
-    verified = CliRunner().invoke(main, ["verify", str(tmp_path / "p"), "--clips", str(tmp_path / "clips"), "--json"])
+    verified = CliRunner().invoke(
+        main, ["verify", str(tmp_path / "p"), "--clips", str(tmp_path / "clips"), "--json"]
+    )
     assert verified.exit_code == 0, verified.output
     report = json.loads(verified.stdout)
     assert (report["differing_clips"], report["differing_integers"], report["clips"]) == (0, 0, 2)
@@ -294,8 +365,14 @@ def test_check_says_the_basis_of_each_figure_and_exits_by_the_fit(tmp_path: Path
     assert any("not known yet" in item["basis"] for item in items)
     large = save_model(made_up_model((4096, 512, 2), (8, 8, 1)), tmp_path / "large.serq")
     seven = save_model(made_up_model((64, 2), (7, 7)), tmp_path / "seven.serq")
-    kept = {layout: json.loads(_run("check", seven, "--board", "m0", "--layout", layout, "--json").output) for layout in ("dense", "fast")}
-    assert [report["items"][0]["flash_bytes"] for report in kept.values()] == [24 * 64 * 7 // 8 + 64 * 2 * 7 // 8, 24 * 64 + 64 * 2 * 7 // 8]
+    kept = {
+        layout: json.loads(_run("check", seven, "--board", "m0", "--layout", layout, "--json").output)
+        for layout in ("dense", "fast")
+    }
+    assert [report["items"][0]["flash_bytes"] for report in kept.values()] == [
+        24 * 64 * 7 // 8 + 64 * 2 * 7 // 8,
+        24 * 64 + 64 * 2 * 7 // 8,
+    ]
     assert kept["fast"]["rows"][-1]["instructions"] < kept["dense"]["rows"][-1]["instructions"]
     assert _run("export", seven, "--board", "m0", "--layout", "fast", "--out", tmp_path / "p").exit_code == 0
     assert "layout mul8" in (tmp_path / "p/lib/serq/src/serq_weights.h").read_text()
@@ -306,20 +383,39 @@ def test_check_says_the_basis_of_each_figure_and_exits_by_the_fit(tmp_path: Path
 
 def test_boards_lists_all_with_json() -> None:
     names = {board["board"]["name"] for board in json.loads(_run("boards", "--json").output)}
-    assert {"esp32", "esp32c3", "nucleo_f446re", "emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"} <= names
+    assert {
+        "esp32",
+        "esp32c3",
+        "nucleo_f446re",
+        "emulated-m0",
+        "emulated-m4f",
+        "emulated-m7",
+        "emulated-rv32imc",
+        "emulated-xtensa",
+    } <= names
     assert "esp32c3" in _run("boards").output
 
 
 def test_experiments_page_follows_its_results(tmp_path: Path) -> None:
-    _refused(_run("experiment", "page", tmp_path / "none.csv", "--page", tmp_path / "p.md"), "holds no results")
+    _refused(
+        _run("experiment", "page", tmp_path / "none.csv", "--page", tmp_path / "p.md"), "holds no results"
+    )
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    _refused(_run("experiment", "page", tmp_path / "other.csv", "--page", tmp_path / "p.md"), "not a results file")
+    _refused(
+        _run("experiment", "page", tmp_path / "other.csv", "--page", tmp_path / "p.md"), "not a results file"
+    )
     assert not (tmp_path / "p.md").exists()
 
 
 def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path) -> None:
-    _refused(_run("experiment", "run", clips, "--plan", "none", "--results", tmp_path / "r.csv"), "there is no plan none")
-    _refused(_run("experiment", "run", clips, "--plan", "short", "--results", tmp_path / "r.csv"), "of which no folder was given")
+    _refused(
+        _run("experiment", "run", clips, "--plan", "none", "--results", tmp_path / "r.csv"),
+        "there is no plan none",
+    )
+    _refused(
+        _run("experiment", "run", clips, "--plan", "short", "--results", tmp_path / "r.csv"),
+        "of which no folder was given",
+    )
 
 
 @pytest.mark.parametrize(
@@ -332,15 +428,28 @@ def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path)
         (["--max-bytes", "100"], "smallest model needs"),
     ],
 )
-def test_quantize_refuses_budgets_that_cannot_be(run_folder: Path, tmp_path: Path, options: list[str], words: str) -> None:
+def test_quantize_refuses_budgets_that_cannot_be(
+    run_folder: Path, tmp_path: Path, options: list[str], words: str
+) -> None:
     _refused(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options), words)
 
 
-@pytest.mark.parametrize("options", [["--max-bytes", "900"], ["--max-instructions", "9000", "--board", "nucleo_f446re"], ["--method", "1", "--qat"]])
-def test_quantize_within_a_budget_and_fine_tuned(run_folder: Path, tmp_path: Path, options: list[str]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--max-bytes", "900"],
+        ["--max-instructions", "9000", "--board", "nucleo_f446re"],
+        ["--method", "1", "--qat"],
+    ],
+)
+def test_quantize_within_a_budget_and_fine_tuned(
+    run_folder: Path, tmp_path: Path, options: list[str]
+) -> None:
     report = json.loads(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options, "--json").stdout)
     assert (tmp_path / "m.serq").exists()
     assert report["fine_tuned"] == ("--qat" in options)
     if "--qat" not in options:
         assert report["budget"]["cost"] <= report["budget"]["most"] == float(options[1])
-        assert report["budget"]["unit"].startswith("bytes" if options[0] == "--max-bytes" else "instructions on nucleo")
+        assert report["budget"]["unit"].startswith(
+            "bytes" if options[0] == "--max-bytes" else "instructions on nucleo"
+        )

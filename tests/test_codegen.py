@@ -29,10 +29,17 @@ def model() -> QuantizedModel:
 
 @pytest.mark.parametrize("name", ["serq_model.h", "serq_model.c"])
 def test_the_order_of_calls_is_the_reviewed_one(model: QuantizedModel, name: str) -> None:
-    # the identity covers tables whose last bits depend on the platform's cosine, so it is left out of the comparison
-    text = model_files(model, load_board("emulated-m4f"))[f"lib/serq/src/{name}"].decode().replace(model.sha256[:16], "IDENTITY")
+    # the identity covers tables whose last bits depend on the platform's cosine, so it is left out of the
+    # comparison
+    text = (
+        model_files(model, load_board("emulated-m4f"))[f"lib/serq/src/{name}"]
+        .decode()
+        .replace(model.sha256[:16], "IDENTITY")
+    )
     text = text.replace(", ".join(map(str, model.identity)), "IDENTITY")
-    assert text == (GOLDEN / name).read_text(), "the generated text changed: review it, then replace the golden copy"
+    assert text == (GOLDEN / name).read_text(), (
+        "the generated text changed: review it, then replace the golden copy"
+    )
 
 
 def test_two_exports_are_byte_identical(model: QuantizedModel, tmp_path: Path) -> None:
@@ -41,26 +48,41 @@ def test_two_exports_are_byte_identical(model: QuantizedModel, tmp_path: Path) -
     assert first.files == second.files
     for name in [*first.files, "serq.json"]:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    found = {path.relative_to(tmp_path / "a").as_posix() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    found = {
+        path.relative_to(tmp_path / "a").as_posix() for path in (tmp_path / "a").rglob("*") if path.is_file()
+    }
     assert found == {*first.files, "serq.json"}
 
 
 @pytest.mark.parametrize("board", [board.name for board in all_boards()])
-def test_every_board_exports_every_application_to_the_same_bytes(model: QuantizedModel, board: str, tmp_path: Path) -> None:
+def test_every_board_exports_every_application_to_the_same_bytes(
+    model: QuantizedModel, board: str, tmp_path: Path
+) -> None:
     for app in APPS:
         project = export(model, load_board(board), tmp_path / "p", app=app)
         first = {name: (tmp_path / "p" / name).read_bytes() for name in project.files}
         assert (project.board, project.app, project.changed(), project.added()) == (board, app, [], [])
-        assert {"platformio.ini", "src/main.c", "src/serq_board.h", "lib/serq/src/serq.h", "model.serq", "README.md"} <= set(first)
+        assert {
+            "platformio.ini",
+            "src/main.c",
+            "src/serq_board.h",
+            "lib/serq/src/serq.h",
+            "model.serq",
+            "README.md",
+        } <= set(first)
         again = export(model, load_board(board), tmp_path / "again", app=app)
         assert {name: (tmp_path / "again" / name).read_bytes() for name in again.files} == first
 
 
 def test_a_real_board_runs_the_very_c_of_its_emulated_relative(model: QuantizedModel) -> None:
-    """So what is bit for bit on the relative (tests/test_firmware.py) is the same text, compiled for the same instruction set or the nearest."""
+    """So what is bit for bit on the relative (tests/test_firmware.py) is the same text, compiled for the
+    same instruction set or the nearest.
+    """
     for board in all_boards():
         if isinstance(board.emulator, Relative):
-            assert model_files(model, board) == model_files(model, load_board(board.emulator.relative)), board.name
+            assert model_files(model, board) == model_files(model, load_board(board.emulator.relative)), (
+                board.name
+            )
 
 
 def test_a_hostile_class_name_is_only_ever_a_string(model: QuantizedModel) -> None:
@@ -120,7 +142,14 @@ def test_retarget_keeps_the_very_same_c(model: QuantizedModel, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"files": 3}', json.dumps({"board": "x", "identity": "y", "abi": 1, "files": {"../../etc/passwd": "0"}})]
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"files": 3}',
+        json.dumps({"board": "x", "identity": "y", "abi": 1, "files": {"../../etc/passwd": "0"}}),
+    ],
 )
 def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "serq.json").write_text(content)
@@ -131,10 +160,10 @@ def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path) -> None:
 def test_export_loads_nothing_heavy(model: QuantizedModel, tmp_path: Path) -> None:
     save_model(model, tmp_path / "m.serq")
     code = (
-        "import sys; from serq_mcu.cli import main\n"
-        f"main(['export', {str(tmp_path / 'm.serq')!r}, '--board', 'esp32', '--out', {str(tmp_path / 'p')!r}], standalone_mode=False)\n"
-        "heavy = {'tensorflow', 'tf_keras', 'keras', 'librosa', 'sklearn', 'scipy', 'matplotlib', 'platformio', 'numba'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        f"import sys; from serq_mcu.cli import main\nmain(['export', {str(tmp_path / 'm.serq')!r}, '--board',"
+        f" 'esp32', '--out', {str(tmp_path / 'p')!r}], standalone_mode=False)\nheavy = {{'tensorflow',"
+        " 'tf_keras', 'keras', 'librosa', 'sklearn', 'scipy', 'matplotlib', 'platformio', 'numba'} &"
+        " set(sys.modules)\nassert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert read_project(tmp_path / "p").board == "esp32"

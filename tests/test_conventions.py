@@ -1,4 +1,6 @@
-"""What all commands share: sections of the help, --json and --quiet, did-you-mean, exit codes, colour, Ctrl-C, doctor, completion."""
+"""What all commands share: sections of the help, --json and --quiet, did-you-mean, exit codes, colour,
+Ctrl-C, doctor, completion.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,12 @@ def _command(path: tuple[str, ...]) -> click.Command:
 
 def test_help_shows_every_command_once_in_the_order_of_the_path() -> None:
     shown = CliRunner().invoke(main, ["--help"]).output
-    places = [re.search(rf"^  {name} ", shown, re.MULTILINE) for commands in PATH.values() for name in commands if name in main.commands]
+    places = [
+        re.search(rf"^  {name} ", shown, re.MULTILINE)
+        for commands in PATH.values()
+        for name in commands
+        if name in main.commands
+    ]
     assert all(places)
     starts = [place.start() for place in places if place]
     assert starts == sorted(starts)
@@ -73,12 +80,16 @@ def test_help_says_the_exit_codes() -> None:
 
 
 @pytest.mark.parametrize("command", _commands(main), ids=" ".join)
-def test_the_example_is_a_section_of_its_own_and_a_command_that_can_be_parsed(command: tuple[str, ...]) -> None:
+def test_the_example_is_a_section_of_its_own_and_a_command_that_can_be_parsed(
+    command: tuple[str, ...],
+) -> None:
     found = _command(command)
     shown = CliRunner().invoke(main, [*command, "--help"]).output
     assert re.search(r"^Example:\n  serq-mcu ", shown, re.MULTILINE)
     assert found.example.startswith(f"serq-mcu {' '.join(command)}")  # type: ignore[attr-defined]
-    context = found.make_context(" ".join(command), found.example.split()[1 + len(command) :], resilient_parsing=False)  # type: ignore[attr-defined]
+    context = found.make_context(
+        " ".join(command), found.example.split()[1 + len(command) :], resilient_parsing=False
+    )  # type: ignore[attr-defined]
     assert context.params
 
 
@@ -93,14 +104,20 @@ def test_help_is_quick_and_plain_where_nobody_looks_and_coloured_where_somebody_
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     piped = subprocess.run([*SERQ, "check", "--help"], capture_output=True, check=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5  # seconds of a processor: 0.3, and TensorFlow alone takes 3
+    assert (
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+    )  # seconds of a processor: 0.3, and TensorFlow alone takes 3
     assert b"\x1b" not in piped
     if not shutil.which("script"):
         pytest.skip("no `script`, which makes a terminal")
     terminal = ["script", "-qec", f"{sys.executable} -m serq_mcu check --help", "/dev/null"]
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")} | {"TERM": "xterm"}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")
+    } | {"TERM": "xterm"}
     assert b"\x1b[" in subprocess.run(terminal, capture_output=True, check=True, env=environment).stdout
-    plain = subprocess.run(terminal, capture_output=True, check=True, env=environment | {"NO_COLOR": "1"}).stdout
+    plain = subprocess.run(
+        terminal, capture_output=True, check=True, env=environment | {"NO_COLOR": "1"}
+    ).stdout
     assert not re.search(rb"\x1b\[[0-9;]*3[0-7]", plain)
 
 
@@ -128,7 +145,9 @@ def test_exit_codes_are_what_the_table_says(words: tuple[str, ...], code: int, s
     assert "Traceback" not in done.stderr
 
 
-def test_an_unforeseen_error_is_a_sentence_and_its_traceback_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unforeseen_error_is_a_sentence_and_its_traceback_can_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken() -> None:
         raise ZeroDivisionError("a planet fell")
 
@@ -136,14 +155,20 @@ def test_an_unforeseen_error_is_a_sentence_and_its_traceback_can_be_had(monkeypa
     monkeypatch.setattr("serq_mcu.boards.board.all_boards", broken)
     done = CliRunner().invoke(main, ["boards"])
     assert done.exit_code == 1
-    assert done.output.startswith("Error: serq-mcu did not foresee this: ZeroDivisionError: a planet fell; with SERQ_TRACEBACK=1")
+    assert done.output.startswith(
+        "Error: serq-mcu did not foresee this: ZeroDivisionError: a planet fell; with SERQ_TRACEBACK=1"
+    )
     assert len(done.output.splitlines()) == 1
     monkeypatch.setenv(TRACEBACK, "1")
     assert isinstance(CliRunner().invoke(main, ["boards"]).exception, ZeroDivisionError)
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {sys.executable} -m serq_mcu boards --json | head -1"], capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -m serq_mcu boards --json | head -1"],
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout == "[\n"
     assert done.stderr == ""
 
@@ -161,7 +186,9 @@ def test_quiet_keeps_progress_and_not_results(tmp_path: Path) -> None:
     assert wrong.stderr.startswith("Error: ")
 
 
-def test_progress_says_how_long_still(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_says_how_long_still(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock = iter([0.0, 40.0, 41.0, 100.0, 160.0, 4000.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     progress = Progress()
@@ -193,12 +220,16 @@ def _speech(folder: Path, count: int = 24, seconds: float = 1.0) -> Path:
     for index in range(count):
         path = folder / ("calm", "loud")[index % 2] / f"{index}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, rng.normal(0, 0.01 + 0.1 * (index % 2), int(seconds * RATE)), RATE, subtype="PCM_16")
+        soundfile.write(
+            path, rng.normal(0, 0.01 + 0.1 * (index % 2), int(seconds * RATE)), RATE, subtype="PCM_16"
+        )
     return folder
 
 
 def _interrupted(words: list[str], when: Callable[[str], bool], errors: Path) -> tuple[int, str]:
-    """Run a command, press Ctrl-C as soon as `when` says so of its standard error, and return its exit code and standard error."""
+    """Run a command, press Ctrl-C as soon as `when` says so of its standard error, and return its exit
+    code and standard error.
+    """
 
     work = errors.parent / "temporary"
     work.mkdir()
@@ -216,7 +247,9 @@ def _interrupted(words: list[str], when: Callable[[str], bool], errors: Path) ->
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # to all processes, as a terminal does
     code = process.wait(60)
-    assert [path for path in work.iterdir() if not path.name.startswith("__autograph")] == []  # those are TensorFlow's, of a process that was ended
+    assert [
+        path for path in work.iterdir() if not path.name.startswith("__autograph")
+    ] == []  # those are TensorFlow's, of a process that was ended
     assert not [line for line in _command_lines() if str(work.parent) in line]
     return code, errors.read_text()
 
@@ -237,8 +270,17 @@ def _one_line(said: str, words: str) -> None:
 
 def test_an_interrupted_training_leaves_nothing_half_written(tmp_path: Path) -> None:
     _speech(tmp_path / "clips")
-    (tmp_path / "long.toml").write_text("[training]\nmax_epochs = 100000\npatience = 100000\n[augmentation]\nversions = 1\n")
-    words = ["train", str(tmp_path / "clips"), "--out", str(tmp_path / "made" / "run"), "--config", str(tmp_path / "long.toml")]
+    (tmp_path / "long.toml").write_text(
+        "[training]\nmax_epochs = 100000\npatience = 100000\n[augmentation]\nversions = 1\n"
+    )
+    words = [
+        "train",
+        str(tmp_path / "clips"),
+        "--out",
+        str(tmp_path / "made" / "run"),
+        "--config",
+        str(tmp_path / "long.toml"),
+    ]
     code, said = _interrupted(words, lambda text: "training, at most" in text, tmp_path / "errors")
     assert code == 130
     _one_line(said, "nothing half-written was left")
@@ -247,19 +289,49 @@ def test_an_interrupted_training_leaves_nothing_half_written(tmp_path: Path) -> 
 
 def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> None:
     _speech(tmp_path / "clips")
-    study = {"name": "t", "corpora": ["plain"], "models": ["mlp"], "features": ["librosa15"], "methods": ["32"], "fine_tuned": []}
+    study = {
+        "name": "t",
+        "corpora": ["plain"],
+        "models": ["mlp"],
+        "features": ["librosa15"],
+        "methods": ["32"],
+        "fine_tuned": [],
+    }
     study |= {"protocol": "clips", "folds": 3, "seeds": 1}
     training = "{ hidden = [8], hearings = 1, max_epochs = 60, patience = 60, mixup = 0.0 }"
     lines = [f"{name} = {json.dumps(value)}" for name, value in study.items()]
-    (tmp_path / "plan.toml").write_text("\n".join(['title = "t"', "[[study]]", *lines, f"training = {training}"]))
+    (tmp_path / "plan.toml").write_text(
+        "\n".join(['title = "t"', "[[study]]", *lines, f"training = {training}"])
+    )
     results = tmp_path / "r.csv"
-    words = ["experiment", "run", str(tmp_path / "clips"), "--plan", str(tmp_path / "plan.toml"), "--results", str(results), "--jobs", "1"]
+    words = [
+        "experiment",
+        "run",
+        str(tmp_path / "clips"),
+        "--plan",
+        str(tmp_path / "plan.toml"),
+        "--results",
+        str(results),
+        "--jobs",
+        "1",
+    ]
     code, said = _interrupted(words, lambda text: results.exists(), tmp_path / "errors")
     assert code == 130
-    _one_line(said, "`python -m serq_mcu experiment run` goes on where it stopped when it is called again".replace("python -m serq_mcu", "serq-mcu"))
+    _one_line(
+        said,
+        "`python -m serq_mcu experiment run` goes on where it stopped when it is called again".replace(
+            "python -m serq_mcu", "serq-mcu"
+        ),
+    )
     kept = read_results(results)
     assert 0 < len(kept) < 3
-    assert {path.name for path in tmp_path.iterdir()} == {"clips", "plan.toml", "r.csv", "errors", "temporary"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "clips",
+        "plan.toml",
+        "r.csv",
+        "errors",
+        "temporary",
+    }
     assert _result(*words).returncode == 0
     assert len(read_results(results)) == 3
     assert read_results(results)[: len(kept)] == kept
@@ -268,7 +340,14 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> N
 def test_an_interrupted_verification_ends_the_program_too(tmp_path: Path) -> None:
     export(shipped_model(), load_board("emulated-m4f"), tmp_path / "p")
     _speech(tmp_path / "clips", count=60, seconds=10)
-    words = ["verify", str(tmp_path / "p"), "--clips", str(tmp_path / "clips"), "--junit", str(tmp_path / "junit.xml")]
+    words = [
+        "verify",
+        str(tmp_path / "p"),
+        "--clips",
+        str(tmp_path / "clips"),
+        "--junit",
+        str(tmp_path / "junit.xml"),
+    ]
     code, said = _interrupted(words, lambda text: "verify on host" in text, tmp_path / "errors")
     assert code == 130
     _one_line(said, "nothing half-written was left")
@@ -302,15 +381,25 @@ def test_doctor_says_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"emulated-m0", "core folder", "Chromium"} <= by_name.keys()
 
 
-def test_doctor_names_the_command_for_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_the_command_for_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("platform.python_version", lambda: "3.99")
-    monkeypatch.setattr(doctor, "_requirements", lambda: {"": ["numpy", "no-such-package"], "train": ["no-such-tensorflow"], "dev": ["x"]})
+    monkeypatch.setattr(
+        doctor,
+        "_requirements",
+        lambda: {"": ["numpy", "no-such-package"], "train": ["no-such-tensorflow"], "dev": ["x"]},
+    )
     monkeypatch.setattr(doctor, "comports", lambda: [])
     without = doctor.diagnose()
     by_name = {finding.name: finding for finding in without.findings}
     assert not without.ok and by_name["no-such-package"].needed and not by_name["no-such-tensorflow"].needed
     text = "\n".join(without.lines())
-    assert "pip install 'serq-mcu[train]'" in text and "MISSING   no-such-package" in text and "plug a board in" in text
+    assert (
+        "pip install 'serq-mcu[train]'" in text
+        and "MISSING   no-such-package" in text
+        and "plug a board in" in text
+    )
     assert "something that is needed is missing" in text
     assert CliRunner().invoke(main, ["doctor"]).exit_code == 1
     monkeypatch.setattr(doctor, "_requirements", lambda: {"train": ["no-such-tensorflow"]})
@@ -344,8 +433,14 @@ def test_completion_prints_a_script(shell: str) -> None:
 
 def test_completion_knows_commands_and_boards() -> None:
     def complete(words: str, place: int) -> list[str]:
-        environment = os.environ | {"_SERQ_MCU_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(place)}
-        return subprocess.run(SERQ, env=environment, capture_output=True, text=True, check=True).stdout.split()
+        environment = os.environ | {
+            "_SERQ_MCU_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(place),
+        }
+        return subprocess.run(
+            SERQ, env=environment, capture_output=True, text=True, check=True
+        ).stdout.split()
 
     assert complete("serq-mcu ch", 1) == ["plain,check"]
     assert complete("serq-mcu check --board esp32c", 3) == ["plain,esp32c3", "plain,esp32c6"]

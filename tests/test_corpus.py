@@ -1,4 +1,7 @@
-"""Corpora: naming, decoding, the check, synthetic speech. Recordings here are made up on the spot, except where a fixture says so."""
+"""Corpora: naming, decoding, the check, synthetic speech.
+
+Recordings here are made up on the spot, except where a fixture says so.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,8 @@ def kinds(report: CorpusReport) -> dict[str, list[str]]:
     return found
 
 
-# --- naming -----------------------------------------------------------------------------------------------------------
+# --- naming
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,13 @@ def kinds(report: CorpusReport) -> dict[str, list[str]]:
         ("crema-d", "AudioWAV/1001_DFA_ANG_XX.wav", "1001_DFA_ANG_XX", "anger", "1001"),
         ("crema-d", "1091_IEO_HAP_HI.wav", "1091_IEO_HAP_HI", "happiness", "1091"),
         ("crema-d", "1040_ITH_SAD_X.wav", "1040_ITH_SAD_X", "sadness", "1040"),
-        ("tess", "OAF_Sad/OAF_king_happy.wav", "OAF_king_happy", "happiness", "OAF"),  # the file name counts, not the folder
+        (
+            "tess",
+            "OAF_Sad/OAF_king_happy.wav",
+            "OAF_king_happy",
+            "happiness",
+            "OAF",
+        ),  # the file name counts, not the folder
     ],
 )
 def test_published_names(tmp_path: Path, corpus: str, path: str, name: str, label: str, speaker: str) -> None:
@@ -95,28 +105,56 @@ def test_published_names(tmp_path: Path, corpus: str, path: str, name: str, labe
         (tmp_path / "03a01Na.wav").touch()
     loaded = load_corpus(tmp_path)
     assert loaded.name == corpus
-    assert [(clip.path, clip.label, clip.speaker) for clip in loaded.clips if clip.name == name] == [(tmp_path / path, label, speaker)]
+    assert [(clip.path, clip.label, clip.speaker) for clip in loaded.clips if clip.name == name] == [
+        (tmp_path / path, label, speaker)
+    ]
 
 
 def test_every_rule_has_a_label_for_every_emotion_it_matches() -> None:
     for rule in RULES:
         for emotion in rule.labels:
-            examples = [f"03a01{emotion}a", f"DC_{emotion}01", f"OAF_back_{emotion}", f"03-01-{emotion}-01-01-01-01", f"1001_DFA_{emotion}_XX"]
+            examples = [
+                f"03a01{emotion}a",
+                f"DC_{emotion}01",
+                f"OAF_back_{emotion}",
+                f"03-01-{emotion}-01-01-01-01",
+                f"1001_DFA_{emotion}_XX",
+            ]
             assert any(rule.clip(Path(f"{stem}.wav")) for stem in examples), (rule.corpus, emotion)
 
 
-NEAR_MISSES = ["03-02-05-01-02-01-12", "03-01-09-01-02-01-12", "03-01-05-01-02-01-25", "1001_DFA_CAL_XX", "1001_DFA_ANG_ZZ", "101_DFA_ANG_XX"]
+NEAR_MISSES = [
+    "03-02-05-01-02-01-12",
+    "03-01-09-01-02-01-12",
+    "03-01-05-01-02-01-25",
+    "1001_DFA_CAL_XX",
+    "1001_DFA_ANG_ZZ",
+    "101_DFA_ANG_XX",
+]
 
 
 @pytest.mark.parametrize(
-    "stem", ["03a01Xa", "3a01Fa", "03c01Fa", "DC_x01", "XX_a01", "OAF_back_sadness", "QAF_back_sad", "OAF_back_ps_2", *NEAR_MISSES]
+    "stem",
+    [
+        "03a01Xa",
+        "3a01Fa",
+        "03c01Fa",
+        "DC_x01",
+        "XX_a01",
+        "OAF_back_sadness",
+        "QAF_back_sad",
+        "OAF_back_ps_2",
+        *NEAR_MISSES,
+    ],
 )
 def test_near_misses_are_no_published_names(stem: str) -> None:
     assert not any(rule.clip(Path("folder", f"{stem}.wav")) for rule in RULES)
 
 
 def test_ravdess_and_crema_d_by_speaker_emotion_and_intensity(tmp_path: Path) -> None:
-    """Synthetic twins, named as published: every actor, emotion and intensity once; one pair is the same recording."""
+    """Synthetic twins, named as published: every actor, emotion and intensity once; one pair is the same
+    recording.
+    """
     ravdess, cremad = tmp_path / "ravdess", tmp_path / "crema-d"
     for actor in (1, 2, 24):
         for emotion in range(1, 9):
@@ -126,7 +164,9 @@ def test_ravdess_and_crema_d_by_speaker_emotion_and_intensity(tmp_path: Path) ->
                     rate=48000,
                     samples=noise(actor * 99 + emotion * 9 + intensity, 9000),
                 )
-    write(ravdess / "Actor_01" / "03-01-01-01-01-01-01.wav", np.stack([noise(7, 9000)] * 2, axis=1), rate=48000)  # some files are stereo
+    write(
+        ravdess / "Actor_01" / "03-01-01-01-01-01-01.wav", np.stack([noise(7, 9000)] * 2, axis=1), rate=48000
+    )  # some files are stereo
     twin = ravdess / "Actor_24" / "03-01-08-01-01-01-24.wav"
     twin.write_bytes((ravdess / "Actor_24" / "03-01-08-02-01-01-24.wav").read_bytes())
     report = check_corpus(ravdess)
@@ -146,7 +186,11 @@ def test_ravdess_and_crema_d_by_speaker_emotion_and_intensity(tmp_path: Path) ->
     write(cremad / "1006_TIE_HAP_XX.wav")
     write(cremad / "1076_MTI_SAD_XX.wav", np.zeros(4000, dtype=np.int16))
     report = check_corpus(cremad)
-    assert (report.corpus, report.clips, sorted(report.counts)) == ("crema-d", 6, ["anger", "happiness", "neutral", "sadness"])
+    assert (report.corpus, report.clips, sorted(report.counts)) == (
+        "crema-d",
+        6,
+        ["anger", "happiness", "neutral", "sadness"],
+    )
     assert report.intensities == {"low": 1, "medium": 1}
     found = kinds(report)
     assert len(found.pop("missing")) == 7442 - 6
@@ -184,14 +228,19 @@ def test_a_corpus_unpacked_twice_counts_once(tmp_path: Path) -> None:
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes((tmp_path / f"{stem}.wav").read_bytes())
     loaded = load_corpus(tmp_path)
-    assert [clip.path for clip in loaded.clips] == [tmp_path / "OAF_back_angry.wav", tmp_path / "OAF_back_sad.wav"]
+    assert [clip.path for clip in loaded.clips] == [
+        tmp_path / "OAF_back_angry.wav",
+        tmp_path / "OAF_back_sad.wav",
+    ]
     assert check_corpus(tmp_path).copies == 2
 
 
 def test_different_recordings_of_one_name_are_refused(tmp_path: Path) -> None:
     for path in ("OAF_back_angry.wav", "OAF_back_sad.wav", "again/OAF_back_sad.wav"):
         write(tmp_path / path)
-    with pytest.raises(SerqError, match=r"again/OAF_back_sad\.wav and OAF_back_sad\.wav are different recordings of one name"):
+    with pytest.raises(
+        SerqError, match=r"again/OAF_back_sad\.wav and OAF_back_sad\.wav are different recordings of one name"
+    ):
         load_corpus(tmp_path)
     assert kinds(check_corpus(tmp_path))["conflict"] == ["again/OAF_back_sad.wav"]
 
@@ -205,12 +254,27 @@ def test_a_class_name_is_data(tmp_path: Path) -> None:
     ("names", "message"),
     [
         ((), r"holds no \.wav or \.flac file"),
-        (("a.wav", "b.wav"), r"no file is named as a known corpus names it \(EMO-DB as 03a01Fa\.wav; .*label/clip\.wav"),
-        (("angry/a.wav", "angry/b.wav"), r"every recording is of the class 'angry'; a corpus needs at least two classes"),
+        (
+            ("a.wav", "b.wav"),
+            r"no file is named as a known corpus names it \(EMO-DB as 03a01Fa\.wav; .*label/clip\.wav",
+        ),
+        (
+            ("angry/a.wav", "angry/b.wav"),
+            r"every recording is of the class 'angry'; a corpus needs at least two classes",
+        ),
         (("03a01Wa.wav", "03a02Wa.wav"), r"every recording is of the class 'anger'"),
-        (("angry/a.wav", "calm/a.wav", "stray.wav"), r"1 file is not named as label/clip\.wav \(such as stray\.wav\)"),
-        (("03a01Wa.wav", "03a01Na.wav", "x/03a01Xa.wav"), r"1 file is not named as EMO-DB names its files, 03a01Fa\.wav \(such as 03a01Xa\.wav\)"),
-        (("03a01Wa.wav", "DC_a01.wav"), r"holds recordings of EMO-DB and SAVEE; give the folder of one corpus"),
+        (
+            ("angry/a.wav", "calm/a.wav", "stray.wav"),
+            r"1 file is not named as label/clip\.wav \(such as stray\.wav\)",
+        ),
+        (
+            ("03a01Wa.wav", "03a01Na.wav", "x/03a01Xa.wav"),
+            r"1 file is not named as EMO-DB names its files, 03a01Fa\.wav \(such as 03a01Xa\.wav\)",
+        ),
+        (
+            ("03a01Wa.wav", "DC_a01.wav"),
+            r"holds recordings of EMO-DB and SAVEE; give the folder of one corpus",
+        ),
         (("an\x1bgry/a.wav", "calm/a.wav"), r"the name 'an\\x1bgry/a\.wav' is not printable text"),
         (("angry/a\n.wav", "calm/a.wav"), r"not printable text"),
         ((" /a.wav", "calm/a.wav"), r"a class folder's name is blank"),
@@ -241,16 +305,26 @@ def test_a_missing_folder(tmp_path: Path) -> None:
         load_corpus(tmp_path / "nowhere")
 
 
-# --- decoding ---------------------------------------------------------------------------------------------------------
+# --- decoding
+# ---------------------------------------------------------------------------------------------------------
 
 EXTREMES = np.array([-32768, -32767, -1, 0, 1, 32766, 32767] * 300, dtype=np.int16)
 
 
 @pytest.mark.parametrize(
-    "container", [{"format": "WAV"}, {"format": "FLAC"}, {"format": "AIFF"}, {"format": "AIFF", "endian": "LITTLE"}, {"format": "WAVEX"}]
+    "container",
+    [
+        {"format": "WAV"},
+        {"format": "FLAC"},
+        {"format": "AIFF"},
+        {"format": "AIFF", "endian": "LITTLE"},
+        {"format": "WAVEX"},
+    ],
 )
 def test_16_bit_mono_comes_through_bit_for_bit(tmp_path: Path, container: dict[str, str]) -> None:
-    path = write(tmp_path / "a.wav", EXTREMES, subtype="PCM_16", **container)  # whatever it is, under a .wav name
+    path = write(
+        tmp_path / "a.wav", EXTREMES, subtype="PCM_16", **container
+    )  # whatever it is, under a .wav name
     audio = read_audio(path, RATE)
     assert audio.notes == ()
     assert audio.pcm.dtype == np.int16
@@ -306,7 +380,9 @@ def test_float_beyond_full_scale_is_clipped_and_said(tmp_path: Path, subtype: st
 
 
 def test_float_within_full_scale_is_not_said_to_be_clipped(tmp_path: Path) -> None:
-    assert read_audio(write(tmp_path / "a.wav", np.array([-1.0, 1.0]), subtype="FLOAT"), RATE).notes == ("float reduced to 16-bit",)
+    assert read_audio(write(tmp_path / "a.wav", np.array([-1.0, 1.0]), subtype="FLOAT"), RATE).notes == (
+        "float reduced to 16-bit",
+    )
 
 
 @pytest.mark.parametrize("rate", [8000, 24414, 44100, 48000, 96000])
@@ -315,10 +391,7 @@ def test_other_rates_are_resampled(tmp_path: Path, rate: int) -> None:
         return 20000 * np.sin(2 * np.pi * 440 * np.arange(at) / at)  # one second
 
     audio = read_audio(write(tmp_path / "a.wav", tone(rate) / 32768, rate, subtype="DOUBLE"), RATE)
-    assert audio.notes == (
-        "float reduced to 16-bit",
-        f"{rate} Hz resampled to {RATE}",
-    )
+    assert audio.notes == ("float reduced to 16-bit", f"{rate} Hz resampled to {RATE}")
     assert abs(audio.pcm.size - RATE) <= 1
     middle = slice(1000, 15000)  # the filter's ends see silence
     # one rounding is half a step; quality HQ promises 20 bits, which is 1/16 of a step of 16 bits
@@ -327,7 +400,11 @@ def test_other_rates_are_resampled(tmp_path: Path, rate: int) -> None:
 
 def test_conversions_are_all_said(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", np.zeros((96000, 2)) + 0.25, 96000, subtype="PCM_24")
-    assert read_audio(path, RATE).notes == ("stereo mixed to mono", "24-bit reduced to 16", "96000 Hz resampled to 16000")
+    assert read_audio(path, RATE).notes == (
+        "stereo mixed to mono",
+        "24-bit reduced to 16",
+        "96000 Hz resampled to 16000",
+    )
 
 
 def cut(path: Path, drop: int) -> Path:
@@ -404,7 +481,9 @@ def test_what_is_not_audio_is_refused(tmp_path: Path, content: bytes, message: s
         (np.zeros(601 * 8000, np.int16), 8000, {"format": "FLAC"}, "longer than 10 minutes"),
     ],
 )
-def test_what_is_not_read(tmp_path: Path, samples: np.ndarray, rate: int, options: dict[str, str], message: str) -> None:
+def test_what_is_not_read(
+    tmp_path: Path, samples: np.ndarray, rate: int, options: dict[str, str], message: str
+) -> None:
     path = write(tmp_path / "a.wav", samples, rate, **options)
     with pytest.raises(SerqError, match=message):
         read_audio(path, RATE)
@@ -424,13 +503,21 @@ def audio_or_sentence(path: Path) -> Audio | str:
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_damage_gives_audio_or_one_sentence(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_damage_gives_audio_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     """Flip bytes anywhere and cut anywhere: never another exception, never an absurd amount of samples."""
     path = tmp_path_factory.getbasetemp() / "damaged.wav"
-    content = bytearray(write(path, noise(5, 600), format=data.draw(st.sampled_from(["WAV", "FLAC", "AIFF"]))).read_bytes())
-    for position, value in data.draw(st.lists(st.tuples(st.integers(0, 80), st.integers(0, 255)), max_size=6)):
+    content = bytearray(
+        write(path, noise(5, 600), format=data.draw(st.sampled_from(["WAV", "FLAC", "AIFF"]))).read_bytes()
+    )
+    for position, value in data.draw(
+        st.lists(st.tuples(st.integers(0, 80), st.integers(0, 255)), max_size=6)
+    ):
         content[position] = value
-    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    path.write_bytes(
+        content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    )
     outcome = audio_or_sentence(path)
     if isinstance(outcome, Audio):
         assert 0 < outcome.pcm.size <= 8 * 600  # the densest reading: a byte a sample, from 8 to 16 kHz
@@ -439,7 +526,8 @@ def test_damage_gives_audio_or_one_sentence(tmp_path_factory: pytest.TempPathFac
         assert "\n" not in outcome
 
 
-# --- the check --------------------------------------------------------------------------------------------------------
+# --- the check
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_sound_folder(tmp_path: Path) -> None:
@@ -560,7 +648,8 @@ def test_converted_copies_are_no_problem_but_said(tmp_path: Path, monkeypatch: p
 
 def manifest(folder: Path, extra: str = "") -> Path:
     rows = "".join(
-        f"{path.relative_to(folder).as_posix()},{hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in sorted(folder.rglob("*.wav"))
+        f"{path.relative_to(folder).as_posix()},{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+        for path in sorted(folder.rglob("*.wav"))
     )
     path = folder / "MANIFEST.csv"
     path.write_text(f"file,sha256\n{rows}{extra}")
@@ -586,7 +675,9 @@ def test_a_manifest_cannot_name_files_outside(tmp_path: Path) -> None:
     assert kinds(check_corpus(folder)) == {"missing": ["../secret.wav"]}
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"name,hash\na,b\n", b"file,sha256\nangry/a.wav\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00", b"name,hash\na,b\n", b"file,sha256\nangry/a.wav\n"]
+)
 def test_a_malformed_manifest_is_a_problem(tmp_path: Path, content: bytes) -> None:
     (plain(tmp_path) / "MANIFEST.csv").write_bytes(content)
     assert kinds(check_corpus(tmp_path)) == {"manifest": ["MANIFEST.csv"]}
@@ -615,10 +706,13 @@ def test_the_shipped_checksums_are_the_collected_ones(emodb_dir: Path) -> None:
     with gzip.open(source, "rt") as file:
         rows = list(csv.DictReader(file))
     for rule in RULES:
-        assert published_checksums(rule.corpus) == {Path(row["file"]).stem: row["sha256"] for row in rows if row["dataset"] == rule.corpus}
+        assert published_checksums(rule.corpus) == {
+            Path(row["file"]).stem: row["sha256"] for row in rows if row["dataset"] == rule.corpus
+        }
 
 
-# --- real recordings --------------------------------------------------------------------------------------------------
+# --- real recordings
+# --------------------------------------------------------------------------------------------------
 
 
 def test_emodb(emodb_dir: Path) -> None:
@@ -626,19 +720,42 @@ def test_emodb(emodb_dir: Path) -> None:
     assert report.problems == ()
     assert (report.corpus, report.clips) == ("emodb", 535)
     totals = {label: sum(row.values()) for label, row in report.counts.items()}
-    assert totals == {"anger": 127, "boredom": 81, "neutral": 79, "happiness": 71, "fear": 69, "sadness": 62, "disgust": 46}
-    assert {speaker for row in report.counts.values() for speaker in row} == {"03", "08", "09", "10", "11", "12", "13", "14", "15", "16"}
+    assert totals == {
+        "anger": 127,
+        "boredom": 81,
+        "neutral": 79,
+        "happiness": 71,
+        "fear": 69,
+        "sadness": 62,
+        "disgust": 46,
+    }
+    assert {speaker for row in report.counts.values() for speaker in row} == {
+        "03",
+        "08",
+        "09",
+        "10",
+        "11",
+        "12",
+        "13",
+        "14",
+        "15",
+        "16",
+    }
     assert report.conversions == {}
 
 
 def test_emodb_as_wav_equals_the_published_files(emodb_dir: Path, tmp_path: Path) -> None:
-    """The FLAC copies are lossless and the published files have the plain 44-byte header, but for four, which have a longer one."""
+    """The FLAC copies are lossless and the published files have the plain 44-byte header, but for four,
+    which have a longer one.
+    """
     for path in emodb_dir.glob("*.flac"):
         with wave.open(str(tmp_path / f"{path.stem}.wav"), "wb") as file:
             file.setparams((1, 2, RATE, 0, "NONE", ""))
             file.writeframes(read_audio(path, RATE).pcm.tobytes())
     report = check_corpus(tmp_path)
-    assert [(sums.against, sums.matching, sums.differing, sums.unlisted) for sums in report.checksums] == [("the published files", 531, 4, 0)]
+    assert [(sums.against, sums.matching, sums.differing, sums.unlisted) for sums in report.checksums] == [
+        ("the published files", 531, 4, 0)
+    ]
     assert kinds(report) == {"checksum": ["14a07Aa", "14a07Fd", "14a07Na", "14a07Wc"]}
 
 
@@ -667,16 +784,23 @@ def test_labels_and_speakers_agree_with_the_manifest(corpus: str, request: pytes
     assert rows == {clip.path.name: (clip.label, clip.speaker) for clip in load_corpus(folder).clips}
 
 
-# --- synthetic speech -------------------------------------------------------------------------------------------------
+# --- synthetic speech
+# -------------------------------------------------------------------------------------------------
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_synthetic_speech_is_a_sound_corpus(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    folder = synthesise(tmp_path / "speech", seconds=40, progress=lambda done, total: calls.append((done, total)))
+    folder = synthesise(
+        tmp_path / "speech", seconds=40, progress=lambda done, total: calls.append((done, total))
+    )
     report = check_corpus(folder)
     assert report.problems == ()
     assert report.conversions == {}

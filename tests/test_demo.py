@@ -19,7 +19,9 @@ def _demo(out: Path, *arguments: str) -> tuple[dict[str, object], str]:
     return json.loads((out / "summary.json").read_text()), result.output
 
 
-def test_without_a_corpus_it_goes_the_whole_way_and_says_that_speech_is_synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_corpus_it_goes_the_whole_way_and_says_that_speech_is_synthetic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SERQ_CORPUS", raising=False)
     summary, output = _demo(tmp_path / "demo")
     assert summary["synthetic"] is True

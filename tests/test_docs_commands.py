@@ -1,5 +1,7 @@
-"""Every command that README, the tutorial and the how-to pages show is run, in their order, in a folder of its own; those that need what no test can
-have are read by the command line's own parser, and are named below."""
+"""Every command that README, the tutorial and the how-to pages show is run, in their order, in a folder of
+its own; those that need what no test can have are read by the command line's own parser, and are named
+below.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,10 @@ NOT_RUN = {
     f"serq-mcu flash capture/ --port {PORT}": BOARD,
     f"serq-mcu flash live/ --port {PORT}": BOARD,
     f"serq-mcu monitor live/ --port {PORT}": MONITOR,
-    f"serq-mcu live {PORT} --page": "shows what a board says until the user ends it; tests/test_listening.py has a board on a pseudo-terminal",
+    f"serq-mcu live {PORT} --page": (
+        "shows what a board says until the user ends it; tests/test_listening.py has a board on a"
+        " pseudo-terminal"
+    ),
     "serq-mcu corpus fetch emodb --out emodb/": "downloads 40 MB from the publisher",
     "make demo": "goes the whole way in minutes; tests/test_demo.py runs its command",
     "make test": "is what runs this test",
@@ -60,7 +65,8 @@ NOT_RUN = {
     "pip download 'serq-mcu[train,build]' --dest wheels/": "gigabytes of TensorFlow",
     "pip install --no-index --find-links wheels/ 'serq-mcu[train,build]'": "gigabytes of TensorFlow",
 }
-# What is run with less work than a reader has: what is added to the command. `--config` is the page's or the default, made small.
+# What is run with less work than a reader has: what is added to the command. `--config` is the page's or the
+# default, made small.
 SMALLER = {
     "corpus synthesise": ["--seconds", "30"],
     "train": ["--config", "SMALL"],
@@ -93,7 +99,9 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a reader has before a page: recordings under the pages' names, a model, and a network of their own."""
+    """What a reader has before a page: recordings under the pages' names, a model, and a network of their
+    own.
+    """
     for name in ("speech", "emodb", "savee"):
         shutil.copytree(speech, tmp_path / name)
     shutil.copy(speech / "anger" / "de-m1_000.wav", tmp_path / "angry.wav")
@@ -135,7 +143,11 @@ def test_what_is_not_run_is_exactly_what_is_named() -> None:
     there = {item.line for page in PAGES for item in shown(page) if isinstance(item, Command)}
     assert set(NOT_RUN) <= there, "named above, but on no page"
     assert {line.split()[0] for line in there} <= set(PROGRAMS)
-    needs_more = {line for line in there if line.split()[0] in ("make", "pip") or " flash " in line or " monitor " in line}
+    needs_more = {
+        line
+        for line in there
+        if line.split()[0] in ("make", "pip") or " flash " in line or " monitor " in line
+    }
     assert needs_more <= set(NOT_RUN)
     run = {" ".join(path) for path in SMALLER}
     assert all(any(line.startswith(f"serq-mcu {name}") for line in there) for name in SMALLER), run
@@ -155,13 +167,31 @@ def test_a_command_that_fails_fails_the_test(folder: Path) -> None:
 def _run(command: Command) -> list[str]:
     """The lines that a command prints; it must end well."""
     if command.words[0] == "pytest":
-        arguments = [sys.executable, "-m", "pytest", "-p", "serq_mcu.verification.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:xdist", *command.words[1:]]
-        done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        arguments = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "serq_mcu.verification.pytest_plugin",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            *command.words[1:],
+        ]
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
         assert done.returncode == 0, f"{command.line}\n{done.stdout}{done.stderr}"
         return done.stdout.splitlines()
     assert command.words[0] == "serq-mcu", command.line
     words = command.words[1:]
-    words += [_small_config(words) if word == "SMALL" else word for name, added in SMALLER.items() if _names(words, name) for word in added]
+    words += [
+        _small_config(words) if word == "SMALL" else word
+        for name, added in SMALLER.items()
+        if _names(words, name)
+        for word in added
+    ]
     with _port(words) as port:
         result = CliRunner().invoke(main, [port if word == PORT else word for word in words])
     assert result.exit_code == 0, f"{command.line}\n{result.output}\n{result.exception!r}"
@@ -174,7 +204,9 @@ def _names(words: list[str], command: str) -> bool:
 
 @contextlib.contextmanager
 def _port(words: list[str]) -> Iterator[str]:
-    """A board for a command that names a port: the exported firmware, or a microphone that hears a quiet room."""
+    """A board for a command that names a port: the exported firmware, or a microphone that hears a quiet
+    room.
+    """
     if PORT not in words:
         yield ""
     elif words[0] == "record":
@@ -206,7 +238,9 @@ def _small_config(words: list[str]) -> str:
     """The configuration of a command, made small, in a file."""
     config: Config = load_config(Path(words[words.index("--config") + 1]) if "--config" in words else None)
     training = dataclasses.replace(config.training, hidden=(16, 12), max_epochs=3, hearings=1, folds=2)
-    small = dataclasses.replace(config, training=training, augmentation=dataclasses.replace(config.augmentation, versions=1))
+    small = dataclasses.replace(
+        config, training=training, augmentation=dataclasses.replace(config.augmentation, versions=1)
+    )
     Path("small_config.toml").write_text(small.to_toml())
     return "small_config.toml"
 

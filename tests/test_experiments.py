@@ -1,4 +1,7 @@
-"""Experiments: plans to tasks to rows to pages; budgets; resuming; processes and a Dask cluster. Tones in noise, and EMO-DB where it is at hand."""
+"""Experiments: plans to tasks to rows to pages; budgets; resuming; processes and a Dask cluster.
+
+Tones in noise, and EMO-DB where it is at hand.
+"""
 
 from __future__ import annotations
 
@@ -23,30 +26,60 @@ from serq_mcu.experiments.engine import run_plan
 from serq_mcu.experiments.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
 from serq_mcu.experiments.page import TITLES, bar_lines, beside_paper_lines, choice_lines, write_page
 from serq_mcu.experiments.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
-from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, groups, hex_bits, mcnemar, paired_bootstrap, read_results, write_results
+from serq_mcu.experiments.results import (
+    AS_RECORDED,
+    PTQ,
+    QAT,
+    WEIGHTS,
+    Row,
+    groups,
+    hex_bits,
+    mcnemar,
+    paired_bootstrap,
+    read_results,
+    write_results,
+)
 from serq_mcu.experiments.sequence_networks import SequenceResult, build, train_sequences
 from serq_mcu.experiments.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
 from tests.test_training import _small
 
 RATE = 16000
-TRAINING = {"hidden": [12], "max_epochs": 30, "batch_size": 8, "hearings": 1, "mixup": 0.0, "validation_fraction": 0.2}
+TRAINING = {
+    "hidden": [12],
+    "max_epochs": 30,
+    "batch_size": 8,
+    "hearings": 1,
+    "mixup": 0.0,
+    "validation_fraction": 0.2,
+}
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def _own_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve half-second harmonic tones in noise for each of three classes, as label/clip.wav."""
-    folder, rng, time = tmp_path_factory.mktemp("tones"), np.random.default_rng(0), np.arange(RATE // 2) / RATE
+    folder, rng, time = (
+        tmp_path_factory.mktemp("tones"),
+        np.random.default_rng(0),
+        np.arange(RATE // 2) / RATE,
+    )
     for label, pitch in {"calm": 120.0, "angry": 260.0, "sad": 80.0}.items():
         (folder / label).mkdir()
         for take in range(12):
             tone = sum(np.sin(2 * np.pi * pitch * (1 + 0.02 * take) * k * time) / k for k in range(1, 8))
-            soundfile.write(folder / label / f"{take}.wav", 0.1 * tone + 0.02 * rng.normal(size=time.size), RATE, subtype="PCM_16")
+            soundfile.write(
+                folder / label / f"{take}.wav",
+                0.1 * tone + 0.02 * rng.normal(size=time.size),
+                RATE,
+                subtype="PCM_16",
+            )
     return folder
 
 
@@ -66,13 +99,17 @@ def _study(**changes: object) -> Study:
     return Study(**{**values, **changes})
 
 
-def _data(name: str, clips: int = 60, seed: int = 0, shift: float = 0.0, labels: tuple[str, ...] = SHARED_EMOTIONS) -> CorpusData:
+def _data(
+    name: str, clips: int = 60, seed: int = 0, shift: float = 0.0, labels: tuple[str, ...] = SHARED_EMOTIONS
+) -> CorpusData:
     """Separable classes in 15 librosa-like features; the fourth half are of speaker b."""
     rng = np.random.default_rng(seed)
     truth = np.arange(clips) % len(labels)
     centres = np.random.default_rng(5).normal(0, 3, (len(labels), 15))
     values = centres[truth] + rng.normal(0, 1, (clips, 15)) + shift
-    return CorpusData(name, labels, values, truth.astype(np.int64), tuple("ab"[i // (clips // 2)] for i in range(clips)))
+    return CorpusData(
+        name, labels, values, truth.astype(np.int64), tuple("ab"[i // (clips // 2)] for i in range(clips))
+    )
 
 
 def _tasks(study: Study, **contents: str) -> list[Task]:
@@ -82,7 +119,9 @@ def _tasks(study: Study, **contents: str) -> list[Task]:
 # Features
 
 
-def test_features_are_librosas_means_and_remembered_by_content(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_librosas_means_and_remembered_by_content(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import librosa
 
     chosen = load_corpus(clips).clips[:2]
@@ -94,7 +133,9 @@ def test_features_are_librosas_means_and_remembered_by_content(clips: Path, monk
         librosa.feature.melspectrogram(y=y, sr=RATE).mean(axis=1),
     ]
     assert found.shape == (2, 180)
-    assert np.allclose(found[1], np.concatenate(means), rtol=1e-5)  # librosa reckons in float32 or float64 as its input is
+    assert np.allclose(
+        found[1], np.concatenate(means), rtol=1e-5
+    )  # librosa reckons in float32 or float64 as its input is
     monkeypatch.setattr("serq_mcu.experiments.features._means", lambda *_: pytest.fail("computed again"))
     assert (compute(FEATURE_SETS["librosa180"], chosen, corpus_digest(chosen)) == found).all()
     assert corpus_digest(chosen) != corpus_digest([replace(chosen[0], label="other"), chosen[1]])
@@ -118,21 +159,30 @@ def test_the_plans_that_ship_are_sound() -> None:
     for name in PLANS:
         plan = load_plan(name)
         assert plan.corpora[0] == "emodb"
-        keys = [task.key for task in tasks(plan, dict.fromkeys(plan.corpora, "x"), dict.fromkeys(plan.corpora, 4))]
+        keys = [
+            task.key for task in tasks(plan, dict.fromkeys(plan.corpora, "x"), dict.fromkeys(plan.corpora, 4))
+        ]
         assert len(set(keys)) == len(keys) > 0
 
 
 def test_protocols_make_their_tasks() -> None:
     assert [task.split for task in _tasks(_study(features=("librosa15",)), plain="x")] == [0, 1, 2]
-    assert [(task.seed, task.split) for task in _tasks(_study(features=("librosa15",), protocol="holdout", seeds=2), plain="x")] == [(0, 0), (1, 0)]
-    assert [task.split for task in _tasks(_study(features=("librosa15",), protocol="speakers"), plain="x")] == [0, 1]
+    assert [
+        (task.seed, task.split)
+        for task in _tasks(_study(features=("librosa15",), protocol="holdout", seeds=2), plain="x")
+    ] == [(0, 0), (1, 0)]
+    assert [
+        task.split for task in _tasks(_study(features=("librosa15",), protocol="speakers"), plain="x")
+    ] == [0, 1]
     across = _study(corpora=("a", "b", "c"), features=("librosa15",), protocol="corpus")
     assert [(task.train, task.test) for task in _tasks(across, a="1", b="2", c="3")] == [
         (("a",), ("b", "c")),
         (("b",), ("a", "c")),
         (("c",), ("a", "b")),
     ]
-    all_but_one = [(task.train, task.test) for task in _tasks(replace(across, protocol="corpora"), a="1", b="2", c="3")]
+    all_but_one = [
+        (task.train, task.test) for task in _tasks(replace(across, protocol="corpora"), a="1", b="2", c="3")
+    ]
     assert all_but_one == [(("b", "c"), ("a",)), (("a", "c"), ("b",)), (("a", "b"), ("c",))]
 
 
@@ -140,7 +190,14 @@ def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
     task = _tasks(_study(), plain="x")[0]
     assert replace(task, study="renamed", bar="any").key == task.key
     assert len({replace(task, inner=inner, inner_folds=2 if inner else 0).key for inner in range(3)}) == 3
-    for change in ({"content": "y"}, {"seed": 1}, {"training": {}}, {"fine_tuned": ()}, {"spec": {}}, {"augmentation": {"versions": 1}}):
+    for change in (
+        {"content": "y"},
+        {"seed": 1},
+        {"training": {}},
+        {"fine_tuned": ()},
+        {"spec": {}},
+        {"augmentation": {"versions": 1}},
+    ):
         assert replace(task, **change).key != task.key
 
 
@@ -166,7 +223,12 @@ def test_bad_studies_are_named(change: dict[str, object], words: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("title = 1", "malformed"), ("[study\n", "TOML"), ("title = 't'\n[[study]]\nname = 'x'\nsize = 3\n", "malformed"), (None, "there is no plan")],
+    [
+        ("title = 1", "malformed"),
+        ("[study\n", "TOML"),
+        ("title = 't'\n[[study]]\nname = 'x'\nsize = 3\n", "malformed"),
+        (None, "there is no plan"),
+    ],
 )
 def test_bad_plans_are_named(tmp_path: Path, text: str | None, words: str) -> None:
     path = tmp_path / "plan.toml"
@@ -181,7 +243,13 @@ def test_bad_plans_are_named(tmp_path: Path, text: str | None, words: str) -> No
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    study = _study(features=("librosa15",), methods=("32", *"87654321", "adaptive", "budget:150"), fine_tuned=("2", "1"), protocol="holdout", seeds=2)
+    study = _study(
+        features=("librosa15",),
+        methods=("32", *"87654321", "adaptive", "budget:150"),
+        fine_tuned=("2", "1"),
+        protocol="holdout",
+        seeds=2,
+    )
     data = _data("plain", 120)
     return [row for task in _tasks(study, plain="x") for row in run_task(task, [data])]
 
@@ -213,12 +281,14 @@ def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("serq_mcu.experiments.task._judge_mlp", judge)
     data = _data("plain", 120)
-    (task, _) = _tasks(_study(features=("librosa15",), protocol="speakers"), plain="x")
+    task, _ = _tasks(_study(features=("librosa15",), protocol="speakers"), plain="x")
     run_task(task, [data])
     assert (np.array(data.speakers)[seen["problem"].part == TEST] == "a").all()
     assert (np.array(data.speakers)[seen["problem"].part != TEST] == "b").all()
     one, other = _data("one", labels=("anger", "boredom", *SHARED_EMOTIONS[1:])), _data("other", seed=1)
-    (task, _) = _tasks(_study(corpora=("one", "other"), features=("librosa15",), protocol="corpus"), one="1", other="2")
+    task, _ = _tasks(
+        _study(corpora=("one", "other"), features=("librosa15",), protocol="corpus"), one="1", other="2"
+    )
     run_task(task, [one, other])
     problem = seen["problem"]
     known = [label for label in np.array(one.labels)[one.truth] if label != "boredom"]
@@ -229,11 +299,18 @@ def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("protocol", ["clips", "speakers"])
-def test_inner_folds_part_what_a_split_does_not_hold_out(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inner_folds_part_what_a_split_does_not_hold_out(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = {}
-    monkeypatch.setattr("serq_mcu.experiments.task._judge_mlp", lambda task, problem, config: seen.update({(task.split, task.inner): problem}) or ())
+    monkeypatch.setattr(
+        "serq_mcu.experiments.task._judge_mlp",
+        lambda task, problem, config: seen.update({(task.split, task.inner): problem}) or (),
+    )
     data = replace(_data("plain", 120), speakers=tuple("abcdef"[index // 20] for index in range(120)))
-    data = replace(data, values=np.column_stack([data.values[:, :-1], np.arange(120)]))  # the last feature names the clip
+    data = replace(
+        data, values=np.column_stack([data.values[:, :-1], np.arange(120)])
+    )  # the last feature names the clip
     study = _study(features=("librosa15",), protocol=protocol, bar="b", inner_folds=2, seeds=2)
     made = tasks(Plan("t", (study,), {}), {"plain": "x"}, {"plain": 6})
     assert len({task.key for task in made}) == len(made)
@@ -259,14 +336,31 @@ def test_inner_folds_part_what_a_split_does_not_hold_out(protocol: str, monkeypa
             trained = names(split, inner, TRAIN) | names(split, inner, VALIDATION)
             assert trained == asked[2 - inner]
             if protocol == "speakers":
-                assert not {data.speakers[index] for index in trained} & {data.speakers[index] for index in asked[inner - 1]}
+                assert not {data.speakers[index] for index in trained} & {
+                    data.speakers[index] for index in asked[inner - 1]
+                }
 
 
 def test_in_every_split_the_inner_folds_choose_what_stands_for_a_bar(rows: list[Row]) -> None:
-    one = replace(next(row for row in rows if row.tuning == QAT), bar="b", protocol="clips", n=40, weights_only_bytes=10.0)
+    one = replace(
+        next(row for row in rows if row.tuning == QAT),
+        bar="b",
+        protocol="clips",
+        n=40,
+        weights_only_bytes=10.0,
+    )
 
     def row(study: str, split: int, inner: int, correct: int, **changes: object) -> Row:
-        return replace(one, study=study, split=split, inner=inner, correct=correct, accuracy=correct / 40, seed=0, **changes)
+        return replace(
+            one,
+            study=study,
+            split=split,
+            inner=inner,
+            correct=correct,
+            accuracy=correct / 40,
+            seed=0,
+            **changes,
+        )
 
     given = [
         *(row("x", 0, inner, correct) for inner, correct in enumerate((10, 30, 31))),  # 0: judges
@@ -280,7 +374,10 @@ def test_in_every_split_the_inner_folds_choose_what_stands_for_a_bar(rows: list[
         row("x", 4, 0, 40),
     ]
     given = [replace(row, weights_only_bytes=12.0) if row.study == "y" else row for row in given]
-    given += [replace(given[0], tuning="", correct=0), replace(given[0], bar="", study="other")]  # floats and others have no part
+    given += [
+        replace(given[0], tuning="", correct=0),
+        replace(given[0], bar="", study="other"),
+    ]  # floats and others have no part
     (bar,) = bars(given)
     assert [(row.split, row.study) for row in bar.judged[AS_RECORDED].rows] == [(0, "x"), (1, "x"), (2, "y")]
     assert bar.judged[AS_RECORDED].accuracy == (10 + 11 + 21) / 120
@@ -288,15 +385,21 @@ def test_in_every_split_the_inner_folds_choose_what_stands_for_a_bar(rows: list[
     page = "\n".join(bar_lines(given))
     assert "| as recorded | 35.0 |" in page
     assert f"| y | {one.features} |" in page
-    assert sum(group.first.study == "x" for group in groups(given).values()) == 2  # integers and floats; inner folds do not judge
+    assert (
+        sum(group.first.study == "x" for group in groups(given).values()) == 2
+    )  # integers and floats; inner folds do not judge
     assert bars([row for row in given if row.split > 2]) == []
     assert list(bar_lines([])) == []
 
 
 def test_a_speakers_bar_is_chosen_once_for_all_seeds(rows: list[Row]) -> None:
-    one = replace(next(row for row in rows if row.tuning == QAT), bar="b", protocol="speakers", seed=0, split=0)
+    one = replace(
+        next(row for row in rows if row.tuning == QAT), bar="b", protocol="speakers", seed=0, split=0
+    )
     judged = [replace(one, study=study, seed=seed, correct=seed) for study in "xy" for seed in (0, 1)]
-    (bar,) = bars([*judged, replace(one, study="x", inner=1, correct=3), replace(one, study="y", inner=1, correct=4)])
+    (bar,) = bars(
+        [*judged, replace(one, study="x", inner=1, correct=3), replace(one, study="y", inner=1, correct=4)]
+    )
     assert [(row.study, row.seed) for row in bar.judged[AS_RECORDED].rows] == [("y", 0), ("y", 1)]
 
 
@@ -308,19 +411,35 @@ def test_transductive_features_are_standardised_corpus_by_corpus() -> None:
     for name in ("one", "other"):  # by the clips as recorded, the first version
         assert np.abs(units[0, names == name].mean(axis=0)).max() <= 1
         assert units[0, names == name].std(axis=0) == pytest.approx([UNITS_PER_SD] * 3, rel=1e-3)
-    study = _study(corpora=("one", "other"), features=("librosa15",), protocol="corpus_transductive", methods=("32",), fine_tuned=())
+    study = _study(
+        corpora=("one", "other"),
+        features=("librosa15",),
+        protocol="corpus_transductive",
+        methods=("32",),
+        fine_tuned=(),
+    )
     task = _tasks(study, one="1", other="2")[0]
     (row,) = run_task(task, [_data("one", 120), _data("other", seed=1, shift=50.0)])
     assert row.uar > 0.7  # the shift of the other corpus does not matter
 
 
 def test_transductive_features_by_speaker_forget_what_a_speaker_shifts() -> None:
-    """One speaker of the judging corpus is shifted by much: standardised by corpus that hides the classes, by speaker it does not matter."""
+    """One speaker of the judging corpus is shifted by much: standardised by corpus that hides the classes,
+    by speaker it does not matter.
+    """
     other = _data("other", seed=1)
-    shifted = replace(other, values=other.values + np.where(np.array(other.speakers) == "a", 50.0, 0.0)[:, None])
+    shifted = replace(
+        other, values=other.values + np.where(np.array(other.speakers) == "a", 50.0, 0.0)[:, None]
+    )
     uar = {}
     for protocol in ("corpus_transductive", "corpus_transductive_by_speaker"):
-        study = _study(corpora=("one", "other"), features=("librosa15",), protocol=protocol, methods=("32",), fine_tuned=())
+        study = _study(
+            corpora=("one", "other"),
+            features=("librosa15",),
+            protocol=protocol,
+            methods=("32",),
+            fine_tuned=(),
+        )
         (row,) = run_task(_tasks(study, one="1", other="2")[0], [_data("one", 120), shifted])
         uar[protocol] = row.uar
     assert uar["corpus_transductive_by_speaker"] > 0.7
@@ -349,23 +468,49 @@ def test_features_are_chosen_by_the_corpora_that_train_alone(rows: list[Row]) ->
             judged("a+b", "c", "corpora_transductive", "y", 0.5),  # nothing to choose it by
         ]
     )
-    chosen = {(choice.protocol, choice.train, choice.test): (choice.features, round(choice.chosen_at, 3)) for choice in found}
-    assert chosen == {("corpus", "a", "b"): ("x", 0.4), ("corpus", "a", "c"): ("x", 0.4), ("corpora", "a+b", "c"): ("y", 0.4)}
+    chosen = {
+        (choice.protocol, choice.train, choice.test): (choice.features, round(choice.chosen_at, 3))
+        for choice in found
+    }
+    assert chosen == {
+        ("corpus", "a", "b"): ("x", 0.4),
+        ("corpus", "a", "c"): ("x", 0.4),
+        ("corpora", "a+b", "c"): ("y", 0.4),
+    }
     (last,) = [choice for choice in found if choice.protocol == "corpora"]
     assert [group.uar for group in last.judged] == [0.5]
-    page = "\n".join(choice_lines([*(group.rows[0] for choice in found for group in choice.judged), judged("a", "a", "speakers", "x", 0.4)]))
+    page = "\n".join(
+        choice_lines(
+            [
+                *(group.rows[0] for choice in found for group in choice.judged),
+                judged("a", "a", "speakers", "x", 0.4),
+            ]
+        )
+    )
     assert "| a | c | x | 40.0 | 20.0 |" in page
     assert "| mean | | | | 15.0 |" in page
 
 
-def test_versions_of_recordings_train_and_the_recording_judges(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_of_recordings_train_and_the_recording_judges(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = {}
-    monkeypatch.setattr("serq_mcu.experiments.task._judge_mlp", lambda task, problem, config: seen.setdefault("problem", problem) and ())
-    study = _study(features=("device15",), augmentation={"versions": 2, "noises": ["white"]}, methods=("32",), fine_tuned=())
+    monkeypatch.setattr(
+        "serq_mcu.experiments.task._judge_mlp",
+        lambda task, problem, config: seen.setdefault("problem", problem) and (),
+    )
+    study = _study(
+        features=("device15",),
+        augmentation={"versions": 2, "noises": ["white"]},
+        methods=("32",),
+        fine_tuned=(),
+    )
     corpus = load_corpus(clips)
     recorded = compute(FEATURE_SETS["device15"], corpus.clips, corpus_digest(corpus.clips))
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips])
-    run_task(_tasks(study, plain="x")[0], [CorpusData("plain", corpus.labels, recorded, truth, ("",) * 36, clips)])
+    run_task(
+        _tasks(study, plain="x")[0], [CorpusData("plain", corpus.labels, recorded, truth, ("",) * 36, clips)]
+    )
     values = seen["problem"].values
     assert values.shape == (3, 36, 15)
     assert (values[0] == recorded).all()
@@ -386,8 +531,14 @@ def test_one_network_is_judged_as_recorded_and_in_noise(clips: Path) -> None:
     recorded = compute(FEATURE_SETS["device15"], corpus.clips, corpus_digest(corpus.clips))
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips])
     (task,) = _tasks(study, plain="x")
-    plain, faint, loud = run_task(task, [CorpusData("plain", corpus.labels, recorded, truth, ("",) * 36, clips)])
-    assert [row.condition for row in (plain, faint, loud)] == ["as recorded", "white at 40 dB", "white at -10 dB"]
+    plain, faint, loud = run_task(
+        task, [CorpusData("plain", corpus.labels, recorded, truth, ("",) * 36, clips)]
+    )
+    assert [row.condition for row in (plain, faint, loud)] == [
+        "as recorded",
+        "white at 40 dB",
+        "white at -10 dB",
+    ]
     assert plain.n == faint.n == loud.n == 12
     assert plain.task == faint.task == loud.task == task.key
     assert plain.correct > loud.correct  # noise ten decibels above the tones drowns them
@@ -395,29 +546,49 @@ def test_one_network_is_judged_as_recorded_and_in_noise(clips: Path) -> None:
 
 
 def test_the_loss_is_split_into_weights_and_activations() -> None:
-    study = _study(features=("librosa15",), methods=("32", "8", "1"), fine_tuned=(), protocol="holdout", loss_split=True)
+    study = _study(
+        features=("librosa15",), methods=("32", "8", "1"), fine_tuned=(), protocol="holdout", loss_split=True
+    )
     (task,) = _tasks(study, plain="x")
     found = {(row.method, row.tuning): row for row in run_task(task, [_data("plain", 120)])}
     assert list(found) == [("32", ""), ("8", PTQ), ("8", WEIGHTS), ("1", PTQ), ("1", WEIGHTS)]
-    assert found["8", WEIGHTS].right == found["32", ""].right  # 8 bits change no answer where classes lie far apart
+    assert (
+        found["8", WEIGHTS].right == found["32", ""].right
+    )  # 8 bits change no answer where classes lie far apart
     assert found["1", WEIGHTS].weights_only_bytes == found["1", PTQ].weights_only_bytes
 
 
 def test_another_corpus_of_the_same_kind_is_recognised() -> None:
-    study = _study(corpora=("one", "other"), features=("librosa15",), protocol="corpus", methods=("32", "2"), fine_tuned=())
+    study = _study(
+        corpora=("one", "other"),
+        features=("librosa15",),
+        protocol="corpus",
+        methods=("32", "2"),
+        fine_tuned=(),
+    )
     task = _tasks(study, one="1", other="2")[0]
     found = run_task(task, [_data("one", 120), _data("other", seed=1)])
-    assert [(row.train, row.test, row.method, row.n) for row in found] == [("one", "other", "32", 60), ("one", "other", "2", 60)]
+    assert [(row.train, row.test, row.method, row.n) for row in found] == [
+        ("one", "other", "32", 60),
+        ("one", "other", "2", 60),
+    ]
     assert all(row.uar > 0.7 for row in found)
 
 
 @pytest.mark.parametrize(
-    ("kind", "parameters"), [("lstm", 4 * 128 * (4 + 128 + 1)), ("gru_attention", 3 * 128 * (4 + 128 + 2)), ("cnn1d", 5 * 4 * 64 + 64)]
+    ("kind", "parameters"),
+    [
+        ("lstm", 4 * 128 * (4 + 128 + 1)),
+        ("gru_attention", 3 * 128 * (4 + 128 + 2)),
+        ("cnn1d", 5 * 4 * 64 + 64),
+    ],
 )
 def test_networks_on_sequences_learn(kind: str, parameters: int) -> None:
     rng = np.random.default_rng(0)
     truth = np.arange(90) % 3
-    frames = (rng.normal(0, 1, (90, 12, 4)) + truth[:, None, None] * np.array([1.0, -1.0, 2.0, 0.0])).astype(np.float32)
+    frames = (rng.normal(0, 1, (90, 12, 4)) + truth[:, None, None] * np.array([1.0, -1.0, 2.0, 0.0])).astype(
+        np.float32
+    )
     part = np.repeat(np.array([TRAIN, VALIDATION, TEST], dtype=np.uint8), 30)
     found = train_sequences(kind, frames, truth, part, 3, _small(max_epochs=15, batch_size=8).training)
     assert (found.predicted == truth)[part == TEST].mean() > 0.8
@@ -484,7 +655,15 @@ def test_results_read_back_and_other_files_are_refused(rows: list[Row], tmp_path
 
 def _row(template: Row, hits: list[int], seed: int, method: str) -> Row:
     right = np.array(hits, dtype=bool)
-    return replace(template, seed=seed, method=method, n=right.size, correct=int(right.sum()), accuracy=float(right.mean()), right=hex_bits(right))
+    return replace(
+        template,
+        seed=seed,
+        method=method,
+        n=right.size,
+        correct=int(right.sum()),
+        accuracy=float(right.mean()),
+        right=hex_bits(right),
+    )
 
 
 def test_paired_tests_against_their_definitions(rows: list[Row]) -> None:
@@ -499,7 +678,9 @@ def test_paired_tests_against_their_definitions(rows: list[Row]) -> None:
 
 def test_a_page_follows_from_its_results_alone(rows: list[Row], tmp_path: Path) -> None:
     renamed = [replace(row, train="emodb", test="emodb") for row in rows]
-    first, second = (write_page(renamed, tmp_path / "r.csv", tmp_path / name / "page.md", "make it") for name in "ab")
+    first, second = (
+        write_page(renamed, tmp_path / "r.csv", tmp_path / name / "page.md", "make it") for name in "ab"
+    )
     assert [path.name for path in first] == ["page.md", "page_tones_emodb_librosa15_holdout.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     text, plot = (path.read_text() for path in first)
@@ -515,16 +696,26 @@ def test_a_page_follows_from_its_results_alone(rows: list[Row], tmp_path: Path) 
         write_page([], tmp_path / "r.csv", tmp_path / "page.md", "")
 
 
-def test_matrices_say_seeds_and_clips_and_ours_stands_beside_the_papers(rows: list[Row], tmp_path: Path) -> None:
+def test_matrices_say_seeds_and_clips_and_ours_stands_beside_the_papers(
+    rows: list[Row], tmp_path: Path
+) -> None:
     one = next(row for row in rows if row.method == "32")
-    across = [replace(one, train="emodb", test="tess", protocol="corpus", seed=seed, uar=uar) for seed, uar in enumerate((0.31, 0.35, 0.36))]
+    across = [
+        replace(one, train="emodb", test="tess", protocol="corpus", seed=seed, uar=uar)
+        for seed, uar in enumerate((0.31, 0.35, 0.36))
+    ]
     text = write_page(across, tmp_path / "r.csv", tmp_path / "page.md", "make it")[0].read_text()
     assert f"| trained on | TESS, n {one.n} |" in text
     assert "| EMO-DB | 34.0 (31.0 to 36.0) |" in text
     assert "corpus that shows such an emotion" in text
     assert "; 3 seeds." in text
-    tuned = replace(one, train="emodb", protocol="holdout", method="adaptive", tuning=QAT, weights_only_bytes=28000.0)
-    judged = [replace(tuned, seed=seed, n=54, correct=correct, accuracy=correct / 54) for seed, correct in enumerate((40, 41, 42))]
+    tuned = replace(
+        one, train="emodb", protocol="holdout", method="adaptive", tuning=QAT, weights_only_bytes=28000.0
+    )
+    judged = [
+        replace(tuned, seed=seed, n=54, correct=correct, accuracy=correct / 54)
+        for seed, correct in enumerate((40, 41, 42))
+    ]
     (line,) = [line for line in beside_paper_lines(judged) if "adaptive fine-tuned" in line]
     assert line.endswith("| 28.0 | 75.93 at 43 | -0.0 | 2 of 3 |")  # 41 of 54 are the paper's 75.93 %
     assert beside_paper_lines(across) == []
@@ -550,19 +741,33 @@ def test_the_papers_findings_are_those_of_its_results() -> None:
 
 
 @pytest.mark.parametrize("plan", ["paper", "product", "transfer"])
-def test_every_row_in_docs_is_of_the_plan_that_ships(plan: str, emodb_dir: Path, savee_dir: Path, tess_dir: Path) -> None:
+def test_every_row_in_docs_is_of_the_plan_that_ships(
+    plan: str, emodb_dir: Path, savee_dir: Path, tess_dir: Path
+) -> None:
     corpora = {corpus.name: corpus for corpus in map(load_corpus, (emodb_dir, savee_dir, tess_dir))}
     contents = {name: corpus_digest(corpus.clips) for name, corpus in corpora.items()}
     speakers = {name: len({clip.speaker for clip in corpus.clips}) for name, corpus in corpora.items()}
     planned = {task.key for task in tasks(load_plan(plan), contents, speakers)}
-    strange = {(row.study, row.train, row.model, row.seed) for row in read_results(DOCS / f"{plan}.csv") if row.task not in planned}
+    strange = {
+        (row.study, row.train, row.model, row.seed)
+        for row in read_results(DOCS / f"{plan}.csv")
+        if row.task not in planned
+    }
     assert not strange  # such rows would stand beside those that the command adds, and count a seed twice
 
 
 def test_the_products_figures_are_those_of_its_results() -> None:
-    """Each row of the page's first table: corpus, study, bits, how it was heard, accuracy, UAR, seeds, answers, bytes."""
-    found = {(key[0], key[6], key[7]): group for key, group in groups(read_results(DOCS / "product.csv")).items()}
-    table = [line for line in (DOCS / "product.md").read_text().splitlines() if line.startswith(("| EMO-DB |", "| SAVEE |", "| TESS |"))]
+    """Each row of the page's first table: corpus, study, bits, how it was heard, accuracy, UAR, seeds,
+    answers, bytes.
+    """
+    found = {
+        (key[0], key[6], key[7]): group for key, group in groups(read_results(DOCS / "product.csv")).items()
+    }
+    table = [
+        line
+        for line in (DOCS / "product.md").read_text().splitlines()
+        if line.startswith(("| EMO-DB |", "| SAVEE |", "| TESS |"))
+    ]
     assert table
     for line in table:
         corpus, study, bits, heard, *figures = [cell.strip() for cell in line.strip("|").split("|")]
@@ -590,13 +795,20 @@ def test_the_products_bars_are_what_inner_folds_chose() -> None:
         group = bar.judged[AS_RECORDED]
         assert sum(bar.chosen.values()) == len(group.rows)
         seeds = [
-            replace(group, rows=tuple(row for row in group.rows if row.seed == seed)).accuracy for seed in sorted({row.seed for row in group.rows})
+            replace(group, rows=tuple(row for row in group.rows if row.seed == seed)).accuracy
+            for seed in sorted({row.seed for row in group.rows})
         ]
-        (line,) = [line for line in page.splitlines() if f" | {', '.join(f'{100 * seed:.1f}' for seed in seeds)} | " in line and "chosen of" in line]
+        (line,) = [
+            line
+            for line in page.splitlines()
+            if f" | {', '.join(f'{100 * seed:.1f}' for seed in seeds)} | " in line and "chosen of" in line
+        ]
         assert f"| chosen of {len(bar.inner)} | {100 * group.accuracy:.1f} % at " in line
         for candidate, share in bar.inner.items():
             study, _, method, _ = candidate
-            figures = f"{100 * share:.1f} | {bar.chosen[candidate]} | {100 * alone[study, method].accuracy:.1f} |"
+            figures = (
+                f"{100 * share:.1f} | {bar.chosen[candidate]} | {100 * alone[study, method].accuracy:.1f} |"
+            )
             assert f"| {TITLES[bar.train]}, {bar.name} | {study}, {method} bits | {figures}" in page
 
 
@@ -604,18 +816,24 @@ def test_the_products_bars_are_what_inner_folds_chose() -> None:
 
 
 def _without_time(rows: list[Row]) -> list[Row]:
-    return sorted((replace(row, seconds=0.0) for row in rows), key=lambda row: (row.task, row.method, row.tuning))
+    return sorted(
+        (replace(row, seconds=0.0) for row in rows), key=lambda row: (row.task, row.method, row.tuning)
+    )
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50) as found:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as found:
         yield found.scheduler_address
 
 
-def test_processes_and_a_cluster_agree_and_a_stopped_run_goes_on(clips: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_and_a_cluster_agree_and_a_stopped_run_goes_on(
+    clips: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = Plan("tones", (_study(methods=("32", "1"), features=("librosa15",), fine_tuned=(), folds=2),), {})
     said: list[tuple[object, ...]] = []
     results = tmp_path / "r.csv"
@@ -644,11 +862,19 @@ def test_what_cannot_be_run_is_said(clips: Path, tmp_path: Path) -> None:
         run_plan(Plan("tones", (_study(),), {}), [clips], tmp_path / "r.csv", scheduler="tcp://127.0.0.1:9")
 
 
-SHORT = {("32", ""): 0.66, ("8", PTQ): 0.66, ("adaptive", PTQ): 0.62, ("adaptive", QAT): 0.66, ("1", QAT): 0.64}  # as first measured
+SHORT = {
+    ("32", ""): 0.66,
+    ("8", PTQ): 0.66,
+    ("adaptive", PTQ): 0.62,
+    ("adaptive", QAT): 0.66,
+    ("1", QAT): 0.64,
+}  # as first measured
 
 
 def test_a_short_version_on_emodb_stays_within_its_interval(emodb_dir: Path, tmp_path: Path) -> None:
-    """The whole experiment on one seed; a figure must not leave the 95 % interval of its 107 clips around what was measured before."""
+    """The whole experiment on one seed; a figure must not leave the 95 % interval of its 107 clips around
+    what was measured before.
+    """
     rows = run_plan(load_plan("short"), [emodb_dir], tmp_path / "short.csv")
     assert {row.n for row in rows} == {107}
     for row in rows:

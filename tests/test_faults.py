@@ -1,4 +1,6 @@
-"""Bad lines, resets, other boards and full buffers: what the host reports is right or a failure with its cause, and nobody hangs."""
+"""Bad lines, resets, other boards and full buffers: what the host reports is right or a failure with its
+cause, and nobody hangs.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class Replaced:
-    """A transport to the first of several devices; each `write` that finds a number in `at` first puts the next device in its place."""
+    """A transport to the first of several devices; each `write` that finds a number in `at` first puts the
+    next device in its place.
+    """
 
     def __init__(self, devices: Iterator[Transport], at: set[int]) -> None:
         self._devices, self._at, self._writes = devices, at, 0
@@ -89,7 +93,9 @@ def _many(program: Path) -> Iterator[Transport]:
         Faults(stale=0.3),
         Faults(corrupted=3e-4, burst_every=9000, lost=0.02, cut=0.02, doubled=0.1, late=0.05, stale=0.1),
     ],
-    ids=lambda faults: " ".join(name for name, value in vars(faults).items() if value and name != "burst_bytes"),
+    ids=lambda faults: " ".join(
+        name for name, value in vars(faults).items() if value and name != "burst_bytes"
+    ),
 )
 def test_a_bad_line_costs_time_but_no_bit(program: Path, faults: Faults) -> None:
     line = FaultyTransport(ProcessTransport([str(program)]), faults, seed=5)
@@ -97,19 +103,25 @@ def test_a_bad_line_costs_time_but_no_bit(program: Path, faults: Faults) -> None
     for seed in range(3):
         pcm = noise(0.4, seed)
         assert right(device.run_clip(pcm), pcm)
-        assert device.values(pcm, STAGE_MFCC, 11).view(np.int32).tolist() == reference_stages(MODEL, pcm)[STAGE_MFCC][11].tolist()
+        assert (
+            device.values(pcm, STAGE_MFCC, 11).view(np.int32).tolist()
+            == reference_stages(MODEL, pcm)[STAGE_MFCC][11].tolist()
+        )
     assert sum(line.incidents.values()) > 10
     device.close()
 
 
 def test_no_result_is_wrong_over_a_bad_line(program: Path) -> None:
-    """The endurance run (docs/verification.md has 2,000 clips of it): frames of 256 bytes, each byte corrupted with probability 1e-4, bursts
-    of 64 lost bytes every 50 KB."""
+    """The endurance run (docs/verification.md has 2,000 clips of it): frames of 256 bytes, each byte
+    corrupted with probability 1e-4, bursts of 64 lost bytes every 50 KB.
+    """
     outcome = endure(MODEL, program, 40, BAD_LINE, seed=1)
     print(outcome)
     assert (outcome.clips, outcome.wrong) == (40, 0)
     assert outcome.right + outcome.failed == 40
-    assert outcome.incidents["corrupted"] > 150 and outcome.incidents["burst"] > 25  # of 256 and 51 expected in 2.6 MB
+    assert (
+        outcome.incidents["corrupted"] > 150 and outcome.incidents["burst"] > 25
+    )  # of 256 and 51 expected in 2.6 MB
     assert outcome.slowest < 60
 
 
@@ -154,7 +166,13 @@ def test_faults_are_as_frequent_as_asked() -> None:
 
 def test_a_device_that_resets_in_mid_clip_is_sent_the_clip_again(program: Path) -> None:
     pcm = noise(0.5)
-    for at in (5, 30, 60, 66, 67):  # at the start, among the samples, at FINISH and at DIGESTS: 64 messages carry the samples
+    for at in (
+        5,
+        30,
+        60,
+        66,
+        67,
+    ):  # at the start, among the samples, at FINISH and at DIGESTS: 64 messages carry the samples
         device = Device(Replaced(_many(program), {at}), timeout=0.5)
         assert right(device.run_clip(pcm), pcm)
         assert device.clips_repeated == 1
@@ -163,7 +181,10 @@ def test_a_device_that_resets_in_mid_clip_is_sent_the_clip_again(program: Path) 
 
 def test_a_device_that_always_resets_is_reported(program: Path) -> None:
     device = Device(Replaced(_many(program), set(range(20, 10_000, 20))), timeout=0.5)
-    with pytest.raises(LineError, match=r"lost the clip 3 times, at last because the device refused PCM: (no clip|out of order)"):
+    with pytest.raises(
+        LineError,
+        match=r"lost the clip 3 times, at last because the device refused PCM: (no clip|out of order)",
+    ):
         device.run_clip(noise(0.5))
     device.close()
 
@@ -175,7 +196,11 @@ def test_another_board_in_its_place_is_reported(program: Path, tmp_path: Path) -
         devices = itertools.chain([ProcessTransport([str(program)])], _many(others))
         device = Device(Replaced(devices, {30}), timeout=0.5)
         with pytest.raises(
-            SerqError, match=f"changed meanwhile from model {MODEL.identity.hex()} for board esp32 to model {other.identity.hex()} for"
+            SerqError,
+            match=(
+                f"changed meanwhile from model {MODEL.identity.hex()} for board esp32 to model"
+                f" {other.identity.hex()} for"
+            ),
         ):
             device.run_clip(noise(0.5))
         device.close()
@@ -208,23 +233,32 @@ def _vanishing(transport: ProcessTransport, cut: int) -> Callable[[bytes], None]
 
 
 def test_a_device_that_takes_no_bytes_for_a_while(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its buffers are full and stay so: the host gives up with a sentence; when it is back, the next clip is right."""
+    """Its buffers are full and stay so: the host gives up with a sentence; when it is back, the next clip
+    is right.
+    """
     monkeypatch.setattr("serq_mcu.harness.transports.FULL", 0.01)
     transport = ProcessTransport([str(program)])
     Device(transport)
-    device = Device(transport, timeout=0.004, shortest=0.001, attempts=400)  # 400 requests of 280 bytes: more than a pipe holds
+    device = Device(
+        transport, timeout=0.004, shortest=0.001, attempts=400
+    )  # 400 requests of 280 bytes: more than a pipe holds
     os.kill(transport._process.pid, signal.SIGSTOP)
     start = time.monotonic()
     with pytest.raises(LineError, match="did not answer for"):
         device._push(noise())
-    assert time.monotonic() - start < 400 * (0.004 + 0.01 + 0.05)  # each attempt waits for room, then for an answer; and a busy machine
+    assert time.monotonic() - start < 400 * (
+        0.004 + 0.01 + 0.05
+    )  # each attempt waits for room, then for an answer; and a busy machine
     os.kill(transport._process.pid, signal.SIGCONT)
     assert right(device.run_clip(noise()), noise())
     device.close()
 
 
 def test_what_the_device_did_not_hear_is_no_result(program: Path) -> None:
-    """Damage that a frame's CRC misses: two chunks of samples swapped before they are framed. Sums tell, and the clip is sent again."""
+    """Damage that a frame's CRC misses: two chunks of samples swapped before they are framed.
+
+    Sums tell, and the clip is sent again.
+    """
 
     class Swapping(Device):
         swaps = 1
@@ -263,7 +297,9 @@ def test_a_begin_of_another_host_is_noticed(program: Path) -> None:
 
 
 def test_an_answer_to_an_earlier_request_is_not_taken_for_the_next(program: Path) -> None:
-    """Every answer comes again after the next 256 requests, when 8 bits of a sequence would have come round."""
+    """Every answer comes again after the next 256 requests, when 8 bits of a sequence would have come
+    round.
+    """
 
     class Echoing(ProcessTransport):
         def __init__(self, argv: list[str]) -> None:
@@ -283,7 +319,9 @@ def test_an_answer_to_an_earlier_request_is_not_taken_for_the_next(program: Path
 
 
 def test_firmware_of_protocol_1_is_named() -> None:
-    """An earlier harness takes our second byte for its sequence, and refuses the header's rest as a payload."""
+    """An earlier harness takes our second byte for its sequence, and refuses the header's rest as a
+    payload.
+    """
     import struct
     import zlib
 
@@ -308,5 +346,7 @@ def test_firmware_of_protocol_1_is_named() -> None:
         def seconds(self, count: int) -> float:
             return 0.0
 
-    with pytest.raises(SerqError, match="speaks harness protocol 1, this serq-mcu speaks 2; export and flash"):
+    with pytest.raises(
+        SerqError, match="speaks harness protocol 1, this serq-mcu speaks 2; export and flash"
+    ):
         Device(Old(), timeout=0.01)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""Fetching corpora: from a server of this computer, of made-up recordings; what is interrupted, damaged, hostile or not to be had."""
+"""Fetching corpora: from a server of this computer, of made-up recordings; what is interrupted, damaged,
+hostile or not to be had.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +56,15 @@ def _zip(members: dict[str, bytes]) -> bytes:
 
 
 EMODB = _zip(
-    {f"wav/{name}.wav": _wav(index) for index, name in enumerate(NAMES)} | {"erkennung.txt": b"text", "wav/": b"", "__MACOSX/wav/x.wav": b"no"}
+    {f"wav/{name}.wav": _wav(index) for index, name in enumerate(NAMES)}
+    | {"erkennung.txt": b"text", "wav/": b"", "__MACOSX/wav/x.wav": b"no"}
 )
 
 
 class _Server:
-    """Serves `files` and remembers who asked for what. slow: bytes a second; cut: of what is left out at the end of a file."""
+    """Serves `files` and remembers who asked for what. slow: bytes a second; cut: of what is left out at
+    the end of a file.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -112,7 +117,10 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, bytes]], N
 
     def use(recordings: dict[str, bytes]) -> None:
         table = {name: hashlib.sha256(data).hexdigest() for name, data in recordings.items()}
-        for place in ("serq_mcu.corpus.check.published_checksums", "serq_mcu.corpus.fetch.published_checksums"):
+        for place in (
+            "serq_mcu.corpus.check.published_checksums",
+            "serq_mcu.corpus.fetch.published_checksums",
+        ):
             monkeypatch.setattr(place, lambda corpus: table)
 
     return use
@@ -133,7 +141,12 @@ def test_every_corpus_with_a_naming_is_in_the_table_and_says_everything() -> Non
         for words in (found.title, found.page, found.licence, found.cite):
             assert words in done.output
         assert bool(found.url) != bool(found.steps), "downloaded, or explained"
-        assert json.loads(CliRunner().invoke(main, ["corpus", "fetch", found.corpus, "--json"]).output)["licence"] == found.licence
+        assert (
+            json.loads(CliRunner().invoke(main, ["corpus", "fetch", found.corpus, "--json"]).output)[
+                "licence"
+            ]
+            == found.licence
+        )
         assert published_checksums(found.corpus), "its recordings can be checked"
         assert re.fullmatch(r"(md5:[0-9a-f]{32})?", found.checksum)
 
@@ -146,13 +159,21 @@ def test_what_cannot_be_fetched_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 
     assert "choose emodb, savee, tess, ravdess, crema-d" in refused("iemocap")
     assert "register at that page" in refused("savee", "--out", str(tmp_path / "s"))
-    assert "no address of a download" in refused("emodb", "--out", str(tmp_path / "s"), "--from", "/etc/passwd")
+    assert "no address of a download" in refused(
+        "emodb", "--out", str(tmp_path / "s"), "--from", "/etc/passwd"
+    )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all my work")
-    assert "was not made by serq-mcu" in refused("emodb", "--out", str(tmp_path / "mine"), "--from", "http://127.0.0.1:1/x.zip")
-    assert "could not be downloaded (ConnectionError)" in refused("emodb", "--out", str(tmp_path / "s"), "--from", "http://127.0.0.1:1/x.zip")
+    assert "was not made by serq-mcu" in refused(
+        "emodb", "--out", str(tmp_path / "mine"), "--from", "http://127.0.0.1:1/x.zip"
+    )
+    assert "could not be downloaded (ConnectionError)" in refused(
+        "emodb", "--out", str(tmp_path / "s"), "--from", "http://127.0.0.1:1/x.zip"
+    )
     monkeypatch.setitem(sys.modules, "pooch", None)
-    assert "pip install 'serq-mcu[fetch]'" in refused("emodb", "--out", str(tmp_path / "s"), "--from", "http://127.0.0.1:1/x.zip")
+    assert "pip install 'serq-mcu[fetch]'" in refused(
+        "emodb", "--out", str(tmp_path / "s"), "--from", "http://127.0.0.1:1/x.zip"
+    )
     assert (tmp_path / "mine" / "thesis.txt").exists() and not (tmp_path / "s").exists()
 
 
@@ -162,36 +183,52 @@ def test_what_cannot_be_fetched_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_archive_becomes_a_checked_corpus(server: _Server, published: Any, tmp_path: Path) -> None:
     published(_recordings())
     server.files["download.zip"] = EMODB
-    words = ["corpus", "fetch", "emodb", "--out", str(tmp_path / "emodb"), "--from", f"{server.url}download.zip"]
+    words = [
+        "corpus",
+        "fetch",
+        "emodb",
+        "--out",
+        str(tmp_path / "emodb"),
+        "--from",
+        f"{server.url}download.zip",
+    ]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
     assert "4 match the published files" in done.stdout and "licence" in done.stdout
     for stage in ("downloading http", "unpacking recordings: 4 in", "checking the recordings in"):
         assert stage in done.stderr
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()) == sorted(
-        [f"emodb/{MARKER}", *(f"emodb/wav/{name}.wav" for name in NAMES)]
-    )
+    assert sorted(
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    ) == sorted([f"emodb/{MARKER}", *(f"emodb/wav/{name}.wav" for name in NAMES)])
     assert [clip.name for clip in load_corpus(tmp_path / "emodb").clips] == sorted(NAMES)
     again = CliRunner().invoke(main, [*words, "--json"])
     assert again.exit_code == 0 and json.loads(again.stdout)["check"]["ok"] is True
     assert server.asked == ["download.zip"], "it is not downloaded again"
 
 
-def test_a_recording_that_is_not_the_published_one_is_found(server: _Server, published: Any, tmp_path: Path) -> None:
+def test_a_recording_that_is_not_the_published_one_is_found(
+    server: _Server, published: Any, tmp_path: Path
+) -> None:
     published(_recordings() | {"03a01Wa": b"another"})
     server.files["a.zip"] = EMODB
-    done = CliRunner().invoke(main, ["corpus", "fetch", "emodb", "--out", str(tmp_path / "e"), "--from", f"{server.url}a.zip"])
+    done = CliRunner().invoke(
+        main, ["corpus", "fetch", "emodb", "--out", str(tmp_path / "e"), "--from", f"{server.url}a.zip"]
+    )
     assert done.exit_code == 1
     assert "03a01Wa: differs from the published file" in done.stdout
 
 
-def test_an_archive_with_another_checksum_is_refused(server: _Server, monkeypatch: pytest.MonkeyPatch, published: Any, tmp_path: Path) -> None:
+def test_an_archive_with_another_checksum_is_refused(
+    server: _Server, monkeypatch: pytest.MonkeyPatch, published: Any, tmp_path: Path
+) -> None:
     published(_recordings())
     server.files["a.zip"] = EMODB
     with pytest.raises(SerqError, match=r"checksum differs; look at https://zenodo.org"):
         fetch_corpus("ravdess", tmp_path / "r", _nothing, f"{server.url}a.zip")
     assert not (tmp_path / "r").exists()
-    stated = replace(publication_of("ravdess"), corpus="emodb", checksum=f"md5:{hashlib.md5(EMODB).hexdigest()}")
+    stated = replace(
+        publication_of("ravdess"), corpus="emodb", checksum=f"md5:{hashlib.md5(EMODB).hexdigest()}"
+    )
     monkeypatch.setattr(fetch, "PUBLICATIONS", (stated,))
     found = fetch_corpus("emodb", tmp_path / "r", _nothing, f"{server.url}a.zip")
     assert found.report is not None and found.report.ok
@@ -212,14 +249,20 @@ def test_an_archive_with_another_checksum_is_refused(server: _Server, monkeypatc
         (_zip({"wav/a\x1b.wav": b"x"}), "leads out of its folder"),
     ],
 )
-def test_what_is_no_sound_archive_leaves_nothing(content: bytes, words: str, server: _Server, tmp_path: Path) -> None:
+def test_what_is_no_sound_archive_leaves_nothing(
+    content: bytes, words: str, server: _Server, tmp_path: Path
+) -> None:
     server.files["a.zip"] = content
     with pytest.raises(SerqError, match=words):
         fetch_corpus("emodb", tmp_path / "deep" / "e", _nothing, f"{server.url}a.zip")
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [], "the archive is removed too, so that it is downloaded anew"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [], (
+        "the archive is removed too, so that it is downloaded anew"
+    )
 
 
-def test_archives_that_would_fill_the_disk_are_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_archives_that_would_fill_the_disk_are_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "a.zip").write_bytes(_zip({"a.wav": bytes(3_000_000)}))
     monkeypatch.setattr(fetch, "_MOST_BYTES", 2_000_000)
     with pytest.raises(SerqError, match="take more than"):
@@ -237,10 +280,14 @@ def test_links_in_an_archive_become_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(link, "/etc/passwd")
     unpack(tmp_path / "a.zip", tmp_path / "o", _nothing)
-    assert (tmp_path / "o" / "link.wav").read_text() == "/etc/passwd" and not (tmp_path / "o" / "link.wav").is_symlink()
+    assert (tmp_path / "o" / "link.wav").read_text() == "/etc/passwd" and not (
+        tmp_path / "o" / "link.wav"
+    ).is_symlink()
 
 
-def test_a_download_that_ends_too_soon_is_no_download(server: _Server, published: Any, tmp_path: Path) -> None:
+def test_a_download_that_ends_too_soon_is_no_download(
+    server: _Server, published: Any, tmp_path: Path
+) -> None:
     published(_recordings())
     server.files["a.zip"], server.cut = EMODB, 700
     with pytest.raises(SerqError, match=r"could not be downloaded \(ChunkedEncodingError\)"):
@@ -253,10 +300,14 @@ def test_a_download_that_ends_too_soon_is_no_download(server: _Server, published
     assert found.report is not None and found.report.ok
 
 
-def test_ctrl_c_while_it_downloads_leaves_no_folder_and_the_next_run_fetches(server: _Server, tmp_path: Path) -> None:
+def test_ctrl_c_while_it_downloads_leaves_no_folder_and_the_next_run_fetches(
+    server: _Server, tmp_path: Path
+) -> None:
     server.files["a.zip"], server.slow = EMODB, 20_000
     words = ["corpus", "fetch", "emodb", "--out", str(tmp_path / "e"), "--from", f"{server.url}a.zip"]
-    code, said = _interrupted(words, lambda text: "downloading" in text and bool(server.asked), tmp_path / "errors")
+    code, said = _interrupted(
+        words, lambda text: "downloading" in text and bool(server.asked), tmp_path / "errors"
+    )
     assert code == 130
     _one_line(said, "`serq-mcu corpus fetch` goes on where it stopped when it is called again")
     assert not (tmp_path / "e").exists()
@@ -271,7 +322,10 @@ def test_ctrl_c_while_it_downloads_leaves_no_folder_and_the_next_run_fetches(ser
 
 @pytest.fixture
 def singles(server: _Server, published: Any, monkeypatch: pytest.MonkeyPatch) -> Publication:
-    recordings = {f"{1001 + index}_DFA_{emotion}_XX": _wav(index) for index, emotion in enumerate(["ANG", "SAD", "HAP", "NEU", "FEA", "DIS"] * 4)}
+    recordings = {
+        f"{1001 + index}_DFA_{emotion}_XX": _wav(index)
+        for index, emotion in enumerate(["ANG", "SAD", "HAP", "NEU", "FEA", "DIS"] * 4)
+    }
     published(recordings)
     server.files |= {f"AudioWAV/{name}.wav": data for name, data in recordings.items()}
     return replace(publication_of("crema-d"), url=f"{server.url}AudioWAV/")
@@ -302,6 +356,12 @@ def test_single_recordings_are_held_to_their_checksums_and_not_fetched_twice(
 
 def test_the_published_table_names_files_as_the_addresses_need_them() -> None:
     assert len(published_checksums("crema-d")) == 7442
-    assert all(re.fullmatch(r"1\d{3}_[A-Z]{3}_[A-Z]{3}_[A-Z]{1,2}", name) for name in published_checksums("crema-d"))
-    rows = csv.DictReader(io.StringIO(gzip.decompress(Path(fetch.__file__).with_name("published_sha256.csv.gz").read_bytes()).decode()))
+    assert all(
+        re.fullmatch(r"1\d{3}_[A-Z]{3}_[A-Z]{3}_[A-Z]{1,2}", name) for name in published_checksums("crema-d")
+    )
+    rows = csv.DictReader(
+        io.StringIO(
+            gzip.decompress(Path(fetch.__file__).with_name("published_sha256.csv.gz").read_bytes()).decode()
+        )
+    )
     assert all(row["file"].endswith(".wav") for row in rows)

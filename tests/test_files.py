@@ -26,7 +26,8 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     with new_folder(tmp_path / "f", "mark") as folder:
         (folder / "mark").write_text("1")
     for error in (ValueError, OSError, KeyboardInterrupt):
-        with pytest.raises(SerqError if error is OSError else error), new_folder(tmp_path / "f", "mark") as folder:  # noqa: PT012
+        raised = SerqError if error is OSError else error
+        with pytest.raises(raised), new_folder(tmp_path / "f", "mark") as folder:  # noqa: PT012
             (folder / "mark").write_text("2")
             raise error("stop")
     assert (tmp_path / "f" / "mark").read_text() == "1"

@@ -32,16 +32,39 @@ SPEECH120 = FeatureSpec(name="speech120", blocks=(FeatureBlock("mfcc", 40),))
 SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
     "speech120": SPEECH120,
     "speech235": FeatureSpec(),
-    "short": FeatureSpec(name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),)),
-    "empty segments": FeatureSpec(name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(FeatureBlock("mfcc", 128),)),
+    "short": FeatureSpec(
+        name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),)
+    ),
+    "empty segments": FeatureSpec(
+        name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(FeatureBlock("mfcc", 128),)
+    ),
     "telephone": FeatureSpec(
-        name="tel", sample_rate=8000, fft_length=512, hop_length=200, mel_bands=26, fmin=300, fmax=3400, blocks=(FeatureBlock("mfcc", 13),)
+        name="tel",
+        sample_rate=8000,
+        fft_length=512,
+        hop_length=200,
+        mel_bands=26,
+        fmin=300,
+        fmax=3400,
+        blocks=(FeatureBlock("mfcc", 13),),
     ),
     "long": FeatureSpec(
-        name="long", sample_rate=48000, fft_length=2048, hop_length=700, mel_bands=64, fmax=24000, blocks=(FeatureBlock("mfcc", 20),)
+        name="long",
+        sample_rate=48000,
+        fft_length=2048,
+        hop_length=700,
+        mel_bands=64,
+        fmax=24000,
+        blocks=(FeatureBlock("mfcc", 20),),
     ),
-    "long segments": FeatureSpec(name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(FeatureBlock("mfcc", 1),)),
-    "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(FeatureBlock("chroma", 12), FeatureBlock("mel", 26), FeatureBlock("mfcc", 13))),
+    "long segments": FeatureSpec(
+        name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(FeatureBlock("mfcc", 1),)
+    ),
+    "all blocks": FeatureSpec(
+        name="all",
+        mel_bands=26,
+        blocks=(FeatureBlock("chroma", 12), FeatureBlock("mel", 26), FeatureBlock("mfcc", 13)),
+    ),
     "short window": FeatureSpec(
         name="htk",
         fft_length=512,
@@ -72,10 +95,23 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         mel_bands=18,
         blocks=(FeatureBlock("mel", 18, ("sd",)),),
     ),
-    "chroma alone": FeatureSpec(name="pitch", sample_rate=11025, fft_length=2048, hop_length=512, fmax=5000, blocks=(FeatureBlock("chroma", 12),)),
-    "chroma of few bins": FeatureSpec(name="coarse", fft_length=256, hop_length=256, blocks=(FeatureBlock("chroma", 12, ("mean",)),)),
+    "chroma alone": FeatureSpec(
+        name="pitch",
+        sample_rate=11025,
+        fft_length=2048,
+        hop_length=512,
+        fmax=5000,
+        blocks=(FeatureBlock("chroma", 12),),
+    ),
+    "chroma of few bins": FeatureSpec(
+        name="coarse", fft_length=256, hop_length=256, blocks=(FeatureBlock("chroma", 12, ("mean",)),)
+    ),
     "centred": FeatureSpec(
-        name="centred", fft_length=512, hop_length=200, center=True, blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12))
+        name="centred",
+        fft_length=512,
+        hop_length=200,
+        center=True,
+        blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12)),
     ),
     "centred short window": FeatureSpec(
         name="centred400",
@@ -97,7 +133,9 @@ GRID = {
         name="grid",
         sample_rate=rate,
         fft_length=length,
-        hop_length={8000: length, 11025: length // 3 + 1, 16000: length // 2}[rate],  # the frame, one that does not divide it, half of it
+        hop_length={8000: length, 11025: length // 3 + 1, 16000: length // 2}[
+            rate
+        ],  # the frame, one that does not divide it, half of it
         fmin=fmin,
         fmax=min(fmax, rate / 2),
         mel_bands=bands,
@@ -109,19 +147,34 @@ GRID = {
         (256, 0, 8000, 20, "slaney", (FeatureBlock("mfcc", 20), FeatureBlock("chroma", 12))),
         (512, 60, 3800, 26, "htk", (FeatureBlock("mfcc", 13),)),
         (1024, 125.5, 5500, 40, "slaney", (FeatureBlock("mel", 40), FeatureBlock("mfcc", 12))),
-        (2048, 0, 8000, 128, "htk", (FeatureBlock("mfcc", 40), FeatureBlock("mel", 128), FeatureBlock("chroma", 12))),
+        (
+            2048,
+            0,
+            8000,
+            128,
+            "htk",
+            (FeatureBlock("mfcc", 40), FeatureBlock("mel", 128), FeatureBlock("chroma", 12)),
+        ),
     )
 }
 GRID_TABLES = {name: build_tables(spec) for name, spec in GRID.items()}
 
 
 def stimulus(length: int, seed: int = 0) -> np.ndarray:
-    """PCM made to be hard: pieces of at least one frame each of extremes, squares, impulses, chirps and noise at every level."""
+    """PCM made to be hard: pieces of at least one frame each of extremes, squares, impulses, chirps and
+    noise at every level.
+    """
     rng = np.random.default_rng(seed)
     n = np.arange(length)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * n / length)
-    impulses = [np.eye(1, length, place)[0] * height for place, height in ((0, 1), (1, -32768), (length // 2, 32767), (length // 2 + 1, -32768))]
-    squares = [np.where(np.sin(2 * np.pi * (n + 0.5) / period) >= 0, 32767, -32768) for period in (2, 3, 4, 5, 8, 21, 64, length // 2, length)]
+    impulses = [
+        np.eye(1, length, place)[0] * height
+        for place, height in ((0, 1), (1, -32768), (length // 2, 32767), (length // 2 + 1, -32768))
+    ]
+    squares = [
+        np.where(np.sin(2 * np.pi * (n + 0.5) / period) >= 0, 32767, -32768)
+        for period in (2, 3, 4, 5, 8, 21, 64, length // 2, length)
+    ]
     # the sign of each product with a bin's basis function: what takes that bin's sum to its L1 bound
     worst = [
         np.where(window * np.cos(2 * np.pi * k * n / length + phase) >= 0, 32767, -32768)
@@ -135,7 +188,8 @@ def stimulus(length: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([np.round(piece) for piece in pieces]).astype(np.int16)
 
 
-# --- an independent transcription of SPEC.md section 2, one plain integer at a time, each checked against its type
+# --- an independent transcription of SPEC.md section 2, one plain integer at a time, each checked against its
+# type
 
 
 def fits(value: int, low: int, high: int) -> int:
@@ -262,19 +316,33 @@ def scalar_chroma(weights: list[list[int]], power: list[int]) -> list[int]:
 def scalar_pool(spec: FeatureSpec, tables: FrontendTables, frames: list[dict[int, list[int]]]) -> list[int]:
     blocks = zip(spec.blocks, tables.pool_shifts, strict=True)
     return [
-        value for block, shift in blocks for value in scalar_statistics(block, shift, [frame[stages.BLOCK_STAGES[block.kind]] for frame in frames])
+        value
+        for block, shift in blocks
+        for value in scalar_statistics(
+            block, shift, [frame[stages.BLOCK_STAGES[block.kind]] for frame in frames]
+        )
     ]
 
 
 def scalar_statistics(block: FeatureBlock, shift: int, values: list[list[int]]) -> list[int]:
     n = len(values)
-    v = [[fits((i32(value) + 2 ** (shift - 1)) >> shift, -(2**15) + 1, 2**15) for value in row] for row in zip(*values, strict=True)]
+    v = [
+        [fits((i32(value) + 2 ** (shift - 1)) >> shift, -(2**15) + 1, 2**15) for value in row]
+        for row in zip(*values, strict=True)
+    ]
     mean = [(i32(16 * sum(row)) + (n >> 1)) // n for row in v]
     sd = [math.isqrt(u64((n * sum(a * a for a in row) - sum(row) ** 2) * 256)) // n for row in v]
     squares = [sum((b - a) ** 2 for a, b in itertools.pairwise(row)) for row in v]
-    delta = [math.isqrt(u64(((n - 1) * d - (row[-1] - row[0]) ** 2) * 256)) // (n - 1) for d, row in zip(squares, v, strict=True)]
+    delta = [
+        math.isqrt(u64(((n - 1) * d - (row[-1] - row[0]) ** 2) * 256)) // (n - 1)
+        for d, row in zip(squares, v, strict=True)
+    ]
     chosen = {"mean": mean, "sd": sd, "delta_sd": delta}
-    return [i32(value) for name in block.statistics for value in chosen[name][name == "mean" and not block.loudness :]]
+    return [
+        i32(value)
+        for name in block.statistics
+        for value in chosen[name][name == "mean" and not block.loudness :]
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name != "long"])
@@ -288,7 +356,10 @@ def test_numpy_equals_a_scalar_transcription(name):
 
 def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndarray) -> None:
     heard = np.pad(pcm, spec.padding)
-    frames = [heard[start : start + spec.frame_length] for start in range(0, len(heard) - spec.frame_length + 1, spec.hop_length)]
+    frames = [
+        heard[start : start + spec.frame_length]
+        for start in range(0, len(heard) - spec.frame_length + 1, spec.hop_length)
+    ]
     expected = [scalar_frame(spec, tables, frame) for frame in frames]
     got = frame_stages(spec, tables, pcm)
     assert list(got) == list(expected[0])
@@ -317,7 +388,9 @@ def program(request, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_scalar_arithmetic(variant, tmp_path):
-    program = compile_program(tmp_path / "fixed", [Path(__file__).with_name("fixed_arithmetic.c")], VARIANTS[variant])
+    program = compile_program(
+        tmp_path / "fixed", [Path(__file__).with_name("fixed_arithmetic.c")], VARIANTS[variant]
+    )
     rng = np.random.default_rng(4)
     records = np.zeros(6000, dtype=[("a", "u8"), ("b", "i4"), ("w", "i4"), ("n", "i4"), ("unused", "i4")])
     records["a"] = near_squares(rng, 2000)
@@ -335,7 +408,9 @@ def test_scalar_arithmetic(variant, tmp_path):
         ("divided", "i4"),
         ("unused", "i4"),
     ]
-    for (a, b, w, n, _), got in zip(records.tolist(), np.frombuffer(run(program, records.tobytes()), dtype=layout).tolist(), strict=True):
+    for (a, b, w, n, _), got in zip(
+        records.tolist(), np.frombuffer(run(program, records.tobytes()), dtype=layout).tolist(), strict=True
+    ):
         expected = (
             b * b,
             (a >> 16) * (w & 0xFFFF),
@@ -350,15 +425,21 @@ def test_scalar_arithmetic(variant, tmp_path):
 
 def near_squares(rng: np.random.Generator, count: int) -> np.ndarray:
     """uint64 [3 * count]: squares of numbers of every size up to 2^32 - 1, and their neighbours."""
-    roots = np.maximum(rng.integers(1, 2**32, count, dtype=np.uint64) >> rng.integers(0, 32, count).astype(np.uint64), 1)
+    roots = np.maximum(
+        rng.integers(1, 2**32, count, dtype=np.uint64) >> rng.integers(0, 32, count).astype(np.uint64), 1
+    )
     roots[:500] = np.uint64(2**32) - np.arange(1, 501, dtype=np.uint64)
-    roots[500:1000] = rng.integers(1, 2**16, 500, dtype=np.uint64) << np.uint64(16)  # the upper half's root has no or all of a rest below them
+    roots[500:1000] = rng.integers(1, 2**16, 500, dtype=np.uint64) << np.uint64(
+        16
+    )  # the upper half's root has no or all of a rest below them
     squares = roots * roots
     return np.concatenate([squares, squares - np.uint64(1), squares + np.uint64(1)])
 
 
 def test_square_root_is_exact():
-    values = np.concatenate([near_squares(np.random.default_rng(5), 20000), np.array([0, 2**64 - 1], dtype=np.uint64)])
+    values = np.concatenate(
+        [near_squares(np.random.default_rng(5), 20000), np.array([0, 2**64 - 1], dtype=np.uint64)]
+    )
     assert isqrt(values).tolist() == [math.isqrt(value) for value in values.tolist()]
 
 
@@ -388,7 +469,9 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
     output = run(program, b"".join(array.tobytes() for array in (*arrays, heard)))
 
     expected = frame_stages(spec, tables, pcm)
-    layout = np.dtype([(stages.stage_name(stage), values.dtype, values.shape[1:]) for stage, values in expected.items()])
+    layout = np.dtype(
+        [(stages.stage_name(stage), values.dtype, values.shape[1:]) for stage, values in expected.items()]
+    )
     frames = len(expected[stages.STAGE_WINDOW])
     got = np.frombuffer(output[: frames * layout.itemsize], dtype=layout)
     for stage, values in expected.items():
@@ -398,7 +481,9 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         its, pooled = pooled[: 3 * size], pooled[3 * size :]
         if kind in shifts:
             alone = replace(spec, blocks=(FeatureBlock(kind, size),))
-            np.testing.assert_array_equal(its, pool(alone, replace(tables, pool_shifts=(shifts[kind],)), expected), err_msg=kind)
+            np.testing.assert_array_equal(
+                its, pool(alone, replace(tables, pool_shifts=(shifts[kind],)), expected), err_msg=kind
+            )
     assert pooled.size == 0
 
 
@@ -413,14 +498,25 @@ def test_the_library_equals_numpy(name):
     assert native_library() is not None
     spec = SPECS[name]
     pcm = stimulus(spec.fft_length, seed=3)
-    for clip in (pcm, pcm[spec.fft_length :][: spec.min_samples], pcm[: spec.min_samples + 7], pcm[::-1], synthetic_speech(4)):
+    for clip in (
+        pcm,
+        pcm[spec.fft_length :][: spec.min_samples],
+        pcm[: spec.min_samples + 7],
+        pcm[::-1],
+        synthetic_speech(4),
+    ):
         assert clip_features(spec, TABLES[name])(clip).tolist() == features(spec, TABLES[name], clip).tolist()
 
 
 def test_the_library_refuses_what_numpy_refuses():
     native = clip_features(SPEECH120, GOOD)
     shortest = SPEECH120.min_samples
-    for clip in (np.zeros(shortest - 1, np.int16), np.zeros(SPEECH120.max_samples + 1, np.int16), np.zeros(4000), np.zeros((4000, 2), np.int16)):
+    for clip in (
+        np.zeros(shortest - 1, np.int16),
+        np.zeros(SPEECH120.max_samples + 1, np.int16),
+        np.zeros(4000),
+        np.zeros((4000, 2), np.int16),
+    ):
         with pytest.raises(SerqError) as refusal:
             features(SPEECH120, GOOD, clip)
         with pytest.raises(SerqError, match=re.escape(str(refusal.value))):
@@ -458,7 +554,9 @@ def test_without_a_compiler_numpy_computes_and_says_so(elsewhere, monkeypatch):
     monkeypatch.delenv("CC", raising=False)
     said = []
     clip = synthetic_speech(5)
-    assert clip_features(SPEECH120, GOOD, said.append)(clip).tolist() == features(SPEECH120, GOOD, clip).tolist()
+    assert (
+        clip_features(SPEECH120, GOOD, said.append)(clip).tolist() == features(SPEECH120, GOOD, clip).tolist()
+    )
     assert len(said) == 1 and "no C compiler" in said[0]
 
 
@@ -467,7 +565,9 @@ def test_without_a_compiler_numpy_computes_and_says_so(elsewhere, monkeypatch):
 def test_the_library_compiles_without_a_warning(tmp_path, compiler, standard):
     compiler = compiler if compiler == "gcc" else find_clang()
     sources = [FIRMWARE / "apps" / "features" / "features.c", RUNTIME / "serq_frontend.c"]
-    compile_program(tmp_path / "library.so", sources, ["-Wsign-conversion", "-shared", "-fPIC"], compiler, standard)
+    compile_program(
+        tmp_path / "library.so", sources, ["-Wsign-conversion", "-shared", "-fPIC"], compiler, standard
+    )
 
 
 @pytest.mark.parametrize("name", GRID)
@@ -478,7 +578,9 @@ def test_c_equals_numpy_at_every_rate_and_length(program, name):
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000])
 def test_every_combination_has_tables_that_prove_themselves(rate):
-    """Rates, lengths, window lengths, bands, ranges and scales: build_tables() finds tables that pass their check, which a second check confirms."""
+    """Rates, lengths, window lengths, bands, ranges and scales: build_tables() finds tables that pass
+    their check, which a second check confirms.
+    """
     for length, bands, (low, high), scale in itertools.product(
         (256, 512, 1024, 2048), (2, 20, 40, 128), ((0, 0.5), (0.01, 0.4), (0.2, 0.25)), ("slaney", "htk")
     ):
@@ -492,7 +594,11 @@ def test_every_combination_has_tables_that_prove_themselves(rate):
             fmax=high * rate,
             mel_bands=bands,
             mel_scale=scale,
-            blocks=(FeatureBlock("mfcc", min(13, bands)), FeatureBlock("mel", bands), FeatureBlock("chroma", 12)),
+            blocks=(
+                FeatureBlock("mfcc", min(13, bands)),
+                FeatureBlock("mel", bands),
+                FeatureBlock("chroma", 12),
+            ),
         )
         build_tables(spec).check(spec)
 
@@ -521,13 +627,24 @@ def test_a_specification_out_of_range_is_refused_in_a_sentence(field):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_tables_that_pass_their_check_are_safe(program, seed):
-    """Random tables at the ends of their types: what `check` accepts must neither overflow nor differ, in C, numpy or plain integers."""
+    """Random tables at the ends of their types: what `check` accepts must neither overflow nor differ, in
+    C, numpy or plain integers.
+    """
     rng = np.random.default_rng(seed)
     length, bands = int(rng.choice([256, 512])), int(rng.choice([2, 10, 40]))
     count = int(rng.integers(1, bands + 1))
-    blocks = (FeatureBlock("mfcc", count), FeatureBlock("chroma", 12)) if seed % 2 else (FeatureBlock("mfcc", count),)
+    blocks = (
+        (FeatureBlock("mfcc", count), FeatureBlock("chroma", 12))
+        if seed % 2
+        else (FeatureBlock("mfcc", count),)
+    )
     spec = FeatureSpec(
-        name="any", fft_length=length, window_length=length // 2 + 58 if seed % 3 else 0, hop_length=length // 2, mel_bands=bands, blocks=blocks
+        name="any",
+        fft_length=length,
+        window_length=length // 2 + 58 if seed % 3 else 0,
+        hop_length=length // 2,
+        mel_bands=bands,
+        blocks=blocks,
     )
     tables = random_tables(rng, spec)
     pcm = stimulus(length, seed)
@@ -536,7 +653,10 @@ def test_any_tables_that_pass_their_check_are_safe(program, seed):
 
 
 def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables:
-    extreme = lambda low, high, shape: np.where(rng.random(shape) < 0.3, rng.choice([low, high], shape), rng.integers(low, high + 1, shape))  # noqa: E731
+    def extreme(low, high, shape):
+        ends, between = rng.random(shape) < 0.3, rng.integers
+        return np.where(ends, rng.choice([low, high], shape), between(low, high + 1, shape))
+
     cuts = np.sort(rng.integers(0, spec.fft_length // 2 + 2, spec.mel_bands + 2))
     segment = []
     for bins in np.diff(cuts).tolist():
@@ -549,7 +669,11 @@ def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables
         mel_offset=extreme(-(2**24), 2**24, spec.mel_bands).astype(np.int32),
         log_table=extreme(0, 65535, (64, 2)).astype(np.uint16),
         dct=extreme(-32768, 32767, (spec.blocks[0].size, spec.mel_bands // 2)).astype(np.int16),
-        chroma=extreme(0, 32767, (12, spec.fft_length // 2 + 1)).astype(np.int16) if spec.block("chroma") else None,
+        chroma=(
+            extreme(0, 32767, (12, spec.fft_length // 2 + 1)).astype(np.int16)
+            if spec.block("chroma")
+            else None
+        ),
         headroom=0,
         first_bin=int(cuts[0]),
         log_floor=int(rng.integers(-(2**24), 0)),
@@ -607,11 +731,14 @@ def test_segments_are_librosas_triangles(name):
         norm=None if spec.mel_norm == "none" else "slaney",
         dtype=np.float64,
     )
-    # A slope is off by half a Q15 unit, which moves a segment's ends by a quarter of its length, and twice that where the weights are kept in
-    # 0..1; or, where only the lower slope keeps them there, by one unit and half its length. b adds half a unit, the norm's log 2^-17 octaves.
+    # A slope is off by half a Q15 unit, which moves a segment's ends by a quarter of its length, and twice
+    # that where the weights are kept in 0..1; or, where only the lower slope keeps them there, by one unit
+    # and half its length. b adds half a unit, the norm's log 2^-17 octaves.
     longest = int(tables.segment[:, 0].max())
     tolerance = (longest / 2 + 1) / 32768
-    np.testing.assert_allclose(weights[1:-1], expected / norm[:, None], rtol=1.01 * math.log(2) / 2**17, atol=tolerance)
+    np.testing.assert_allclose(
+        weights[1:-1], expected / norm[:, None], rtol=1.01 * math.log(2) / 2**17, atol=tolerance
+    )
     edges = librosa.mel_frequencies(spec.mel_bands + 2, fmin=spec.fmin, fmax=spec.fmax, htk=htk)
     np.testing.assert_allclose(mel_edges(spec), edges, rtol=1e-12)
 
@@ -621,7 +748,9 @@ def test_chroma_weights_are_librosas(name):
     import librosa
 
     spec = SPECS[name]
-    expected = librosa.filters.chroma(sr=spec.sample_rate, n_fft=spec.fft_length, tuning=0.0, dtype=np.float64)
+    expected = librosa.filters.chroma(
+        sr=spec.sample_rate, n_fft=spec.fft_length, tuning=0.0, dtype=np.float64
+    )
     np.testing.assert_allclose(chroma_weights(spec), expected, atol=1e-12)
 
 
@@ -644,8 +773,13 @@ def test_the_default_tables_stay_as_they_are():
     """Their hash is in every model file, so a change of tables must be a decision."""
     tables = TABLES["speech120"]
     assert tables.scalars() == {"headroom": 1, "first_bin": 0, "log_floor": -2177059, "pool_shifts": [11]}
-    content = b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in tables.arrays().values())
-    assert hashlib.sha256(content).hexdigest() == "3d5aa8ac65e7f1156b6a4b3c7368f8de4efab1ba7df3e4a80176360cfd336ee8"
+    content = b"".join(
+        array.astype(array.dtype.newbyteorder("<")).tobytes() for array in tables.arrays().values()
+    )
+    assert (
+        hashlib.sha256(content).hexdigest()
+        == "3d5aa8ac65e7f1156b6a4b3c7368f8de4efab1ba7df3e4a80176360cfd336ee8"
+    )
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -665,7 +799,10 @@ def test_headroom_and_pool_shift_are_the_least_that_prove_the_bounds(name):
 def test_bounds_hold_and_are_not_vacuous(name):
     spec, tables = SPECS[name], TABLES[name]
     got = frame_stages(spec, tables, stimulus(spec.fft_length))
-    amplitude = max(int(np.abs(got[stage].astype(np.int64)).max()) for stage in (stages.STAGE_WINDOW, stages.STAGE_SPECTRUM))
+    amplitude = max(
+        int(np.abs(got[stage].astype(np.int64)).max())
+        for stage in (stages.STAGE_WINDOW, stages.STAGE_SPECTRUM)
+    )
     power = max(sum(row) for row in got[stages.STAGE_POWER].tolist())
     assert amplitude <= tables.amplitude_bound() < 4 * amplitude
     assert power <= tables.power_bound() < 8 * power
@@ -679,12 +816,18 @@ def changed(array: np.ndarray, index: object, value: int) -> np.ndarray:
 
 GOOD = TABLES["speech120"]
 HOSTILE = {
-    "reads beyond the spectrum": (lambda: {"segment": changed(GOOD.segment, (7, 0), 500)}, "beyond the 513 bins"),
+    "reads beyond the spectrum": (
+        lambda: {"segment": changed(GOOD.segment, (7, 0), 500)},
+        "beyond the 513 bins",
+    ),
     "starts beyond the spectrum": (lambda: {"first_bin": 2}, "beyond the 513 bins"),
     "starts before the spectrum": (lambda: {"first_bin": -1}, "beyond the 513 bins"),
     "weights above one": (lambda: {"segment": changed(GOOD.segment, (7, 1), 9000)}, "weights exceed 1"),
     "last weight above one": (lambda: {"segment": changed(GOOD.segment, (7, 2), 40000)}, "weights exceed 1"),
-    "one long segment": (lambda: {"segment": np.array([[513, 0, 0]] + [[0, 0, 0]] * 40, dtype=np.uint16)}, "running sum"),
+    "one long segment": (
+        lambda: {"segment": np.array([[513, 0, 0]] + [[0, 0, 0]] * 40, dtype=np.uint16)},
+        "running sum",
+    ),
     "loud window": (lambda: {"window": np.full(1024, 32767, dtype=np.int16)}, "running sum"),
     "growing twiddles": (lambda: {"twiddle": np.full((256, 2), 32767, dtype=np.int16)}, "spectrum can reach"),
     "twiddle that cannot be negated": (lambda: {"twiddle": changed(GOOD.twiddle, (9, 1), -32768)}, "negated"),
@@ -694,7 +837,10 @@ HOSTILE = {
     "huge offset": (lambda: {"mel_offset": changed(GOOD.mel_offset, 3, -(2**31))}, "mel_offset"),
     "huge floor": (lambda: {"log_floor": -(2**31)}, "log_floor"),
     "small offsets": (lambda: {"mel_offset": GOOD.mel_offset - (200 << 16)}, "pooled mfcc"),
-    "loud cosines": (lambda: {"dct": np.full((40, 20), 32767, dtype=np.int16), "pool_shifts": (10,)}, "pooled mfcc"),
+    "loud cosines": (
+        lambda: {"dct": np.full((40, 20), 32767, dtype=np.int16), "pool_shifts": (10,)},
+        "pooled mfcc",
+    ),
     "no pool shift": (lambda: {"pool_shifts": (0,)}, "pool_shifts"),
     "large pool shift": (lambda: {"pool_shifts": (17,)}, "pool_shifts"),
     "two pool shifts": (lambda: {"pool_shifts": (11, 11)}, "pool_shifts"),
@@ -705,15 +851,28 @@ HOSTILE = {
     "wrong dimensions": (lambda: {"segment": GOOD.segment.reshape(-1)}, "segment"),
     "too few cosines": (lambda: {"dct": GOOD.dct[:39]}, "dct"),
     "no cosines": (lambda: {"dct": None}, "dct is missing"),
-    "chroma without a block": (lambda: {"chroma": TABLES["all blocks"].chroma}, "chroma is for a block that there is not"),
+    "chroma without a block": (
+        lambda: {"chroma": TABLES["all blocks"].chroma},
+        "chroma is for a block that there is not",
+    ),
 }
 
 
 _CLICK = changed(np.zeros(1024, dtype=np.int16), slice(0, 4), 32767)
-_GROWING = {"headroom": 0, "window": _CLICK, "twiddle": HOSTILE["growing twiddles"][0]()["twiddle"]}  # much power of a small amplitude
+_GROWING = {
+    "headroom": 0,
+    "window": _CLICK,
+    "twiddle": HOSTILE["growing twiddles"][0]()["twiddle"],
+}  # much power of a small amplitude
 HOSTILE_CHROMA = {
-    "powers beyond 62 bits": (lambda good: _GROWING | {"segment": changed(good.segment, (slice(None), 0), 1)}, "62 bits"),
-    "negative weight": (lambda good: {"chroma": changed(good.chroma, (3, 9), -1)}, "chroma weight is negative"),
+    "powers beyond 62 bits": (
+        lambda good: _GROWING | {"segment": changed(good.segment, (slice(None), 0), 1)},
+        "62 bits",
+    ),
+    "negative weight": (
+        lambda good: {"chroma": changed(good.chroma, (3, 9), -1)},
+        "chroma weight is negative",
+    ),
     "too few bins": (lambda good: {"chroma": good.chroma[:, 1:]}, r"chroma has shape \[12, 512\]"),
     "no table": (lambda good: {"chroma": None}, "chroma is missing"),
     "one pool shift": (lambda good: {"pool_shifts": (11,)}, "per block"),
@@ -742,11 +901,15 @@ def test_parts_make_the_same_tables_and_nothing_else_passes():
         np.testing.assert_array_equal(again.arrays()[name], array)
         assert not again.arrays()[name].flags.writeable
         with pytest.raises(SerqError, match=f"{name} is missing"):
-            FrontendTables.from_parts(GOOD.scalars(), {key: value for key, value in GOOD.arrays().items() if key != name}).check(SPEECH120)
+            FrontendTables.from_parts(
+                GOOD.scalars(), {key: value for key, value in GOOD.arrays().items() if key != name}
+            ).check(SPEECH120)
     with pytest.raises(SerqError, match="unknown table cqt"):
         FrontendTables.from_parts(GOOD.scalars(), GOOD.arrays() | {"cqt": GOOD.window})
     with pytest.raises(SerqError, match="headroom is missing"):
-        FrontendTables.from_parts({key: value for key, value in GOOD.scalars().items() if key != "headroom"}, GOOD.arrays())
+        FrontendTables.from_parts(
+            {key: value for key, value in GOOD.scalars().items() if key != "headroom"}, GOOD.arrays()
+        )
     with pytest.raises(SerqError, match="unknown scalar gain"):
         FrontendTables.from_parts(GOOD.scalars() | {"gain": 1}, GOOD.arrays())
     for wrong in ("11", 11, [11.5], [None]):
@@ -780,12 +943,24 @@ def test_clips_of_the_wrong_length_or_kind_are_refused():
 def test_a_centred_clip_has_the_frames_that_librosa_counts():
     for name in ("centred", "centred short window"):
         spec, tables = SPECS[name], TABLES[name]
-        for samples in (spec.min_samples, spec.min_samples + 1, 5 * spec.hop_length - 1, 5 * spec.hop_length, 4321):
+        for samples in (
+            spec.min_samples,
+            spec.min_samples + 1,
+            5 * spec.hop_length - 1,
+            5 * spec.hop_length,
+            4321,
+        ):
             pcm = np.full(samples, 1000, np.int16)
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "n_fft=.* is too large")  # librosa's, of clips shorter than a frame
+                warnings.filterwarnings(
+                    "ignore", "n_fft=.* is too large"
+                )  # librosa's, of clips shorter than a frame
                 theirs = frame_values(spec, pcm)[stages.STAGE_POWER]
-            assert spec.frame_count(samples) == len(theirs) == len(frame_stages(spec, tables, pcm)[stages.STAGE_POWER])
+            assert (
+                spec.frame_count(samples)
+                == len(theirs)
+                == len(frame_stages(spec, tables, pcm)[stages.STAGE_POWER])
+            )
         with pytest.raises(SerqError, match="longer"):
             features(spec, tables, np.zeros(spec.min_samples - 1, np.int16))
         assert spec.frame_count(spec.min_samples) == 2 and spec.frame_count(spec.min_samples - 1) == 1
@@ -794,7 +969,10 @@ def test_a_centred_clip_has_the_frames_that_librosa_counts():
 
 def test_the_longest_clip_pools_the_largest_values_exactly():
     rows = np.zeros((4096, 40), dtype=np.int64)
-    rows[::2], rows[1::2] = 32767 << 11, -32767 << 11  # the largest sums of squares and of squared differences there can be
+    rows[::2], rows[1::2] = (
+        32767 << 11,
+        -32767 << 11,
+    )  # the largest sums of squares and of squared differences there can be
     rows[:, 1] = 32767 << 11
     expected = scalar_pool(SPEECH120, GOOD, [{stages.STAGE_MFCC: row} for row in rows.tolist()])
     assert pool(SPEECH120, GOOD, {stages.STAGE_MFCC: rows}).tolist() == expected
@@ -816,9 +994,10 @@ def test_stage_names():
 # --- librosa in float64
 
 
-# A band's log is off by 0.001 dB (rms) where it is 40 to 50 dB below the frame's loudest, 0.02 dB at 70 to 80 dB (EMO-DB). What remains is the
-# rounding of v, uniform over one step: a mean over frames is at most half a step off and mostly far less. So: at worst half a step of mfcc, in the
-# mean a fifth of that. (The requirement is 0.5 dB and 0.05 dB.)
+# A band's log is off by 0.001 dB (rms) where it is 40 to 50 dB below the frame's loudest, 0.02 dB at 70 to 80
+# dB (EMO-DB). What remains is the rounding of v, uniform over one step: a mean over frames is at most half a
+# step off and mostly far less. So: at worst half a step of mfcc, in the mean a fifth of that. (The
+# requirement is 0.5 dB and 0.05 dB.)
 HALF_STEP_DB = float(pooled_in_units(SPEECH120, GOOD, np.full(120, 8)).max())
 
 
@@ -841,7 +1020,11 @@ def test_agrees_with_librosa_on_synthetic_speech(level):
 def test_every_specification_agrees_with_librosa_frame_by_frame(name):
     spec = (SPECS | GRID)[name]
     report = compare_frontend(spec, [synthetic_speech(seed) for seed in range(2)])
-    limits = {"mel": 0.02, "mfcc": 0.02, "chroma": 0.01}  # dB as promised of log-mel, of which mfcc is an orthonormal sum; as promised of chroma
+    limits = {
+        "mel": 0.02,
+        "mfcc": 0.02,
+        "chroma": 0.01,
+    }  # dB as promised of log-mel, of which mfcc is an orthonormal sum; as promised of chroma
     for kind, errors in report.stages.items():
         assert errors["mean"] < limits[kind], (kind, errors)
 
@@ -888,7 +1071,11 @@ def test_a_report_says_the_same_in_every_form():
     report = compare_frontend(SPECS["all blocks"], [synthetic_speech(1), synthetic_speech(2, level=0.01)])
     value = json.loads(json.dumps(report.to_json()))
     assert value["stages"].keys() == value["coefficients"].keys() == {"chroma", "mel", "mfcc"}
-    assert {kind: len(rows) for kind, rows in value["coefficients"].items()} == {"chroma": 12, "mel": 26, "mfcc": 13}
+    assert {kind: len(rows) for kind, rows in value["coefficients"].items()} == {
+        "chroma": 12,
+        "mel": 26,
+        "mfcc": 13,
+    }
     worst = max(row["max"] for row in value["coefficients"]["mel"])
     assert worst == value["stages"]["mel"]["max"]
     assert f"{worst:.5f}" in report.page("it") and any(f"{worst:.5f}" in line for line in report.lines())

@@ -1,4 +1,6 @@
-"""The front end on every core, as a product has it: without a trace, so that stages are fused and each core takes its own shortest way."""
+"""The front end on every core, as a product has it: without a trace, so that stages are fused and each
+core takes its own shortest way.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ ON_CORES = {
     "short window": SPECS["short window"],
     "narrow window": SPECS["narrow window"],
     "centred": SPECS["centred"],
-    "chroma alone": FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),)),
+    "chroma alone": FeatureSpec(
+        name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),)
+    ),
 }
 
 
@@ -48,16 +52,26 @@ def test_assembly_and_intrinsics_take_the_ends_of_every_table(board: str, tmp_pa
     spec = FeatureSpec(name="any", fft_length=256, hop_length=128, mel_bands=10, blocks=blocks)
     for seed in (1, 3):
         tables = random_tables(np.random.default_rng(seed), spec)
-        assert_computes_the_features(board, replace(made_up_model((4, 2), (1, 2), spec=spec), tables=tables), tmp_path / f"{seed}")
+        assert_computes_the_features(
+            board, replace(made_up_model((4, 2), (1, 2), spec=spec), tables=tables), tmp_path / f"{seed}"
+        )
 
 
 def assert_computes_the_features(board: str, model: QuantizedModel, folder: Path) -> None:
     elf = build_frontend(load_board(board), model, folder).elf
     length = model.spec.fft_length
     for pcm in (stimulus(length, seed=4), stimulus(length, seed=5)[1:]):
-        done = subprocess.run(platformio.emulator_command(load_board(board), elf), input=pcm.tobytes(), capture_output=True, timeout=120, check=False)
+        done = subprocess.run(
+            platformio.emulator_command(load_board(board), elf),
+            input=pcm.tobytes(),
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
-        np.testing.assert_array_equal(np.frombuffer(done.stdout, dtype=np.int32), features(model.spec, model.tables, pcm))
+        np.testing.assert_array_equal(
+            np.frombuffer(done.stdout, dtype=np.int32), features(model.spec, model.tables, pcm)
+        )
 
 
 @pytest.mark.parametrize("name", ["all blocks", "chroma alone", "centred"])
@@ -80,13 +94,17 @@ def test_every_stage_of_every_specification_on_the_host(name: str, tmp_path: Pat
 
 
 def test_a_padded_clip_ends_when_it_is_asked_for(tmp_path: Path) -> None:
-    """The interface's answers: 1 when two frames will be there, then the same decision however often, then no more samples until it starts anew."""
+    """The interface's answers: 1 when two frames will be there, then the same decision however often, then
+    no more samples until it starts anew.
+    """
     spec = SPECS["centred"]
     model = made_up_model((4, 2), (1, 2), spec=spec)
     runtime = tmp_path / "p/lib/serq/src"
     export(model, load_board("esp32"), tmp_path / "p")
     flags = [*SANITIZERS, f"-I{runtime}"]
-    program = compile_program(tmp_path / "clip", [Path(__file__).with_name("padded_clip.c"), *runtime.glob("*.c")], flags)
+    program = compile_program(
+        tmp_path / "clip", [Path(__file__).with_name("padded_clip.c"), *runtime.glob("*.c")], flags
+    )
 
     def answers(count: int, piece: int) -> list[int]:
         done = subprocess.run([program, str(count), str(piece)], capture_output=True, text=True, check=True)
@@ -106,7 +124,20 @@ def test_a_frame_costs_no_more_instructions_than_promised(board: str, name: str)
     assert 0.5 * LIMITS[board, name] < instructions <= LIMITS[board, name]
 
 
-ALWAYS = {f"serq_{name}" for name in ("init", "push", "features", "model_frame", "model_features", "frame_shift", "fft", "spectrum", "pool_add")}
+ALWAYS = {
+    f"serq_{name}"
+    for name in (
+        "init",
+        "push",
+        "features",
+        "model_frame",
+        "model_features",
+        "frame_shift",
+        "fft",
+        "spectrum",
+        "pool_add",
+    )
+}
 ALWAYS |= {"serq_twiddle_table", "serq_window_table"}
 STATISTICS = {"serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd"}
 MEL = {"serq_mel", "serq_segment_table", "serq_mel_offset_table", "serq_log", "serq_log_table"}

@@ -1,4 +1,6 @@
-"""The runtime as a library: each kind's minimal example compiles with the strictest compilers at hand and says what the reference says."""
+"""The runtime as a library: each kind's minimal example compiles with the strictest compilers at hand and
+says what the reference says.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ int main() { setup(); for (;;) loop(); }
 @pytest.fixture(scope="module")
 def model() -> QuantizedModel:
     """One whose answer to the buzz is not the first label."""
-    made = (made_up_model((12, 7, 4), (3, 2, 5), seed=seed, labels=("anger", "fear", "joy", "日本語")) for seed in range(99))
+    made = (
+        made_up_model((12, 7, 4), (3, 2, 5), seed=seed, labels=("anger", "fear", "joy", "日本語"))
+        for seed in range(99)
+    )
     return next(model for model in made if _answer(model) == "日本語")
 
 
@@ -53,14 +58,25 @@ def libraries(model: QuantizedModel, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def _run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_the_one_header_is_a_program(compiler: str, libraries: Path, tmp_path: Path) -> None:
-    _run(compiler, "-std=c99", "-O1", *WARNINGS, "minimal.c", "-o", tmp_path / "minimal", cwd=libraries / "header")
+    _run(
+        compiler,
+        "-std=c99",
+        "-O1",
+        *WARNINGS,
+        "minimal.c",
+        "-o",
+        tmp_path / "minimal",
+        cwd=libraries / "header",
+    )
     assert _run(tmp_path / "minimal", cwd=tmp_path) == "日本語\n"
 
 
@@ -69,7 +85,18 @@ def test_the_one_header_declares_for_cpp_what_c_implements(libraries: Path, tmp_
     body = "serq_state s; serq_init(&s); return serq_classify(&s, 0) != SERQ_ERROR_TOO_SHORT;"
     (tmp_path / "two.cpp").write_text(f'#include "{HEADER}"\n#include "{HEADER}"\nint main() {{ {body} }}\n')
     _run("gcc", "-std=c99", *WARNINGS, f"-I{libraries / 'header'}", "-c", "one.c", cwd=tmp_path)
-    _run("g++", "-Wall", "-Wextra", "-Werror", f"-I{libraries / 'header'}", "two.cpp", "one.o", "-o", "both", cwd=tmp_path)
+    _run(
+        "g++",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        f"-I{libraries / 'header'}",
+        "two.cpp",
+        "one.o",
+        "-o",
+        "both",
+        cwd=tmp_path,
+    )
     _run(tmp_path / "both", cwd=tmp_path)
 
 
@@ -84,29 +111,43 @@ def test_the_one_header_compiles_for_every_core(board: str, libraries: Path) -> 
 def test_the_esp_idf_component_and_its_example_are_a_program(libraries: Path, tmp_path: Path) -> None:
     folder = libraries / "espidf"
     (tmp_path / "start.c").write_text("void app_main(void);\nint main(void) { app_main(); return 0; }\n")
-    sources = [*sorted((folder / "src").glob("*.c")), folder / "examples/minimal/main/main.c", tmp_path / "start.c"]
-    _run("gcc", "-std=gnu17", "-O1", "-Wall", "-Wextra", f"-I{folder / 'src'}", *sources, "-o", tmp_path / "minimal", cwd=tmp_path)
+    sources = [
+        *sorted((folder / "src").glob("*.c")),
+        folder / "examples/minimal/main/main.c",
+        tmp_path / "start.c",
+    ]
+    _run(
+        "gcc",
+        "-std=gnu17",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        f"-I{folder / 'src'}",
+        *sources,
+        "-o",
+        tmp_path / "minimal",
+        cwd=tmp_path,
+    )
     assert _run(tmp_path / "minimal", cwd=tmp_path) == "日本語\n"
 
 
 def test_cmake_builds_the_component_as_esp_idf_would(libraries: Path, tmp_path: Path) -> None:
-    """ESP-IDF's part imitated: what register does with SRC_DIRS, SRCS, INCLUDE_DIRS and requirements by the components' folder names."""
+    """ESP-IDF's part imitated: what register does with SRC_DIRS, SRCS, INCLUDE_DIRS and requirements by
+    the components' folder names.
+    """
     (tmp_path / "tools/cmake").mkdir(parents=True)
     (tmp_path / "tools/cmake/project.cmake").write_text(
-        "function(idf_component_register)\n"
-        '  cmake_parse_arguments(C "" "" "SRC_DIRS;SRCS;INCLUDE_DIRS;PRIV_REQUIRES" ${ARGN})\n'
-        "  get_filename_component(name ${CMAKE_CURRENT_LIST_DIR} NAME)\n"
-        "  foreach(folder ${C_SRC_DIRS})\n    file(GLOB more ${CMAKE_CURRENT_LIST_DIR}/${folder}/*.c)\n"
-        "    list(APPEND C_SRCS ${more})\n  endforeach()\n"
-        "  add_library(${name} STATIC ${C_SRCS})\n"
-        "  target_include_directories(${name} PUBLIC ${C_INCLUDE_DIRS})\n"
-        "  target_link_libraries(${name} PUBLIC ${C_PRIV_REQUIRES})\n"
-        "  set(COMPONENT_LIB ${name} PARENT_SCOPE)\nendfunction()\n"
-        "macro(project name)\n  _project(${name} C)\n"
-        "  foreach(folder ${EXTRA_COMPONENT_DIRS})\n    add_subdirectory(${folder} component)\n  endforeach()\n"
-        "  add_subdirectory(main)\n"
-        '  file(WRITE ${CMAKE_BINARY_DIR}/start.c "void app_main(void); int main(void) { app_main(); return 0; }")\n'
-        "  add_executable(firmware ${CMAKE_BINARY_DIR}/start.c)\n  target_link_libraries(firmware main)\nendmacro()\n"
+        'function(idf_component_register)\n  cmake_parse_arguments(C "" ""'
+        ' "SRC_DIRS;SRCS;INCLUDE_DIRS;PRIV_REQUIRES" ${ARGN})\n  get_filename_component(name'
+        " ${CMAKE_CURRENT_LIST_DIR} NAME)\n  foreach(folder ${C_SRC_DIRS})\n    file(GLOB more"
+        " ${CMAKE_CURRENT_LIST_DIR}/${folder}/*.c)\n    list(APPEND C_SRCS ${more})\n  endforeach()\n "
+        " add_library(${name} STATIC ${C_SRCS})\n  target_include_directories(${name} PUBLIC"
+        " ${C_INCLUDE_DIRS})\n  target_link_libraries(${name} PUBLIC ${C_PRIV_REQUIRES})\n  set(COMPONENT_LIB"
+        " ${name} PARENT_SCOPE)\nendfunction()\nmacro(project name)\n  _project(${name} C)\n  foreach(folder"
+        " ${EXTRA_COMPONENT_DIRS})\n    add_subdirectory(${folder} component)\n  endforeach()\n "
+        ' add_subdirectory(main)\n  file(WRITE ${CMAKE_BINARY_DIR}/start.c "void app_main(void); int'
+        ' main(void) { app_main(); return 0; }")\n  add_executable(firmware ${CMAKE_BINARY_DIR}/start.c)\n '
+        " target_link_libraries(firmware main)\nendmacro()\n"
     )
     shutil.copytree(libraries / "espidf", tmp_path / "serq")
     example = tmp_path / "serq/examples/minimal"
@@ -118,8 +159,27 @@ def test_cmake_builds_the_component_as_esp_idf_would(libraries: Path, tmp_path: 
 def test_the_arduino_library_and_its_example_are_a_program(libraries: Path, tmp_path: Path) -> None:
     folder = libraries / "arduino"
     (tmp_path / "Arduino.h").write_text(ARDUINO)
-    _run("gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-c", f"-I{folder / 'src'}", *sorted((folder / "src").glob("*.c")), cwd=tmp_path)
-    sketch = ["-x", "c++", "-include", "Arduino.h", f"-I{folder / 'src'}", "-Wall", "-Wextra", folder / "examples/minimal/minimal.ino"]
+    _run(
+        "gcc",
+        "-std=gnu11",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-c",
+        f"-I{folder / 'src'}",
+        *sorted((folder / "src").glob("*.c")),
+        cwd=tmp_path,
+    )
+    sketch = [
+        "-x",
+        "c++",
+        "-include",
+        "Arduino.h",
+        f"-I{folder / 'src'}",
+        "-Wall",
+        "-Wextra",
+        folder / "examples/minimal/minimal.ino",
+    ]
     _run("g++", f"-I{tmp_path}", "-c", *sketch, "-o", "sketch.o", cwd=tmp_path)
     _run("g++", *sorted(tmp_path.glob("*.o")), "-o", "minimal", cwd=tmp_path)
     assert _run(tmp_path / "minimal", cwd=tmp_path) == "日本語\n"
@@ -128,7 +188,9 @@ def test_the_arduino_library_and_its_example_are_a_program(libraries: Path, tmp_
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_library_is_the_same_bytes_twice(kind: str, model: QuantizedModel, libraries: Path, tmp_path: Path) -> None:
+def test_a_library_is_the_same_bytes_twice(
+    kind: str, model: QuantizedModel, libraries: Path, tmp_path: Path
+) -> None:
     again = export_library(model, load_board("esp32"), kind, tmp_path / "again")
     for name in again.files:
         assert (tmp_path / "again" / name).read_bytes() == (libraries / kind / name).read_bytes()
@@ -143,9 +205,19 @@ def test_amalgamation_brings_each_header_once_and_keeps_a_files_own_names_its_ow
     }
     text = amalgamate(sources, ["a.h"])
     assert text.count("int a;") == text.count("int b;") == 1
-    assert text.index("int a;") < text.index("SERQ_IMPLEMENTATION\n/*") < text.index("int b;") < text.index("int x = T;") < text.index("#undef T")
+    assert (
+        text.index("int a;")
+        < text.index("SERQ_IMPLEMENTATION\n/*")
+        < text.index("int b;")
+        < text.index("int x = T;")
+        < text.index("#undef T")
+    )
     assert "#include <stdint.h>" in text
-    assert "#define own own_of_x\n" in text and "#define own own_of_y\n" in text and text.count("#undef own\n") == 2
+    assert (
+        "#define own own_of_x\n" in text
+        and "#define own own_of_y\n" in text
+        and text.count("#undef own\n") == 2
+    )
 
 
 def test_a_kind_that_is_none_is_refused(model: QuantizedModel, tmp_path: Path) -> None:

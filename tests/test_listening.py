@@ -1,4 +1,6 @@
-"""Listening: the C that ships equals the reference piece by piece; recordings, microphones, boards over a wire and what goes wrong; the page."""
+"""Listening: the C that ships equals the reference piece by piece; recordings, microphones, boards over a
+wire and what goes wrong; the page.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def _reference(model: QuantizedModel, monkeypatch: pytest.MonkeyPatch) -> Ear:
 
 
 @pytest.mark.parametrize("name", ["narrow window", "all blocks", "small"])
-def test_both_ears_answer_as_the_reference_whatever_the_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ears_answer_as_the_reference_whatever_the_pieces(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = MODEL if name == "small" else made_up_model((6, 3), (2, 5), spec=SPECS[name], **RULE)
     pcm = quiet_and_loud(model.spec, 3)
     wanted = stream_decisions(model, pcm)
@@ -85,19 +89,31 @@ def test_both_ears_answer_as_the_reference_whatever_the_pieces(name: str, monkey
     for ear in (native, reference):
         for piece in (77, 5000, len(pcm)):
             ear.start()
-            assert [found for first in range(0, len(pcm), piece) for found in ear.push(pcm[first : first + piece])] == wanted
+            assert [
+                found for first in range(0, len(pcm), piece) for found in ear.push(pcm[first : first + piece])
+            ] == wanted
 
 
 def test_both_ears_score_clips_alike_and_refuse_the_same_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
     padded = made_up_model((5,), (3,), spec=FeatureSpec(center=True))
     for model in (MODEL, padded):
         native, reference = open_ear(model, _nothing), _reference(model, monkeypatch)
-        for length in (model.spec.min_samples - 1, model.spec.min_samples, 20_000, model.spec.max_samples, model.spec.max_samples + 1):
+        for length in (
+            model.spec.min_samples - 1,
+            model.spec.min_samples,
+            20_000,
+            model.spec.max_samples,
+            model.spec.max_samples + 1,
+        ):
             pcm = np.resize(quiet_and_loud(model.spec, 1), max(length, 0))
             assert native.scores(pcm) == reference.scores(pcm)
-            assert (reference.scores(pcm) is None) == (not model.spec.min_samples <= length <= model.spec.max_samples)
+            assert (reference.scores(pcm) is None) == (
+                not model.spec.min_samples <= length <= model.spec.max_samples
+            )
         pcm = quiet_and_loud(model.spec, 2)
-        assert native.scores(pcm) == tuple(interpreter.scores(model, features(model.spec, model.tables, pcm)).tolist())
+        assert native.scores(pcm) == tuple(
+            interpreter.scores(model, features(model.spec, model.tables, pcm)).tolist()
+        )
     for ear in (open_ear(padded, _nothing), _reference(padded, monkeypatch)):
         with pytest.raises(SerqError, match="cannot stream"):
             ear.push(pcm)
@@ -116,7 +132,9 @@ def test_c_is_compiled_once_for_a_model(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert len(said) == 3
 
 
-def test_a_compiler_that_fails_is_named_and_the_reference_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_compiler_that_fails_is_named_and_the_reference_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SERQ_CACHE", str(tmp_path))
     monkeypatch.setenv("CC", shutil.which("false") or "false")
     said: list[str] = []
@@ -132,7 +150,17 @@ def test_its_c_compiles_without_a_word(compiler: str, tmp_path: Path) -> None:
             (tmp_path / Path(name).name).write_bytes(data)
         stream = ["-DSERQ_CAN_STREAM"] if model.decision else []
         includes = [f"-I{tmp_path}", f"-I{FIRMWARE / 'lib' / 'serq' / 'src'}"]
-        command = [compiler, "-std=c99", *WARNINGS, *stream, *includes, "-c", str(ears._SOURCE), "-o", str(tmp_path / "classify.o")]
+        command = [
+            compiler,
+            "-std=c99",
+            *WARNINGS,
+            *stream,
+            *includes,
+            "-c",
+            str(ears._SOURCE),
+            "-o",
+            str(tmp_path / "classify.o"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and done.stderr == "", done.stderr
 
@@ -160,7 +188,9 @@ def _of(decisions: list[Decision], model: QuantizedModel) -> list[tuple[object, 
     return [(names[d.answer], list(d.scores), d.margin, d.frames) for d in decisions]
 
 
-def test_classify_answers_the_same_with_a_compiler_and_without(clip: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classify_answers_the_same_with_a_compiler_and_without(
+    clip: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_c = json.loads(_run("classify", clip, "--model", model_file, "--json").stdout)
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
@@ -172,16 +202,23 @@ def test_classify_answers_the_same_with_a_compiler_and_without(clip: Path, model
     pcm = quiet_and_loud(MODEL.spec, 5)
     wanted = stream_decisions(MODEL, pcm)
     assert {-1, -2, 0} <= {decision.answer for decision in wanted} | {0}
-    assert [(d["answer"], d["scores"], d["margin"], d["frames"]) for d in with_c["decisions"]] == _of(wanted, MODEL)
+    assert [(d["answer"], d["scores"], d["margin"], d["frames"]) for d in with_c["decisions"]] == _of(
+        wanted, MODEL
+    )
     block = 4 * MODEL.spec.hop_length
-    ends = [(number * block - MODEL.spec.hop_length + MODEL.spec.frame_length) / 16000 for number in range(1, len(wanted) + 1)]
+    ends = [
+        (number * block - MODEL.spec.hop_length + MODEL.spec.frame_length) / 16000
+        for number in range(1, len(wanted) + 1)
+    ]
     assert [d["seconds"] for d in with_c["decisions"]] == pytest.approx(ends, abs=1e-3)
     assert ends[-1] <= with_c["seconds"]
     scores = interpreter.scores(MODEL, features(MODEL.spec, MODEL.tables, pcm))
     assert with_c["scores"] == scores.tolist() and with_c["answer"] == MODEL.labels[int(scores.argmax())]
 
 
-def test_classify_draws_a_row_for_each_decision(clip: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classify_draws_a_row_for_each_decision(
+    clip: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = stream_decisions(MODEL, quiet_and_loud(MODEL.spec, 5))
     for columns, pattern in (("120", "[█▏▎▍▌▋▊▉]"), ("40", r"(fear|joy) -?\d+")):
         monkeypatch.setenv("COLUMNS", columns)
@@ -199,14 +236,27 @@ def test_bars_are_as_long_as_their_shares() -> None:
     assert bar(0.7, 4, plain=True) == "### "
 
 
-def test_drawings_hold_every_decision_and_need_nothing_else(clip: Path, model_file: Path, tmp_path: Path) -> None:
-    done = _run("classify", clip, "--model", model_file, "--svg", tmp_path / "o" / "t.svg", "--html", tmp_path / "t.html")
+def test_drawings_hold_every_decision_and_need_nothing_else(
+    clip: Path, model_file: Path, tmp_path: Path
+) -> None:
+    done = _run(
+        "classify",
+        clip,
+        "--model",
+        model_file,
+        "--svg",
+        tmp_path / "o" / "t.svg",
+        "--html",
+        tmp_path / "t.html",
+    )
     assert done.exit_code == 0 and f"wrote {tmp_path / 't.html'}" in done.output
     wanted = stream_decisions(MODEL, quiet_and_loud(MODEL.spec, 5))
     drawn = xml.etree.ElementTree.parse(tmp_path / "o" / "t.svg").getroot()
     rects = list(drawn.iter("{http://www.w3.org/2000/svg}rect"))
     assert len(rects) == len(wanted) + 5 * sum(decision.frames > 0 for decision in wanted)
-    assert sum(rect.get("class") == "open" for rect in rects) == sum(decision.answer < 0 for decision in wanted)
+    assert sum(rect.get("class") == "open" for rect in rects) == sum(
+        decision.answer < 0 for decision in wanted
+    )
     for path in (tmp_path / "o" / "t.svg", tmp_path / "t.html"):
         text = path.read_text()
         assert not re.search(r"(?:src|href|url\()\s*=?\s*[\"']?https?:", text)
@@ -224,7 +274,9 @@ def test_what_cannot_be_classified_is_said(tmp_path: Path, model_file: Path) -> 
         (("classify", tmp_path / "short.wav", "--model", tmp_path / "no.serq"), "no.serq does not exist"),
     ]:
         done = _run(*words)
-        assert done.exit_code == 1 and said in done.output and "did not foresee" not in done.output, done.output
+        assert done.exit_code == 1 and said in done.output and "did not foresee" not in done.output, (
+            done.output
+        )
 
 
 def test_a_model_for_clips_alone_answers_the_clip(clip: Path, tmp_path: Path) -> None:
@@ -237,25 +289,46 @@ def test_the_shipped_model_hears_real_speech_as_its_evaluation_does(emodb_dir: P
     model, path = shipped_model(), emodb_dir / "03a01Wa.flac"
     found = classify_file(path, model, _nothing)
     assert (found.answer, found.by) == ("anger", C)
-    assert [heard.scores for heard in found.decisions] == [decision.scores for decision in stream_decisions(model, found.pcm)]
+    assert [heard.scores for heard in found.decisions] == [
+        decision.scores for decision in stream_decisions(model, found.pcm)
+    ]
 
 
 # --- this computer's microphone
 
 
 class _FakeMicrophones(SimpleNamespace):
-    """The part of sounddevice that is used: plays pcm in pieces, `overflow` says which were preceded by a gap."""
+    """The part of sounddevice that is used: plays pcm in pieces, `overflow` says which were preceded by a
+    gap.
+    """
 
     class PortAudioError(Exception):
         pass
 
-    def __init__(self, pcm: np.ndarray, overflow: tuple[int, ...] = (), refuse: str = "", devices: tuple[str, ...] = ("Mic",)) -> None:
+    def __init__(
+        self,
+        pcm: np.ndarray,
+        overflow: tuple[int, ...] = (),
+        refuse: str = "",
+        devices: tuple[str, ...] = ("Mic",),
+    ) -> None:
         super().__init__(pcm=pcm, overflow=overflow, refuse=refuse, devices=devices)
 
     def query_devices(self) -> list[dict[str, object]]:
-        return [{"name": "Speaker", "max_input_channels": 0}, *({"name": name, "max_input_channels": 1} for name in self.devices)]
+        return [
+            {"name": "Speaker", "max_input_channels": 0},
+            *({"name": name, "max_input_channels": 1} for name in self.devices),
+        ]
 
-    def RawInputStream(self, samplerate: int, blocksize: int, channels: int, dtype: str, device: object, callback: Callable[..., None]) -> Any:
+    def RawInputStream(
+        self,
+        samplerate: int,
+        blocksize: int,
+        channels: int,
+        dtype: str,
+        device: object,
+        callback: Callable[..., None],
+    ) -> Any:
         assert (channels, dtype) == (1, "int16")
         if self.refuse:
             raise self.PortAudioError(self.refuse)
@@ -264,22 +337,33 @@ class _FakeMicrophones(SimpleNamespace):
         def stream() -> Iterator[None]:
             for number in range(len(self.pcm) // blocksize):
                 status = SimpleNamespace(input_overflow=number in self.overflow)
-                callback(memoryview(self.pcm[number * blocksize :][:blocksize].tobytes()), blocksize, None, status)
+                callback(
+                    memoryview(self.pcm[number * blocksize :][:blocksize].tobytes()), blocksize, None, status
+                )
             yield
 
         return stream()
 
 
-def test_a_microphone_is_heard_as_a_recording_and_afresh_after_a_gap(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_microphone_is_heard_as_a_recording_and_afresh_after_a_gap(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pcm = quiet_and_loud(MODEL.spec, 7)[:24_000]
     monkeypatch.setitem(sys.modules, "sounddevice", _FakeMicrophones(pcm, overflow=(10,)))
     monkeypatch.setattr(microphone, "_PATIENCE", 0.2)
     done = _run("classify", "mic", "--model", model_file, "--json")
     assert done.exit_code == 1 and "nothing comes from the microphone" in done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert events[0] == {"event": "hello", "board": "this computer's microphone", "model": MODEL.identity.hex(), "labels": list(LABELS)}
+    assert events[0] == {
+        "event": "hello",
+        "board": "this computer's microphone",
+        "model": MODEL.identity.hex(),
+        "labels": list(LABELS),
+    }
     before, after = stream_decisions(MODEL, pcm[:8000]), stream_decisions(MODEL, pcm[8000:])
-    assert [(d["answer"], d["scores"], d["margin"], d["frames"]) for d in events[1:]] == _of(before + after, MODEL)
+    assert [(d["answer"], d["scores"], d["margin"], d["frames"]) for d in events[1:]] == _of(
+        before + after, MODEL
+    )
     assert [d["overruns"] for d in events[1:]] == [0] * len(before) + [800] * len(after)
     times = [d["seconds"] for d in events[1:]]
     assert times[len(before)] == pytest.approx(times[0] + 0.55, abs=2e-3) and times == sorted(times)
@@ -292,11 +376,19 @@ def test_a_microphone_is_heard_as_a_recording_and_afresh_after_a_gap(model_file:
     ("module", "words"),
     [
         (None, r"pip install 'serq-mcu\[microphone\]'"),
-        (_FakeMicrophones(np.zeros(9, np.int16), refuse="Error querying device -1", devices=()), "no microphone was found"),
-        (_FakeMicrophones(np.zeros(9, np.int16), refuse="Invalid sample rate"), r"16000 samples a second \(Invalid sample rate\).*--device: 1: Mic"),
+        (
+            _FakeMicrophones(np.zeros(9, np.int16), refuse="Error querying device -1", devices=()),
+            "no microphone was found",
+        ),
+        (
+            _FakeMicrophones(np.zeros(9, np.int16), refuse="Invalid sample rate"),
+            r"16000 samples a second \(Invalid sample rate\).*--device: 1: Mic",
+        ),
     ],
 )
-def test_a_missing_microphone_is_one_sentence(module: object, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_microphone_is_one_sentence(
+    module: object, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", module)
     done = _run("classify", "mic")
     assert done.exit_code == 1 and re.search(words, done.output), done.output
@@ -313,33 +405,79 @@ def test_portaudio_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 # --- what a board writes
 
 
-def _line(answer: str = "joy", label: int | None = 4, overruns: int = 0, scores: tuple[int, ...] = (1, -2, 3, 4, 900), frames: int = 12) -> bytes:
-    value = {"answer": answer, "label": label, "scores": list(scores), "margin": 896, "level": -2560, "frames": frames}
-    return (json.dumps(value | {"latency_us": 5300, "waiting": 0, "overruns": overruns}, ensure_ascii=False) + "\n").encode()
+def _line(
+    answer: str = "joy",
+    label: int | None = 4,
+    overruns: int = 0,
+    scores: tuple[int, ...] = (1, -2, 3, 4, 900),
+    frames: int = 12,
+) -> bytes:
+    value = {
+        "answer": answer,
+        "label": label,
+        "scores": list(scores),
+        "margin": 896,
+        "level": -2560,
+        "frames": frames,
+    }
+    return (
+        json.dumps(value | {"latency_us": 5300, "waiting": 0, "overruns": overruns}, ensure_ascii=False)
+        + "\n"
+    ).encode()
 
 
 def _hello(labels: tuple[str, ...] = LABELS) -> bytes:
-    return (json.dumps({"serq": "live", "board": "esp32", "model": "0123456789abcdef", "labels": list(labels)}) + "\n").encode()
+    return (
+        json.dumps({"serq": "live", "board": "esp32", "model": "0123456789abcdef", "labels": list(labels)})
+        + "\n"
+    ).encode()
 
 
-BOOT = b"ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13\r\n\x1b[0;32mI (29) boot: ESP-IDF\x1b[0m\r\n"
+BOOT = (
+    b"ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13\r\n\x1b[0;32mI (29) boot:"
+    b" ESP-IDF\x1b[0m\r\n"
+)
 
 
 def test_lines_become_events_however_they_are_cut() -> None:
-    data = BOOT + _hello() + _line() + _line()[:40] + b"\n" + _line("silence", None, frames=0) + b'{"error": "no driver"}\n'
+    data = (
+        BOOT
+        + _hello()
+        + _line()
+        + _line()[:40]
+        + b"\n"
+        + _line("silence", None, frames=0)
+        + b'{"error": "no driver"}\n'
+    )
     for piece in (1, 7, 4096):
         reader, events = LineReader(), []
         for start in range(0, len(data), piece):
             events += list(reader.feed(data[start : start + piece], 2.5))
-        assert [type(event) for event in events] == [Passed, Passed, Passed, Hello, Labelled, Damaged, Labelled, Complaint]
+        assert [type(event) for event in events] == [
+            Passed,
+            Passed,
+            Passed,
+            Hello,
+            Labelled,
+            Damaged,
+            Labelled,
+            Complaint,
+        ]
         assert events[3] == Hello("esp32", "0123456789abcdef", LABELS)
-        assert events[4] == Labelled(Heard(2.5, "joy", 4, (1, -2, 3, 4, 900), 896, pytest.approx(-30.103, abs=1e-3), 12, 5300, 0), LABELS)  # type: ignore[arg-type]
+        assert events[4] == Labelled(
+            Heard(2.5, "joy", 4, (1, -2, 3, 4, 900), 896, pytest.approx(-30.103, abs=1e-3), 12, 5300, 0),
+            LABELS,
+        )  # type: ignore[arg-type]
         assert events[6].heard.label is None and events[6].heard.answer == "silence"
         assert "\x1b" not in events[2].text
 
 
 def test_labels_are_learnt_from_a_board_that_said_them_before() -> None:
-    events = list(LineReader().feed(b'7}\n{"answer": "not\n' + _line("silence", None) + _line("joy", 4) + _line("fear", 3), 0.0))
+    events = list(
+        LineReader().feed(
+            b'7}\n{"answer": "not\n' + _line("silence", None) + _line("joy", 4) + _line("fear", 3), 0.0
+        )
+    )
     assert [type(event) for event in events] == [Passed, Damaged, Labelled, Labelled, Labelled]
     assert events[-1].labels == ("class 0", "class 1", "class 2", "fear", "joy")
 
@@ -348,7 +486,10 @@ def test_labels_are_learnt_from_a_board_that_said_them_before() -> None:
     "line",
     [
         b'{"answer": "joy"}',
-        b'{"answer": 3, "label": 4, "scores": [1], "margin": 1, "level": 1, "frames": 1, "latency_us": 1, "overruns": 1}',
+        (
+            b'{"answer": 3, "label": 4, "scores": [1], "margin": 1, "level": 1, "frames": 1, "latency_us": 1,'
+            b' "overruns": 1}'
+        ),
         _line(label=9).strip(),
         _line(scores=(1, 2)).strip(),
         _line("joy", None).strip(),
@@ -370,7 +511,15 @@ def test_what_is_not_a_decision_is_none(line: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(st.binary(max_size=80), st.sampled_from([_line(), _hello(), b"\n", b'{"answer": "', b"\xff\x00\x1b[2J\n"])), max_size=12))
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=80),
+            st.sampled_from([_line(), _hello(), b"\n", b'{"answer": "', b"\xff\x00\x1b[2J\n"]),
+        ),
+        max_size=12,
+    )
+)
 def test_no_bytes_break_the_reader_or_reach_the_terminal_raw(pieces: list[bytes]) -> None:
     reader = LineReader()
     for piece in pieces:
@@ -400,7 +549,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 @pytest.fixture
 def board(opened: threading.Event) -> Iterator[Callable[..., str]]:
-    """A board on a pseudo-terminal that says these bytes; gives the port's name. unplugged: the port is lost after them."""
+    """A board on a pseudo-terminal that says these bytes; gives the port's name. unplugged: the port is
+    lost after them.
+    """
     descriptors: list[int] = []
     threads: list[threading.Thread] = []
 
@@ -433,7 +584,14 @@ def board(opened: threading.Event) -> Iterator[Callable[..., str]]:
 
 def test_live_shows_what_a_board_says(board: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    said = [BOOT, _hello(), _line(), _line()[:30] + b"\n", _line("silence", None, overruns=700, frames=0), _line("fear", 3, overruns=700)]
+    said = [
+        BOOT,
+        _hello(),
+        _line(),
+        _line()[:30] + b"\n",
+        _line("silence", None, overruns=700, frames=0),
+        _line("fear", 3, overruns=700),
+    ]
     done = _run("live", board(*said), "--count", "3")
     assert done.exit_code == 0, done.output
     head, *rows = done.stdout.splitlines()
@@ -460,11 +618,19 @@ def test_live_writes_json_lines(board: Callable[..., str]) -> None:
         ((b"hello world\n", b"nothing else\n"), False, "is not the live application.*'nothing else'.*--baud"),
         ((_hello(), _line()), False, "/dev/pts/.* fell silent; check the cable"),
         ((_hello(), _line()), True, "/dev/pts/.* was lost .*check the cable"),
-        ((b'{"error": "the microphone\'s driver did not start"}\n',), False, "the board says: the microphone's driver did not start"),
+        (
+            (b'{"error": "the microphone\'s driver did not start"}\n',),
+            False,
+            "the board says: the microphone's driver did not start",
+        ),
     ],
 )
 def test_what_goes_wrong_on_a_wire_is_one_sentence(
-    said: tuple[bytes, ...], unplugged: bool, words: str, board: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    said: tuple[bytes, ...],
+    unplugged: bool,
+    words: str,
+    board: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("serq_mcu.listening.live._PATIENCE", 2.0)
     done = _run("live", board(*said, unplugged=unplugged), "--quiet")
@@ -506,7 +672,9 @@ def test_live_in_the_emulator_answers_as_the_reference(tmp_path: Path) -> None:
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert events[0]["board"] == "emulated-m4f"
     decisions = [event for event in events if event["event"] == "decision"]
-    assert [(d["answer"], d["scores"], d["margin"], d["frames"]) for d in decisions] == _of(stream_decisions(MODEL, pcm), MODEL)
+    assert [(d["answer"], d["scores"], d["margin"], d["frames"]) for d in decisions] == _of(
+        stream_decisions(MODEL, pcm), MODEL
+    )
     assert decisions[-1]["seconds"] > 1.0, "at the speed of life"
     assert "holds the application" in _run("live", _harness(tmp_path), "--clip", tmp_path / "clip.wav").output
 
@@ -547,10 +715,18 @@ def test_the_page_tells_late_readers_what_they_missed(page: Page) -> None:
     page.decided(JOY)
     hello, _, decision = _events(page, 3)
     assert hello == {"type": "hello", "board": "esp32", "model": "0123456789abcdef", "labels": list(LABELS)}
-    assert (decision["answer"], decision["number"], decision["damaged"], decision["overruns"], decision["labels"]) == ("joy", 1, 1, 7, list(LABELS))
+    assert (
+        decision["answer"],
+        decision["number"],
+        decision["damaged"],
+        decision["overruns"],
+        decision["labels"],
+    ) == ("joy", 1, 1, 7, list(LABELS))
     for _ in range(300):
         page.decided(JOY)
-    assert [event["number"] for event in _events(page, 121)[1:]] == list(range(182, 302)), "the first are forgotten, the hello is not"
+    assert [event["number"] for event in _events(page, 121)[1:]] == list(range(182, 302)), (
+        "the first are forgotten, the hello is not"
+    )
     page.hello(HELLO)
     page.end("over")
     assert [event["type"] for event in _events(page, 2)] == ["hello", "end"]
@@ -563,7 +739,11 @@ def test_the_page_is_one_file_for_this_computer_alone(page: Page) -> None:
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     text = HTML.read_text()
     assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}
-    for path, host, code in (("other", None, 404), ("", "evil.example", 403), ("events", "evil.example:80", 403)):
+    for path, host, code in (
+        ("other", None, 404),
+        ("", "evil.example", 403),
+        ("events", "evil.example:80", 403),
+    ):
         request = urllib.request.Request(page.url + path, headers={"Host": host} if host else {})
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)

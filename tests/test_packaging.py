@@ -1,4 +1,6 @@
-"""What users install: source archive and wheel carry everything, and the wheel works in an empty environment, without TensorFlow."""
+"""What users install: source archive and wheel carry everything, and the wheel works in an empty
+environment, without TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,18 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CARRIED = ("templates", "firmware", "boards")  # beside the package in a checkout, inside it in a wheel
 IMPORTED_AS = {"pyserial": "serial", "rich-click": "rich_click"}
-NOT_CORE = ("tensorflow", "tf_keras", "keras", "librosa", "sklearn", "scipy", "matplotlib", "platformio", "distributed", "mkdocs")
+NOT_CORE = (
+    "tensorflow",
+    "tf_keras",
+    "keras",
+    "librosa",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "platformio",
+    "distributed",
+    "mkdocs",
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +53,16 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_both_carry_everything(archives: tuple[Path, Path]) -> None:
     source, wheel = archives
-    wanted = {path.relative_to(ROOT).as_posix() for folder in (*CARRIED, "serq_mcu") for path in _files(ROOT / folder)}
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for folder in (*CARRIED, "serq_mcu")
+        for path in _files(ROOT / folder)
+    }
     assert len(wanted) > 200 and "serq_mcu/py.typed" in wanted and "serq_mcu/models/emodb.serq" in wanted
     with tarfile.open(source) as archive:
-        assert wanted | {"README.md", "LICENSE", "CHANGELOG.md"} <= {name.split("/", 1)[-1] for name in archive.getnames()}
+        assert wanted | {"README.md", "LICENSE", "CHANGELOG.md"} <= {
+            name.split("/", 1)[-1] for name in archive.getnames()
+        }
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = archive.read(f"serq_mcu-{__version__}.dist-info/METADATA").decode()
@@ -51,19 +70,38 @@ def test_both_carry_everything(archives: tuple[Path, Path]) -> None:
     assert (ROOT / "README.md").read_text() in metadata and "License-File: LICENSE" in metadata
 
 
-def test_the_wheel_exports_builds_and_verifies_in_an_empty_environment(archives: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_wheel_exports_builds_and_verifies_in_an_empty_environment(
+    archives: tuple[Path, Path], tmp_path: Path
+) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     programs = tmp_path / "venv" / "bin"
     _run(programs / "pip", "install", "--quiet", "--disable-pip-version-check", archives[1])
-    there = _run(programs / "python", "-c", f"import importlib.util as u; print([name for name in {NOT_CORE} if u.find_spec(name)])")
+    there = _run(
+        programs / "python",
+        "-c",
+        f"import importlib.util as u; print([name for name in {NOT_CORE} if u.find_spec(name)])",
+    )
     assert there.strip() == "[]"
     speech = synthesise(tmp_path / "speech", 12)
     serq = programs / "serq-mcu"
     assert __version__ in _run(serq, "--version")
     assert "esp32" in _run(serq, "export", "--board", "esp32", "--out", tmp_path / "esp32")
-    assert {"platformio.ini", "model.serq", "serq.json"} <= {path.name for path in (tmp_path / "esp32").iterdir()}
+    assert {"platformio.ini", "model.serq", "serq.json"} <= {
+        path.name for path in (tmp_path / "esp32").iterdir()
+    }
     _run(serq, "export", "--board", "emulated-m4f", "--app", "live", "--out", tmp_path / "m4f")
-    said = _run(serq, "verify", tmp_path / "esp32", "--clips", speech, "--on", "host", "--baseline", tmp_path / "b.json", "--update-baseline")
+    said = _run(
+        serq,
+        "verify",
+        tmp_path / "esp32",
+        "--clips",
+        speech,
+        "--on",
+        "host",
+        "--baseline",
+        tmp_path / "b.json",
+        "--update-baseline",
+    )
     assert "differing_clips: 0" in said and "differing_integers: 0" in said
     assert int(re.findall(r"(\d+) integers of every stage", said)[0]) > 100_000
 
@@ -72,7 +110,11 @@ def test_every_dependency_of_the_core_is_used_and_nothing_else_is_needed_to_impo
     imported = set()
     for path in (ROOT / "serq_mcu").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [item.name for item in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None) or ""]
+            names = (
+                [item.name for item in node.names]
+                if isinstance(node, ast.Import)
+                else [getattr(node, "module", None) or ""]
+            )
             imported |= {name.split(".")[0] for name in names}
     core = {re.split(r"[><=;\[ ]", line)[0] for line in PROJECT["dependencies"]}
     assert {name for name in core if IMPORTED_AS.get(name, name) not in imported} <= {"rich"}  # of rich-click
@@ -80,7 +122,11 @@ def test_every_dependency_of_the_core_is_used_and_nothing_else_is_needed_to_impo
 
 def _files(folder: Path) -> list[Path]:
     """What is there but for what Python and a build leave."""
-    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".pyc", ".o")]
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".pyc", ".o")
+    ]
 
 
 def _run(*command: str | Path) -> str:

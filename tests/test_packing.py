@@ -18,7 +18,12 @@ def _fields(inputs: int, outputs: int, bits: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2**bits, (outputs, inputs)).astype(np.uint8)
 
 
-@given(st.sampled_from(WIDTHS), st.integers(1, 130) | st.integers(500, 530), st.integers(1, 20), st.integers(0, 99))
+@given(
+    st.sampled_from(WIDTHS),
+    st.integers(1, 130) | st.integers(500, 530),
+    st.integers(1, 20),
+    st.integers(0, 99),
+)
 def test_round_trip(width, inputs: int, outputs: int, seed: int) -> None:
     layout, bits = width
     u = _fields(inputs, outputs, bits, seed)
@@ -26,10 +31,15 @@ def test_round_trip(width, inputs: int, outputs: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(("layout", "bits"), WIDTHS, ids=lambda value: getattr(value, "name", value))
-@pytest.mark.parametrize(("inputs", "outputs"), [(120, 256), (256, 512), (512, 64), (64, 7), (1, 1), (41, 3), (1100, 9)])
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [(120, 256), (256, 512), (512, 64), (64, 7), (1, 1), (41, 3), (1100, 9)]
+)
 def test_a_layer_stores_its_bits_and_row_padding_only(layout, bits: int, inputs: int, outputs: int) -> None:
     padded_inputs, padded_outputs = -(-inputs // 8) * 8, -(-outputs // layout.rows) * layout.rows
-    assert layout.pack(_fields(inputs, outputs, bits, 0), bits).nbytes == padded_outputs * padded_inputs * bits // 8
+    assert (
+        layout.pack(_fields(inputs, outputs, bits, 0), bits).nbytes
+        == padded_outputs * padded_inputs * bits // 8
+    )
 
 
 def _bit(packed: np.ndarray, position: int) -> int:
@@ -41,12 +51,17 @@ def test_planes_are_where_spec_says() -> None:
     packed = LAYOUTS["planes8"].pack(u, 3)
     # tile 0 has groups 0..3, then groups 4 and 5 alone; order output, plane from the top, group
     for output, plane, group, i in [(0, 0, 0, 0), (1, 2, 3, 7), (0, 1, 4, 2), (1, 0, 4, 5), (1, 1, 5, 0)]:
-        offset = (output * 3 + 2 - plane) * 4 + group if group < 4 else 24 + (group - 4) * 6 + output * 3 + 2 - plane
+        offset = (
+            (output * 3 + 2 - plane) * 4 + group
+            if group < 4
+            else 24 + (group - 4) * 6 + output * 3 + 2 - plane
+        )
         assert packed[offset] >> i & 1 == u[output, 8 * group + i] >> plane & 1
 
 
 def test_words_are_where_spec_says() -> None:
-    # (layout, inputs, outputs), (output, input, bit), word, bit of the word, inverted: worked out by hand from the table
+    # (layout, inputs, outputs), (output, input, bit), word, bit of the word, inverted: worked out by hand
+    # from the table
     cases = [
         (("dsp8", 16, 8), (4, 5, 7), 16 + 4, 16 + 8 + 7, 1),
         (("dsp8", 16, 8), (7, 6, 7), 16 + 7, 7, 0),
@@ -63,7 +78,12 @@ def test_words_are_where_spec_says() -> None:
     for (name, inputs, outputs), (o, i, k), word, bit, inverted in cases:
         layout = LAYOUTS[name]
         u = _fields(inputs, outputs, layout.widths[0], 1)
-        assert _bit(layout.pack(u, layout.widths[0]), 32 * word + bit) == int(u[o, i] >> k & 1) ^ inverted, (name, o, i, k)
+        assert _bit(layout.pack(u, layout.widths[0]), 32 * word + bit) == int(u[o, i] >> k & 1) ^ inverted, (
+            name,
+            o,
+            i,
+            k,
+        )
 
 
 def test_wrong_number_of_bytes_is_refused() -> None:
@@ -81,5 +101,7 @@ def test_constants_are_where_spec_says() -> None:
     bias = pack_bias(np.array([-5, 2**17 - 5, 0x12345 - 5], np.int32))
     assert (bias.base, bias.bits) == (-5, 24)
     assert bias.array.tolist() == [0, 0, 0x2345, 0x0200, 0x01]
-    constants = InputQuantization(np.zeros(3, np.int32), np.array([1, 2047, 5], np.uint16), np.array([1, 31, 9], np.uint8))
+    constants = InputQuantization(
+        np.zeros(3, np.int32), np.array([1, 2047, 5], np.uint16), np.array([1, 31, 9], np.uint8)
+    )
     assert pack_scale(constants).tolist() == [33, 0xFFFF, 5 * 32 + 9]

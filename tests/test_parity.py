@@ -21,13 +21,19 @@ MODELS = proof_models()
 def two_clips(tmp_path: Path) -> Path:
     for label in ("anger", "fear"):
         (tmp_path / "clips" / label).mkdir(parents=True)
-        soundfile.write(tmp_path / "clips" / label / "a.wav", np.random.default_rng(0).normal(0, 0.1, 4000), 16000)
+        soundfile.write(
+            tmp_path / "clips" / label / "a.wav", np.random.default_rng(0).normal(0, 0.1, 4000), 16000
+        )
     return tmp_path / "clips"
 
 
 def test_every_block_and_statistic_is_proved() -> None:
     specs = [model.spec for model in MODELS.values()]
-    whole = [spec for spec in specs if len(spec.blocks) == len(KINDS) and all(block.statistics == STATISTICS for block in spec.blocks)]
+    whole = [
+        spec
+        for spec in specs
+        if len(spec.blocks) == len(KINDS) and all(block.statistics == STATISTICS for block in spec.blocks)
+    ]
     assert {spec.center for spec in whole} == {False, True}
 
 
@@ -45,10 +51,16 @@ def test_generated_signals_on_the_emulators(on: str) -> None:
     assert report.ok, report.lines()
 
 
-def test_the_page_has_a_row_for_each_target(two_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_has_a_row_for_each_target(
+    two_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parity, "EMULATED", ("emulated-m0",))
     monkeypatch.setattr(parity, "EMULATED_CLIPS", 1)
-    monkeypatch.setattr(parity, "proof_models", lambda: {"Padded": next(model for model in MODELS.values() if model.spec.center)})
+    monkeypatch.setattr(
+        parity,
+        "proof_models",
+        lambda: {"Padded": next(model for model in MODELS.values() if model.spec.center)},
+    )
     assert main([str(two_clips), "--page", str(tmp_path / "parity.md")]) == 0
     text = (tmp_path / "parity.md").read_text()
     signals = len(generated_signals(16000))
@@ -57,9 +69,14 @@ def test_the_page_has_a_row_for_each_target(two_clips: Path, tmp_path: Path, mon
     assert text.count("| 0 |") == 2
 
 
-def test_a_difference_fails_the_command(two_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_difference_fails_the_command(
+    two_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = prove(next(iter(MODELS.values())), HOST, generated_signals(16000, 0.1))
-    bad = replace(good, outcomes=(replace(good.outcomes[0], difference=Difference("clip", "mel", 3)), *good.outcomes[1:]))
+    bad = replace(
+        good,
+        outcomes=(replace(good.outcomes[0], difference=Difference("clip", "mel", 3)), *good.outcomes[1:]),
+    )
     monkeypatch.setattr(parity, "prove", lambda model, on, recordings: bad)
     assert main([str(two_clips), "--page", str(tmp_path / "parity.md")]) == 1
     assert "| 3 |" in (tmp_path / "parity.md").read_text()

@@ -1,4 +1,6 @@
-"""The pytest plugin, and the example repository that uses it, as a firmware team would run them: in a pytest of their own."""
+"""The pytest plugin, and the example repository that uses it, as a firmware team would run them: in a
+pytest of their own.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,14 @@ def repository(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    """The exit code and what a pytest in `folder` says. The plugin has the name of its entry point, so that it is loaded once."""
+    """The exit code and what a pytest in `folder` says.
+
+    The plugin has the name of its entry point, so that it is loaded once.
+    """
     command = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -54,7 +61,9 @@ def test_the_plugin_is_an_entry_point() -> None:
 
 
 def test_the_example_holds_baselines_and_notices_regressions(repository: Path) -> None:
-    """As its README says, on the emulated board of its configuration; then against a baseline that was better."""
+    """As its README says, on the emulated board of its configuration; then against a baseline that was
+    better.
+    """
     code, said = run(repository, "--serq-update-baseline")
     assert code == 0 and "2 passed" in said
     baseline = repository / "baselines" / "emulated-m4f.json"
@@ -63,11 +72,17 @@ def test_the_example_holds_baselines_and_notices_regressions(repository: Path) -
     baseline.write_text(json.dumps(value | {"flash_bytes": value["flash_bytes"] - 8}))
     code, said = run(repository)
     assert code == 1 and "1 failed, 1 passed" in said
-    assert f"REGRESSION flash, bytes: {value['flash_bytes'] - 8} before, {value['flash_bytes']} now, worse" in said
+    assert (
+        f"REGRESSION flash, bytes: {value['flash_bytes'] - 8} before, {value['flash_bytes']} now, worse"
+        in said
+    )
 
 
 def test_the_readme_of_the_example_names_what_is_there() -> None:
-    readme, workflow = (EXAMPLE / "README.md").read_text(), (EXAMPLE / ".github/workflows/firmware.yml").read_text()
+    readme, workflow = (
+        (EXAMPLE / "README.md").read_text(),
+        (EXAMPLE / ".github/workflows/firmware.yml").read_text(),
+    )
     options = set(re.findall(r"--serq-[a-z-]+", readme + workflow))
     code, said = run(EXAMPLE, "--help")
     assert code == 0 and options and all(option in said for option in options)
@@ -80,7 +95,10 @@ def test_what_is_missing_or_wrong_is_one_sentence(repository: Path) -> None:
         (["--serq-clips", clips], "--serq-board (or serq_board in pytest's configuration) is missing"),
         (["--serq-clips", clips, "--serq-board", "esp33"], "there is no board 'esp33'; the nearest is esp32"),
         (["--serq-clips", clips, "--serq-count", "0"], "--serq-count must be a number from 1, not 0"),
-        (["--serq-clips", clips, "--serq-board", "esp32", "--serq-port", "/dev/no"], "there is no port /dev/no"),
+        (
+            ["--serq-clips", clips, "--serq-board", "esp32", "--serq-port", "/dev/no"],
+            "there is no port /dev/no",
+        ),
     ):
         code, said = run(repository, tests, "--tb=short", *arguments)
         assert code != 0 and words in said, said
@@ -120,11 +138,16 @@ def dut():
 
 
 def test_the_port_may_be_that_of_pytest_embedded(repository: Path, board: str) -> None:
-    """Its fixture `dut` and option, as version 2.9 has them: the port is free while ours need it, and given back."""
+    """Its fixture `dut` and option, as version 2.9 has them: the port is free while ours need it, and
+    given back.
+    """
     (repository / "tests" / "conftest.py").write_text(DUT.format(port=board))
     (repository / "tests" / "test_firmware.py").write_text(
-        "def test_verified(serq_report, dut):\n    assert serq_report.ok and not dut.serial.held\n\n"
-        "def test_values(serq_device, serq_clips):\n    assert len(serq_device.values(serq_clips[0].pcm, 1, 0)) == 256\n"
+        "def test_verified(serq_report, dut):\n    assert serq_report.ok and not dut.serial.held\n\ndef"
+        " test_values(serq_device, serq_clips):\n    assert len(serq_device.values(serq_clips[0].pcm, 1, 0))"
+        " == 256\n"
     )
-    code, said = run(repository, "--embedded-services", "serial", "--serq-board", "esp32", "--serq-count", "2")
+    code, said = run(
+        repository, "--embedded-services", "serial", "--serq-board", "esp32", "--serq-count", "2"
+    )
     assert code == 0 and "2 passed" in said, said

@@ -1,4 +1,6 @@
-"""Quantization-aware training: its quantizers against numpy's, its network against the integers, and what it buys."""
+"""Quantization-aware training: its quantizers against numpy's, its network against the integers, and what
+it buys.
+"""
 
 from __future__ import annotations
 
@@ -69,14 +71,17 @@ def test_training_and_numpy_quantize_alike(bits: Width) -> None:
     rng, levels = np.random.default_rng(3), ENCODINGS[encoding_of(bits)].levels
     weights = rng.normal(0, 0.1, (64, 48)).astype(np.float32)
     scale = np.float32(quantize_numpy(weights.astype(np.float64), bits)[1])
-    weights.flat[:levels] = scale * (np.arange(levels, dtype=np.float32) - np.float32(levels / 2))  # where two levels are as near
+    weights.flat[:levels] = scale * (
+        np.arange(levels, dtype=np.float32) - np.float32(levels / 2)
+    )  # where two levels are as near
     weights.flat[-2:] = [-50, 50]  # beyond all levels
     variable = tf.Variable(weights)
     with tf.GradientTape() as tape:
         seen = quantize_weights(variable, tf.constant(scale), tf.constant(float(levels)))
     u = fields(weights, bits, scale)
     assert (u.min(), u.max()) == (0, levels - 1)
-    # the same field everywhere: levels are a scale apart, and float32 is good to 1e-6 of the largest of at most 256
+    # the same field everywhere: levels are a scale apart, and float32 is good to 1e-6 of the largest of at
+    # most 256
     assert np.abs(seen.numpy() - dequantize(u, bits, float(scale))).max() < 1e-4 * scale
     assert (tape.gradient(seen, variable).numpy() == 1).all()
 
@@ -88,8 +93,12 @@ def test_the_integers_answer_as_the_network_in_training(
     tuned = tuner.tune(lowering, widths, *data)
     model = lowering.tuned_model(tuned)
     assert model.widths == widths
-    floating, integer = tuner.logits(tuned, lowering, data[1].pooled[0]), scores(model, data[1].pooled[0]) * model.score_scale
-    # all that differs is float32: a sum a hair from a rounding boundary may move one activation by one of its 127 steps, rarely
+    floating, integer = (
+        tuner.logits(tuned, lowering, data[1].pooled[0]),
+        scores(model, data[1].pooled[0]) * model.score_scale,
+    )
+    # all that differs is float32: a sum a hair from a rounding boundary may move one activation by one of its
+    # 127 steps, rarely
     apart = np.abs(floating - integer).max(axis=1)
     assert np.median(apart) < 1e-4 * np.abs(floating).max()
     assert apart.max() < 0.02 * np.abs(floating).max()
@@ -103,19 +112,27 @@ def test_it_starts_from_post_training_quantization(
     model, start = lowering.model(widths), lowering.start(widths)
     integer = scores(model, data[1].pooled[0]) * model.score_scale
     floating = tuner.logits(start, lowering, data[1].pooled[0])
-    # the fields are found anew with the refitted scale, so a few weights stand a level further; at 1 bit only signs count
+    # the fields are found anew with the refitted scale, so a few weights stand a level further; at 1 bit only
+    # signs count
     assert np.abs(floating - integer).max() < 0.02 * np.abs(integer).max()
 
 
-def test_fine_tuning_wins_back_what_one_bit_loses(lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner) -> None:
+def test_fine_tuning_wins_back_what_one_bit_loses(
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner
+) -> None:
     train, validation = data
     after = lowering.model((1, 1, 1))
     tuned = lowering.tuned_model(tuner.tune(lowering, (1, 1, 1), train, validation))
-    losses = [_loss(scores(model, validation.pooled[0]) * model.score_scale, validation.truth) for model in (after, tuned)]
+    losses = [
+        _loss(scores(model, validation.pooled[0]) * model.score_scale, validation.truth)
+        for model in (after, tuned)
+    ]
     assert losses[1] < losses[0] - 0.02
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner) -> None:
+def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner
+) -> None:
     first = model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data)))
     tuner.tune(lowering, (4, 4, 4), *data)
     assert model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data))) == first
@@ -123,8 +140,18 @@ def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(lowering: 
     assert model_bytes(lowering.tuned_model(fresh.tune(lowering, (2, 1, 3), *data))) == first
 
 
-def test_an_ensemble_teaches_what_its_networks_say_on_average(lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner) -> None:
-    config = replace(load_config().training, hidden=(HIDDEN, HIDDEN), batch_size=32, hearings=2, max_epochs=3, ensemble=3, seed=7)
+def test_an_ensemble_teaches_what_its_networks_say_on_average(
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner
+) -> None:
+    config = replace(
+        load_config().training,
+        hidden=(HIDDEN, HIDDEN),
+        batch_size=32,
+        hearings=2,
+        max_epochs=3,
+        ensemble=3,
+        seed=7,
+    )
     others = train_others(*data, len(LABELS), config)
     assert len(others) == 2
     alone = train_mlp(*data, len(LABELS), replace(config, seed=8)).network
@@ -135,7 +162,9 @@ def test_an_ensemble_teaches_what_its_networks_say_on_average(lowering: Lowering
     inputs = np.random.default_rng(3).integers(-16, 17, (5, SPEC.feature_count)) / 16
     logits = [network.logits(inputs) for network in (lowering.network, *others)]
     said = [np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in logits]
-    assert by_three._taught(tf.constant(inputs, tf.float32)).numpy() == pytest.approx(np.mean(said, axis=0), abs=1e-5)
+    assert by_three._taught(tf.constant(inputs, tf.float32)).numpy() == pytest.approx(
+        np.mean(said, axis=0), abs=1e-5
+    )
     assert (tuned.kernels[0] != tuner.tune(lowering, (2, 2, 2), *data).kernels[0]).any()
     with pytest.raises(ValueError, match="zip"):
         by_three.tune(lowering, (2, 2, 2), *data, others=others[:1])

@@ -1,4 +1,6 @@
-"""Quantization: the quantizer, importance, lowering to integers, and the choice of bits, on synthetic networks. No TensorFlow."""
+"""Quantization: the quantizer, importance, lowering to integers, and the choice of bits, on synthetic
+networks. No TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,17 @@ def _network(pooled: NDArray[np.int32], truth: NDArray[np.int64], hidden: int = 
     """Random hidden layers under a least-squares last layer: a classifier that works, without training."""
     rng = np.random.default_rng(5)
     mean, sd = standardisation(pooled)
-    kernels = [rng.normal(0, 1 / math.sqrt(FEATURE_COUNT), (FEATURE_COUNT, hidden)), rng.normal(0, 1 / math.sqrt(hidden), (hidden, hidden))]
+    kernels = [
+        rng.normal(0, 1 / math.sqrt(FEATURE_COUNT), (FEATURE_COUNT, hidden)),
+        rng.normal(0, 1 / math.sqrt(hidden), (hidden, hidden)),
+    ]
     biases = [rng.normal(0, 0.2, hidden), rng.normal(0, 0.2, hidden)]
     front = FloatNetwork(tuple(kernels), tuple(biases), mean, sd)
     x = np.maximum(front.preactivations(front.standardise(pooled))[-1], 0)
     design = np.hstack([x, np.ones((len(x), 1))])
-    solved = np.linalg.solve(design.T @ design + 3 * np.eye(hidden + 1), design.T @ np.eye(len(LABELS))[truth])
+    solved = np.linalg.solve(
+        design.T @ design + 3 * np.eye(hidden + 1), design.T @ np.eye(len(LABELS))[truth]
+    )
     return FloatNetwork((*kernels, solved[:-1]), (*biases, solved[-1]), mean, sd)
 
 
@@ -79,7 +86,9 @@ def run() -> Run:
         "decision": {"blocks": 3, "block_seconds": 0.5, "gate_db": -70.0, "coverage": 0.8, "smoothing": 1},
     }
     names = tuple(f"clip{index:03}" for index in range(600))
-    return Run(config, "made", LABELS, names, np.stack([pooled, version]), truth, part, rounded, 7, 4, {"tool": "1"})
+    return Run(
+        config, "made", LABELS, names, np.stack([pooled, version]), truth, part, rounded, 7, 4, {"tool": "1"}
+    )
 
 
 def _lowering(run: Run) -> Lowering:
@@ -97,7 +106,8 @@ def test_quantizer_finds_no_worse_scale_than_a_fine_search(bits: int) -> None:
     levels = 2**bits - 1
     for candidate in np.abs(w).max() * 2 / levels * np.linspace(0.05, 1.3, 400):
         nearest = candidate / 2 * (2 * np.clip(np.round(w / candidate + levels / 2), 0, levels) - levels)
-        # 2 %, or 0.1 dB: the error is jagged in the scale, and no search but an endless one finds its deepest notch
+        # 2 %, or 0.1 dB: the error is jagged in the scale, and no search but an endless one finds its deepest
+        # notch
         assert error <= np.square(w - nearest).sum() * 1.02
     assert u.dtype == np.uint8
     assert u.max() <= levels
@@ -105,7 +115,11 @@ def test_quantizer_finds_no_worse_scale_than_a_fine_search(bits: int) -> None:
 
 def test_more_bits_never_err_more() -> None:
     w = np.random.default_rng(0).laplace(0, 0.1, (64, 64))
-    errors = [float(np.square(w - dequantize(u, bits, scale)).sum()) for bits in range(1, 9) for u, scale in [quantize_weights(w, bits)]]
+    errors = [
+        float(np.square(w - dequantize(u, bits, scale)).sum())
+        for bits in range(1, 9)
+        for u, scale in [quantize_weights(w, bits)]
+    ]
     assert all(after < before / 2 for before, after in itertools.pairwise(errors))  # a bit is worth some 5 dB
 
 
@@ -118,7 +132,12 @@ def test_one_bit_has_its_closed_form() -> None:
 
 def test_ternary_weights_have_the_least_error_of_all_thresholds_and_scales() -> None:
     rng = np.random.default_rng(0)
-    for w in (rng.normal(0, 0.1, (12, 5)), rng.laplace(0, 1, (7, 9)), np.array([[0.0, 0.0, -3.0]]), np.array([[1.0, 1.0, -1.0, 0.25]])):
+    for w in (
+        rng.normal(0, 0.1, (12, 5)),
+        rng.laplace(0, 1, (7, 9)),
+        np.array([[0.0, 0.0, -3.0]]),
+        np.array([[1.0, 1.0, -1.0, 0.25]]),
+    ):
         u, scale = quantize_weights(w, "ternary")
         error = np.square(w - dequantize(u, "ternary", scale)).sum()
         assert set(u.ravel().tolist()) <= {0, 1, 2}
@@ -170,7 +189,8 @@ def test_eight_bits_follow_the_float_network_closely(run: Run) -> None:
     pooled = run.pooled[0, run.members("test")]
     expected = run.network.logits(run.network.standardise(pooled))
     error = scores(model, pooled) * model.score_scale - expected
-    # 7-bit activations err by at most half of 1/127 of their range, some 40 dB below the signal; three layers of them leave over 25 dB
+    # 7-bit activations err by at most half of 1/127 of their range, some 40 dB below the signal; three layers
+    # of them leave over 25 dB
     assert 10 * math.log10(np.square(expected - expected.mean()).sum() / np.square(error).sum()) > 25
     assert (classify(model, pooled) == run.network.classify(run.network.standardise(pooled))).mean() > 0.95
 
@@ -180,13 +200,20 @@ def test_bias_correction_keeps_each_scores_mean(run: Run, bits: int | str) -> No
     model = _lowering(run).model((bits,) * 3)
     got = (scores(model, run.calibration) * model.score_scale).mean(axis=0)
     # exact but for the rounding of the last bias to half an accumulator step
-    assert np.allclose(got, run.network.logits(run.network.standardise(run.calibration)).mean(axis=0), atol=0.51 * model.score_scale)
+    assert np.allclose(
+        got,
+        run.network.logits(run.network.standardise(run.calibration)).mean(axis=0),
+        atol=0.51 * model.score_scale,
+    )
 
 
 def test_refitted_gain_is_the_least_squares_one(run: Run) -> None:
     """At 1 bit in the last layer, no other unit explains the float logits better."""
     model = _lowering(run).model((8, 8, 1))
-    got, want = scores(model, run.calibration).astype(np.float64), run.network.logits(run.network.standardise(run.calibration))
+    got, want = (
+        scores(model, run.calibration).astype(np.float64),
+        run.network.logits(run.network.standardise(run.calibration)),
+    )
     got, want = got - got.mean(axis=0), want - want.mean(axis=0)
     best = float((got * want).sum() / (got * got).sum())
     assert model.score_scale == pytest.approx(best, rel=1e-9)
@@ -197,7 +224,8 @@ def test_inputs_stand_for_standard_deviations(run: Run) -> None:
     pooled = run.pooled[0]
     exact = run.network.standardise(pooled)
     inside = np.abs(exact) < 3.9  # the last step below +4 saturates at 63/16
-    # half a step of 1/16 for rounding, and 4 sd times the multiplier's relative error of at most 1/2048, and half a unit of center
+    # half a step of 1/16 for rounding, and 4 sd times the multiplier's relative error of at most 1/2048, and
+    # half a unit of center
     bound = 1 / 32 + 4 / 2048 + (0.5 / run.network.sd).max()
     assert np.abs(device_inputs(model, pooled) - exact)[inside].max() <= bound
 
@@ -207,7 +235,9 @@ def test_constant_features_stay_silent_and_dead_layers_are_lowered() -> None:
     pooled, truth = _data(rng, 200)
     pooled[:, 4] = 777
     network = _network(pooled, truth, hidden=16)
-    dead = FloatNetwork(network.kernels, (np.full(16, -100.0), network.biases[1], network.biases[2]), network.mean, network.sd)
+    dead = FloatNetwork(
+        network.kernels, (np.full(16, -100.0), network.biases[1], network.biases[2]), network.mean, network.sd
+    )
     for candidate in (network, dead):
         for bits in (1, 8):
             model = Lowering(candidate, pooled, SPEC, build_tables(SPEC), LABELS).model((bits,) * 3)
@@ -216,7 +246,9 @@ def test_constant_features_stay_silent_and_dead_layers_are_lowered() -> None:
             assert (scores(model, strange) == scores(model, pooled)).all()
     want = dead.logits(dead.standardise(pooled))
     got = scores(model, pooled) * model.score_scale
-    assert np.allclose(got, want, atol=0.01 * np.abs(want).max())  # constant logits; 1 %: biases in the waist are integers
+    assert np.allclose(
+        got, want, atol=0.01 * np.abs(want).max()
+    )  # constant logits; 1 %: biases in the waist are integers
 
 
 def test_dequantized_weights_with_exact_activations_differ_only_by_activation_rounding(run: Run) -> None:
@@ -224,7 +256,11 @@ def test_dequantized_weights_with_exact_activations_differ_only_by_activation_ro
     pooled = run.calibration
     floating = dequantized(model, run.network).logits(device_inputs(model, pooled))
     integer = scores(model, pooled) * model.score_scale
-    assert 10 * math.log10(np.square(floating - floating.mean(axis=0)).sum() / np.square(floating - integer).sum()) > 20  # see the 8-bit test
+    assert (
+        10
+        * math.log10(np.square(floating - floating.mean(axis=0)).sum() / np.square(floating - integer).sum())
+        > 20
+    )  # see the 8-bit test
 
 
 # The choice of bits
@@ -239,7 +275,9 @@ def test_adaptive_choice_keeps_its_own_rule(run: Run) -> None:
     for choice in sorted(choices, key=lambda item: item.importance.rank):
         assert choice.required == pytest.approx(baseline - 0.02 * choice.importance.importance)
         assert [trial.bits for trial in choice.trials] == list(range(1, len(choice.trials) + 1))
-        for trial in choice.trials:  # each accuracy is that of the integer model, layers visited before at their bits
+        for (
+            trial
+        ) in choice.trials:  # each accuracy is that of the integer model, layers visited before at their bits
             widths[choice.importance.layer] = trial.bits
             assert trial.accuracy == validation.accuracy(classify(lowering.model(widths), validation.pooled))
             assert trial.accepted == (trial.accuracy >= choice.required - 1e-12)
@@ -250,10 +288,16 @@ def test_adaptive_choice_keeps_its_own_rule(run: Run) -> None:
 
 
 def test_a_margin_that_allows_everything_gives_one_bit_and_a_fixed_width_asks_nothing(run: Run) -> None:
-    asked = (("5", 0.0, (5, 5, 5)), ("ternary", 0.0, ("ternary",) * 3), ("8,ternary,1", 0.0, (8, "ternary", 1)))
+    asked = (
+        ("5", 0.0, (5, 5, 5)),
+        ("ternary", 0.0, ("ternary",) * 3),
+        ("8,ternary,1", 0.0, (8, "ternary", 1)),
+    )
     for method, margin, widths in (("adaptive", 1.0, (1, 1, 1)), *asked):
         choices = choose_widths(_lowering(run), run.validation, QuantizationConfig(method, 1.0, margin))
-        if method == "adaptive":  # alpha 1: margins are shares of parameters; every layer's is wide enough only if accuracy holds
+        if (
+            method == "adaptive"
+        ):  # alpha 1: margins are shares of parameters; every layer's is wide enough only if accuracy holds
             assert all(choice.trials for choice in choices)
             assert all(choice.bits == 1 for choice in choices if choice.importance.margin > 0.7)
         else:
@@ -263,7 +307,13 @@ def test_a_margin_that_allows_everything_gives_one_bit_and_a_fixed_width_asks_no
 
 
 @pytest.mark.parametrize(
-    ("method", "words"), [("9", "not adaptive, one of"), ("4,", "one of these for each layer"), ("adaptive,4", "one of"), (4, "one of")]
+    ("method", "words"),
+    [
+        ("9", "not adaptive, one of"),
+        ("4,", "one of these for each layer"),
+        ("adaptive,4", "one of"),
+        (4, "one of"),
+    ],
 )
 def test_a_method_that_is_none_is_refused(method: object, words: str) -> None:
     with pytest.raises(SerqError, match=words):
@@ -283,7 +333,9 @@ def test_a_ternary_model_is_stored_at_two_bits_and_says_so(run: Run) -> None:
 
 
 def test_where_no_width_holds_the_best_is_taken(run: Run) -> None:
-    truth = run.network.classify(run.network.standardise(run.validation.pooled[0]))  # the float network is right by definition
+    truth = run.network.classify(
+        run.network.standardise(run.validation.pooled[0])
+    )  # the float network is right by definition
     impossible = ValidationData(run.validation.pooled[:1], truth)
     choices = choose_widths(_lowering(run), impossible, QuantizationConfig("adaptive", 0.5, 0.0))
     for choice in choices:
@@ -303,8 +355,13 @@ def test_test_clips_have_no_say(run: Run) -> None:
     assert quantize(other)[1].layers == quantize(run)[1].layers
 
 
-@pytest.mark.parametrize(("method", "alpha", "margin", "words"), [("9", 0.5, 0.02, "method"), ("2", 1.5, 0.02, "alpha"), ("2", 0.5, -1.0, "margin")])
-def test_options_out_of_range_are_named(run: Run, method: str, alpha: float, margin: float, words: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "alpha", "margin", "words"),
+    [("9", 0.5, 0.02, "method"), ("2", 1.5, 0.02, "alpha"), ("2", 0.5, -1.0, "margin")],
+)
+def test_options_out_of_range_are_named(
+    run: Run, method: str, alpha: float, margin: float, words: str
+) -> None:
     with pytest.raises(SerqError, match=words):
         quantize(run, method, alpha, margin)
 
@@ -347,7 +404,9 @@ def test_a_margin_leaves_the_share_of_answers_that_was_asked_for() -> None:
 
 def test_a_run_without_a_decision_section_is_refused(run: Run) -> None:
     with pytest.raises(SerqError, match=r"decision.*train again"):
-        quantize(replace(run, config={name: value for name, value in run.config.items() if name != "decision"}))
+        quantize(
+            replace(run, config={name: value for name, value in run.config.items() if name != "decision"})
+        )
 
 
 # The run folder
@@ -357,7 +416,14 @@ def test_a_run_folder_reads_back(run: Run, tmp_path: Path) -> None:
     back = load_run(save_run(run, tmp_path / "run", {"config.toml": ""}))
     assert model_bytes(quantize(back)[0]) == model_bytes(quantize(run)[0])
     assert back.to_json() == run.to_json()
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {MARKER, FEATURES, WEIGHTS, "confusion.csv", "confusion.txt", "config.toml"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        MARKER,
+        FEATURES,
+        WEIGHTS,
+        "confusion.csv",
+        "confusion.txt",
+        "config.toml",
+    }
 
 
 def _flip_byte(folder: Path, name: str) -> None:
@@ -394,7 +460,10 @@ def test_a_damaged_run_folder_is_refused(run: Run, tmp_path: Path, kind: str) ->
 
 
 def test_quantizing_loads_no_training_library() -> None:
-    code = "import sys, serq_mcu.quantization.pipeline, serq_mcu.quantized_model.evaluation; print(sorted(sys.modules))"
+    code = (
+        "import sys, serq_mcu.quantization.pipeline, serq_mcu.quantized_model.evaluation;"
+        " print(sorted(sys.modules))"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "'numpy'" in loaded
     assert not [name for name in ("tensorflow", "tf_keras", "sklearn", "librosa") if f"'{name}'" in loaded]
@@ -407,7 +476,9 @@ def test_wilson_interval_against_its_definition() -> None:
     for correct, n in ((0, 10), (7, 10), (10, 10), (83, 107)):
         low, high = wilson_interval(correct, n)
         for end in (low, high):  # its ends are the proportions p with (share - p)^2 = z^2 p (1 - p) / n
-            assert (correct / n - end) ** 2 == pytest.approx(1.959963984540054**2 * end * (1 - end) / n, rel=1e-9, abs=1e-15)
+            assert (correct / n - end) ** 2 == pytest.approx(
+                1.959963984540054**2 * end * (1 - end) / n, rel=1e-9, abs=1e-15
+            )
         assert 0 <= low < high <= 1
 
 

@@ -15,8 +15,22 @@ from safetensors.numpy import save
 from serq_mcu.base import resources
 from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.errors import SerqError
-from serq_mcu.quantized_model.interpreter import classify, classify_in_float, quantize_input, requantize, scores, stages
-from serq_mcu.quantized_model.store import find_model, load_model, model_bytes, save_model, shipped_model, shipped_models
+from serq_mcu.quantized_model.interpreter import (
+    classify,
+    classify_in_float,
+    quantize_input,
+    requantize,
+    scores,
+    stages,
+)
+from serq_mcu.quantized_model.store import (
+    find_model,
+    load_model,
+    model_bytes,
+    save_model,
+    shipped_model,
+    shipped_models,
+)
 from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
 from serq_mcu.training.config import load_config
 from tests.models import made_up_features, made_up_model
@@ -57,20 +71,28 @@ def test_every_damaged_byte_of_the_file_is_noticed(model: QuantizedModel, tmp_pa
             same = load_model(tmp_path / "m.serq")
         except SerqError:
             continue
-        # JSON has bytes that mean nothing (a number's last zeros, the case of an escape): then nothing of the content may differ
+        # JSON has bytes that mean nothing (a number's last zeros, the case of an escape): then nothing of the
+        # content may differ
         assert same.sha256 == model.sha256
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 100, 2000])
-def test_a_truncated_file_is_refused_with_a_sentence(model: QuantizedModel, tmp_path: Path, size: int) -> None:
+def test_a_truncated_file_is_refused_with_a_sentence(
+    model: QuantizedModel, tmp_path: Path, size: int
+) -> None:
     path = tmp_path / "m.serq"
     path.write_bytes(model_bytes(model)[:size])
     with pytest.raises(SerqError, match=r"m\.serq.*damaged"):
         load_model(path)
 
 
-@pytest.mark.parametrize(("version", "words"), [(3, "newer serq-mcu"), (1, "earlier serq-mcu.*serq-mcu quantize"), ("2", "newer serq-mcu")])
-def test_another_format_is_refused_with_what_to_do(model: QuantizedModel, tmp_path: Path, version: object, words: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(3, "newer serq-mcu"), (1, "earlier serq-mcu.*serq-mcu quantize"), ("2", "newer serq-mcu")],
+)
+def test_another_format_is_refused_with_what_to_do(
+    model: QuantizedModel, tmp_path: Path, version: object, words: str
+) -> None:
     header = model.header() | {"format": version, "sha256": model.sha256}
     (tmp_path / "m.serq").write_bytes(save(model.tensors(), metadata={"serq": json.dumps(header)}))
     with pytest.raises(SerqError, match=words):
@@ -99,7 +121,9 @@ def test_a_model_without_a_decision_rule_survives_its_file(model: QuantizedModel
         ({"blocks": True}, "whole number"),
     ],
 )
-def test_a_decision_rule_out_of_range_is_refused(model: QuantizedModel, change: dict[str, int], words: str) -> None:
+def test_a_decision_rule_out_of_range_is_refused(
+    model: QuantizedModel, change: dict[str, int], words: str
+) -> None:
     assert model.decision is not None
     with pytest.raises(SerqError, match=words):
         dataclasses.replace(model.decision, **change)
@@ -126,7 +150,9 @@ def test_a_missing_file_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
         ({"multiplier": 2**24, "shift": 3}, "out of range"),
     ],
 )
-def test_a_layer_that_cannot_be_proved_is_refused(model: QuantizedModel, change: dict[str, object], words: str) -> None:
+def test_a_layer_that_cannot_be_proved_is_refused(
+    model: QuantizedModel, change: dict[str, object], words: str
+) -> None:
     with pytest.raises(SerqError, match=words):
         dataclasses.replace(model.layers[2], **change)
 
@@ -151,7 +177,9 @@ def test_sizes_are_the_papers(model: QuantizedModel) -> None:
     parameters = [21 * 16 + 16, 16 * 9 + 9, 9 * 4 + 4]
     assert model.parameters == sum(parameters)
     assert model.weights_only_bytes == (3 * parameters[0] + 8 * parameters[1] + parameters[2]) / 8
-    assert model.average_bits == pytest.approx(sum(p * b for p, b in zip(parameters, (3, 8, 1), strict=True)) / sum(parameters))
+    assert model.average_bits == pytest.approx(
+        sum(p * b for p, b in zip(parameters, (3, 8, 1), strict=True)) / sum(parameters)
+    )
 
 
 def _by_hand(model: QuantizedModel, features: list[int]) -> list[list[int]]:
@@ -159,19 +187,28 @@ def _by_hand(model: QuantizedModel, features: list[int]) -> list[list[int]]:
     found = []
     x = []
     for value, center, multiplier, shift in zip(
-        features, *(a.tolist() for a in (model.input.center, model.input.multiplier, model.input.shift)), strict=True
+        features,
+        *(a.tolist() for a in (model.input.center, model.input.multiplier, model.input.shift)),
+        strict=True,
     ):
         t = max(-(2**20 - 1), min(2**20 - 1, value - center))
         x.append(max(0, min(127, 64 + ((t * multiplier + 2 ** (shift - 1)) >> shift))))
     found.append(x)
     for layer in model.layers:
         accumulators = [
-            sum((2 * u - (2 if layer.width == "ternary" else 2**layer.bits - 1)) * v for u, v in zip(row, x, strict=True)) + bias
+            sum(
+                (2 * u - (2 if layer.width == "ternary" else 2**layer.bits - 1)) * v
+                for u, v in zip(row, x, strict=True)
+            )
+            + bias
             for row, bias in zip(layer.u.tolist(), layer.bias.tolist(), strict=True)
         ]
         found.append(accumulators)
         if layer.multiplier is not None and layer.shift is not None:
-            x = [max(0, min(127, (a * layer.multiplier + 2 ** (layer.shift - 1)) >> layer.shift)) for a in accumulators]
+            x = [
+                max(0, min(127, (a * layer.multiplier + 2 ** (layer.shift - 1)) >> layer.shift))
+                for a in accumulators
+            ]
             found.append(x)
     return found
 
@@ -198,7 +235,16 @@ def test_the_lowest_index_wins_a_tie(model: QuantizedModel) -> None:
 
 def test_rounding_goes_up_at_a_half() -> None:
     layer = DenseLayer(np.zeros((1, 1), np.uint8), np.zeros(1, np.int32), "b1", 1, 1, 1.0, 1.0)
-    assert requantize(layer, np.array([-1, 0, 1, 2, 3, 253, 254, 10**6])).tolist() == [0, 0, 1, 1, 2, 127, 127, 127]
+    assert requantize(layer, np.array([-1, 0, 1, 2, 3, 253, 254, 10**6])).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        127,
+        127,
+        127,
+    ]
 
 
 def test_input_saturates_at_both_ends(model: QuantizedModel) -> None:
@@ -211,14 +257,24 @@ def test_input_saturates_at_both_ends(model: QuantizedModel) -> None:
 def test_the_float_network_is_the_integer_one_without_rounding() -> None:
     model = made_up_model((5,), (3,))
     steps = np.random.default_rng(2).integers(-3, 4, (20, model.spec.feature_count))
-    exact = model.input.center + steps * 2 ** model.input.shift.astype(np.int64)  # the standardised input is an integer
+    exact = model.input.center + steps * 2 ** model.input.shift.astype(
+        np.int64
+    )  # the standardised input is an integer
     assert classify_in_float(model, exact).tolist() == classify(model, exact).tolist()
 
     deep = made_up_model((12, 9, 4), (4, 2, 8))
     pooled = made_up_features(deep, 200)
-    x = np.clip(64 + (pooled.astype(float) - deep.input.center) * (deep.input.multiplier / 2.0**deep.input.shift), 0, 127)
+    x = np.clip(
+        64 + (pooled.astype(float) - deep.input.center) * (deep.input.multiplier / 2.0**deep.input.shift),
+        0,
+        127,
+    )
     for layer in deep.layers[:-1]:
-        x = np.clip((x @ (2.0 * layer.u - (2**layer.bits - 1)).T + layer.bias) * layer.multiplier / 2**layer.shift, 0, 127)
+        x = np.clip(
+            (x @ (2.0 * layer.u - (2**layer.bits - 1)).T + layer.bias) * layer.multiplier / 2**layer.shift,
+            0,
+            127,
+        )
     last = deep.layers[-1]
     expected = np.argmax(x @ (2.0 * last.u - (2**last.bits - 1)).T + last.bias, axis=1)
     assert classify_in_float(deep, pooled).tolist() == expected.tolist()
@@ -227,9 +283,13 @@ def test_the_float_network_is_the_integer_one_without_rounding() -> None:
 CARDS = (resources.MODELS / "README.md").read_text(encoding="utf-8")
 
 
-def test_models_that_ship_are_named_and_a_file_goes_first(model: QuantizedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_ship_are_named_and_a_file_goes_first(
+    model: QuantizedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert list(shipped_models()) == ["emodb", "emodb-medium", "emodb-small"]
-    assert find_model(Path("emodb")).sha256 == shipped_model().sha256 != find_model(Path("emodb-small")).sha256
+    assert (
+        find_model(Path("emodb")).sha256 == shipped_model().sha256 != find_model(Path("emodb-small")).sha256
+    )
     monkeypatch.chdir(tmp_path)
     save_model(model, Path("emodb-small"))
     assert find_model(Path("emodb-small")).sha256 == model.sha256

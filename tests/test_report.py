@@ -38,10 +38,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, rng, time = tmp_path_factory.mktemp("report"), np.random.default_rng(3), np.arange(20000) / 16000
     for number in range(10):
         tone = sum(np.sin(2 * np.pi * (200 + 10 * number) * k * time) / k for k in range(1, 9))
-        for label, signal in zip(LABELS, (0.02 * rng.normal(size=time.size).cumsum() / 20, 0.1 * tone), strict=True):
+        for label, signal in zip(
+            LABELS, (0.02 * rng.normal(size=time.size).cumsum() / 20, 0.1 * tone), strict=True
+        ):
             place = folder / "clips" / label
             place.mkdir(parents=True, exist_ok=True)
-            soundfile.write(place / f"{'ab'[LABELS.index(label)]}{number}.wav", signal, 16000, subtype="PCM_16")
+            soundfile.write(
+                place / f"{'ab'[LABELS.index(label)]}{number}.wav", signal, 16000, subtype="PCM_16"
+            )
     return folder / "clips"
 
 
@@ -51,7 +55,13 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from serq_mcu.corpus.loaders import load_corpus
 
     loaded = load_corpus(corpus)
-    spec = FeatureSpec(name="small", fft_length=256, hop_length=256, mel_bands=16, blocks=(FeatureBlock("mfcc", 8, ("mean", "sd")),))
+    spec = FeatureSpec(
+        name="small",
+        fft_length=256,
+        hop_length=256,
+        mel_bands=16,
+        blocks=(FeatureBlock("mfcc", 8, ("mean", "sd")),),
+    )
     tables = build_tables(spec)
     pcm = [(soundfile.read(clip.path, dtype="int16")[0]) for clip in loaded.clips]
     pooled = np.stack([features(spec, tables, clip) for clip in pcm])[None]
@@ -59,10 +69,24 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     shape = (spec.feature_count, 8, 6, len(loaded.labels))
     kernels = tuple(rng.normal(0, 1, pair) / np.sqrt(pair[0]) for pair in itertools.pairwise(shape))
-    network = FloatNetwork(kernels, tuple(np.zeros(n) for n in shape[1:]), pooled[0].mean(axis=0), pooled[0].std(axis=0) + 1)
+    network = FloatNetwork(
+        kernels, tuple(np.zeros(n) for n in shape[1:]), pooled[0].mean(axis=0), pooled[0].std(axis=0) + 1
+    )
     config = load_config().to_json() | {"features": spec.to_json()}
     part = (np.arange(len(truth)) % 3).astype(np.uint8)
-    run = Run(config, loaded.name, loaded.labels, tuple(clip.name for clip in loaded.clips), pooled, truth, part, network, 3, 2, {})
+    run = Run(
+        config,
+        loaded.name,
+        loaded.labels,
+        tuple(clip.name for clip in loaded.clips),
+        pooled,
+        truth,
+        part,
+        network,
+        3,
+        2,
+        {},
+    )
     return save_run(run, tmp_path_factory.mktemp("run") / "run", {})
 
 
@@ -90,7 +114,20 @@ def test_a_run_is_told_whole(run_folder: Path, corpus: Path, tmp_path: Path) -> 
     firmware = export(model, load_board("emulated-m0"), tmp_path / "fw").folder
     clip = corpus / LABELS[1] / "b0.wav"
     out = tmp_path / "report"
-    done = _report(run_folder, "--corpus", corpus, "--firmware", firmware, "--clip", clip, "--board", "emulated-m0", "--out", out, "--json")
+    done = _report(
+        run_folder,
+        "--corpus",
+        corpus,
+        "--firmware",
+        firmware,
+        "--clip",
+        clip,
+        "--board",
+        "emulated-m0",
+        "--out",
+        out,
+        "--json",
+    )
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     run = load_run(run_folder)
@@ -116,16 +153,26 @@ def test_a_run_is_told_whole(run_folder: Path, corpus: Path, tmp_path: Path) -> 
     losses = (out / "losses.svg").read_text()
     assert f"device (host), {len(held)} clips" in losses
     right = Score.of(run.truth[held], classify(model, run.pooled[0, held]), model.labels).correct
-    assert f"Integers, Python: true classes in rows, answers in columns; {right} of {len(held)} right." in reader.text
+    assert (
+        f"Integers, Python: true classes in rows, answers in columns; {right} of {len(held)} right."
+        in reader.text
+    )
 
 
 def test_each_drawing_is_a_file_of_its_own_and_the_same_each_time(run_folder: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         assert _report(run_folder, "--board", "emulated-m0", "--out", tmp_path / name).exit_code == 0
     names = sorted(path.name for path in (tmp_path / "one").glob("*.svg"))
-    assert {"accuracy.svg", "layers.svg", "losses.svg", "sensitivity.svg", "flash.svg", "ram.svg", "time_frame.svg", "time_decision.svg"} <= set(
-        names
-    )
+    assert {
+        "accuracy.svg",
+        "layers.svg",
+        "losses.svg",
+        "sensitivity.svg",
+        "flash.svg",
+        "ram.svg",
+        "time_frame.svg",
+        "time_decision.svg",
+    } <= set(names)
     for name in [*names, "report.html"]:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     for name in names:
@@ -134,7 +181,9 @@ def test_each_drawing_is_a_file_of_its_own_and_the_same_each_time(run_folder: Pa
         assert "prefers-color-scheme: dark" in (tmp_path / "one" / name).read_text()
 
 
-def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(run_folder: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(
+    run_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
     model, _ = quantize(load_run(run_folder))
     path = save_model(model, tmp_path / "m.serq")
     assert _report(path, "--board", "emulated-m0", "--out", tmp_path / "bare").exit_code == 0
@@ -144,11 +193,16 @@ def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(run_folder: P
     assert "Give --corpus to judge a model file on recordings" in reader.text
     assert "Give --clip FILE" in reader.text
     assert model.provenance["allocation"][0]["reason"] in reader.text
-    assert _report(path, "--corpus", corpus, "--board", "emulated-m0", "--out", tmp_path / "judged").exit_code == 0
+    assert (
+        _report(path, "--corpus", corpus, "--board", "emulated-m0", "--out", tmp_path / "judged").exit_code
+        == 0
+    )
     assert (tmp_path / "judged" / "confusion_integers.svg").exists()
 
 
-def test_what_does_not_belong_together_is_refused_and_nothing_is_lost(run_folder: Path, corpus: Path, tmp_path: Path) -> None:
+def test_what_does_not_belong_together_is_refused_and_nothing_is_lost(
+    run_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
     model, _ = quantize(load_run(run_folder), method="8")
     firmware = export(model, load_board("emulated-m0"), tmp_path / "fw").folder
     other = _report(run_folder, "--corpus", corpus, "--firmware", firmware, "--out", tmp_path / "out")
@@ -160,7 +214,9 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_lost(run_folder
     assert not (tmp_path / "out").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    kept = _report(save_model(model, tmp_path / "m.serq"), "--board", "emulated-m0", "--out", tmp_path / "mine")
+    kept = _report(
+        save_model(model, tmp_path / "m.serq"), "--board", "emulated-m0", "--out", tmp_path / "mine"
+    )
     assert kept.exit_code == 1
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
@@ -184,11 +240,21 @@ def test_a_confusion_matrix_shows_each_count_in_its_row_and_column() -> None:
     root = ElementTree.fromstring(figures.confusion("c", "Title", score).svg)
     space = "{http://www.w3.org/2000/svg}"
     cells = {rect.findtext(f"{space}title"): rect for rect in root.iter(f"{space}rect")}
-    counts = [(float(text.get("x")), float(text.get("y")), text.text) for text in root.iter(f"{space}text") if text.text.isdigit()]
+    counts = [
+        (float(text.get("x")), float(text.get("y")), text.text)
+        for text in root.iter(f"{space}text")
+        if text.text.isdigit()
+    ]
     assert len(cells) == len(counts) == 9
     for true, row in zip(score.labels, score.confusion, strict=True):
         for answer, count in zip(score.labels, row, strict=True):
-            (title,) = [title for title in cells if title.replace("\n", "") == f"{true} answered as {answer}: {count}"]
+            (title,) = [
+                title for title in cells if title.replace("\n", "") == f"{true} answered as {answer}: {count}"
+            ]
             cell = {name: float(cells[title].get(name)) for name in ("x", "y", "width", "height")}
-            inside = [text for x, y, text in counts if 0 < x - cell["x"] < cell["width"] and 0 < y - cell["y"] < cell["height"]]
+            inside = [
+                text
+                for x, y, text in counts
+                if 0 < x - cell["x"] < cell["width"] and 0 < y - cell["y"] < cell["height"]
+            ]
             assert inside == [str(count)]

@@ -44,7 +44,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for letter, pitch in (("a", 250), ("sa", 110)):
             for take in range(1, 6):
                 tone = np.sign(np.sin(2 * np.pi * pitch * (1 + 0.02 * take) * time))
-                soundfile.write(folder / f"{speaker}_{letter}{take:02}.wav", 0.1 * tone + 0.01 * rng.normal(size=time.size), RATE, subtype="PCM_16")
+                soundfile.write(
+                    folder / f"{speaker}_{letter}{take:02}.wav",
+                    0.1 * tone + 0.01 * rng.normal(size=time.size),
+                    RATE,
+                    subtype="PCM_16",
+                )
     return folder
 
 
@@ -54,11 +59,23 @@ def test_every_clip_is_judged_once_under_each_condition_and_a_second_time_from_m
     monkeypatch.setenv("SERQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(robustness, "CONDITIONS", FEW)
     (tmp_path / "c.toml").write_text(CONFIG)
-    arguments = ["robustness", str(clips), "--folds", "2", "--config", str(tmp_path / "c.toml"), "--page", str(tmp_path / "page.md"), "--json"]
+    arguments = [
+        "robustness",
+        str(clips),
+        "--folds",
+        "2",
+        "--config",
+        str(tmp_path / "c.toml"),
+        "--page",
+        str(tmp_path / "page.md"),
+        "--json",
+    ]
     first = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     value = json.loads(first.stdout)
-    assert [(m["protocol"], m["recipe"], m["splits"]) for m in value["measured"]] == [(p, r, 2) for p in ("clips", "speakers") for r in RECIPES]
+    assert [(m["protocol"], m["recipe"], m["splits"]) for m in value["measured"]] == [
+        (p, r, 2) for p in ("clips", "speakers") for r in RECIPES
+    ]
     for measured in value["measured"]:
         assert len(measured["conditions"]) == len(FEW)
         assert all(score["n"] == 20 for score in (*measured["conditions"], measured["float_as_recorded"]))

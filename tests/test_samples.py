@@ -19,7 +19,13 @@ from tests.native import SANITIZERS, compile_program, run
 SOURCES = FIRMWARE / "lib" / "serq_audio" / "src"
 HERE = Path(__file__).parent
 RATE = 16000
-KINDS = {"i2s": b"i", "line": b"p", "pdm": b"p", "adc": b"a", "bits": b"m"}  # pdm: decimated by hardware; bits: raw
+KINDS = {
+    "i2s": b"i",
+    "line": b"p",
+    "pdm": b"p",
+    "adc": b"a",
+    "bits": b"m",
+}  # pdm: decimated by hardware; bits: raw
 MICROPHONES = all_microphones()
 
 
@@ -30,32 +36,49 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _device(program: Path, kind: str, settings: Conversion, words: np.ndarray) -> np.ndarray:
-    how = KINDS[kind] + bytes([settings.bit_shift, settings.dc_shift, settings.gain_shift]) + settings.gain.to_bytes(2, "little") + b"\0\0"
+    how = (
+        KINDS[kind]
+        + bytes([settings.bit_shift, settings.dc_shift, settings.gain_shift])
+        + settings.gain.to_bytes(2, "little")
+        + b"\0\0"
+    )
     return np.frombuffer(run(program, how + words.tobytes()), np.int16)
 
 
 def _reference(kind: str, settings: Conversion, words: np.ndarray) -> np.ndarray:
     converter = Converter(settings)
     convert: Callable[[np.ndarray], np.ndarray] = {
-        "i2s": converter.i2s, "line": converter.pcm, "pdm": converter.pcm, "adc": converter.adc, "bits": converter.pdm,
-    }[kind]  # fmt: skip
+        "i2s": converter.i2s,
+        "line": converter.pcm,
+        "pdm": converter.pcm,
+        "adc": converter.adc,
+        "bits": converter.pdm,
+    }[kind]
     cut = len(words) // 3 // 4 * 4
     return np.concatenate([convert(words[:cut]), convert(words[cut:])])
 
 
 def _speech(count: int = 4000, level: float = 0.01) -> np.ndarray:
-    """Something that swells and dies like speech, as a fraction of full scale; a bias is the microphone's affair."""
+    """Something that swells and dies like speech, as a fraction of full scale; a bias is the microphone's
+    affair.
+    """
     t = np.arange(count) / RATE
-    return level * np.sin(2 * np.pi * 3 * t) * (np.sin(2 * np.pi * 180 * t) + 0.5 * np.sin(2 * np.pi * 1330 * t))
+    return (
+        level * np.sin(2 * np.pi * 3 * t) * (np.sin(2 * np.pi * 180 * t) + 0.5 * np.sin(2 * np.pi * 1330 * t))
+    )
 
 
 def _words(interface: str, signal: np.ndarray, offset: float = 0.0, bits: int = 24) -> np.ndarray:
     """What a microphone's driver delivers for a signal, to the last bit that the microphone has."""
     value = signal + offset
     if interface == "adc":
-        return (np.clip(np.round(2048 + 2048 * value), 0, 4095).astype(np.uint16)) | 0xA000  # rubbish above the 12 bits
+        return (
+            np.clip(np.round(2048 + 2048 * value), 0, 4095).astype(np.uint16)
+        ) | 0xA000  # rubbish above the 12 bits
     if interface == "i2s":
-        return np.left_shift(np.round(np.clip(value, -1, 1 - 2.0**-23) * 2 ** (bits - 1)).astype(np.int64), 32 - bits).astype(np.int32)
+        return np.left_shift(
+            np.round(np.clip(value, -1, 1 - 2.0**-23) * 2 ** (bits - 1)).astype(np.int64), 32 - bits
+        ).astype(np.int32)
     return np.round(np.clip(value, -1, 1 - 2.0**-15) * 32768).astype(np.int16)
 
 
@@ -69,11 +92,15 @@ def _bits(signal: np.ndarray) -> np.ndarray:
         one += value - back
         two += one - back
         bits.append(bit)
-    return np.packbits(np.array(bits).reshape(-1, 16), axis=1).astype(np.uint16) @ np.array([256, 1], np.uint16)
+    return np.packbits(np.array(bits).reshape(-1, 16), axis=1).astype(np.uint16) @ np.array(
+        [256, 1], np.uint16
+    )
 
 
 @pytest.mark.parametrize("microphone", MICROPHONES, ids=lambda m: m.name)
-def test_words_of_each_microphone_become_exactly_the_reference_samples(microphone: Microphone, program: Path) -> None:
+def test_words_of_each_microphone_become_exactly_the_reference_samples(
+    microphone: Microphone, program: Path
+) -> None:
     rng = np.random.default_rng(5)
     kind, settings = microphone.interface, microphone.conversion
     dtype = {"i2s": np.int32, "adc": np.uint16}.get(kind, np.int16)
@@ -85,18 +112,40 @@ def test_words_of_each_microphone_become_exactly_the_reference_samples(microphon
         np.full(900, limits.max),
         np.full(900, limits.min),
     ):
-        assert np.array_equal(_device(program, kind, settings, words.astype(dtype)), _reference(kind, settings, words.astype(dtype)))
+        assert np.array_equal(
+            _device(program, kind, settings, words.astype(dtype)),
+            _reference(kind, settings, words.astype(dtype)),
+        )
 
 
 def test_known_words_have_known_samples() -> None:
-    """By hand, from the words' own formats: a 24-bit and an 18-bit microphone, late by a bit, a converter at its ends, unity gain."""
+    """By hand, from the words' own formats: a 24-bit and an 18-bit microphone, late by a bit, a converter
+    at its ends, unity gain.
+    """
     unity = conversion(0, 0, 0)
     assert (unity.gain, unity.gain_shift) == (512, 13)
-    assert Converter(unity).i2s(np.array([0x12345600, -0x12345600, 0x7FFFFF00, -(2**31)], np.int32)).tolist() == [0x1234, -0x1234, 32767, -32768]
-    assert Converter(conversion(1, 0, 0)).i2s(np.array([0x091A2B00, -0x091A2B00, 0x7FFFFFFF], np.int32)).tolist() == [0x1234, -0x1234, 32767]
-    assert Converter(conversion(0, 0, 24)).i2s(np.array([0x00123400], np.int32)).tolist() == [288]  # 291 / 16 times 15.85
-    assert Converter(unity).adc(np.array([2048, 0, 4095, 0xF800], np.uint16)).tolist() == [0, -32768, 32752, 0]
-    assert Converter(unity).pcm(np.array([-32768, -1, 0, 1, 32767], np.int16)).tolist() == [-32768, -1, 0, 1, 32767]
+    assert Converter(unity).i2s(
+        np.array([0x12345600, -0x12345600, 0x7FFFFF00, -(2**31)], np.int32)
+    ).tolist() == [0x1234, -0x1234, 32767, -32768]
+    assert Converter(conversion(1, 0, 0)).i2s(
+        np.array([0x091A2B00, -0x091A2B00, 0x7FFFFFFF], np.int32)
+    ).tolist() == [0x1234, -0x1234, 32767]
+    assert Converter(conversion(0, 0, 24)).i2s(np.array([0x00123400], np.int32)).tolist() == [
+        288
+    ]  # 291 / 16 times 15.85
+    assert Converter(unity).adc(np.array([2048, 0, 4095, 0xF800], np.uint16)).tolist() == [
+        0,
+        -32768,
+        32752,
+        0,
+    ]
+    assert Converter(unity).pcm(np.array([-32768, -1, 0, 1, 32767], np.int16)).tolist() == [
+        -32768,
+        -1,
+        0,
+        1,
+        32767,
+    ]
 
 
 @settings(deadline=None, max_examples=60)  # an example is a process, whose start has no deadline
@@ -107,10 +156,14 @@ def test_known_words_have_known_samples() -> None:
     gain_db=st.integers(-20, 40),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_every_setting_gives_the_reference_samples(program: Path, kind: str, bit_shift: int, dc_shift: int, gain_db: int, seed: int) -> None:
+def test_every_setting_gives_the_reference_samples(
+    program: Path, kind: str, bit_shift: int, dc_shift: int, gain_db: int, seed: int
+) -> None:
     made = conversion(bit_shift if kind == "i2s" else 0, dc_shift, gain_db)
     raw = np.random.default_rng(seed).bytes(4096)
-    words = np.frombuffer(raw, np.int32 if kind == "i2s" else np.int16 if kind in ("line", "pdm") else np.uint16)
+    words = np.frombuffer(
+        raw, np.int32 if kind == "i2s" else np.int16 if kind in ("line", "pdm") else np.uint16
+    )
     assert np.array_equal(_device(program, kind, made, words), _reference(kind, made, words))
 
 

@@ -32,7 +32,9 @@ def test_answers_are_the_mean_of_a_gaussian_process() -> None:
     inputs, targets = pooled / 1000, np.eye(2)[truth]
     asked = _rings(30, 1)[0] / 1000
     mean = targets.mean(axis=0)
-    process = GaussianProcessRegressor(RBF(np.sqrt(6)), alpha=RIDGE, optimizer=None).fit(inputs, targets - mean)  # 1/(2 l^2) = 1/12
+    process = GaussianProcessRegressor(RBF(np.sqrt(6)), alpha=RIDGE, optimizer=None).fit(
+        inputs, targets - mean
+    )  # 1/(2 l^2) = 1/12
     known = process.predict(asked) + mean  # the same mean function by other code
     expected = np.exp(SHARPNESS * known) / np.exp(SHARPNESS * known).sum(axis=1, keepdims=True)
     same, answered = KernelTeacher(inputs, targets).teach(tf.constant(asked))
@@ -45,11 +47,16 @@ def test_only_the_first_anchors_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     inputs, targets = pooled / 1000, np.eye(2)[truth]
     asked = tf.constant(_rings(10, 1)[0] / 1000)
     monkeypatch.setattr(module, "ANCHORS", 40)
-    assert (KernelTeacher(inputs, targets).teach(asked)[1].numpy() == KernelTeacher(inputs[:40], targets[:40]).teach(asked)[1].numpy()).all()
+    assert (
+        KernelTeacher(inputs, targets).teach(asked)[1].numpy()
+        == KernelTeacher(inputs[:40], targets[:40]).teach(asked)[1].numpy()
+    ).all()
 
 
 def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
-    """A tenth of the labels is wrong; the teacher's answers to other clips are what its pupil comes near to, and labels do not lead there."""
+    """A tenth of the labels is wrong; the teacher's answers to other clips are what its pupil comes near
+    to, and labels do not lead there.
+    """
     pooled, truth = _rings(120, 2)
     truth[:12] = 1 - truth[:12]
     held = Examples(_rings(40, 4)[0][None], _rings(40, 4)[1])
@@ -57,10 +64,21 @@ def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
     apart = {}
     for taught_by in ("labels", "kernel"):
         config = replace(
-            load_config().training, hidden=(32, 16), dropout=0.0, learning_rate=0.005, batch_size=32, hearings=20, max_epochs=20, teacher=taught_by
+            load_config().training,
+            hidden=(32, 16),
+            dropout=0.0,
+            learning_rate=0.005,
+            batch_size=32,
+            hearings=20,
+            max_epochs=20,
+            teacher=taught_by,
         )
         network = train_mlp(Examples(pooled[None], truth), held, 2, config).network
-        answers = KernelTeacher(network.standardise(pooled), np.eye(2)[truth]).teach(tf.constant(network.standardise(asked)))[1].numpy()
+        answers = (
+            KernelTeacher(network.standardise(pooled), np.eye(2)[truth])
+            .teach(tf.constant(network.standardise(asked)))[1]
+            .numpy()
+        )
         odds = np.exp(network.logits(network.standardise(asked)))
         apart[taught_by] = np.abs(odds / odds.sum(axis=1, keepdims=True) - answers).mean()
     assert apart["kernel"] < 0.75 * apart["labels"]
@@ -70,4 +88,6 @@ def test_what_a_kernel_taught_is_fine_tuned_by_its_answers_alone() -> None:
     given = {"batch_size": 32, "hearings": 1, "dropout": 0.1, "tuning_dropout": 0.2, "mixup": 1.0, "seed": 3}
     assert TuningConfig.following(given).distillation == 0.5  # a run from before there was a teacher
     assert TuningConfig.following({**given, "teacher": "labels"}) == TuningConfig.following(given)
-    assert TuningConfig.following({**given, "teacher": "kernel"}) == TuningConfig(1e-3, 30, 32, 1, 1.0, 0.2, 1.0, 1, 3)
+    assert TuningConfig.following({**given, "teacher": "kernel"}) == TuningConfig(
+        1e-3, 30, 32, 1, 1.0, 0.2, 1.0, 1, 3
+    )

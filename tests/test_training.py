@@ -1,4 +1,6 @@
-"""Training: configuration, splits, the network, run folders; synthetic speech-like clips, and EMO-DB where it is at hand."""
+"""Training: configuration, splits, the network, run folders; synthetic speech-like clips, and EMO-DB where
+it is at hand.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _small(**changes: object) -> Config:
     config = load_config()
     small = {"hidden": (16, 8), "max_epochs": 6, "validation_fraction": 0.2}
-    return replace(config, augmentation=replace(config.augmentation, versions=2), training=replace(config.training, **{**small, **changes}))
+    return replace(
+        config,
+        augmentation=replace(config.augmentation, versions=2),
+        training=replace(config.training, **{**small, **changes}),
+    )
 
 
 # Configuration
@@ -74,7 +80,12 @@ def test_defaults_are_the_default_specification_and_survive_toml(tmp_path: Path)
 def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('[training]\nhidden = [8]\ndropout = 0\n[quantization]\nmethod = "4"\n')
     config = load_config(tmp_path / "c.toml", split=3)
-    assert (config.training.hidden, config.training.dropout, config.training.split, config.quantization.method) == ((8,), 0.0, 3, "4")
+    assert (
+        config.training.hidden,
+        config.training.dropout,
+        config.training.split,
+        config.quantization.method,
+    ) == ((8,), 0.0, 3, "4")
     assert config.training.patience == load_config().training.patience
 
 
@@ -194,9 +205,13 @@ def test_versions_are_drawn_within_their_ranges_and_by_seed() -> None:
         ("reverberation", [c.reverberation for c in drawn if c.room]),
     ):
         low, high = getattr(config, name)
-        assert low <= min(values) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(values) <= high, name
+        assert (
+            low <= min(values) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(values) <= high
+        ), name
     assert {c.noise for c in drawn} == {"", *config.noises}
-    assert np.mean([bool(c.noise) for c in drawn]) == pytest.approx(config.noise_share, abs=0.1)  # 4 standard errors of 400 draws
+    assert np.mean([bool(c.noise) for c in drawn]) == pytest.approx(
+        config.noise_share, abs=0.1
+    )  # 4 standard errors of 400 draws
     assert np.mean([bool(c.room) for c in drawn]) == pytest.approx(config.room_share, abs=0.1)
     assert drawn == [draw_condition(config, np.random.default_rng(seed)) for seed in range(400)]
 
@@ -207,7 +222,9 @@ def test_no_audio_crosses_from_one_part_to_another(clips: Path) -> None:
     dataset = read_dataset(clips, config)
     part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
     versions = draw_takes(dataset.recordings, part, TRAIN, babbling, seed=0)
-    assert [take.clip for take in versions[0]] == list(range(30)) and all(not take.condition.noise for take in versions[0])
+    assert [take.clip for take in versions[0]] == list(range(30)) and all(
+        not take.condition.noise for take in versions[0]
+    )
     for take in (take for version in versions[1:] for take in version):
         assert len(take.voices) == 5 and take.clip not in take.voices
         assert (part[list(take.voices)] == TRAIN).all()
@@ -220,10 +237,17 @@ def test_versions_of_a_clip_do_not_depend_on_other_clips(clips: Path) -> None:
     config, dataset = _small(), read_dataset(clips, _small())
     part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
     quiet = replace(config.augmentation, noises=("white",), versions=3)
-    fewer = replace(dataset.recordings, clips=dataset.recordings.clips[5:], audio=dataset.recordings.audio[5:])
-    all_takes, its_takes = draw_takes(dataset.recordings, part, TRAIN, quiet, 1), draw_takes(fewer, part[5:], TRAIN, quiet, 1)
+    fewer = replace(
+        dataset.recordings, clips=dataset.recordings.clips[5:], audio=dataset.recordings.audio[5:]
+    )
+    all_takes, its_takes = (
+        draw_takes(dataset.recordings, part, TRAIN, quiet, 1),
+        draw_takes(fewer, part[5:], TRAIN, quiet, 1),
+    )
     for one, other in zip(all_takes, its_takes, strict=True):
-        assert [(take.condition, take.seed) for take in one[5:]] == [(take.condition, take.seed) for take in other]
+        assert [(take.condition, take.seed) for take in one[5:]] == [
+            (take.condition, take.seed) for take in other
+        ]
     assert all_takes != draw_takes(dataset.recordings, part, TRAIN, quiet, 2)
 
 
@@ -235,14 +259,24 @@ def test_a_run_is_whole_reproducible_and_leads_to_a_model(clips: Path, tmp_path:
     said: list[tuple[object, ...]] = []
     run = train(clips, tmp_path / "run", config, lambda *words: said.append(words))
     again = train_dataset(read_dataset(clips, config), tmp_path / "again", config)
-    expected = {"run.json", "config.toml", "features.safetensors", "weights.safetensors", "history.csv", "confusion.csv", "confusion.txt"}
+    expected = {
+        "run.json",
+        "config.toml",
+        "features.safetensors",
+        "weights.safetensors",
+        "history.csv",
+        "confusion.csv",
+        "confusion.txt",
+    }
     assert {path.name for path in (tmp_path / "run").iterdir()} == expected
     for name in expected:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
     assert model_bytes(quantize_run(tmp_path / "run")[0]) == model_bytes(quantize(again)[0])
     assert load_config(tmp_path / "run" / "config.toml") == config
     header = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert sorted(name for names in header["split"].values() for name in names) == sorted(clip.name for clip in load_corpus(clips).clips)
+    assert sorted(name for names in header["split"].values() for name in names) == sorted(
+        clip.name for clip in load_corpus(clips).clips
+    )
     assert [header["clips"][part] for part in ("train", "validation", "test")] == [19, 5, 6]
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == run.epochs + 1
     assert {"reading recordings", "training, at most 6 epochs"} <= {words[0] for words in said}
@@ -261,7 +295,9 @@ def test_examples_with_and_without_versions_are_the_same_thing() -> None:
 
 def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:
     dataset = read_dataset(clips, _small())
-    one, other = (train_dataset(dataset, tmp_path / str(seed), _small(seed=seed, max_epochs=2)) for seed in (1, 2))
+    one, other = (
+        train_dataset(dataset, tmp_path / str(seed), _small(seed=seed, max_epochs=2)) for seed in (1, 2)
+    )
     assert (one.network.kernels[0] != other.network.kernels[0]).any()
 
 
@@ -273,15 +309,21 @@ def test_training_learns(clips: Path, tmp_path: Path) -> None:
 def test_training_stops_in_time_and_keeps_the_best_epoch(clips: Path, tmp_path: Path) -> None:
     config = _small(max_epochs=100, mixup=0.0, patience=8, learning_rate=0.005)
     dataset = read_dataset(clips, config)
-    shuffled = replace(dataset, truth=np.random.default_rng(0).permutation(dataset.truth))  # nothing to learn but by heart
+    shuffled = replace(
+        dataset, truth=np.random.default_rng(0).permutation(dataset.truth)
+    )  # nothing to learn but by heart
     run = train_dataset(shuffled, tmp_path / "run", config)
     assert run.best_epoch < run.epochs == run.best_epoch + 8
     history = np.loadtxt(tmp_path / "run" / "history.csv", delimiter=",", skiprows=1)
     assert history[:, 3].argmin() + 1 == run.best_epoch
     pooled, truth = run.validation.pooled, run.validation.truth
     logits = run.network.logits(run.network.standardise(pooled)).reshape(-1, 3)
-    loss = (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), np.tile(truth, len(pooled))]).mean()
-    assert loss == pytest.approx(history[:, 3].min(), rel=1e-4)  # the kept weights give the best epoch's loss; Keras computed it in float32
+    loss = (
+        np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), np.tile(truth, len(pooled))]
+    ).mean()
+    assert loss == pytest.approx(
+        history[:, 3].min(), rel=1e-4
+    )  # the kept weights give the best epoch's loss; Keras computed it in float32
 
 
 def test_evaluation_judges_the_held_out_clips(clips: Path, tmp_path: Path) -> None:
@@ -327,7 +369,9 @@ def _rare(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("spoil", "words"), [(_short, r"odd\.wav"), (_rare, "'rare' has 1 clip")])
-def test_bad_corpora_leave_nothing_behind(clips: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str) -> None:
+def test_bad_corpora_leave_nothing_behind(
+    clips: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
     folder = tmp_path / "clips"
     shutil.copytree(clips, folder)
     spoil(folder)

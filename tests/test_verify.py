@@ -1,4 +1,6 @@
-"""What `verify` reports, remembers and refuses: formats, baselines, features, failures, and firmware that is not what it should be."""
+"""What `verify` reports, remembers and refuses: formats, baselines, features, failures, and firmware that
+is not what it should be.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,17 @@ LABELS = ("anger", "joy & <fear>", "calm")
 MODEL_UNDER_TEST = made_up_model([24, 3], [3, 4], labels=LABELS)
 MODES: tuple[Mode, ...] = ("pcm", "features")
 EMULATED = ["emulated-m0", "emulated-m4f", "emulated-rv32imc", "emulated-xtensa"]
-WHERE = ("target", "on", "board", "frontend_cycles_per_frame", "network_cycles", "flash_bytes", "ram_bytes", "requests_repeated", "seconds")
+WHERE = (
+    "target",
+    "on",
+    "board",
+    "frontend_cycles_per_frame",
+    "network_cycles",
+    "flash_bytes",
+    "ram_bytes",
+    "requests_repeated",
+    "seconds",
+)
 
 
 def noise(seconds: float = 0.1, seed: int = 0) -> np.ndarray:
@@ -88,10 +100,21 @@ def recordings(count: int = 6) -> list[Recording]:
 def report(answers: str = "abcabc", **changes: Any) -> VerifyReport:
     """Of six clips, answered so (a, b, c: the labels)."""
     outcomes = tuple(
-        Outcome(f"clip {index}", LABELS[index % 3], LABELS["abc".index(answer)], 1000, 10, 50_000, 700) for index, answer in enumerate(answers)
+        Outcome(f"clip {index}", LABELS[index % 3], LABELS["abc".index(answer)], 1000, 10, 50_000, 700)
+        for index, answer in enumerate(answers)
     )
     figures: dict[str, Any] = {"flash_bytes": 40_000, "ram_bytes": 12_000, "outcomes": outcomes} | changes
-    return VerifyReport("/dev/ttyUSB0", "port", "esp32", "0123456789abcdef", "pcm", LABELS, requests_repeated=0, seconds=1.0, **figures)
+    return VerifyReport(
+        "/dev/ttyUSB0",
+        "port",
+        "esp32",
+        "0123456789abcdef",
+        "pcm",
+        LABELS,
+        requests_repeated=0,
+        seconds=1.0,
+        **figures,
+    )
 
 
 def run(*arguments: str | Path) -> Result:
@@ -107,7 +130,9 @@ def test_what_was_not_built_has_no_size(project: Path) -> None:
 
 @pytest.mark.parametrize("board", EMULATED)
 def test_every_core_gives_the_report_of_the_host(program: Path, board: str, tmp_path: Path) -> None:
-    """Apart from where it ran, cycles and sizes. (The clips are few here; docs/verification.md has the 60 of EMO-DB.)"""
+    """Apart from where it ran, cycles and sizes. (The clips are few here; docs/verification.md has the 60
+    of EMO-DB.)
+    """
     device = Device(ProcessTransport([str(program)]))
     with open_target(export(MODEL_UNDER_TEST, load_board(board), tmp_path / board), "emulator") as emulated:
         for mode in MODES:
@@ -118,7 +143,10 @@ def test_every_core_gives_the_report_of_the_host(program: Path, board: str, tmp_
             built = platformio.last_build(tmp_path / board)
             assert built is not None
             assert (found.flash_bytes, found.ram_bytes) == (built.flash_bytes, built.ram_bytes)
-            here, there = ({name: value for name, value in one.to_json().items() if name not in WHERE} for one in (host, found))
+            here, there = (
+                {name: value for name, value in one.to_json().items() if name not in WHERE}
+                for one in (host, found)
+            )
             assert here == there
     device.close()
 
@@ -128,7 +156,10 @@ def test_every_core_gives_the_report_of_the_host(program: Path, board: str, tmp_
 
 def test_swapped_labels_are_caught_and_named(project: Path, clips: Path, tmp_path: Path) -> None:
     _change(project, tmp_path, "serq_model.c", '        "anger",\n', '        "calm",\n')
-    with pytest.raises(SerqError, match=r"label 0 of the firmware on host is 'calm', not 'anger': its labels are not the model's"):
+    with pytest.raises(
+        SerqError,
+        match=r"label 0 of the firmware on host is 'calm', not 'anger': its labels are not the model's",
+    ):
         verify_project(tmp_path / "changed", clips, "host")
 
 
@@ -147,7 +178,12 @@ def test_another_runtime_in_the_device_is_caught_and_named(target: Target) -> No
 def test_a_stale_identity_is_caught_and_named(project: Path, clips: Path, tmp_path: Path) -> None:
     ours = MODEL_UNDER_TEST.identity
     other = bytes([ours[0] ^ 1]) + ours[1:]
-    _change(project, tmp_path, "serq_model.h", *("{ " + ", ".join(map(str, identity)) for identity in (ours, other)))
+    _change(
+        project,
+        tmp_path,
+        "serq_model.h",
+        *("{ " + ", ".join(map(str, identity)) for identity in (ours, other)),
+    )
     with pytest.raises(SerqError, match=rf"carries model {other.hex()}, not {ours.hex()}"):
         verify_project(tmp_path / "changed", clips, "host")
 
@@ -157,7 +193,9 @@ def test_a_wrong_board_is_caught_and_named(target: Target) -> None:
         verify(MODEL_UNDER_TEST, recordings(), dataclasses.replace(target, board="nucleo_f446re"))
 
 
-def test_a_model_file_of_another_version_is_caught_and_named(project: Path, clips: Path, tmp_path: Path) -> None:
+def test_a_model_file_of_another_version_is_caught_and_named(
+    project: Path, clips: Path, tmp_path: Path
+) -> None:
     shutil.copytree(project, tmp_path / "changed")
     data, written = model_bytes(MODEL_UNDER_TEST), f'\\"format\\": {FORMAT},'.encode()
     assert data.count(written) == 1
@@ -167,7 +205,9 @@ def test_a_model_file_of_another_version_is_caught_and_named(project: Path, clip
 
 
 def test_from_features_too_the_first_wrong_stage_is_named(project: Path, clips: Path, tmp_path: Path) -> None:
-    """Where no stage of the front end is compared. (tests/test_harness.py breaks rounding bits and others, from samples.)"""
+    """Where no stage of the front end is compared. (tests/test_harness.py breaks rounding bits and others,
+    from samples.)
+    """
     shift = MODEL_UNDER_TEST.layers[0].shift
     assert shift is not None
     _change(project, tmp_path, "serq_model.c", f", {shift}, odd);", f", {shift - 1}, odd);")
@@ -205,7 +245,11 @@ def test_a_clip_without_a_result_is_reported_with_its_cause(program: Path) -> No
     device.lost = frozenset({1, 3, 4})
     found = verify(MODEL_UNDER_TEST, recordings(), Target(device, "host", "esp32"))
     assert not found.ok
-    assert (found.clips, found.differing_clips, [outcome.clip for outcome in found.failures]) == (3, 0, ["clip 1", "clip 3", "clip 4"])
+    assert (found.clips, found.differing_clips, [outcome.clip for outcome in found.failures]) == (
+        3,
+        0,
+        ["clip 1", "clip 3", "clip 4"],
+    )
     assert found.to_json()["failures"][0] == {"clip": "clip 1", "cause": "the cable was moved"}
     assert found.to_json()["accuracy"]["n"] == 3
     assert {"failed_clips: 3", "clip 1: no result: the cable was moved"} <= set(found.lines())
@@ -262,8 +306,12 @@ def test_markdown_is_a_summary() -> None:
 def test_figures_are_of_the_clips() -> None:
     values = report("abcaaa").to_json()
     assert (values["accuracy"]["correct"], values["accuracy"]["n"]) == (4, 6)
-    assert values["accuracy"]["interval95"] == pytest.approx([0.300, 0.903], abs=5e-4)  # Wilson, to the digits given
-    assert {label: recall["correct"] for label, recall in values["recall"].items()} == dict(zip(LABELS, (2, 1, 1), strict=True))
+    assert values["accuracy"]["interval95"] == pytest.approx(
+        [0.300, 0.903], abs=5e-4
+    )  # Wilson, to the digits given
+    assert {label: recall["correct"] for label, recall in values["recall"].items()} == dict(
+        zip(LABELS, (2, 1, 1), strict=True)
+    )
     assert (values["frontend_cycles_per_frame"], values["network_cycles"]) == (5000, 700)
     other = dataclasses.replace(report(), labels=("x", "y"))
     assert other.correct is None and other.recall == {} and other.to_json()["accuracy"] is None
@@ -276,7 +324,9 @@ def test_a_baseline_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = save_baseline(tmp_path / "baseline.json", report())
     assert load_baseline(tmp_path / "baseline.json") == saved
     assert not saved.compare(report()).worse
-    assert saved.compare(report()).lines() == [f"no figure of {len(saved.compare(report()).changes)} is worse than the baseline"]
+    assert saved.compare(report()).lines() == [
+        f"no figure of {len(saved.compare(report()).changes)} is worse than the baseline"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -295,9 +345,14 @@ def test_sizes_that_grow_are_regressions(changed: dict[str, Any], worse: list[st
 
 def test_a_class_that_loses_is_a_regression_even_if_another_gains() -> None:
     comparison = Baseline.of(report("abcabb")).compare(report("abcacc"))
-    assert [str(change) for change in comparison.worse] == ["correct labels of joy & <fear>: 2 before, 1 now, worse"]
+    assert [str(change) for change in comparison.worse] == [
+        "correct labels of joy & <fear>: 2 before, 1 now, worse"
+    ]
     assert "clip 5 (calm): answered joy & <fear> before, calm now" in comparison.notes
-    assert any(line.startswith("REGRESSION correct labels of joy & <fear>: 2 before, 1 now") for line in comparison.lines())
+    assert any(
+        line.startswith("REGRESSION correct labels of joy & <fear>: 2 before, 1 now")
+        for line in comparison.lines()
+    )
 
 
 def test_integers_that_differ_are_a_regression_by_stage() -> None:
@@ -305,7 +360,9 @@ def test_integers_that_differ_are_a_regression_by_stage() -> None:
     assert "differing integers in layer 0 output" in [change.name for change in comparison.worse]
 
 
-@pytest.mark.parametrize(("now", "worse"), [(1000 * (1 + CYCLES), False), (1000 * (1 + CYCLES) + 1, True), (900, False)])
+@pytest.mark.parametrize(
+    ("now", "worse"), [(1000 * (1 + CYCLES), False), (1000 * (1 + CYCLES) + 1, True), (900, False)]
+)
 def test_cycles_have_a_tolerance(now: float, worse: bool) -> None:
     assert Change("cycles", 1000, now, -1, CYCLES).worse == worse
     assert not Change("cycles", None, now, -1, CYCLES).worse
@@ -317,26 +374,49 @@ def test_cycles_have_a_tolerance(now: float, worse: bool) -> None:
         (lambda r: dataclasses.replace(r, board="esp32c3"), "is of board esp32, this run of esp32c3"),
         (lambda r: dataclasses.replace(r, on="host"), "is of place port, this run of host"),
         (lambda r: dataclasses.replace(r, mode="features"), "is of mode pcm, this run of features"),
-        (lambda r: dataclasses.replace(r, outcomes=r.outcomes[:-1]), r"is of other clips \(1 differ, such as clip 5\)"),
+        (
+            lambda r: dataclasses.replace(r, outcomes=r.outcomes[:-1]),
+            r"is of other clips \(1 differ, such as clip 5\)",
+        ),
     ],
 )
-def test_a_baseline_of_something_else_is_refused(other: Callable[[VerifyReport], VerifyReport], words: str) -> None:
+def test_a_baseline_of_something_else_is_refused(
+    other: Callable[[VerifyReport], VerifyReport], words: str
+) -> None:
     with pytest.raises(SerqError, match=words):
         Baseline.of(report()).compare(other(report()))
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"format": 2}', b"\xff", b"[" * 9999, b'{"format": 1, "on": 3}', "flash", "answers", "stage"]
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"format": 2}',
+        b"\xff",
+        b"[" * 9999,
+        b'{"format": 1, "on": 3}',
+        "flash",
+        "answers",
+        "stage",
+    ],
 )
 def test_a_damaged_baseline_is_refused(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
     save_baseline(path, report())
     if isinstance(content, str):
         value = json.loads(path.read_text())
-        name, wrong = {"flash": ("flash_bytes", "many"), "answers": ("answers", {"x": ["a"]}), "stage": ("differing_by_stage", {"x": None})}[content]
+        name, wrong = {
+            "flash": ("flash_bytes", "many"),
+            "answers": ("answers", {"x": ["a"]}),
+            "stage": ("differing_by_stage", {"x": None}),
+        }[content]
         content = json.dumps(value | {name: wrong}).encode()
     path.write_bytes(content)
-    with pytest.raises(SerqError, match=r"baseline.json is damaged \(.*\); make it again with --update-baseline"):
+    with pytest.raises(
+        SerqError, match=r"baseline.json is damaged \(.*\); make it again with --update-baseline"
+    ):
         load_baseline(path)
 
 
@@ -369,7 +449,9 @@ def test_the_command_remembers_compares_and_exits_by_it(project: Path, clips: Pa
 
 
 def test_the_time_on_the_line_is_what_the_bytes_take(program: Path, clips: Path) -> None:
-    """Counted on the way of a real run: the estimate is within 2 % of it (escapes of COBS and the labels are not in it)."""
+    """Counted on the way of a real run: the estimate is within 2 % of it (escapes of COBS and the labels
+    are not in it).
+    """
 
     class Counting(ProcessTransport):
         passed = 0
@@ -388,7 +470,9 @@ def test_the_time_on_the_line_is_what_the_bytes_take(program: Path, clips: Path)
     before = line.passed
     pcm = noise(4.0)
     device.run_clip(pcm)
-    assert message_bytes(2 * len(pcm), device.identity.max_payload) + 400 == pytest.approx(line.passed - before, rel=0.02)
+    assert message_bytes(2 * len(pcm), device.identity.max_payload) + 400 == pytest.approx(
+        line.passed - before, rel=0.02
+    )
     device.close()
 
 
@@ -398,8 +482,20 @@ def test_a_long_run_offers_shorter_ways(device: Device, tmp_path: Path) -> None:
     paths = sorted(tmp_path.glob("*.wav"))
     slow = Target(device, "/dev/ttyUSB0", "esp32", "port", 115_200)
     said = estimate(MODEL_UNDER_TEST, slow, paths, "pcm")
-    assert said.startswith("70 clips, 4.5 MB of samples: about 7 min on the line at 115200 baud; shorter: --count 60 takes 6 min; --features ")
+    assert said.startswith(
+        "70 clips, 4.5 MB of samples: about 7 min on the line at 115200 baud; shorter: --count 60 takes 6"
+        " min; --features "
+    )
     assert "baud = 921600 under [port] of the board file, exported and flashed again, takes 50 s" in said
-    assert estimate(MODEL_UNDER_TEST, slow, paths, "features") == "70 clips, features only: about 3 s at 115200 baud"
+    assert (
+        estimate(MODEL_UNDER_TEST, slow, paths, "features")
+        == "70 clips, features only: about 3 s at 115200 baud"
+    )
     assert "shorter" not in estimate(MODEL_UNDER_TEST, slow, paths[:5], "pcm")
-    assert [duration(seconds) for seconds in (5, 89, 90, 5399, 5400)] == ["5 s", "89 s", "2 min", "90 min", "1.5 h"]
+    assert [duration(seconds) for seconds in (5, 89, 90, 5399, 5400)] == [
+        "5 s",
+        "89 s",
+        "2 min",
+        "90 min",
+        "1.5 h",
+    ]

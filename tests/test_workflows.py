@@ -1,4 +1,6 @@
-"""The workflows are what their hosts understand, and the action's steps do what its inputs say: run here as a runner would run them."""
+"""The workflows are what their hosts understand, and the action's steps do what its inputs say: run here
+as a runner would run them.
+"""
 
 from __future__ import annotations
 
@@ -22,31 +24,53 @@ from serq_mcu.verification.verify import verify_project
 from tests.documented import TextFile, shown
 
 ROOT = Path(__file__).parents[1]
-WORKFLOWS = (ROOT / ".github/workflows/ci.yml", ROOT / "examples/regression_tests/.github/workflows/firmware.yml")
+WORKFLOWS = (
+    ROOT / ".github/workflows/ci.yml",
+    ROOT / "examples/regression_tests/.github/workflows/firmware.yml",
+)
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
 HOW_TO = "docs/howto/keep_a_regression_test.md"
 
 
 def test_workflows_and_action_are_valid() -> None:
-    for schema, files in (("vendor.github-workflows", WORKFLOWS), ("vendor.github-actions", [ROOT / "action.yml"])):
-        checked = subprocess.run([sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *files], capture_output=True, text=True)
+    for schema, files in (
+        ("vendor.github-workflows", WORKFLOWS),
+        ("vendor.github-actions", [ROOT / "action.yml"]),
+    ):
+        checked = subprocess.run(
+            [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *files],
+            capture_output=True,
+            text=True,
+        )
         assert checked.returncode == 0, checked.stdout
     assert "bash .ci/run" in WORKFLOWS[0].read_text()
     matrix = yaml.safe_load(WORKFLOWS[0].read_text())["jobs"]["smoke"]["strategy"]["matrix"]
     classifiers = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
-    assert matrix["python"] == classifiers and {name.split("-")[0] for name in matrix["os"]} == {"ubuntu", "macos", "windows"}
+    assert matrix["python"] == classifiers and {name.split("-")[0] for name in matrix["os"]} == {
+        "ubuntu",
+        "macos",
+        "windows",
+    }
 
 
 def test_the_how_to_page_names_the_actions_inputs(tmp_path: Path) -> None:
     (example,) = (item for item in shown(HOW_TO) if isinstance(item, TextFile) and item.name.endswith(".yml"))
     (tmp_path / "firmware.yml").write_text(example.text)
-    checked = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", tmp_path / "firmware.yml"]
+    checked = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        tmp_path / "firmware.yml",
+    ]
     assert subprocess.run(checked, capture_output=True).returncode == 0
     used = yaml.safe_load(example.text)["jobs"]["verify"]["steps"][-1]["with"]
     assert {str(key).replace("True", "on") for key in used} <= set(ACTION["inputs"])
     rows = dict(re.findall(r"^\| `(\w+)` \| .*? \| (.*?) ?\|$", (ROOT / HOW_TO).read_text(), re.M))
     defaults = {
-        name: "required" if value.get("required") else f"`{value['default']}`" * bool(value["default"]) for name, value in ACTION["inputs"].items()
+        name: "required" if value.get("required") else f"`{value['default']}`" * bool(value["default"])
+        for name, value in ACTION["inputs"].items()
     }
     assert {name: rows[name].strip() for name in defaults} == defaults
 
@@ -83,9 +107,14 @@ def _act(folder: Path, given: dict[str, str]) -> dict[str, int]:
     for step in ACTION["runs"]["steps"]:
         if step.get("id") in (None, "install"):
             continue
-        names = {name: re.sub(r"\$\{\{ (.*?) \}\}", lambda match: _value(match[1], inputs, folder), text) for name, text in step["env"].items()}
+        names = {
+            name: re.sub(r"\$\{\{ (.*?) \}\}", lambda match: _value(match[1], inputs, folder), text)
+            for name, text in step["env"].items()
+        }
         files = {"GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary")}
-        codes[step["id"]] = subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=folder, env=_environment() | files | names).returncode
+        codes[step["id"]] = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", step["run"]], cwd=folder, env=_environment() | files | names
+        ).returncode
     return codes
 
 
@@ -94,4 +123,7 @@ def _value(expression: str, inputs: dict[str, str], folder: Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }

@@ -56,7 +56,10 @@ def capture_packets(pcm: np.ndarray, rate: float = 16000.0, start: int = 0) -> I
     """What the capture application sends of a sound: its packets, stamped by a board's clock."""
     for number in range(len(pcm) // 120):
         micros = round((number + 1) * 120 / rate * 1e6) % 2**32
-        body = struct.pack("<4sIII", b"SQP1", start + number, 0, micros) + pcm[120 * number : 120 * number + 120].astype("<i2").tobytes()
+        body = (
+            struct.pack("<4sIII", b"SQP1", start + number, 0, micros)
+            + pcm[120 * number : 120 * number + 120].astype("<i2").tobytes()
+        )
         yield body + struct.pack("<I", zlib.crc32(body))
 
 

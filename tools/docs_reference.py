@@ -1,6 +1,8 @@
-"""The reference pages of the documentation, written from the code: commands, configuration, board files, model file, C interface, pytest's options.
+"""The reference pages of the documentation, written from the code: commands, configuration, board files,
+model file, C interface, pytest's options.
 
-`python -m tools.docs_reference docs/reference` writes them anew; `tests/test_docs_reference.py` fails where they are stale.
+`python -m tools.docs_reference docs/reference` writes them anew; `tests/test_docs_reference.py` fails where
+they are stale.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ _SECTIONS = {
     "emulator": (boards.Relative, boards.Emulator),
 }
 _HEADER_PARTS = (types.QuantizedModel, types.InputQuantization, types.DenseLayer, types.DecisionRule)
-_GENERATED = "<!-- Written by `python -m tools.docs_reference docs/reference`: change the code, not this page. -->\n"
+_GENERATED = (
+    "<!-- Written by `python -m tools.docs_reference docs/reference`: change the code, not this page. -->\n"
+)
 
 
 def pages() -> Pages:
@@ -74,7 +78,12 @@ def page_name(path: Words) -> str:
 
 def examples(command: click.Command) -> list[str]:
     """The command lines that a command's help gives as examples."""
-    return [line for paragraph in _paragraphs(command) if _is_example(paragraph) for line in _command_lines(paragraph)]
+    return [
+        line
+        for paragraph in _paragraphs(command)
+        if _is_example(paragraph)
+        for line in _command_lines(paragraph)
+    ]
 
 
 def write_pages(folder: Path) -> None:
@@ -89,11 +98,18 @@ def write_pages(folder: Path) -> None:
 
 def _command_index() -> str:
     parts = ["# Commands", _prose(inspect.cleandoc(main.help or ""))]
-    sections = PATH | {"More": tuple(sorted(set(main.commands) - {name for names in PATH.values() for name in names}))}
+    sections = PATH | {
+        "More": tuple(sorted(set(main.commands) - {name for names in PATH.values() for name in names}))
+    }
     for section, names in sections.items():
-        rows = [_index_row(path, command) for name in names for path, command in commands() if path[0] == name]
+        rows = [
+            _index_row(path, command) for name in names for path, command in commands() if path[0] == name
+        ]
         parts += [f"## {section}", _table(["command", "what it does"], rows)] if rows else []
-    parts += ["## Exit codes", _table(["code", "meaning"], [[str(code), _cell(meaning)] for code, meaning in EXIT_CODES.items()])]
+    parts += [
+        "## Exit codes",
+        _table(["code", "meaning"], [[str(code), _cell(meaning)] for code, meaning in EXIT_CODES.items()]),
+    ]
     return "\n\n".join(parts)
 
 
@@ -106,15 +122,26 @@ def _command_page(path: Words, command: click.Command) -> str:
     context = command.context_class(command, info_name=" ".join(path), parent=whole)
     usage = " ".join([PROGRAM, *path, *command.collect_usage_pieces(context)])
     prose = [_prose(paragraph) for paragraph in _paragraphs(command) if not _is_example(paragraph)]
-    prose += ["Interrupted, it goes on where it stopped when it is called again."] * getattr(command, "resumable", False)
+    prose += ["Interrupted, it goes on where it stopped when it is called again."] * getattr(
+        command, "resumable", False
+    )
     parts = [f"# {PROGRAM} {' '.join(path)}", *prose, _code(usage, "text")]
     shown = examples(command)
     parts += ["## Example" + "s" * (len(shown) > 1), _code("\n".join(shown), "sh")] if shown else []
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
     options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
     if arguments:
-        parts += ["## Arguments", _table(["argument", "kind"], [_argument(argument, context) for argument in arguments])]
-    parts += ["## Options", _table(["option", "what it does"], [_option(option, context) for option in (*options, _help(command, context))])]
+        parts += [
+            "## Arguments",
+            _table(["argument", "kind"], [_argument(argument, context) for argument in arguments]),
+        ]
+    parts += [
+        "## Options",
+        _table(
+            ["option", "what it does"],
+            [_option(option, context) for option in (*options, _help(command, context))],
+        ),
+    ]
     return "\n\n".join(parts)
 
 
@@ -125,7 +152,11 @@ def _help(command: click.Command, context: click.Context) -> click.Option:
 
 
 def _argument(argument: click.Argument, context: click.Context) -> list[str]:
-    words = ["any number of times" if argument.nargs == -1 else "", "" if argument.required else "may be left out", _from_variable(argument.envvar)]
+    words = [
+        "any number of times" if argument.nargs == -1 else "",
+        "" if argument.required else "may be left out",
+        _from_variable(argument.envvar),
+    ]
     name = argument.make_metavar(context).strip("[]").removesuffix("...")
     return [_literal(name), _cell("; ".join([_kind(argument.type), *filter(None, words)]))]
 
@@ -133,15 +164,25 @@ def _argument(argument: click.Argument, context: click.Context) -> list[str]:
 def _option(option: click.Option, context: click.Context) -> list[str]:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     value = "" if option.is_flag or option.count else f" {_literal(_value_name(option, context))}"
-    words = [option.help or "", "Required." if option.required else "", "May be repeated." if option.multiple else "", _default(option)]
-    return [names + value, _cell(" ".join(filter(None, [*words, _from_variable(option.envvar, "The default is in ", ".")])))]
+    words = [
+        option.help or "",
+        "Required." if option.required else "",
+        "May be repeated." if option.multiple else "",
+        _default(option),
+    ]
+    return [
+        names + value,
+        _cell(" ".join(filter(None, [*words, _from_variable(option.envvar, "The default is in ", ".")]))),
+    ]
 
 
 def _value_name(option: click.Option, context: click.Context) -> str:
     kind = option.type
     if isinstance(kind, click.IntRange | click.FloatRange) and not option.metavar:
         number = "INTEGER" if isinstance(kind, click.IntRange) else "NUMBER"
-        return f"{number} from {kind.min} to {kind.max}" if kind.max is not None else f"{number} from {kind.min}"
+        return (
+            f"{number} from {kind.min} to {kind.max}" if kind.max is not None else f"{number} from {kind.min}"
+        )
     return option.make_metavar(context)
 
 
@@ -157,12 +198,16 @@ def _from_variable(variable: Any, before: str = "otherwise taken from ", after: 
 def _kind(kind: Any) -> str:
     if isinstance(kind, click.Path):
         return "a folder" if not kind.file_okay else "a file" if not kind.dir_okay else "a file or folder"
-    return "one of " + ", ".join(map(str, kind.choices)) if isinstance(kind, click.Choice) else f"a {kind.name}"
+    return (
+        "one of " + ", ".join(map(str, kind.choices)) if isinstance(kind, click.Choice) else f"a {kind.name}"
+    )
 
 
 def _paragraphs(command: click.Command) -> list[str]:
     text = "\n\n".join(inspect.cleandoc(part) for part in (command.help, command.epilog) if part)
-    return [paragraph.replace("\b\n", "").strip() for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
+    return [
+        paragraph.replace("\b\n", "").strip() for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()
+    ]
 
 
 def _is_example(paragraph: str) -> bool:
@@ -180,14 +225,20 @@ def _configuration() -> str:
     text = package_files.files("serq_mcu.training").joinpath("default.toml").read_text(encoding="utf-8")
     parts = [
         "# Configuration",
-        "`--config FILE` of the commands that train takes a TOML file with what differs from this default. An unknown key, a value of the wrong "
-        "type or out of range is refused by name. `config.toml` in a run folder is the whole configuration that the run had.",
+        (
+            "`--config FILE` of the commands that train takes a TOML file with what differs from this"
+            " default. An unknown key, a value of the wrong type or out of range is refused by name."
+            " `config.toml` in a run folder is the whole configuration that the run had."
+        ),
         _code(text.strip(), "toml"),
         "## Every key and its default",
     ]
     for section, text_of_it in re.findall(r"^\[(\w+)\](.*?)(?=^\[|\Z)", text, re.M | re.S):
         keys = re.findall(r"^(\w+) = (.*?)(?:\s*# (.*))?$", text_of_it, re.M)
-        parts += [f"### [{section}]", _table(["key", "default", "meaning"], [_default_key(*key) for key in keys])]
+        parts += [
+            f"### [{section}]",
+            _table(["key", "default", "meaning"], [_default_key(*key) for key in keys]),
+        ]
     return "\n\n".join(parts)
 
 
@@ -198,15 +249,38 @@ def _default_key(name: str, value: str, comment: str) -> list[str]:
 def _board_files() -> str:
     parts = [
         "# Board and microphone files",
-        'A board is a TOML file of these sections, a microphone one of `[microphone]`; both may have `[sources]`, `"section.key" = "where the '
-        'figure is from"`. A value that does not match its form is refused by name. `--board` and `--microphone` take a name or a file.',
+        (
+            "A board is a TOML file of these sections, a microphone one of `[microphone]`; both may have"
+            ' `[sources]`, `"section.key" = "where the figure is from"`. A value that does not match its form'
+            " is refused by name. `--board` and `--microphone` take a name or a file."
+        ),
     ]
     for name, kinds in _SECTIONS.items():
         for kind in kinds if isinstance(kinds, tuple) else (kinds,):
-            parts += [f"## [{name}]", _docstring(kind, f"[{name}]"), _table(["key", "form", "default"], [_key(item) for item in fields(kind)])]
-    known = [[f"`{b.name}`", b.title, b.mcu.core, f"{b.mcu.flash_bytes:,}", f"{b.mcu.ram_bytes:,}", b.audio.microphone] for b in boards.all_boards()]
+            parts += [
+                f"## [{name}]",
+                _docstring(kind, f"[{name}]"),
+                _table(["key", "form", "default"], [_key(item) for item in fields(kind)]),
+            ]
+    known = [
+        [
+            f"`{b.name}`",
+            b.title,
+            b.mcu.core,
+            f"{b.mcu.flash_bytes:,}",
+            f"{b.mcu.ram_bytes:,}",
+            b.audio.microphone,
+        ]
+        for b in boards.all_boards()
+    ]
     heard = [[f"`{m.name}`", m.title, m.interface, f"{m.gain_db} dB"] for m in boards.all_microphones()]
-    parts += ["## Boards that ship", _table(["name", "board", "core", "flash, bytes", "RAM, bytes", "microphone unless another is chosen"], known)]
+    parts += [
+        "## Boards that ship",
+        _table(
+            ["name", "board", "core", "flash, bytes", "RAM, bytes", "microphone unless another is chosen"],
+            known,
+        ),
+    ]
     parts += ["## Microphones that ship", _table(["name", "microphone", "interface", "gain"], heard)]
     return "\n\n".join(parts)
 
@@ -220,7 +294,11 @@ def _docstring(kind: type, section: str = "") -> str:
 def _key(item: Any) -> list[str]:
     allowed = item.metadata.get("range")
     many = "list of texts, each " if str(item.type).startswith("tuple") else "text "
-    form = f"{allowed[0]:,} to {allowed[-1]:,}" if allowed is not None else f"{many}{_literal(item.metadata['pattern'])}"
+    form = (
+        f"{allowed[0]:,} to {allowed[-1]:,}"
+        if allowed is not None
+        else f"{many}{_literal(item.metadata['pattern'])}"
+    )
     default = "required" if item.default is MISSING else f"`{json.dumps(item.default)}`"
     return [f"`{item.name}`", form, default]
 
@@ -228,15 +306,22 @@ def _key(item: Any) -> list[str]:
 def _model_file() -> str:
     model = shipped_model()
     tensors = [
-        [f"`{name}`", array.dtype.name, " x ".join(map(str, array.shape)), f"{array.nbytes:,}"] for name, array in sorted(model.tensors().items())
+        [f"`{name}`", array.dtype.name, " x ".join(map(str, array.shape)), f"{array.nbytes:,}"]
+        for name, array in sorted(model.tensors().items())
     ]
-    header = [[f"`{key}`", _shape(value)] for key, value in sorted((model.header() | {"sha256": model.sha256}).items())]
+    header = [
+        [f"`{key}`", _shape(value)]
+        for key, value in sorted((model.header() | {"sha256": model.sha256}).items())
+    ]
     parts = [
         "# Model file",
-        "A `.serq` file is a safetensors container: arrays, and one JSON header under the metadata key `serq`. "
-        f"Its format is {types.FORMAT}. Nothing in it can run code, and its content is proved when it is read: shapes, ranges, and that no "
-        "accumulator can overflow. SPEC.md section 6 "
-        "has the whole definition. A file of a newer or an earlier format, or one whose content does not match its hash, is refused in one sentence.",
+        (
+            "A `.serq` file is a safetensors container: arrays, and one JSON header under the metadata key"
+            f" `serq`. Its format is {types.FORMAT}. Nothing in it can run code, and its content is proved"
+            " when it is read: shapes, ranges, and that no accumulator can overflow. SPEC.md section 6 has"
+            " the whole definition. A file of a newer or an earlier format, or one whose content does not"
+            " match its hash, is refused in one sentence."
+        ),
         "## Header, as the model that ships has it",
         _table(["key", "value"], header),
         "## Arrays of the model that ships",
@@ -256,7 +341,11 @@ def _shape(value: Any) -> str:
     if isinstance(value, dict):
         return "an object: " + ", ".join(f"`{key}`" for key in value)
     if isinstance(value, list):
-        return f"a list of {len(value)}: " + (f"each {_shape(value[0])}" if isinstance(value[0], dict) else ", ".join(f"`{item}`" for item in value))
+        return f"a list of {len(value)}: " + (
+            f"each {_shape(value[0])}"
+            if isinstance(value[0], dict)
+            else ", ".join(f"`{item}`" for item in value)
+        )
     return f"`{value}`"
 
 
@@ -265,14 +354,28 @@ def _c_interface() -> str:
     generated = model_files(shipped_model(), boards.load_board("esp32"))["lib/serq/src/serq_model.h"].decode()
     parts = [
         "# C interface",
-        "Include `serq.h` to classify clips and `serq_stream.h` for live audio. The caller owns all memory. No function allocates, blocks or uses "
-        "floating point, and none is safe to call for one state from two tasks at once.",
+        (
+            "Include `serq.h` to classify clips and `serq_stream.h` for live audio. The caller owns all"
+            " memory. No function allocates, blocks or uses floating point, and none is safe to call for one"
+            " state from two tasks at once."
+        ),
     ]
     for name in ("serq.h", "serq_stream.h"):
         parts += [f"## {name}", *_header_parts((sources / name).read_text(encoding="utf-8"))]
     constants = re.findall(r"^#define (SERQ_\w+) (.+?)(?: /\* (.+) \*/)?$", generated, re.M)
-    parts += ["## Constants of a model", "`serq_model.h` is generated; the values here are of the model that ships."]
-    return "\n\n".join([*parts, _table(["name", "value", "meaning"], [[f"`{name}`", f"`{value}`", meaning] for name, value, meaning in constants])])
+    parts += [
+        "## Constants of a model",
+        "`serq_model.h` is generated; the values here are of the model that ships.",
+    ]
+    return "\n\n".join(
+        [
+            *parts,
+            _table(
+                ["name", "value", "meaning"],
+                [[f"`{name}`", f"`{value}`", meaning] for name, value, meaning in constants],
+            ),
+        ]
+    )
 
 
 def _header_parts(text: str) -> Iterator[str]:
@@ -281,19 +384,29 @@ def _header_parts(text: str) -> Iterator[str]:
     yield _code(opening, "c")
     yield _table(
         ["constant", "value", "meaning"],
-        [[f"`{n}`", f"`{v}`", _cell(m)] for n, v, m in re.findall(r"^#define (SERQ_\w+) (.+?) */\* (.+?) \*/$", text, re.M)],
+        [
+            [f"`{n}`", f"`{v}`", _cell(m)]
+            for n, v, m in re.findall(r"^#define (SERQ_\w+) (.+?) */\* (.+?) \*/$", text, re.M)
+        ],
     )
     body = text.split('extern "C" {\n#endif', 1)[1].rsplit("#ifdef __cplusplus", 1)[0]
     for group in re.split(r"\n\s*\n", body):
         comment, code = re.fullmatch(r"(/\*(?:(?!\*/).)*\*/\n)?(.*)", group.strip(), re.S).groups()  # type: ignore[union-attr]
-        names = re.findall(r"^\} (\w+);", code, re.M) if code.startswith("typedef") else re.findall(r"^[a-z].*\b(serq_\w+)\(", code, re.M)
+        names = (
+            re.findall(r"^\} (\w+);", code, re.M)
+            if code.startswith("typedef")
+            else re.findall(r"^[a-z].*\b(serq_\w+)\(", code, re.M)
+        )
         if names:
             yield f"### {', '.join(f'`{name}`' for name in names)}"
             yield "\n\n".join(filter(None, [_comment_prose(comment or ""), _code(code, "c")]))
 
 
 def _comment_prose(comment: str) -> str:
-    lines = [line.strip().removeprefix("/*").removesuffix("*/").lstrip("* ").strip() for line in comment.strip().splitlines()]
+    lines = [
+        line.strip().removeprefix("/*").removesuffix("*/").lstrip("* ").strip()
+        for line in comment.strip().splitlines()
+    ]
     return _prose(" ".join(lines))
 
 
@@ -322,9 +435,19 @@ def _pytest_options() -> str:
         for name, item in vars(pytest_plugin).items()
         if name.startswith("serq_") and isinstance(inspect.getdoc(item), str)
     ]
-    example = _code(inspect.cleandoc(re.findall(r"\n\n(    .*?)\n\nThe options", pytest_plugin.__doc__ or "", re.S)[0]), "python")
-    opening = "The package is a plugin of pytest. Each option may stand in pytest's configuration too, with underscores: `serq_board = esp32`."
-    tables = [_table(["option", "meaning"], options.rows), "## Fixtures", _table(["fixture", "what it is"], fixtures)]
+    example = _code(
+        inspect.cleandoc(re.findall(r"\n\n(    .*?)\n\nThe options", pytest_plugin.__doc__ or "", re.S)[0]),
+        "python",
+    )
+    opening = (
+        "The package is a plugin of pytest. Each option may stand in pytest's configuration too, with"
+        " underscores: `serq_board = esp32`."
+    )
+    tables = [
+        _table(["option", "meaning"], options.rows),
+        "## Fixtures",
+        _table(["fixture", "what it is"], fixtures),
+    ]
     return "\n\n".join(["# Options and fixtures of pytest", opening, example, "## Options", *tables])
 
 
@@ -339,8 +462,14 @@ def _cell(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Code in a cell, where a bar would end the cell for one reader of Markdown and be escaped in vain for another."""
-    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
+    """Code in a cell, where a bar would end the cell for one reader of Markdown and be escaped in vain for
+    another.
+    """
+    return (
+        f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
+        if "|" in text
+        else f"`{text}`"
+    )
 
 
 def _code(text: str, language: str) -> str:

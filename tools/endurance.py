@@ -1,7 +1,8 @@
 """Many clips over a bad line: `python -m tools.endurance` counts what comes out right, failed and wrong.
 
-The device is the shipped model's firmware as a process of this computer, with frames of at most 256 bytes of payload. A result is right
-if every digest, score and the label equal the Python reference's, failed if the host said so, and wrong otherwise: there must be none.
+The device is the shipped model's firmware as a process of this computer, with frames of at most 256 bytes of
+payload. A result is right if every digest, score and the label equal the Python reference's, failed if the
+host said so, and wrong otherwise: there must be none.
 """
 
 from __future__ import annotations
@@ -59,7 +60,14 @@ class Endurance:
         return f"{counts}; {line}; {repeated}; slowest clip {self.slowest:.1f} s, {self.seconds:.0f} s in all"
 
 
-def endure(model: QuantizedModel, program: Path, clips: int, faults: Faults, seed: int, progress: Callable[[int], None] | None = None) -> Endurance:
+def endure(
+    model: QuantizedModel,
+    program: Path,
+    clips: int,
+    faults: Faults,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> Endurance:
     """Run `clips` clips of noise through the host build `program` of `model` over a line with `faults`."""
     line = FaultyTransport(ProcessTransport([str(program)]), faults, seed)
     start = time.monotonic()
@@ -80,7 +88,17 @@ def endure(model: QuantizedModel, program: Path, clips: int, faults: Faults, see
                 progress(index + 1)
     finally:
         line.close()
-    return Endurance(clips, right, failed, line.passed, line.incidents, device.repeated, device.clips_repeated, slowest, time.monotonic() - start)
+    return Endurance(
+        clips,
+        right,
+        failed,
+        line.passed,
+        line.incidents,
+        device.repeated,
+        device.clips_repeated,
+        slowest,
+        time.monotonic() - start,
+    )
 
 
 def noise(sample_rate: int, seed: int) -> NDArray[np.int16]:
@@ -93,7 +111,9 @@ def noise(sample_rate: int, seed: int) -> NDArray[np.int16]:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tools.endurance", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.endurance", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--clips", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", type=Path, help="a model file; without it the model that ships")
@@ -102,7 +122,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="serq-endurance-") as work:
         export(model, load_board("esp32"), Path(work) / "project")
         with host_build(Path(work) / "project", SMALL_FRAMES) as program:
-            outcome = endure(model, program, arguments.clips, BAD_LINE, arguments.seed, lambda done: _say(done, arguments.clips))
+            outcome = endure(
+                model,
+                program,
+                arguments.clips,
+                BAD_LINE,
+                arguments.seed,
+                lambda done: _say(done, arguments.clips),
+            )
     print(outcome)
     sys.exit(1 if outcome.wrong else 0)
 

@@ -1,4 +1,5 @@
-"""The page of what the front end costs: instructions a frame and a stage on every emulated kind of core, in firmware without a trace.
+"""The page of what the front end costs: instructions a frame and a stage on every emulated kind of core,
+in firmware without a trace.
 
 `python -m tools.frontend_cost` writes docs/frontend_cost.md anew.
 """
@@ -31,9 +32,17 @@ PAGE = Path(__file__).parents[1] / "docs" / "frontend_cost.md"
 APPLICATION = Path(__file__).with_name("frontend_application.c")
 SECONDS = 2
 
-# 25 ms every 10 ms in an FFT of 512, 40 HTK bands without norm, 13 coefficients: what other front ends were measured at.
+# 25 ms every 10 ms in an FFT of 512, 40 HTK bands without norm, 13 coefficients: what other front ends were
+# measured at.
 BENCHMARK = FeatureSpec(
-    name="benchmark", fft_length=512, window_length=400, hop_length=160, fmin=20, mel_scale="htk", mel_norm="none", blocks=(FeatureBlock("mfcc", 13),)
+    name="benchmark",
+    fft_length=512,
+    window_length=400,
+    hop_length=160,
+    fmin=20,
+    mel_scale="htk",
+    mel_norm="none",
+    blocks=(FeatureBlock("mfcc", 13),),
 )
 DEFAULT = FeatureSpec()
 _CHROMA = FeatureBlock("chroma", 12)
@@ -44,7 +53,8 @@ SPECS = {
     "default without chroma": replace(DEFAULT, blocks=DEFAULT.blocks[:-1]),
 }
 BOARDS = ("emulated-m4f", "emulated-m7", "emulated-m0", "emulated-rv32imc", "emulated-xtensa")
-# What is promised: instructions a frame, at most. tests/test_frontend_firmware.py counts again and holds them.
+# What is promised: instructions a frame, at most. tests/test_frontend_firmware.py counts again and holds
+# them.
 LIMITS = {
     ("emulated-m4f", "benchmark"): 23_000,
     ("emulated-m0", "benchmark"): 82_000,
@@ -69,19 +79,23 @@ _STAGES = {
 _INTRODUCTION = """\
 # What the front end costs
 
-Instructions a frame, and on Cortex-M4 and M0 estimated cycles (no wait states), from the samples to the last feature without pooling: counted in
+Instructions a frame, and on Cortex-M4 and M0 estimated cycles (no wait states), from the samples to the last
+feature without pooling: counted in
 QEMU over {seconds} seconds of synthetic speech by `python -m tools.frontend_cost`, which writes this page.
 The firmware has no trace; compilers: {compilers}, at -O2. `tests/test_frontend_firmware.py` counts again and
 holds the limits; `serq-mcu bench` counts any exported project (with its trace, for which powers are stored).
 
-The benchmark: 16 kHz, 25 ms in an FFT of 512, 40 HTK mel bands without norm, 13 MFCC. The default: `{default}`, FFT {fft}, 40 MFCC, 40
+The benchmark: 16 kHz, 25 ms in an FFT of 512, 40 HTK mel bands without norm, 13 MFCC. The default:
+`{default}`, FFT {fft}, 40 MFCC, 40
 log-mel bands and chroma; a frame every {hop:g} ms. *Limit* is what is promised.
 """
 
 
 @dataclass(frozen=True)
 class FrameCost:
-    """What a frame executes on average, (instructions, estimated cycles): by stage, and in all without pooling. Bytes of code and stack."""
+    """What a frame executes on average, (instructions, estimated cycles): by stage, and in all without
+    pooling. Bytes of code and stack.
+    """
 
     stages: dict[str, tuple[int, int | None]]
     frame: tuple[int, int | None]
@@ -90,7 +104,9 @@ class FrameCost:
 
 
 def synthetic_speech(seed: int, seconds: float = SECONDS, level: float = 0.3) -> NDArray[np.int16]:
-    """Voiced harmonics with moving formants over a noise floor, at 16 kHz: the spectral shapes that a front end meets, without a recording."""
+    """Voiced harmonics with moving formants over a noise floor, at 16 kHz: the spectral shapes that a
+    front end meets, without a recording.
+    """
     rng = np.random.default_rng(seed)
     t = np.arange(int(16000 * seconds)) / 16000
     pitch = np.cumsum(120 + 60 * np.sin(2 * np.pi * 0.7 * t + seed)) / 16000
@@ -102,12 +118,20 @@ def synthetic_speech(seed: int, seconds: float = SECONDS, level: float = 0.3) ->
 
 
 def build_frontend(board: Board, model: QuantizedModel, folder: Path) -> platformio.BuildResult:
-    """Firmware of the model's front end as a product has it, without harness, trace and network, in the new project `folder`.
+    """Firmware of the model's front end as a product has it, without harness, trace and network, in the
+    new project `folder`.
 
-    It reads samples until its input ends and writes the pooled features. Raises SerqError if it cannot be built.
+    It reads samples until its input ends and writes the pooled features. Raises SerqError if it cannot be
+    built.
     """
-    library = {name: data for name, data in runtime_files().items() if name.startswith("lib/") or name == "src/port.h"}
-    files = library | model_files(model, board) | {"src/main.c": APPLICATION.read_bytes()} | board_files(board)
+    library = {
+        name: data
+        for name, data in runtime_files().items()
+        if name.startswith("lib/") or name == "src/port.h"
+    }
+    files = (
+        library | model_files(model, board) | {"src/main.c": APPLICATION.read_bytes()} | board_files(board)
+    )
     assert files["platformio.ini"].count(b"-DSERQ_TRACE=1") == 1
     files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", b"")
     write_project(files, "", board, folder)
@@ -115,7 +139,10 @@ def build_frontend(board: Board, model: QuantizedModel, folder: Path) -> platfor
 
 
 def frame_cost(board: Board, spec: FeatureSpec) -> FrameCost:
-    """Count a frame of a specification on an emulated board. Raises SerqError if it cannot be built or counted."""
+    """Count a frame of a specification on an emulated board.
+
+    Raises SerqError if it cannot be built or counted.
+    """
     pcm = synthetic_speech(3)
     frames = spec.frame_count(len(pcm))
     with tempfile.TemporaryDirectory(prefix="serq-cost-") as work:
@@ -125,12 +152,18 @@ def frame_cost(board: Board, spec: FeatureSpec) -> FrameCost:
         with counted(board, elf, [], [*FRAME, "serq_model_frame", *_AROUND]) as (command, read):
             subprocess.run(command, input=pcm.tobytes(), capture_output=True, timeout=120, check=True)
             counts = read()
-    found = {record.function: (record.instructions, record.cycles) for record in counts.records if record.instructions}
+    found = {
+        record.function: (record.instructions, record.cycles)
+        for record in counts.records
+        if record.instructions
+    }
 
     def mean(names: list[str]) -> tuple[int, int | None]:
         cycles = [found[name][1] for name in names]
         known = [value for value in cycles if value is not None]
-        return round(sum(found[name][0] for name in names) / frames), round(sum(known) / frames) if len(known) == len(cycles) else None
+        return round(sum(found[name][0] for name in names) / frames), (
+            round(sum(known) / frames) if len(known) == len(cycles) else None
+        )
 
     stages = {name.removeprefix("serq_"): mean([name]) for name in FRAME if name in found}
     total = mean([name for name in (*FRAME, "serq_model_frame") if name in found and name != "serq_pool_add"])
@@ -152,7 +185,9 @@ def main() -> None:
         fft=DEFAULT.fft_length,
         hop=1000 * DEFAULT.hop_length / DEFAULT.sample_rate,
     )
-    write_file(PAGE, "\n".join([head, _frames_table(boards, costs), _stages_table(boards, costs), _memory(costs)]))
+    write_file(
+        PAGE, "\n".join([head, _frames_table(boards, costs), _stages_table(boards, costs), _memory(costs)])
+    )
 
 
 Costs = dict[tuple[str, str], FrameCost]
@@ -197,8 +232,9 @@ def _memory(costs: Costs) -> str:
         sizes = (sum(table.nbytes for table in stored.values()), cost.code_bytes, work, cost.stack_bytes)
         rows.append([name, *(f"{size:,}" for size in sizes)])
     note = (
-        "Besides these the state has a frame of samples and 24 bytes of sums for each coefficient. *code* is the runtime's and the model's\n"
-        "without the network, *stack* the most that the whole program used, which reads samples and pushes them."
+        "Besides these the state has a frame of samples and 24 bytes of sums for each coefficient. *code* is"
+        " the runtime's and the model's\nwithout the network, *stack* the most that the whole program used,"
+        " which reads samples and pushes them."
     )
     return _lines(rows) + f"\n{note}\n"
 
@@ -206,7 +242,11 @@ def _memory(costs: Costs) -> str:
 def _both(board: Board, cost: tuple[float, float | None], text: Callable[[float], str]) -> str:
     """Instructions, and cycles where the estimate is of this very core."""
     instructions, cycles = cost
-    return text(instructions) if cycles is None or board.name == "emulated-m7" else f"{text(instructions)} / {text(cycles)}"
+    return (
+        text(instructions)
+        if cycles is None or board.name == "emulated-m7"
+        else f"{text(instructions)} / {text(cycles)}"
+    )
 
 
 def _lines(rows: list[list[str]]) -> str:

@@ -1,4 +1,5 @@
-"""Counts that the choice of kernels and the estimates of `check` rest on: every kernel and stage at many sizes on every kind of core, fitted.
+"""Counts that the choice of kernels and the estimates of `check` rest on: every kernel and stage at many
+sizes on every kind of core, fitted.
 
 `python -m tools.kernel_costs` writes serq_mcu/codegen/kernel_costs.toml anew, which takes some minutes.
 """
@@ -25,7 +26,8 @@ from serq_mcu.counting.qemu import Count, counted
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from tools.network_cost import random_model
 
-# The emulated board that stands for a kind of core, and the features which tell that kind. The last is also taken for unknown cores.
+# The emulated board that stands for a kind of core, and the features which tell that kind. The last is also
+# taken for unknown cores.
 CORES = {
     "emulated-m0": ("armv6-m",),
     "emulated-m4f": ("dsp",),
@@ -38,29 +40,57 @@ KERNELS = {layout.kernel(bits): layout for layout in LAYOUTS.values() for bits i
 STARTS = {"start": "start16", "start 24": "start24"}  # with biases of 8 and 32 bits it is as with 16
 
 
-def _blocks(mfcc: tuple[int, str], mel: tuple[int, str] = (0, ""), chroma: str = "") -> tuple[FeatureBlock, ...]:
+def _blocks(
+    mfcc: tuple[int, str], mel: tuple[int, str] = (0, ""), chroma: str = ""
+) -> tuple[FeatureBlock, ...]:
     """Blocks of a size and the statistics whose initials are given, mean, sd or delta_sd."""
     given = {"mfcc": mfcc, "mel": mel, "chroma": (12 * bool(chroma), chroma)}
     names = {"m": "mean", "s": "sd", "d": "delta_sd"}
-    return tuple(FeatureBlock(kind, size, tuple(names[letter] for letter in letters)) for kind, (size, letters) in given.items() if size)
+    return tuple(
+        FeatureBlock(kind, size, tuple(names[letter] for letter in letters))
+        for kind, (size, letters) in given.items()
+        if size
+    )
 
 
-# Each length of the transform with two frames, and in all of them every other size that a stage depends on at several values.
+# Each length of the transform with two frames, and in all of them every other size that a stage depends on at
+# several values.
 SPECS = (
     FeatureSpec(fft_length=256, hop_length=128, mel_bands=20, blocks=_blocks((7, "msd"))),
-    FeatureSpec(fft_length=256, hop_length=80, window_length=200, mel_bands=26, blocks=_blocks((0, ""), (26, "m"), "s")),
-    FeatureSpec(fft_length=512, hop_length=160, window_length=400, mel_bands=40, mel_scale="htk", mel_norm="none", blocks=_blocks((13, "m"))),
-    FeatureSpec(fft_length=512, hop_length=256, mel_bands=32, fmax=4000, blocks=_blocks((20, "d"), (32, "ms"), "m")),
+    FeatureSpec(
+        fft_length=256,
+        hop_length=80,
+        window_length=200,
+        mel_bands=26,
+        blocks=_blocks((0, ""), (26, "m"), "s"),
+    ),
+    FeatureSpec(
+        fft_length=512,
+        hop_length=160,
+        window_length=400,
+        mel_bands=40,
+        mel_scale="htk",
+        mel_norm="none",
+        blocks=_blocks((13, "m")),
+    ),
+    FeatureSpec(
+        fft_length=512, hop_length=256, mel_bands=32, fmax=4000, blocks=_blocks((20, "d"), (32, "ms"), "m")
+    ),
     FeatureSpec(),
-    FeatureSpec(hop_length=320, window_length=800, mel_bands=64, blocks=_blocks((30, "ms"), (64, "d"), "msd")),
+    FeatureSpec(
+        hop_length=320, window_length=800, mel_bands=64, blocks=_blocks((30, "ms"), (64, "d"), "msd")
+    ),
     FeatureSpec(hop_length=1024, mel_bands=24, fmin=100, blocks=_blocks((24, "s"))),
-    FeatureSpec(fft_length=2048, hop_length=512, window_length=1024, mel_bands=48, blocks=_blocks((16, "sd"))),
+    FeatureSpec(
+        fft_length=2048, hop_length=512, window_length=1024, mel_bands=48, blocks=_blocks((16, "sd"))
+    ),
     FeatureSpec(fft_length=2048, hop_length=640, window_length=1280, blocks=_blocks((0, ""), (0, ""), "md")),
 )
 NETWORK = ((24, 5, 48, 9, 40, 64, 33, 7), (8, 1, 4, 2, 6, 1, 3, 7))  # outputs and widths of their networks
 
 _PROGRAM = """\
-/* Every kernel at every shape. What the weights and activations are does not change what a kernel executes. */
+/* Every kernel at every shape. What the weights and activations are does not change what a kernel executes.
+*/
 #include "port.h"
 #include "serq_network.h"
 
@@ -82,21 +112,44 @@ Shape = tuple[int, int]
 def main() -> None:
     """Count, fit, write the table, and say how far the fit is from the counts."""
     text = [
-        "# What was counted in QEMU and fitted by `python -m tools.kernel_costs` (GCC 12.2, -O2). A core is of the first kind",
+        (
+            "# What was counted in QEMU and fitted by `python -m tools.kernel_costs` (GCC 12.2, -O2). A core"
+            " is of the first kind"
+        ),
         "# whose features it has all; of the last, if of none.",
-        "# [core.kernels], a call of each kernel, in instructions: coefficients of blocks of rows x groups of 8 inputs, blocks x groups beyond a",
-        "# multiple of 4, blocks, groups, and 1. [core.stages], the other stages of a frame and a decision: those of the terms in costs.py.",
-        "# [core.kernel_cycles], [core.stage_cycles]: the same in estimated cycles. [core.code]: bytes of each kernel with all it calls.",
+        (
+            "# [core.kernels], a call of each kernel, in instructions: coefficients of blocks of rows x"
+            " groups of 8 inputs, blocks x groups beyond a"
+        ),
+        (
+            "# multiple of 4, blocks, groups, and 1. [core.stages], the other stages of a frame and a"
+            " decision: those of the terms in costs.py."
+        ),
+        (
+            "# [core.kernel_cycles], [core.stage_cycles]: the same in estimated cycles. [core.code]: bytes of"
+            " each kernel with all it calls."
+        ),
         "# stack: the most bytes of it that the harness application used.",
     ]
     for name, features in CORES.items():
         board = load_board(name)
         calls, code = measure(board)
         counts, stack = measure_stages(board)
-        kernels = {kernel: [(terms(KERNELS[kernel], *shape), count) for shape, count in calls[kernel].items()] for kernel in KERNELS}
+        kernels = {
+            kernel: [(terms(KERNELS[kernel], *shape), count) for shape, count in calls[kernel].items()]
+            for kernel in KERNELS
+        }
         for start, kernel in STARTS.items():
-            counts[start] = [((shape[1], shape[0] // GROUP, 1), count) for shape, count in calls[kernel].items()]
-        text += ["", "[[core]]", f'name = "{board.mcu.core}"', f"features = {list(features)}".replace("'", '"'), f"stack = {stack}"]
+            counts[start] = [
+                ((shape[1], shape[0] // GROUP, 1), count) for shape, count in calls[kernel].items()
+            ]
+        text += [
+            "",
+            "[[core]]",
+            f'name = "{board.mcu.core}"',
+            f"features = {list(features)}".replace("'", '"'),
+            f"stack = {stack}",
+        ]
         for unit, suffix in (("instructions", "s"), ("cycles", "_cycles")):
             for table, rows in (("kernel", kernels), ("stage", counts)):
                 fitted = _fit_all(f"{name} {unit}", rows, unit)
@@ -104,7 +157,10 @@ def main() -> None:
                     text += [
                         "",
                         f"[core.{table}{suffix}]",
-                        *(f'"{row}" = {values}' if " " in row else f"{row} = {values}" for row, values in fitted.items()),
+                        *(
+                            f'"{row}" = {values}' if " " in row else f"{row} = {values}"
+                            for row, values in fitted.items()
+                        ),
                     ]
         text += ["", "[core.code]", *(f"{kernel} = {size}" for kernel, size in code.items())]
     write_file(COSTS, "\n".join(text) + "\n")
@@ -131,7 +187,10 @@ def measure(board: Board) -> tuple[dict[str, dict[Shape, Count]], dict[str, int]
     with tempfile.TemporaryDirectory(prefix="serq-kernels-") as folder:
         project = write_project(_program(shapes) | board_files(board), "", board, Path(folder) / "p")
         elf = platformio.build(project.folder).elf
-        with counted(board, elf, [f"serq_dense_{name}" for name in names], ["application_run"]) as (command, read):
+        with counted(board, elf, [f"serq_dense_{name}" for name in names], ["application_run"]) as (
+            command,
+            read,
+        ):
             subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True)
             calls = [record for record in read().records if record.function.startswith("serq_dense_")]
         code = {name: _code(board, project.folder, name) for name in KERNELS}
@@ -166,9 +225,23 @@ def _code(board: Board, folder: Path, kernel: str) -> int:
     assert isinstance(board.emulator, Emulator)
     objects = [str(path) for path in (folder / ".pio" / "build").rglob("serq_*.o")]
     machine = [flag for flag in board.emulator.compile_flags if flag.startswith("-m")]
-    link = [*machine, "-nostdlib", "-r", "-Wl,--gc-sections", f"-Wl,--entry=serq_dense_{kernel}", *objects, "-o", str(folder / "kernel.o")]
+    link = [
+        *machine,
+        "-nostdlib",
+        "-r",
+        "-Wl,--gc-sections",
+        f"-Wl,--entry=serq_dense_{kernel}",
+        *objects,
+        "-o",
+        str(folder / "kernel.o"),
+    ]
     subprocess.run([f"{board.emulator.compiler}gcc", *link], check=True, capture_output=True)
-    text = subprocess.run([f"{board.emulator.compiler}size", str(folder / "kernel.o")], check=True, capture_output=True, text=True).stdout
+    text = subprocess.run(
+        [f"{board.emulator.compiler}size", str(folder / "kernel.o")],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     return int(text.splitlines()[1].split()[0])
 
 
@@ -176,12 +249,15 @@ def fit(rows: list[tuple[int, ...]], counts: list[int]) -> tuple[list[float], fl
     """Coefficients of terms with the least sum of squared relative errors, and the largest relative error."""
     matrix, values = np.array(rows, float), np.array(counts, float)
     fitted = np.linalg.lstsq(matrix / values[:, None], np.ones(len(values)), rcond=None)[0]
-    return [round(float(value), 2) + 0.0 for value in fitted], float(np.abs(matrix @ fitted / values - 1).max())
+    return [round(float(value), 2) + 0.0 for value in fitted], float(
+        np.abs(matrix @ fitted / values - 1).max()
+    )
 
 
 def _program(shapes: list[Shape]) -> Files:
     calls = [
-        f"    serq_dense_{kernel}((const uint{8 * layout.word_bytes}_t *)weights, {i}, {o}, 0, activations, &table, accumulators);"
+        f"    serq_dense_{kernel}((const uint{8 * layout.word_bytes}_t *)weights, {i}, {o}, 0, activations,"
+        " &table, accumulators);"
         for kernel, layout in KERNELS.items()
         for i, o in shapes
     ]
@@ -190,9 +266,18 @@ def _program(shapes: list[Shape]) -> Files:
         for start in STARTS.values()
         for i, o in shapes
     ]
-    program = _PROGRAM.format(words=max(INPUTS) * max(OUTPUTS) // 4, inputs=max(INPUTS), outputs=max(OUTPUTS), calls="\n".join(calls))
+    program = _PROGRAM.format(
+        words=max(INPUTS) * max(OUTPUTS) // 4,
+        inputs=max(INPUTS),
+        outputs=max(OUTPUTS),
+        calls="\n".join(calls),
+    )
     library = ("serq_network", "serq_dense", "serq_kernel", "serq_thumb", "serq_fixed", "serq_cores")
-    runtime = {name: data for name, data in runtime_files().items() if name == "src/port.h" or Path(name).name.startswith((*library, "library.json"))}
+    runtime = {
+        name: data
+        for name, data in runtime_files().items()
+        if name == "src/port.h" or Path(name).name.startswith((*library, "library.json"))
+    }
     return runtime | {"src/main.c": program.encode()}
 
 

@@ -1,4 +1,5 @@
-"""Pictures of the live page, as a browser without a screen draws it: `python -m tools.live_screenshots [FOLDER]` makes those in docs/.
+"""Pictures of the live page, as a browser without a screen draws it: `python -m tools.live_screenshots
+[FOLDER]` makes those in docs/.
 
 The page hears a made-up quarter of a minute: no recording, but the numbers are of the kind that boards write.
 """
@@ -28,7 +29,17 @@ PICTURES = {  # name: width and height in pixels, dark
     "live_page_phone.png": (390, 1190, False),
     "live_page_phone_dark.png": (390, 1190, True),
 }
-_STORY = ((SILENCE, 4), (5, 5), (NOT_SURE, 2), (0, 9), (NOT_SURE, 1), (4, 3), (SILENCE, 3), (6, 7), (5, 4))  # answers, and how often in a row
+_STORY = (
+    (SILENCE, 4),
+    (5, 5),
+    (NOT_SURE, 2),
+    (0, 9),
+    (NOT_SURE, 1),
+    (4, 3),
+    (SILENCE, 3),
+    (6, 7),
+    (5, 4),
+)  # answers, and how often in a row
 _STREAM = 'new EventSource("events");'
 _GAP = 20  # the decision before which samples were lost
 
@@ -42,13 +53,33 @@ def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
     """Write a PNG of a page's upper part to `path`. Raises SerqError without Chromium."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
-        raise SerqError("a screenshot needs Chromium; run `sudo apt-get install chromium` on Debian and Ubuntu")
+        raise SerqError(
+            "a screenshot needs Chromium; run `sudo apt-get install chromium` on Debian and Ubuntu"
+        )
     with tempfile.TemporaryDirectory(prefix="serq-browser-") as work:
         told, drawn = Path(work) / "page.html", Path(work) / "page.png"
         told.write_text(page, encoding="utf-8")
-        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={work}/profile", "--hide-scrollbars"]
-        command += [f"--window-size={width},{height}", f"--screenshot={drawn}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-        done = subprocess.run([*command, told.as_uri()], capture_output=True, text=True, errors="replace", timeout=120, check=False)
+        command = [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={work}/profile",
+            "--hide-scrollbars",
+        ]
+        command += [
+            f"--window-size={width},{height}",
+            f"--screenshot={drawn}",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        ]
+        done = subprocess.run(
+            [*command, told.as_uri()],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=120,
+            check=False,
+        )
         if not drawn.exists():
             raise SerqError(f"{browser} made no picture: {(done.stderr.splitlines() or ['no message'])[-1]}")
         return write_file(path, drawn.read_bytes())
@@ -63,7 +94,10 @@ def _told() -> str:
             events = [reader.get() for _ in range(reader.qsize())]
     finally:
         page.close()
-    replay = f"source.onopen(); for (const event of {json.dumps(events)}) source.onmessage({{ data: JSON.stringify(event) }});"
+    replay = (
+        f"source.onopen(); for (const event of {json.dumps(events)}) source.onmessage({{ data:"
+        " JSON.stringify(event) });"
+    )
     before, after = HTML.read_text().split(_STREAM)
     return f"{before}{{ close() {{}} }};{after.replace('</script>', replay + '</script>')}"
 
@@ -85,10 +119,35 @@ def _tell(page: Page) -> None:
             frames, label = (0 if answer == SILENCE else 124), (answer if answer >= 0 else None)
             name = WORDS[answer] if answer < 0 else model.labels[answer]
             latency = int(rng.normal(23_400, 300))
-            page.decided(Labelled(Heard(number * 0.992, name, label, tuple(scores.tolist()), margin, level, frames, latency, overruns), model.labels))
+            page.decided(
+                Labelled(
+                    Heard(
+                        number * 0.992,
+                        name,
+                        label,
+                        tuple(scores.tolist()),
+                        margin,
+                        level,
+                        frames,
+                        latency,
+                        overruns,
+                    ),
+                    model.labels,
+                )
+            )
             if number == _GAP + 5:
                 page.damaged(Damaged(""))
-    newest = Heard(39.7, model.labels[0], 0, (88_100, -41_020, 12_310, 20_480, 61_730, 3_275, -58_900), 26_370, -27.4, 124, 23_412, overruns)
+    newest = Heard(
+        39.7,
+        model.labels[0],
+        0,
+        (88_100, -41_020, 12_310, 20_480, 61_730, 3_275, -58_900),
+        26_370,
+        -27.4,
+        124,
+        23_412,
+        overruns,
+    )
     page.decided(Labelled(newest, model.labels))
 
 

@@ -1,4 +1,5 @@
-"""The page of what the network costs: one network at every width on every emulated kind of core, beside plain C and what other runtimes were measured at.
+"""The page of what the network costs: one network at every width on every emulated kind of core, beside
+plain C and what other runtimes were measured at.
 
 `python -m tools.network_cost` writes docs/network_cost.md anew.
 """
@@ -20,7 +21,15 @@ from serq_mcu.counting.bench import Bench, bench
 from serq_mcu.counting.qemu import counted
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, DenseLayer, InputQuantization, QuantizedModel, Width, encoding_of
+from serq_mcu.quantized_model.types import (
+    ENCODINGS,
+    TERNARY,
+    DenseLayer,
+    InputQuantization,
+    QuantizedModel,
+    Width,
+    encoding_of,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "network_cost.md"
 BOARDS = ("emulated-m4f", "emulated-m0", "emulated-rv32imc", "emulated-xtensa")
@@ -31,24 +40,29 @@ STATISTICS = {40: ("mean",), 120: ("mean", "sd", "delta_sd")}  # of 40 MFCC, by 
 _INTRODUCTION = """\
 # Benchmark
 
-A whole decision of the networks N-256-512-64-7 with N = {inputs} from pooled features to the label: standardization, four layers, bias, ReLU,
-requantization, argmax. All layers have the same width; weights are random, which changes only what requantization executes. Cortex-M
-rows are instructions / estimated cycles (no wait states, no caches), the others instructions. *plain C* is a loop over int8 weights
-(the sums alone), compiled by the same compiler.
+A whole decision of the networks N-256-512-64-7 with N = {inputs} from pooled features to the label:
+standardization, four layers, bias, ReLU,
+requantization, argmax. All layers have the same width; weights are random, which changes only what
+requantization executes. Cortex-M
+rows are instructions / estimated cycles (no wait states, no caches), the others instructions. *plain C* is a
+loop over int8 weights (the sums alone), compiled by the same compiler.
 
-Counted in QEMU by `python -m tools.network_cost`, which writes this page; `serq-mcu bench` counts any exported project alike.
-Compilers: {compilers}, at -O2.
-5, 6 and 7 bits are 4 bits and a part for the rest, so they take longer than 8: they save bytes. `serq-mcu export --layout fast` stores such
+Counted in QEMU by `python -m tools.network_cost`, which writes this page; `serq-mcu bench` counts any
+exported project alike. Compilers: {compilers}, at -O2.
+5, 6 and 7 bits are 4 bits and a part for the rest, so they take longer than 8: they save bytes. `serq-mcu
+export --layout fast` stores such
 layers with 8 bits, and then they take what 8 bits take. Ternary weights are stored in fields of 2 bits.
-*code* is all of the network's code in the program, *weights* the packed weights, and *stack* the most that the whole harness application
-used. Working RAM beside the two activation buffers: {work} bytes.
+*code* is all of the network's code in the program, *weights* the packed weights, and *stack* the most that
+the whole harness application used. Working RAM beside the two activation buffers: {work} bytes.
 """
 
 _OTHERS = """\
 ## Other runtimes
 
-One inference of 40-256-512-64-7, measured with the same compiler on a Cortex-M4 in an emulator (executed instructions, estimated cycles
-without wait states). CMSIS-NN's and TensorFlow Lite Micro's outputs were checked against a reference, the others' were not.
+One inference of 40-256-512-64-7, measured with the same compiler on a Cortex-M4 in an emulator (executed
+instructions, estimated cycles
+without wait states). CMSIS-NN's and TensorFlow Lite Micro's outputs were checked against a reference, the
+others' were not.
 
 | runtime | weight bits | instructions | estimated cycles | code B | RAM B |
 |---|---|---|---|---|---|
@@ -59,11 +73,13 @@ without wait states). CMSIS-NN's and TensorFlow Lite Micro's outputs were checke
 | TinyMaix | 8 | 588,328 | 741,213 | 648 | 1,080 |
 | CMix-NN | 8 / 4 / 2 | 595,235 / 611,156 / 589,999 | 780,569 / 753,686 / 711,131 | 3.4-3.9 K | 3,120 |
 | CMSIS-NN s4 | 4 | 892,329 | 1,011,281 | 2,792 | 1,072 |
-| BitNetMCU | 4 / 2 / 1.6 / 1 | 1,059,268 / 1,526,991 / 1,340,181 / 1,505,166 | 1.57 M / 1.74 M / 1.76 M / 2.06 M | 2,120 | 2.6 K |
+| BitNetMCU | 4 / 2 / 1.6 / 1 | 1,059,268 / 1,526,991 / 1,340,181 / 1,505,166 | \
+1.57 M / 1.74 M / 1.76 M / 2.06 M | 2,120 | 2.6 K |
 | bitneural32 (float activations) | 2 | 3,767,132 | 5,182,439 | 680 | 4,264 |
 | emlearn | float32 | 1,068,690 | 2,125,090 | 3,320 | 4,384 |
 
-On a Cortex-M0+: NNoM int8 964,498 / 1,204,050, CMSIS-NN s8 1,131,587 / 1,514,537, BitNetMCU at 1 bit 1,803,194 / 2,272,614.
+On a Cortex-M0+: NNoM int8 964,498 / 1,204,050, CMSIS-NN s8 1,131,587 / 1,514,537, BitNetMCU at 1 bit
+1,803,194 / 2,272,614.
 """
 
 _PLAIN = """\
@@ -98,7 +114,11 @@ def main() -> None:
     boards = [load_board(name) for name in BOARDS]
     work = 4 * max(OUTPUTS) + 2048  # accumulators, and the kernels' table
     text = [
-        _INTRODUCTION.format(inputs=" or ".join(map(str, STATISTICS)), compilers=", ".join(dict.fromkeys(map(compiler_version, boards))), work=work)
+        _INTRODUCTION.format(
+            inputs=" or ".join(map(str, STATISTICS)),
+            compilers=", ".join(dict.fromkeys(map(compiler_version, boards))),
+            work=work,
+        )
     ]
     for board in boards:
         text.append(_table(board))
@@ -107,7 +127,9 @@ def main() -> None:
 
 def network(inputs: int, bits: Width) -> QuantizedModel:
     """inputs-256-512-64-7 with random weights of `bits` bits."""
-    return random_network(FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),)), bits)
+    return random_network(
+        FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),)), bits
+    )
 
 
 def random_network(spec: FeatureSpec, bits: Width) -> QuantizedModel:
@@ -115,7 +137,9 @@ def random_network(spec: FeatureSpec, bits: Width) -> QuantizedModel:
     return random_model(spec, OUTPUTS, (bits,) * len(OUTPUTS), seed=ENCODINGS[encoding_of(bits)].bits)
 
 
-def random_model(spec: FeatureSpec, outputs: Sequence[int], widths: Sequence[Width], seed: int) -> QuantizedModel:
+def random_model(
+    spec: FeatureSpec, outputs: Sequence[int], widths: Sequence[Width], seed: int
+) -> QuantizedModel:
     """Layers with random weights, and requantization that spreads the activations over their range."""
     rng = np.random.default_rng(seed)
     layers, inputs = [], spec.feature_count
@@ -123,12 +147,25 @@ def random_model(spec: FeatureSpec, outputs: Sequence[int], widths: Sequence[Wid
         last, encoding = index == len(outputs) - 1, encoding_of(width)
         levels = ENCODINGS[encoding].levels
         multiplier = None if last else round(2**24 * 127 / (2 * np.sqrt(inputs) * (levels - 1) * 40))
-        u, bias = rng.integers(0, levels, (count, inputs)).astype(np.uint8), rng.integers(-1000, 1000, count).astype(np.int32)
+        u, bias = (
+            rng.integers(0, levels, (count, inputs)).astype(np.uint8),
+            rng.integers(-1000, 1000, count).astype(np.int32),
+        )
         layers.append(DenseLayer(u, bias, encoding, multiplier, None if last else 24, 1.0, 1.0))
         inputs = count
     features = spec.feature_count
-    constants = InputQuantization(np.zeros(features, np.int32), np.full(features, 1024, np.uint16), np.full(features, 14, np.uint8))
-    return QuantizedModel(spec, build_tables(spec), constants, tuple(layers), tuple(f"class {i}" for i in range(inputs)), 1.0, {})
+    constants = InputQuantization(
+        np.zeros(features, np.int32), np.full(features, 1024, np.uint16), np.full(features, 14, np.uint8)
+    )
+    return QuantizedModel(
+        spec,
+        build_tables(spec),
+        constants,
+        tuple(layers),
+        tuple(f"class {i}" for i in range(inputs)),
+        1.0,
+        {},
+    )
 
 
 def _table(board: Board) -> str:
@@ -142,9 +179,15 @@ def _table(board: Board) -> str:
     lines.append(f"| plain C, 8 | {plain[40]:,} | {plain[120]:,} | | | |")
     for bits in WIDTHS:
         reports = {inputs: _bench(board, network(inputs, bits)) for inputs in STATISTICS}
-        sizes = " / ".join(f"{sum(layer.u.size * layer.bits for layer in network(inputs, bits).layers) // 8:,}" for inputs in STATISTICS)
+        sizes = " / ".join(
+            f"{sum(layer.u.size * layer.bits for layer in network(inputs, bits).layers) // 8:,}"
+            for inputs in STATISTICS
+        )
         cells = [_cell(report) for report in reports.values()]
-        code, stack = reports[40].network_code_bytes, max(report.stack_bytes or 0 for report in reports.values())
+        code, stack = (
+            reports[40].network_code_bytes,
+            max(report.stack_bytes or 0 for report in reports.values()),
+        )
         lines.append(f"| {bits} | {cells[0]} | {cells[1]} | {code:,} | {sizes} | {stack} |")
         print(board.name, lines[-1])
     return "\n".join([*lines, ""])
@@ -159,7 +202,9 @@ def _bench(board: Board, model: QuantizedModel) -> Bench:
 def _cell(report: Bench) -> str:
     rows = [row for row in report.rows if row.part == "decision" and row.name != "statistics"]
     cycles = [row.cycles for row in rows if row.cycles is not None]
-    return f"{sum(row.instructions or 0 for row in rows):,}" + (f" / {sum(cycles):,}" if len(cycles) == len(rows) else "")
+    return f"{sum(row.instructions or 0 for row in rows):,}" + (
+        f" / {sum(cycles):,}" if len(cycles) == len(rows) else ""
+    )
 
 
 def _plain(board: Board) -> dict[int, int]:
@@ -168,13 +213,18 @@ def _plain(board: Board) -> dict[int, int]:
     for inputs in STATISTICS:
         shapes = zip((inputs, *OUTPUTS), OUTPUTS, strict=False)
         calls = "\n".join(f"    dense_plain(weights, {i}, {o});" for i, o in shapes)
-        files = {"src/port.h": runtime_files()["src/port.h"], "src/main.c": _PLAIN.replace("CALLS", calls).encode()}
+        files = {
+            "src/port.h": runtime_files()["src/port.h"],
+            "src/main.c": _PLAIN.replace("CALLS", calls).encode(),
+        }
         with tempfile.TemporaryDirectory(prefix="serq-benchmark-") as folder:
             project = write_project(files | board_files(board), "", board, Path(folder) / "p")
             elf = platformio.build(project.folder).elf
             with counted(board, elf, ["dense_plain"], ["application_run"]) as (command, read):
                 subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True)
-                found[inputs] = sum(record.instructions for record in read().records if record.function == "dense_plain")
+                found[inputs] = sum(
+                    record.instructions for record in read().records if record.function == "dense_plain"
+                )
     return found
 
 
@@ -182,7 +232,8 @@ def compiler_version(board: Board) -> str:
     """The name and version of an emulated board's compiler."""
     assert isinstance(board.emulator, Emulator)
     name = f"{board.emulator.compiler}gcc"
-    return f"{name} {subprocess.run([name, '-dumpfullversion'], capture_output=True, text=True, check=True).stdout.strip()}"
+    version = subprocess.run([name, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
+    return f"{name} {version.strip()}"
 
 
 if __name__ == "__main__":

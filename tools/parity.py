@@ -1,6 +1,8 @@
-"""The proof page: every stage of exported firmware against the integer reference, on whole corpora and on generated signals, on every core.
+"""The proof page: every stage of exported firmware against the integer reference, on whole corpora and on
+generated signals, on every core.
 
-`python -m tools.parity emodb/ savee/` writes docs/parity.md anew: the host on all clips, each emulated core on a stratified 60.
+`python -m tools.parity emodb/ savee/` writes docs/parity.md anew: the host on all clips, each emulated core
+on a stratified 60.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "parity.md"
 HOST = "host"
 EMULATED = ("emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa")
 EMULATED_CLIPS = 60
-# Frames shorter than the FFT, whose number of levels is odd where the others' is even; HTK's bands without norm; padded clips.
+# Frames shorter than the FFT, whose number of levels is odd where the others' is even; HTK's bands without
+# norm; padded clips.
 PADDED = FeatureSpec(
     name="every block, padded",
     fft_length=512,
@@ -50,17 +53,20 @@ PADDED = FeatureSpec(
 _INTRODUCTION = """\
 # The same integers everywhere
 
-Every integer of every stage of section 7 of [SPEC.md](../SPEC.md), from the window to the scores, as exported firmware computes it, against the
-integer reference in Python. The host ran all clips of {corpora};
-each emulated core ran {count} of them, stratified by class. All ran {signals} generated signals of a second each: {names}.
+Every integer of every stage of section 7 of [SPEC.md](../SPEC.md), from the window to the scores, as exported
+firmware computes it, against the integer reference in Python. The host ran all clips of {corpora};
+each emulated core ran {count} of them, stratified by class. All ran {signals} generated signals of a second
+each: {names}.
 
-Written by `python -m tools.parity {folders}`, which exports, builds and compares everything anew and fails if an integer differs.
-`tests/test_parity.py` runs the generated signals and two clips.
+Written by `python -m tools.parity {folders}`, which exports, builds and compares everything anew and fails if
+an integer differs. `tests/test_parity.py` runs the generated signals and two clips.
 """
 
 
 def proof_models() -> dict[str, QuantizedModel]:
-    """What is proved: the model that ships, and two specifications with every block and statistic, with networks of random weights."""
+    """What is proved: the model that ships, and two specifications with every block and statistic, with
+    networks of random weights.
+    """
     shipped = shipped_model()
     return {
         f"The model that ships ({shipped.spec.name})": shipped,
@@ -99,11 +105,15 @@ def generated_signals(rate: int, seconds: float = 1.0) -> list[Recording]:
         "silence, then -32768": np.where(t < n // 2, 0, -32768),
         "rising noise": rng.normal(0, 1, n) * 2 ** (t / n * 15),
     }
-    return [Recording(name, np.clip(np.rint(values), -32768, 32767).astype(np.int16)) for name, values in signals.items()]
+    return [
+        Recording(name, np.clip(np.rint(values), -32768, 32767).astype(np.int16))
+        for name, values in signals.items()
+    ]
 
 
 def prove(model: QuantizedModel, on: str, recordings: Sequence[Recording]) -> VerifyReport:
-    """Export the model for an emulated board, or for a real one whose C runs on this computer (`host`), and verify the recordings there.
+    """Export the model for an emulated board, or for a real one whose C runs on this computer (`host`),
+    and verify the recordings there.
 
     Raises SerqError if it cannot be built or run.
     """
@@ -138,14 +148,18 @@ def _prove_all(corpora: Sequence[Corpus]) -> dict[tuple[str, str], VerifyReport]
         rate = model.spec.sample_rate
         for on in (HOST, *EMULATED):
             chosen = clips if on == HOST else select_stratified(clips, EMULATED_CLIPS)
-            recordings = [Recording(clip.name, read_audio(clip.path, rate).pcm, clip.label) for clip in chosen]
+            recordings = [
+                Recording(clip.name, read_audio(clip.path, rate).pcm, clip.label) for clip in chosen
+            ]
             report = prove(model, on, [*recordings, *generated_signals(rate)])
             print("\n".join([name, *report.lines()]), flush=True)
             found[name, on] = report
     return found
 
 
-def _page(corpora: Sequence[Corpus], folders: Sequence[Path], reports: dict[tuple[str, str], VerifyReport]) -> str:
+def _page(
+    corpora: Sequence[Corpus], folders: Sequence[Path], reports: dict[tuple[str, str], VerifyReport]
+) -> str:
     signals = [recording.name for recording in generated_signals(16000)]
     introduction = _INTRODUCTION.format(
         corpora=" and ".join(f"{corpus.name} ({len(corpus.clips)})" for corpus in corpora),
@@ -156,12 +170,20 @@ def _page(corpora: Sequence[Corpus], folders: Sequence[Path], reports: dict[tupl
     )
     lines = [introduction]
     for name in dict.fromkeys(name for name, _ in reports):
-        lines += [f"## {name}", "", "| on | clips | signals | integers compared | integers differing |", "|---|---|---|---|---|"]
+        lines += [
+            f"## {name}",
+            "",
+            "| on | clips | signals | integers compared | integers differing |",
+            "|---|---|---|---|---|",
+        ]
         for on in (HOST, *EMULATED):
             report = reports[name, on]
             core = "host" if on == HOST else load_board(on).mcu.core
             clips = report.clips - len(signals)
-            lines.append(f"| {core} | {clips} | {len(signals)} | {report.compared_integers:,} | {report.differing_integers} |")
+            lines.append(
+                f"| {core} | {clips} | {len(signals)} | {report.compared_integers:,} |"
+                f" {report.differing_integers} |"
+            )
         lines.append("")
     return "\n".join(lines)
 

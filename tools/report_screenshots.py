@@ -1,5 +1,6 @@
-"""Pictures of a report as a browser without a screen draws it: `python -m tools.report_screenshots REPORT [FOLDER]` makes those in docs/, and
-those of the live page."""
+"""Pictures of a report as a browser without a screen draws it: `python -m tools.report_screenshots REPORT
+[FOLDER]` makes those in docs/, and those of the live page.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,10 @@ PICTURES = {  # name: width and height in pixels, dark
 
 def main() -> None:
     """See the module."""
-    page, folder = Path(sys.argv[1]) / "report.html", Path(sys.argv[2] if len(sys.argv) > 2 else "docs/images")
+    page, folder = (
+        Path(sys.argv[1]) / "report.html",
+        Path(sys.argv[2] if len(sys.argv) > 2 else "docs/images"),
+    )
     for name, (width, height, dark) in PICTURES.items():
         print(f"wrote {picture(page.read_text(encoding='utf-8'), folder / name, width, height, dark)}")
     for name, (width, height, dark) in LIVE_PICTURES.items():

@@ -1,4 +1,5 @@
-// Arduino cores: what their drivers share. Interrupts bring the samples, so there is nothing to block on.
+// Arduino cores: what their drivers share. Interrupts bring the samples, so there is nothing to
+// block on.
 #include <Arduino.h>
 
 #include "audio.h"

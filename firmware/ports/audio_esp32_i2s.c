@@ -1,4 +1,5 @@
-/* ESP32 family, I2S microphones: ESP-IDF 5's i2s_std driver, one slot of two in words of 32 bits. */
+/* ESP32 family, I2S microphones: ESP-IDF 5's i2s_std driver, one slot of two in words of 32 bits.
+ */
 #include "driver/i2s_std.h"
 
 #include "audio.h"
@@ -21,16 +22,21 @@ bool audio_start(void)
 #if SERQ_AUDIO_SLOT_MSB
         .slot_cfg = I2S_STD_MSB_SLOT_DEFAULT_CONFIG(I2S_DATA_BIT_WIDTH_32BIT, I2S_SLOT_MODE_MONO),
 #else
-        .slot_cfg = I2S_STD_PHILIPS_SLOT_DEFAULT_CONFIG(I2S_DATA_BIT_WIDTH_32BIT, I2S_SLOT_MODE_MONO),
+        .slot_cfg =
+            I2S_STD_PHILIPS_SLOT_DEFAULT_CONFIG(I2S_DATA_BIT_WIDTH_32BIT, I2S_SLOT_MODE_MONO),
 #endif
-        .gpio_cfg =
-            {.mclk = I2S_GPIO_UNUSED, .bclk = SERQ_AUDIO_I2S_CLOCK, .ws = SERQ_AUDIO_I2S_SELECT, .dout = I2S_GPIO_UNUSED, .din = SERQ_AUDIO_I2S_DATA},
+        .gpio_cfg = {.mclk = I2S_GPIO_UNUSED,
+                     .bclk = SERQ_AUDIO_I2S_CLOCK,
+                     .ws = SERQ_AUDIO_I2S_SELECT,
+                     .dout = I2S_GPIO_UNUSED,
+                     .din = SERQ_AUDIO_I2S_DATA},
     };
     i2s_chan_handle_t microphone;
 
     channel.dma_desc_num = AUDIO_BUFFERS;
     channel.dma_frame_num = AUDIO_FRAMES;
     standard.slot_cfg.slot_mask = SERQ_AUDIO_RIGHT ? I2S_STD_SLOT_RIGHT : I2S_STD_SLOT_LEFT;
-    return i2s_new_channel(&channel, NULL, &microphone) == ESP_OK && i2s_channel_init_std_mode(microphone, &standard) == ESP_OK &&
+    return i2s_new_channel(&channel, NULL, &microphone) == ESP_OK &&
+           i2s_channel_init_std_mode(microphone, &standard) == ESP_OK &&
            audio_listen(microphone, received);
 }

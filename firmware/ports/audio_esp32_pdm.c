@@ -1,5 +1,6 @@
-/* ESP32 and ESP32-S3, PDM microphones: ESP-IDF 5's i2s_pdm driver with the decimator that these two chips have in hardware.
- * Both slots are read, because a buffer of one slot alone has its samples swapped on the ESP32. */
+/* ESP32 and ESP32-S3, PDM microphones: ESP-IDF 5's i2s_pdm driver with the decimator that these two
+ * chips have in hardware. Both slots are read, because a buffer of one slot alone has its samples
+ * swapped on the ESP32. */
 #include "driver/i2s_pdm.h"
 
 #include "audio.h"
@@ -23,16 +24,19 @@ static bool received(i2s_chan_handle_t microphone, i2s_event_data_t *event, void
 
 bool audio_start(void)
 {
-    i2s_chan_config_t channel = I2S_CHANNEL_DEFAULT_CONFIG(I2S_NUM_0, I2S_ROLE_MASTER); /* the one with the decimator */
+    i2s_chan_config_t channel =
+        I2S_CHANNEL_DEFAULT_CONFIG(I2S_NUM_0, I2S_ROLE_MASTER); /* the one with the decimator */
     const i2s_pdm_rx_config_t pdm = {
         .clk_cfg = I2S_PDM_RX_CLK_DEFAULT_CONFIG(SERQ_AUDIO_RATE),
-        .slot_cfg = I2S_PDM_RX_SLOT_PCM_FMT_DEFAULT_CONFIG(I2S_DATA_BIT_WIDTH_16BIT, I2S_SLOT_MODE_STEREO),
+        .slot_cfg =
+            I2S_PDM_RX_SLOT_PCM_FMT_DEFAULT_CONFIG(I2S_DATA_BIT_WIDTH_16BIT, I2S_SLOT_MODE_STEREO),
         .gpio_cfg = {.clk = SERQ_AUDIO_PDM_CLOCK, .din = SERQ_AUDIO_PDM_DATA},
     };
     i2s_chan_handle_t microphone;
 
     channel.dma_desc_num = AUDIO_BUFFERS;
     channel.dma_frame_num = AUDIO_FRAMES;
-    return i2s_new_channel(&channel, NULL, &microphone) == ESP_OK && i2s_channel_init_pdm_rx_mode(microphone, &pdm) == ESP_OK &&
+    return i2s_new_channel(&channel, NULL, &microphone) == ESP_OK &&
+           i2s_channel_init_pdm_rx_mode(microphone, &pdm) == ESP_OK &&
            audio_listen(microphone, received);
 }

@@ -1,5 +1,5 @@
-// Arduino Nano 33 BLE Sense: the core's PDM library. It stops for good if a buffer is not taken in time, so its callback, which runs
-// in the interrupt, takes it at once.
+// Arduino Nano 33 BLE Sense: the core's PDM library. It stops for good if a buffer is not taken in
+// time, so its callback, which runs in the interrupt, takes it at once.
 #include <Arduino.h>
 #include <PDM.h>
 
@@ -10,7 +10,9 @@
 #error "the PDM library of this board gives 16000 samples a second: leave audio.rate_hz at that"
 #endif
 
-enum { NEUTRAL_GAIN = 40 }; // the peripheral's 0 dB, of 0 to 80 half decibels; the rest of the gain is ours
+enum {
+    NEUTRAL_GAIN = 40
+}; // the peripheral's 0 dB, of 0 to 80 half decibels; the rest of the gain is ours
 
 static void received()
 {

@@ -1,5 +1,5 @@
-// nRF52840 with an Arduino core that has no PDM library: the peripheral itself (nRF52840 product specification, chapter PDM), two
-// buffers in turn. Pins are numbers of port 0.
+// nRF52840 with an Arduino core that has no PDM library: the peripheral itself (nRF52840 product
+// specification, chapter PDM), two buffers in turn. Pins are numbers of port 0.
 #include <Arduino.h>
 
 #include "audio.h"
@@ -28,7 +28,8 @@ static void give(uint32_t buffer)
     NRF_PDM->SAMPLE.MAXCNT = WORDS;
 }
 
-// STARTED comes when the peripheral begins with a buffer, and from then on the next may be given; the one before is full.
+// STARTED comes when the peripheral begins with a buffer, and from then on the next may be given;
+// the one before is full.
 extern "C" void PDM_IRQHandler(void)
 {
     static bool first = true;

@@ -1,4 +1,5 @@
-/* Emulators and the host: the microphone is the line itself, 16-bit little-endian samples until its end. */
+/* Emulators and the host: the microphone is the line itself, 16-bit little-endian samples until its
+ * end. */
 #include <stddef.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
-// RP2040 under ArduinoCore-mbed, analogue microphones: the converter runs freely at the rate, DMA fills two buffers that start each
-// other, and an interrupt takes the full one. Pins are GPIO 26 to 29.
+// RP2040 under ArduinoCore-mbed, analogue microphones: the converter runs freely at the rate, DMA
+// fills two buffers that start each other, and an interrupt takes the full one. Pins are GPIO 26
+// to 29.
 #include <Arduino.h>
 
 #include "hardware/adc.h"
@@ -21,7 +22,8 @@ static void full()
         if (dma_channel_get_irq1_status(channels[i])) {
             dma_channel_acknowledge_irq1(channels[i]);
             audio_take_adc(buffers[i], WORDS);
-            dma_channel_set_write_addr(channels[i], buffers[i], false); // ready for its next turn; the other one is filling
+            dma_channel_set_write_addr(channels[i], buffers[i],
+                                       false); // ready for its next turn; the other one is filling
         }
     }
 }

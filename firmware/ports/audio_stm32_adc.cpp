@@ -1,5 +1,5 @@
-// STM32 F4, L4 and H7 under the Arduino core, analogue microphones: timer 3 starts each conversion of converter 1, DMA fills a ring of
-// two halves, and an interrupt takes the full one.
+// STM32 F4, L4 and H7 under the Arduino core, analogue microphones: timer 3 starts each conversion
+// of converter 1, DMA fills a ring of two halves, and an interrupt takes the full one.
 #include <Arduino.h>
 
 #include "audio.h"
@@ -39,7 +39,8 @@ static DMA_HandleTypeDef dma;
 static void take(uint16_t *words)
 {
 #if defined(STM32H7xx)
-    SCB_InvalidateDCache_by_Addr(reinterpret_cast<uint32_t *>(words), sizeof halves[0]); // DMA wrote behind the cache
+    SCB_InvalidateDCache_by_Addr(reinterpret_cast<uint32_t *>(words),
+                                 sizeof halves[0]); // DMA wrote behind the cache
 #endif
     audio_take_adc(words, WORDS);
 }
@@ -120,7 +121,8 @@ static bool set_up_converter(PinName pin)
     channel.Channel = get_adc_channel(pin, &bank);
     channel.Rank = RANK;
     channel.SamplingTime = SAMPLING;
-    if (HAL_ADC_Init(&converter) != HAL_OK || HAL_ADC_ConfigChannel(&converter, &channel) != HAL_OK) {
+    if (HAL_ADC_Init(&converter) != HAL_OK ||
+        HAL_ADC_ConfigChannel(&converter, &channel) != HAL_OK) {
         return false;
     }
 #if defined(STM32L4xx)
@@ -157,6 +159,7 @@ bool audio_start(void)
     if (pinmap_peripheral(pin, PinMap_ADC) != ADC1) {
         return false; // a pin of another converter, or of none
     }
-    analogRead(SERQ_AUDIO_ADC_PIN); // the core notes the pin, and sets it and the clock up again in HAL_ADC_Init()
+    analogRead(SERQ_AUDIO_ADC_PIN); // the core notes the pin, and sets it and the clock up again in
+                                    // HAL_ADC_Init()
     return set_up_dma() && set_up_converter(pin) && start_timer();
 }

@@ -1,5 +1,5 @@
-// STM32F4 under the Arduino core, PDM microphones on I2S2: the bits are received like words of 16, DMA fills a ring of two halves, and
-// an interrupt decimates the full one by 64 (serq_audio_pdm).
+// STM32F4 under the Arduino core, PDM microphones on I2S2: the bits are received like words of 16,
+// DMA fills a ring of two halves, and an interrupt decimates the full one by 64 (serq_audio_pdm).
 #include <Arduino.h>
 
 #include "audio.h"
@@ -34,7 +34,8 @@ static bool set_up_clock()
 {
     RCC_PeriphCLKInitTypeDef clocks = {};
 
-    clocks.PeriphClockSelection = RCC_PERIPHCLK_I2S; // 1 MHz x 213 / 2: 32001 words of two slots a second, RM0090 table 127
+    clocks.PeriphClockSelection =
+        RCC_PERIPHCLK_I2S; // 1 MHz x 213 / 2: 32001 words of two slots a second, RM0090 table 127
     clocks.PLLI2S.PLLI2SN = 213;
     clocks.PLLI2S.PLLI2SR = 2;
     return HAL_RCCEx_PeriphCLKConfig(&clocks) == HAL_OK;
@@ -65,8 +66,10 @@ static bool set_up_dma()
 static bool set_up_i2s()
 {
     __HAL_RCC_SPI2_CLK_ENABLE();
-    pin_function(digitalPinToPinName(SERQ_AUDIO_PDM_CLOCK), STM_PIN_DATA(STM_MODE_AF_PP, GPIO_NOPULL, GPIO_AF5_SPI2));
-    pin_function(digitalPinToPinName(SERQ_AUDIO_PDM_DATA), STM_PIN_DATA(STM_MODE_AF_PP, GPIO_NOPULL, GPIO_AF5_SPI2));
+    pin_function(digitalPinToPinName(SERQ_AUDIO_PDM_CLOCK),
+                 STM_PIN_DATA(STM_MODE_AF_PP, GPIO_NOPULL, GPIO_AF5_SPI2));
+    pin_function(digitalPinToPinName(SERQ_AUDIO_PDM_DATA),
+                 STM_PIN_DATA(STM_MODE_AF_PP, GPIO_NOPULL, GPIO_AF5_SPI2));
     i2s.Instance = SPI2;
     i2s.Init.Mode = I2S_MODE_MASTER_RX;
     i2s.Init.Standard = I2S_STANDARD_LSB;
@@ -76,7 +79,8 @@ static bool set_up_i2s()
     i2s.Init.CPOL = I2S_CPOL_HIGH;
     i2s.Init.ClockSource = I2S_CLOCK_PLL;
     i2s.Init.FullDuplexMode = I2S_FULLDUPLEXMODE_DISABLE;
-    return HAL_I2S_Init(&i2s) == HAL_OK && HAL_I2S_Receive_DMA(&i2s, halves[0], 2 * WORDS) == HAL_OK;
+    return HAL_I2S_Init(&i2s) == HAL_OK &&
+           HAL_I2S_Receive_DMA(&i2s, halves[0], 2 * WORDS) == HAL_OK;
 }
 
 bool audio_start(void)

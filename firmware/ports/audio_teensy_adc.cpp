@@ -1,5 +1,6 @@
-// Teensy 4.1, analogue microphones: a periodic timer collects the conversion that it began last time and begins the next, so that
-// samples are as regular as the timer. Pins A0 to A11 (converter 1).
+// Teensy 4.1, analogue microphones: a periodic timer collects the conversion that it began last
+// time and begins the next, so that samples are as regular as the timer. Pins A0 to A11 (converter
+// 1).
 #include <Arduino.h>
 
 #include "audio.h"

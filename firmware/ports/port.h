@@ -1,5 +1,6 @@
-/* What an application needs of a board: bytes in, bytes out, a cycle counter. One implementation a chip family.
- * The port owns the entry point (main, app_main, setup/loop) and calls application_run() once, after port start-up. */
+/* What an application needs of a board: bytes in, bytes out, a cycle counter. One implementation a
+ * chip family. The port owns the entry point (main, app_main, setup/loop) and calls
+ * application_run() once, after port start-up. */
 #ifndef SERQ_PORT_H
 #define SERQ_PORT_H
 
@@ -10,7 +11,8 @@
 extern "C" {
 #endif
 
-/* Wait for bytes from the host; 1..capacity bytes read, or 0 when there will never be more (host and emulator: end of input). */
+/* Wait for bytes from the host; 1..capacity bytes read, or 0 when there will never be more (host
+ * and emulator: end of input). */
 size_t port_read(uint8_t *bytes, size_t capacity);
 
 /* Send all bytes; returns when they are on their way. */

@@ -1,4 +1,5 @@
-// Arduino cores: the line is Serial. Cycles are counted by the data watchpoint and trace unit of Armv7-M and Armv8-M Mainline.
+// Arduino cores: the line is Serial. Cycles are counted by the data watchpoint and trace unit of
+// Armv7-M and Armv8-M Mainline.
 #include <Arduino.h>
 
 #include "port.h"
@@ -9,7 +10,8 @@
 static volatile uint32_t *const demcr = reinterpret_cast<volatile uint32_t *>(0xE000EDFCu);
 static volatile uint32_t *const dwt_control = reinterpret_cast<volatile uint32_t *>(0xE0001000u);
 static volatile uint32_t *const dwt_cycles = reinterpret_cast<volatile uint32_t *>(0xE0001004u);
-static volatile uint32_t *const dwt_lock_access = reinterpret_cast<volatile uint32_t *>(0xE0001FB0u);
+static volatile uint32_t *const dwt_lock_access =
+    reinterpret_cast<volatile uint32_t *>(0xE0001FB0u);
 
 static void start_cycles()
 {

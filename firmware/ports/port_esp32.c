@@ -1,5 +1,6 @@
-/* ESP32 family under ESP-IDF 5: the line is UART0, which the boards' USB bridge is wired to. sdkconfig.defaults keeps the console
- * and the logs off it. Waiting for the host blocks the task, so the idle task runs and its watchdog is fed. */
+/* ESP32 family under ESP-IDF 5: the line is UART0, which the boards' USB bridge is wired to.
+ * sdkconfig.defaults keeps the console and the logs off it. Waiting for the host blocks the task,
+ * so the idle task runs and its watchdog is fed. */
 #include "driver/uart.h"
 #include "esp_cpu.h"
 #include "esp_err.h"
@@ -49,8 +50,10 @@ void app_main(void)
         .source_clk = UART_SCLK_DEFAULT,
     };
 
-    ESP_ERROR_CHECK(uart_driver_install(UART_NUM_0, RECEIVE_BUFFER, NO_TRANSMIT_BUFFER, 0, NULL, 0));
+    ESP_ERROR_CHECK(
+        uart_driver_install(UART_NUM_0, RECEIVE_BUFFER, NO_TRANSMIT_BUFFER, 0, NULL, 0));
     ESP_ERROR_CHECK(uart_param_config(UART_NUM_0, &line));
-    ESP_ERROR_CHECK(uart_set_pin(UART_NUM_0, U0TXD_GPIO_NUM, U0RXD_GPIO_NUM, UART_PIN_NO_CHANGE, UART_PIN_NO_CHANGE));
+    ESP_ERROR_CHECK(uart_set_pin(UART_NUM_0, U0TXD_GPIO_NUM, U0RXD_GPIO_NUM, UART_PIN_NO_CHANGE,
+                                 UART_PIN_NO_CHANGE));
     application_run();
 }

@@ -1,5 +1,6 @@
-/* Arm and RISC-V cores in an emulator: the line is the emulator's own standard input and output, reached by semihosting calls
- * (Arm, "Semihosting for AArch32 and AArch64"; RISC-V International, "RISC-V Semihosting"). */
+/* Arm and RISC-V cores in an emulator: the line is the emulator's own standard input and output,
+ * reached by semihosting calls (Arm, "Semihosting for AArch32 and AArch64"; RISC-V International,
+ * "RISC-V Semihosting"). */
 #include "port.h"
 
 enum { SYS_OPEN = 0x01, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_EXIT_EXTENDED = 0x20 };
@@ -15,7 +16,8 @@ static uintptr_t semihosting(uintptr_t operation, const uintptr_t *block)
     register uintptr_t result __asm__("a0") = operation;
     register const uintptr_t *argument __asm__("a1") = block;
     /* The three instructions are the call: uncompressed, and within one page. */
-    __asm__ volatile(".option push\n .option norvc\n .balign 16\n slli x0, x0, 0x1f\n ebreak\n srai x0, x0, 7\n .option pop"
+    __asm__ volatile(".option push\n .option norvc\n .balign 16\n slli x0, x0, 0x1f\n ebreak\n "
+                     "srai x0, x0, 7\n .option pop"
                      : "+r"(result)
                      : "r"(argument)
                      : "memory");
@@ -48,7 +50,8 @@ static void leave(uintptr_t code)
 size_t port_read(uint8_t *bytes, size_t capacity)
 {
     const uintptr_t block[] = {input, (uintptr_t)bytes, capacity};
-    uintptr_t left = semihosting(SYS_READ, block); /* bytes not read, all of them at the end, or an error beyond */
+    uintptr_t left = semihosting(
+        SYS_READ, block); /* bytes not read, all of them at the end, or an error beyond */
 
     return left < capacity ? capacity - left : 0;
 }
@@ -80,7 +83,9 @@ static void __attribute__((aligned(4))) fault(void)
 
 static void catch_faults(void)
 {
-    __asm__ volatile(".option push\n .option arch, +zicsr\n csrw mtvec, %0\n .option pop" : : "r"(fault));
+    __asm__ volatile(".option push\n .option arch, +zicsr\n csrw mtvec, %0\n .option pop"
+                     :
+                     : "r"(fault));
 }
 #else
 void arm_hardfault_isr(void);

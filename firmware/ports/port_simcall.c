@@ -1,5 +1,5 @@
-/* Xtensa cores in QEMU's sim machine: the line is QEMU's own standard input and output, reached by the simcall instruction
- * (operation in a2, arguments in a3 to a5; result in a2). */
+/* Xtensa cores in QEMU's sim machine: the line is QEMU's own standard input and output, reached by
+ * the simcall instruction (operation in a2, arguments in a3 to a5; result in a2). */
 #include "port.h"
 
 enum { SYS_EXIT = 1, SYS_READ = 3, SYS_WRITE = 4 };

@@ -20,5 +20,8 @@ def compiler() -> str:
 
 
 def cache_folder() -> Path:
-    """Where what took long to compute is kept: SERQ_CACHE, or the user's cache folder. It may be removed at any time."""
+    """Where what took long to compute is kept: SERQ_CACHE, or the user's cache folder.
+
+    It may be removed at any time.
+    """
     return Path(os.environ.get("SERQ_CACHE") or platformdirs.user_cache_path("serq-mcu"))

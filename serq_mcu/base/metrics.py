@@ -23,7 +23,9 @@ def wilson_interval(correct: float, n: int, z: float = Z95) -> tuple[float, floa
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def confusion_matrix(truth: NDArray[np.integer], answer: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+def confusion_matrix(
+    truth: NDArray[np.integer], answer: NDArray[np.integer], classes: int
+) -> NDArray[np.int64]:
     """Counts [classes, classes]: row is the true class, column the answer."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (truth, answer), 1)
@@ -52,7 +54,9 @@ def cross_entropy(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> f
 
 @dataclass(frozen=True)
 class Score:
-    """How well a classifier did: `confusion` int64 [classes, classes] with the true classes in rows, named by `labels`."""
+    """How well a classifier did: `confusion` int64 [classes, classes] with the true classes in rows, named
+    by `labels`.
+    """
 
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
@@ -86,7 +90,10 @@ class Score:
     def recall(self) -> dict[str, float | None]:
         """Share judged rightly within each class; None where the class has no clip."""
         counts = self.confusion.sum(axis=1)
-        return {label: int(self.confusion[i, i]) / int(counts[i]) if counts[i] else None for i, label in enumerate(self.labels)}
+        return {
+            label: int(self.confusion[i, i]) / int(counts[i]) if counts[i] else None
+            for i, label in enumerate(self.labels)
+        }
 
     @property
     def balanced_accuracy(self) -> float:
@@ -106,11 +113,17 @@ class Score:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.accuracy:.1%} of n = {self.n} (95 % interval {low:.1%} to {high:.1%}), UAR {self.balanced_accuracy:.1%}"
+        return (
+            f"{self.accuracy:.1%} of n = {self.n} (95 % interval {low:.1%} to {high:.1%}), UAR"
+            f" {self.balanced_accuracy:.1%}"
+        )
 
     def confusion_csv(self) -> str:
         """The confusion matrix as CSV: a row per true class."""
-        rows = [["true \\ predicted", *self.labels], *([label, *map(str, row)] for label, row in zip(self.labels, self.confusion, strict=True))]
+        rows = [
+            ["true \\ predicted", *self.labels],
+            *([label, *map(str, row)] for label, row in zip(self.labels, self.confusion, strict=True)),
+        ]
         return "".join(",".join(map(_csv_field, row)) + "\n" for row in rows)
 
     def confusion_lines(self) -> list[str]:
@@ -122,7 +135,9 @@ class Score:
         for i, (label, row) in enumerate(zip(self.labels, self.confusion, strict=True)):
             recall = self.recall[label]
             share = "-" if recall is None else f"{recall:.0%}"
-            body.append(f"{label:<{width}}" + "".join(f"{count:>{cell}}" for count in row) + f"{share:>8}  {i}")
+            body.append(
+                f"{label:<{width}}" + "".join(f"{count:>{cell}}" for count in row) + f"{share:>8}  {i}"
+            )
         return [head, *body]
 
 

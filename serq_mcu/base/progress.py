@@ -9,8 +9,10 @@ _DRAW, _LOG = 0.1, 30.0  # seconds between two states of a terminal's line, and 
 
 
 class Progress:
-    """Call it with a sentence, or with a sentence, the units done and their total. A terminal sees one moving line; a log, a line per stage
-    and, of a long one, a line every half minute. Quiet, it says nothing."""
+    """Call it with a sentence, or with a sentence, the units done and their total. A terminal sees one
+    moving line; a log, a line per stage and, of a long one, a line every half minute. Quiet, it says
+    nothing.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -26,7 +28,12 @@ class Progress:
         now = time.monotonic()
         first = stage != self._stage
         if first:
-            self._stage, self._start, self._said, self._begun = stage, now, now if not sys.stderr.isatty() else 0.0, done or 0
+            self._stage, self._start, self._said, self._begun = (
+                stage,
+                now,
+                now if not sys.stderr.isatty() else 0.0,
+                done or 0,
+            )
         if done is None or not total:
             self._write(stage, "\n")
         elif done >= total:
@@ -36,11 +43,17 @@ class Progress:
             self._write(f"{stage}: {total} to do", "\n")
         elif now - self._said >= (_DRAW if sys.stderr.isatty() else _LOG):
             self._said = now
-            self._write(f"{stage}: {done}/{total}{self._left(now, done, total)}", "" if sys.stderr.isatty() else "\n")
+            self._write(
+                f"{stage}: {done}/{total}{self._left(now, done, total)}", "" if sys.stderr.isatty() else "\n"
+            )
 
     def _left(self, now: float, done: int, total: int) -> str:
         finished = done - self._begun
-        return f", about {duration((now - self._start) * (total - done) / finished)} left" if finished > 0 else ""
+        return (
+            f", about {duration((now - self._start) * (total - done) / finished)} left"
+            if finished > 0
+            else ""
+        )
 
     def _write(self, text: str, end: str) -> None:
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""

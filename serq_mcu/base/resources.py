@@ -1,4 +1,6 @@
-"""Where templates, firmware, boards and shipped models lie: beside the package in a checkout, inside it in a wheel."""
+"""Where templates, firmware, boards and shipped models lie: beside the package in a checkout, inside it in
+a wheel.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Boards are data: boards/*.toml to frozen, validated objects, found by the names people say; and so are microphones.
+"""Boards are data: boards/*.toml to frozen, validated objects, found by the names people say; and so are
+microphones.
 
-A board file may come from anywhere, so each value must match the pattern or range that stands beside its field below: nothing
-in it can add a line to an ini file, an option to a compiler or a program to a command.
+A board file may come from anywhere, so each value must match the pattern or range that stands beside its
+field below: nothing in it can add a line to an ini file, an option to a compiler or a program to a command.
 """
 
 from __future__ import annotations
@@ -55,12 +56,16 @@ class Identity:
 
 @dataclass(frozen=True)
 class PlatformIO:
-    """[platformio]: the pinned platform that builds for it, and what its environment in platformio.ini says beside the common part."""
+    """[platformio]: the pinned platform that builds for it, and what its environment in platformio.ini
+    says beside the common part.
+    """
 
     platform: str = _text(rf"{EMULATED_PLATFORM}|[a-z0-9]+@\d+\.\d+\.\d+")
     board: str = _text(_IDENTIFIER)
     framework: str = _text("arduino|espidf", "")
-    packages: tuple[str, ...] = _text(_IDENTIFIER, ())  # without these in PlatformIO's packages folder a build needs the network
+    packages: tuple[str, ...] = _text(
+        _IDENTIFIER, ()
+    )  # without these in PlatformIO's packages folder a build needs the network
     build_flags: tuple[str, ...] = _text(r"-D[A-Z][A-Z0-9_]*(=[A-Za-z0-9_]+)?", ())
     sdkconfig: tuple[str, ...] = _text(r"CONFIG_[A-Z0-9_]+=[A-Za-z0-9]+", ())
 
@@ -78,7 +83,10 @@ class Mcu:
 
 @dataclass(frozen=True)
 class Port:
-    """[port]: how the application reaches its host. Family f is firmware/ports/port_f.*; no baud rate: not a serial line."""
+    """[port]: how the application reaches its host.
+
+    Family f is firmware/ports/port_f.*; no baud rate: not a serial line.
+    """
 
     family: str = _text("arduino|esp32|semihosting|simcall")
     stack_bytes: int = _number(range(512, 2**20))
@@ -87,10 +95,12 @@ class Port:
 
 @dataclass(frozen=True)
 class Audio:
-    """[audio]: the microphone it listens to unless another is chosen, and where one of each interface is wired.
+    """[audio]: the microphone it listens to unless another is chosen, and where one of each interface is
+    wired.
 
-    Driver d takes the interfaces i of firmware/ports/audio_d_i.*. rate_hz is what the driver is asked for; true_rate_hz, where it
-    differs, what it then gives. ring_samples, a power of two, is what may wait while the processor decides.
+    Driver d takes the interfaces i of firmware/ports/audio_d_i.*. rate_hz is what the driver is asked for;
+    true_rate_hz, where it differs, what it then gives. ring_samples, a power of two, is what may wait while
+    the processor decides.
     """
 
     driver: str = _text("esp32|nano33ble|nrf52|port|rp2040|stm32|teensy")
@@ -113,17 +123,26 @@ class Audio:
 
     def takes(self, interface: str) -> bool:
         """Whether this board has pins and a driver for a microphone of that interface."""
-        wired = {"i2s": self.i2s_clock and self.i2s_select and self.i2s_data, "pdm": self.pdm_clock and self.pdm_data, "adc": self.adc_pin}
+        wired = {
+            "i2s": self.i2s_clock and self.i2s_select and self.i2s_data,
+            "pdm": self.pdm_clock and self.pdm_data,
+            "adc": self.adc_pin,
+        }
         return bool(wired.get(interface, "line")) and bool(self.source(interface))
 
     def source(self, interface: str) -> Path | None:
         """The driver's source file for an interface, if there is one."""
-        return next(iter(sorted((resources.FIRMWARE / "ports").glob(f"audio_{self.driver}_{interface}.c*"))), None)
+        return next(
+            iter(sorted((resources.FIRMWARE / "ports").glob(f"audio_{self.driver}_{interface}.c*"))), None
+        )
 
 
 @dataclass(frozen=True)
 class Microphone:
-    """[microphone] of boards/microphones/*.toml: how its words become PCM (SPEC.md section 13). No slot: not I2S."""
+    """[microphone] of boards/microphones/*.toml: how its words become PCM (SPEC.md section 13).
+
+    No slot: not I2S.
+    """
 
     name: str = _text(_IDENTIFIER)
     title: str = _text(_PROSE)
@@ -141,30 +160,53 @@ class Microphone:
 
 @dataclass(frozen=True)
 class Emulator:
-    """[emulator] of an emulated board: the QEMU machine, the compiler for it, and where flash and RAM begin."""
+    """[emulator] of an emulated board: the QEMU machine, the compiler for it, and where flash and RAM
+    begin.
+    """
 
     command: str = _text("qemu-system-[a-z0-9]+")
     machine: str = _text(_IDENTIFIER)
     compiler: str = _text("([a-z0-9]+-)+")  # prefix of gcc, objcopy, …
-    compile_flags: tuple[str, ...] = _text(r"-m[a-z0-9=+.-]+|--specs=(/usr/lib/xtensa-lx106-elf/)?picolibc\.specs")
+    compile_flags: tuple[str, ...] = _text(
+        r"-m[a-z0-9=+.-]+|--specs=(/usr/lib/xtensa-lx106-elf/)?picolibc\.specs"
+    )
     flash_origin: int = _number(_ADDRESS)
     ram_origin: int = _number(_ADDRESS)
     packages: tuple[str, ...] = _text(_IDENTIFIER)  # of Debian and Ubuntu: compiler, C library, emulator
     cpu: str = _text(_IDENTIFIER, "")
     bios: str = _text("none", "")
-    runtime: str = _text("xtensa", "")  # folder of the platform with start-up code and link.ld, where the C library has none
+    runtime: str = _text(
+        "xtensa", ""
+    )  # folder of the platform with start-up code and link.ld, where the C library has none
 
     @property
     def command_line(self) -> list[str]:
-        """QEMU with its options, up to the program: semihosting is on, and standard input and output are the program's own."""
-        chosen = [option for name, value in (("-cpu", self.cpu), ("-bios", self.bios)) if value for option in (name, value)]
-        quiet = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
+        """QEMU with its options, up to the program: semihosting is on, and standard input and output are
+        the program's own.
+        """
+        chosen = [
+            option
+            for name, value in (("-cpu", self.cpu), ("-bios", self.bios))
+            if value
+            for option in (name, value)
+        ]
+        quiet = [
+            "-nographic",
+            "-monitor",
+            "none",
+            "-serial",
+            "none",
+            "-semihosting-config",
+            "enable=on,target=native",
+        ]
         return [self.command, "-M", self.machine, *chosen, *quiet, "-kernel"]
 
 
 @dataclass(frozen=True)
 class Relative:
-    """[emulator] of a real board: the emulated board that runs its instruction set, or the closest there is."""
+    """[emulator] of a real board: the emulated board that runs its instruction set, or the closest there
+    is.
+    """
 
     relative: str = _text(_IDENTIFIER)
 
@@ -220,17 +262,26 @@ class Board:
         """
         templates = {"platformio.ini": "platformio.ini.j2", "src/serq_board.h": "serq_board.h.j2"}
         if self.platformio.framework == "espidf":
-            templates |= {"CMakeLists.txt": "CMakeLists.txt.j2", "src/CMakeLists.txt": "src_CMakeLists.txt.j2"}
+            templates |= {
+                "CMakeLists.txt": "CMakeLists.txt.j2",
+                "src/CMakeLists.txt": "src_CMakeLists.txt.j2",
+            }
             templates |= {"sdkconfig.defaults": "sdkconfig.defaults.j2"}
         names = {"board": self, "conversion": self.microphone.conversion, "app": app}
-        files = {path: render(template, **names) for path, template in templates.items()} | {BOARD_FILE: self.toml}
-        return files | (_emulated_platform(self, self.emulator) if isinstance(self.emulator, Emulator) else {})
+        files = {path: render(template, **names) for path, template in templates.items()} | {
+            BOARD_FILE: self.toml
+        }
+        return files | (
+            _emulated_platform(self, self.emulator) if isinstance(self.emulator, Emulator) else {}
+        )
 
 
 def load_board(name: str) -> Board:
-    """The board of that name or alias (case, spaces, dashes and underscores do not count), or of that TOML file.
+    """The board of that name or alias (case, spaces, dashes and underscores do not count), or of that TOML
+    file.
 
-    Raises SerqError for an unknown name, with the nearest one, and for a file that is damaged or says what no board may say.
+    Raises SerqError for an unknown name, with the nearest one, and for a file that is damaged or says what no
+    board may say.
     """
     if name.endswith(".toml"):
         return read_board(Path(name))
@@ -238,7 +289,9 @@ def load_board(name: str) -> Board:
     if _spoken(name) in boards:
         return boards[_spoken(name)]
     near = difflib.get_close_matches(_spoken(name), boards, n=1, cutoff=0.0)
-    raise SerqError(f"there is no board {name!r}; the nearest is {boards[near[0]].name}, and `serq-mcu boards` lists all")
+    raise SerqError(
+        f"there is no board {name!r}; the nearest is {boards[near[0]].name}, and `serq-mcu boards` lists all"
+    )
 
 
 def all_boards() -> list[Board]:
@@ -253,9 +306,11 @@ def read_board(path: Path) -> Board:
 
 
 def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) -> Board:
-    """The board with another microphone (a name or a .toml file) and with settings `section.key=value` of [audio] and [microphone].
+    """The board with another microphone (a name or a .toml file) and with settings `section.key=value` of
+    [audio] and [microphone].
 
-    Raises SerqError for a microphone the board cannot take, and for a setting that is not one, with what there is.
+    Raises SerqError for a microphone the board cannot take, and for a setting that is not one, with what
+    there is.
     """
     if microphone is None and not settings:
         return board
@@ -267,7 +322,8 @@ def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) 
         match = re.fullmatch(r"(audio|microphone)\.([a-z0-9_]+)=(.+)", setting)
         if not match:
             raise SerqError(
-                f"{setting!r} is not a setting; say --set audio.KEY=VALUE or --set microphone.KEY=VALUE, as in --set microphone.gain_db=30"
+                f"{setting!r} is not a setting; say --set audio.KEY=VALUE or --set microphone.KEY=VALUE, as"
+                " in --set microphone.gain_db=30"
             )
         section, key, value = match.groups()
         number = re.fullmatch(r"-?[0-9]{1,9}", value) and not re.fullmatch(".*_(clock|select|data|pin)", key)
@@ -277,19 +333,36 @@ def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) 
 
 def all_microphones() -> list[Microphone]:
     """Every microphone that ships, by name."""
-    tables = [(_read_toml(path, "microphone")[0], path) for path in sorted(resources.MICROPHONES.glob("*.toml"))]
+    tables = [
+        (_read_toml(path, "microphone")[0], path) for path in sorted(resources.MICROPHONES.glob("*.toml"))
+    ]
     return [_section(Microphone, data.get("microphone"), f"{path}: [microphone]") for data, path in tables]
 
 
 def _board(data: dict[str, Any], text: str, path: Path) -> Board:
-    emulated = isinstance(data.get("platformio"), dict) and data["platformio"].get("platform") == EMULATED_PLATFORM
-    sections: dict[str, Any] = {"board": Identity, "platformio": PlatformIO, "mcu": Mcu, "port": Port, "audio": Audio}
+    emulated = (
+        isinstance(data.get("platformio"), dict) and data["platformio"].get("platform") == EMULATED_PLATFORM
+    )
+    sections: dict[str, Any] = {
+        "board": Identity,
+        "platformio": PlatformIO,
+        "mcu": Mcu,
+        "port": Port,
+        "audio": Audio,
+    }
     sections["emulator"] = Emulator if emulated else Relative
-    read = {name: _section(section, data.get(name), f"{path}: [{name}]") for name, section in sections.items()}
+    read = {
+        name: _section(section, data.get(name), f"{path}: [{name}]") for name, section in sections.items()
+    }
     unknown = sorted(set(data) - {*sections, "microphone", "sources"})
     if unknown:
-        raise SerqError(f"{path}: unknown section [{unknown[0]}]; a board has {', '.join([*sections, 'microphone', 'sources'])}")
-    table, source = (data["microphone"], path) if "microphone" in data else _microphone_table(read["audio"].microphone)
+        raise SerqError(
+            f"{path}: unknown section [{unknown[0]}]; a board has"
+            f" {', '.join([*sections, 'microphone', 'sources'])}"
+        )
+    table, source = (
+        (data["microphone"], path) if "microphone" in data else _microphone_table(read["audio"].microphone)
+    )
     microphone = _section(Microphone, table, f"{source}: [microphone]")
     board = Board(**read, microphone=microphone, sources=_sources(data.get("sources", {}), path), toml=text)
     _check(board, path)
@@ -301,7 +374,9 @@ def _microphone_table(name: str) -> tuple[dict[str, Any], Path]:
     path = Path(name) if name.endswith(".toml") else resources.MICROPHONES / f"{name.casefold()}.toml"
     if not name.endswith(".toml") and not (re.fullmatch(_IDENTIFIER, name) and path.is_file()):
         known = ", ".join(sorted(path.stem for path in resources.MICROPHONES.glob("*.toml")))
-        raise SerqError(f"there is no microphone {name!r}; known are {known}, or name a microphone file (.toml)")
+        raise SerqError(
+            f"there is no microphone {name!r}; known are {known}, or name a microphone file (.toml)"
+        )
     table = _read_toml(path, "microphone")[0].get("microphone")
     if not isinstance(table, dict):
         raise SerqError(f"{path}: [microphone] is missing")
@@ -321,7 +396,10 @@ def _read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
 def _toml(data: dict[str, dict[str, Any]]) -> str:
     """Sections of texts, integers and lists of texts, as TOML: JSON's strings and lists are TOML's too."""
     return "\n".join(
-        f"[{name}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in section.items())
+        f"[{name}]\n"
+        + "".join(
+            f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in section.items()
+        )
         for name, section in data.items()
     )
 
@@ -336,16 +414,25 @@ def _section(section: type[Section], table: Any, where: str) -> Section:
     for key, item in known.items():
         if key not in table and item.default is MISSING:
             raise SerqError(f"{where} has no {key!r}")
-    return section(**{key: _value(value, types[key], known[key].metadata, f"{where} {key}") for key, value in table.items()})
+    return section(
+        **{
+            key: _value(value, types[key], known[key].metadata, f"{where} {key}")
+            for key, value in table.items()
+        }
+    )
 
 
 def _value(value: Any, kind: Any, rule: Any, where: str) -> Any:
     if kind is int:
         if type(value) is not int or value not in rule["range"]:
-            raise SerqError(f"{where} must be an integer from {rule['range'][0]} to {rule['range'][-1]}, not {value!r}")
+            raise SerqError(
+                f"{where} must be an integer from {rule['range'][0]} to {rule['range'][-1]}, not {value!r}"
+            )
         return value
     texts = [value] if kind is str else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) and re.fullmatch(rule["pattern"], text) for text in texts):
+    if not isinstance(texts, list) or not all(
+        isinstance(text, str) and re.fullmatch(rule["pattern"], text) for text in texts
+    ):
         shape = "text" if kind is str else "a list of texts, each"
         raise SerqError(f"{where} must be {shape} of the form {rule['pattern']}, not {value!r}")
     return value if kind is str else tuple(texts)
@@ -362,18 +449,25 @@ def _check(board: Board, path: Path) -> None:
     if board.port.stack_bytes > board.mcu.ram_bytes:
         raise SerqError(f"{path}: [port] stack_bytes is more than [mcu] ram_bytes")
     if not board.emulated and not (board.port.baud and board.mcu.clock_hz and board.platformio.framework):
-        raise SerqError(f"{path}: a real board needs [port] baud, [mcu] clock_hz above 0 and [platformio] framework")
+        raise SerqError(
+            f"{path}: a real board needs [port] baud, [mcu] clock_hz above 0 and [platformio] framework"
+        )
     if board.emulated != (board.port.family in ("semihosting", "simcall")):
-        raise SerqError(f"{path}: [port] family {board.port.family!r} does not fit [platformio] platform {board.platformio.platform!r}")
+        raise SerqError(
+            f"{path}: [port] family {board.port.family!r} does not fit [platformio] platform"
+            f" {board.platformio.platform!r}"
+        )
     interface, ring = board.microphone.interface, board.audio.ring_samples
     if not board.audio.takes(interface):
         able = [m.name for m in all_microphones() if board.audio.takes(m.interface)]
         raise SerqError(
-            f"{path}: the microphone {board.microphone.name} needs {interface.upper()}, for which {board.name} has no pins or no driver; "
-            f"it takes {', '.join(able)}"
+            f"{path}: the microphone {board.microphone.name} needs {interface.upper()}, for which"
+            f" {board.name} has no pins or no driver; it takes {', '.join(able)}"
         )
     if (interface == "i2s") != bool(board.microphone.slot):
-        raise SerqError(f"{path}: [microphone] slot is for I2S microphones, and they need one (philips or msb)")
+        raise SerqError(
+            f"{path}: [microphone] slot is for I2S microphones, and they need one (philips or msb)"
+        )
     if board.microphone.bit_shift and interface != "i2s":
         raise SerqError(f"{path}: [microphone] bit_shift is for I2S microphones alone")
     if ring & (ring - 1):
@@ -389,7 +483,10 @@ def _by_spoken_name() -> dict[str, Board]:
     for board in all_boards():
         for name in (board.name, *board.board.aliases):
             if found.setdefault(_spoken(name), board) is not board:
-                raise SerqError(f"the boards {found[_spoken(name)].name} and {board.name} both answer to {name!r}; change one's aliases")
+                raise SerqError(
+                    f"the boards {found[_spoken(name)].name} and {board.name} both answer to {name!r}; change"
+                    " one's aliases"
+                )
     return found
 
 
@@ -397,7 +494,11 @@ def _emulated_platform(board: Board, emulator: Emulator) -> dict[str, str]:
     """The PlatformIO platform of the emulated boards, with the one board file that it needs."""
     root = resources.FIRMWARE / "platforms"
     folder = root / EMULATED_PLATFORM
-    paths = [*folder.glob("*.*"), *folder.glob("builder/*.py"), *(folder.glob(f"{emulator.runtime}/*") if emulator.runtime else [])]
+    paths = [
+        *folder.glob("*.*"),
+        *folder.glob("builder/*.py"),
+        *(folder.glob(f"{emulator.runtime}/*") if emulator.runtime else []),
+    ]
     files = {f"platforms/{path.relative_to(root).as_posix()}": path.read_text() for path in sorted(paths)}
     manifest = {
         "name": board.title,
@@ -414,4 +515,8 @@ def _emulated_platform(board: Board, emulator: Emulator) -> dict[str, str]:
         },
         "upload": {"maximum_size": board.mcu.flash_bytes, "maximum_ram_size": board.mcu.ram_bytes},
     }
-    return files | {f"platforms/{EMULATED_PLATFORM}/boards/{board.platformio.board}.json": json.dumps(manifest, indent=2) + "\n"}
+    return files | {
+        f"platforms/{EMULATED_PLATFORM}/boards/{board.platformio.board}.json": (
+            json.dumps(manifest, indent=2) + "\n"
+        )
+    }

@@ -1,4 +1,6 @@
-"""A microphone's words to 16-bit PCM, in the device's integers (SPEC.md section 12; its twin is firmware/lib/serq_audio)."""
+"""A microphone's words to 16-bit PCM, in the device's integers (SPEC.md section 12; its twin is
+firmware/lib/serq_audio).
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,53 @@ MAX_DC_SHIFT = 11  # a level of 20 bits and as many more must fit an int32
 PDM_DECIMATION = 64  # bits of PDM to a sample
 _HALF_SCALE = 1 << 19  # of a 20-bit value
 _RATE_RATIO = 4  # of the filter below to the samples
-# Half of a symmetric low-pass in 2^-14 at four times the samples' rate, the last its middle. A least-squares design (scipy.signal.firls,
-# 63 taps at 64 kHz): the inverse of the integrators' droop to 6.4 kHz, nothing from 9.6 kHz on with weight 30.
-# fmt: off
-_HALF_FILTER = np.array([
-    -3, -4, 1, 12, 23, 25, 9, -22, -54, -63, -32, 35, 105, 131, 77, -48, -185, -245, -161, 59, 313, 444, 324, -59, -550, -869, -733, 2,
-    1236, 2631, 3730, 4126,
-])
+# Half of a symmetric low-pass in 2^-14 at four times the samples' rate, the last its middle. A least-squares
+# design (scipy.signal.firls, 63 taps at 64 kHz): the inverse of the integrators' droop to 6.4 kHz, nothing
+# from 9.6 kHz on with weight 30. fmt: off
+_HALF_FILTER = np.array(
+    [
+        -3,
+        -4,
+        1,
+        12,
+        23,
+        25,
+        9,
+        -22,
+        -54,
+        -63,
+        -32,
+        35,
+        105,
+        131,
+        77,
+        -48,
+        -185,
+        -245,
+        -161,
+        59,
+        313,
+        444,
+        324,
+        -59,
+        -550,
+        -869,
+        -733,
+        2,
+        1236,
+        2631,
+        3730,
+        4126,
+    ]
+)
 # fmt: on
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """How words become samples: a word's late bits, the time constant 2^dc_shift samples of direct current (0: it stays), and the gain
-    gain / 2^gain_shift from 20 to 16 bits."""
+    """How words become samples: a word's late bits, the time constant 2^dc_shift samples of direct current
+    (0: it stays), and the gain gain / 2^gain_shift from 20 to 16 bits.
+    """
 
     bit_shift: int
     dc_shift: int
@@ -71,7 +106,9 @@ class Converter:
         if self.settings.dc_shift:
             values = np.array(list(self._without_level(values.tolist())), np.int64)
         half = 1 << (self.settings.gain_shift - 1)
-        samples: NDArray[np.int16] = np.clip((values * self.settings.gain + half) >> self.settings.gain_shift, -32768, 32767).astype(np.int16)
+        samples: NDArray[np.int16] = np.clip(
+            (values * self.settings.gain + half) >> self.settings.gain_shift, -32768, 32767
+        ).astype(np.int16)
         return samples
 
     def _without_level(self, values: Iterable[int]) -> Iterable[int]:
@@ -84,16 +121,23 @@ class Converter:
 
 
 class _Decimator:
-    """Four integrators and combs over 16 bits, then the low-pass and one value of four. All is linear, so it is written as sums."""
+    """Four integrators and combs over 16 bits, then the low-pass and one value of four.
+
+    All is linear, so it is written as sums.
+    """
 
     def __init__(self) -> None:
         ones = np.ones(16, np.int64)
-        self._window = np.convolve(np.convolve(ones, ones), np.convolve(ones, ones))  # 61 taps: what integrators and combs weight bits with
+        self._window = np.convolve(
+            np.convolve(ones, ones), np.convolve(ones, ones)
+        )  # 61 taps: what integrators and combs weight bits with
         self._bits = np.zeros(len(self._window) - 16, np.int64)
         self._history = np.zeros(2 * len(_HALF_FILTER) - 2, np.int64)
 
     def filtered(self, words: NDArray[np.uint16]) -> NDArray[np.int64]:
-        bits = np.concatenate([self._bits, (words.astype(np.int64)[:, None] >> np.arange(15, -1, -1) & 1).ravel()])
+        bits = np.concatenate(
+            [self._bits, (words.astype(np.int64)[:, None] >> np.arange(15, -1, -1) & 1).ravel()]
+        )
         sums = np.convolve(bits, self._window, "valid")[::16]
         self._bits = bits[len(bits) - len(self._bits) :]
         values = np.concatenate([self._history, np.clip(sums - 32768, -32768, 32767)])

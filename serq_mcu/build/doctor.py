@@ -1,4 +1,6 @@
-"""What of this computer the toolchain can use: what is there, what is missing, and the command that gets it."""
+"""What of this computer the toolchain can use: what is there, what is missing, and the command that gets
+it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ _OF_EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing: where it belongs, what was found, and where it is missing the command to type (`get`) and what waits for it (`needed_for`).
+    """One thing: where it belongs, what was found, and where it is missing the command to type (`get`) and
+    what waits for it (`needed_for`).
 
     needed: that the way from a model to a verified project of this computer ends without it.
     """
@@ -75,9 +78,16 @@ class Diagnosis:
         width, lines = max(len(finding.name) for finding in self.findings) + 2, []
         for area in dict.fromkeys(finding.area for finding in self.findings):
             lines += [area, *(finding.line(width) for finding in self.findings if finding.area == area)]
-        missing = {finding.get: finding.needed_for for finding in self.findings if not finding.ready and finding.get}
+        missing = {
+            finding.get: finding.needed_for for finding in self.findings if not finding.ready and finding.get
+        }
         enough = "everything that export, check and verify on this computer need is here"
-        return [*lines, "", *(f"{waits}: {get}" for get, waits in missing.items()), enough if self.ok else "something that is needed is missing"]
+        return [
+            *lines,
+            "",
+            *(f"{waits}: {get}" for get, waits in missing.items()),
+            enough if self.ok else "something that is needed is missing",
+        ]
 
 
 def diagnose() -> Diagnosis:
@@ -87,22 +97,47 @@ def diagnose() -> Diagnosis:
 
 def _python() -> Iterator[Finding]:
     found = f"{platform.python_version()} in {sys.executable}"
-    yield Finding("Python", "Python", sys.version_info >= (3, 10), found, "install Python 3.10 or newer", "everything", True)
+    yield Finding(
+        "Python",
+        "Python",
+        sys.version_info >= (3, 10),
+        found,
+        "install Python 3.10 or newer",
+        "everything",
+        True,
+    )
     for name in _requirements().get("", []):
         yield _distribution("Python", name, f"pip install --upgrade {_PACKAGE}", "everything", True)
     parts = (resources.TEMPLATES, resources.FIRMWARE, resources.BOARDS, resources.MODELS)
     absent = [part.name for part in parts if not part.is_dir()]
     found = f"lacks {', '.join(absent)}" if absent else str(resources.FIRMWARE.parent)
-    yield Finding("Python", "templates, firmware, boards", not absent, found, f"pip install --force-reinstall {_PACKAGE}", "everything", True)
+    yield Finding(
+        "Python",
+        "templates, firmware, boards",
+        not absent,
+        found,
+        f"pip install --force-reinstall {_PACKAGE}",
+        "everything",
+        True,
+    )
     cache = cache_folder()
     writable = os.access(next(place for place in (cache, *cache.parents) if place.exists()), os.W_OK)
-    yield Finding("Python", "cache", writable, str(cache), "export SERQ_CACHE=FOLDER, a folder that you may write to", "quick second runs")
+    yield Finding(
+        "Python",
+        "cache",
+        writable,
+        str(cache),
+        "export SERQ_CACHE=FOLDER, a folder that you may write to",
+        "quick second runs",
+    )
 
 
 def _extras() -> Iterator[Finding]:
     for extra, names in _requirements().items():
         for name in names if extra in _FOR else ():
-            yield _distribution(f"{_PACKAGE}[{extra}]", name, f"pip install '{_PACKAGE}[{extra}]'", _FOR[extra])
+            yield _distribution(
+                f"{_PACKAGE}[{extra}]", name, f"pip install '{_PACKAGE}[{extra}]'", _FOR[extra]
+            )
     if sys.platform.startswith("linux"):  # elsewhere it comes with sounddevice
         library = ctypes.util.find_library("portaudio") or ""
         get = "sudo apt-get install libportaudio2"
@@ -141,24 +176,44 @@ def _compilers() -> Iterator[Finding]:
             lacking, emulator = platformio.lacks(board), platformio.emulator_of(board)
             found = f"lacks {lacking}" if lacking else f"{emulator.compiler}gcc and {emulator.command}"
             get = f"serq-mcu toolchain setup, or sudo apt-get install {' '.join(emulator.packages)}"
-            yield Finding(area, board.name, not lacking, found, get, f"verify --on emulator, bench and listen on {board.name}")
+            yield Finding(
+                area,
+                board.name,
+                not lacking,
+                found,
+                get,
+                f"verify --on emulator, bench and listen on {board.name}",
+            )
 
 
 def _platformio() -> Iterator[Finding]:
     area = "PlatformIO"
     core = platformio.core_folder()
-    yield Finding(area, "core folder", core.is_dir(), str(core), "serq-mcu toolchain setup", "build, flash, monitor")
+    yield Finding(
+        area, "core folder", core.is_dir(), str(core), "serq-mcu toolchain setup", "build, flash, monitor"
+    )
     boards = [board for board in all_boards() if not board.emulated]
     for vendor in sorted({board.platformio.platform for board in boards}):
         of_it = [board for board in boards if board.platformio.platform == vendor]
         lacking = [board.name for board in of_it if platformio.missing_packages(board)]
-        found = f"the first build downloads it: {', '.join(lacking)}" if lacking else ", ".join(board.name for board in of_it)
+        found = (
+            f"the first build downloads it: {', '.join(lacking)}"
+            if lacking
+            else ", ".join(board.name for board in of_it)
+        )
         yield Finding(area, vendor, not lacking, found)
 
 
 def _screenshots() -> Iterator[Finding]:
     path = next((found for name in _BROWSERS if (found := shutil.which(name))), "")
-    yield Finding("browser", "Chromium", bool(path), path, "sudo apt-get install chromium", "making the documentation's screenshots anew")
+    yield Finding(
+        "browser",
+        "Chromium",
+        bool(path),
+        path,
+        "sudo apt-get install chromium",
+        "making the documentation's screenshots anew",
+    )
 
 
 def _ports() -> Iterator[Finding]:

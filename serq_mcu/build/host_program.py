@@ -19,7 +19,8 @@ FLAGS = (*SMALL_FRAMES, f"-DSERQ_HARNESS_PAYLOAD={PAYLOAD}")
 
 @contextlib.contextmanager
 def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
-    """The exported project `folder`, compiled with the port for a POSIX process; the program is removed when the block ends.
+    """The exported project `folder`, compiled with the port for a POSIX process; the program is removed
+    when the block ends.
 
     Raises SerqError if there is no C compiler or it refuses the code.
     """
@@ -35,6 +36,10 @@ def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
         command = [compiler(), *flags, *includes, *map(str, sources), "-o", str(program)]
         run = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if run.returncode != 0:
-            lines = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines() or ["no message"]
+            lines = (
+                [line for line in run.stderr.splitlines() if "error" in line]
+                or run.stderr.splitlines()
+                or ["no message"]
+            )
             raise SerqError(f"the C compiler refused {folder}: {lines[0].strip()}")
         yield program

@@ -1,8 +1,8 @@
 """PlatformIO: lay out its core without a network, find compilers and emulators, build, flash, monitor.
 
-The `platformio` of this Python environment is used, and its normal core folder (PLATFORMIO_CORE_DIR or ~/.platformio); all that
-is ever added there is the package tool-scons, made from the pinned `scons` of the same environment where PlatformIO would
-download it.
+The `platformio` of this Python environment is used, and its normal core folder (PLATFORMIO_CORE_DIR or
+~/.platformio); all that is ever added there is the package tool-scons, made from the pinned `scons` of the
+same environment where PlatformIO would download it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from serq_mcu.harness.serial_ports import why_not_open, why_not_written
 
 LOG = "build.log"
 _NO_PLATFORMIO = "PlatformIO is not installed in this Python environment; run `pip install 'serq-mcu[build]'`"
-_RAM_SECTIONS = re.compile(r"\.(dram0\.)?(data|bss|noinit)")  # of picolibc and STM32; with the prefix, of ESP-IDF
+# of picolibc and STM32; with the prefix, of ESP-IDF
+_RAM_SECTIONS = re.compile(r"\.(dram0\.)?(data|bss|noinit)")
 _HOST_PACKAGES = ("gcc", "libc6-dev")  # of Debian and Ubuntu
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -46,7 +47,9 @@ class Tool:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A built program. flash_bytes: all that is stored in flash; ram_bytes: static data and the board's stack."""
+    """A built program. flash_bytes: all that is stored in flash; ram_bytes: static data and the board's
+    stack.
+    """
 
     elf: Path
     flash_bytes: int
@@ -65,34 +68,52 @@ def environment() -> dict[str, str]:
 
 
 def setup_toolchain(offline: bool = False, progress: Progress = lambda line: None) -> list[Tool]:
-    """Make builds for the host and the emulated boards possible, and report every tool. Running it again changes nothing.
+    """Make builds for the host and the emulated boards possible, and report every tool.
 
-    Missing compilers and emulators are installed with apt-get where that is possible: on Debian and Ubuntu, as root, not `offline`.
-    Raises SerqError that names the command to type where it is not.
+    Running it again changes nothing.
+
+    Missing compilers and emulators are installed with apt-get where that is possible: on Debian and Ubuntu,
+    as root, not `offline`. Raises SerqError that names the command to type where it is not.
     """
     tools = [_platformio(), _scons(progress)]
     before = {board.name: lacks(board) for board in _emulated_boards()}
-    packages = sorted({package for board in _emulated_boards() if before[board.name] for package in emulator_of(board).packages})
+    packages = sorted(
+        {
+            package
+            for board in _emulated_boards()
+            if before[board.name]
+            for package in emulator_of(board).packages
+        }
+    )
     host = host_compiler()
     packages += () if host else _HOST_PACKAGES
     if packages:
         _apt_install(packages, offline, progress)
     for board in _emulated_boards():
         if still := lacks(board):
-            raise SerqError(f"{still} for {board.title} is still missing after apt-get installed {' '.join(emulator_of(board).packages)}")
+            raise SerqError(
+                f"{still} for {board.title} is still missing after apt-get installed"
+                f" {' '.join(emulator_of(board).packages)}"
+            )
         tools += _emulation_tools(board, "installed" if before[board.name] else "ready")
     compiler = host_compiler()
     if not compiler:
-        raise SerqError(f"a C compiler for this computer is still missing after apt-get installed {' '.join(_HOST_PACKAGES)}")
-    tools.append(Tool(Path(compiler).name, "ready" if host else "installed", f"{tool_version(compiler)} in {compiler}"))
+        raise SerqError(
+            "a C compiler for this computer is still missing after apt-get installed"
+            f" {' '.join(_HOST_PACKAGES)}"
+        )
+    tools.append(
+        Tool(Path(compiler).name, "ready" if host else "installed", f"{tool_version(compiler)} in {compiler}")
+    )
     return list(dict.fromkeys(tools)) + _vendor_tools()
 
 
 def build(folder: Path, progress: Progress = lambda line: None) -> BuildResult:
-    """Build an exported project with PlatformIO; its output goes to build.log in the folder and line by line to `progress`.
+    """Build an exported project with PlatformIO; its output goes to build.log in the folder and line by
+    line to `progress`.
 
-    Raises SerqError, before anything runs, where a tool is missing or must be downloaded without a network; and for a failed
-    build, with the last lines of its log.
+    Raises SerqError, before anything runs, where a tool is missing or must be downloaded without a network;
+    and for a failed build, with the last lines of its log.
     """
     board = _project_board(folder)
     _platformio()
@@ -105,7 +126,10 @@ def build(folder: Path, progress: Progress = lambda line: None) -> BuildResult:
 
 
 def last_build(folder: Path) -> BuildResult | None:
-    """What `build` left in an exported project; None if it was not built. Raises SerqError if it is no project or the program is damaged."""
+    """What `build` left in an exported project; None if it was not built.
+
+    Raises SerqError if it is no project or the program is damaged.
+    """
     board = _project_board(folder)
     elf = _elf(folder, board)
     return BuildResult(elf, *_sizes(elf, board), folder / LOG) if elf.exists() else None
@@ -114,8 +138,8 @@ def last_build(folder: Path) -> BuildResult | None:
 def flash(folder: Path, port: str | None = None, progress: Progress = lambda line: None) -> Path:
     """Build an exported project and write it to the board, on `port` if it is named; returns the log.
 
-    Raises SerqError in one sentence that says what to do: for a port that cannot be opened before anything is built, for an upload
-    that failed from what the uploader said.
+    Raises SerqError in one sentence that says what to do: for a port that cannot be opened before anything is
+    built, for an upload that failed from what the uploader said.
     """
     board = _project_board(folder)
     _refuse_emulated(board)
@@ -134,9 +158,12 @@ def flash(folder: Path, port: str | None = None, progress: Progress = lambda lin
 
 
 def monitor(folder: Path, port: str | None = None) -> None:
-    """Show what the board sends, until the user ends it (Ctrl+C). Without a port PlatformIO looks for one. Raises SerqError.
+    """Show what the board sends, until the user ends it (Ctrl+C).
 
-    Where standard input is no terminal, all that the board sends goes to standard output as it is, for a pipe or a file.
+    Without a port PlatformIO looks for one. Raises SerqError.
+
+    Where standard input is no terminal, all that the board sends goes to standard output as it is, for a pipe
+    or a file.
     """
     board = _project_board(folder)
     _refuse_emulated(board)
@@ -147,17 +174,24 @@ def monitor(folder: Path, port: str | None = None) -> None:
     if line:
         line.close()
     command = [sys.executable, "-m", "platformio", "device", "monitor", "--project-dir", str(folder)]
-    if subprocess.run(command + (["--port", port] if port else []), env=environment(), check=False).returncode:
+    if subprocess.run(
+        command + (["--port", port] if port else []), env=environment(), check=False
+    ).returncode:
         raise SerqError("PlatformIO's monitor could not open a serial port; name it with --port")
 
 
 def emulator_command(board: Board, elf: Path) -> list[str]:
-    """The command that runs `elf`; its standard input and output are the program's line, and it ends when its input does.
+    """The command that runs `elf`; its standard input and output are the program's line, and it ends when
+    its input does.
 
-    While the program waits for input, QEMU does not act on SIGTERM: close its input, or kill it. Raises SerqError without QEMU.
+    While the program waits for input, QEMU does not act on SIGTERM: close its input, or kill it. Raises
+    SerqError without QEMU.
     """
     if not isinstance(board.emulator, Emulator):
-        raise SerqError(f"{board.name} is not emulated; export for {board.emulator.relative}, which runs the closest instruction set")
+        raise SerqError(
+            f"{board.name} is not emulated; export for {board.emulator.relative}, which runs the closest"
+            " instruction set"
+        )
     if not shutil.which(board.emulator.command):
         raise SerqError(_install(board.emulator.command, board.emulator.packages))
     return [*board.emulator.command_line, str(elf)]
@@ -199,7 +233,9 @@ def _platformio() -> Tool:
 
 
 def _scons(progress: Progress) -> Tool:
-    """PlatformIO's package tool-scons, laid out from this environment's SCons unless a suitable one is there."""
+    """PlatformIO's package tool-scons, laid out from this environment's SCons unless a suitable one is
+    there.
+    """
     from platformio.dependencies import get_core_dependencies
     from semantic_version import SimpleSpec, Version
 
@@ -210,13 +246,24 @@ def _scons(progress: Progress) -> Tool:
             return Tool("tool-scons", "ready", f"{version} in {manifest.parent}")
     version = _scons_version()
     if Version(version) not in wanted:
-        raise SerqError(f"PlatformIO wants tool-scons {wanted}, which this environment's SCons is not; run `pip install 'serq-mcu[build]'`")
+        raise SerqError(
+            f"PlatformIO wants tool-scons {wanted}, which this environment's SCons is not; run `pip install"
+            " 'serq-mcu[build]'`"
+        )
     folder = _folder("packages") / f"tool-scons@{version}"
     with new_folder(folder, "scons.py") as fresh:
         write_file(fresh / "scons.py", "import sys\n\nfrom SCons.Script import main\n\nsys.exit(main())\n")
-        write_file(fresh / "package.json", json.dumps({"name": "tool-scons", "version": version, "description": "SCons of a Python environment"}))
+        write_file(
+            fresh / "package.json",
+            json.dumps(
+                {"name": "tool-scons", "version": version, "description": "SCons of a Python environment"}
+            ),
+        )
         origin = {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None, "uri": None}
-        write_file(fresh / ".piopm", json.dumps({"type": "tool", "name": "tool-scons", "version": version, "spec": origin}))
+        write_file(
+            fresh / ".piopm",
+            json.dumps({"type": "tool", "name": "tool-scons", "version": version, "spec": origin}),
+        )
     progress(f"laid out {folder}")
     return Tool("tool-scons", "installed", f"{version} in {folder}")
 
@@ -226,7 +273,9 @@ def _scons_version() -> str:
     try:
         major, minor, patch = (int(part) for part in importlib.metadata.version("scons").split(".")[:3])
     except (importlib.metadata.PackageNotFoundError, ValueError) as error:
-        raise SerqError("SCons is not installed in this Python environment; run `pip install 'serq-mcu[build]'`") from error
+        raise SerqError(
+            "SCons is not installed in this Python environment; run `pip install 'serq-mcu[build]'`"
+        ) from error
     return f"{major}.{major}{minor:02}{patch:02}.0"
 
 
@@ -259,7 +308,12 @@ def host_compiler() -> str:
 
 def _preprocesses(command: list[str]) -> bool:
     """Whether a compiler finds the C library's headers."""
-    return subprocess.run([*command, "-E", "-include", "string.h", "-x", "c", os.devnull], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            [*command, "-E", "-include", "string.h", "-x", "c", os.devnull], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def _emulation_tools(board: Board, state: str) -> list[Tool]:
@@ -270,7 +324,9 @@ def _emulation_tools(board: Board, state: str) -> list[Tool]:
 
 
 def tool_version(command: str) -> str:
-    line = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout.splitlines()[0]
+    line = subprocess.run(
+        [command, "--version"], capture_output=True, text=True, check=False
+    ).stdout.splitlines()[0]
     return next((word.strip("()") for word in line.split() if word[0].isdigit()), line)
 
 
@@ -293,7 +349,11 @@ def missing_packages(board: Board) -> list[str]:
     platforms = [_manifest(path) for path in _folder("platforms").glob("*/platform.json")]
     found = {path.parent.name.split("@")[0] for path in _folder("packages").glob("*/package.json")}
     missing = [package for package in board.platformio.packages if package not in found]
-    return missing if any((p.get("name"), p.get("version")) == (name, version) for p in platforms) else [board.platformio.platform, *missing]
+    return (
+        missing
+        if any((p.get("name"), p.get("version")) == (name, version) for p in platforms)
+        else [board.platformio.platform, *missing]
+    )
 
 
 def _check_tools(board: Board, folder: Path) -> None:
@@ -302,36 +362,55 @@ def _check_tools(board: Board, folder: Path) -> None:
         if lacking and lacking != board.emulator.command:  # a build needs no emulator
             raise SerqError(_install(lacking, board.emulator.packages))
         return
-    if board.platformio.framework == "espidf" and any(character.isspace() for character in str(folder.resolve())):
+    if board.platformio.framework == "espidf" and any(
+        character.isspace() for character in str(folder.resolve())
+    ):
         raise SerqError(f"ESP-IDF cannot build in a folder whose path has a space; move {folder}")
     missing = missing_packages(board)
     if missing and not _registry_reachable():
         raise SerqError(
-            f"the PlatformIO packages for {board.title} are not installed ({', '.join(missing)}) and there is no network to download them; "
-            f"run `serq-mcu build {folder}` once with a network connection"
+            f"the PlatformIO packages for {board.title} are not installed ({', '.join(missing)}) and there is"
+            f" no network to download them; run `serq-mcu build {folder}` once with a network connection"
         )
 
 
 def _registry_reachable() -> bool:
-    """Whether PlatformIO could download, in seconds: its own attempt takes a minute to give up. With a proxy, only it can tell."""
+    """Whether PlatformIO could download, in seconds: its own attempt takes a minute to give up.
+
+    With a proxy, only it can tell.
+    """
     if any(os.environ.get(name) for name in _PROXIES):
         return True
-    probe = "import socket, platformio; socket.create_connection((platformio.__registry_mirror_hosts__[0], 443), 3).close()"
+    probe = (
+        "import socket, platformio; socket.create_connection((platformio.__registry_mirror_hosts__[0], 443),"
+        " 3).close()"
+    )
     try:
-        return subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=6, check=False).returncode == 0
+        return (
+            subprocess.run(
+                [sys.executable, "-c", probe], capture_output=True, timeout=6, check=False
+            ).returncode
+            == 0
+        )
     except subprocess.TimeoutExpired:
         return False
 
 
 def _install(missing: str, packages: tuple[str, ...]) -> str:
-    return f"{missing} is not installed; run `serq-mcu toolchain setup`, or `sudo apt-get install {' '.join(packages)}` on Debian and Ubuntu"
+    return (
+        f"{missing} is not installed; run `serq-mcu toolchain setup`, or `sudo apt-get install"
+        f" {' '.join(packages)}` on Debian and Ubuntu"
+    )
 
 
 def _apt_install(packages: list[str], offline: bool, progress: Progress) -> None:
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if offline or not shutil.which("apt-get") or os.geteuid() != 0:
         by_hand = f"sudo apt-get install {' '.join(packages)}"
-        raise SerqError(f"compilers or emulators are missing; run `{by_hand}` on Debian and Ubuntu (elsewhere, the packages of these names)")
+        raise SerqError(
+            f"compilers or emulators are missing; run `{by_hand}` on Debian and Ubuntu (elsewhere, the"
+            " packages of these names)"
+        )
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for step in (["apt-get", "update"], command):
         progress(" ".join(step))
@@ -348,7 +427,13 @@ def _run(arguments: list[str], folder: Path, what: str, progress: Progress) -> P
         with (
             log.open("w") as file,
             subprocess.Popen(
-                command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+                command,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
             ) as process,
         ):
             for line in process.stdout or ():
@@ -357,7 +442,9 @@ def _run(arguments: list[str], folder: Path, what: str, progress: Progress) -> P
     except OSError as error:
         raise SerqError(f"cannot write {log}: {error.strerror or error}") from error
     if process.returncode:
-        raise SerqError(f"the {what} of {folder} failed; {log} ends with:\n{_last_lines(log.read_text(), 12)}")
+        raise SerqError(
+            f"the {what} of {folder} failed; {log} ends with:\n{_last_lines(log.read_text(), 12)}"
+        )
     return log
 
 
@@ -367,7 +454,9 @@ def _last_lines(text: str, count: int) -> str:
 
 def _refuse_emulated(board: Board) -> None:
     if board.emulated:
-        raise SerqError(f"{board.name} is an emulated board and has no port; run it with `serq-mcu verify --on emulator`")
+        raise SerqError(
+            f"{board.name} is an emulated board and has no port; run it with `serq-mcu verify --on emulator`"
+        )
 
 
 def _open_port(board: Board, port: str) -> Any:
@@ -397,9 +486,17 @@ def _sizes(elf: Path, board: Board) -> tuple[int, int]:
 
     try:
         with elf.open("rb") as file:
-            sections = [section for section in ELFFile(file).iter_sections() if section["sh_flags"] & SH_FLAGS.SHF_ALLOC]
-            flash_bytes = sum(section["sh_size"] for section in sections if section["sh_type"] != "SHT_NOBITS")
-            ram_bytes = sum(section["sh_size"] for section in sections if _RAM_SECTIONS.fullmatch(section.name))
+            sections = [
+                section
+                for section in ELFFile(file).iter_sections()
+                if section["sh_flags"] & SH_FLAGS.SHF_ALLOC
+            ]
+            flash_bytes = sum(
+                section["sh_size"] for section in sections if section["sh_type"] != "SHT_NOBITS"
+            )
+            ram_bytes = sum(
+                section["sh_size"] for section in sections if _RAM_SECTIONS.fullmatch(section.name)
+            )
     except (OSError, ELFError) as error:
         raise SerqError(f"the build left no readable program at {elf}: {error}") from error
     return flash_bytes, ram_bytes + board.port.stack_bytes

@@ -18,7 +18,9 @@ TOLERANCE = 0.05  # of what was built: other compiler versions, and what the lin
 
 @dataclass(frozen=True)
 class Comparison:
-    """Bytes of flash and RAM before and after a build, and what nobody could know before (a framework); all with the stack."""
+    """Bytes of flash and RAM before and after a build, and what nobody could know before (a framework);
+    all with the stack.
+    """
 
     board: Board
     stated: dict[str, int]
@@ -27,11 +29,18 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each figure that is further off than TOLERANCE, and for each that the board has not got."""
+        """A sentence for each figure that is further off than TOLERANCE, and for each that the board has
+        not got.
+        """
         has = {"flash": self.board.mcu.flash_bytes, "RAM": self.board.mcu.ram_bytes}
-        large = [f"{what}: {self.built[what]} bytes were built and {self.board.name} has {has[what]}" for what in has if self.built[what] > has[what]]
+        large = [
+            f"{what}: {self.built[what]} bytes were built and {self.board.name} has {has[what]}"
+            for what in has
+            if self.built[what] > has[what]
+        ]
         return large + [
-            f"{what}: {self.stated[what]} bytes were stated before the build and {self.built[what]} built, {off:+.1%}; the statement is good to 5 %"
+            f"{what}: {self.stated[what]} bytes were stated before the build and {self.built[what]} built,"
+            f" {off:+.1%}; the statement is good to 5 %"
             for what, off in self.errors.items()
             if self.complete and abs(off) > TOLERANCE
         ]
@@ -43,19 +52,32 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """For people."""
-        return [self._line(what) for what in self.built] + [f"warning: {warning}" for warning in self.warnings]
+        return [self._line(what) for what in self.built] + [
+            f"warning: {warning}" for warning in self.warnings
+        ]
 
     def _line(self, what: str) -> str:
         known, built = self.stated[what], self.built[what]
         if self.complete:
             return f"{what}: {built} bytes, {known} stated before ({self.errors[what]:+.1%})"
-        return f"{what}: {built} bytes, {known} of them stated before; the other {built - known} are the framework's and the drivers'"
+        return (
+            f"{what}: {built} bytes, {known} of them stated before; the other {built - known} are the"
+            " framework's and the drivers'"
+        )
 
 
 def compare(folder: Path, built: BuildResult) -> Comparison:
-    """The statement for the project in `folder` as it was exported, against its build. Raises SerqError if the folder is damaged."""
+    """The statement for the project in `folder` as it was exported, against its build.
+
+    Raises SerqError if the folder is damaged.
+    """
     project, board = read_project(folder), read_board(folder / BOARD_FILE)
     model = load_model(folder / MODEL)
     plain = hashlib.sha256(model_files(model, board)[_WEIGHTS]).hexdigest()
     stated = budget(model, board, wider=project.files.get(_WEIGHTS) != plain, app=project.app)
-    return Comparison(board, {"flash": stated.flash, "RAM": stated.ram}, {"flash": built.flash_bytes, "RAM": built.ram_bytes}, stated.complete)
+    return Comparison(
+        board,
+        {"flash": stated.flash, "RAM": stated.ram},
+        {"flash": built.flash_bytes, "RAM": built.ram_bytes},
+        stated.complete,
+    )

@@ -1,4 +1,6 @@
-"""How every command behaves: help with its example, --quiet, did-you-mean, one sentence for what is wrong, exit codes, Ctrl-C."""
+"""How every command behaves: help with its example, --quiet, did-you-mean, one sentence for what is wrong,
+exit codes, Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,23 @@ TRACEBACK = "SERQ_TRACEBACK"  # of an error that nobody foresaw, with this varia
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 EXIT_CODES = {
     0: "done, and nothing was found wrong",
-    1: "refused, failed, or found wrong: a difference, a regression, a damaged recording, a model that does not fit",
+    1: (
+        "refused, failed, or found wrong: a difference, a regression, a damaged recording, a model that does"
+        " not fit"
+    ),
     2: "the command was typed wrongly",
     INTERRUPTED: "interrupted (Ctrl-C)",
 }
 _EXAMPLE = "Example: "
-_LOOK = {"theme": "default-slim", "text_markup": None, "use_click_short_help": True, "commands_before_options": True}
-_LOOK |= {"force_terminal": True if os.environ.get("FORCE_COLOR") else None}  # rich-click's own rule colours the logs of some CI services
+_LOOK = {
+    "theme": "default-slim",
+    "text_markup": None,
+    "use_click_short_help": True,
+    "commands_before_options": True,
+}
+_LOOK |= {
+    "force_terminal": True if os.environ.get("FORCE_COLOR") else None
+}  # rich-click's own rule colours the logs of some CI services
 
 
 class Command(RichCommand):
@@ -44,7 +56,9 @@ class Command(RichCommand):
     @property
     def example(self) -> str:
         """The command line that the docstring gives as an example, or nothing."""
-        return next((text.removeprefix(_EXAMPLE) for text in self._paragraphs() if text.startswith(_EXAMPLE)), "")
+        return next(
+            (text.removeprefix(_EXAMPLE) for text in self._paragraphs() if text.startswith(_EXAMPLE)), ""
+        )
 
     def format_help_text(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
         """The description, then the example."""
@@ -64,22 +78,37 @@ class Command(RichCommand):
 
 
 class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes differ so from click's
-    """A group of such commands. What it is called with in a shell ends with one of EXIT_CODES, and never with a raw traceback."""
+    """A group of such commands.
+
+    What it is called with in a shell ends with one of EXIT_CODES, and never with a raw traceback.
+    """
 
     command_class = Command
     group_class = type
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the help's sections, where it has some."""
-        panels = [name for panel in self.panels if isinstance(panel, RichCommandPanel) for name in panel.commands if name in self.commands]
+        panels = [
+            name
+            for panel in self.panels
+            if isinstance(panel, RichCommandPanel)
+            for name in panel.commands
+            if name in self.commands
+        ]
         return panels + sorted(set(self.commands) - set(panels))
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; for a wrong name, say the nearest."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             near = difflib.get_close_matches(name, self.commands, n=1)
-            meant = f"did you mean `{ctx.command_path} {near[0]}`?" if near else f"`{ctx.command_path} --help` lists all."
+            meant = (
+                f"did you mean `{ctx.command_path} {near[0]}`?"
+                if near
+                else f"`{ctx.command_path} --help` lists all."
+            )
             ctx.fail(f"there is no command {name!r}; {meant}")
         return super().resolve_command(ctx, args)
 
@@ -90,7 +119,9 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
     def format_epilog(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
         """After the help of the command line as a whole: its exit codes."""
         if ctx.parent is None:
-            _write_section(formatter, "Exit codes:", [(str(code), meaning) for code, meaning in EXIT_CODES.items()])
+            _write_section(
+                formatter, "Exit codes:", [(str(code), meaning) for code, meaning in EXIT_CODES.items()]
+            )
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see the class."""
@@ -115,7 +146,9 @@ def quiet(ctx: click.Context | None) -> bool:
 
 
 def look() -> dict[str, Any]:
-    """Settings of a context whose help is drawn by rich-click; plain text where standard output is no terminal."""
+    """Settings of a context whose help is drawn by rich-click; plain text where standard output is no
+    terminal.
+    """
     return {"help_option_names": ["-h", "--help"], "rich_help_config": _LOOK}
 
 
@@ -145,7 +178,11 @@ def _say_interrupted(ctx: click.Context) -> None:
         name = running.invoked_subcommand
         running = click.Context(running.command.commands[name], info_name=name, parent=running)
     resumable = getattr(running.command, "resumable", False)
-    then = f"`{running.command_path}` goes on where it stopped when it is called again" if resumable else "nothing half-written was left"
+    then = (
+        f"`{running.command_path}` goes on where it stopped when it is called again"
+        if resumable
+        else "nothing half-written was left"
+    )
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{start}interrupted; {then}", err=True)
 
@@ -153,4 +190,7 @@ def _say_interrupted(ctx: click.Context) -> None:
 def _unforeseen(error: Exception) -> str:
     said = " ".join(str(error).split())
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return f"serq-mcu did not foresee this: {what[:300]}; with {TRACEBACK}=1 it prints where, which makes a good bug report"
+    return (
+        f"serq-mcu did not foresee this: {what[:300]}; with {TRACEBACK}=1 it prints where, which makes a good"
+        " bug report"
+    )

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from serq_mcu.cli.shared import FILE, FOLDER, chosen_model, corpus_envvar, json_option, main, new_progress, print_result
+from serq_mcu.cli.shared import (
+    FILE,
+    FOLDER,
+    chosen_model,
+    corpus_envvar,
+    json_option,
+    main,
+    new_progress,
+    print_result,
+)
 
 
 @main.group()
@@ -33,13 +42,25 @@ def corpus_check(folder: Path, as_json: bool) -> None:
 
 @corpus.command("fetch", resumable=True)
 @click.argument("name", metavar="emodb|savee|tess|ravdess|crema-d")
-@click.option("--out", type=FOLDER, help="The folder to write.  [default: only say where the corpus is and under which licence]")
-@click.option("--from", "source", default="", metavar="URL", help="A mirror of the publisher's file (of CREMA-D: of its folder of recordings).")
+@click.option(
+    "--out",
+    type=FOLDER,
+    help="The folder to write.  [default: only say where the corpus is and under which licence]",
+)
+@click.option(
+    "--from",
+    "source",
+    default="",
+    metavar="URL",
+    help="A mirror of the publisher's file (of CREMA-D: of its folder of recordings).",
+)
 @json_option
 def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> None:
-    """Say where a corpus is published and under which licence, download it if a program may (with serq-mcu[fetch]), and check it.
+    """Say where a corpus is published and under which licence, download it if a program may (with
+    serq-mcu[fetch]), and check it.
 
-    Exit 1 if anything is missing or damaged, as `corpus check`. By downloading you accept the publisher's terms.
+    Exit 1 if anything is missing or damaged, as `corpus check`. By downloading you accept the publisher's
+    terms.
 
     Example: serq-mcu corpus fetch emodb --out emodb/
     """
@@ -55,11 +76,21 @@ def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> Non
 
 @corpus.command("synthesise")
 @click.argument("folder", type=FOLDER)
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=180.0, show_default=True, help="At least so much speech in all.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed speaks otherwise.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=180.0,
+    show_default=True,
+    help="At least so much speech in all.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed speaks otherwise."
+)
 @json_option
 def corpus_synthesise(folder: Path, seconds: float, seed: int, as_json: bool) -> None:
-    """Write synthetic speech to FOLDER, to try everything without recordings. It says nothing about emotion; needs serq-mcu[demo].
+    """Write synthetic speech to FOLDER, to try everything without recordings.
+
+    It says nothing about emotion; needs serq-mcu[demo].
 
     Example: serq-mcu corpus synthesise speech/ --seconds 60
     """
@@ -67,7 +98,9 @@ def corpus_synthesise(folder: Path, seconds: float, seed: int, as_json: bool) ->
     from serq_mcu.corpus.synthetic import synthesise
 
     progress = new_progress()
-    synthesise(folder, seconds, seed, lambda done, total: progress("synthesising speech (seconds)", done, total))
+    synthesise(
+        folder, seconds, seed, lambda done, total: progress("synthesising speech (seconds)", done, total)
+    )
     clips = load_corpus(folder).clips
     lines = [f"wrote {folder}: {len(clips)} clips of synthetic speech; accuracy on it means nothing"]
     print_result({"folder": str(folder), "clips": len(clips), "synthetic": True}, lines, as_json)
@@ -84,13 +117,16 @@ def frontend() -> None:
     "--model",
     "file",
     type=FILE,
-    help="Take this model, and its specification.  [default: the model that ships; speech235's parameters with mfcc, mel and chroma]",
+    help=(
+        "Take this model, and its specification.  [default: the model that ships; speech235's parameters with"
+        " mfcc, mel and chroma]"
+    ),
 )
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
 def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json: bool) -> None:
-    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage and coefficient, SNR over level, and
-    what they do to a model's answers on its held-out clips.
+    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage
+    and coefficient, SNR over level, and what they do to a model's answers on its held-out clips.
 
     Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
     """
@@ -106,9 +142,14 @@ def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json
     progress = new_progress()
     report = compare_frontend(spec, clips, progress, tables)
     effect = frontend_effect(model, folder, progress)
-    lines = report.lines() + (effect.lines() if effect else [f"no clip is of a class that model {model.identity.hex()} knows"])
+    lines = report.lines() + (
+        effect.lines() if effect else [f"no clip is of a class that model {model.identity.hex()} knows"]
+    )
     if page:
-        command = f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page docs/frontend.md"
+        command = (
+            f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page"
+            " docs/frontend.md"
+        )
         write_file(page, report.page(command, [effect.page()] if effect else []).encode())
         lines.append(f"wrote {page}")
     print_result(report.to_json() | {"effect": effect.to_json() if effect else None}, lines, as_json)

@@ -1,4 +1,6 @@
-"""From a model to a board: boards, microphones, check, export, library, build, flash, monitor, record, toolchain."""
+"""From a model to a board: boards, microphones, check, export, library, build, flash, monitor, record,
+toolchain.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,18 @@ from pathlib import Path
 
 import click
 
-from serq_mcu.cli.shared import FILE, FOLDER, app_option, board_option, chosen_model, json_option, layout_option, main, new_progress, print_result
+from serq_mcu.cli.shared import (
+    FILE,
+    FOLDER,
+    app_option,
+    board_option,
+    chosen_model,
+    json_option,
+    layout_option,
+    main,
+    new_progress,
+    print_result,
+)
 
 
 @main.command()
@@ -21,7 +34,11 @@ def boards(as_json: bool) -> None:
     from serq_mcu.boards.board import all_boards
 
     known = all_boards()
-    lines = [f"{b.name:<18}{b.title:<44}{b.mcu.flash_bytes // 1000:>6} KB flash {b.mcu.ram_bytes // 1000:>5} KB RAM" for b in known]
+    lines = [
+        f"{b.name:<18}{b.title:<44}{b.mcu.flash_bytes // 1000:>6} KB flash {b.mcu.ram_bytes // 1000:>5}"
+        " KB RAM"
+        for b in known
+    ]
     print_result([dataclasses.asdict(b) for b in known], lines, as_json)
 
 
@@ -46,8 +63,8 @@ def microphones(as_json: bool) -> None:
 @layout_option
 @json_option
 def check(model: Path | None, board_name: str, app: str, layout: str, as_json: bool) -> None:
-    """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a decision take, each figure with its
-    basis and without a build; exit 1 if it does not fit.
+    """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a
+    decision take, each figure with its basis and without a build; exit 1 if it does not fit.
 
     Example: serq-mcu check model.serq --board esp32
     """
@@ -64,9 +81,20 @@ def check(model: Path | None, board_name: str, app: str, layout: str, as_json: b
 @board_option
 @click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
 @app_option
-@click.option("--microphone", help="A name that `serq-mcu microphones` lists, or a microphone file (.toml).  [default: the board's]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the board's [audio] or of [microphone]; may be repeated.")
-@click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@click.option(
+    "--microphone",
+    help="A name that `serq-mcu microphones` lists, or a microphone file (.toml).  [default: the board's]",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the board's [audio] or of [microphone]; may be repeated.",
+)
+@click.option(
+    "--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added."
+)
 @layout_option
 @json_option
 def export(
@@ -80,11 +108,14 @@ def export(
     layout: str,
     as_json: bool,
 ) -> None:
-    """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a board.
+    """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a
+    board.
 
-    harness answers `serq-mcu verify`, live listens and writes a line of JSON for each decision, capture feeds `serq-mcu record`.
+    harness answers `serq-mcu verify`, live listens and writes a line of JSON for each decision, capture feeds
+    `serq-mcu record`.
 
-    Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out firmware/
+    Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out
+    firmware/
     """
     from serq_mcu.boards.board import load_board, with_changes
     from serq_mcu.codegen.budget import budget
@@ -93,20 +124,38 @@ def export(
     board, loaded = with_changes(load_board(board_name), microphone, settings), chosen_model(model)
     project = export_project(loaded, board, out, force, app, wider=layout == "fast")
     needed = budget(loaded, board, layout == "fast", app)
-    lines = [f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}", needed.summary, f"next: serq-mcu build {out}"]
-    value = {"folder": str(out), "board": board.name, "app": app, "identity": project.identity, "files": sorted(project.files)}
+    lines = [
+        f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
+        needed.summary,
+        f"next: serq-mcu build {out}",
+    ]
+    value = {
+        "folder": str(out),
+        "board": board.name,
+        "app": app,
+        "identity": project.identity,
+        "files": sorted(project.files),
+    }
     print_result(value | {"needs": needed.to_json()}, lines, as_json)
 
 
 @main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
-@click.option("--kind", required=True, type=click.Choice(["arduino", "espidf", "header"]), help="For whose build; arduino serves PlatformIO too.")
+@click.option(
+    "--kind",
+    required=True,
+    type=click.Choice(["arduino", "espidf", "header"]),
+    help="For whose build; arduino serves PlatformIO too.",
+)
 @click.option("--out", required=True, type=FOLDER, help="The folder to write.")
-@click.option("--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added.")
+@click.option(
+    "--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added."
+)
 @json_option
 def library(model: Path | None, board_name: str, kind: str, out: Path, force: bool, as_json: bool) -> None:
-    """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF component, or one header.
+    """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF
+    component, or one header.
 
     It computes the same on any core; BOARD only chooses the fastest kernels.
 
@@ -117,14 +166,19 @@ def library(model: Path | None, board_name: str, kind: str, out: Path, force: bo
 
     project = export_library(chosen_model(model), load_board(board_name), kind, out, force)
     lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
-    print_result({"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)}, lines, as_json)
+    print_result(
+        {"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)},
+        lines,
+        as_json,
+    )
 
 
 @main.command()
 @click.argument("folder", type=FOLDER)
 @json_option
 def build(folder: Path, as_json: bool) -> None:
-    """Build an exported project with PlatformIO and say its flash and RAM, and how near the statement before the build was.
+    """Build an exported project with PlatformIO and say its flash and RAM, and how near the statement
+    before the build was.
 
     Example: serq-mcu build firmware/
     """
@@ -134,15 +188,33 @@ def build(folder: Path, as_json: bool) -> None:
     new_progress()(f"building {folder}")
     result = platformio.build(folder)
     compared = compare(folder, result)
-    value = {"elf": str(result.elf), "flash_bytes": result.flash_bytes, "ram_bytes": result.ram_bytes, "log": str(result.log)}
-    value |= {"stated_flash_bytes": compared.stated["flash"], "stated_ram_bytes": compared.stated["RAM"], "warnings": compared.warnings}
-    built = f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the stack"
+    value = {
+        "elf": str(result.elf),
+        "flash_bytes": result.flash_bytes,
+        "ram_bytes": result.ram_bytes,
+        "log": str(result.log),
+    }
+    value |= {
+        "stated_flash_bytes": compared.stated["flash"],
+        "stated_ram_bytes": compared.stated["RAM"],
+        "warnings": compared.warnings,
+    }
+    built = (
+        f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the"
+        " stack"
+    )
     print_result(value, [built, *compared.lines()], as_json)
 
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--port", help="The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default: PlatformIO's choice]")
+@click.option(
+    "--port",
+    help=(
+        "The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default:"
+        " PlatformIO's choice]"
+    ),
+)
 @json_option
 def flash(folder: Path, port: str | None, as_json: bool) -> None:
     """Build an exported project and write it to a board.
@@ -175,13 +247,33 @@ def monitor(folder: Path, port: str | None) -> None:
 @click.argument("folder", type=FOLDER)
 @click.option("--port", required=True, help="The board's serial port.")
 @click.option("--label", help="What the clips are of.  [default: only the self-test]")
-@click.option("--out", type=FOLDER, default=Path("clips"), show_default=True, help="Clips go to OUT/LABEL/LABEL_0001.wav and on.")
-@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many clips.")
-@click.option("--seconds", type=click.FloatRange(0.2, 60), default=3.0, show_default=True, help="Length of each.")
+@click.option(
+    "--out",
+    type=FOLDER,
+    default=Path("clips"),
+    show_default=True,
+    help="Clips go to OUT/LABEL/LABEL_0001.wav and on.",
+)
+@click.option(
+    "--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many clips."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.2, 60), default=3.0, show_default=True, help="Length of each."
+)
 @click.option("--anyway", is_flag=True, help="Record although the self-test finds something wrong.")
 @json_option
-def record(folder: Path, port: str, label: str | None, out: Path, count: int, seconds: float, anyway: bool, as_json: bool) -> None:
-    """Record clips for training through a board's own microphone, after a self-test; exit 1 if that finds something wrong.
+def record(
+    folder: Path,
+    port: str,
+    label: str | None,
+    out: Path,
+    count: int,
+    seconds: float,
+    anyway: bool,
+    as_json: bool,
+) -> None:
+    """Record clips for training through a board's own microphone, after a self-test; exit 1 if that finds
+    something wrong.
 
     FOLDER is a project of `serq-mcu export --app capture` that runs on the board.
 
@@ -203,11 +295,16 @@ def toolchain() -> None:
 @click.option("--offline", is_flag=True, help="Use only what is on this machine.")
 @json_option
 def toolchain_setup(offline: bool, as_json: bool) -> None:
-    """Lay out PlatformIO's core, install compilers and emulators where that is possible, and say what is still missing.
+    """Lay out PlatformIO's core, install compilers and emulators where that is possible, and say what is
+    still missing.
 
     Example: serq-mcu toolchain setup
     """
     from serq_mcu.build import platformio
 
     tools = platformio.setup_toolchain(offline, new_progress())
-    print_result([dataclasses.asdict(tool) for tool in tools], [f"{tool.name:<36}{tool.state:<11}{tool.found}" for tool in tools], as_json)
+    print_result(
+        [dataclasses.asdict(tool) for tool in tools],
+        [f"{tool.name:<36}{tool.state:<11}{tool.found}" for tool in tools],
+        as_json,
+    )

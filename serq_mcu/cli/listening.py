@@ -13,17 +13,36 @@ import click
 from serq_mcu.cli.shared import FILE, FOLDER, chosen_model, json_option, main, new_progress, print_result
 from serq_mcu.errors import SerqError
 
-page_option = click.option("--page", "with_page", is_flag=True, help="Show the decisions on a page of this computer too; its address is printed.")
-page_port_option = click.option("--page-port", type=click.IntRange(0, 65535), default=0, show_default="a free one", help="The page's port.")
-count_option = click.option("--count", type=click.IntRange(min=1), help="End after so many decisions.  [default: when interrupted]")
+page_option = click.option(
+    "--page",
+    "with_page",
+    is_flag=True,
+    help="Show the decisions on a page of this computer too; its address is printed.",
+)
+page_port_option = click.option(
+    "--page-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="a free one",
+    help="The page's port.",
+)
+count_option = click.option(
+    "--count", type=click.IntRange(min=1), help="End after so many decisions.  [default: when interrupted]"
+)
 
 
 @main.command()
 @click.argument("what", metavar="FILE|mic")
 @click.option("--model", "file", type=FILE, help="A model file (.serq).  [default: the model that ships]")
-@click.option("--svg", "svg_file", type=FILE, help="Draw waveform, answers and scores over time to this file.")
+@click.option(
+    "--svg", "svg_file", type=FILE, help="Draw waveform, answers and scores over time to this file."
+)
 @click.option("--html", "html_file", type=FILE, help="The same as a page, with all decisions in a table.")
-@click.option("--device", default="", help="Which microphone: its number, or a part of its name.  [default: the system's choice]")
+@click.option(
+    "--device",
+    default="",
+    help="Which microphone: its number, or a part of its name.  [default: the system's choice]",
+)
 @count_option
 @page_option
 @page_port_option
@@ -39,10 +58,12 @@ def classify(
     page_port: int,
     as_json: bool,
 ) -> None:
-    """Let a model hear a recording, or the microphone of this computer (mic, with serq-mcu[microphone]), and show its decisions over time.
+    """Let a model hear a recording, or the microphone of this computer (mic, with serq-mcu[microphone]),
+    and show its decisions over time.
 
-    It runs the C that ships, compiled once for each model; without a compiler the Python reference computes the same integers, and says so.
-    --svg and --html are for recordings, --device, --count and --page for the microphone.
+    It runs the C that ships, compiled once for each model; without a compiler the Python reference computes
+    the same integers, and says so. --svg and --html are for recordings, --device, --count and --page for the
+    microphone.
 
     Example: serq-mcu classify angry.wav --html angry.html
     """
@@ -54,7 +75,9 @@ def classify(
     from serq_mcu.listening.microphone import Microphone
 
     if svg_file or html_file:
-        raise SerqError("--svg and --html draw a recording; of a microphone, --page shows the decisions as they come")
+        raise SerqError(
+            "--svg and --html draw a recording; of a microphone, --page shows the decisions as they come"
+        )
     events = classify_microphone(model, Microphone(device), progress)
     with _views(with_page, page_port, as_json, progress) as views, contextlib.closing(events):
         _show(events, views, count)
@@ -65,7 +88,8 @@ def classify(
 @click.argument("clip", type=FILE)
 @json_option
 def listen(folder: Path, clip: Path, as_json: bool) -> None:
-    """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of JSON for each decision.
+    """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of
+    JSON for each decision.
 
     Example: serq-mcu listen firmware/ angry.wav
     """
@@ -78,26 +102,41 @@ def listen(folder: Path, clip: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("port", metavar="PORT|FOLDER")
 @click.option("--clip", type=FILE, help="The recording that a FOLDER's emulator hears, at the speed of life.")
-@click.option("--baud", type=click.IntRange(1200, 4_000_000), default=460_800, show_default=True, help="Of a serial line; the board's file has it.")
+@click.option(
+    "--baud",
+    type=click.IntRange(1200, 4_000_000),
+    default=460_800,
+    show_default=True,
+    help="Of a serial line; the board's file has it.",
+)
 @count_option
 @page_option
 @page_port_option
 @json_option
-def live(port: str, clip: Path | None, baud: int, count: int | None, with_page: bool, page_port: int, as_json: bool) -> None:
-    """Show the decisions of a board that runs `serq-mcu export --app live`, as they come: in the terminal, and on a page of this computer.
+def live(
+    port: str, clip: Path | None, baud: int, count: int | None, with_page: bool, page_port: int, as_json: bool
+) -> None:
+    """Show the decisions of a board that runs `serq-mcu export --app live`, as they come: in the terminal,
+    and on a page of this computer.
 
-    PORT is a serial port or a URL that pyserial opens (socket://host:port); a FOLDER runs in the emulator instead.
+    PORT is a serial port or a URL that pyserial opens (socket://host:port); a FOLDER runs in the emulator
+    instead.
 
     Example: serq-mcu live /dev/ttyUSB0 --page
     """
     from serq_mcu.listening.live import live_events, open_source
 
     progress = new_progress()
-    with _views(with_page, page_port, as_json, progress) as views, open_source(port, clip, baud, progress) as source:
+    with (
+        _views(with_page, page_port, as_json, progress) as views,
+        open_source(port, clip, baud, progress) as source,
+    ):
         _show(live_events(source, progress), views, count)
 
 
-def _classify_file(path: Path, model: Any, svg_file: Path | None, html_file: Path | None, as_json: bool, progress: Any) -> None:
+def _classify_file(
+    path: Path, model: Any, svg_file: Path | None, html_file: Path | None, as_json: bool, progress: Any
+) -> None:
     from serq_mcu.base.files import write_file
     from serq_mcu.listening import drawing
     from serq_mcu.listening.classify import classify_file

@@ -15,7 +15,9 @@ from serq_mcu.errors import SerqError
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
 @click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
-@click.option("--split", type=int, help="Which of the configured folds is held out for testing (0 is the first).")
+@click.option(
+    "--split", type=int, help="Which of the configured folds is held out for testing (0 is the first)."
+)
 @json_option
 def train(folder: Path, out: Path, config: Path | None, split: int | None, as_json: bool) -> None:
     """Train the float network on the recordings in FOLDER, with the features that the device computes.
@@ -34,14 +36,37 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 @click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
 @click.option(
     "--method",
-    help="adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1).  [default: the run's configuration, adaptive]",
+    help=(
+        "adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1). "
+        " [default: the run's configuration, adaptive]"
+    ),
 )
-@click.option("--alpha", type=float, help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]")
-@click.option("--margin", type=float, help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.005]")
-@click.option("--max-bytes", type=click.IntRange(min=1), help="Choose the bits that lose least within so many bytes, weights only.")
-@click.option("--max-instructions", type=click.IntRange(min=1), help="Choose the bits that lose least within so many instructions of a decision.")
+@click.option(
+    "--alpha",
+    type=float,
+    help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]",
+)
+@click.option(
+    "--margin",
+    type=float,
+    help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.005]",
+)
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(min=1),
+    help="Choose the bits that lose least within so many bytes, weights only.",
+)
+@click.option(
+    "--max-instructions",
+    type=click.IntRange(min=1),
+    help="Choose the bits that lose least within so many instructions of a decision.",
+)
 @click.option("--board", "board_name", metavar="BOARD", help="The board that --max-instructions counts for.")
-@click.option("--qat", is_flag=True, help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].")
+@click.option(
+    "--qat",
+    is_flag=True,
+    help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].",
+)
 @json_option
 def quantize(
     run: Path,
@@ -63,20 +88,44 @@ def quantize(
     from serq_mcu.quantized_model.store import save_model
 
     budget = _width_budget(max_bytes, max_instructions, board_name)
-    model, allocation = quantize_run(run, method, alpha, margin, new_progress(), _tuner() if qat else None, budget)
+    model, allocation = quantize_run(
+        run, method, alpha, margin, new_progress(), _tuner() if qat else None, budget
+    )
     save_model(model, out)
-    print_result(allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]}, [*allocation.lines(), f"wrote {out}"], as_json)
+    print_result(
+        allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]},
+        [*allocation.lines(), f"wrote {out}"],
+        as_json,
+    )
 
 
 @main.command()
 @click.argument("model", type=FILE)
-@click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to answer for.")
-@click.option("--noise", default="", metavar="KIND", help="Add noise: white, pink, babble of other clips, ... (a wrong kind lists them all).")
-@click.option("--snr", default=20.0, show_default=True, help="Signal-to-noise ratio of --noise in dB, of root mean squares over the whole clip.")
+@click.option(
+    "--corpus",
+    "folder",
+    required=True,
+    type=FOLDER,
+    envvar=corpus_envvar,
+    help="The recordings to answer for.",
+)
+@click.option(
+    "--noise",
+    default="",
+    metavar="KIND",
+    help="Add noise: white, pink, babble of other clips, ... (a wrong kind lists them all).",
+)
+@click.option(
+    "--snr",
+    default=20.0,
+    show_default=True,
+    help="Signal-to-noise ratio of --noise in dB, of root mean squares over the whole clip.",
+)
 @click.option("--gain", default=0.0, show_default=True, help="Gain in dB; peaks saturate.")
 @json_option
 def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_json: bool) -> None:
-    """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95 % interval.
+    """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95
+    % interval.
 
     Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
     """
@@ -91,16 +140,32 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
 
 @main.command("import-keras")
 @click.argument("model", type=FILE)
-@click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="Clips of each class, for calibration and validation.")
-@click.option("--labels", required=True, help="The classes of the network's outputs, in their order: anger,neutral,...")
+@click.option(
+    "--corpus",
+    "folder",
+    required=True,
+    type=FOLDER,
+    envvar=corpus_envvar,
+    help="Clips of each class, for calibration and validation.",
+)
+@click.option(
+    "--labels", required=True, help="The classes of the network's outputs, in their order: anger,neutral,..."
+)
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
-@click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration, such as the features that it takes.")
+@click.option(
+    "--config",
+    type=FILE,
+    help="A TOML file with what differs from the default configuration, such as the features that it takes.",
+)
 @json_option
-def import_keras(model: Path, folder: Path, labels: str, out: Path, config: Path | None, as_json: bool) -> None:
-    """Take a network of your own, a Sequential MODEL.keras of Dense layers with ReLU, as a run that quantize, report and export go on from.
+def import_keras(
+    model: Path, folder: Path, labels: str, out: Path, config: Path | None, as_json: bool
+) -> None:
+    """Take a network of your own, a Sequential MODEL.keras of Dense layers with ReLU, as a run that
+    quantize, report and export go on from.
 
-    Its inputs are the device's features, as a run's features.safetensors has them (pooled), before its Normalization layer; if it has none, in
-    standard deviations of the training clips here.
+    Its inputs are the device's features, as a run's features.safetensors has them (pooled), before its
+    Normalization layer; if it has none, in standard deviations of the training clips here.
 
     Example: serq-mcu import-keras mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
     """
@@ -109,18 +174,28 @@ def import_keras(model: Path, folder: Path, labels: str, out: Path, config: Path
 
     names = [name.strip() for name in labels.split(",")]
     run = import_keras(model, folder, names, out, load_config(config), new_progress())
-    caution = "which clips the network was trained on is not known here: accuracy means something only on clips that it never saw"
+    caution = (
+        "which clips the network was trained on is not known here: accuracy means something only on clips"
+        " that it never saw"
+    )
     print_result(run.to_json(), [*run.lines(), caution, f"wrote {out}"], as_json)
 
 
 @main.command("evaluate-streams")
 @click.argument("model", type=FILE)
-@click.option("--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to play.")
-@click.option("--validation", is_flag=True, help="Play the clips that chose the bits, to choose the decision rule's parameters by.")
+@click.option(
+    "--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to play."
+)
+@click.option(
+    "--validation",
+    is_flag=True,
+    help="Play the clips that chose the bits, to choose the decision rule's parameters by.",
+)
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
 def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | None, as_json: bool) -> None:
-    """Play the clips that training never saw as live audio: decisions by window, smoothing and level, and what other parameters would answer.
+    """Play the clips that training never saw as live audio: decisions by window, smoothing and level, and
+    what other parameters would answer.
 
     Example: serq-mcu evaluate-streams model.serq --corpus emodb/
     """
@@ -128,11 +203,15 @@ def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | N
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
 
-    evaluation = evaluate_streams(find_model(model), folder, "validation" if validation else "held_out", new_progress())
+    evaluation = evaluate_streams(
+        find_model(model), folder, "validation" if validation else "held_out", new_progress()
+    )
     lines = evaluation.lines()
     if page:
         option = " --validation" if validation else ""
-        command = f"serq-mcu evaluate-streams {model.name} --corpus {folder.name}/{option} --page docs/{page.name}"
+        command = (
+            f"serq-mcu evaluate-streams {model.name} --corpus {folder.name}/{option} --page docs/{page.name}"
+        )
         write_file(page, evaluation.page(command).encode())
         lines.append(f"wrote {page}")
     print_result(evaluation.to_json(), lines, as_json)
@@ -140,14 +219,32 @@ def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | N
 
 @main.command(resumable=True)
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
-@click.option("--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]")
-@click.option("--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips.")
-@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Measure the configuration without augmentation beside it.")
+@click.option(
+    "--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]"
+)
+@click.option(
+    "--folds", type=click.IntRange(min=2), default=10, show_default=True, help="Folds of the clips."
+)
+@click.option(
+    "--baseline/--no-baseline",
+    default=True,
+    show_default=True,
+    help="Measure the configuration without augmentation beside it.",
+)
 @click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, config: Path | None, page: Path | None, as_json: bool) -> None:
-    """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains, with augmentation and without.
+def robustness(
+    folder: Path,
+    protocol: str | None,
+    folds: int,
+    baseline: bool,
+    config: Path | None,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains,
+    with augmentation and without.
 
     Many trainings: most of an hour for EMO-DB. Interrupted, it goes on where it stopped.
 
@@ -158,10 +255,17 @@ def robustness(folder: Path, protocol: str | None, folds: int, baseline: bool, c
     from serq_mcu.training.robustness import RECIPES, measure_robustness
 
     recipes = RECIPES if baseline else RECIPES[:1]
-    report = measure_robustness(folder, load_config(config).with_folds(folds), [protocol] if protocol else PROTOCOLS, recipes, new_progress())
+    report = measure_robustness(
+        folder,
+        load_config(config).with_folds(folds),
+        [protocol] if protocol else PROTOCOLS,
+        recipes,
+        new_progress(),
+    )
     lines = report.lines()
     if page:
-        given = f"{f' --protocol {protocol}' if protocol else ''}{f' --folds {folds}' if folds != 10 else ''}{'' if baseline else ' --no-baseline'}"
+        given = (f" --protocol {protocol}" if protocol else "") + (f" --folds {folds}" if folds != 10 else "")
+        given += "" if baseline else " --no-baseline"
         given += f" --config {config.name}" if config else ""
         write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/{page.name}"))
         lines.append(f"wrote {page}")
@@ -175,13 +279,33 @@ def experiment() -> None:
 
 @experiment.command("run", resumable=True)
 @click.argument("folders", type=FOLDER, nargs=-1, required=True)
-@click.option("--plan", default="paper", show_default=True, help="paper, product, transfer, short, or a plan of your own (.toml).")
-@click.option("--results", required=True, type=FILE, help="The results file (.csv) to write; what it holds already is not run again.")
+@click.option(
+    "--plan",
+    default="paper",
+    show_default=True,
+    help="paper, product, transfer, short, or a plan of your own (.toml).",
+)
+@click.option(
+    "--results",
+    required=True,
+    type=FILE,
+    help="The results file (.csv) to write; what it holds already is not run again.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
-@click.option("--scheduler", metavar="ADDRESS", help="Send the tasks to a Dask scheduler, such as tcp://10.0.0.1:8786.")
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Send the tasks to a Dask scheduler, such as tcp://10.0.0.1:8786."
+)
 @json_option
-def experiment_run(folders: tuple[Path, ...], plan: str, results: Path, jobs: int | None, scheduler: str | None, as_json: bool) -> None:
-    """Train and judge all that a plan names on the corpora in FOLDERS; stopped at any time, it goes on where it was.
+def experiment_run(
+    folders: tuple[Path, ...],
+    plan: str,
+    results: Path,
+    jobs: int | None,
+    scheduler: str | None,
+    as_json: bool,
+) -> None:
+    """Train and judge all that a plan names on the corpora in FOLDERS; stopped at any time, it goes on
+    where it was.
 
     Example: serq-mcu experiment run emodb/ savee/ --plan paper --results docs/paper.csv
     """
@@ -223,7 +347,9 @@ def _width_budget(max_bytes: int | None, max_instructions: int | None, board_nam
         return lambda network: WidthBudget(byte_costs(network.parameters), max_bytes, "bytes")
     if max_instructions is not None and board_name is not None:
         mcu = load_board(board_name).mcu
-        return lambda network: WidthBudget(width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}")
+        return lambda network: WidthBudget(
+            width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}"
+        )
     return None
 
 
@@ -232,6 +358,9 @@ def _tuner() -> Any:
     try:
         from serq_mcu.training import qat
     except ImportError as error:
-        raise SerqError(f"fine-tuning needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+        raise SerqError(
+            f"fine-tuning needs packages that are not installed ({error.name}); run `pip install"
+            " 'serq-mcu[train]'`"
+        ) from error
     progress = new_progress()
     return lambda run: qat.tuner(run, progress)

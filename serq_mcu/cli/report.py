@@ -11,18 +11,48 @@ from serq_mcu.cli.shared import FILE, FOLDER, json_option, main, new_progress, p
 
 @main.command()
 @click.argument("source", metavar="RUN|MODEL", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=FOLDER, help="The folder to write: report.html, and each drawing as SVG.")
+@click.option(
+    "--out", required=True, type=FOLDER, help="The folder to write: report.html, and each drawing as SVG."
+)
 @click.option("--corpus", type=FOLDER, help="Recordings to judge a model file, or firmware, by.")
-@click.option("--firmware", type=FOLDER, help="An exported project of this model, whose answers are shown beside Python's.")
-@click.option("--on", "target", default="host", show_default=True, metavar="host|emulator|PORT", help="Where --firmware runs.")
-@click.option("--board", "board_name", default="esp32", show_default=True, metavar="BOARD", help="The board whose flash, RAM and time are shown.")
-@click.option("--clip", type=FILE, help="A recording to show on its way through the front end and the decisions.")
+@click.option(
+    "--firmware",
+    type=FOLDER,
+    help="An exported project of this model, whose answers are shown beside Python's.",
+)
+@click.option(
+    "--on",
+    "target",
+    default="host",
+    show_default=True,
+    metavar="host|emulator|PORT",
+    help="Where --firmware runs.",
+)
+@click.option(
+    "--board",
+    "board_name",
+    default="esp32",
+    show_default=True,
+    metavar="BOARD",
+    help="The board whose flash, RAM and time are shown.",
+)
+@click.option(
+    "--clip", type=FILE, help="A recording to show on its way through the front end and the decisions."
+)
 @json_option
 def report(
-    source: Path, out: Path, corpus: Path | None, firmware: Path | None, target: str, board_name: str, clip: Path | None, as_json: bool
+    source: Path,
+    out: Path,
+    corpus: Path | None,
+    firmware: Path | None,
+    target: str,
+    board_name: str,
+    clip: Path | None,
+    as_json: bool,
 ) -> None:
-    """Write one page, which needs no network, that explains a RUN or a MODEL: accuracy against bits, why each layer has its bits, where accuracy
-    went, what is taken for what, what fills flash and RAM, what takes the time, and a recording on its way through.
+    """Write one page, which needs no network, that explains a RUN or a MODEL: accuracy against bits, why
+    each layer has its bits, where accuracy went, what is taken for what, what fills flash and RAM, what
+    takes the time, and a recording on its way through.
 
     A run folder tells more than a model file; the page says what is missing and which option brings it.
 

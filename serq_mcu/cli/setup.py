@@ -12,7 +12,8 @@ from serq_mcu.cli.shared import json_option, main, print_result
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Say what is installed, what is missing and the command that gets it: Python packages, compilers, emulators, PlatformIO, serial ports.
+    """Say what is installed, what is missing and the command that gets it: Python packages, compilers,
+    emulators, PlatformIO, serial ports.
 
     Exit 1 only if export, check or verify on this computer would not work.
 
@@ -30,8 +31,8 @@ def doctor(as_json: bool) -> None:
 def completion(shell: str) -> None:
     """Print the script that lets a shell complete commands, options and boards when Tab is pressed.
 
-    For bash: put `eval "$(serq-mcu completion bash)"` into ~/.bashrc; zsh alike, into ~/.zshrc; for fish: `serq-mcu completion fish | source`
-    in ~/.config/fish/config.fish.
+    For bash: put `eval "$(serq-mcu completion bash)"` into ~/.bashrc; zsh alike, into ~/.zshrc; for fish:
+    `serq-mcu completion fish | source` in ~/.config/fish/config.fish.
 
     Example: serq-mcu completion bash
     """

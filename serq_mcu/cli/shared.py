@@ -14,7 +14,9 @@ from serq_mcu.cli.conventions import Group, look, quiet
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text."
+)
 
 
 def _complete_boards(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
@@ -39,25 +41,53 @@ layout_option = click.option(
     help="fast: store weights with more bits than they have where that runs faster (5 to 7 bits as 8, say).",
 )
 app_option = click.option(
-    "--app", default="harness", show_default=True, type=click.Choice(["harness", "live", "capture"]), help="What the firmware does; see README.md."
+    "--app",
+    default="harness",
+    show_default=True,
+    type=click.Choice(["harness", "live", "capture"]),
+    help="What the firmware does; see README.md.",
 )
 corpus_envvar = "SERQ_CORPUS"
 
 
 PATH = {
     "Recordings": ("corpus", "frontend"),
-    "From recordings to a model": ("train", "import-keras", "quantize", "evaluate", "evaluate-streams", "robustness", "experiment", "report"),
-    "From a model to a board": ("boards", "microphones", "check", "export", "library", "build", "flash", "monitor"),
+    "From recordings to a model": (
+        "train",
+        "import-keras",
+        "quantize",
+        "evaluate",
+        "evaluate-streams",
+        "robustness",
+        "experiment",
+        "report",
+    ),
+    "From a model to a board": (
+        "boards",
+        "microphones",
+        "check",
+        "export",
+        "library",
+        "build",
+        "flash",
+        "monitor",
+    ),
     "Proof": ("verify", "bench"),
     "Listening": ("classify", "listen", "live", "record"),
     "This computer": ("demo", "doctor", "toolchain", "completion"),
 }
 
 
-@click.group(cls=Group, context_settings=look(), panels=[RichCommandPanel(name, list(commands)) for name, commands in PATH.items()])
+@click.group(
+    cls=Group,
+    context_settings=look(),
+    panels=[RichCommandPanel(name, list(commands)) for name, commands in PATH.items()],
+)
 @click.version_option(__version__, prog_name="serq-mcu")
 def main() -> None:
-    """Speech emotion recognition on microcontrollers: from recordings to firmware that is proved to compute what Python computes."""
+    """Speech emotion recognition on microcontrollers: from recordings to firmware that is proved to
+    compute what Python computes.
+    """
 
 
 def chosen_model(path: Path | None) -> Any:

@@ -14,10 +14,27 @@ from serq_mcu.errors import SerqError
 @main.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--clips", required=True, type=FOLDER, envvar=corpus_envvar, help="Recordings to compare on.")
-@click.option("--on", "target", default="host", show_default=True, metavar="host|emulator|PORT", help="Where the exported C runs.")
-@click.option("--count", type=click.IntRange(min=1), help="A stratified choice of so many clips.  [default: all]")
-@click.option("--features", is_flag=True, help="Send features that Python computed instead of samples: quick, but the front end is not compared.")
-@click.option("--baseline", type=FILE, help="Compare with what this file remembers; exit 1 if accuracy, a class, cycles, flash or RAM is worse.")
+@click.option(
+    "--on",
+    "target",
+    default="host",
+    show_default=True,
+    metavar="host|emulator|PORT",
+    help="Where the exported C runs.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), help="A stratified choice of so many clips.  [default: all]"
+)
+@click.option(
+    "--features",
+    is_flag=True,
+    help="Send features that Python computed instead of samples: quick, but the front end is not compared.",
+)
+@click.option(
+    "--baseline",
+    type=FILE,
+    help="Compare with what this file remembers; exit 1 if accuracy, a class, cycles, flash or RAM is worse.",
+)
 @click.option("--update-baseline", is_flag=True, help="Let the baseline file remember this run.")
 @click.option("--junit", "junit_file", type=FILE, help="Write JUnit XML too.")
 @click.option("--markdown", "markdown_file", type=FILE, help="Write a job's summary in Markdown too.")
@@ -34,7 +51,8 @@ def verify(
     markdown_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit 1 on any difference or regression.
+    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit
+    1 on any difference or regression.
 
     Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60 --baseline baseline.json
     """
@@ -46,7 +64,9 @@ def verify(
     if update_baseline and not baseline:
         raise SerqError("--update-baseline needs --baseline FILE, the file to write")
     before = load_baseline(baseline) if baseline and not update_baseline else None
-    report = verify_project(folder, clips, target, count, new_progress(), "features" if features else "pcm", before)
+    report = verify_project(
+        folder, clips, target, count, new_progress(), "features" if features else "pcm", before
+    )
     comparison = before.compare(report) if before else None
     if junit_file:
         write_file(junit_file, junit(report, comparison))
@@ -64,11 +84,24 @@ def verify(
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--board", "board_name", metavar="BOARD", help="Export the folder's model for this board first.  [default: the folder's own]")
-@click.option("--on", "target", default="emulator", show_default=True, metavar="emulator|PORT", help="Where the exported C runs.")
+@click.option(
+    "--board",
+    "board_name",
+    metavar="BOARD",
+    help="Export the folder's model for this board first.  [default: the folder's own]",
+)
+@click.option(
+    "--on",
+    "target",
+    default="emulator",
+    show_default=True,
+    metavar="emulator|PORT",
+    help="Where the exported C runs.",
+)
 @json_option
 def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> None:
-    """Count what the firmware in FOLDER executes, stage by stage and layer by layer, and what memory it takes.
+    """Count what the firmware in FOLDER executes, stage by stage and layer by layer, and what memory it
+    takes.
 
     Example: serq-mcu bench firmware/ --board nucleo_f446re
     """
@@ -81,7 +114,13 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
 
 
 @main.command()
-@click.option("--corpus", "folder", type=FOLDER, envvar=corpus_envvar, help="Recordings to train on.  [default: speech synthesised on the spot]")
+@click.option(
+    "--corpus",
+    "folder",
+    type=FOLDER,
+    envvar=corpus_envvar,
+    help="Recordings to train on.  [default: speech synthesised on the spot]",
+)
 @click.option("--out", required=True, type=FOLDER, help="The folder to write.")
 @json_option
 def demo(folder: Path | None, out: Path, as_json: bool) -> None:

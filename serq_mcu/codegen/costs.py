@@ -1,4 +1,6 @@
-"""What a frame and a decision of a model take on a core, before any build: counted costs times sizes (kernel_costs.toml)."""
+"""What a frame and a decision of a model take on a core, before any build: counted costs times sizes
+(kernel_costs.toml).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its name, that of its counted cost, and what that is a linear function of; a layer's has its kernels' costs too."""
+    """One stage: its name, that of its counted cost, and what that is a linear function of; a layer's has
+    its kernels' costs too.
+    """
 
     part: str
     name: str
@@ -37,7 +41,9 @@ class Stage:
 
 
 def estimate(model: QuantizedModel, mcu: Mcu, parts: list[tuple[Part, ...]]) -> tuple[Row, ...]:
-    """A row for each stage of a frame and of a decision whose layers are computed by `parts`, named as `bench` names what it counts."""
+    """A row for each stage of a frame and of a decision whose layers are computed by `parts`, named as
+    `bench` names what it counts.
+    """
     core = core_of(mcu)
     return tuple(_row(stage, core) for stage in stages(model, parts))
 
@@ -61,7 +67,8 @@ def row_lines(rows: Iterable[Row], clock_hz: int) -> list[str]:
         text.append(f"each {part:<43}{'instructions':>14}{'cycles':>10}{'ms':>9}")
         for row in (*(row for row in rows if row.part == part), total(rows, part)):
             time = milliseconds(row, clock_hz)
-            text.append(f"  {row.name:<46}{_number(row.instructions):>14}{_number(row.cycles):>10}{'?' if time is None else f'{time:.3f}':>9}")
+            counts = f"{_number(row.instructions):>14}{_number(row.cycles):>10}"
+            text.append(f"  {row.name:<46}{counts}{'?' if time is None else f'{time:.3f}':>9}")
     return text
 
 
@@ -73,22 +80,44 @@ def timing(mcu: Mcu) -> str:
 
 
 def stages(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> Iterator[Stage]:
-    """The stages of a model whose layers are computed by `parts`, in the order in which `bench` names them."""
+    """The stages of a model whose layers are computed by `parts`, in the order in which `bench` names
+    them.
+    """
     yield from _frame(model)
     spec = model.spec
-    counts = [sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics) for name in STATISTICS]
+    counts = [
+        sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
+        for name in STATISTICS
+    ]
     yield Stage("decision", "statistics", "statistics", tuple(counts))
     yield Stage("decision", "standardize", "standardize", (spec.feature_count, 1))
     for index, (layer, ways) in enumerate(zip(model.layers, parts, strict=True)):
         names = " + ".join(part.kernel for part in ways)
         start = "start 24" if pack_bias(start_bias(layer, ways)).bits == 24 else "start"
         terms = (layer.outputs, -(-layer.inputs // GROUP), 1)
-        yield Stage("decision", f"layer {index}: {layer.inputs}x{layer.outputs}, {spoken(layer.width)}, {names}", start, terms, layer, ways)
+        yield Stage(
+            "decision",
+            f"layer {index}: {layer.inputs}x{layer.outputs}, {spoken(layer.width)}, {names}",
+            start,
+            terms,
+            layer,
+            ways,
+        )
         if layer.multiplier is not None:
             long = layer.multiplier << 2 >> (layer.shift or 0) == 0  # what serq_requantize() tells apart
-            yield Stage("decision", f"layer {index}: ReLU, requantization", "requantize" if long else "requantize large", (layer.outputs, 1))
+            yield Stage(
+                "decision",
+                f"layer {index}: ReLU, requantization",
+                "requantize" if long else "requantize large",
+                (layer.outputs, 1),
+            )
     yield Stage("decision", "argmax", "argmax", (len(model.labels), 1))
-    yield Stage("decision", "calls", "calls", (len(model.layers), sum(len(block.statistics) for block in spec.blocks), 1))
+    yield Stage(
+        "decision",
+        "calls",
+        "calls",
+        (len(model.layers), sum(len(block.statistics) for block in spec.blocks), 1),
+    )
 
 
 def _frame(model: QuantizedModel) -> Iterator[Stage]:

@@ -22,7 +22,9 @@ MODEL = "model.serq"
 APPS = ("harness", "live", "capture")
 LISTENING = ("live", "capture")  # those that need the board's microphone
 GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
-RATE_TOLERANCE = 0.01  # of the model's rate: a microphone off by a semitone's sixth sounds the same, and so do the speed copies of training
+# of the model's rate: a microphone off by a semitone's sixth sounds the same, and so do the speed copies of
+# training
+RATE_TOLERANCE = 0.01
 _BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them, not a person
 _BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock")
 
@@ -43,7 +45,10 @@ class Project:
     def require_app(self, app: str) -> None:
         """Raise SerqError unless the firmware is this application."""
         if self.app != app:
-            raise SerqError(f"{self.folder} holds the application {self.app}, and this needs {app}: export it again with --app {app}")
+            raise SerqError(
+                f"{self.folder} holds the application {self.app}, and this needs {app}: export it again with"
+                f" --app {app}"
+            )
 
     def changed(self) -> list[str]:
         """Files that are missing or no longer what was exported."""
@@ -56,26 +61,48 @@ class Project:
         return sorted(str(path) for path in found if path.as_posix() not in kept and not _made_by_build(path))
 
 
-def export(model: QuantizedModel, board: Board, out: Path, force: bool = False, app: str = "harness", wider: bool = False) -> Project:
-    """Write the project of `model` for `board` with one of APPS to the folder `out`, atomically; the same input gives the same bytes.
+def export(
+    model: QuantizedModel,
+    board: Board,
+    out: Path,
+    force: bool = False,
+    app: str = "harness",
+    wider: bool = False,
+) -> Project:
+    """Write the project of `model` for `board` with one of APPS to the folder `out`, atomically; the same
+    input gives the same bytes.
 
     wider: weights may be stored with more bits than they have where that runs faster.
 
-    An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless `force`), if the
-    folder is not an export, or if the application cannot run this model.
+    An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless
+    `force`), if the folder is not an export, or if the application cannot run this model.
     """
     if app == "live":
         _require_live(model, board)
-    files = runtime_files(app) | model_files(model, board, wider) | board_files(board, app) | _readme(model, board, app)
+    files = (
+        runtime_files(app)
+        | model_files(model, board, wider)
+        | board_files(board, app)
+        | _readme(model, board, app)
+    )
     return write_project(files, model.sha256[:16], board, out, force, app)
 
 
-def write_project(files: Files, identity: str, board: Board, out: Path, force: bool = False, app: str = "harness") -> Project:
+def write_project(
+    files: Files, identity: str, board: Board, out: Path, force: bool = False, app: str = "harness"
+) -> Project:
     """Write `files` and their manifest to the folder `out`, atomically."""
     if not force and (out / MANIFEST).exists():
         _refuse_to_lose(read_project(out))
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    manifest = {"serq_mcu": __version__, "abi": ABI, "board": board.name, "app": app, "identity": identity, "files": digests}
+    manifest = {
+        "serq_mcu": __version__,
+        "abi": ABI,
+        "board": board.name,
+        "app": app,
+        "identity": identity,
+        "files": digests,
+    }
     with new_folder(out, MANIFEST) as folder:
         for name, data in (files | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}).items():
             target = folder / name
@@ -91,30 +118,51 @@ def read_project(folder: Path) -> Project:
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
         if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
             raise ValueError("a file name leaves the folder")
-        return Project(folder, str(manifest["board"]), str(manifest["identity"]), int(manifest["abi"]), str(manifest["app"]), files)
+        return Project(
+            folder,
+            str(manifest["board"]),
+            str(manifest["identity"]),
+            int(manifest["abi"]),
+            str(manifest["app"]),
+            files,
+        )
     except FileNotFoundError as error:
         raise SerqError(
-            f"{folder} is not an exported project (it has no {MANIFEST}); make one with `serq-mcu export --board NAME --out {folder}`"
+            f"{folder} is not an exported project (it has no {MANIFEST}); make one with `serq-mcu export"
+            f" --board NAME --out {folder}`"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SerqError(f"{folder / MANIFEST} is damaged ({error}); export the folder again") from error
 
 
 def retarget(project: Project, board: Board, out: Path) -> Project:
-    """The same C for another board: the project's runtime, model and application with `board`'s port and settings."""
+    """The same C for another board: the project's runtime, model and application with `board`'s port and
+    settings.
+    """
     kept = {
         name: (project.folder / name).read_bytes()
         for name in project.files
-        if (name.startswith("lib/") or name in application_files(project.app) or name == MODEL) and (project.folder / name).exists()
+        if (name.startswith("lib/") or name in application_files(project.app) or name == MODEL)
+        and (project.folder / name).exists()
     }
-    return write_project(kept | board_files(board, project.app), project.identity, board, out, app=project.app)
+    return write_project(
+        kept | board_files(board, project.app), project.identity, board, out, app=project.app
+    )
 
 
 def runtime_files(app: str = "harness") -> Files:
     """The handwritten libraries and application, as they lie in every project with that application."""
-    libraries = [resources.FIRMWARE / "lib" / name for name in ("serq", "serq_audio")[: 2 if app in LISTENING else 1]]
-    found = {f"lib/{library.name}/{path.relative_to(library).as_posix()}": path for library in libraries for path in sorted(library.rglob("*"))}
-    return {name: path.read_bytes() for name, path in found.items() if path.is_file()} | application_files(app)
+    libraries = [
+        resources.FIRMWARE / "lib" / name for name in ("serq", "serq_audio")[: 2 if app in LISTENING else 1]
+    ]
+    found = {
+        f"lib/{library.name}/{path.relative_to(library).as_posix()}": path
+        for library in libraries
+        for path in sorted(library.rglob("*"))
+    }
+    return {name: path.read_bytes() for name, path in found.items() if path.is_file()} | application_files(
+        app
+    )
 
 
 def application_files(app: str = "harness") -> Files:
@@ -126,15 +174,22 @@ def application_files(app: str = "harness") -> Files:
 
 
 def model_files(model: QuantizedModel, board: Board, wider: bool = False) -> Files:
-    """The model's generated C, with the kernels that the board's core runs fastest, and the model itself for the verifier."""
+    """The model's generated C, with the kernels that the board's core runs fastest, and the model itself
+    for the verifier.
+    """
     names = model_names(model, board.mcu, wider)
     generated = {f"lib/serq/src/{name}": render(f"{name}.j2", **names).encode() for name in GENERATED}
     return generated | {MODEL: model_bytes(model)}
 
 
 def board_files(board: Board, app: str = "harness") -> Files:
-    """What depends on the board alone: its ports, its settings and, for an emulated one, its PlatformIO platform."""
-    ports = [*(resources.FIRMWARE / "ports").glob(f"port_{board.port.family}.c*"), *(board.audio_sources() if app in LISTENING else [])]
+    """What depends on the board alone: its ports, its settings and, for an emulated one, its PlatformIO
+    platform.
+    """
+    ports = [
+        *(resources.FIRMWARE / "ports").glob(f"port_{board.port.family}.c*"),
+        *(board.audio_sources() if app in LISTENING else []),
+    ]
     files = {f"src/{port.name}": port.read_bytes() for port in ports}
     return files | {name: text.encode() for name, text in board.project_files(render, app).items()}
 
@@ -143,22 +198,33 @@ def _require_live(model: QuantizedModel, board: Board) -> None:
     rate, wanted = board.audio.nominal_rate_hz, model.spec.sample_rate
     if model.decision is None:
         raise SerqError(
-            "the model has no parameters for live audio: its specification pads clips, or it was made without them; quantize its run again"
+            "the model has no parameters for live audio: its specification pads clips, or it was made without"
+            " them; quantize its run again"
         )
     if board.audio.rate_hz != wanted or abs(rate - wanted) > RATE_TOLERANCE * wanted:
         raise SerqError(
-            f"{board.name} listens at {rate} Hz and the model at {wanted} Hz; say --set audio.rate_hz={wanted} if the board's driver can do that"
+            f"{board.name} listens at {rate} Hz and the model at {wanted} Hz; say --set"
+            f" audio.rate_hz={wanted} if the board's driver can do that"
         )
 
 
 def _readme(model: QuantizedModel, board: Board, app: str) -> Files:
-    return {"README.md": render("project_readme.md.j2", model=model, board=board, identity=model.sha256[:16], app=app).encode()}
+    return {
+        "README.md": (
+            render(
+                "project_readme.md.j2", model=model, board=board, identity=model.sha256[:16], app=app
+            ).encode()
+        )
+    }
 
 
 def _refuse_to_lose(project: Project) -> None:
     lost = [name for name in project.changed() if (project.folder / name).exists()] + project.added()
     if lost:
-        raise SerqError(f"{project.folder} holds work that an export would lose ({', '.join(lost[:3])}); choose another folder, or add --force")
+        raise SerqError(
+            f"{project.folder} holds work that an export would lose ({', '.join(lost[:3])}); choose another"
+            " folder, or add --force"
+        )
 
 
 def _made_by_build(path: Path) -> bool:

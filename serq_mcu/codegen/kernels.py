@@ -1,4 +1,6 @@
-"""Which kernels compute a model on a core: for each layer the cheapest by counted instructions among those that keep to its bits."""
+"""Which kernels compute a model on a core: for each layer the cheapest by counted instructions among those
+that keep to its bits.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ Costs = dict[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Core:
-    """What was counted on a kind of core: coefficients of `terms` for a call of each kernel, of the terms in costs.py for the other stages.
+    """What was counted on a kind of core: coefficients of `terms` for a call of each kernel, of the terms
+    in costs.py for the other stages.
 
-    In instructions, and on Cortex-M in estimated cycles too (elsewhere empty). code: bytes of each kernel; stack: the most bytes that were used.
+    In instructions, and on Cortex-M in estimated cycles too (elsewhere empty). code: bytes of each kernel;
+    stack: the most bytes that were used.
     """
 
     name: str
@@ -55,13 +59,16 @@ def _cost(kernels: Costs, part: Part, inputs: int, outputs: int) -> float:
 
 
 def terms(layout: Layout, inputs: int, outputs: int) -> tuple[int, ...]:
-    """What a kernel's instructions are a linear function of: blocks of rows times groups of inputs, and so on."""
+    """What a kernel's instructions are a linear function of: blocks of rows times groups of inputs, and so
+    on.
+    """
     blocks, groups = -(-outputs // layout.rows), -(-inputs // GROUP)
     return blocks * groups, blocks * (groups % TILE_GROUPS), blocks, groups, 1
 
 
 def choose(model: QuantizedModel, mcu: Mcu, wider: bool = False) -> list[tuple[Part, ...]]:
-    """The parts of each layer for a core: the cheapest, but with fewer kinds of kernels where that costs next to nothing or they are too large.
+    """The parts of each layer for a core: the cheapest, but with fewer kinds of kernels where that costs
+    next to nothing or they are too large.
 
     wider: fields may be stored with more bits than they have.
     """
@@ -71,14 +78,18 @@ def choose(model: QuantizedModel, mcu: Mcu, wider: bool = False) -> list[tuple[P
     while True:
         used = {part.kernel for parts in chosen for part in parts}
         too_large = sum(core.code[kernel] for kernel in used) > MOST_CODE
-        fewer = [(*_cheapest(model, core, frozenset(used - {kernel}), wider), kernel) for kernel in sorted(used)]
+        fewer = [
+            (*_cheapest(model, core, frozenset(used - {kernel}), wider), kernel) for kernel in sorted(used)
+        ]
         best, cost, _ = min(fewer, key=lambda way: way[1])
         if cost > most and not (too_large and cost < math.inf):
             return chosen
         chosen = best
 
 
-def _cheapest(model: QuantizedModel, core: Core, allowed: frozenset[str], wider: bool) -> tuple[list[tuple[Part, ...]], float]:
+def _cheapest(
+    model: QuantizedModel, core: Core, allowed: frozenset[str], wider: bool
+) -> tuple[list[tuple[Part, ...]], float]:
     parts = [choose_layer(layer, core, allowed, wider) for layer in model.layers]
     found = [way for way in parts if way is not None]
     if len(found) < len(parts):
@@ -86,9 +97,15 @@ def _cheapest(model: QuantizedModel, core: Core, allowed: frozenset[str], wider:
     return found, sum(core.layer_cost(layer, way) for layer, way in zip(model.layers, found, strict=True))
 
 
-def choose_layer(layer: DenseLayer, core: Core, allowed: frozenset[str], wider: bool = False) -> tuple[Part, ...] | None:
-    """The cheapest parts of a layer whose kernels are allowed, or None; of equals, the first in the order of LAYOUTS."""
-    best: dict[int, tuple[float, tuple[Part, ...]]] = {layer.bits: (0.0, ())}  # for the fields' bits from a first one on
+def choose_layer(
+    layer: DenseLayer, core: Core, allowed: frozenset[str], wider: bool = False
+) -> tuple[Part, ...] | None:
+    """The cheapest parts of a layer whose kernels are allowed, or None; of equals, the first in the order
+    of LAYOUTS.
+    """
+    best: dict[int, tuple[float, tuple[Part, ...]]] = {
+        layer.bits: (0.0, ())
+    }  # for the fields' bits from a first one on
     for first in reversed(range(layer.bits)):
         for part in possible_parts(layer, first, wider):
             end = min(first + part.bits, layer.bits)
@@ -101,11 +118,17 @@ def choose_layer(layer: DenseLayer, core: Core, allowed: frozenset[str], wider: 
 
 
 def possible_parts(layer: DenseLayer, first: int, wider: bool = False) -> Iterator[Part]:
-    """The parts of a layer that may begin at bit `first` of its fields; wider: one that holds all of them may have more."""
+    """The parts of a layer that may begin at bit `first` of its fields; wider: one that holds all of them
+    may have more.
+    """
     for layout in LAYOUTS.values():
         padding = -layer.outputs % layout.rows
         if first <= layout.last_first and padding <= min(3, layer.outputs // 3):  # 6 or 7 classes become 8
-            yield from (Part(layout, first, bits) for bits in layout.widths if first + bits <= layer.bits or (wider and first == 0))
+            yield from (
+                Part(layout, first, bits)
+                for bits in layout.widths
+                if first + bits <= layer.bits or (wider and first == 0)
+            )
 
 
 def core_of(mcu: Mcu) -> Core:
@@ -119,7 +142,13 @@ def cores() -> tuple[Core, ...]:
     data = tomllib.loads(COSTS.read_text())
     tables = ("kernels", "kernel_cycles", "stages", "stage_cycles")
     return tuple(
-        Core(core["name"], frozenset(core["features"]), core["stack"], code=core["code"], **{table: _floats(core.get(table, {})) for table in tables})
+        Core(
+            core["name"],
+            frozenset(core["features"]),
+            core["stack"],
+            code=core["code"],
+            **{table: _floats(core.get(table, {})) for table in tables},
+        )
         for core in data["core"]
     )
 

@@ -1,4 +1,6 @@
-"""The runtime and a model as a library for somebody's own build: Arduino and PlatformIO, an ESP-IDF component, or one header."""
+"""The runtime and a model as a library for somebody's own build: Arduino and PlatformIO, an ESP-IDF
+component, or one header.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ _ENUM = re.compile(r"^enum \{([^}]*)\};", re.MULTILINE)
 
 
 def export_library(model: QuantizedModel, board: Board, kind: str, out: Path, force: bool = False) -> Project:
-    """Write `model` as a library of one of KINDS, with the kernels that are fastest on `board`, to the folder `out`; see export().
+    """Write `model` as a library of one of KINDS, with the kernels that are fastest on `board`, to the
+    folder `out`; see export().
 
     All kinds compute the same integers on any core. Raises SerqError as export() does.
     """
@@ -34,8 +37,9 @@ def export_library(model: QuantizedModel, board: Board, kind: str, out: Path, fo
 
 
 def amalgamate(sources: dict[str, str], public: list[str]) -> str:
-    """One header of C sources, file name to text: `public` headers with all that they include, then, where SERQ_IMPLEMENTATION is
-    defined, the rest. Each header comes once; macros of a .c file end with it, and what two of them call alike gets the file's name.
+    """One header of C sources, file name to text: `public` headers with all that they include, then, where
+    SERQ_IMPLEMENTATION is defined, the rest. Each header comes once; macros of a .c file end with it, and
+    what two of them call alike gets the file's name.
     """
     seen: set[str] = set()
 
@@ -43,11 +47,17 @@ def amalgamate(sources: dict[str, str], public: list[str]) -> str:
         if name in seen and name.endswith(".h"):
             return ""
         seen.add(name)
-        return _INCLUDE.sub(lambda match: inlined(match[1]) if match[1] in sources else match[0], sources[name])
+        return _INCLUDE.sub(
+            lambda match: inlined(match[1]) if match[1] in sources else match[0], sources[name]
+        )
 
     declarations = "\n".join(inlined(name) for name in public)
     bodies, names = [], sorted(name for name in sources if name.endswith(".c"))
-    shared = [word for word, count in Counter(word for name in names for word in _file_scope(sources[name])).items() if count > 1]
+    shared = [
+        word
+        for word, count in Counter(word for name in names for word in _file_scope(sources[name])).items()
+        if count > 1
+    ]
     for name in names:
         macros = _DEFINE.findall(sources[name])
         own = [word for word in shared if word in _file_scope(sources[name]) and word not in macros]
@@ -91,8 +101,14 @@ def _component(model: QuantizedModel, sources: Files) -> Files:
 
 def _header(model: QuantizedModel, sources: Files) -> Files:
     public = ["serq.h", *(["serq_stream.h"] if model.decision else [])]
-    texts = {name: data.decode() for name, data in sources.items() if not name.endswith(".S") and (model.decision or "stream" not in name)}
-    example = _minimal(model, HEADER, "main").replace("#include", "#define SERQ_IMPLEMENTATION /* in one .c file of a program */\n#include", 1)
+    texts = {
+        name: data.decode()
+        for name, data in sources.items()
+        if not name.endswith(".S") and (model.decision or "stream" not in name)
+    }
+    example = _minimal(model, HEADER, "main").replace(
+        "#include", "#define SERQ_IMPLEMENTATION /* in one .c file of a program */\n#include", 1
+    )
     return _encoded({HEADER: amalgamate(texts, public), "minimal.c": example})
 
 

@@ -1,6 +1,9 @@
-"""Layouts: how a layer's fields and the chroma table lie in bytes (SPEC.md section 4). Results never depend on the layout.
+"""Layouts: how a layer's fields and the chroma table lie in bytes (SPEC.md section 4).
 
-A layout is one formula: the place of bit k of the field of output o and input i. Packing scatters bits by it, unpacking gathers them.
+Results never depend on the layout.
+
+A layout is one formula: the place of bit k of the field of output o and input i. Packing scatters bits by it,
+unpacking gathers them.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ class Shape:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to lay fields of some widths: the bytes of its array's C type, rows that are packed together, and where each bit is.
+    """A way to lay fields of some widths: the bytes of its array's C type, rows that are packed together,
+    and where each bit is.
 
     place(o, i, k, shape) gives the position of the bit in the array and whether it is stored inverted.
     """
@@ -73,9 +77,14 @@ class Layout:
         shape = Shape(inputs, outputs, bits)
         flat = np.unpackbits(np.ascontiguousarray(packed).view(np.uint8), bitorder="little")
         if flat.size != 8 * self.packed_bytes(shape):
-            raise ValueError(f"{flat.size // 8} bytes do not hold {outputs}x{inputs} fields of {bits} bits in layout {self.name}")
+            raise ValueError(
+                f"{flat.size // 8} bytes do not hold {outputs}x{inputs} fields of {bits} bits in layout"
+                f" {self.name}"
+            )
         positions, inverted = _places(self, shape)
-        fields: NDArray[np.uint8] = ((flat[positions] ^ inverted) << np.arange(bits)).sum(axis=2).astype(np.uint8)
+        fields: NDArray[np.uint8] = (
+            ((flat[positions] ^ inverted) << np.arange(bits)).sum(axis=2).astype(np.uint8)
+        )
         return fields
 
 
@@ -95,7 +104,11 @@ def _planes8(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
 def _in_blocks(i: Index, shape: Shape, rows: int) -> tuple[Index, Index, Index]:
     """Bits before the block of input i, the input's number in it, the block's number of inputs."""
     start = i // BLOCK * BLOCK
-    return start * (-(-shape.outputs // rows) * rows) * shape.bits, i - start, np.minimum(shape.padded_inputs - start, BLOCK)
+    return (
+        start * (-(-shape.outputs // rows) * rows) * shape.bits,
+        i - start,
+        np.minimum(shape.padded_inputs - start, BLOCK),
+    )
 
 
 def _dsp8(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
@@ -113,7 +126,9 @@ def _dsp4(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
 def _dsp2(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
     before, i, inputs = _in_blocks(i, shape, 8)
     word = o // 8 * (inputs // 2) + i // 2
-    return before + 32 * word + (16 * (i % 2) + 14 * (o % 2) + k + o % 8 // 2 * 4) % 32, (o % 2 == 1) & (k == 1)
+    return before + 32 * word + (16 * (i % 2) + 14 * (o % 2) + k + o % 8 // 2 * 4) % 32, (o % 2 == 1) & (
+        k == 1
+    )
 
 
 def _dsp1(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
@@ -164,8 +179,12 @@ class Part:
 
 
 def stored_bytes(model: QuantizedModel) -> int:
-    """All bytes that a device keeps for the network, rows not padded: packed weights, packed biases, constants of each layer."""
-    weights = sum(layer.outputs * Shape(layer.inputs, 1, 8).padded_inputs * layer.bits // 8 for layer in model.layers)
+    """All bytes that a device keeps for the network, rows not padded: packed weights, packed biases,
+    constants of each layer.
+    """
+    weights = sum(
+        layer.outputs * Shape(layer.inputs, 1, 8).padded_inputs * layer.bits // 8 for layer in model.layers
+    )
     return weights + sum(pack_bias(layer.bias).array.nbytes + CONSTANT_BYTES for layer in model.layers)
 
 
@@ -176,7 +195,9 @@ def start_factor(layer: DenseLayer, parts: tuple[Part, ...]) -> int:
 
 
 def start_bias(layer: DenseLayer, parts: tuple[Part, ...]) -> NDArray[np.int32]:
-    """What serq_dense_start…() starts from, modulo 2^32: the bias, less what the kernel of dsp1 adds for every zero bit."""
+    """What serq_dense_start…() starts from, modulo 2^32: the bias, less what the kernel of dsp1 adds for
+    every zero bit.
+    """
     bias = layer.bias.astype(np.int64)
     for part in parts:
         if part.layout.name == "dsp1":
@@ -215,20 +236,25 @@ def pack_scale(constants: InputQuantization) -> NDArray[np.uint16]:
 
 @dataclass(frozen=True, eq=False)
 class ChromaRuns:
-    """A chroma table without its zeros: runs uint16 [runs, 3] of first bin, bins and first class; weights int16 [bins of all runs, 4]."""
+    """A chroma table without its zeros: runs uint16 [runs, 3] of first bin, bins and first class; weights
+    int16 [bins of all runs, 4].
+    """
 
     runs: NDArray[np.uint16]
     weights: NDArray[np.int16]
 
 
 def chroma_runs(table: NDArray[np.int16]) -> ChromaRuns:
-    """Runs of bins that touch the same 4 classes (which may go past the last to the first), for a table [classes, bins].
+    """Runs of bins that touch the same 4 classes (which may go past the last to the first), for a table
+    [classes, bins].
 
     A bin that touches more belongs to several runs.
     """
     windows = (np.arange(len(table))[:, None] + np.arange(CHROMA_WIDTH)) % len(table)  # [first class, 4]
     used = table != 0
-    holds = used[windows].sum(axis=1) == used.sum(axis=0)  # [first class, bins]: the window holds all that the bin touches
+    holds = used[windows].sum(axis=1) == used.sum(
+        axis=0
+    )  # [first class, bins]: the window holds all that the bin touches
     runs: list[tuple[int, int, int]] = []
     start = 0
     while start < table.shape[1]:
@@ -242,8 +268,13 @@ def chroma_runs(table: NDArray[np.int16]) -> ChromaRuns:
             firsts = range(int(np.argmax(reach)), int(np.argmax(reach)) + 1)
         runs += [(start, end - start, first) for first in firsts if used[windows[first], start:end].any()]
         start = end
-    weights = [table[windows[first], bin_] for begin, count, first in runs for bin_ in range(begin, begin + count)]
-    return ChromaRuns(np.array(runs, dtype=np.uint16).reshape(-1, 3), np.array(weights, dtype=np.int16).reshape(-1, CHROMA_WIDTH))
+    weights = [
+        table[windows[first], bin_] for begin, count, first in runs for bin_ in range(begin, begin + count)
+    ]
+    return ChromaRuns(
+        np.array(runs, dtype=np.uint16).reshape(-1, 3),
+        np.array(weights, dtype=np.int16).reshape(-1, CHROMA_WIDTH),
+    )
 
 
 def _leading(condition: NDArray[np.bool_]) -> int:

@@ -26,7 +26,9 @@ def render(template: str, **names: Any) -> str:
 
 
 def c_string(text: str) -> str:
-    """A C string literal of any text: every byte but plain ASCII letters, digits and ` _-.,:/()` as a three-digit octal escape."""
+    """A C string literal of any text: every byte but plain ASCII letters, digits and ` _-.,:/()` as a
+    three-digit octal escape.
+    """
     plain = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-.,:/()")
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
@@ -70,7 +72,9 @@ def model_names(model: QuantizedModel, mcu: Mcu, wider: bool = False) -> dict[st
         "max_outputs": max(_padded(layer.outputs) for layer in layers),
         "even_width": max(_padded(layer.inputs) for layer in layers[0::2]),
         "odd_width": max([_padded(layer.inputs) for layer in layers[1::2]] or [8]),
-        "parts": [[(part, part.pack(layer)) for part in chosen] for layer, chosen in zip(layers, parts, strict=True)],
+        "parts": [
+            [(part, part.pack(layer)) for part in chosen] for layer, chosen in zip(layers, parts, strict=True)
+        ],
         "input_scale": pack_scale(model.input),
         "biases": [pack_bias(start_bias(layer, chosen)) for layer, chosen in zip(layers, parts, strict=True)],
         "start_factor": [start_factor(layer, chosen) for layer, chosen in zip(layers, parts, strict=True)],
@@ -79,7 +83,11 @@ def model_names(model: QuantizedModel, mcu: Mcu, wider: bool = False) -> dict[st
 
 def c_tables(spec: FeatureSpec, tables: FrontendTables, runs: ChromaRuns | None) -> dict[str, NDArray[Any]]:
     """The front end's tables as the device stores them, and only those that it uses."""
-    names = ["window", "twiddle"] + ["segment", "mel_offset", "log_table"] * spec.uses_mel + ["dct"] * (tables.dct is not None)
+    names = (
+        ["window", "twiddle"]
+        + ["segment", "mel_offset", "log_table"] * spec.uses_mel
+        + ["dct"] * (tables.dct is not None)
+    )
     stored = {name.removesuffix("_table"): tables.arrays()[name] for name in names}
     return stored if runs is None else stored | {"chroma_run": runs.runs, "chroma_weight": runs.weights}
 
@@ -92,9 +100,19 @@ def _blocks(model: QuantizedModel) -> list[dict[str, Any]]:
         statistics = []
         for name in block.statistics:
             first = block.first(name)
-            statistics.append({"name": name, "place": place + first, "size": block.size - first, "feature": feature})
+            statistics.append(
+                {"name": name, "place": place + first, "size": block.size - first, "feature": feature}
+            )
             feature += block.size - first
-        rows.append({"kind": block.kind, "size": block.size, "statistics": statistics, "pool_shift": shift, "place": place})
+        rows.append(
+            {
+                "kind": block.kind,
+                "size": block.size,
+                "statistics": statistics,
+                "pool_shift": shift,
+                "place": place,
+            }
+        )
         place += block.size
     return rows
 
@@ -102,7 +120,9 @@ def _blocks(model: QuantizedModel) -> list[dict[str, Any]]:
 def _bins_outside_mel(spec: FeatureSpec, tables: FrontendTables) -> list[tuple[int, int]]:
     """First bin and count of the bins that no mel segment reads."""
     bins = spec.fft_length // 2 + 1
-    start, end = (tables.first_bin, tables.first_bin + int(tables.segment[:, 0].sum())) if spec.uses_mel else (0, 0)
+    start, end = (
+        (tables.first_bin, tables.first_bin + int(tables.segment[:, 0].sum())) if spec.uses_mel else (0, 0)
+    )
     return [(first, count) for first, count in ((0, start), (end, bins - end)) if count]
 
 

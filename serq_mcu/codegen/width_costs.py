@@ -14,7 +14,8 @@ from serq_mcu.quantized_model.types import DenseLayer
 
 
 def width_costs(shape: Sequence[int], mcu: Mcu) -> NDArray[np.float64]:
-    """Instructions [layers, 8] of each dense layer at 1 to 8 bits on a core, by its cheapest kernels as they were counted.
+    """Instructions [layers, 8] of each dense layer at 1 to 8 bits on a core, by its cheapest kernels as
+    they were counted.
 
     shape: features, neurons of each hidden layer, classes.
     """

@@ -1,8 +1,9 @@
 """One recording to 16-bit mono PCM at the sample rate the front end wants.
 
-Everything is computed in float64 with full scale at 1.0: decoding is exact for up to 32-bit integers, channels are averaged, the
-rate is converted by soxr (quality HQ). Then one rounding: value * 32768 to the nearest integer, ties to even, saturated to
--32768..32767. So 16-bit mono at the right rate comes through bit for bit.
+Everything is computed in float64 with full scale at 1.0: decoding is exact for up to 32-bit integers,
+channels are averaged, the rate is converted by soxr (quality HQ). Then one rounding: value * 32768 to the
+nearest integer, ties to even, saturated to -32768..32767. So 16-bit mono at the right rate comes through bit
+for bit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from serq_mcu.errors import SerqError
 MAX_SECONDS = 600
 MAX_CHANNELS = 8
 MIN_RATE, MAX_RATE = 8000, 192_000
-_BLOCK = 1 << 16  # samples per channel decoded at a time: memory follows what is there, not what a header claims
+_BLOCK = (
+    1 << 16
+)  # samples per channel decoded at a time: memory follows what is there, not what a header claims
 
 _ENCODINGS = {  # libsndfile's subtype: what to say about its reduction to 16 bits
     "PCM_16": None,
@@ -44,8 +47,8 @@ class Audio:
 def read_audio(path: Path, sample_rate: int) -> Audio:
     """Decode a WAV, FLAC or AIFF file (recognised by content) to int16 mono at `sample_rate` Hz.
 
-    Raises SerqError if the file is not such audio, is cut short, holds no or NaN samples, is longer than 10 minutes, or has more
-    than 8 channels, an unusual sample rate or a compressed encoding.
+    Raises SerqError if the file is not such audio, is cut short, holds no or NaN samples, is longer than 10
+    minutes, or has more than 8 channels, an unusual sample rate or a compressed encoding.
     """
     try:
         with path.open("rb") as file:
@@ -56,7 +59,9 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
     if rate != sample_rate:
         signal = _resample(signal, rate, sample_rate)
         if not signal.size:
-            raise SerqError(f"{path} is too short: nothing is left of it at {sample_rate} Hz; record or fetch it again")
+            raise SerqError(
+                f"{path} is too short: nothing is left of it at {sample_rate} Hz; record or fetch it again"
+            )
         notes.append(f"{rate} Hz resampled to {sample_rate}")
     if (np.abs(signal) > 1.0).any():
         notes.append("samples beyond full scale clipped")
@@ -71,7 +76,9 @@ def seconds_of(path: Path) -> float:
     try:
         return float(soundfile.info(path).duration)
     except (OSError, soundfile.SoundFileError) as error:
-        raise SerqError(f"{path} cannot be decoded ({_reason(error)}); it is damaged: fetch or export it again") from error
+        raise SerqError(
+            f"{path} cannot be decoded ({_reason(error)}); it is damaged: fetch or export it again"
+        ) from error
 
 
 def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, list[str]]:
@@ -84,7 +91,9 @@ def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, l
             blocks = _read_blocks(path, sound)
             claimed = sound.frames
     except soundfile.SoundFileError as error:
-        raise SerqError(f"{path} cannot be decoded ({_reason(error)}); it is damaged: fetch or export it again") from error
+        raise SerqError(
+            f"{path} cannot be decoded ({_reason(error)}); it is damaged: fetch or export it again"
+        ) from error
     signal = np.concatenate(blocks) if blocks else np.zeros(0)
     if not signal.size:
         raise SerqError(f"{path} holds no samples; record or fetch it again")
@@ -92,7 +101,11 @@ def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, l
         raise _truncated(path)
     if not np.isfinite(signal).all():
         raise SerqError(f"{path} holds samples that are not numbers (NaN or infinite); export it again")
-    notes = [] if sound.channels == 1 else [f"{'stereo' if sound.channels == 2 else f'{sound.channels} channels'} mixed to mono"]
+    notes = (
+        []
+        if sound.channels == 1
+        else [f"{'stereo' if sound.channels == 2 else f'{sound.channels} channels'} mixed to mono"]
+    )
     if note := _ENCODINGS[sound.subtype]:
         notes.append(note)
     return signal, sound.samplerate, notes
@@ -105,7 +118,9 @@ def _read_blocks(path: Path, sound: Any) -> list[npt.NDArray[np.float64]]:
     while len(block := sound.read(_BLOCK, dtype="float64", always_2d=True)):
         room -= len(block)
         if room < 0:
-            raise SerqError(f"{path} is longer than {MAX_SECONDS // 60} minutes; cut it into clips of one utterance each")
+            raise SerqError(
+                f"{path} is longer than {MAX_SECONDS // 60} minutes; cut it into clips of one utterance each"
+            )
         with np.errstate(invalid="ignore"):  # infinities of both signs; refused below
             blocks.append(block.mean(axis=1))
     return blocks
@@ -117,11 +132,15 @@ def _check_header(path: Path, sound: Any) -> None:
     if not 1 <= sound.channels <= MAX_CHANNELS:
         raise SerqError(f"{path} has {sound.channels} channels; mix it to mono or stereo")
     if not MIN_RATE <= sound.samplerate <= MAX_RATE:
-        raise SerqError(f"{path} has a sample rate of {sound.samplerate} Hz; it must be {MIN_RATE} to {MAX_RATE} Hz")
+        raise SerqError(
+            f"{path} has a sample rate of {sound.samplerate} Hz; it must be {MIN_RATE} to {MAX_RATE} Hz"
+        )
 
 
 def _check_container(path: Path, file: BinaryIO) -> None:
-    """Refuse what is not WAV, FLAC or AIFF, and a WAV or AIFF whose sound data is cut: libsndfile shortens those silently."""
+    """Refuse what is not WAV, FLAC or AIFF, and a WAV or AIFF whose sound data is cut: libsndfile shortens
+    those silently.
+    """
     size = os.fstat(file.fileno()).st_size
     magic = file.read(12)
     if size == 0:

@@ -1,7 +1,8 @@
 """What a corpus folder holds, and what is missing, damaged or odd about it.
 
-Recordings are held to two lists: the SHA-256 of the corpora's published WAV files (`published_sha256.csv.gz`: columns corpus,
-file, sha256), and a `MANIFEST.csv` (columns file, sha256, and any others) that a repackaged folder may carry for its own files.
+Recordings are held to two lists: the SHA-256 of the corpora's published WAV files (`published_sha256.csv.gz`:
+columns corpus, file, sha256), and a `MANIFEST.csv` (columns file, sha256, and any others) that a repackaged
+folder may carry for its own files.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ _SHOWN = 10  # problems of one kind in the text report; to_json has all
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that keeps the corpus from being used as it is. `kind` groups them: missing, damaged, checksum, …"""
+    """One thing that keeps the corpus from being used as it is.
+
+    `kind` groups them: missing, damaged, checksum, …
+    """
 
     kind: str
     file: str
@@ -48,10 +52,13 @@ class Checksums:
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """The result of `check_corpus`. `counts` is clips per label and speaker ("" where unknown), `seconds` the length of all that
-    could be read, `conversions` the files that took each conversion, `clipped` the files with two or more samples at full scale
-    (one is a normalised peak), `copies` the byte-identical second copies, which are not counted, `intensities` the clips of each
-    intensity that names state."""
+    """The result of `check_corpus`.
+
+    `counts` is clips per label and speaker ("" where unknown), `seconds` the length of all that could be
+    read, `conversions` the files that took each conversion, `clipped` the files with two or more samples at
+    full scale (one is a normalised peak), `copies` the byte-identical second copies, which are not counted,
+    `intensities` the clips of each intensity that names state.
+    """
 
     corpus: str
     folder: str
@@ -80,16 +87,24 @@ class CorpusReport:
         title = next((rule.title for rule in RULES if rule.corpus == self.corpus), "label/clip folder")
         speakers = len({speaker for row in self.counts.values() for speaker in row} - {""})
         people = f"{speakers} speakers" if speakers else "speakers unknown"
-        head = f"{title}: {self.clips} recordings, {people}, {len(self.counts)} classes, {self.seconds / 60:.1f} minutes"
+        head = (
+            f"{title}: {self.clips} recordings, {people}, {len(self.counts)} classes, {self.seconds / 60:.1f}"
+            " minutes"
+        )
         return [head, "", *_table(self.counts), "", *self._remarks(), *_problem_lines(self.problems)]
 
     def _remarks(self) -> Iterator[str]:
         for sums in self.checksums:
-            yield f"checksums    {sums.matching} match {sums.against}, {sums.differing} differ, {sums.unlisted} are not listed"
+            yield (
+                f"checksums    {sums.matching} match {sums.against}, {sums.differing} differ, {sums.unlisted}"
+                " are not listed"
+            )
         if not self.checksums:
             yield "checksums    none: these are not the published WAV files, and there is no MANIFEST.csv"
         if self.intensities:
-            yield "intensity    " + ", ".join(f"{count} {intensity}" for intensity, count in self.intensities.items())
+            yield "intensity    " + ", ".join(
+                f"{count} {intensity}" for intensity, count in self.intensities.items()
+            )
         for note, count in self.conversions.items():
             yield f"converted    {count}: {note}"
         if self.clipped:
@@ -107,9 +122,10 @@ def check_corpus(
 ) -> CorpusReport:
     """Read every recording of `folder` as the front end would and report on it.
 
-    Lengths are samples per clip after conversion to `sample_rate` Hz; the defaults are two and 4096 frames of the default
-    specification. `progress(done, total)` is called after each recording. Raises SerqError only where there is no corpus to
-    report on: an empty folder, no recognisable names, fewer than two classes, a class name that cannot be used.
+    Lengths are samples per clip after conversion to `sample_rate` Hz; the defaults are two and 4096 frames of
+    the default specification. `progress(done, total)` is called after each recording. Raises SerqError only
+    where there is no corpus to report on: an empty folder, no recognisable names, fewer than two classes, a
+    class name that cannot be used.
     """
     scan = scan_folder(folder)
     problems = list(_naming_problems(scan))
@@ -123,7 +139,10 @@ def check_corpus(
     problems += [*audio.problems, *audio.duplicates(), *_known_faults(scan)]
     checksums = []
     published = published_checksums(scan.corpus)
-    for sums, found in (_against_published(scan, digests, published), _against_manifest(scan, digests, published)):
+    for sums, found in (
+        _against_published(scan, digests, published),
+        _against_manifest(scan, digests, published),
+    ):
         checksums += [sums] if sums else []
         problems += found
     return CorpusReport(
@@ -169,9 +188,17 @@ class _AudioCheck:
         self.conversions.update(audio.notes)
         self.clipped += int(np.count_nonzero((pcm == 32767) | (pcm == -32768)) > 1)
         if pcm.size < self.minimum:
-            self._problem("too short", clip, f"{pcm.size} samples at {self.sample_rate} Hz, two frames need {self.minimum}")
+            self._problem(
+                "too short",
+                clip,
+                f"{pcm.size} samples at {self.sample_rate} Hz, two frames need {self.minimum}",
+            )
         elif pcm.size > self.maximum:
-            self._problem("too long", clip, f"{pcm.size / self.sample_rate:.0f} s, the most is {self.maximum / self.sample_rate:.0f} s")
+            self._problem(
+                "too long",
+                clip,
+                f"{pcm.size / self.sample_rate:.0f} s, the most is {self.maximum / self.sample_rate:.0f} s",
+            )
         if pcm.any():
             self._by_content[hashlib.sha256(pcm.tobytes()).digest()].append(clip.name)
         else:
@@ -181,7 +208,9 @@ class _AudioCheck:
     def duplicates(self) -> Iterator[Problem]:
         for first, *others in self._by_content.values():
             for name in others:
-                yield Problem("duplicate", name, f"the same recording as {first}; train and test sets would share it")
+                yield Problem(
+                    "duplicate", name, f"the same recording as {first}; train and test sets would share it"
+                )
 
     def _problem(self, kind: str, clip: Clip, text: str) -> None:
         self.problems.append(Problem(kind, clip.name, text))
@@ -191,7 +220,11 @@ def _naming_problems(scan: Scan) -> Iterator[Problem]:
     for path in scan.unrecognised:
         yield Problem("misnamed", _relative(path, scan.folder), "not named as the corpus names its files")
     for other, kept in scan.conflicts:
-        yield Problem("conflict", _relative(other, scan.folder), f"differs from {_relative(kept, scan.folder)}, which has the same name")
+        yield Problem(
+            "conflict",
+            _relative(other, scan.folder),
+            f"differs from {_relative(kept, scan.folder)}, which has the same name",
+        )
 
 
 def _known_faults(scan: Scan) -> Iterator[Problem]:
@@ -201,20 +234,33 @@ def _known_faults(scan: Scan) -> Iterator[Problem]:
             yield Problem("known fault", clip.name, faults[clip.name])
 
 
-def _against_published(scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]) -> tuple[Checksums | None, list[Problem]]:
-    """Missing recordings, and WAV files that differ from the published ones where others match (else all were converted)."""
+def _against_published(
+    scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]
+) -> tuple[Checksums | None, list[Problem]]:
+    """Missing recordings, and WAV files that differ from the published ones where others match (else all
+    were converted).
+    """
     names = {clip.name for clip in scan.clips}
-    problems = [Problem("missing", name, "published, but not in the folder") for name in sorted(published.keys() - names)]
+    problems = [
+        Problem("missing", name, "published, but not in the folder")
+        for name in sorted(published.keys() - names)
+    ]
     waves = [clip for clip in scan.clips if clip.path.suffix.lower() == ".wav" and clip.name in digests]
     sums, differing = _compare("the published files", waves, digests, published)
     if not sums.matching:
         return None, problems
-    problems += [Problem("checksum", name, "differs from the published file; fetch it again") for name in differing]
+    problems += [
+        Problem("checksum", name, "differs from the published file; fetch it again") for name in differing
+    ]
     return sums, problems
 
 
-def _against_manifest(scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]) -> tuple[Checksums | None, list[Problem]]:
-    """Recordings against the folder's own list; what the published list lacks too is already reported as missing."""
+def _against_manifest(
+    scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]
+) -> tuple[Checksums | None, list[Problem]]:
+    """Recordings against the folder's own list; what the published list lacks too is already reported as
+    missing.
+    """
     path = scan.folder / MANIFEST
     if not path.is_file():
         return None, []
@@ -226,19 +272,30 @@ def _against_manifest(scan: Scan, digests: Mapping[str, str], published: Mapping
     by_name = {files[file].name: digest for file, digest in listed.items() if file in files}
     absent = sorted(file for file in listed.keys() - files.keys() if Path(file).stem not in published)
     problems = [Problem("missing", file, f"listed in {MANIFEST}, but not in the folder") for file in absent]
-    sums, differing = _compare(MANIFEST, [clip for clip in scan.clips if clip.name in digests], digests, by_name)
-    return sums, problems + [Problem("checksum", name, f"differs from its SHA-256 in {MANIFEST}") for name in differing]
+    sums, differing = _compare(
+        MANIFEST, [clip for clip in scan.clips if clip.name in digests], digests, by_name
+    )
+    return sums, problems + [
+        Problem("checksum", name, f"differs from its SHA-256 in {MANIFEST}") for name in differing
+    ]
 
 
-def _compare(against: str, clips: Iterable[Clip], digests: Mapping[str, str], expected: Mapping[str, str]) -> tuple[Checksums, list[str]]:
+def _compare(
+    against: str, clips: Iterable[Clip], digests: Mapping[str, str], expected: Mapping[str, str]
+) -> tuple[Checksums, list[str]]:
     names = [clip.name for clip in clips]
     listed = [name for name in names if name in expected]
     differing = [name for name in listed if digests[name] != expected[name]]
-    return Checksums(against, len(listed) - len(differing), len(differing), len(names) - len(listed)), differing
+    return (
+        Checksums(against, len(listed) - len(differing), len(differing), len(names) - len(listed)),
+        differing,
+    )
 
 
 def published_checksums(corpus: str) -> dict[str, str]:
-    """Base name to SHA-256 (hexadecimal) of each published WAV file of `corpus`; empty for a corpus without a published list."""
+    """Base name to SHA-256 (hexadecimal) of each published WAV file of `corpus`; empty for a corpus
+    without a published list.
+    """
     rows = csv.DictReader(io.StringIO(gzip.decompress(_PUBLISHED.read_bytes()).decode()))
     return {Path(row["file"]).stem: row["sha256"] for row in rows if row["corpus"] == corpus}
 
@@ -274,7 +331,10 @@ def _table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     for label, row in [*counts.items(), ("total", totals)]:
         cells.append([label, *(str(row.get(speaker, 0)) for speaker in columns), str(sum(row.values()))])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in cells]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in cells
+    ]
 
 
 def _problem_lines(problems: tuple[Problem, ...]) -> Iterator[str]:

@@ -1,7 +1,9 @@
-"""A recording as a device would hear it elsewhere: played faster or slower, in a room, in noise, at another gain.
+"""A recording as a device would hear it elsewhere: played faster or slower, in a room, in noise, at
+another gain.
 
-The order is that of the world: the talker's speed, the room, noise at the microphone, the microphone's gain; then one rounding to 16 bits, which
-saturates. The signal-to-noise ratio is that of root mean squares over the whole clip, of the speech (in its room) and of the noise.
+The order is that of the world: the talker's speed, the room, noise at the microphone, the microphone's gain;
+then one rounding to 16 bits, which saturates. The signal-to-noise ratio is that of root mean squares over the
+whole clip, of the speech (in its room) and of the noise.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ VOICES = 5  # that talk at once in babble
 
 @dataclass(frozen=True)
 class Condition:
-    """speed (1: as recorded); room ("" or one of ROOMS) with a reverberation time in seconds; noise ("" or one of NOISES) at an SNR in dB;
-    gain in dB. Raises SerqError on values out of range."""
+    """speed (1: as recorded); room ("" or one of ROOMS) with a reverberation time in seconds; noise ("" or
+    one of NOISES) at an SNR in dB; gain in dB. Raises SerqError on values out of range.
+    """
 
     speed: float = 1.0
     room: str = ""
@@ -35,7 +38,10 @@ class Condition:
     def __post_init__(self) -> None:
         _require(0.5 <= self.speed <= 2, f"speed {self.speed:g} must be 0.5 to 2")
         _require(self.room in ("", *ROOMS), f"room {self.room!r} is not one of {', '.join(ROOMS)}")
-        _require(not self.room or 0.05 <= self.reverberation <= 2, f"reverberation {self.reverberation:g} must be 0.05 to 2 s")
+        _require(
+            not self.room or 0.05 <= self.reverberation <= 2,
+            f"reverberation {self.reverberation:g} must be 0.05 to 2 s",
+        )
         _require(self.noise in ("", *NOISES), f"noise {self.noise!r} is not one of {', '.join(NOISES)}")
         _require(-20 <= self.snr_db <= 80, f"an SNR of {self.snr_db:g} dB must be -20 to 80 dB")
         _require(-60 <= self.gain_db <= 40, f"a gain of {self.gain_db:g} dB must be -60 to 40 dB")
@@ -58,9 +64,14 @@ class Condition:
 
 
 def heard(
-    pcm: NDArray[np.int16], rate: int, condition: Condition, rng: np.random.Generator, voices: Sequence[NDArray[np.int16]] = ()
+    pcm: NDArray[np.int16],
+    rate: int,
+    condition: Condition,
+    rng: np.random.Generator,
+    voices: Sequence[NDArray[np.int16]] = (),
 ) -> NDArray[np.int16]:
-    """The clip, int16 [samples] at `rate` Hz, under a condition; as recorded it comes through as it is. voices: what babble is made of.
+    """The clip, int16 [samples] at `rate` Hz, under a condition; as recorded it comes through as it is.
+    voices: what babble is made of.
 
     The same generator state gives the same samples.
     """
@@ -74,7 +85,9 @@ def heard(
 
 
 def at_speed(pcm: NDArray[np.int16], speed: float) -> NDArray[np.int16]:
-    """PCM [samples] played `speed` times as fast, pitch and all: resampled by soxr (quality HQ), rounded to nearest, saturated."""
+    """PCM [samples] played `speed` times as fast, pitch and all: resampled by soxr (quality HQ), rounded
+    to nearest, saturated.
+    """
     if speed == 1.0:
         return pcm
     import soxr
@@ -86,7 +99,9 @@ def at_speed(pcm: NDArray[np.int16], speed: float) -> NDArray[np.int16]:
 def _in_room(signal: NDArray[np.float64], response: NDArray[np.float64]) -> NDArray[np.float64]:
     """The signal convolved with a response, as long and as loud as before."""
     length = transform_length(signal.size + response.size - 1)
-    signal_spectrum, response_spectrum = (np.fft.rfft(part.astype(np.float32), length) for part in (signal, response))
+    signal_spectrum, response_spectrum = (
+        np.fft.rfft(part.astype(np.float32), length) for part in (signal, response)
+    )
     wet = np.fft.irfft(signal_spectrum * response_spectrum, length)[: signal.size].astype(np.float64)
     loudness: float = np.sqrt(np.mean(np.square(signal)))
     return unit(wet) * loudness

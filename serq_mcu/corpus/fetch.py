@@ -1,7 +1,9 @@
-"""Published corpora: where they are, under which licence, and how to get them; downloads what may be downloaded and checks it.
+"""Published corpora: where they are, under which licence, and how to get them; downloads what may be
+downloaded and checks it.
 
-An archive whose checksum its publisher states is held to that; of the others every recording is held to the SHA-256 of the published file
-(`published_sha256.csv.gz`) by the check that follows. Archives are unpacked beside the folder, which appears whole or not at all.
+An archive whose checksum its publisher states is held to that; of the others every recording is held to the
+SHA-256 of the published file (`published_sha256.csv.gz`) by the check that follows. Archives are unpacked
+beside the folder, which appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from serq_mcu.corpus.loaders import SUFFIXES
 from serq_mcu.errors import SerqError
 
 MARKER = "serq_fetched.json"
-_MOST_BYTES, _MOST_FILES = 4 * 10**9, 20_000  # of an archive's recordings: the largest corpus has 1.5 GB and 7442
+_MOST_BYTES, _MOST_FILES = (
+    4 * 10**9,
+    20_000,
+)  # of an archive's recordings: the largest corpus has 1.5 GB and 7442
 _PIECE = 1 << 20
 _AT_ONCE = 8  # downloads of single files
 _TIMEOUT = 30  # seconds without an answer
@@ -32,8 +37,9 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class Publication:
-    """How a corpus is published. url: of its archive, or, with `single`, what each recording's name is added to; "" where a person has to ask
-    for it (`steps`). checksum: of the archive, as its publisher states it ("md5:…"), or nothing.
+    """How a corpus is published. url: of its archive, or, with `single`, what each recording's name is
+    added to; "" where a person has to ask for it (`steps`). checksum: of the archive, as its publisher
+    states it ("md5:…"), or nothing.
     """
 
     corpus: str
@@ -50,7 +56,12 @@ class Publication:
     def lines(self) -> list[str]:
         """For people, before anything is downloaded."""
         size = f", some {self.megabytes} MB" if self.megabytes else ""
-        found = [self.title, f"  published at   {self.page}{size}", f"  licence        {self.licence}", f"  please cite    {self.cite}"]
+        found = [
+            self.title,
+            f"  published at   {self.page}{size}",
+            f"  licence        {self.licence}",
+            f"  please cite    {self.cite}",
+        ]
         return found + ([f"  to get it      {self.steps}"] if self.steps else [])
 
 
@@ -59,7 +70,10 @@ PUBLICATIONS = (
         corpus="emodb",
         title="EMO-DB, the Berlin database of emotional speech",
         page="http://emodb.bilderbar.info/",
-        licence="offered there for free use, with a citation; no licence text is known to us, so ask its authors before anything commercial",
+        licence=(
+            "offered there for free use, with a citation; no licence text is known to us, so ask its authors"
+            " before anything commercial"
+        ),
         cite="Burkhardt et al., A Database of German Emotional Speech, Interspeech 2005",
         url="http://emodb.bilderbar.info/download/download.zip",
         megabytes=40,
@@ -70,7 +84,10 @@ PUBLICATIONS = (
         page="http://kahlan.eps.surrey.ac.uk/savee/",
         licence="for research, after registration; not to be passed on",
         cite="Haq and Jackson, Multimodal Emotion Recognition, in Machine Audition, IGI Global 2010",
-        steps="register at that page; unpack the audio that you are given, as DC/a01.wav or DC_a01.wav, and run `serq-mcu corpus check FOLDER`",
+        steps=(
+            "register at that page; unpack the audio that you are given, as DC/a01.wav or DC_a01.wav, and run"
+            " `serq-mcu corpus check FOLDER`"
+        ),
     ),
     Publication(
         corpus="tess",
@@ -85,8 +102,14 @@ PUBLICATIONS = (
         corpus="ravdess",
         title="RAVDESS, its spoken, audio-only part",
         page="https://zenodo.org/records/1188976",
-        licence="Creative Commons BY-NC-SA 4.0 (not commercial, share alike); its authors sell commercial licences",
-        cite="Livingstone and Russo, The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 13(5): e0196391, 2018",
+        licence=(
+            "Creative Commons BY-NC-SA 4.0 (not commercial, share alike); its authors sell commercial"
+            " licences"
+        ),
+        cite=(
+            "Livingstone and Russo, The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE"
+            " 13(5): e0196391, 2018"
+        ),
         url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
         checksum="md5:bc696df654c87fed845eb13823edef8a",
         megabytes=215,
@@ -96,7 +119,10 @@ PUBLICATIONS = (
         title="CREMA-D, crowd-sourced emotional multimodal actors dataset: its AudioWAV files",
         page="https://github.com/CheyneyComputerScience/CREMA-D",
         licence="Open Database License 1.0, its contents under the Database Contents License 1.0",
-        cite="Cao et al., CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset, IEEE Transactions on Affective Computing 5(4), 2014",
+        cite=(
+            "Cao et al., CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset, IEEE Transactions on"
+            " Affective Computing 5(4), 2014"
+        ),
         url="https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/master/AudioWAV/",
         single=True,
         megabytes=610,
@@ -106,14 +132,19 @@ PUBLICATIONS = (
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was said and done. report: of the check; None where nothing was asked for but information, or a person has to act."""
+    """What was said and done. report: of the check; None where nothing was asked for but information, or a
+    person has to act.
+    """
 
     publication: Publication
     report: CorpusReport | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        found = {name: getattr(self.publication, name) for name in ("corpus", "title", "page", "licence", "cite", "url", "checksum", "steps")}
+        found = {
+            name: getattr(self.publication, name)
+            for name in ("corpus", "title", "page", "licence", "cite", "url", "checksum", "steps")
+        }
         return found | {"check": self.report.to_json() if self.report else None}
 
     def lines(self) -> list[str]:
@@ -126,14 +157,18 @@ def publication_of(name: str) -> Publication:
     for found in PUBLICATIONS:
         if found.corpus == name:
             return found
-    raise SerqError(f"there is no corpus {name!r}; choose {', '.join(found.corpus for found in PUBLICATIONS)}")
+    raise SerqError(
+        f"there is no corpus {name!r}; choose {', '.join(found.corpus for found in PUBLICATIONS)}"
+    )
 
 
 def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> Fetched:
-    """Download the corpus `name` to the folder `out`, unless it was fetched there before, and check it. source: a mirror instead of its `url`.
+    """Download the corpus `name` to the folder `out`, unless it was fetched there before, and check it.
+    source: a mirror instead of its `url`.
 
-    What is interrupted goes on: single recordings are not downloaded twice, nor is an archive that came whole. Raises SerqError where it may
-    not be downloaded, the network or the disk fails, or what came is not what was published.
+    What is interrupted goes on: single recordings are not downloaded twice, nor is an archive that came
+    whole. Raises SerqError where it may not be downloaded, the network or the disk fails, or what came is not
+    what was published.
     """
     publication = publication_of(name)
     url = source or publication.url
@@ -146,7 +181,9 @@ def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> 
             _download_all(publication, url, part, fresh, progress)
             (fresh / MARKER).write_text(json.dumps({"corpus": name, "from": url}, indent=1) + "\n")
     checking = f"checking the recordings in {out}"
-    return Fetched(publication, check_corpus(out, progress=lambda done, total: progress(checking, done, total)))
+    return Fetched(
+        publication, check_corpus(out, progress=lambda done, total: progress(checking, done, total))
+    )
 
 
 @contextlib.contextmanager
@@ -163,13 +200,26 @@ def _part_folder(out: Path) -> Iterator[Path]:
 
 def _download_all(publication: Publication, url: str, part: Path, fresh: Path, progress: Progress) -> None:
     if not publication.single:
-        archive = _download(publication, url, part / "archive.zip", publication.checksum or None, _Bar(f"downloading {url}", progress))
+        archive = _download(
+            publication,
+            url,
+            part / "archive.zip",
+            publication.checksum or None,
+            _Bar(f"downloading {url}", progress),
+        )
         unpack(archive, fresh, progress)
         return
     checksums = published_checksums(publication.corpus)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         waiting = [
-            pool.submit(_download, publication, f"{url.rstrip('/')}/{stem}.wav", part / f"{stem}.wav", f"sha256:{digest}", False)
+            pool.submit(
+                _download,
+                publication,
+                f"{url.rstrip('/')}/{stem}.wav",
+                part / f"{stem}.wav",
+                f"sha256:{digest}",
+                False,
+            )
             for stem, digest in checksums.items()
         ]
         try:
@@ -190,9 +240,14 @@ def _download(publication: Publication, url: str, path: Path, checksum: str | No
     try:
         return Path(pooch.retrieve(url, checksum, fname=path.name, path=path.parent, downloader=downloader))
     except failures as error:
-        raise SerqError(f"{url} could not be downloaded ({_reason(error)}); try again later, or by hand from {publication.page}") from error
+        raise SerqError(
+            f"{url} could not be downloaded ({_reason(error)}); try again later, or by hand from"
+            f" {publication.page}"
+        ) from error
     except ValueError as error:  # pooch's word for another checksum
-        raise SerqError(f"what {url} gives is not what was published: its checksum differs; look at {publication.page}") from error
+        raise SerqError(
+            f"what {url} gives is not what was published: its checksum differs; look at {publication.page}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -207,7 +262,10 @@ def _pooch() -> tuple[Any, tuple[type[Exception], ...]]:
         import requests
         import urllib3
     except ImportError as error:
-        raise SerqError(f"downloading needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[fetch]'`") from error
+        raise SerqError(
+            f"downloading needs packages that are not installed ({error.name}); run `pip install"
+            " 'serq-mcu[fetch]'`"
+        ) from error
     pooch.get_logger().setLevel("ERROR")
     return pooch, (requests.RequestException, urllib3.exceptions.HTTPError)
 
@@ -235,10 +293,11 @@ class _Bar:
 
 
 def unpack(archive: Path, folder: Path, progress: Progress) -> None:
-    """Write an archive's recordings (.zip) to the folder, each at its place in it; its other files are left out.
+    """Write an archive's recordings (.zip) to the folder, each at its place in it; its other files are
+    left out.
 
-    Raises SerqError, with the archive removed, if it is damaged, encrypted or no archive, has names that lead out of the folder, or
-    would fill the disk.
+    Raises SerqError, with the archive removed, if it is damaged, encrypted or no archive, has names that lead
+    out of the folder, or would fill the disk.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -246,7 +305,10 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> None:
             if not members:
                 raise SerqError(f"the archive holds no {' or '.join(SUFFIXES)} file")
             if len(members) > _MOST_FILES:
-                raise SerqError(f"the archive holds {len(members)} recordings, more than the {_MOST_FILES} that any corpus has")
+                raise SerqError(
+                    f"the archive holds {len(members)} recordings, more than the {_MOST_FILES} that any"
+                    " corpus has"
+                )
             places = [folder / _inside(member.filename) for member in members]
             left = _MOST_BYTES
             for done, (member, place) in enumerate(zip(members, places, strict=True), start=1):

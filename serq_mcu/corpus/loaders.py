@@ -1,12 +1,14 @@
 """A folder of recordings to clips with labels and speakers.
 
-A corpus is recognised by its own file naming (`RULES`), wherever in the folder the files lie; another published corpus is one
-more row of that table. Where no rule fits, the folder is read as `label/clip.wav`, the speakers unknown.
+A corpus is recognised by its own file naming (`RULES`), wherever in the folder the files lie; another
+published corpus is one more row of that table. Where no rule fits, the folder is read as `label/clip.wav`,
+the speakers unknown.
 
-EMO-DB: Burkhardt et al., "A database of German emotional speech", Interspeech 2005. SAVEE: Haq and Jackson, "Multimodal
-emotion recognition", 2010. TESS: Pichora-Fuller and Dupuis, "Toronto emotional speech set", 2020. RAVDESS: Livingstone and Russo,
-"The Ryerson audio-visual database of emotional speech and song", PLoS ONE, 2018 (its spoken, audio-only files). CREMA-D: Cao et al.,
-"CREMA-D: crowd-sourced emotional multimodal actors dataset", IEEE Transactions on Affective Computing, 2014.
+EMO-DB: Burkhardt et al., "A database of German emotional speech", Interspeech 2005. SAVEE: Haq and Jackson,
+"Multimodal emotion recognition", 2010. TESS: Pichora-Fuller and Dupuis, "Toronto emotional speech set", 2020.
+RAVDESS: Livingstone and Russo, "The Ryerson audio-visual database of emotional speech and song", PLoS ONE,
+2018 (its spoken, audio-only files). CREMA-D: Cao et al., "CREMA-D: crowd-sourced emotional multimodal actors
+dataset", IEEE Transactions on Affective Computing, 2014.
 """
 
 from __future__ import annotations
@@ -27,13 +29,18 @@ PLAIN = "plain"
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording. `name` is unique in its corpus: the published base name, or `label/stem` in a plain folder."""
+    """One recording.
+
+    `name` is unique in its corpus: the published base name, or `label/stem` in a plain folder.
+    """
 
     path: Path
     name: str
     label: str
     speaker: str  # "" where unknown
-    intensity: str = ""  # how strongly the emotion is acted: low, medium, normal or high; "" where the name does not say
+    intensity: str = (
+        ""  # how strongly the emotion is acted: low, medium, normal or high; "" where the name does not say
+    )
 
 
 @dataclass(frozen=True)
@@ -50,9 +57,10 @@ class Corpus:
 class NamingRule:
     """How one corpus names its files.
 
-    `pattern` is matched against the whole stem, then against `folder/stem`. Its groups `emotion` and `speaker` are looked up in
-    `labels` and `speakers` (a speaker that is not there stands for itself), `intensity`, if there is one, in `intensities`; `name`
-    makes the base name from all groups. `faults` says of published recordings, by name, what is known to be wrong with them.
+    `pattern` is matched against the whole stem, then against `folder/stem`. Its groups `emotion` and
+    `speaker` are looked up in `labels` and `speakers` (a speaker that is not there stands for itself),
+    `intensity`, if there is one, in `intensities`; `name` makes the base name from all groups. `faults` says
+    of published recordings, by name, what is known to be wrong with them.
     """
 
     corpus: str
@@ -67,13 +75,21 @@ class NamingRule:
 
     def clip(self, path: Path) -> Clip | None:
         """The clip that `path` names, or None if this corpus does not name its files so."""
-        match = re.fullmatch(self.pattern, path.stem) or re.fullmatch(self.pattern, f"{path.parent.name}/{path.stem}")
+        match = re.fullmatch(self.pattern, path.stem) or re.fullmatch(
+            self.pattern, f"{path.parent.name}/{path.stem}"
+        )
         if match is None:
             return None
         groups = match.groupdict()
         speaker = self.speakers.get(groups["speaker"], groups["speaker"])
         intensity = self.intensities.get(groups.get("intensity", ""), "")
-        return Clip(path, self.name.format(stem=path.stem, **groups), self.labels[groups["emotion"]], speaker, intensity)
+        return Clip(
+            path,
+            self.name.format(stem=path.stem, **groups),
+            self.labels[groups["emotion"]],
+            speaker,
+            intensity,
+        )
 
 
 RULES = (
@@ -82,14 +98,30 @@ RULES = (
         title="EMO-DB",
         example="03a01Fa.wav",
         pattern=r"(?P<speaker>[0-9]{2})[ab][0-9]{2}(?P<emotion>[WLEAFTN])[a-z]",
-        labels={"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral"},
+        labels={
+            "W": "anger",
+            "L": "boredom",
+            "E": "disgust",
+            "A": "fear",
+            "F": "happiness",
+            "T": "sadness",
+            "N": "neutral",
+        },
     ),
     NamingRule(
         corpus="savee",
         title="SAVEE",
         example="DC_a01.wav or DC/a01.wav",
         pattern=r"(?P<speaker>DC|JE|JK|KL)[_/](?P<emotion>sa|su|[adfhn])(?P<number>[0-9]{2})",
-        labels={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise"},
+        labels={
+            "a": "anger",
+            "d": "disgust",
+            "f": "fear",
+            "h": "happiness",
+            "n": "neutral",
+            "sa": "sadness",
+            "su": "surprise",
+        },
         name="{speaker}_{emotion}{number}",
     ),
     NamingRule(
@@ -112,7 +144,9 @@ RULES = (
         corpus="ravdess",
         title="RAVDESS (speech)",
         example="03-01-05-01-02-01-12.wav",
-        pattern=r"03-01-(?P<emotion>0[1-8])-(?P<intensity>0[12])-0[12]-0[12]-(?P<speaker>0[1-9]|1[0-9]|2[0-4])",
+        pattern=(
+            r"03-01-(?P<emotion>0[1-8])-(?P<intensity>0[12])-0[12]-0[12]-(?P<speaker>0[1-9]|1[0-9]|2[0-4])"
+        ),
         labels={
             "01": "neutral",
             "02": "calm",
@@ -131,7 +165,14 @@ RULES = (
         title="CREMA-D",
         example="1001_DFA_ANG_XX.wav",
         pattern=r"(?P<speaker>10[0-9]{2})_[A-Z]{3}_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<intensity>LO|MD|HI|XX?)",
-        labels={"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"},
+        labels={
+            "ANG": "anger",
+            "DIS": "disgust",
+            "FEA": "fear",
+            "HAP": "happiness",
+            "NEU": "neutral",
+            "SAD": "sadness",
+        },
         intensities={"LO": "low", "MD": "medium", "HI": "high"},  # XX, once X: not specified
         faults={
             "1076_MTI_SAD_XX": "published without sound",
@@ -142,7 +183,9 @@ RULES = (
     ),
 )
 
-_NAMING_HELP = "; ".join(f"{rule.title} as {rule.example}" for rule in RULES) + "; anything else as label/clip.wav"
+_NAMING_HELP = (
+    "; ".join(f"{rule.title} as {rule.example}" for rule in RULES) + "; anything else as label/clip.wav"
+)
 
 
 @dataclass(frozen=True)
@@ -164,32 +207,45 @@ class Scan:
 def load_corpus(folder: Path) -> Corpus:
     """The clips of `folder`, whose corpus is recognised from the file names. Reads no audio.
 
-    Byte-identical copies of a clip (TESS is often unpacked twice) count once. Raises SerqError if the folder is missing or
-    empty, has files that no naming explains, two different files of one name, recordings of two corpora, fewer than two
-    classes, or a class name that is not printable or longer than 64 bytes.
+    Byte-identical copies of a clip (TESS is often unpacked twice) count once. Raises SerqError if the folder
+    is missing or empty, has files that no naming explains, two different files of one name, recordings of two
+    corpora, fewer than two classes, or a class name that is not printable or longer than 64 bytes.
     """
     scan = scan_folder(folder)
     if scan.unrecognised:
         count, first = len(scan.unrecognised), scan.unrecognised[0]
-        raise SerqError(f"{folder}: {_files(count)} not named as {_layout(scan.corpus)} (such as {first.name}); rename or remove")
+        raise SerqError(
+            f"{folder}: {_files(count)} not named as {_layout(scan.corpus)} (such as {first.name}); rename or"
+            " remove"
+        )
     if scan.conflicts:
         other, kept = (path.relative_to(folder) for path in scan.conflicts[0])
-        raise SerqError(f"{folder}: {other} and {kept} are different recordings of one name; keep one of them")
+        raise SerqError(
+            f"{folder}: {other} and {kept} are different recordings of one name; keep one of them"
+        )
     return Corpus(scan.corpus, scan.folder, scan.clips, scan.labels)
 
 
 def scan_folder(folder: Path) -> Scan:
-    """Everything in `folder`, for `load_corpus` and the check. Raises SerqError as `load_corpus` does, except for files that no
-    naming explains and for different files of one name, which it lists."""
+    """Everything in `folder`, for `load_corpus` and the check.
+
+    Raises SerqError as `load_corpus` does, except for files that no naming explains and for different files
+    of one name, which it lists.
+    """
     paths = _audio_files(folder)
     corpus, found = _recognise(folder, paths)
     if not found:
-        raise SerqError(f"{folder}: no file is named as a known corpus names it ({_NAMING_HELP}); rename the files or choose another folder")
+        raise SerqError(
+            f"{folder}: no file is named as a known corpus names it ({_NAMING_HELP}); rename the files or"
+            " choose another folder"
+        )
     for label in {clip.label for clip in found.values()}:
         _check_label(label)
     labels = {clip.label for clip in found.values()}
     if len(labels) < 2:
-        raise SerqError(f"{folder}: every recording is of the class {labels.pop()!r}; a corpus needs at least two classes")
+        raise SerqError(
+            f"{folder}: every recording is of the class {labels.pop()!r}; a corpus needs at least two classes"
+        )
     by_name: dict[str, list[Clip]] = defaultdict(list)
     for clip in found.values():
         by_name[clip.name].append(clip)
@@ -199,23 +255,34 @@ def scan_folder(folder: Path) -> Scan:
         for other in others:
             (copies if _same_bytes(first.path, other.path) else conflicts).append((other.path, first.path))
     clips = tuple(by_name[name][0] for name in sorted(by_name))
-    return Scan(corpus, folder, clips, tuple(copies), tuple(conflicts), tuple(p for p in paths if p not in found))
+    return Scan(
+        corpus, folder, clips, tuple(copies), tuple(conflicts), tuple(p for p in paths if p not in found)
+    )
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    """All audio files under `folder`, the shallowest first; hidden files and macOS archive leftovers are passed over, links to
-    folders not followed."""
+    """All audio files under `folder`, the shallowest first; hidden files and macOS archive leftovers are
+    passed over, links to folders not followed.
+    """
     if not folder.is_dir():
         raise SerqError(f"{folder} is not a folder; give the folder that holds the recordings")
     paths: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=_cannot_list):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        paths += [Path(parent, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        paths += [
+            Path(parent, name)
+            for name in names
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
     if not paths:
-        raise SerqError(f"{folder} holds no {' or '.join(SUFFIXES)} file; give the folder that holds the recordings")
+        raise SerqError(
+            f"{folder} holds no {' or '.join(SUFFIXES)} file; give the folder that holds the recordings"
+        )
     for path in paths:
         if not str(path.relative_to(folder)).isprintable():
-            raise SerqError(f"{folder}: the name {str(path.relative_to(folder))!a} is not printable text; rename it")
+            raise SerqError(
+                f"{folder}: the name {str(path.relative_to(folder))!a} is not printable text; rename it"
+            )
     return sorted(paths, key=lambda path: (len(path.parts), path.parts))
 
 
@@ -224,7 +291,10 @@ def _cannot_list(error: OSError) -> None:
 
 
 def _recognise(folder: Path, paths: list[Path]) -> tuple[str, dict[Path, Clip]]:
-    """The corpus that most of the files belong to, and its clips. A few chance matches do not turn a plain folder into EMO-DB."""
+    """The corpus that most of the files belong to, and its clips.
+
+    A few chance matches do not turn a plain folder into EMO-DB.
+    """
     found = {rule.corpus: {path: clip for path in paths if (clip := rule.clip(path))} for rule in RULES}
     found = {corpus: clips for corpus, clips in found.items() if clips}
     if 2 * sum(map(len, found.values())) <= len(paths):
@@ -241,11 +311,15 @@ def _plain_clips(folder: Path, paths: Iterable[Path]) -> dict[Path, Clip]:
 
 
 def _check_label(label: str) -> None:
-    """A class name ends up in C, in model files and on terminals; any printable text will do (`_audio_files` sees to that)."""
+    """A class name ends up in C, in model files and on terminals; any printable text will do
+    (`_audio_files` sees to that).
+    """
     if not label.strip():
         raise SerqError("a class folder's name is blank; rename it")
     if len(label.encode()) > MAX_LABEL_BYTES:
-        raise SerqError(f"the class name {label[:20]!r}... is longer than {MAX_LABEL_BYTES} bytes; rename its folder")
+        raise SerqError(
+            f"the class name {label[:20]!r}... is longer than {MAX_LABEL_BYTES} bytes; rename its folder"
+        )
 
 
 def _same_bytes(first: Path, second: Path) -> bool:
@@ -256,7 +330,10 @@ def _same_bytes(first: Path, second: Path) -> bool:
 
 
 def _layout(corpus: str) -> str:
-    return next((f"{rule.title} names its files, {rule.example}" for rule in RULES if rule.corpus == corpus), "label/clip.wav")
+    return next(
+        (f"{rule.title} names its files, {rule.example}" for rule in RULES if rule.corpus == corpus),
+        "label/clip.wav",
+    )
 
 
 def _files(count: int) -> str:

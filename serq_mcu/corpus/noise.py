@@ -1,4 +1,5 @@
-"""Noise made on the spot: stationary colours, mains hum, babble of given voices, clatter, sirens; and the responses of made-up rooms.
+"""Noise made on the spot: stationary colours, mains hum, babble of given voices, clatter, sirens; and the
+responses of made-up rooms.
 
 All of it is float64 and follows a random generator alone. Noise has a root mean square of 1.
 """
@@ -22,8 +23,11 @@ _LOWEST_HZ = 20.0  # of coloured noise
 _SPEECH_LOW_HZ, _SPEECH_KNEE_HZ = 80.0, 500.0
 
 
-def make_noise(kind: str, samples: int, rate: int, rng: np.random.Generator, voices: Sequence[NDArray[np.int16]] = ()) -> Floats:
-    """Noise [samples] of one of NOISES at `rate` Hz. voices: the recordings that babble is made of, all of them at once.
+def make_noise(
+    kind: str, samples: int, rate: int, rng: np.random.Generator, voices: Sequence[NDArray[np.int16]] = ()
+) -> Floats:
+    """Noise [samples] of one of NOISES at `rate` Hz. voices: the recordings that babble is made of, all of
+    them at once.
 
     Raises SerqError for another kind, or babble without voices.
     """
@@ -40,7 +44,9 @@ def unit(signal: Floats) -> Floats:
 
 
 def transform_length(samples: int) -> int:
-    """At least `samples`, and a number whose Fourier transform is fast: a multiple of 4800, so of few large prime factors."""
+    """At least `samples`, and a number whose Fourier transform is fast: a multiple of 4800, so of few
+    large prime factors.
+    """
     return -(-samples // 4800) * 4800
 
 
@@ -51,14 +57,18 @@ def _coloured(shape: Shape) -> Callable[[int, int, np.random.Generator], Floats]
         length = transform_length(samples)
         frequency = np.fft.rfftfreq(length, 1 / rate)
         amplitude = np.sqrt(shape(np.maximum(frequency, _LOWEST_HZ))) * (frequency > 0)
-        spectrum = rng.standard_normal(2 * frequency.size, dtype=np.float32).view(np.complex64) * amplitude.astype(np.float32)
+        spectrum = rng.standard_normal(2 * frequency.size, dtype=np.float32).view(
+            np.complex64
+        ) * amplitude.astype(np.float32)
         return np.fft.irfft(spectrum, length)[:samples].astype(np.float64)
 
     return make
 
 
 def _speech_shape(f: Floats) -> Floats:
-    """Roughly the long-term average of speech: flat to 500 Hz, then falling by 9 dB an octave (Byrne et al. 1994 measured it)."""
+    """Roughly the long-term average of speech: flat to 500 Hz, then falling by 9 dB an octave (Byrne et
+    al. 1994 measured it).
+    """
     shape: Floats = (f > _SPEECH_LOW_HZ) / (1 + (f / _SPEECH_KNEE_HZ) ** 3)
     return shape
 
@@ -69,9 +79,14 @@ def _white(samples: int, rate: int, rng: np.random.Generator) -> Floats:
 
 def _hum(samples: int, rate: int, rng: np.random.Generator) -> Floats:
     """Mains hum: 50 or 60 Hz and overtones of random strength, over a little noise."""
-    mains, phase = rng.choice([50.0, 60.0]), 2 * np.pi * np.arange(rate // 5) / rate  # whole periods of both, repeated
+    mains, phase = (
+        rng.choice([50.0, 60.0]),
+        2 * np.pi * np.arange(rate // 5) / rate,
+    )  # whole periods of both, repeated
     strengths = rng.uniform(0, 1, 24) / np.arange(1, 25) ** 0.7
-    tones = (a * np.sin(mains * k * phase + rng.uniform(0, 2 * np.pi)) for k, a in enumerate(strengths, start=1))
+    tones = (
+        a * np.sin(mains * k * phase + rng.uniform(0, 2 * np.pi)) for k, a in enumerate(strengths, start=1)
+    )
     return np.resize(unit(sum(tones, np.zeros(rate // 5))), samples) + 0.1 * rng.standard_normal(samples)
 
 
@@ -79,7 +94,10 @@ def _babble(samples: int, rng: np.random.Generator, voices: Sequence[NDArray[np.
     """The voices at once and equally loud, each from a random place on and round again."""
     if not len(voices):
         raise SerqError("babble needs recordings of other clips; there are none")
-    tracks = [np.resize(np.roll(unit(voice.astype(np.float64)), int(rng.integers(voice.size))), samples) for voice in voices]
+    tracks = [
+        np.resize(np.roll(unit(voice.astype(np.float64)), int(rng.integers(voice.size))), samples)
+        for voice in voices
+    ]
     return np.asarray(sum(tracks, np.zeros(samples)))
 
 
@@ -89,7 +107,9 @@ def _clatter(samples: int, rate: int, rng: np.random.Generator) -> Floats:
     time = np.arange(rate // 4) / rate
     for start in rng.integers(0, samples, max(2, 8 * samples // rate)):
         frequency, decay = rng.uniform(400, 5000), rng.uniform(0.004, 0.04)
-        made[start : start + time.size] += rng.uniform(0.2, 1) * np.exp(-time / decay) * np.sin(2 * np.pi * frequency * time)
+        made[start : start + time.size] += (
+            rng.uniform(0.2, 1) * np.exp(-time / decay) * np.sin(2 * np.pi * frequency * time)
+        )
     return unit(made[:samples]) + 0.1 * rng.standard_normal(samples)
 
 
@@ -115,7 +135,8 @@ NOISES = (*_MAKERS, BABBLE)
 
 
 def diffuse_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
-    """The response of a room with a reverberation time: the direct sound, then Gaussian noise that decays by 60 dB in it.
+    """The response of a room with a reverberation time: the direct sound, then Gaussian noise that decays
+    by 60 dB in it.
 
     The reverberation is 0 to 12 dB below the direct sound, as it is near and far from a talker.
     """
@@ -125,10 +146,12 @@ def diffuse_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
 
 
 def shoebox_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
-    """The response of a rectangular room of random size with a reverberation time, by image sources (Allen and Berkley 1979).
+    """The response of a rectangular room of random size with a reverberation time, by image sources (Allen
+    and Berkley 1979).
 
-    Talker and microphone stand anywhere in it, half a metre from the walls. Eyring's formula gives the walls' absorption; as low ceilings go, it
-    decays about a quarter more slowly. Walls turn the sign of what they reflect, or pressure would build up.
+    Talker and microphone stand anywhere in it, half a metre from the walls. Eyring's formula gives the walls'
+    absorption; as low ceilings go, it decays about a quarter more slowly. Walls turn the sign of what they
+    reflect, or pressure would build up.
     """
     size = rng.uniform((3, 3, 2.4), (8, 6, 3.2))
     talker, microphone = (rng.uniform(0.5, size - 0.5) for _ in range(2))
@@ -136,15 +159,23 @@ def shoebox_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
     reflection = math.sqrt(math.exp(-0.161 * float(size.prod()) / (float(surface) * seconds)))
     squares, bounces = np.zeros(1), np.zeros(1)
     for axis in range(3):
-        order = np.arange(-math.ceil(SPEED_OF_SOUND * seconds / (2 * size[axis])), math.ceil(SPEED_OF_SOUND * seconds / (2 * size[axis])) + 1)
-        place = np.concatenate([2 * order * size[axis] + talker[axis], 2 * order * size[axis] - talker[axis]]) - microphone[axis]
+        order = np.arange(
+            -math.ceil(SPEED_OF_SOUND * seconds / (2 * size[axis])),
+            math.ceil(SPEED_OF_SOUND * seconds / (2 * size[axis])) + 1,
+        )
+        place = (
+            np.concatenate([2 * order * size[axis] + talker[axis], 2 * order * size[axis] - talker[axis]])
+            - microphone[axis]
+        )
         count = np.concatenate([np.abs(2 * order), np.abs(2 * order - 1)])
         squares, bounces = np.add.outer(squares, place**2).ravel(), np.add.outer(bounces, count).ravel()
         near = squares < (SPEED_OF_SOUND * seconds) ** 2
         squares, bounces = squares[near], bounces[near]
     distance = np.sqrt(squares)
     delay = np.rint((distance - distance.min()) / SPEED_OF_SOUND * rate).astype(np.int64)
-    response: Floats = np.bincount(delay, weights=(-reflection) ** bounces / np.maximum(distance, 0.1)).astype(np.float64)
+    response: Floats = np.bincount(
+        delay, weights=(-reflection) ** bounces / np.maximum(distance, 0.1)
+    ).astype(np.float64)
     return response
 
 

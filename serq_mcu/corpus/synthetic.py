@@ -1,8 +1,8 @@
 """Synthetic speech, so that every step can run on a machine without a corpus. It says nothing about emotion.
 
-espeak-ng (from the wheel `espeakng-loader`) speaks a few sentences in several voices; a "class" is a setting of its rate, pitch,
-pitch range and volume, after what Burkhardt and Sendlmeier, "Verification of acoustical correlates of emotional speech using
-formant synthesis", 2000, report for acted emotions.
+espeak-ng (from the wheel `espeakng-loader`) speaks a few sentences in several voices; a "class" is a setting
+of its rate, pitch, pitch range and volume, after what Burkhardt and Sendlmeier, "Verification of acoustical
+correlates of emotional speech using formant synthesis", 2000, report for acted emotions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ STYLES = {
     "neutral": Style(rate=170, pitch=45, range=50, volume=90),
     "sadness": Style(rate=120, pitch=35, range=20, volume=60),
 }
-_SPREAD = Style(rate=12, pitch=5, range=6, volume=12)  # each clip differs from its style by up to this, either way
+_SPREAD = Style(
+    rate=12, pitch=5, range=6, volume=12
+)  # each clip differs from its style by up to this, either way
 
 VOICES = ("de+m1", "de+f2", "en+m3", "en+f4")
 _SENTENCES = {
@@ -72,18 +74,23 @@ _SENTENCES = {
     ),
 }
 
-_README = """This speech is synthetic: espeak-ng spoke it, and the "emotions" are settings of its rate, pitch, pitch range and
-volume. It exercises the toolchain where no recordings are at hand. A model trained on it knows nothing about people, and its
-accuracy means nothing.
+_README = """This speech is synthetic: espeak-ng spoke it, and the "emotions" are settings of its rate, pitch,
+pitch range and
+volume. It exercises the toolchain where no recordings are at hand. A model trained on it knows nothing about
+people, and its accuracy means nothing.
 """
 
 
-def synthesise(folder: Path, seconds: float = 180, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Write `label/clip.wav` recordings (16 kHz, 16-bit, mono) of at least `seconds` in all, and return `folder`.
+def synthesise(
+    folder: Path, seconds: float = 180, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Write `label/clip.wav` recordings (16 kHz, 16-bit, mono) of at least `seconds` in all, and return
+    `folder`.
 
-    Each class has the same sentences in the same voices; a file's name begins with its voice. The same seed, length and
-    espeak-ng give the same bytes. `progress(done, total)` counts seconds. Raises SerqError if espeakng-loader is not installed
-    or does not work, `seconds` is not between 1 and 3600, or `folder` exists and is not an earlier result.
+    Each class has the same sentences in the same voices; a file's name begins with its voice. The same seed,
+    length and espeak-ng give the same bytes. `progress(done, total)` counts seconds. Raises SerqError if
+    espeakng-loader is not installed or does not work, `seconds` is not between 1 and 3600, or `folder` exists
+    and is not an earlier result.
     """
     if not (math.isfinite(seconds) and 1 <= seconds <= MAX_SECONDS):
         raise SerqError(f"{seconds:g} seconds of synthetic speech cannot be made; ask for 1 to {MAX_SECONDS}")
@@ -107,7 +114,13 @@ def synthesise(folder: Path, seconds: float = 180, seed: int = 0, progress: Call
             if samples >= seconds * SAMPLE_RATE:
                 break
         (fresh / "README.txt").write_text(_README)
-        made = {"synthetic": True, "engine": f"espeak-ng {espeak.version}", "seconds": seconds, "seed": seed, "voices": VOICES}
+        made = {
+            "synthetic": True,
+            "engine": f"espeak-ng {espeak.version}",
+            "seconds": seconds,
+            "seed": seed,
+            "voices": VOICES,
+        }
         (fresh / MARKER).write_text(json.dumps(made, indent=2) + "\n")
     return folder
 
@@ -137,8 +150,8 @@ def _wav(pcm: npt.NDArray[np.int16]) -> bytes:
 class _Espeak:
     """espeak-ng through ctypes (`speak_lib.h`), as a private copy of the library.
 
-    The synthesiser keeps its state in static variables that nothing resets, so the same sentence sounds different the second
-    time; a fresh copy begins from the same state every time.
+    The synthesiser keeps its state in static variables that nothing resets, so the same sentence sounds
+    different the second time; a fresh copy begins from the same state every time.
     """
 
     _RETRIEVAL, _DONT_EXIT, _UTF8 = 1, 0x8000, 1
@@ -150,7 +163,10 @@ class _Espeak:
         self._library, data_path = _private_copy()
         self._rate = self._library.espeak_Initialize(self._RETRIEVAL, 0, data_path.encode(), self._DONT_EXIT)
         if self._rate <= 0:
-            raise SerqError("espeak-ng cannot find its data; install it again: pip install --force-reinstall 'serq-mcu[demo]'")
+            raise SerqError(
+                "espeak-ng cannot find its data; install it again: pip install --force-reinstall"
+                " 'serq-mcu[demo]'"
+            )
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # the library seeds its noise from the clock
         self._callback = self._CALLBACK(self._take)  # kept: the library holds only the address
         self._library.espeak_SetSynthCallback(self._callback)
@@ -158,7 +174,9 @@ class _Espeak:
         self.version = self._library.espeak_Info(None).decode()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._library.espeak_Terminate()
 
     def speak(self, voice: str, style: Style, text: str) -> npt.NDArray[np.int16]:
@@ -167,15 +185,29 @@ class _Espeak:
 
         self._chunks.clear()
         self._try(self._library.espeak_SetVoiceByName(voice.encode()), f"set the voice {voice}")
-        settings = {self._RATE: style.rate, self._PITCH: style.pitch, self._RANGE: style.range, self._VOLUME: style.volume}
+        settings = {
+            self._RATE: style.rate,
+            self._PITCH: style.pitch,
+            self._RANGE: style.range,
+            self._VOLUME: style.volume,
+        }
         for parameter, value in settings.items():
-            self._try(self._library.espeak_SetParameter(parameter, value, 0), f"set parameter {parameter} to {value}")
+            self._try(
+                self._library.espeak_SetParameter(parameter, value, 0),
+                f"set parameter {parameter} to {value}",
+            )
         data = text.encode() + b"\0"
-        self._try(self._library.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, 1, 0, self._UTF8, None, None), "speak")
+        self._try(
+            self._library.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, 1, 0, self._UTF8, None, None),
+            "speak",
+        )
         self._try(self._library.espeak_Synchronize(), "speak")
         pcm = np.frombuffer(b"".join(self._chunks), dtype=np.int16)
         if not pcm.any():
-            raise SerqError(f"espeak-ng said nothing with the voice {voice}; install it again: pip install --force-reinstall 'serq-mcu[demo]'")
+            raise SerqError(
+                f"espeak-ng said nothing with the voice {voice}; install it again: pip install"
+                " --force-reinstall 'serq-mcu[demo]'"
+            )
         signal = soxr.resample(pcm.astype(np.float64), self._rate, SAMPLE_RATE, quality="HQ")
         return np.asarray(np.clip(np.rint(signal), -32768, 32767), dtype=np.int16)
 
@@ -187,7 +219,10 @@ class _Espeak:
     @staticmethod
     def _try(status: int, what: str) -> None:
         if status != 0:
-            raise SerqError(f"espeak-ng could not {what} (error {status}); install it again: pip install --force-reinstall 'serq-mcu[demo]'")
+            raise SerqError(
+                f"espeak-ng could not {what} (error {status}); install it again: pip install"
+                " --force-reinstall 'serq-mcu[demo]'"
+            )
 
 
 def _private_copy() -> tuple[Any, str]:
@@ -195,9 +230,14 @@ def _private_copy() -> tuple[Any, str]:
     try:
         loader = importlib.import_module("espeakng_loader")
     except ImportError as error:
-        raise SerqError("synthetic speech needs espeak-ng; install it with: pip install 'serq-mcu[demo]'") from error
+        raise SerqError(
+            "synthetic speech needs espeak-ng; install it with: pip install 'serq-mcu[demo]'"
+        ) from error
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             return ctypes.CDLL(shutil.copy(loader.get_library_path(), folder)), loader.get_data_path()
     except OSError as error:
-        raise SerqError(f"espeak-ng cannot be loaded ({error}); install it again: pip install --force-reinstall 'serq-mcu[demo]'") from error
+        raise SerqError(
+            f"espeak-ng cannot be loaded ({error}); install it again: pip install --force-reinstall"
+            " 'serq-mcu[demo]'"
+        ) from error

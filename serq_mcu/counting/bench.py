@@ -1,4 +1,6 @@
-"""What an exported project costs on a core: instructions, estimated cycles, memory; per stage of the front end and per layer."""
+"""What an exported project costs on a core: instructions, estimated cycles, memory; per stage of the front
+end and per layer.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ _STAGES = ("frame_shift", "fft", "spectrum", "power", "mel", "log", "dct", "add_
 FRAME = tuple(f"serq_{stage}" for stage in _STAGES)
 STATISTICS = ("serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd")
 _START = "serq_dense_start"
-NETWORK = ("serq_standardize", *(f"{_START}{bits}" for bits in (8, 16, 24, 32)), "serq_requantize", "serq_argmax")
+NETWORK = (
+    "serq_standardize",
+    *(f"{_START}{bits}" for bits in (8, 16, 24, 32)),
+    "serq_requantize",
+    "serq_argmax",
+)
 _AROUND = (
     "serq_push",
     "take_frame",
@@ -45,7 +52,10 @@ _FRAMES = 20  # of noise, to count the front end's stages
 
 @dataclass(frozen=True)
 class Bench:
-    """All figures of a project on a board. Bytes of flash, RAM and stack are of the whole harness application."""
+    """All figures of a project on a board.
+
+    Bytes of flash, RAM and stack are of the whole harness application.
+    """
 
     board: Board
     ran_on: str
@@ -73,23 +83,36 @@ class Bench:
 
     def to_json(self) -> dict[str, Any]:
         """For `bench --json`."""
-        rows = [asdict(row) | {"milliseconds": self.milliseconds(row)} for row in (*self.rows, self.total("frame"), self.total("decision"))]
-        memory = {name: getattr(self, name) for name in ("flash_bytes", "ram_bytes", "stack_bytes", "network_code_bytes")}
-        return {"board": self.board.name, "ran_on": self.ran_on, "identity": self.identity, "basis": self.basis, "rows": rows} | memory
+        rows = [
+            asdict(row) | {"milliseconds": self.milliseconds(row)}
+            for row in (*self.rows, self.total("frame"), self.total("decision"))
+        ]
+        memory = {
+            name: getattr(self, name)
+            for name in ("flash_bytes", "ram_bytes", "stack_bytes", "network_code_bytes")
+        }
+        return {
+            "board": self.board.name,
+            "ran_on": self.ran_on,
+            "identity": self.identity,
+            "basis": self.basis,
+            "rows": rows,
+        } | memory
 
     def lines(self) -> list[str]:
         """For people."""
         text = [*row_lines(self.rows, self.board.mcu.clock_hz), f"{self.board.title}: {self.basis}"]
         if self.flash_bytes is not None:
             text.append(
-                f"flash {self.flash_bytes} B, RAM {self.ram_bytes} B with the reserved stack, of which {self.stack_bytes} B were used; "
-                f"code of the network {self.network_code_bytes} B"
+                f"flash {self.flash_bytes} B, RAM {self.ram_bytes} B with the reserved stack, of which"
+                f" {self.stack_bytes} B were used; code of the network {self.network_code_bytes} B"
             )
         return text
 
 
 def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Bench:
-    """The costs of the project `folder`: in the emulator of its board, or of another `board` that its model is exported for; or on a port.
+    """The costs of the project `folder`: in the emulator of its board, or of another `board` that its
+    model is exported for; or on a port.
 
     Raises SerqError if it cannot be built, started or reached.
     """
@@ -97,7 +120,10 @@ def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Ben
     own = read_board(folder / BOARD_FILE)
     if on != "emulator":
         if board is not None and board.name != own.name:
-            raise SerqError(f"the firmware in {folder} is for {own.name}; export it for {board.name} to measure that board")
+            raise SerqError(
+                f"the firmware in {folder} is for {own.name}; export it for {board.name} to measure that"
+                " board"
+            )
         return _on_board(project, own, on)
     with tempfile.TemporaryDirectory(prefix="serq-bench-") as work:
         if board is not None and board.name != own.name:
@@ -137,14 +163,25 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
         finally:
             transport.close()
         counts = read()
-    code = code_bytes(runs, built.elf, functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb")) | {"serq_model_network"})
+    code = code_bytes(
+        runs,
+        built.elf,
+        functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb"))
+        | {"serq_model_network"},
+    )
     rows = (*_frame_rows(counts), *_decision_rows(counts, model))
-    return Bench(board, runs.name, project.identity, rows, built.flash_bytes, built.ram_bytes, counts.stack_bytes, code)
+    return Bench(
+        board, runs.name, project.identity, rows, built.flash_bytes, built.ram_bytes, counts.stack_bytes, code
+    )
 
 
 def _noise(model: QuantizedModel) -> np.ndarray:
     spec = model.spec
-    return np.random.default_rng(0).normal(0, 3000, spec.frame_length + (_FRAMES - 1) * spec.hop_length).astype(np.int16)
+    return (
+        np.random.default_rng(0)
+        .normal(0, 3000, spec.frame_length + (_FRAMES - 1) * spec.hop_length)
+        .astype(np.int16)
+    )
 
 
 def _frame_rows(counts: Counts) -> Iterator[Row]:
@@ -153,28 +190,51 @@ def _frame_rows(counts: Counts) -> Iterator[Row]:
         if records:
             yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, _FRAMES)
     yield _row(
-        "frame", "calls, moving samples", [r for r in counts.records if r.function in ("serq_model_frame", "serq_push", "take_frame")], _FRAMES
+        "frame",
+        "calls, moving samples",
+        [r for r in counts.records if r.function in ("serq_model_frame", "serq_push", "take_frame")],
+        _FRAMES,
     )
 
 
 def _decision_rows(counts: Counts, model: QuantizedModel) -> Iterator[Row]:
-    records = [record for record in counts.records if record.function in (*STATISTICS, *NETWORK) or record.function.startswith("serq_dense_")]
+    records = [
+        record
+        for record in counts.records
+        if record.function in (*STATISTICS, *NETWORK) or record.function.startswith("serq_dense_")
+    ]
     yield _row("decision", "statistics", [record for record in records if record.function in STATISTICS])
-    yield _row("decision", "standardize", [record for record in records if record.function == "serq_standardize"])
+    yield _row(
+        "decision", "standardize", [record for record in records if record.function == "serq_standardize"]
+    )
     layer = -1
     for starts, group in itertools.groupby(_numbered(records), lambda item: item[0]):
         layer = starts
         if layer < 0:
             continue
         inside = [record for _, record in group if record.function != "serq_argmax"]
-        shape = f"{model.layers[layer].inputs}x{model.layers[layer].outputs}, {spoken(model.layers[layer].width)}"
+        shape = (
+            f"{model.layers[layer].inputs}x{model.layers[layer].outputs}, {spoken(model.layers[layer].width)}"
+        )
         dense = [record for record in inside if record.function != "serq_requantize"]
         names = " + ".join(record.function.removeprefix("serq_dense_") for record in dense[1:])
         yield _row("decision", f"layer {layer}: {shape}, {names}", dense)
         if model.layers[layer].multiplier is not None:
-            yield _row("decision", f"layer {layer}: ReLU, requantization", [record for record in inside if record.function == "serq_requantize"])
+            yield _row(
+                "decision",
+                f"layer {layer}: ReLU, requantization",
+                [record for record in inside if record.function == "serq_requantize"],
+            )
     yield _row("decision", "argmax", [record for record in records if record.function == "serq_argmax"])
-    yield _row("decision", "calls", [r for r in counts.records if r.function in ("serq_model_features", "serq_model_network", "serq_decide")])
+    yield _row(
+        "decision",
+        "calls",
+        [
+            r
+            for r in counts.records
+            if r.function in ("serq_model_features", "serq_model_network", "serq_decide")
+        ],
+    )
 
 
 def _numbered(records: list[Count]) -> Iterator[tuple[int, Count]]:
@@ -187,4 +247,9 @@ def _numbered(records: list[Count]) -> Iterator[tuple[int, Count]]:
 
 def _row(part: str, name: str, records: list[Count], events: int = 1) -> Row:
     cycles = [record.cycles for record in records if record.cycles is not None]
-    return Row(part, name, sum(r.instructions for r in records) // events, sum(cycles) // events if len(cycles) == len(records) else None)
+    return Row(
+        part,
+        name,
+        sum(r.instructions for r in records) // events,
+        sum(cycles) // events if len(cycles) == len(records) else None,
+    )

@@ -1,8 +1,10 @@
-"""Count what firmware executes, function by function, in QEMU: instructions exactly, and for Cortex-M an estimate of cycles.
+"""Count what firmware executes, function by function, in QEMU: instructions exactly, and for Cortex-M an
+estimate of cycles.
 
-QEMU's plugin counter.c is compiled on demand: the system's emulators are needed anyway, count all three instruction sets alike and run
-the very program that a board would. The estimate of cycles is Cortex-M's own timing without wait states, caches or dual issue (Arm,
-"Cortex-M4 Technical Reference Manual", r0p1, table 3-1; "Cortex-M0+ Technical Reference Manual", r0p1, table 3-1).
+QEMU's plugin counter.c is compiled on demand: the system's emulators are needed anyway, count all three
+instruction sets alike and run the very program that a board would. The estimate of cycles is Cortex-M's own
+timing without wait states, caches or dual issue (Arm, "Cortex-M4 Technical Reference Manual", r0p1, table
+3-1; "Cortex-M0+ Technical Reference Manual", r0p1, table 3-1).
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\t([0-9a-f ]+)\t(\S+)\s*([^@;<]*)")
 
 @dataclass(frozen=True)
 class Count:
-    """What one call of a function, or all calls together, executed. cycles: None where they cannot be estimated."""
+    """What one call of a function, or all calls together, executed. cycles: None where they cannot be
+    estimated.
+    """
 
     function: str
     instructions: int
@@ -37,31 +41,42 @@ class Count:
 
 @dataclass
 class Counts:
-    """Filled when the counted program has ended: calls in their order, then the functions counted as one; bytes of stack used."""
+    """Filled when the counted program has ended: calls in their order, then the functions counted as one;
+    bytes of stack used.
+    """
 
     records: list[Count]
     stack_bytes: int
 
 
 @contextlib.contextmanager
-def counted(board: Board, elf: Path, calls: list[str], whole: list[str]) -> Iterator[tuple[list[str], Callable[[], Counts]]]:
+def counted(
+    board: Board, elf: Path, calls: list[str], whole: list[str]
+) -> Iterator[tuple[list[str], Callable[[], Counts]]]:
     """The command that runs `elf` and counts, and a function that reads the counts once it has ended.
 
-    Each call of a function in `calls` is a record of its own; those in `whole` have one each. Callees count for their callers.
-    Raises SerqError if there is no C compiler for the plugin, or QEMU cannot load it.
+    Each call of a function in `calls` is a record of its own; those in `whole` have one each. Callees count
+    for their callers. Raises SerqError if there is no C compiler for the plugin, or QEMU cannot load it.
     """
     assert isinstance(board.emulator, Emulator)
     found = symbols(board, elf)
     with tempfile.TemporaryDirectory(prefix="serq-count-") as folder:
         plugin, table, out = Path(folder) / "counter.so", Path(folder) / "table", Path(folder) / "out"
-        build = subprocess.run([compiler(), "-std=c99", "-O2", "-shared", "-fPIC", "-o", str(plugin), str(_COUNTER)], capture_output=True, text=True)
+        build = subprocess.run(
+            [compiler(), "-std=c99", "-O2", "-shared", "-fPIC", "-o", str(plugin), str(_COUNTER)],
+            capture_output=True,
+            text=True,
+        )
         if build.returncode:
             raise SerqError(f"the C compiler refused {_COUNTER}: {build.stderr.strip().splitlines()[-1]}")
         names = [name for name in [*calls, *whole] if name in found]
         lines = [f"F {found[n][0]:x} {sum(found[n]):x} {i} {int(n in calls)}" for i, n in enumerate(names, 1)]
         timing = _timing(board)
         if timing:
-            lines += [f"I {start:x} {next:x} {base} {taken}" for start, next, base, taken in _cycles(board.emulator, elf, timing)]
+            lines += [
+                f"I {start:x} {next:x} {base} {taken}"
+                for start, next, base, taken in _cycles(board.emulator, elf, timing)
+            ]
         lines.append(f"S {_static_end(found):x}")
         table.write_text("\n".join(lines) + "\n")
         run = platformio.emulator_command(board, elf)
@@ -77,10 +92,14 @@ def counted(board: Board, elf: Path, calls: list[str], whole: list[str]) -> Iter
 
 
 def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:
-    """The functions that a built project's objects define, of source files whose names begin as `files` say."""
+    """The functions that a built project's objects define, of source files whose names begin as `files`
+    say.
+    """
     assert isinstance(board.emulator, Emulator)
     objects = [path for path in (folder / ".pio" / "build").rglob("*.o") if path.name.startswith(files)]
-    text = subprocess.run([_tool(board.emulator, "nm"), *map(str, objects)], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [_tool(board.emulator, "nm"), *map(str, objects)], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split() for line in text.splitlines()]
     return {_SPECIALISED.sub("", row[2]) for row in rows if len(row) == 3 and row[1] in "tT"}
 
@@ -103,20 +122,30 @@ def symbols(board: Board, elf: Path) -> Mapping[str, tuple[int, int]]:
     What GCC adds to the name of a function that it made for constant arguments is left out.
     """
     assert isinstance(board.emulator, Emulator)
-    text = subprocess.run([_tool(board.emulator, "nm"), "-S", str(elf)], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [_tool(board.emulator, "nm"), "-S", str(elf)], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split() for line in text.splitlines()]
-    return {_SPECIALISED.sub("", row[-1]): (int(row[0], 16), int(row[1], 16) if len(row) == 4 else 0) for row in rows if len(row) >= 3}
+    return {
+        _SPECIALISED.sub("", row[-1]): (int(row[0], 16), int(row[1], 16) if len(row) == 4 else 0)
+        for row in rows
+        if len(row) >= 3
+    }
 
 
 def _static_end(found: Mapping[str, tuple[int, int]]) -> int:
-    return max(found[name][0] for name in ("__bss_end", "_end", "__bss_end__", "__heap_start") if name in found)
+    return max(
+        found[name][0] for name in ("__bss_end", "_end", "__bss_end__", "__heap_start") if name in found
+    )
 
 
 def _stack_top(found: Mapping[str, tuple[int, int]]) -> int:
     return found["__stack"][0]
 
 
-Timing = Callable[[str, str, str], tuple[int, int]]  # mnemonic, operands, the mnemonic before: cycles, and those of a jump
+Timing = Callable[
+    [str, str, str], tuple[int, int]
+]  # mnemonic, operands, the mnemonic before: cycles, and those of a jump
 
 
 def _timing(board: Board) -> Timing | None:
@@ -126,8 +155,12 @@ def _timing(board: Board) -> Timing | None:
 
 
 def _cycles(emulator: Emulator, elf: Path, timing: Timing) -> Iterator[tuple[int, int, int, int]]:
-    """Of each instruction of the program, in order: its address, the next one's, its cycles and those of a jump from it."""
-    text = subprocess.run([_tool(emulator, "objdump"), "-d", str(elf)], capture_output=True, text=True, check=True).stdout
+    """Of each instruction of the program, in order: its address, the next one's, its cycles and those of a
+    jump from it.
+    """
+    text = subprocess.run(
+        [_tool(emulator, "objdump"), "-d", str(elf)], capture_output=True, text=True, check=True
+    ).stdout
     before = ""
     for line in text.splitlines():
         if match := _INSTRUCTION.match(line):
@@ -161,9 +194,16 @@ def _cortex_m4(mnemonic: str, operands: str, before: str) -> tuple[int, int]:
     if mnemonic.startswith(("ldr", "str", "vldr", "vstr")):
         earlier, _, result = before.partition(" ")
         address = re.findall(r"\w+", operands[operands.find("[") : operands.find("]")])
-        overlaps = earlier.startswith(("ldr", "str", "vldr")) and not earlier.startswith(("ldrd", "strd"))  # neighbours are pipelined
-        waits = not earlier.startswith(("ldr", "str", "cmp", "b", "ldm", "stm")) and result.split(",")[0] in address
-        immediate = mnemonic.startswith(("str", "vstr")) and (len(address) < 2 or not address[1].startswith("r"))  # stores go through a buffer
+        overlaps = earlier.startswith(("ldr", "str", "vldr")) and not earlier.startswith(
+            ("ldrd", "strd")
+        )  # neighbours are pipelined
+        waits = (
+            not earlier.startswith(("ldr", "str", "cmp", "b", "ldm", "stm"))
+            and result.split(",")[0] in address
+        )
+        immediate = mnemonic.startswith(("str", "vstr")) and (
+            len(address) < 2 or not address[1].startswith("r")
+        )  # stores go through a buffer
         return (1 if overlaps or immediate else 2) + waits, 2
     if mnemonic.startswith(("sdiv", "udiv")):
         return 7, 0  # 2 to 12

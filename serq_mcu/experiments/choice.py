@@ -1,10 +1,13 @@
-"""What judges, chosen without any label of the clips that it is judged on: features across corpora, and candidates for a bar.
+"""What judges, chosen without any label of the clips that it is judged on: features across corpora, and
+candidates for a bar.
 
-Across corpora: where several corpora train, the features are those with the best mean UAR between these, each to each other. Where one trains,
-those with the best UAR of its own speakers, held out in turn. Float networks choose.
+Across corpora: where several corpora train, the features are those with the best mean UAR between these, each
+to each other. Where one trains, those with the best UAR of its own speakers, held out in turn. Float networks
+choose.
 
-For a bar: in every split, the candidate with the most right answers of the split's inner folds, integer models (nested cross-validation: Cawley
-and Talbot, On Over-fitting in Model Selection, 2010). One choice for all conditions that clips are heard in; of equal ones, the smaller.
+For a bar: in every split, the candidate with the most right answers of the split's inner folds, integer
+models (nested cross-validation: Cawley and Talbot, On Over-fitting in Model Selection, 2010). One choice for
+all conditions that clips are heard in; of equal ones, the smaller.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from serq_mcu.experiments.results import PTQ, QAT, Group, Row, groups
 
 @dataclass(frozen=True)
 class Choice:
-    """One cell of a matrix: its corpora, the features chosen, their UAR where they were chosen, and the groups of rows that judge."""
+    """One cell of a matrix: its corpora, the features chosen, their UAR where they were chosen, and the
+    groups of rows that judge.
+    """
 
     train: str
     test: str
@@ -37,8 +42,14 @@ def choices(rows: Sequence[Row]) -> list[Choice]:
         row = group.first
         cells.setdefault((row.protocol, row.train, row.test), {}).setdefault(row.features, []).append(group)
     found = []
-    for (protocol, train, test), candidates in sorted(cells.items(), key=lambda item: (ACROSS.index(item[0][0]), *item[0])):
-        known = {name: value for name in candidates if (value := _uar_in_training(rows, protocol, train, name)) is not None}
+    for (protocol, train, test), candidates in sorted(
+        cells.items(), key=lambda item: (ACROSS.index(item[0][0]), *item[0])
+    ):
+        known = {
+            name: value
+            for name in candidates
+            if (value := _uar_in_training(rows, protocol, train, name)) is not None
+        }
         if known:
             best = max(known, key=lambda name: known[name])
             found.append(Choice(train, test, protocol, best, known[best], tuple(candidates[best])))
@@ -65,8 +76,10 @@ Candidate = tuple[str, str, str, str]  # study, features, method, tuning
 
 @dataclass(frozen=True)
 class Bar:
-    """What stands for one bar: the rows that judge, by how clips were heard; for each candidate the share of right answers in the inner folds of
-    all splits, and in how many splits it was chosen. Splits that a candidate has not run yet are left out."""
+    """What stands for one bar: the rows that judge, by how clips were heard; for each candidate the share
+    of right answers in the inner folds of all splits, and in how many splits it was chosen. Splits that a
+    candidate has not run yet are left out.
+    """
 
     name: str
     train: str
@@ -90,15 +103,26 @@ def _bar(name: str, train: str, protocol: str, rows: Sequence[Row]) -> Bar | Non
     candidates = sorted({_candidate(row) for row in rows})
     picked: dict[tuple[int, int], Candidate] = {}
     for (seed, split), judged in judging.items():
-        inner = asked.get((0 if protocol == "speakers" else seed, split), {})  # every seed holds the same speakers out
-        if len(inner) == len(judged) == len(candidates) and len({_answers(own) for own in inner.values()}) == 1:
-            picked[seed, split] = min(candidates, key=lambda one: (-_share(inner[one]), judged[one][0].weights_only_bytes, one))
+        inner = asked.get(
+            (0 if protocol == "speakers" else seed, split), {}
+        )  # every seed holds the same speakers out
+        if (
+            len(inner) == len(judged) == len(candidates)
+            and len({_answers(own) for own in inner.values()}) == 1
+        ):
+            picked[seed, split] = min(
+                candidates, key=lambda one: (-_share(inner[one]), judged[one][0].weights_only_bytes, one)
+            )
     heard: dict[str, list[Row]] = {}
     for key, candidate in sorted(picked.items()):
         for row in judging[key][candidate]:
             heard.setdefault(row.condition, []).append(row)
     judged_groups = {condition: Group(tuple(own)) for condition, own in heard.items()}
-    inner_shares = {one: _share([row for row in rows if row.inner and _candidate(row) == one]) for one in candidates if picked}
+    inner_shares = {
+        one: _share([row for row in rows if row.inner and _candidate(row) == one])
+        for one in candidates
+        if picked
+    }
     times = {one: sum(candidate == one for candidate in picked.values()) for one in candidates}
     return Bar(name, train, protocol, judged_groups, inner_shares, times) if picked else None
 

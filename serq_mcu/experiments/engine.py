@@ -20,7 +20,11 @@ from serq_mcu.experiments.plan import Plan, Task, tasks
 from serq_mcu.experiments.results import Row, read_results, write_results
 from serq_mcu.experiments.task import CorpusData, run_task
 
-_QUIET = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # a task has one processor
+_QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}  # a task has one processor
 
 
 def run_plan(
@@ -33,9 +37,9 @@ def run_plan(
 ) -> list[Row]:
     """Run what the results file lacks and return all rows of it; a run that was stopped goes on where it was.
 
-    folders: the corpora, recognised by their names; a plan's other corpora are left out. jobs: processes (None: one a processor).
-    scheduler: the address of a Dask scheduler to send tasks to instead. Raises SerqError if a corpus cannot be used, none is the
-    plan's, or the cluster cannot be reached.
+    folders: the corpora, recognised by their names; a plan's other corpora are left out. jobs: processes
+    (None: one a processor). scheduler: the address of a Dask scheduler to send tasks to instead. Raises
+    SerqError if a corpus cannot be used, none is the plan's, or the cluster cannot be reached.
     """
     corpora = {corpus.name: corpus for corpus in map(load_corpus, folders)}
     if not set(plan.corpora) & set(corpora):
@@ -50,7 +54,10 @@ def run_plan(
         return rows
     with _executor(min(jobs or _processors(), len(todo)), scheduler) as executor:
         with _unheard_interrupts():
-            waiting = {executor.submit(run_task, task, [data[name, task.features] for name in _corpora(task)]) for task in todo}
+            waiting = {
+                executor.submit(run_task, task, [data[name, task.features] for name in _corpora(task)])
+                for task in todo
+            }
         for done, future in enumerate(as_completed(waiting), start=1):
             rows += future.result()
             write_results(results, rows)
@@ -64,7 +71,11 @@ def _corpora(task: Task) -> tuple[str, ...]:
 
 
 def _data(
-    plan: Plan, todo: Sequence[Task], corpora: dict[str, Corpus], contents: dict[str, str], progress: Callable[..., None] | None
+    plan: Plan,
+    todo: Sequence[Task],
+    corpora: dict[str, Corpus],
+    contents: dict[str, str],
+    progress: Callable[..., None] | None,
 ) -> dict[tuple[str, str], CorpusData]:
     """Each corpus with each kind of features that a task needs."""
     data = {}
@@ -72,7 +83,14 @@ def _data(
         corpus = corpora[name]
         values = compute(plan.features(features), corpus.clips, contents[name], progress)
         truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
-        data[name, features] = CorpusData(name, corpus.labels, values, truth, tuple(clip.speaker for clip in corpus.clips), corpus.folder.absolute())
+        data[name, features] = CorpusData(
+            name,
+            corpus.labels,
+            values,
+            truth,
+            tuple(clip.speaker for clip in corpus.clips),
+            corpus.folder.absolute(),
+        )
     return data
 
 
@@ -91,7 +109,10 @@ def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise SerqError(f"a cluster needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[cluster]'`") from error
+        raise SerqError(
+            f"a cluster needs packages that are not installed ({error.name}); run `pip install"
+            " 'serq-mcu[cluster]'`"
+        ) from error
     try:
         client: Any = Client(
             scheduler,  # type: ignore[no-untyped-call]

@@ -1,7 +1,8 @@
 """The features that an experiment can name: librosa's, as the paper has them, and the device's.
 
-A specification says the shape in either case. Device features are what the firmware computes. librosa's are floats; they reach the
-integer network as 4096 steps per standard deviation of the training clips, which loses nothing that its 16 input steps keep.
+A specification says the shape in either case. Device features are what the firmware computes. librosa's are
+floats; they reach the integer network as 4096 steps per standard deviation of the training clips, which loses
+nothing that its 16 input steps keep.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ _RANGE = 2**18  # of librosa's features in device units; 64 standard deviations
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features by name: `source` is "device", "librosa" or "frames" (librosa's MFCC frame by frame), `spec` their shape, `words` what they are."""
+    """Features by name: `source` is "device", "librosa" or "frames" (librosa's MFCC frame by frame),
+    `spec` their shape, `words` what they are.
+    """
 
     name: str
     source: str
@@ -60,33 +63,52 @@ _FULL = FeatureSpec(
     name="mean180",
     fft_length=2048,
     mel_bands=128,
-    blocks=(FeatureBlock("mfcc", 40, ("mean",)), FeatureBlock("chroma", 12, ("mean",)), FeatureBlock("mel", 128, ("mean",))),
+    blocks=(
+        FeatureBlock("mfcc", 40, ("mean",)),
+        FeatureBlock("chroma", 12, ("mean",)),
+        FeatureBlock("mel", 128, ("mean",)),
+    ),
 )
 # nothing is computed of these blocks; a task's key holds them, and the default's would change it
-_FRAMES = FeatureSpec(name="frames", fft_length=2048, blocks=(FeatureBlock("mfcc", 40, loudness=False), FeatureBlock("mel", 40, ("sd", "delta_sd"))))
+_FRAMES = FeatureSpec(
+    name="frames",
+    fft_length=2048,
+    blocks=(FeatureBlock("mfcc", 40, loudness=False), FeatureBlock("mel", 40, ("sd", "delta_sd"))),
+)
 _SHAPES = {
     "15": (_paper_size("mean15", 15), "means of 15 MFCC"),
     "31": (_paper_size("mean31", 31), "means of 31 MFCC"),
     "180": (_FULL, "means of 40 MFCC, 12 chroma and 128 mel bands"),
 }
 FEATURE_SETS = {
-    **{f"librosa{key}": FeatureSet(f"librosa{key}", "librosa", spec, f"librosa's {words}") for key, (spec, words) in _SHAPES.items()},
-    **{f"device{key}": FeatureSet(f"device{key}", "device", spec, f"the device's {words}") for key, (spec, words) in _SHAPES.items()},
+    **{
+        f"librosa{key}": FeatureSet(f"librosa{key}", "librosa", spec, f"librosa's {words}")
+        for key, (spec, words) in _SHAPES.items()
+    },
+    **{
+        f"device{key}": FeatureSet(f"device{key}", "device", spec, f"the device's {words}")
+        for key, (spec, words) in _SHAPES.items()
+    },
     "frames": FeatureSet("frames", "frames", _FRAMES, f"librosa's {FRAME_MFCC} MFCC of {FRAMES} frames"),
 }
 
 
 def feature_set(name: str, specs: dict[str, FeatureSpec]) -> FeatureSet:
-    """The features of that name: built in, "default" for the default configuration's, or the device's by one of `specs`.
+    """The features of that name: built in, "default" for the default configuration's, or the device's by
+    one of `specs`.
 
     Raises SerqError if there are none.
     """
     if name == DEFAULT:
-        return FeatureSet(name, "device", load_config().features, "the device's, of the default configuration")
+        return FeatureSet(
+            name, "device", load_config().features, "the device's, of the default configuration"
+        )
     if name in specs:
         return FeatureSet(name, "device", specs[name], f"the device's, specification {specs[name].name}")
     if name not in FEATURE_SETS:
-        raise SerqError(f"features {name!r} are not known; choose among {', '.join([DEFAULT, *FEATURE_SETS, *specs])}")
+        raise SerqError(
+            f"features {name!r} are not known; choose among {', '.join([DEFAULT, *FEATURE_SETS, *specs])}"
+        )
     return FEATURE_SETS[name]
 
 
@@ -102,12 +124,20 @@ def corpus_digest(clips: Sequence[Clip]) -> str:
     return digest.hexdigest()
 
 
-def compute(features: FeatureSet, clips: Sequence[Clip], digest: str, progress: Callable[..., None] | None = None) -> NDArray[Any]:
-    """Features [clips, features] (int32 of the device, else float64), or float32 [clips, FRAMES, FRAME_MFCC]; remembered by content.
+def compute(
+    features: FeatureSet, clips: Sequence[Clip], digest: str, progress: Callable[..., None] | None = None
+) -> NDArray[Any]:
+    """Features [clips, features] (int32 of the device, else float64), or float32 [clips, FRAMES,
+    FRAME_MFCC]; remembered by content.
 
-    `digest` is the clips' `corpus_digest`. Raises SerqError if a clip cannot be used, or librosa is not installed.
+    `digest` is the clips' `corpus_digest`. Raises SerqError if a clip cannot be used, or librosa is not
+    installed.
     """
-    place = cache_folder() / "experiments" / f"{hashlib.sha256(f'{digest} {features.key}'.encode()).hexdigest()[:32]}.npy"
+    place = (
+        cache_folder()
+        / "experiments"
+        / f"{hashlib.sha256(f'{digest} {features.key}'.encode()).hexdigest()[:32]}.npy"
+    )
     if place.exists():
         found: NDArray[Any] = np.load(place, allow_pickle=False)
         return found
@@ -118,7 +148,11 @@ def compute(features: FeatureSet, clips: Sequence[Clip], digest: str, progress: 
         rows = []
         for index, clip in enumerate(clips):
             signal = read_audio(clip.path, features.spec.sample_rate).pcm / 32768.0
-            rows.append(_frames(signal, features.spec) if features.source == "frames" else _means(signal, features.spec))
+            rows.append(
+                _frames(signal, features.spec)
+                if features.source == "frames"
+                else _means(signal, features.spec)
+            )
             if progress is not None:
                 progress(f"computing {features.name} features", index + 1, len(clips))
         values = np.stack(rows)
@@ -127,7 +161,9 @@ def compute(features: FeatureSet, clips: Sequence[Clip], digest: str, progress: 
 
 
 def in_units(values: NDArray[Any], training: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Features [..., clips, features] as integers, floats by mean and standard deviation of the training clips (a mask [clips])."""
+    """Features [..., clips, features] as integers, floats by mean and standard deviation of the training
+    clips (a mask [clips]).
+    """
     if np.issubdtype(values.dtype, np.integer):
         return values.astype(np.int32)
     sd = values[training].std(axis=0)
@@ -137,7 +173,9 @@ def in_units(values: NDArray[Any], training: NDArray[np.bool_]) -> NDArray[np.in
 
 
 def _means(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float64]:
-    """Means over frames of librosa's features with its defaults (centre padding, top_db 80, estimated tuning), as in the paper's recipe."""
+    """Means over frames of librosa's features with its defaults (centre padding, top_db 80, estimated
+    tuning), as in the paper's recipe.
+    """
     librosa = _librosa()
     common = {"sr": spec.sample_rate, "n_fft": spec.fft_length, "hop_length": spec.hop_length}
     parts = []
@@ -154,7 +192,9 @@ def _means(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float64
 
 def _frames(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float32]:
     """MFCC of the first FRAMES frames, zeros after the last, float32 [FRAMES, FRAME_MFCC]."""
-    values = _librosa().feature.mfcc(y=signal, sr=spec.sample_rate, n_mfcc=FRAME_MFCC, n_fft=spec.fft_length, hop_length=spec.hop_length)
+    values = _librosa().feature.mfcc(
+        y=signal, sr=spec.sample_rate, n_mfcc=FRAME_MFCC, n_fft=spec.fft_length, hop_length=spec.hop_length
+    )
     frames = np.zeros((FRAMES, FRAME_MFCC), dtype=np.float32)
     kept = values.T[:FRAMES]
     frames[: len(kept)] = kept
@@ -166,7 +206,10 @@ def _librosa() -> Any:
     try:
         import librosa
     except ImportError as error:
-        raise SerqError(f"librosa's features need packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+        raise SerqError(
+            f"librosa's features need packages that are not installed ({error.name}); run `pip install"
+            " 'serq-mcu[train]'`"
+        ) from error
     return librosa
 
 

@@ -1,7 +1,8 @@
 """What an experiment runs: a TOML file of studies, and the tasks that they come to.
 
-A study is a table of corpora x models x features x protocol x seeds, with the methods that each of its networks is quantized by.
-A task trains one network, on one split, and judges all methods on it; its key changes with anything that it depends on.
+A study is a table of corpora x models x features x protocol x seeds, with the methods that each of its
+networks is quantized by. A task trains one network, on one split, and judges all methods on it; its key
+changes with anything that it depends on.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ METHODS = (FLOAT, *(str(bits) for bits in range(8, 0, -1)), ADAPTIVE, BUDGET)  #
 MLP = "mlp"
 MODELS = (MLP, "lstm", "gru_attention", "cnn1d")
 BY_CORPUS, BY_SPEAKER = "_transductive", "_transductive_by_speaker"
-ACROSS = tuple(protocol + calibrated for calibrated in ("", BY_CORPUS, BY_SPEAKER) for protocol in ("corpus", "corpora"))
+ACROSS = tuple(
+    protocol + calibrated for calibrated in ("", BY_CORPUS, BY_SPEAKER) for protocol in ("corpus", "corpora")
+)
 PROTOCOLS = ("holdout", "clips", "speakers", *ACROSS)  # see Study
 SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 PLANS = ("paper", "product", "transfer", "short")
@@ -40,16 +43,18 @@ PLANS = ("paper", "product", "transfer", "short")
 class Study:
     """One table of a plan.
 
-    methods are judged by post-training quantization, those in `fine_tuned` by quantization-aware training too. protocol "holdout"
-    holds out one stratified fold a seed, "clips" every fold, "speakers" every speaker; "corpus" trains on one corpus and judges on each
-    other, "corpora" trains on all but one and judges on that, both on the six shared emotions. With "_transductive" behind it, either
-    standardises each corpus by its own clips, those that judge included; with "_transductive_by_speaker", each speaker. training and
-    augmentation: what differs from default.toml; without an augmentation, or on librosa's features, clips are heard as recorded only.
-    white_noise_db: methods are judged in white noise at these signal-to-noise ratios too, where there is an augmentation. loss_split:
-    post-training methods are also judged with their integer weights, but floats for inputs and activations.
-    bar: studies of one bar are candidates for it. In every split the clips that it does not hold out are parted into `inner_folds` (speakers, where
-    speakers are held out), each of which judges once a network that the others train; the candidate that these answers speak for stands
-    for the bar in that split (choice.py).
+    methods are judged by post-training quantization, those in `fine_tuned` by quantization-aware training
+    too. protocol "holdout" holds out one stratified fold a seed, "clips" every fold, "speakers" every
+    speaker; "corpus" trains on one corpus and judges on each other, "corpora" trains on all but one and
+    judges on that, both on the six shared emotions. With "_transductive" behind it, either standardises each
+    corpus by its own clips, those that judge included; with "_transductive_by_speaker", each speaker.
+    training and augmentation: what differs from default.toml; without an augmentation, or on librosa's
+    features, clips are heard as recorded only. white_noise_db: methods are judged in white noise at these
+    signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are also
+    judged with their integer weights, but floats for inputs and activations. bar: studies of one bar are
+    candidates for it. In every split the clips that it does not hold out are parted into `inner_folds`
+    (speakers, where speakers are held out), each of which judges once a network that the others train; the
+    candidate that these answers speak for stands for the bar in that split (choice.py).
     """
 
     name: str
@@ -76,14 +81,22 @@ class Study:
         for method in (*self.methods, *self.fine_tuned):
             name, _, budget = method.partition(":")
             if name not in METHODS or (name == BUDGET) != budget.isdecimal():
-                raise SerqError(f"study {self.name}: method {method!r} is not one of {', '.join(METHODS[:-1])}, budget:BYTES")
+                raise SerqError(
+                    f"study {self.name}: method {method!r} is not one of {', '.join(METHODS[:-1])},"
+                    " budget:BYTES"
+                )
         if not (self.folds >= 2 and self.seeds >= 1):
             raise SerqError(f"study {self.name}: folds must be at least 2 and seeds at least 1")
         if self.white_noise_db and not self.augmentation:
-            raise SerqError(f"study {self.name}: white_noise_db needs an augmentation, so that recordings are read")
-        if bool(self.bar) != (self.inner_folds >= 2) or (self.bar and self.protocol not in ("clips", "speakers")):
             raise SerqError(
-                f"study {self.name}: a bar needs inner_folds of at least 2, these a bar, and both one corpus whose clips or speakers are held out"
+                f"study {self.name}: white_noise_db needs an augmentation, so that recordings are read"
+            )
+        if bool(self.bar) != (self.inner_folds >= 2) or (
+            self.bar and self.protocol not in ("clips", "speakers")
+        ):
+            raise SerqError(
+                f"study {self.name}: a bar needs inner_folds of at least 2, these a bar, and both one corpus"
+                " whose clips or speakers are held out"
             )
 
 
@@ -107,9 +120,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """One network to train and judge. train and test name corpora; they are one corpus where `split` says which part is held out.
+    """One network to train and judge. train and test name corpora; they are one corpus where `split` says
+    which part is held out.
 
-    inner: 0, or which of the `inner_folds` of the other clips judges, from 1; the clips that the split holds out are then not used at all.
+    inner: 0, or which of the `inner_folds` of the other clips judges, from 1; the clips that the split holds
+    out are then not used at all.
     """
 
     study: str
@@ -136,8 +151,17 @@ class Task:
     @property
     def key(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all that the task depends on."""
-        later = ("white_noise_db", "loss_split", "inner", "inner_folds")  # where they are empty, results from before them keep their keys
-        values = {name: value for name, value in asdict(self).items() if name not in ("study", "bar") and (name not in later or value)}
+        later = (
+            "white_noise_db",
+            "loss_split",
+            "inner",
+            "inner_folds",
+        )  # where they are empty, results from before them keep their keys
+        values = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("study", "bar") and (name not in later or value)
+        }
         return hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -148,10 +172,14 @@ def load_plan(name: str) -> Plan:
     """
     try:
         shipped = resources.files(__package__).joinpath("plans", f"{name}.toml")
-        text = shipped.read_text(encoding="utf-8") if name in PLANS else Path(name).read_text(encoding="utf-8")
+        text = (
+            shipped.read_text(encoding="utf-8") if name in PLANS else Path(name).read_text(encoding="utf-8")
+        )
         plain = tomllib.loads(text)
     except OSError as error:
-        raise SerqError(f"there is no plan {name}: {error.strerror or error}; give a file, or one of {', '.join(PLANS)}") from error
+        raise SerqError(
+            f"there is no plan {name}: {error.strerror or error}; give a file, or one of {', '.join(PLANS)}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SerqError(f"the plan {name} is not a TOML file: {error}") from error
     try:
@@ -167,16 +195,23 @@ def load_plan(name: str) -> Plan:
 
 
 def _study(plain: dict[str, Any]) -> Study:
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
+    }
     return Study(**values)
 
 
 def tasks(plan: Plan, contents: Mapping[str, str], speakers: Mapping[str, int]) -> list[Task]:
-    """Every task of the plan. contents: each corpus's digest; speakers: how many it has. Corpora that are not there are left out."""
+    """Every task of the plan. contents: each corpus's digest; speakers: how many it has.
+
+    Corpora that are not there are left out.
+    """
     return [task for study in plan.studies for task in _study_tasks(plan, study, contents, speakers)]
 
 
-def _study_tasks(plan: Plan, study: Study, contents: Mapping[str, str], speakers: Mapping[str, int]) -> Iterator[Task]:
+def _study_tasks(
+    plan: Plan, study: Study, contents: Mapping[str, str], speakers: Mapping[str, int]
+) -> Iterator[Task]:
     corpora = [name for name in study.corpora if name in contents]
     for train, test in _pairs(study.protocol, corpora):
         for seed in range(study.seeds):
@@ -204,9 +239,13 @@ def _study_tasks(plan: Plan, study: Study, contents: Mapping[str, str], speakers
                             bar=study.bar,
                         )
                         yield task
-                        if seed == 0 or study.protocol == "clips":  # every seed holds the same speakers out: one choice serves all
+                        if (
+                            seed == 0 or study.protocol == "clips"
+                        ):  # every seed holds the same speakers out: one choice serves all
                             inner = range(1, study.inner_folds + 1)
-                            yield from (replace(task, inner=fold, inner_folds=study.inner_folds) for fold in inner)
+                            yield from (
+                                replace(task, inner=fold, inner_folds=study.inner_folds) for fold in inner
+                            )
 
 
 def _pairs(protocol: str, corpora: list[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:

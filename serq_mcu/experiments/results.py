@@ -1,4 +1,6 @@
-"""The results file: a tidy CSV, a row for each network, method and split; and what can be said of groups of rows."""
+"""The results file: a tidy CSV, a row for each network, method and split; and what can be said of groups
+of rows.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,13 @@ AS_RECORDED = "as recorded"
 class Row:
     """One method on one network and split.
 
-    method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training, fine-tuned or, of the former, its weights alone
-    with floats for inputs and activations ("" for floats). Sizes in bytes.
-    condition: how the test clips were heard, "as recorded" or in noise.
-    seconds: of training the floats, or of choosing the widths and all that led from them to the model.
-    right: which test clips, in the order of their names, were judged rightly: hexadecimal, the first clip in the lowest bit.
-    bar: what the study is a candidate for, if anything. inner: 0, or which inner fold of the split judged instead: such a row chooses a candidate.
+    method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training, fine-tuned or, of the
+    former, its weights alone with floats for inputs and activations ("" for floats). Sizes in bytes.
+    condition: how the test clips were heard, "as recorded" or in noise. seconds: of training the floats, or
+    of choosing the widths and all that led from them to the model. right: which test clips, in the order of
+    their names, were judged rightly: hexadecimal, the first clip in the lowest bit. bar: what the study is a
+    candidate for, if anything. inner: 0, or which inner fold of the split judged instead: such a row chooses
+    a candidate.
     """
 
     task: str
@@ -74,11 +77,27 @@ def hex_bits(right: NDArray[np.bool_]) -> str:
 
 
 _READ = {field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Row)}
-_ORDER = ("study", "train", "test", "model", "features", "seed", "split", "inner", "task", "method", "tuning", "condition")
+_ORDER = (
+    "study",
+    "train",
+    "test",
+    "model",
+    "features",
+    "seed",
+    "split",
+    "inner",
+    "task",
+    "method",
+    "tuning",
+    "condition",
+)
 
 
 def read_results(path: Path) -> list[Row]:
-    """The rows of a results file; none where it does not exist yet. Raises SerqError if it is something else."""
+    """The rows of a results file; none where it does not exist yet.
+
+    Raises SerqError if it is something else.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -86,9 +105,14 @@ def read_results(path: Path) -> list[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise SerqError(f"cannot read {path}: {error}") from error
     try:
-        return [Row(**{name: read(plain[name]) for name, read in _READ.items() if name in plain}) for plain in csv.DictReader(io.StringIO(text))]
+        return [
+            Row(**{name: read(plain[name]) for name, read in _READ.items() if name in plain})
+            for plain in csv.DictReader(io.StringIO(text))
+        ]
     except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise SerqError(f"{path} is not a results file of this version ({error!r}); choose another name") from error
+        raise SerqError(
+            f"{path} is not a results file of this version ({error!r}); choose another name"
+        ) from error
 
 
 def write_results(path: Path, rows: Iterable[Row]) -> Path:
@@ -97,7 +121,12 @@ def write_results(path: Path, rows: Iterable[Row]) -> Path:
     writer = csv.DictWriter(text, list(_READ), lineterminator="\n")
     writer.writeheader()
     for row in sorted(rows, key=lambda row: tuple(getattr(row, name) for name in _ORDER)):
-        writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in asdict(row).items()})
+        writer.writerow(
+            {
+                name: f"{value:.6g}" if isinstance(value, float) else value
+                for name, value in asdict(row).items()
+            }
+        )
     return write_file(path, text.getvalue())
 
 
@@ -105,8 +134,9 @@ def write_results(path: Path, rows: Iterable[Row]) -> Path:
 class Group:
     """Rows that differ in seed and split alone.
 
-    interval: 95 % of the accuracy of one split's n clips would be so, around the mean (Wilson): what a single split can say.
-    mean_interval: of the mean over splits, from their spread (Student's t); splits share clips, so it is a little narrow.
+    interval: 95 % of the accuracy of one split's n clips would be so, around the mean (Wilson): what a single
+    split can say. mean_interval: of the mean over splits, from their spread (Student's t); splits share
+    clips, so it is a little narrow.
     """
 
     rows: tuple[Row, ...]
@@ -149,17 +179,31 @@ class Group:
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
-    """Groups by study, train, test, model, features, protocol, condition, method and tuning of the rows that judge, inner folds left out."""
+    """Groups by study, train, test, model, features, protocol, condition, method and tuning of the rows
+    that judge, inner folds left out.
+    """
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in (row for row in rows if not row.inner):
-        key = (row.study, row.train, row.test, row.model, row.features, row.protocol, row.condition, row.method, row.tuning)
+        key = (
+            row.study,
+            row.train,
+            row.test,
+            row.model,
+            row.features,
+            row.protocol,
+            row.condition,
+            row.method,
+            row.tuning,
+        )
         found.setdefault(key, []).append(row)
     return {key: Group(tuple(value)) for key, value in found.items()}
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Two methods on the same clips: those that only the first judged rightly, only the second, the p-value that they are alike."""
+    """Two methods on the same clips: those that only the first judged rightly, only the second, the
+    p-value that they are alike.
+    """
 
     only_first: int
     only_second: int
@@ -169,12 +213,15 @@ class Paired:
 def mcnemar(first: Sequence[Row], second: Sequence[Row]) -> Paired:
     """McNemar's exact test over the splits that both have.
 
-    A clip that several seeds hold out counts each time, so that p is too small where seeds are many; with one seed it is exact.
+    A clip that several seeds hold out counts each time, so that p is too small where seeds are many; with one
+    seed it is exact.
     """
     from scipy import stats
 
     other = {(row.task, row.seed, row.split): row for row in second}
-    pairs = [(row.hits, other[key].hits) for row in first if (key := (row.task, row.seed, row.split)) in other]
+    pairs = [
+        (row.hits, other[key].hits) for row in first if (key := (row.task, row.seed, row.split)) in other
+    ]
     only_first = sum(int((a & ~b).sum()) for a, b in pairs)
     only_second = sum(int((b & ~a).sum()) for a, b in pairs)
     total = only_first + only_second
@@ -183,7 +230,9 @@ def mcnemar(first: Sequence[Row], second: Sequence[Row]) -> Paired:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference of accuracy, first less second, over splits, and its 95 % interval by a bootstrap of whole seeds."""
+    """Mean difference of accuracy, first less second, over splits, and its 95 % interval by a bootstrap of
+    whole seeds.
+    """
 
     mean: float
     low: float
@@ -191,7 +240,9 @@ class Difference:
 
 
 def paired_bootstrap(first: Sequence[Row], second: Sequence[Row], draws: int = 2000) -> Difference:
-    """The difference over the splits that both have; whole seeds are drawn, so that clips which seeds share do not count twice within one."""
+    """The difference over the splits that both have; whole seeds are drawn, so that clips which seeds
+    share do not count twice within one.
+    """
     other = {(row.task, row.seed, row.split): row for row in second}
     by_seed: dict[int, list[float]] = {}
     for row in first:

@@ -1,7 +1,9 @@
-"""Float networks on sequences of frames, to compare the perceptron with: LSTM, GRU with attention, convolutions over time.
+"""Float networks on sequences of frames, to compare the perceptron with: LSTM, GRU with attention,
+convolutions over time.
 
-The paper names such networks without their sizes. This is our reading: one or two layers of 64 or 128 units, mean or attention
-over time, trained as the perceptron is (Adam, cross-entropy, early stopping on validation loss).
+The paper names such networks without their sizes. This is our reading: one or two layers of 64 or 128 units,
+mean or attention over time, trained as the perceptron is (Adam, cross-entropy, early stopping on validation
+loss).
 """
 
 from __future__ import annotations
@@ -30,9 +32,15 @@ class SequenceResult:
 
 
 def train_sequences(
-    kind: str, frames: NDArray[np.float32], truth: NDArray[np.int64], part: NDArray[np.uint8], classes: int, config: TrainingConfig
+    kind: str,
+    frames: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    part: NDArray[np.uint8],
+    classes: int,
+    config: TrainingConfig,
 ) -> SequenceResult:
-    """Train a network on frames [clips, frames, coefficients] of the training part (0), stop by the validation part (1), answer for all clips.
+    """Train a network on frames [clips, frames, coefficients] of the training part (0), stop by the
+    validation part (1), answer for all clips.
 
     Coefficients are standardised by the training clips' frames.
     """
@@ -42,14 +50,19 @@ def train_sequences(
     training = frames[part == _TRAIN].reshape(-1, frames.shape[-1])
     inputs = ((frames - training.mean(axis=0)) / np.maximum(training.std(axis=0), 1e-6)).astype(np.float32)
     network = build(kind, frames.shape[1:], classes, config.dropout)
-    network.compile(tf_keras.optimizers.Adam(config.learning_rate), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network.compile(
+        tf_keras.optimizers.Adam(config.learning_rate),
+        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
     network.fit(
         inputs[part == _TRAIN],
         truth[part == _TRAIN],
         validation_data=(inputs[part == _VALIDATION], truth[part == _VALIDATION]),
         epochs=config.max_epochs,
         batch_size=config.batch_size,
-        callbacks=[tf_keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)],
+        callbacks=[
+            tf_keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
+        ],
         verbose=0,
     )
     logits = network.predict(inputs, verbose=0, batch_size=256)

@@ -1,4 +1,7 @@
-"""One task: train a network on one split and judge every method on the clips held out. Runs in any process that is handed its data."""
+"""One task: train a network on one split and judge every method on the clips held out.
+
+Runs in any process that is handed its data.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,10 @@ ALPHA, MARGIN = 0.5, 0.02  # of the paper's allocation: see quantization/importa
 
 @dataclass(frozen=True)
 class CorpusData:
-    """A corpus: class names, and per clip its features, class index int64 and speaker. Tasks that train on versions of the recordings
-    read these from `folder`, which every process must see."""
+    """A corpus: class names, and per clip its features, class index int64 and speaker.
+
+    Tasks that train on versions of the recordings read these from `folder`, which every process must see.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -54,8 +59,10 @@ class CorpusData:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a task trains and judges on: class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names of all clips [clips], and
-    features [versions, clips, ...], the first version as recorded; noisy: features of the test clips in noise."""
+    """What a task trains and judges on: class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names
+    of all clips [clips], and features [versions, clips, ...], the first version as recorded; noisy:
+    features of the test clips in noise.
+    """
 
     labels: tuple[str, ...]
     values: NDArray[Any]
@@ -91,10 +98,16 @@ def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
     config = _config(task)
     rows = []
     problem = _problem(task, corpora, config)
-    answers = list(_judge_mlp(task, problem, config) if task.model == MLP else _judge_sequences(task, problem, config))
+    answers = list(
+        _judge_mlp(task, problem, config) if task.model == MLP else _judge_sequences(task, problem, config)
+    )
     for name in task.test:
         inside = problem.corpus[problem.part == TEST] == name
-        rows += [_row(task, name, problem, inside, answer, condition) for answer in answers for condition in answer.predicted]
+        rows += [
+            _row(task, name, problem, inside, answer, condition)
+            for answer in answers
+            for condition in answer.predicted
+        ]
     return rows
 
 
@@ -102,7 +115,12 @@ def _config(task: Task) -> Config:
     """The default configuration with what the task changes."""
     default = load_config()
     given = _tuples(task.training)
-    given |= {"protocol": SPEAKERS if task.protocol == "speakers" else CLIPS, "seed": task.seed, "split": task.split, "folds": task.folds}
+    given |= {
+        "protocol": SPEAKERS if task.protocol == "speakers" else CLIPS,
+        "seed": task.seed,
+        "split": task.split,
+        "folds": task.folds,
+    }
     try:
         return replace(
             default,
@@ -119,62 +137,97 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Problem:
-    """The clips of a task and their parts. Across corpora: those of the six shared emotions, without any statistic of a test clip but where
-    the protocol is transductive, which standardises each corpus or each speaker by itself."""
+    """The clips of a task and their parts.
+
+    Across corpora: those of the six shared emotions, without any statistic of a test clip but where the
+    protocol is transductive, which standardises each corpus or each speaker by itself.
+    """
     across = task.protocol in ACROSS
     labels = SHARED_EMOTIONS if across else corpora[0].labels
     known = [np.isin(corpus.labels, labels)[corpus.truth] for corpus in corpora]
     speakers, given = corpora[0].speakers, config.training
     if task.inner:
         known[0] = split_clips(corpora[0].truth, labels, speakers, given) != TEST
-        speakers, given = _parted_again(np.array(speakers)[known[0]], task), replace(given, folds=task.inner_folds, split=task.inner - 1)
-    truth = np.array([labels.index(corpus.labels[c]) for corpus, mask in zip(corpora, known, strict=True) for c in corpus.truth[mask]])
-    names = np.concatenate([np.full(int(mask.sum()), corpus.name) for corpus, mask in zip(corpora, known, strict=True)])
-    part = _parts_across(np.isin(names, task.train), truth, config) if across else split_clips(truth, labels, speakers, given)
+        speakers, given = (
+            _parted_again(np.array(speakers)[known[0]], task),
+            replace(given, folds=task.inner_folds, split=task.inner - 1),
+        )
+    truth = np.array(
+        [
+            labels.index(corpus.labels[c])
+            for corpus, mask in zip(corpora, known, strict=True)
+            for c in corpus.truth[mask]
+        ]
+    )
+    names = np.concatenate(
+        [np.full(int(mask.sum()), corpus.name) for corpus, mask in zip(corpora, known, strict=True)]
+    )
+    part = (
+        _parts_across(np.isin(names, task.train), truth, config)
+        if across
+        else split_clips(truth, labels, speakers, given)
+    )
     noisy = {}
     if task.augmentation:
         dataset = _dataset(corpora, known, labels, truth, config)
         values: NDArray[Any] = version_features(dataset, part, TRAIN, config)
         noisy = _in_noise(dataset, part, task.white_noise_db, config)
     else:
-        values = np.concatenate([corpus.values[mask] for corpus, mask in zip(corpora, known, strict=True)])[None]
+        values = np.concatenate([corpus.values[mask] for corpus, mask in zip(corpora, known, strict=True)])[
+            None
+        ]
     if task.model == MLP and not task.augmentation:
         values = in_units(values[0], part == TRAIN)[None]
     if task.protocol.endswith(BY_CORPUS):
         values = _standardised_by(names, values)
     elif task.protocol.endswith(BY_SPEAKER):
-        said = np.concatenate([np.array(corpus.speakers)[mask] for corpus, mask in zip(corpora, known, strict=True)])
+        said = np.concatenate(
+            [np.array(corpus.speakers)[mask] for corpus, mask in zip(corpora, known, strict=True)]
+        )
         values = _standardised_by(np.char.add(np.char.add(names, "/"), said), values)
     return Problem(labels, values, truth, part, names, noisy)
 
 
 def _parted_again(speakers: NDArray[np.str_], task: Task) -> tuple[str, ...]:
-    """For each clip that a split leaves in, its inner fold of speakers, who are dealt to the folds in the order of their names; a fold takes the
-    part of a speaker. Folds of clips do not look at it."""
+    """For each clip that a split leaves in, its inner fold of speakers, who are dealt to the folds in the
+    order of their names; a fold takes the part of a speaker. Folds of clips do not look at it.
+    """
     order = np.unique(speakers).tolist()
     return tuple(f"{order.index(name) % task.inner_folds:03}" for name in speakers)
 
 
 def _standardised_by(groups: NDArray[np.str_], values: NDArray[Any]) -> NDArray[np.int32]:
-    """Features [versions, clips, features], each group's of clips by mean and standard deviation of its own clips as recorded."""
+    """Features [versions, clips, features], each group's of clips by mean and standard deviation of its
+    own clips as recorded.
+    """
     units = np.empty(values.shape, dtype=np.int32)
     for group in np.unique(groups):
         own = values[:, groups == group].astype(np.float64)
-        units[:, groups == group] = in_units(np.concatenate(own), np.arange(own.shape[0] * own.shape[1]) < own.shape[1]).reshape(own.shape)
+        units[:, groups == group] = in_units(
+            np.concatenate(own), np.arange(own.shape[0] * own.shape[1]) < own.shape[1]
+        ).reshape(own.shape)
     return units
 
 
 def _parts_across(trains: NDArray[np.bool_], truth: NDArray[np.int64], config: Config) -> NDArray[np.uint8]:
-    """Clips of the corpora that train are for training or validation, stratified; the others are for testing."""
+    """Clips of the corpora that train are for training or validation, stratified; the others are for
+    testing.
+    """
     part = np.full(len(truth), TEST, dtype=np.uint8)
     inside, given = np.flatnonzero(trains), config.training
-    chosen, held = train_test_split(inside, test_size=given.validation_fraction, stratify=truth[inside], random_state=given.seed)
+    chosen, held = train_test_split(
+        inside, test_size=given.validation_fraction, stratify=truth[inside], random_state=given.seed
+    )
     part[chosen], part[held] = TRAIN, VALIDATION
     return part
 
 
 def _dataset(
-    corpora: Sequence[CorpusData], known: Sequence[NDArray[np.bool_]], labels: tuple[str, ...], truth: NDArray[np.int64], config: Config
+    corpora: Sequence[CorpusData],
+    known: Sequence[NDArray[np.bool_]],
+    labels: tuple[str, ...],
+    truth: NDArray[np.int64],
+    config: Config,
 ) -> Dataset:
     """The recordings of the clips that are `known`."""
     clips: list[Clip] = []
@@ -186,12 +239,16 @@ def _dataset(
     return Dataset("", labels, Recordings(tuple(clips), config.features.sample_rate, tuple(audio)), truth)
 
 
-def _in_noise(dataset: Dataset, part: NDArray[np.uint8], ratios_db: Sequence[float], config: Config) -> dict[str, NDArray[np.int32]]:
+def _in_noise(
+    dataset: Dataset, part: NDArray[np.uint8], ratios_db: Sequence[float], config: Config
+) -> dict[str, NDArray[np.int32]]:
     """Device features int32 [test clips, features] in white noise at each ratio."""
     found, spec = {}, config.features
     for ratio in ratios_db:
         takes = judging_takes(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
-        found[str(takes[0].condition)] = take_features(spec, build_tables(spec), dataset.recordings, takes, cache=FeatureCache())
+        found[str(takes[0].condition)] = take_features(
+            spec, build_tables(spec), dataset.recordings, takes, cache=FeatureCache()
+        )
     return found
 
 
@@ -204,16 +261,34 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
     """The float network, then each method, post-training and fine-tuned."""
     from serq_mcu.training.mlp import Examples, train_mlp, train_others
 
-    train, validation = (Examples(problem.values[:, problem.part == part], problem.truth[problem.part == part]) for part in (TRAIN, VALIDATION))
+    train, validation = (
+        Examples(problem.values[:, problem.part == part], problem.truth[problem.part == part])
+        for part in (TRAIN, VALIDATION)
+    )
     held, heard = ValidationData(validation.pooled, validation.truth), problem.heard
     start = time.perf_counter()
     network = train_mlp(train, validation, len(problem.labels), config.training).network
     if FLOAT in task.methods:
-        predicted = {condition: network.classify(network.standardise(test)) for condition, test in heard.items()}
+        predicted = {
+            condition: network.classify(network.standardise(test)) for condition, test in heard.items()
+        }
         score = held.accuracy(network.classify(network.standardise(validation.pooled)))
         parameters = sum(network.parameters)
-        yield Answer(FLOAT, "", predicted, score, (), 32.0, parameters, 4.0 * parameters, 4 * parameters, time.perf_counter() - start)
-    lowering = Lowering(network, train.pooled[0], config.features, build_tables(config.features), problem.labels)
+        yield Answer(
+            FLOAT,
+            "",
+            predicted,
+            score,
+            (),
+            32.0,
+            parameters,
+            4.0 * parameters,
+            4 * parameters,
+            time.perf_counter() - start,
+        )
+    lowering = Lowering(
+        network, train.pooled[0], config.features, build_tables(config.features), problem.labels
+    )
     tuner: Any = _tuner(network, config.training) if task.fine_tuned else None
     others = train_others(train, validation, len(problem.labels), config.training) if task.fine_tuned else []
     sensitivity = functools.cache(lambda: measure(lowering, held))
@@ -225,7 +300,11 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
         for tuning in (PTQ, QAT):
             if method not in (task.methods if tuning == PTQ else task.fine_tuned):
                 continue
-            model = lowering.model(widths) if tuning == PTQ else lowering.tuned_model(tuner.tune(lowering, widths, train, validation, others=others))
+            model = (
+                lowering.model(widths)
+                if tuning == PTQ
+                else lowering.tuned_model(tuner.tune(lowering, widths, train, validation, others=others))
+            )
             answer = Answer(
                 method,
                 tuning,
@@ -241,20 +320,29 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
             yield answer
             if task.loss_split and tuning == PTQ:
                 weights = dequantized(model, network)
-                predicted = {condition: weights.classify(network.standardise(test)) for condition, test in heard.items()}
+                predicted = {
+                    condition: weights.classify(network.standardise(test))
+                    for condition, test in heard.items()
+                }
                 score = held.accuracy(weights.classify(network.standardise(validation.pooled)))
                 yield replace(answer, tuning=WEIGHTS, predicted=predicted, validation_accuracy=score)
 
 
-def _widths(method: str, lowering: Lowering, validation: ValidationData, sensitivity: Callable[[], Sensitivity]) -> Sequence[Width]:
+def _widths(
+    method: str, lowering: Lowering, validation: ValidationData, sensitivity: Callable[[], Sensitivity]
+) -> Sequence[Width]:
     name, _, budget = method.partition(":")
     if name == BUDGET:
         most = WidthBudget(byte_costs(lowering.network.parameters), float(budget), "bytes")
         return plan_widths(lowering, validation, most, sensitivity()).widths
-    return [layer.bits for layer in choose_widths(lowering, validation, QuantizationConfig(method, ALPHA, MARGIN))]
+    return [
+        layer.bits for layer in choose_widths(lowering, validation, QuantizationConfig(method, ALPHA, MARGIN))
+    ]
 
 
-_tuners: dict[Any, Any] = {}  # the last one of this process: its step is compiled once for all networks of a shape
+_tuners: dict[
+    Any, Any
+] = {}  # the last one of this process: its step is compiled once for all networks of a shape
 
 
 def _tuner(network: FloatNetwork, config: TrainingConfig) -> Any:
@@ -273,14 +361,20 @@ def _judge_sequences(task: Task, problem: Problem, config: Config) -> Iterator[A
     from serq_mcu.experiments.sequence_networks import train_sequences
 
     start = time.perf_counter()
-    found = train_sequences(task.model, problem.values[0], problem.truth, problem.part, len(problem.labels), config.training)
+    found = train_sequences(
+        task.model, problem.values[0], problem.truth, problem.part, len(problem.labels), config.training
+    )
     predicted, size = found.predicted, 4 * found.parameters
     score = float((predicted == problem.truth)[problem.part == VALIDATION].mean())
     answered = {AS_RECORDED: predicted[problem.part == TEST]}
-    yield Answer(FLOAT, "", answered, score, (), 32.0, found.parameters, float(size), size, time.perf_counter() - start)
+    yield Answer(
+        FLOAT, "", answered, score, (), 32.0, found.parameters, float(size), size, time.perf_counter() - start
+    )
 
 
-def _row(task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], answer: Answer, condition: str) -> Row:
+def _row(
+    task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], answer: Answer, condition: str
+) -> Row:
     truth, predicted = problem.truth[problem.part == TEST][inside], answer.predicted[condition][inside]
     score = Score.of(truth, predicted, problem.labels)
     return Row(

@@ -1,8 +1,8 @@
 """The float64 reference that the integer front end is held to: librosa with the specification's parameters.
 
-It departs from librosa's defaults as the specification does: centre padding only where the specification has it, no top_db (it is relative
-to the loudest frame of a clip and so cannot be computed while the clip is still being heard), and no estimate of the tuning (for the same
-reason).
+It departs from librosa's defaults as the specification does: centre padding only where the specification has
+it, no top_db (it is relative to the loudest frame of a clip and so cannot be computed while the clip is still
+being heard), and no estimate of the tuning (for the same reason).
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ _DECIBEL = 10 * math.log10(2)  # of an octave of power
 
 
 def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray[np.float64]]:
-    """The stages power, mel, log, mfcc and chroma (those that the specification has) of a clip int16 [samples], by librosa in float64.
+    """The stages power, mel, log, mfcc and chroma (those that the specification has) of a clip int16
+    [samples], by librosa in float64.
 
-    Stage identifier to values [frames, coefficients]: power relative to full scale, log and mfcc in dB, chroma 0 to 1. Needs librosa.
+    Stage identifier to values [frames, coefficients]: power relative to full scale, log and mfcc in dB,
+    chroma 0 to 1. Needs librosa.
     """
     import librosa
 
-    # librosa puts a shorter window in the middle of its frame of n_fft; its own padding, n_fft / 2, makes up for that
+    # librosa puts a shorter window in the middle of its frame of n_fft; its own padding, n_fft / 2, makes up
+    # for that
     around = 0 if spec.center else (spec.fft_length - spec.frame_length) // 2
     y = np.pad(pcm.astype(np.float64) / 32768, around)
     spectrum = librosa.stft(
@@ -58,9 +61,13 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray
         values[STAGE_LOG] = librosa.power_to_db(values[STAGE_MEL], ref=1.0, amin=spec.log_floor, top_db=None)
     mfcc = spec.block("mfcc")
     if mfcc is not None:
-        values[STAGE_MFCC] = librosa.feature.mfcc(S=values[STAGE_LOG], n_mfcc=mfcc.size, dct_type=2, norm="ortho")
+        values[STAGE_MFCC] = librosa.feature.mfcc(
+            S=values[STAGE_LOG], n_mfcc=mfcc.size, dct_type=2, norm="ortho"
+        )
     if spec.block("chroma") is not None:
-        weights = librosa.filters.chroma(sr=spec.sample_rate, n_fft=spec.fft_length, tuning=0.0, n_chroma=PITCH_CLASSES, dtype=np.float64)
+        weights = librosa.filters.chroma(
+            sr=spec.sample_rate, n_fft=spec.fft_length, tuning=0.0, n_chroma=PITCH_CLASSES, dtype=np.float64
+        )
         values[STAGE_CHROMA] = librosa.util.normalize(weights @ power, norm=np.inf, axis=0)
     return {stage: value.T for stage, value in values.items()}
 
@@ -70,7 +77,11 @@ def pool_values(spec: FeatureSpec, stages: Mapping[int, NDArray[np.float64]]) ->
     parts = []
     for block in spec.blocks:
         values = stages[BLOCK_STAGES[block.kind]]
-        statistics = {"mean": values.mean(axis=0), "sd": values.std(axis=0), "delta_sd": np.diff(values, axis=0).std(axis=0)}
+        statistics = {
+            "mean": values.mean(axis=0),
+            "sd": values.std(axis=0),
+            "delta_sd": np.diff(values, axis=0).std(axis=0),
+        }
         parts += [statistics[name][block.first(name) :] for name in block.statistics]
     return np.concatenate(parts)
 
@@ -81,12 +92,16 @@ def stage_in_units(spec: FeatureSpec, stage: int, values: NDArray[Any]) -> NDArr
     return values.astype(np.float64) * _units(spec, kind)
 
 
-def pooled_in_units(spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]) -> NDArray[np.float64]:
+def pooled_in_units(
+    spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]
+) -> NDArray[np.float64]:
     """Integer pooled features [..., features] in the units of `pool_values`."""
     return pooled.astype(np.float64) * _pooled_scale(spec, tables)
 
 
-def pooled_from_units(spec: FeatureSpec, tables: FrontendTables, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def pooled_from_units(
+    spec: FeatureSpec, tables: FrontendTables, values: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Features [..., features] of `pool_values` in the units of the pooled integers, not rounded."""
     return values / _pooled_scale(spec, tables)
 
@@ -109,9 +124,15 @@ def _units(spec: FeatureSpec, kind: str) -> NDArray[np.float64]:
         return np.array(_DECIBEL / 65536)
     mfcc = spec.block("mfcc")
     assert mfcc is not None
-    return _DECIBEL / Q15 * np.sqrt(np.where(np.arange(mfcc.size) == 0, 1.0, 2.0) / spec.mel_bands)  # the DCT's orthonormal factor
+    return (
+        _DECIBEL / Q15 * np.sqrt(np.where(np.arange(mfcc.size) == 0, 1.0, 2.0) / spec.mel_bands)
+    )  # the DCT's orthonormal factor
 
 
 def summary(differences: NDArray[np.float64]) -> dict[str, float]:
     """Mean, 99th percentile and largest of absolute differences."""
-    return {"mean": float(differences.mean()), "p99": float(np.percentile(differences, 99)), "max": float(differences.max())}
+    return {
+        "mean": float(differences.mean()),
+        "p99": float(np.percentile(differences, 99)),
+        "max": float(differences.max()),
+    }

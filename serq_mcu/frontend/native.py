@@ -1,7 +1,8 @@
 """The front end in C, as devices run it, compiled for this computer: the fast way to features.
 
-The runtime's sources and `firmware/apps/features` become a shared library, made once for each state of the sources and the compiler. Tables are
-handed over at run time. Where there is no compiler, the reference in numpy computes the same integers, some ten times slower.
+The runtime's sources and `firmware/apps/features` become a shared library, made once for each state of the
+sources and the compiler. Tables are handed over at run time. Where there is no compiler, the reference in
+numpy computes the same integers, some ten times slower.
 """
 
 from __future__ import annotations
@@ -44,11 +45,14 @@ class _Spec(ctypes.Structure):
     _fields_ = (*((name, ctypes.c_int32) for name in _SIZES), *((name, ctypes.c_void_p) for name in _TABLES))
 
 
-def clip_features(spec: FeatureSpec, tables: FrontendTables, progress: Callable[..., None] | None = None) -> Frontend:
-    """A function from a clip, int16 [samples], to its pooled features, int32 [features]: `reference.features`, and bit for bit the same.
+def clip_features(
+    spec: FeatureSpec, tables: FrontendTables, progress: Callable[..., None] | None = None
+) -> Frontend:
+    """A function from a clip, int16 [samples], to its pooled features, int32 [features]:
+    `reference.features`, and bit for bit the same.
 
-    Like that it raises SerqError for clips that are too short or too long. It may be called from several threads at once. progress is told if it
-    is the slow way.
+    Like that it raises SerqError for clips that are too short or too long. It may be called from several
+    threads at once. progress is told if it is the slow way.
     """
     tables.check(spec)
     library = native_library()
@@ -61,7 +65,9 @@ def clip_features(spec: FeatureSpec, tables: FrontendTables, progress: Callable[
 
 @functools.cache
 def native_library() -> ctypes.CDLL | None:
-    """The shared library, compiled if it is not in the cache yet; None where this computer has no usable C compiler."""
+    """The shared library, compiled if it is not in the cache yet; None where this computer has no usable C
+    compiler.
+    """
     try:
         path = _library_path(compiler())
         return _loaded(path)
@@ -85,7 +91,12 @@ class _NativeFrontend:
         """See `clip_features`."""
         clip = np.ascontiguousarray(reference.padded_clip(self._spec, pcm))
         pooled = np.empty(self._room, dtype=np.int32)
-        self._function(ctypes.byref(self._c_spec), clip.ctypes.data_as(ctypes.c_void_p), clip.size, pooled.ctypes.data_as(ctypes.c_void_p))
+        self._function(
+            ctypes.byref(self._c_spec),
+            clip.ctypes.data_as(ctypes.c_void_p),
+            clip.size,
+            pooled.ctypes.data_as(ctypes.c_void_p),
+        )
         return pooled[self._order]
 
 
@@ -124,8 +135,12 @@ def _c_arrays(tables: FrontendTables) -> dict[str, NDArray[np.generic]]:
     arrays = {name: array for name, array in tables.arrays().items() if name != "chroma"}
     if tables.chroma is not None:
         bins = tables.chroma.shape[1]
-        arrays["chroma_run"] = np.array([(0, bins, first) for first in range(0, PITCH_CLASSES, 4)], dtype=np.uint16)
-        arrays["chroma_weight"] = np.ascontiguousarray(tables.chroma.reshape(PITCH_CLASSES // 4, 4, bins).transpose(0, 2, 1))
+        arrays["chroma_run"] = np.array(
+            [(0, bins, first) for first in range(0, PITCH_CLASSES, 4)], dtype=np.uint16
+        )
+        arrays["chroma_weight"] = np.ascontiguousarray(
+            tables.chroma.reshape(PITCH_CLASSES // 4, 4, bins).transpose(0, 2, 1)
+        )
     return arrays
 
 
@@ -154,15 +169,27 @@ def _library_path(cc: str) -> Path:
 def _compile(cc: str, library: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="serq-frontend-") as work:
         made = Path(work) / library.name
-        done = subprocess.run([cc, *FLAGS, f"-I{_RUNTIME}", "-o", str(made), *map(str, _sources())], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [cc, *FLAGS, f"-I{_RUNTIME}", "-o", str(made), *map(str, _sources())],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode != 0:
-            raise SerqError(f"{cc} does not compile the front end: {(done.stderr.splitlines() or ['no message'])[0]}")
+            raise SerqError(
+                f"{cc} does not compile the front end: {(done.stderr.splitlines() or ['no message'])[0]}"
+            )
         write_file(library, made.read_bytes())
     os.chmod(library, 0o755)
 
 
 def _loaded(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
-    library.serq_clip_features.argtypes = (ctypes.POINTER(_Spec), ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+    library.serq_clip_features.argtypes = (
+        ctypes.POINTER(_Spec),
+        ctypes.c_void_p,
+        ctypes.c_uint32,
+        ctypes.c_void_p,
+    )
     library.serq_clip_features.restype = ctypes.c_uint32
     return library

@@ -1,4 +1,6 @@
-"""Recordings to the feature arrays of training and evaluation: what the device computes, clip by clip and condition by condition."""
+"""Recordings to the feature arrays of training and evaluation: what the device computes, clip by clip and
+condition by condition.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Recordings:
 
 @dataclass(frozen=True)
 class Take:
-    """A clip, by its place among the recordings, under a condition. seed: of its noise and room; voices: the clips that its babble is made of."""
+    """A clip, by its place among the recordings, under a condition. seed: of its noise and room; voices:
+    the clips that its babble is made of.
+    """
 
     clip: int
     condition: Condition = AS_RECORDED
@@ -53,7 +57,9 @@ class Take:
     voices: tuple[int, ...] = ()
 
 
-def read_recordings(clips: Sequence[Clip], rate: int, progress: Callable[..., None] | None = None) -> Recordings:
+def read_recordings(
+    clips: Sequence[Clip], rate: int, progress: Callable[..., None] | None = None
+) -> Recordings:
     """Decode the clips at `rate` Hz. Raises SerqError, naming the clip, if one cannot be read."""
     audio = []
     for index, clip in enumerate(clips):
@@ -63,19 +69,30 @@ def read_recordings(clips: Sequence[Clip], rate: int, progress: Callable[..., No
     return Recordings(tuple(clips), rate, tuple(audio))
 
 
-def choose_voices(recordings: Recordings, clip: int, allowed: Sequence[int], rng: np.random.Generator) -> tuple[int, ...]:
-    """Places of the clips whose babble a clip may be heard in: VOICES of those allowed, by other speakers where there are any."""
+def choose_voices(
+    recordings: Recordings, clip: int, allowed: Sequence[int], rng: np.random.Generator
+) -> tuple[int, ...]:
+    """Places of the clips whose babble a clip may be heard in: VOICES of those allowed, by other speakers
+    where there are any.
+    """
     others = [index for index in allowed if index != clip]
     speaker = recordings.clips[clip].speaker
     strangers = [index for index in others if recordings.clips[index].speaker != speaker]
     among = strangers or others
     if not among:
-        raise SerqError(f"there is no other clip to make babble of for {recordings.clips[clip].name}; choose another noise")
+        raise SerqError(
+            f"there is no other clip to make babble of for {recordings.clips[clip].name}; choose another"
+            " noise"
+        )
     return tuple(int(index) for index in rng.choice(among, size=min(VOICES, len(among)), replace=False))
 
 
-def takes_of(recordings: Recordings, clips: Iterable[int], voices: Sequence[int], condition: Condition, seed: int) -> list[Take]:
-    """A take of each of `clips` under a condition, whose babble is made of `voices`; what is random follows the seed and the clip's name."""
+def takes_of(
+    recordings: Recordings, clips: Iterable[int], voices: Sequence[int], condition: Condition, seed: int
+) -> list[Take]:
+    """A take of each of `clips` under a condition, whose babble is made of `voices`; what is random
+    follows the seed and the clip's name.
+    """
     takes = []
     for clip in clips:
         rng = np.random.default_rng([seed, zlib.crc32(f"{condition} {recordings.clips[clip].name}".encode())])
@@ -85,9 +102,15 @@ def takes_of(recordings: Recordings, clips: Iterable[int], voices: Sequence[int]
 
 
 def recorded_features(
-    spec: FeatureSpec, tables: FrontendTables, clips: Sequence[Clip], progress: Callable[..., None] | None = None
+    spec: FeatureSpec,
+    tables: FrontendTables,
+    clips: Sequence[Clip],
+    progress: Callable[..., None] | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [clips, features] of each clip as recorded. Raises SerqError as `take_features` does, or if a clip cannot be read."""
+    """Pooled features int32 [clips, features] of each clip as recorded.
+
+    Raises SerqError as `take_features` does, or if a clip cannot be read.
+    """
     recordings = read_recordings(clips, spec.sample_rate, progress)
     return take_features(spec, tables, recordings, [Take(index) for index in range(len(clips))], progress)
 
@@ -100,9 +123,11 @@ def take_features(
     progress: Callable[..., None] | None = None,
     cache: FeatureCache | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [takes, features], remembered by content from one call to the next where a cache is given.
+    """Pooled features int32 [takes, features], remembered by content from one call to the next where a
+    cache is given.
 
-    progress is called with a sentence, the takes done and their number. Raises SerqError, naming the clip, if one is too short or too long.
+    progress is called with a sentence, the takes done and their number. Raises SerqError, naming the clip, if
+    one is too short or too long.
     """
     pooled = np.empty((len(takes), spec.feature_count), dtype=np.int32)
     keys = [_key(spec, tables, recordings, take) for take in takes] if cache else []
@@ -118,7 +143,15 @@ def take_features(
         take = takes[index]
         voices = [recordings.audio[voice] for voice in take.voices]
         try:
-            return features(heard(recordings.audio[take.clip], recordings.rate, take.condition, np.random.default_rng(take.seed), voices))
+            return features(
+                heard(
+                    recordings.audio[take.clip],
+                    recordings.rate,
+                    take.condition,
+                    np.random.default_rng(take.seed),
+                    voices,
+                )
+            )
         except SerqError as error:
             raise SerqError(f"{recordings.clips[take.clip].path}{_words(take.condition)}: {error}") from error
 

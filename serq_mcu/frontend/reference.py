@@ -1,6 +1,7 @@
 """The front end in integers: the reference that firmware equals (SPEC.md section 2).
 
-Arrays inside have the frames last, so that each numpy operation runs over many frames; what leaves has the frames first.
+Arrays inside have the frames last, so that each numpy operation runs over many frames; what leaves has the
+frames first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from numpy.typing import NDArray
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.level import LEVEL_MIN
 from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
-from serq_mcu.frontend.stages import BLOCK_STAGES, STAGE_CHROMA, STAGE_LOG, STAGE_MEL, STAGE_MFCC, STAGE_POWER, STAGE_SPECTRUM, STAGE_WINDOW
+from serq_mcu.frontend.stages import (
+    BLOCK_STAGES,
+    STAGE_CHROMA,
+    STAGE_LOG,
+    STAGE_MEL,
+    STAGE_MFCC,
+    STAGE_POWER,
+    STAGE_SPECTRUM,
+    STAGE_WINDOW,
+)
 from serq_mcu.frontend.tables import FrontendTables, bit_reversal
 
 _CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
@@ -30,14 +40,18 @@ def rshift_round(a: NDArray[np.int64], n: int | NDArray[np.int64]) -> NDArray[np
 
 def isqrt(a: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Floor of the square root, exact for all of uint64."""
-    # float64 rounds the square up at most, never below a smaller square (32 of its 53 bits suffice), so one step down mends it
+    # float64 rounds the square up at most, never below a smaller square (32 of its 53 bits suffice), so one
+    # step down mends it
     root = np.minimum(np.sqrt(a.astype(np.float64)), 2.0**32 - 1).astype(np.uint64)
     root -= root * root > a
     return root.astype(np.int64)
 
 
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
-    """Pooled features int32 [features] of a clip, int16 [samples]. Raises SerqError if the clip is too short or too long."""
+    """Pooled features int32 [features] of a clip, int16 [samples].
+
+    Raises SerqError if the clip is too short or too long.
+    """
     parts: dict[int, list[NDArray[np.int64]]] = {}
     for shift, _, spectrum in _spectra(spec, tables, pcm):
         for stage, values in _values(spec, tables, _power(spectrum), shift).items():
@@ -49,8 +63,9 @@ def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
 def stream_frames(
     spec: FeatureSpec, tables: FrontendTables, offset: int, pcm: NDArray[np.int16]
 ) -> tuple[dict[int, NDArray[np.int64]], NDArray[np.int64]]:
-    """What a stream keeps of successive frames, int16 [samples]: the blocks' stages, identifier to integers [frames, coefficients], and
-    the frames' levels in Q8 log2 [frames] (SPEC.md section 12). offset: Q16 log2 of full scale's power.
+    """What a stream keeps of successive frames, int16 [samples]: the blocks' stages, identifier to
+    integers [frames, coefficients], and the frames' levels in Q8 log2 [frames] (SPEC.md section 12).
+    offset: Q16 log2 of full scale's power.
 
     Raises SerqError for fewer than two frames, or more than a clip may have.
     """
@@ -66,16 +81,22 @@ def stream_frames(
     return {stage: np.concatenate(rows) for stage, rows in parts.items()}, np.concatenate(levels)
 
 
-def frame_stages(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> dict[int, NDArray[np.int32] | NDArray[np.uint64]]:
+def frame_stages(
+    spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]
+) -> dict[int, NDArray[np.int32] | NDArray[np.uint64]]:
     """Every per-frame stage of a clip, int16 [samples]: stage identifier to array [frames, integers].
 
-    Type and order are those of SPEC.md section 7, so the CRC-32 of an array's little-endian bytes is the stage's digest.
-    Raises SerqError if the clip is too short or too long.
+    Type and order are those of SPEC.md section 7, so the CRC-32 of an array's little-endian bytes is the
+    stage's digest. Raises SerqError if the clip is too short or too long.
     """
     parts: dict[int, list[NDArray[Any]]] = {}
     for shift, window, spectrum in _spectra(spec, tables, pcm):
         power = _power(spectrum)
-        stages: dict[int, NDArray[Any]] = {STAGE_WINDOW: _interleaved(window), STAGE_SPECTRUM: _interleaved(spectrum), STAGE_POWER: power}
+        stages: dict[int, NDArray[Any]] = {
+            STAGE_WINDOW: _interleaved(window),
+            STAGE_SPECTRUM: _interleaved(spectrum),
+            STAGE_POWER: power,
+        }
         for stage, values in _values(spec, tables, power, shift).items():
             stages[stage] = values if stage == STAGE_MEL else values.astype(np.int32)
         for stage, values in stages.items():
@@ -84,7 +105,8 @@ def frame_stages(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int1
 
 
 def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[int, NDArray[Any]]) -> NDArray[np.int32]:
-    """Pooled features int32 [features], 4 fractional bits, of the blocks' stages: identifier to integers [frames, coefficients].
+    """Pooled features int32 [features], 4 fractional bits, of the blocks' stages: identifier to integers
+    [frames, coefficients].
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
@@ -96,7 +118,8 @@ def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[int, NDArray
 
 
 def padded_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The samples that frames are cut from: the clip, int16 [samples], with the specification's zeros around it.
+    """The samples that frames are cut from: the clip, int16 [samples], with the specification's zeros
+    around it.
 
     Raises SerqError if the clip is of another type, or too short or too long to be pooled.
     """
@@ -104,9 +127,15 @@ def padded_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
     if pcm.dtype != np.int16 or pcm.ndim != 1:
         raise SerqError("a clip must be one channel of 16-bit samples; convert it first")
     if pcm.size < spec.min_samples:
-        raise SerqError(f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer recording")
+        raise SerqError(
+            f"the clip has {pcm.size} samples, fewer than the {spec.min_samples} of two frames; use a longer"
+            " recording"
+        )
     if pcm.size > spec.max_samples:
-        raise SerqError(f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it into shorter clips")
+        raise SerqError(
+            f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it"
+            " into shorter clips"
+        )
     return np.pad(pcm, spec.padding)
 
 
@@ -125,9 +154,15 @@ def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     }
 
 
-def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
-    """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of frames."""
-    frames = np.lib.stride_tricks.sliding_window_view(padded_clip(spec, pcm), spec.frame_length)[:: spec.hop_length]
+def _spectra(
+    spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]
+) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
+    """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of
+    frames.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(padded_clip(spec, pcm), spec.frame_length)[
+        :: spec.hop_length
+    ]
     for start in range(0, len(frames), _CHUNK):
         chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
         shift = _shift(chunk)
@@ -136,7 +171,9 @@ def _spectra(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
 
 
 def _shift(x: NDArray[np.int64]) -> NDArray[np.int64]:
-    significant = np.bitwise_or.reduce(np.where(x < 0, ~x, x), axis=0)  # as many bits as the frame needs beside the sign
+    significant = np.bitwise_or.reduce(
+        np.where(x < 0, ~x, x), axis=0
+    )  # as many bits as the frame needs beside the sign
     return 15 - _top_bit(significant.astype(np.uint64) << np.uint64(1))
 
 
@@ -151,7 +188,9 @@ def _window(tables: FrontendTables, x: NDArray[np.int64], shift: NDArray[np.int6
 
 
 def _mulw(a: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
-    """floor(a * w) for an integer |a| < 2^31 and w = coefficient / 2^16: a product of 47 bits, exact in float64."""
+    """floor(a * w) for an integer |a| < 2^31 and w = coefficient / 2^16: a product of 47 bits, exact in
+    float64.
+    """
     return np.floor(a * w)
 
 
@@ -165,7 +204,9 @@ def _fft(tables: FrontendTables, z: Complex) -> Complex:
         step = points // m  # N / 2m
         c, s = cosine[: quarter * step : step].copy()[:, None], sine[: quarter * step : step].copy()[:, None]
         c[0], s[0] = 0.5, 0.0  # q = 0: mulw becomes >> 1
-        block_re, block_im = (part.reshape(points // (2 * m), 2, m // quarter, quarter, frames) for part in (re, im))
+        block_re, block_im = (
+            part.reshape(points // (2 * m), 2, m // quarter, quarter, frames) for part in (re, im)
+        )
         b_re, b_im = block_re[:, 1], block_im[:, 1]
         t_re = _mulw(b_re, c) + _mulw(b_im, s)
         t_im = _mulw(b_im, c) + _mulw(b_re, -s)
@@ -200,7 +241,9 @@ def _power(spectrum: Complex) -> NDArray[np.uint64]:
     return (re * re).astype(np.uint64) + (im * im).astype(np.uint64)
 
 
-def _values(spec: FeatureSpec, tables: FrontendTables, power: NDArray[np.uint64], shift: NDArray[np.int64]) -> dict[int, NDArray[Any]]:
+def _values(
+    spec: FeatureSpec, tables: FrontendTables, power: NDArray[np.uint64], shift: NDArray[np.int64]
+) -> dict[int, NDArray[Any]]:
     """The stages after power that the specification has, each [integers, frames]."""
     values: dict[int, NDArray[Any]] = {}
     if spec.uses_mel:
@@ -223,8 +266,11 @@ def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64
         bins = power[position : position + int(count)]
         position += int(count)
         s = bins.sum(axis=0, dtype=np.uint64)
-        t = (bins * np.arange(int(count), dtype=np.uint64)[::-1, None]).sum(axis=0, dtype=np.uint64)  # each bin once per later bin
-        # (t*a + s*b) >> 16 in two halves, since the sum may need 80 bits; exact, as the upper half is a multiple of 2^32
+        t = (bins * np.arange(int(count), dtype=np.uint64)[::-1, None]).sum(
+            axis=0, dtype=np.uint64
+        )  # each bin once per later bin
+        # (t*a + s*b) >> 16 in two halves, since the sum may need 80 bits; exact, as the upper half is a
+        # multiple of 2^32
         f = (((t >> bits32) * a + (s >> bits32) * b) << bits16) + (((t & low) * a + (s & low) * b) >> bits16)
         if j:
             energy[j - 1] = carry + f
@@ -233,7 +279,9 @@ def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64
 
 
 def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
-    log: NDArray[np.int64] = np.maximum(_log2(tables, energy) - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor)
+    log: NDArray[np.int64] = np.maximum(
+        _log2(tables, energy) - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor
+    )
     return log
 
 

@@ -27,8 +27,9 @@ def _require(condition: bool, message: str) -> None:
 class FeatureBlock:
     """One kind of per-frame feature and the statistics that pool it over a clip.
 
-    mfcc: the first `size` cepstral coefficients; mel: the log energy of each of the `size` mel bands; chroma: the 12 pitch classes.
-    An mfcc block may leave out the mean of coefficient 0, its loudness: then no statistic depends on the microphone's gain.
+    mfcc: the first `size` cepstral coefficients; mel: the log energy of each of the `size` mel bands; chroma:
+    the 12 pitch classes. An mfcc block may leave out the mean of coefficient 0, its loudness: then no
+    statistic depends on the microphone's gain.
     """
 
     kind: str
@@ -38,13 +39,27 @@ class FeatureBlock:
 
     def __post_init__(self) -> None:
         _require(self.kind in KINDS, f"feature kind {self.kind!r} is not one of {', '.join(KINDS)}")
-        _require(_is_int(self.size) and 1 <= self.size <= 128, f"{self.kind}: size {self.size!r} must be 1 to 128")
-        _require(self.kind != "chroma" or self.size == PITCH_CLASSES, f"chroma: size {self.size} must be {PITCH_CLASSES}, the pitch classes")
+        _require(
+            _is_int(self.size) and 1 <= self.size <= 128, f"{self.kind}: size {self.size!r} must be 1 to 128"
+        )
+        _require(
+            self.kind != "chroma" or self.size == PITCH_CLASSES,
+            f"chroma: size {self.size} must be {PITCH_CLASSES}, the pitch classes",
+        )
         known = bool(self.statistics) and all(s in STATISTICS for s in self.statistics)
-        _require(known, f"{self.kind}: statistics {self.statistics!r} must be some of {', '.join(STATISTICS)}")
-        _require(len(set(self.statistics)) == len(self.statistics), f"{self.kind}: a statistic is named twice")
-        _require(isinstance(self.loudness, bool), f"{self.kind}: loudness {self.loudness!r} must be true or false")
-        _require(self.loudness or self.kind == "mfcc", f"{self.kind}: only an mfcc block can leave out its loudness")
+        _require(
+            known, f"{self.kind}: statistics {self.statistics!r} must be some of {', '.join(STATISTICS)}"
+        )
+        _require(
+            len(set(self.statistics)) == len(self.statistics), f"{self.kind}: a statistic is named twice"
+        )
+        _require(
+            isinstance(self.loudness, bool), f"{self.kind}: loudness {self.loudness!r} must be true or false"
+        )
+        _require(
+            self.loudness or self.kind == "mfcc",
+            f"{self.kind}: only an mfcc block can leave out its loudness",
+        )
         _require(self.feature_count > 0, f"{self.kind}: without its loudness nothing is left of it")
 
     def first(self, statistic: str) -> int:
@@ -68,9 +83,9 @@ class FeatureBlock:
 class FeatureSpec:
     """The front end's parameters (SPEC.md section 2). Frequencies in Hz, lengths in samples.
 
-    A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`, frame f is centred on sample
-    f * hop_length: half a frame of zeros stands before a clip and after it. Blocks are pooled in the order given.
-    Raises SerqError when a value is out of range or not built.
+    A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`,
+    frame f is centred on sample f * hop_length: half a frame of zeros stands before a clip and after it.
+    Blocks are pooled in the order given. Raises SerqError when a value is out of range or not built.
     """
 
     name: str = "speech235"
@@ -93,15 +108,29 @@ class FeatureSpec:
     window_length: int = 0
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.name, str) and 0 < len(self.name) <= 64, "the specification's name must be 1 to 64 characters")
-        _require(_is_int(self.sample_rate) and 8000 <= self.sample_rate <= 48000, f"sample rate {self.sample_rate!r} must be 8000 to 48000 Hz")
-        _require(self.fft_length in (256, 512, 1024, 2048), f"FFT length {self.fft_length!r} must be 256, 512, 1024 or 2048")
+        _require(
+            isinstance(self.name, str) and 0 < len(self.name) <= 64,
+            "the specification's name must be 1 to 64 characters",
+        )
+        _require(
+            _is_int(self.sample_rate) and 8000 <= self.sample_rate <= 48000,
+            f"sample rate {self.sample_rate!r} must be 8000 to 48000 Hz",
+        )
+        _require(
+            self.fft_length in (256, 512, 1024, 2048),
+            f"FFT length {self.fft_length!r} must be 256, 512, 1024 or 2048",
+        )
         halves = _is_int(self.window_length) and self.window_length % 2 == 0
         _require(
-            halves and (self.window_length == 0 or self.fft_length // 2 <= self.window_length < self.fft_length),
-            f"window length {self.window_length!r} must be an even number from half the FFT length to just below it, or 0 for the FFT length",
+            halves
+            and (self.window_length == 0 or self.fft_length // 2 <= self.window_length < self.fft_length),
+            f"window length {self.window_length!r} must be an even number from half the FFT length to just"
+            " below it, or 0 for the FFT length",
         )
-        _require(_is_int(self.hop_length) and 1 <= self.hop_length <= self.frame_length, f"hop length {self.hop_length!r} must be 1 to the frame's")
+        _require(
+            _is_int(self.hop_length) and 1 <= self.hop_length <= self.frame_length,
+            f"hop length {self.hop_length!r} must be 1 to the frame's",
+        )
         _require(isinstance(self.center, bool), f"center {self.center!r} must be true or false")
         _require(self.window == "hann", f"window {self.window!r} is not built; use hann")
         _require(
@@ -120,7 +149,10 @@ class FeatureSpec:
         _require(len(set(kinds)) == len(kinds), f"a feature kind may be named once, not {', '.join(kinds)}")
         mfcc, mel = self.block("mfcc"), self.block("mel")
         _require(mfcc is None or mfcc.size <= self.mel_bands, "more MFCC than mel bands")
-        _require(mel is None or mel.size == self.mel_bands, f"the mel block's size must be the number of mel bands, {self.mel_bands}")
+        _require(
+            mel is None or mel.size == self.mel_bands,
+            f"the mel block's size must be the number of mel bands, {self.mel_bands}",
+        )
 
     @property
     def frame_length(self) -> int:
@@ -149,7 +181,9 @@ class FeatureSpec:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
-        return tuple(f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.first(s), b.size))
+        return tuple(
+            f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.first(s), b.size)
+        )
 
     @property
     def min_samples(self) -> int:
@@ -166,7 +200,10 @@ class FeatureSpec:
         return max(0, (samples + 2 * self.padding - self.frame_length) // self.hop_length + 1)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the model file and configuration. A window length that is the FFT's is left out, as in the first model files."""
+        """Plain values for the model file and configuration.
+
+        A window length that is the FFT's is left out, as in the first model files.
+        """
         plain = dataclasses.asdict(self) | {"blocks": [block.to_json() for block in self.blocks]}
         if self.window_length == 0:
             del plain["window_length"]
@@ -174,7 +211,10 @@ class FeatureSpec:
 
     @staticmethod
     def from_json(value: Any) -> FeatureSpec:
-        """The specification of `to_json`'s values. Raises SerqError if a key is unknown, missing or of the wrong type."""
+        """The specification of `to_json`'s values.
+
+        Raises SerqError if a key is unknown, missing or of the wrong type.
+        """
         _require(isinstance(value, dict), "the feature specification must be a table")
         fields = {f.name: f for f in dataclasses.fields(FeatureSpec)}
         unknown = set(value) - set(fields)
@@ -182,7 +222,10 @@ class FeatureSpec:
         plain = dict(value)
         try:
             if "blocks" in plain:
-                plain["blocks"] = tuple(FeatureBlock(**{**b, "statistics": tuple(b.get("statistics", STATISTICS))}) for b in plain["blocks"])
+                plain["blocks"] = tuple(
+                    FeatureBlock(**{**b, "statistics": tuple(b.get("statistics", STATISTICS))})
+                    for b in plain["blocks"]
+                )
             return FeatureSpec(**plain)
         except (TypeError, KeyError) as error:
             raise SerqError(f"the feature specification is malformed: {error}") from error

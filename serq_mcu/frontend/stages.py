@@ -1,4 +1,6 @@
-"""Stage identifiers (SPEC.md section 7): the names by which Python, firmware and the harness speak of intermediate integers."""
+"""Stage identifiers (SPEC.md section 7): the names by which Python, firmware and the harness speak of
+intermediate integers.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ STAGE_OUTPUT = 33  # of layer 0; + 2 for each further layer
 
 # One event a frame, where the specification has them; the others have one a decision.
 FRAME_STAGES = (STAGE_WINDOW, STAGE_SPECTRUM, STAGE_POWER, STAGE_MEL, STAGE_LOG, STAGE_MFCC, STAGE_CHROMA)
-BLOCK_STAGES = {"mfcc": STAGE_MFCC, "mel": STAGE_LOG, "chroma": STAGE_CHROMA}  # the stage that a feature block pools
+BLOCK_STAGES = {
+    "mfcc": STAGE_MFCC,
+    "mel": STAGE_LOG,
+    "chroma": STAGE_CHROMA,
+}  # the stage that a feature block pools
 
 _NAMES = {
     STAGE_WINDOW: "window",
@@ -34,7 +40,9 @@ _NAMES = {
 
 
 def stage_name(stage: int) -> str:
-    """What a stage is called, such as `mel` or `layer 2 output`; `stage 99` for a number without a meaning."""
+    """What a stage is called, such as `mel` or `layer 2 output`; `stage 99` for a number without a
+    meaning.
+    """
     if stage >= STAGE_ACCUMULATOR:
         layer, output = divmod(stage - STAGE_ACCUMULATOR, 2)
         return f"layer {layer} {'output' if output else 'accumulator'}"

@@ -1,8 +1,10 @@
-"""The front end's integer tables: made once from a specification, stored in the model file, proved before use.
+"""The front end's integer tables: made once from a specification, stored in the model file, proved before
+use.
 
-SPEC.md section 2 defines them and section 5 says what is proved. The mel scales are Slaney's (Auditory Toolbox, 1998) and
-HTK's, the pitch classes' weights Ellis's (chroma features, 2007), all as in librosa. Proofs look at the tables themselves,
-never at how they were made, so that no model file, however made, can cause an overflow or a read out of range.
+SPEC.md section 2 defines them and section 5 says what is proved. The mel scales are Slaney's (Auditory
+Toolbox, 1998) and HTK's, the pitch classes' weights Ellis's (chroma features, 2007), all as in librosa.
+Proofs look at the tables themselves, never at how they were made, so that no model file, however made, can
+cause an overflow or a read out of range.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from serq_mcu.frontend.spec import PITCH_CLASSES, FeatureSpec
 Q15 = 32768
 LOG_SEGMENTS = 64
 SAMPLE_MAX = 32768  # |x * 2^s| of any sample after the frame's shift
-_OCTAVES_LIMIT = 256 << 16  # |mel_offset|, |log_floor|: far beyond use, small enough for the log's sums to stay in int32
+_OCTAVES_LIMIT = (
+    256 << 16
+)  # |mel_offset|, |log_floor|: far beyond use, small enough for the log's sums to stay in int32
 
 # What floor division can add to the modulus of a complex integer: one unit a component and product.
 _FLOOR = math.sqrt(2)  # one floor in each component
@@ -43,11 +47,13 @@ _SCALARS = ("headroom", "first_bin", "log_floor", "pool_shifts")
 
 @dataclass(frozen=True, eq=False)
 class FrontendTables:
-    """Tables and scalars of SPEC.md section 2. Arrays are read-only; N = FFT length, W = frame length, B = mel bands, C = MFCC.
+    """Tables and scalars of SPEC.md section 2.
 
-    window int16 [W], twiddle int16 [N/4, 2], segment uint16 [B+1, 3], mel_offset int32 [B], log_table uint16 [64, 2],
-    dct int16 [C, B/2] with an mfcc block, chroma int16 [12, N/2+1] with a chroma block, else None; one pool shift per block.
-    Raises SerqError on a wrong type; `check` proves the rest.
+    Arrays are read-only; N = FFT length, W = frame length, B = mel bands, C = MFCC.
+
+    window int16 [W], twiddle int16 [N/4, 2], segment uint16 [B+1, 3], mel_offset int32 [B], log_table uint16
+    [64, 2], dct int16 [C, B/2] with an mfcc block, chroma int16 [12, N/2+1] with a chroma block, else None;
+    one pool shift per block. Raises SerqError on a wrong type; `check` proves the rest.
     """
 
     window: NDArray[np.int16]
@@ -67,13 +73,19 @@ class FrontendTables:
             if name in _OPTIONAL and getattr(self, name) is None:
                 continue
             array = np.asarray(getattr(self, name))
-            _require(array.dtype == kind and array.ndim == dimensions, f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array")
+            _require(
+                array.dtype == kind and array.ndim == dimensions,
+                f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array",
+            )
             copy = np.array(array, dtype=kind, order="C")
             copy.flags.writeable = False
             object.__setattr__(self, name, copy)
         for name in ("headroom", "first_bin", "log_floor"):
             _require(_is_int(getattr(self, name)), f"{name} must be an integer")
-        _require(isinstance(self.pool_shifts, tuple) and all(_is_int(shift) for shift in self.pool_shifts), "pool_shifts must be integers")
+        _require(
+            isinstance(self.pool_shifts, tuple) and all(_is_int(shift) for shift in self.pool_shifts),
+            "pool_shifts must be integers",
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The tables by name, without those that no block needs."""
@@ -81,13 +93,24 @@ class FrontendTables:
 
     def scalars(self) -> dict[str, Any]:
         """The scalars by name, as JSON can hold them."""
-        return {"headroom": self.headroom, "first_bin": self.first_bin, "log_floor": self.log_floor, "pool_shifts": list(self.pool_shifts)}
+        return {
+            "headroom": self.headroom,
+            "first_bin": self.first_bin,
+            "log_floor": self.log_floor,
+            "pool_shifts": list(self.pool_shifts),
+        }
 
     @staticmethod
     def from_parts(scalars: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FrontendTables:
-        """The tables of `scalars()` and `arrays()`. Raises SerqError on anything missing, unknown or of the wrong type."""
+        """The tables of `scalars()` and `arrays()`.
+
+        Raises SerqError on anything missing, unknown or of the wrong type.
+        """
         _require(isinstance(scalars, dict), "its scalars must be a table")
-        for kind, given, known, optional in (("scalar", scalars, set(_SCALARS), set()), ("table", arrays, set(_ARRAYS), set(_OPTIONAL))):
+        for kind, given, known, optional in (
+            ("scalar", scalars, set(_SCALARS), set()),
+            ("table", arrays, set(_ARRAYS), set(_OPTIONAL)),
+        ):
             missing, unknown = known - optional - set(given), set(given) - known
             _require(not missing, f"{kind} {', '.join(sorted(missing))} is missing")
             _require(not unknown, f"unknown {kind} {', '.join(sorted(map(str, unknown)))}")
@@ -96,23 +119,34 @@ class FrontendTables:
         return FrontendTables(**parts)
 
     def check(self, spec: FeatureSpec) -> None:
-        """Prove shapes and every bound of SPEC.md section 5 from the tables. Raises SerqError naming the stage that fails."""
+        """Prove shapes and every bound of SPEC.md section 5 from the tables.
+
+        Raises SerqError naming the stage that fails.
+        """
         self._check_shapes(spec)
         self._check_segments()
         amplitude, power = self.amplitude_bound(), self.power_bound()
         _require(amplitude < 2**31, f"the spectrum can reach {amplitude:.3g}, more than 32 bits hold")
-        # T is a sum of (bins after this one) * power, so at most the longest segment times all power; F, carry and E are less.
+        # T is a sum of (bins after this one) * power, so at most the longest segment times all power; F,
+        # carry and E are less.
         reach = power * max(1, int(self.segment[:, 0].max()))
         _require(reach < 2**64, f"a mel running sum can reach {reach:.3g}, more than 64 bits hold")
-        _require(spec.block("chroma") is None or power < 2**62, f"a frame's power can reach {power:.3g}, more than chroma's 62 bits hold")
-        # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames: |16*sum v| < 2^31; with d = v - previous v, |d| < 2^16 - 1,
-        # n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62 and (n-1) * sum d^2 * 256 <= 4095^2 * 65534^2 * 256 < 2^64.
+        _require(
+            spec.block("chroma") is None or power < 2**62,
+            f"a frame's power can reach {power:.3g}, more than chroma's 62 bits hold",
+        )
+        # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames: |16*sum v| < 2^31; with d = v -
+        # previous v, |d| < 2^16 - 1, n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62 and (n-1) * sum d^2
+        # * 256 <= 4095^2 * 65534^2 * 256 < 2^64.
         for block, shift in zip(spec.blocks, self.pool_shifts, strict=True):
             low, high = self.value_range(block.kind)
             _require(_pooled_fits(low, high, shift), f"a pooled {block.kind} value does not fit 16 bits")
 
     def value_range(self, kind: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lowest and highest value of each coefficient of a kind of block. Raises SerqError if one may leave int32."""
+        """Lowest and highest value of each coefficient of a kind of block.
+
+        Raises SerqError if one may leave int32.
+        """
         if kind == "chroma":
             return np.zeros(PITCH_CLASSES, np.int64), np.full(PITCH_CLASSES, Q15, np.int64)
         return self._log_range() if kind == "mel" else self._mfcc_range()
@@ -125,15 +159,21 @@ class FrontendTables:
 
     def power_bound(self) -> float:
         """The powers of all bins of a frame together do not exceed this."""
-        # Parseval, level by level, for points as they would be without the popcount's doubling: a butterfly a +- t, |t| <= gain*|b|,
-        # multiplies the 2-norm of the points by at most sqrt(2)*gain, and its floors add at most _ROTATE to each of them.
+        # Parseval, level by level, for points as they would be without the popcount's doubling: a butterfly a
+        # +- t, |t| <= gain*|b|, multiplies the 2-norm of the points by at most sqrt(2)*gain, and its floors
+        # add at most _ROTATE to each of them.
         points = self._fft_length // 2
         gain = self._gain()
-        norm = SAMPLE_MAX * float(np.linalg.norm(self.window.astype(np.float64))) / 2.0 ** (self._log2_length + self.headroom)
+        norm = (
+            SAMPLE_MAX
+            * float(np.linalg.norm(self.window.astype(np.float64)))
+            / 2.0 ** (self._log2_length + self.headroom)
+        )
         norm += _FLOOR * math.sqrt(points)
         for _ in range(self._log2_length - 1):
             norm = math.sqrt(2) * gain * norm + _ROTATE * math.sqrt(points)
-        # Splitting: |e|^2 + |o|^2 = 2(|p|^2 + |y|^2) and then e +- 2t; only bins 0 and M hold 8|z0|^2 instead of 4|z0|^2.
+        # Splitting: |e|^2 + |o|^2 = 2(|p|^2 + |y|^2) and then e +- 2t; only bins 0 and M hold 8|z0|^2 instead
+        # of 4|z0|^2.
         norm = 2 * gain * norm + 2 * _ROTATE * math.sqrt(points)
         _, final = self._modulus_bounds()
         return (norm**2 + 4 * final**2) * _SLACK
@@ -159,26 +199,45 @@ class FrontendTables:
         }
         for name, shape in shapes.items():
             array = getattr(self, name)
-            _require((array is None) == (shape is None), f"table {name} is {'missing' if array is None else 'for a block that there is not'}")
-            _require(shape is None or array.shape == shape, f"{name} has shape {list(np.shape(array))}, the specification needs {list(shape or ())}")
+            _require(
+                (array is None) == (shape is None),
+                f"table {name} is {'missing' if array is None else 'for a block that there is not'}",
+            )
+            _require(
+                shape is None or array.shape == shape,
+                f"{name} has shape {list(np.shape(array))}, the specification needs {list(shape or ())}",
+            )
         _require(int(self.twiddle.min()) > -Q15, "a twiddle factor is -1, which cannot be negated in 16 bits")
-        # int32 holds ((x * window) << s), at most 2^30, whatever the window. With a shift right of at most 16, firmware may floor a product by
-        # 16 bits instead, of x shifted left by the rest.
-        _require(0 <= self.headroom <= 16 - self._log2_length, f"headroom {self.headroom} must be 0 to {16 - self._log2_length}")
+        # int32 holds ((x * window) << s), at most 2^30, whatever the window. With a shift right of at most
+        # 16, firmware may floor a product by 16 bits instead, of x shifted left by the rest.
+        _require(
+            0 <= self.headroom <= 16 - self._log2_length,
+            f"headroom {self.headroom} must be 0 to {16 - self._log2_length}",
+        )
         _require(
             len(self.pool_shifts) == len(spec.blocks) and all(1 <= shift <= 16 for shift in self.pool_shifts),
             f"pool_shifts {list(self.pool_shifts)} must be one number from 1 to 16 per block",
         )
         # |log2q16| < 2^23, so the log's sum stays in int32 and so does that of two logs.
         _require(abs(self.log_floor) <= _OCTAVES_LIMIT, f"log_floor {self.log_floor} is out of range")
-        _require(int(np.abs(self.mel_offset.astype(np.int64)).max()) <= _OCTAVES_LIMIT, "a mel_offset is out of range")
+        _require(
+            int(np.abs(self.mel_offset.astype(np.int64)).max()) <= _OCTAVES_LIMIT,
+            "a mel_offset is out of range",
+        )
 
     def _check_segments(self) -> None:
         count, slope, last = self.segment.astype(np.int64).T
         bins = self._fft_length // 2 + 1
-        _require(self.first_bin >= 0 and self.first_bin + int(count.sum()) <= bins, f"the mel segments read beyond the {bins} bins of the spectrum")
-        # The largest weight, that of a segment's first bin, is (n-1)*a + b; at most 1/2 of the power may fall, or carry = S/2 - F wraps.
-        _require(bool(np.all((count == 0) | ((count - 1) * slope + last <= Q15))), "a mel segment's weights exceed 1")
+        _require(
+            self.first_bin >= 0 and self.first_bin + int(count.sum()) <= bins,
+            f"the mel segments read beyond the {bins} bins of the spectrum",
+        )
+        # The largest weight, that of a segment's first bin, is (n-1)*a + b; at most 1/2 of the power may
+        # fall, or carry = S/2 - F wraps.
+        _require(
+            bool(np.all((count == 0) | ((count - 1) * slope + last <= Q15))),
+            "a mel segment's weights exceed 1",
+        )
         _require(self.chroma is None or int(self.chroma.min()) >= 0, "a chroma weight is negative")
 
     def _gain(self) -> float:
@@ -201,12 +260,17 @@ class FrontendTables:
 
     def _log_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lowest and highest log [B]."""
-        top = (int(self.power_bound()).bit_length() - 1 << 16) + int(self.log_table.astype(np.int64).sum(axis=1).max())
+        top = (int(self.power_bound()).bit_length() - 1 << 16) + int(
+            self.log_table.astype(np.int64).sum(axis=1).max()
+        )
         high = np.maximum(top - self.mel_offset.astype(np.int64), self.log_floor)
         return np.full_like(high, self.log_floor), high
 
     def _mfcc_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lowest and highest value of each coefficient [C], by interval arithmetic. Raises SerqError if a partial sum may leave int32."""
+        """Lowest and highest value of each coefficient [C], by interval arithmetic.
+
+        Raises SerqError if a partial sum may leave int32.
+        """
         assert self.dct is not None
         low, high = self._log_range()
         half = high.size // 2
@@ -215,8 +279,12 @@ class FrontendTables:
         odd = (low - mirrored_high)[:half], (high - mirrored_low)[:half]
         cosines = self.dct.astype(np.int64)
         is_odd = (np.arange(len(cosines)) % 2 == 1)[:, None]
-        ends = np.stack([np.where(is_odd, o, e) * cosines >> 16 for e, o in zip(even, odd, strict=True)])  # mulw is monotonic
-        _require(int(np.abs(ends).max(axis=0).sum(axis=1).max()) < 2**31 - 2**15, "an mfcc can exceed 32 bits")  # 2^15: pooling's rounding
+        ends = np.stack(
+            [np.where(is_odd, o, e) * cosines >> 16 for e, o in zip(even, odd, strict=True)]
+        )  # mulw is monotonic
+        _require(
+            int(np.abs(ends).max(axis=0).sum(axis=1).max()) < 2**31 - 2**15, "an mfcc can exceed 32 bits"
+        )  # 2^15: pooling's rounding
         return ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
 
 
@@ -248,7 +316,10 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
     for headroom in range(17 - (spec.fft_length.bit_length() - 1)):
         scaled = replace(tables, headroom=headroom, mel_offset=_mel_offset(spec, edges, headroom))
         try:
-            candidate = replace(scaled, pool_shifts=tuple(_least_shift(*scaled.value_range(block.kind)) for block in spec.blocks))
+            candidate = replace(
+                scaled,
+                pool_shifts=tuple(_least_shift(*scaled.value_range(block.kind)) for block in spec.blocks),
+            )
             candidate.check(spec)
             return candidate
         except SerqError as error:
@@ -277,7 +348,9 @@ def _hz_to_mel(hertz: float) -> float:
 
 
 def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
-    """First bin, and (n, a, b) per segment between two edges (in bins): bin i of n weighs b + (n-1-i)*a, in Q15, in the band that ends there."""
+    """First bin, and (n, a, b) per segment between two edges (in bins): bin i of n weighs b + (n-1-i)*a,
+    in Q15, in the band that ends there.
+    """
     starts = np.ceil(edges).astype(np.int64)
     rows = []
     for j, (left, right) in enumerate(itertools.pairwise(edges)):
@@ -294,7 +367,8 @@ def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
 
 
 def _mel_offset(spec: FeatureSpec, edges: NDArray[np.float64], headroom: int) -> NDArray[np.int32]:
-    # An integer bin is X * 2^(31 - L - h + s) with |x| <= 1; E is half the weighted power; Slaney's norm is 2 / bandwidth.
+    # An integer bin is X * 2^(31 - L - h + s) with |x| <= 1; E is half the weighted power; Slaney's norm is 2
+    # / bandwidth.
     log2_length = spec.fft_length.bit_length() - 1
     norm = np.log2(2 / (edges[2:] - edges[:-2])) if spec.mel_norm == "slaney" else np.zeros(spec.mel_bands)
     scale = 2 * (31 - log2_length - headroom) - 1 - norm
@@ -303,10 +377,14 @@ def _mel_offset(spec: FeatureSpec, edges: NDArray[np.float64], headroom: int) ->
 
 
 def chroma_weights(spec: FeatureSpec) -> NDArray[np.float64]:
-    """Weight [12, N/2+1] of each bin's power in each pitch class, C first: Gaussians around the pitch, columns of unit length, and a wide
-    Gaussian over the octaves (centre 5, width 2). librosa's filters.chroma with tuning 0."""
+    """Weight [12, N/2+1] of each bin's power in each pitch class, C first: Gaussians around the pitch,
+    columns of unit length, and a wide Gaussian over the octaves (centre 5, width 2). librosa's
+    filters.chroma with tuning 0.
+    """
     pitch = np.empty(spec.fft_length)
-    pitch[1:] = PITCH_CLASSES * np.log2(np.arange(1, spec.fft_length) * spec.sample_rate / spec.fft_length / (440 / 16))
+    pitch[1:] = PITCH_CLASSES * np.log2(
+        np.arange(1, spec.fft_length) * spec.sample_rate / spec.fft_length / (440 / 16)
+    )
     pitch[0] = pitch[1] - 1.5 * PITCH_CLASSES
     width = np.append(np.maximum(np.diff(pitch), 1), 1)
     half = PITCH_CLASSES // 2
@@ -317,7 +395,9 @@ def chroma_weights(spec: FeatureSpec) -> NDArray[np.float64]:
     return np.asarray(np.roll(weights, -3, axis=0)[:, : spec.fft_length // 2 + 1])
 
 
-_CHROMA_THRESHOLD = 1 / 512  # of a bin's largest weight; less is left out, so that most bins touch 4 pitch classes at most
+_CHROMA_THRESHOLD = (
+    1 / 512
+)  # of a bin's largest weight; less is left out, so that most bins touch 4 pitch classes at most
 
 
 def _chroma(spec: FeatureSpec) -> NDArray[np.int16]:

@@ -1,7 +1,8 @@
 """A device that answers the harness: clips in; decisions, digests and any stage's integers out.
 
-The line may lose, damage, repeat, delay and reorder what passes, and the device may be reset at any time. Requests are repeated until
-they are answered, a clip that the device lost is sent again, and what still fails is a LineError: never a wrong result.
+The line may lose, damage, repeat, delay and reorder what passes, and the device may be reset at any time.
+Requests are repeated until they are answered, a clip that the device lost is sent again, and what still fails
+is a LineError: never a wrong result.
 """
 
 from __future__ import annotations
@@ -21,13 +22,20 @@ from serq_mcu.harness import protocol
 from serq_mcu.harness.protocol import Code, Frame, Identity, Result, Type, input_sums
 from serq_mcu.harness.transports import Transport
 
-TIMEOUT = 2.0  # seconds until a request is repeated at the latest; a frame's transform takes milliseconds, an emulator's start about a second
-SHORTEST = 0.1  # and at the earliest: an answer that is only slow then costs a second one, which nobody takes for another's
+# seconds until a request is repeated at the latest; a frame's transform takes milliseconds, an emulator's
+# start about a second
+TIMEOUT = 2.0
+# and at the earliest: an answer that is only slow then costs a second one, which nobody takes for another's
+SHORTEST = 0.1
 ATTEMPTS = 12
 CLIP_ATTEMPTS = 3
 _FROM_PCM, _FROM_FEATURES = 0, 1
 _NO_STAGE = 0
-_LOST = (Code.OUT_OF_ORDER, Code.NO_CLIP, Code.NOT_STOPPED)  # refusals of what was in order: the device was reset, or has another host
+_LOST = (
+    Code.OUT_OF_ORDER,
+    Code.NO_CLIP,
+    Code.NOT_STOPPED,
+)  # refusals of what was in order: the device was reset, or has another host
 
 Answer = TypeVar("Answer")
 
@@ -46,15 +54,28 @@ class DeviceError(SerqError):
 
 
 class Device:
-    """The host's side of the protocol. Every method raises LineError when the line fails, SerqError when the device is gone or talks nonsense.
+    """The host's side of the protocol.
 
-    A request is repeated after `timeout` seconds or, once the device's pace is known, sooner (not before `shortest`); `attempts` times.
+    Every method raises LineError when the line fails, SerqError when the device is gone or talks nonsense.
+
+    A request is repeated after `timeout` seconds or, once the device's pace is known, sooner (not before
+    `shortest`); `attempts` times.
     """
 
     identity: Identity
 
-    def __init__(self, transport: Transport, timeout: float = TIMEOUT, attempts: int = ATTEMPTS, shortest: float = SHORTEST) -> None:
-        self._transport, self._attempts, self._pace = transport, attempts, _Pace(timeout, min(shortest, timeout))
+    def __init__(
+        self,
+        transport: Transport,
+        timeout: float = TIMEOUT,
+        attempts: int = ATTEMPTS,
+        shortest: float = SHORTEST,
+    ) -> None:
+        self._transport, self._attempts, self._pace = (
+            transport,
+            attempts,
+            _Pace(timeout, min(shortest, timeout)),
+        )
         self._reader = protocol.FrameReader()
         self._arrived: list[Frame] = []
         self._number = 0
@@ -69,7 +90,10 @@ class Device:
         return self._transport.name
 
     def run_clip(self, pcm: NDArray[np.int16]) -> Result:
-        """The decision on a clip, int16 [samples], and the digest of every stage. Raises DeviceError if it is too short or too long."""
+        """The decision on a clip, int16 [samples], and the digest of every stage.
+
+        Raises DeviceError if it is too short or too long.
+        """
 
         def run() -> Result:
             clip = self._begin()
@@ -89,7 +113,8 @@ class Device:
         return self.persist(run)
 
     def digests_by_frame(self, pcm: NDArray[np.int16], padding: int = 0) -> Iterator[dict[int, int]]:
-        """The digests of a clip, int16 [samples] after `padding` zeros, after each of its frames that the samples complete.
+        """The digests of a clip, int16 [samples] after `padding` zeros, after each of its frames that the
+        samples complete.
 
         For use within persist().
         """
@@ -101,19 +126,26 @@ class Device:
             yield self._digests(clip)[1]
 
     def values(self, pcm: NDArray[np.int16], stage: int, event: int) -> NDArray[np.unsignedinteger] | None:
-        """The integers of one event of a stage while the device works on a clip, int16 [samples]; None if that event never comes."""
+        """The integers of one event of a stage while the device works on a clip, int16 [samples]; None if
+        that event never comes.
+        """
         return self.persist(lambda: self._values(_FROM_PCM, stage, event, lambda: self._push(pcm)))
 
     def values_of_features(self, pooled: NDArray[np.int32], stage: int) -> NDArray[np.unsignedinteger] | None:
-        """The integers of a stage of the network while the device decides on pooled features, int32 [features]; None if the stage never comes."""
-        return self.persist(lambda: self._values(_FROM_FEATURES, stage, 0, lambda: self._push_features(pooled)))
+        """The integers of a stage of the network while the device decides on pooled features, int32
+        [features]; None if the stage never comes.
+        """
+        return self.persist(
+            lambda: self._values(_FROM_FEATURES, stage, 0, lambda: self._push_features(pooled))
+        )
 
     def label(self, index: int) -> str:
         """The name of a label in the firmware, "" beyond the last."""
         return self._request(Type.LABEL, bytes([index])).payload.decode(errors="replace")
 
     def persist(self, action: Callable[[], Answer]) -> Answer:
-        """What `action` returns; if the device loses the clip meanwhile, it does it again, three times in all.
+        """What `action` returns; if the device loses the clip meanwhile, it does it again, three times in
+        all.
 
         Raises LineError for the last failure, SerqError if another firmware answers by then.
         """
@@ -133,16 +165,20 @@ class Device:
         before, now = self.identity, self._identify(met=True)
         if now != before:
             was, found = (f"model {identity.model} for board {identity.board}" for identity in (before, now))
-            raise SerqError(f"the firmware on {self.name} changed meanwhile from {was} to {found}; start again")
+            raise SerqError(
+                f"the firmware on {self.name} changed meanwhile from {was} to {found}; start again"
+            )
 
     def close(self) -> None:
         """Let go of the transport."""
         self._transport.close()
 
     def _identify(self, met: bool = False) -> Identity:
-        """IDENTIFY under a random number, and under another: the device takes the first for late if it is a little below the last host's.
+        """IDENTIFY under a random number, and under another: the device takes the first for late if it is
+        a little below the last host's.
 
-        A device that was met before is asked under the next number first: after a jump it could not tell what the line still delivers late.
+        A device that was met before is asked under the next number first: after a jump it could not tell what
+        the line still delivers late.
         """
         began = time.monotonic()
         for jumps in (not met, True):
@@ -151,10 +187,16 @@ class Device:
             with contextlib.suppress(_Silent):
                 return protocol.parse_identity(self._request(Type.IDENTIFY).payload)
             if self._reader.met_protocol_1:
-                speaks = f"the device on {self.name} speaks harness protocol 1, this serq-mcu speaks {protocol.PROTOCOL}"
+                speaks = (
+                    f"the device on {self.name} speaks harness protocol 1, this serq-mcu speaks"
+                    f" {protocol.PROTOCOL}"
+                )
                 raise SerqError(f"{speaks}; export and flash the project again")
         waited = time.monotonic() - began
-        raise LineError(f"{self.name} did not answer for {waited:.0f} s; check that it runs firmware that serq-mcu exported")
+        raise LineError(
+            f"{self.name} did not answer for {waited:.0f} s; check that it runs firmware that serq-mcu"
+            " exported"
+        )
 
     def _begin(self, stage: int = _NO_STAGE, event: int = 0) -> int:
         """Begin a clip, with a breakpoint; returns its number."""
@@ -177,7 +219,9 @@ class Device:
         index, step = 0, (self.identity.max_payload - 2) // 4
         while index < len(pooled):
             values = pooled[index : index + step].astype("<i4").tobytes()
-            taken = protocol.parse_u16(self._request(Type.FEATURES, struct.pack("<H", index) + values).payload)
+            taken = protocol.parse_u16(
+                self._request(Type.FEATURES, struct.pack("<H", index) + values).payload
+            )
             index = self._advance(index, taken, len(pooled))
         return False
 
@@ -197,7 +241,9 @@ class Device:
             raise _Lost("it answered for another clip")
         return payload, digests
 
-    def _values(self, mode: int, stage: int, event: int, push: Callable[[], bool]) -> NDArray[np.unsignedinteger] | None:
+    def _values(
+        self, mode: int, stage: int, event: int, push: Callable[[], bool]
+    ) -> NDArray[np.unsignedinteger] | None:
         self._begin(stage, event)
         stopped = push() or self._request(Type.FINISH, bytes([mode])).type == Type.STOPPED
         if not stopped:
@@ -212,7 +258,10 @@ class Device:
             count = sum(map(len, parts))
             offset, values = protocol.parse_values(self._request(Type.READ, struct.pack("<H", count)).payload)
             if offset != count:
-                raise SerqError(f"{self.name} answered a read at {count} with values from {offset}; build and flash the project again")
+                raise SerqError(
+                    f"{self.name} answered a read at {count} with values from {offset}; build and flash the"
+                    " project again"
+                )
             parts.append(values)
             if not len(values):
                 return np.concatenate(parts)
@@ -223,14 +272,18 @@ class Device:
         return expected
 
     def _request(self, request: Type, payload: bytes = b"") -> Frame:
-        """The answer to a request, which is repeated while none comes: every request may be (SPEC.md section 8)."""
+        """The answer to a request, which is repeated while none comes: every request may be (SPEC.md
+        section 8).
+        """
         self._number = (self._number + 1) % 2**32
         message = protocol.encode_frame(Frame(request, self._number, payload))
         on_the_way = self._transport.seconds(len(message))
         began = time.monotonic()
         for attempt in range(self._attempts):
             self.repeated += attempt > 0
-            self._transport.write(b"\0" + message if attempt else message)  # the delimiter ends a frame that was cut short
+            self._transport.write(
+                b"\0" + message if attempt else message
+            )  # the delimiter ends a frame that was cut short
             sent = time.monotonic()
             answer = self._answer(request, sent + on_the_way + self._pace.patience(attempt))
             if answer is None:
@@ -265,7 +318,9 @@ class _Lost(LineError):
 
 
 class _Pace:
-    """How long to wait for an answer: the mean time of answers and four mean deviations (RFC 6298), twice as long at every repetition."""
+    """How long to wait for an answer: the mean time of answers and four mean deviations (RFC 6298), twice
+    as long at every repetition.
+    """
 
     def __init__(self, longest: float, shortest: float) -> None:
         self._longest, self._shortest = longest, shortest
@@ -286,7 +341,9 @@ class _Pace:
 
 
 def _answers(frame: Frame, request: Type) -> bool:
-    """Whether a frame of the right number can be the answer to `request`, and not one that an earlier host left on the line."""
+    """Whether a frame of the right number can be the answer to `request`, and not one that an earlier host
+    left on the line.
+    """
     if frame.type == Type.ERROR:
         return frame.payload[1:] == bytes([request])
     return frame.type == request | 0x80 or (frame.type == Type.STOPPED and request in (Type.PCM, Type.FINISH))

@@ -1,4 +1,6 @@
-"""A bad line, on purpose: bytes corrupted and lost, messages cut, doubled, late and out of order, at random but reproducibly."""
+"""A bad line, on purpose: bytes corrupted and lost, messages cut, doubled, late and out of order, at
+random but reproducibly.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ from serq_mcu.harness.transports import Transport
 
 @dataclass(frozen=True)
 class Faults:
-    """How bad a line is. Probabilities of a byte or of a message (what is written or read at once); 0: never."""
+    """How bad a line is.
+
+    Probabilities of a byte or of a message (what is written or read at once); 0: never.
+    """
 
     corrupted: float = 0.0  # of a byte: another takes its place
     burst_every: float = 0.0  # bytes, on average, from one burst of lost bytes to the next
@@ -32,7 +37,10 @@ class FaultyTransport:
         self.passed = 0  # bytes, both ways
         self._inner = inner
         rng = random.Random(seed)
-        self._there, self._back = _Direction(faults, rng, self.incidents), _Direction(faults, rng, self.incidents)
+        self._there, self._back = (
+            _Direction(faults, rng, self.incidents),
+            _Direction(faults, rng, self.incidents),
+        )
 
     def write(self, data: bytes) -> None:
         """See Transport."""
@@ -109,7 +117,10 @@ class _Direction:
             else:
                 kept, data = kept + data[: self._to_burst], data[self._to_burst :]
                 self._count("burst")
-                self._burst_left, self._to_burst = self._faults.burst_bytes, self._distance(1 / self._faults.burst_every)
+                self._burst_left, self._to_burst = (
+                    self._faults.burst_bytes,
+                    self._distance(1 / self._faults.burst_every),
+                )
         return kept
 
     def _distance(self, probability: float) -> int:

@@ -1,4 +1,6 @@
-"""Frames of the harness protocol and what they say (SPEC.md section 8). Pure functions; bytes from a device are not trusted.
+"""Frames of the harness protocol and what they say (SPEC.md section 8).
+
+Pure functions; bytes from a device are not trusted.
 
 COBS: Cheshire and Baker, "Consistent overhead byte stuffing", IEEE/ACM Transactions on Networking 7(2), 1999.
 """
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 from serq_mcu.errors import SerqError
 
 PROTOCOL = 2
-_MAX_ENCODED = 1 << 17  # more bytes than any frame has (payloads are announced in 16 bits): a stream without delimiters is garbage
+_MAX_ENCODED = (
+    1 << 17
+)  # more bytes than any frame has (payloads are announced in 16 bits): a stream without delimiters is garbage
 
 
 class Type(IntEnum):
@@ -59,7 +63,9 @@ class Frame:
 
 _HEADER = struct.Struct("<BBHI")  # type, protocol, payload length, number
 _CRC = struct.Struct("<I")
-_ANSWER_OF_PROTOCOL_1 = bytes((Type.ERROR, PROTOCOL, Code.BAD_LENGTH, Type.IDENTIFY))  # its sequence is our second byte
+_ANSWER_OF_PROTOCOL_1 = bytes(
+    (Type.ERROR, PROTOCOL, Code.BAD_LENGTH, Type.IDENTIFY)
+)  # its sequence is our second byte
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -101,7 +107,9 @@ class FrameReader:
         *whole, self._rest = (self._rest + data).split(b"\0")
         self._rest = self._rest[-_MAX_ENCODED:]
         frames = [decode_frame(encoded) for encoded in whole]
-        self.met_protocol_1 |= None in frames and any(_body(encoded) == _ANSWER_OF_PROTOCOL_1 for encoded in whole)
+        self.met_protocol_1 |= None in frames and any(
+            _body(encoded) == _ANSWER_OF_PROTOCOL_1 for encoded in whole
+        )
         return [frame for frame in frames if frame is not None]
 
 
@@ -124,7 +132,8 @@ class Identity:
 
 @dataclass(frozen=True)
 class Result:
-    """A device's decision on a clip: scores int32 [classes], the CRC-32 of each stage, cycles without tracing (0 where nothing counts them).
+    """A device's decision on a clip: scores int32 [classes], the CRC-32 of each stage, cycles without
+    tracing (0 where nothing counts them).
 
     `clip` is the number of the clip's BEGIN and `sums` are those of the input, both as the device has them.
     """
@@ -168,7 +177,9 @@ def parse_result(payload: bytes, digests: bytes) -> Result:
     label, frames, frontend, network, clip, *sums = _RESULT.unpack_from(payload)
     scores = np.frombuffer(payload, "<i4", offset=_RESULT.size).astype(np.int32)
     _require(label < len(scores), "result")
-    return Result(label, frames, frontend, network, clip, (sums[0], sums[1]), scores, parse_digests(digests)[1])
+    return Result(
+        label, frames, frontend, network, clip, (sums[0], sums[1]), scores, parse_digests(digests)[1]
+    )
 
 
 def parse_digests(payload: bytes) -> tuple[int, dict[int, int]]:
@@ -178,7 +189,10 @@ def parse_digests(payload: bytes) -> tuple[int, dict[int, int]]:
 
 
 def parse_values(payload: bytes) -> tuple[int, NDArray[np.unsignedinteger]]:
-    """The answer to READ: the first value's offset, and the values as unsigned integers. Raises SerqError if it is malformed."""
+    """The answer to READ: the first value's offset, and the values as unsigned integers.
+
+    Raises SerqError if it is malformed.
+    """
     _require(len(payload) >= _VALUES.size, "values")
     size, count, offset = _VALUES.unpack_from(payload)
     _require(size in _UNSIGNED and len(payload) == _VALUES.size + size * count, "values")
@@ -199,4 +213,6 @@ def parse_u32(payload: bytes) -> int:
 
 def _require(condition: bool, what: str) -> None:
     if not condition:
-        raise SerqError(f"the device sent a malformed {what} frame; export, build and flash the project again")
+        raise SerqError(
+            f"the device sent a malformed {what} frame; export, build and flash the project again"
+        )

@@ -1,4 +1,6 @@
-"""Why a port or an upload failed, in one sentence that says what to do: from the system's errors and the uploaders' own words."""
+"""Why a port or an upload failed, in one sentence that says what to do: from the system's errors and the
+uploaders' own words.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ _CHIPS = re.compile(r"This chip is (ESP32[\w-]*).*?, not (ESP32[\w-]*)")
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _BUSY = (errno.EBUSY, errno.EAGAIN)
 
-# What uploaders print, and what it means. esptool 4.12, OpenOCD 0.12, BOSSA 1.9 and PlatformIO 6.2 were made to say these but where a
-# line says otherwise. {port}, {board} and {ports} are filled in; the first that is found counts, so the exact come before the vague.
+# What uploaders print, and what it means. esptool 4.12, OpenOCD 0.12, BOSSA 1.9 and PlatformIO 6.2 were made
+# to say these but where a line says otherwise. {port}, {board} and {ports} are filled in; the first that is
+# found counts, so the exact come before the vague.
 _UPLOADERS = (
     (
         r"Wrong boot mode detected",
@@ -23,31 +26,55 @@ _UPLOADERS = (
     ),  # esptool, read
     (
         r"Failed to connect to ESP32\S*: No serial data received",
-        "nothing answers on {port}: hold the BOOT button while it connects, and check that this is the board's port ({ports})",
+        (
+            "nothing answers on {port}: hold the BOOT button while it connects, and check that this is the"
+            " board's port ({ports})"
+        ),
     ),
     (
-        r"Failed to connect to ESP32|Invalid head of packet|Failed to communicate with the flash chip",  # esptool, read
-        "what answers on {port} is no ESP32 in its boot loader: check that this is the board's port ({ports}), or use a better cable",
+        # esptool, read
+        r"Failed to connect to ESP32|Invalid head of packet|Failed to communicate with the flash chip",
+        (
+            "what answers on {port} is no ESP32 in its boot loader: check that this is the board's port"
+            " ({ports}), or use a better cable"
+        ),
     ),
     (
         r"LIBUSB_ERROR_ACCESS",  # OpenOCD, read
-        "no permission to use the debug probe of {board}: put PlatformIO's udev rules (its documentation has 99-platformio-udev.rules) into "
-        "/etc/udev/rules.d and plug the board in again",
+        (
+            "no permission to use the debug probe of {board}: put PlatformIO's udev rules (its documentation"
+            " has 99-platformio-udev.rules) into /etc/udev/rules.d and plug the board in again"
+        ),
     ),
-    (r"LIBUSB_ERROR_BUSY", "the debug probe of {board} is in use by another program: close its debugger and try again"),  # OpenOCD, read
+    (
+        r"LIBUSB_ERROR_BUSY",
+        "the debug probe of {board} is in use by another program: close its debugger and try again",
+    ),  # OpenOCD, read
     (
         r"UNEXPECTED idcode|init mode failed",
-        "the debug probe finds another chip than {board}'s: check the cable to it and the board that was exported for",
+        (
+            "the debug probe finds another chip than {board}'s: check the cable to it and the board that was"
+            " exported for"
+        ),
     ),
     (
         r"Error: open failed|No J-Link found|Cannot connect to J-Link",
         "no debug probe was found for {board}: is its USB plug for programming plugged in?",
     ),
-    (r"No device found on", "the boot loader of {board} does not answer on {port}: press its reset button twice and try again"),
-    (r"No accessible RP2040 devices", "no {board} in its boot loader was found: hold BOOTSEL while plugging it in, and try again"),  # picotool, read
+    (
+        r"No device found on",
+        "the boot loader of {board} does not answer on {port}: press its reset button twice and try again",
+    ),
+    (
+        r"No accessible RP2040 devices",
+        "no {board} in its boot loader was found: hold BOOTSEL while plugging it in, and try again",
+    ),  # picotool, read
     (
         r"Please specify `upload_port`",
-        "no port was found to write {board} through: is it plugged in? Name the port with --port, such as {example} ({ports})",
+        (
+            "no port was found to write {board} through: is it plugged in? Name the port with --port, such as"
+            " {example} ({ports})"
+        ),
     ),
 )
 
@@ -67,12 +94,17 @@ def why_not_open(port: str, error: Exception) -> str:
 
 
 def why_not_written(log: str, port: str | None, board: str) -> str | None:
-    """What to do about an upload that failed, from what PlatformIO and its uploader printed; None if that is not known."""
+    """What to do about an upload that failed, from what PlatformIO and its uploader printed; None if that
+    is not known.
+    """
     named = port or "its port"
     chips = _CHIPS.search(log)
     if chips:
         found, wanted = chips.groups()
-        return f"the chip on {named} is an {found} and the project is for an {wanted}: export it for that board (`serq-mcu boards`), or name its port"
+        return (
+            f"the chip on {named} is an {found} and the project is for an {wanted}: export it for that board"
+            " (`serq-mcu boards`), or name its port"
+        )
     if "the port is busy or doesn't exist" in log:  # esptool
         code = _ERRNO.search(log)
         return why_not_open(named, OSError(int(code[1]) if code else errno.EIO, "esptool could not open it"))
@@ -89,13 +121,18 @@ def _permission(port: str) -> str:
     vendor = f'ATTRS{{idVendor}}=="{device.vid:04x}", ' if device else ""
     rule = f'SUBSYSTEM=="tty", {vendor}MODE="0666"'
     return (
-        f"; add yourself to the group that owns it (dialout or uucp) and log in again, or put `{rule}` into {_RULE_FILE} and plug the board in again"
+        f"; add yourself to the group that owns it (dialout or uucp) and log in again, or put `{rule}` into"
+        f" {_RULE_FILE} and plug the board in again"
     )
 
 
 def _found() -> str:
     names = [port.device for port in comports()]
-    return f"there is {', '.join(names)}" if names else f"no serial port was found, so check the cable (it would be one like {_EXAMPLE})"
+    return (
+        f"there is {', '.join(names)}"
+        if names
+        else f"no serial port was found, so check the cable (it would be one like {_EXAMPLE})"
+    )
 
 
 def comports() -> list[Any]:

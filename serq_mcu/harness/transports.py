@@ -1,4 +1,7 @@
-"""Bytes to and from a device: a process (host build, emulator) or a serial port. The protocol is the same on all."""
+"""Bytes to and from a device: a process (host build, emulator) or a serial port.
+
+The protocol is the same on all.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,16 @@ class Transport(Protocol):
     name: str  # for messages
 
     def write(self, data: bytes) -> None:
-        """Send `data`; what the other side does not take is lost. Raises SerqError if the other side is gone."""
+        """Send `data`; what the other side does not take is lost.
+
+        Raises SerqError if the other side is gone.
+        """
 
     def read(self, timeout: float) -> bytes:
-        """What has arrived, waiting at most `timeout` seconds for it; b"" if nothing came. Raises SerqError if the other side is gone."""
+        """What has arrived, waiting at most `timeout` seconds for it; b"" if nothing came.
+
+        Raises SerqError if the other side is gone.
+        """
 
     def seconds(self, count: int) -> float:
         """How long `count` bytes take on the line; 0 where that is no time to speak of."""
@@ -39,7 +48,10 @@ class Transport(Protocol):
 
 
 class ProcessTransport:
-    """A program that serves the protocol on its standard input and output. Raises SerqError if it cannot be started."""
+    """A program that serves the protocol on its standard input and output.
+
+    Raises SerqError if it cannot be started.
+    """
 
     def __init__(self, argv: Sequence[str]) -> None:
         self.name = os.path.basename(argv[0])
@@ -55,10 +67,14 @@ class ProcessTransport:
             )
         except OSError as error:
             self._messages.close()
-            raise SerqError(f"cannot start {argv[0]}: {error.strerror}; check that it is installed") from error
+            raise SerqError(
+                f"cannot start {argv[0]}: {error.strerror}; check that it is installed"
+            ) from error
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
-        self._arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # b"" last: the program closed its output
+        self._arrived: queue.SimpleQueue[bytes] = (
+            queue.SimpleQueue()
+        )  # b"" last: the program closed its output
         self._reader = threading.Thread(target=self._read_all, daemon=True)
         self._reader.start()
         self._ended = False
@@ -122,18 +138,25 @@ class ProcessTransport:
             self._messages.seek(0)
             said = self._messages.read()[-2000:].decode(errors="replace").strip()
         last = f": {said.splitlines()[-1]}" if said else ""
-        return SerqError(f"{self.name} ended with exit code {self._process.poll()} before it had answered{last}")
+        return SerqError(
+            f"{self.name} ended with exit code {self._process.poll()} before it had answered{last}"
+        )
 
 
 class SerialTransport:
-    """A serial port, or any other URL that pyserial opens (`socket://host:port`). Raises SerqError if it cannot be opened."""
+    """A serial port, or any other URL that pyserial opens (`socket://host:port`).
+
+    Raises SerqError if it cannot be opened.
+    """
 
     def __init__(self, port: str, baud: int) -> None:
         import serial
 
         self.name, self._baud = port, baud
         try:
-            self._serial: Any = serial.serial_for_url(port, baudrate=baud, exclusive=True, write_timeout=FULL + _BITS * _BUFFER / baud)
+            self._serial: Any = serial.serial_for_url(
+                port, baudrate=baud, exclusive=True, write_timeout=FULL + _BITS * _BUFFER / baud
+            )
         except (OSError, ValueError) as error:  # serial.SerialException is an OSError
             raise SerqError(_why_not_open(port, error)) from error
 
@@ -154,7 +177,10 @@ class SerialTransport:
             first: bytes = self._serial.read(1)
             waiting = self._serial.in_waiting if first else 0
             return first + self._serial.read(waiting) if waiting else first
-        except (OSError, TypeError) as error:  # pyserial 3.5 lets a TypeError out of a port closed by another thread
+        except (
+            OSError,
+            TypeError,
+        ) as error:  # pyserial 3.5 lets a TypeError out of a port closed by another thread
             raise self._gone(error) from error
 
     def seconds(self, count: int) -> float:

@@ -15,9 +15,10 @@ WORDS = {SILENCE: "silence", NOT_SURE: "not sure"}
 
 @dataclass(frozen=True)
 class Heard:
-    """A decision. seconds: when, since listening began; label: the answer's index, None for silence and not sure; margin: of the best score
-    over the second; level_db: of the newest block, relative to a full-scale square wave; frames: of the window; latency_us: from the
-    window's last samples to the decision, 0 where there is no clock; overruns: samples that were lost since listening began.
+    """A decision. seconds: when, since listening began; label: the answer's index, None for silence and
+    not sure; margin: of the best score over the second; level_db: of the newest block, relative to a
+    full-scale square wave; frames: of the window; latency_us: from the window's last samples to the
+    decision, 0 where there is no clock; overruns: samples that were lost since listening began.
     """
 
     seconds: float
@@ -72,8 +73,12 @@ class Damaged:
 Shown = Hello | Labelled | Damaged
 
 
-def from_decisions(model: QuantizedModel, decisions: Sequence[Decision], first: int = 0, overruns: int = 0) -> Iterator[Heard]:
-    """The decisions of a stream of this model; the first of them is number `first` of its stream, and decides when its block ends."""
+def from_decisions(
+    model: QuantizedModel, decisions: Sequence[Decision], first: int = 0, overruns: int = 0
+) -> Iterator[Heard]:
+    """The decisions of a stream of this model; the first of them is number `first` of its stream, and
+    decides when its block ends.
+    """
     assert model.decision is not None
     spec, block = model.spec, model.decision.block_frames
     for number, decision in enumerate(decisions, start=first + 1):
@@ -81,4 +86,14 @@ def from_decisions(model: QuantizedModel, decisions: Sequence[Decision], first: 
         answer = WORDS[decision.answer] if decision.answer < 0 else model.labels[decision.answer]
         label = None if decision.answer < 0 else decision.answer
         level = level_in_db(decision.level)
-        yield Heard(end / spec.sample_rate, answer, label, decision.scores, decision.margin, level, decision.frames, 0, overruns)
+        yield Heard(
+            end / spec.sample_rate,
+            answer,
+            label,
+            decision.scores,
+            decision.margin,
+            level,
+            decision.frames,
+            0,
+            overruns,
+        )

@@ -21,8 +21,9 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 @dataclass(frozen=True)
 class Classification:
-    """A recording's decisions, in their order, and its answer as a clip: an index of the model's labels and their scores, None where it is too
-    long for a clip. pcm: int16 [samples]; by: what computed it, in words; notes: what was converted.
+    """A recording's decisions, in their order, and its answer as a clip: an index of the model's labels
+    and their scores, None where it is too long for a clip. pcm: int16 [samples]; by: what computed it, in
+    words; notes: what was converted.
     """
 
     model: QuantizedModel
@@ -60,11 +61,15 @@ class Classification:
     def lines(self) -> list[str]:
         """The account after the decisions, for people."""
         clip = "as a clip: too long" if self.answer is None else f"as a clip: {self.answer}"
-        return [*(f"converted: {note}" for note in self.notes), f"{clip} ({self.seconds:.2f} s, model {self.model.identity.hex()}, by {self.by})"]
+        return [
+            *(f"converted: {note}" for note in self.notes),
+            f"{clip} ({self.seconds:.2f} s, model {self.model.identity.hex()}, by {self.by})",
+        ]
 
 
 def classify_file(path: Path, model: QuantizedModel, progress: Callable[..., None]) -> Classification:
-    """Let the model hear a recording: decisions after each block where it can stream, and one on the whole as a clip.
+    """Let the model hear a recording: decisions after each block where it can stream, and one on the whole
+    as a clip.
 
     Raises SerqError if the recording cannot be read, or is too short for any answer.
     """
@@ -73,12 +78,19 @@ def classify_file(path: Path, model: QuantizedModel, progress: Callable[..., Non
     decisions = tuple(from_decisions(model, ear.push(audio.pcm))) if model.decision else ()
     scores = ear.scores(audio.pcm)
     if scores is None and not decisions:
-        raise SerqError(f"{path} is too short for an answer: {len(audio.pcm)} samples, and two frames are {model.spec.min_samples}")
+        raise SerqError(
+            f"{path} is too short for an answer: {len(audio.pcm)} samples, and two frames are"
+            f" {model.spec.min_samples}"
+        )
     return Classification(model, path.name, audio.pcm, decisions, scores, ear.by, audio.notes)
 
 
-def classify_microphone(model: QuantizedModel, microphone: Microphone, progress: Callable[..., None]) -> Generator[Hello | Labelled]:
-    """Let the model hear this computer's microphone until the caller stops. After a gap the stream starts afresh, as on a board.
+def classify_microphone(
+    model: QuantizedModel, microphone: Microphone, progress: Callable[..., None]
+) -> Generator[Hello | Labelled]:
+    """Let the model hear this computer's microphone until the caller stops.
+
+    After a gap the stream starts afresh, as on a board.
 
     Raises SerqError if the model cannot stream or the microphone fails.
     """
@@ -90,7 +102,9 @@ def classify_microphone(model: QuantizedModel, microphone: Microphone, progress:
             yield Labelled(heard, model.labels)
 
 
-def _hear(model: QuantizedModel, ear: Ear, pieces: Iterator[tuple[NDArray[np.int16], int]]) -> Iterator[Heard]:
+def _hear(
+    model: QuantizedModel, ear: Ear, pieces: Iterator[tuple[NDArray[np.int16], int]]
+) -> Iterator[Heard]:
     start, number, lost, heard = 0.0, 0, 0, 0
     for pcm, overruns in pieces:
         if overruns:

@@ -26,10 +26,11 @@ _PIECE = 0.05  # seconds of a recording that are played at once
 
 
 def listen_to(folder: Path, clip: Path, progress: Progress = lambda line: None) -> Iterator[str]:
-    """The lines that the live firmware exported to `folder` writes while it hears `clip`, on the emulated board of its instruction set.
+    """The lines that the live firmware exported to `folder` writes while it hears `clip`, on the emulated
+    board of its instruction set.
 
-    The clip is taken as it is: what the board's microphone would do to it is left out. Raises SerqError if the folder is not a live
-    project, the clip cannot be read, or building or emulation fails.
+    The clip is taken as it is: what the board's microphone would do to it is left out. Raises SerqError if
+    the folder is not a live project, the clip cannot be read, or building or emulation fails.
     """
     with _emulator(folder, clip, progress) as (name, command, pcm, _):
         done = subprocess.run(command, input=pcm.astype("<i2").tobytes(), capture_output=True, check=False)
@@ -39,8 +40,13 @@ def listen_to(folder: Path, clip: Path, progress: Progress = lambda line: None) 
 
 
 @contextlib.contextmanager
-def emulated_board(folder: Path, clip: Path, progress: Progress = lambda line: None) -> Iterator[EmulatedBoard]:
-    """The same firmware while `clip` is played to it at the speed of life. Raises SerqError as `listen_to` does."""
+def emulated_board(
+    folder: Path, clip: Path, progress: Progress = lambda line: None
+) -> Iterator[EmulatedBoard]:
+    """The same firmware while `clip` is played to it at the speed of life.
+
+    Raises SerqError as `listen_to` does.
+    """
     with _emulator(folder, clip, progress) as (name, command, pcm, rate):
         board = EmulatedBoard(name, command, pcm, rate)
         try:
@@ -55,11 +61,19 @@ class EmulatedBoard:
     def __init__(self, name: str, command: list[str], pcm: NDArray[np.int16], rate: int) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,
         )
         self._arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._play, args=(pcm, rate), daemon=True), threading.Thread(target=self._listen, daemon=True)]
+        self._threads = [
+            threading.Thread(target=self._play, args=(pcm, rate), daemon=True),
+            threading.Thread(target=self._listen, daemon=True),
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -102,7 +116,9 @@ class EmulatedBoard:
 
 
 @contextlib.contextmanager
-def _emulator(folder: Path, clip: Path, progress: Progress) -> Iterator[tuple[str, list[str], NDArray[np.int16], int]]:
+def _emulator(
+    folder: Path, clip: Path, progress: Progress
+) -> Iterator[tuple[str, list[str], NDArray[np.int16], int]]:
     """The emulated board's name, the command that runs the folder's firmware on it, the clip and its rate."""
     project = read_project(folder)
     project.require_app("live")

@@ -1,4 +1,6 @@
-"""A model that hears, on this computer: the C that ships, compiled once for each model, or the reference where there is no compiler."""
+"""A model that hears, on this computer: the C that ships, compiled once for each model, or the reference
+where there is no compiler.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,10 @@ class Ear(Protocol):
         """Forget all that was heard."""
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
-        """The decisions that these samples, int16 [samples] of any number, complete. Raises SerqError if the model cannot stream."""
+        """The decisions that these samples, int16 [samples] of any number, complete.
+
+        Raises SerqError if the model cannot stream.
+        """
 
     def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
         """The scores of a whole clip, int16 [samples]; None if it is shorter or longer than a clip may be."""
@@ -99,7 +104,13 @@ class _NativeEar:
         decision, decided = np.zeros(_HEAD + len(self._model.labels), np.int32), ctypes.c_int32()
         pcm = np.ascontiguousarray(pcm)
         while len(pcm):
-            words = (_pointer(self._state), _pointer(pcm), ctypes.c_uint32(len(pcm)), _pointer(decision), ctypes.byref(decided))
+            words = (
+                _pointer(self._state),
+                _pointer(pcm),
+                ctypes.c_uint32(len(pcm)),
+                _pointer(decision),
+                ctypes.byref(decided),
+            )
             pcm = pcm[self._library.stream_push(*words) :]
             if decided.value:
                 answer, level, frames, margin, *scores = decision.tolist()
@@ -122,11 +133,20 @@ def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _library(model: QuantizedModel, progress: Callable[..., None]) -> Path:
-    """The model's shared library, from the cache, or compiled into it. Raises SerqError without a compiler, or one that refuses the code."""
+    """The model's shared library, from the cache, or compiled into it.
+
+    Raises SerqError without a compiler, or one that refuses the code.
+    """
     cc = compiler()
-    files = {name: data for name, data in (runtime_files() | model_files(model, load_board(_BOARD))).items() if name.startswith("lib/serq/src/")}
+    files = {
+        name: data
+        for name, data in (runtime_files() | model_files(model, load_board(_BOARD))).items()
+        if name.startswith("lib/serq/src/")
+    }
     version = subprocess.run([cc, "--version"], capture_output=True, check=False).stdout
-    digest = hashlib.sha256(repr((cc, _FLAGS, version, sorted(files.items()), _SOURCE.read_bytes())).encode()).hexdigest()
+    digest = hashlib.sha256(
+        repr((cc, _FLAGS, version, sorted(files.items()), _SOURCE.read_bytes())).encode()
+    ).hexdigest()
     library = cache_folder() / f"classify-{digest[:32]}.so"
     if not library.exists():
         progress("compiling the model's C for this computer, once")
@@ -142,9 +162,19 @@ def _compile(cc: str, files: Files, can_stream: bool, library: Path) -> None:
             path.write_bytes(data)
             sources += [path] if path.suffix == ".c" and (can_stream or "stream" not in path.name) else []
         made = Path(work) / library.name
-        command = [cc, *_FLAGS, *(["-DSERQ_CAN_STREAM"] if can_stream else []), f"-I{work}", *map(str, sources), "-o", str(made)]
+        command = [
+            cc,
+            *_FLAGS,
+            *(["-DSERQ_CAN_STREAM"] if can_stream else []),
+            f"-I{work}",
+            *map(str, sources),
+            "-o",
+            str(made),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode != 0:
-            raise SerqError(f"{cc} does not compile the model's C: {(done.stderr.splitlines() or ['no message'])[0]}")
+            raise SerqError(
+                f"{cc} does not compile the model's C: {(done.stderr.splitlines() or ['no message'])[0]}"
+            )
         write_file(library, made.read_bytes())
     os.chmod(library, 0o755)

@@ -1,4 +1,6 @@
-"""What a live board writes: lines of JSON (SPEC.md section 14), among boot messages, damaged lines and whatever else comes over a wire."""
+"""What a live board writes: lines of JSON (SPEC.md section 14), among boot messages, damaged lines and
+whatever else comes over a wire.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,11 @@ class LineReader:
             value = json.loads(text[start:]) if start >= 0 else None
         except (ValueError, RecursionError):
             value = None
-        event = (self._hello(value) or self._complaint(value) or self._heard(value, seconds)) if isinstance(value, dict) else None
+        event = (
+            (self._hello(value) or self._complaint(value) or self._heard(value, seconds))
+            if isinstance(value, dict)
+            else None
+        )
         if isinstance(event, Heard):
             return Labelled(event, self.labels)
         begun = not self._first and any(word in text for word in ('"answer"', '"scores"', '"overruns"'))
@@ -75,10 +81,18 @@ class LineReader:
 
     def _heard(self, value: dict[str, Any], seconds: float) -> Heard | None:
         scores, answer, label = value.get("scores"), value.get("answer"), value.get("label")
-        numbers = [value.get(name) for name in ("margin", "level", "frames", "latency_us", "overruns")]
-        if not isinstance(scores, list) or not 0 < len(scores) <= _LABELS or not all(_integer(number) for number in (*scores, *numbers)):
+        numbers: list[Any] = [
+            value.get(name) for name in ("margin", "level", "frames", "latency_us", "overruns")
+        ]
+        if (
+            not isinstance(scores, list)
+            or not 0 < len(scores) <= _LABELS
+            or not all(_integer(number) for number in (*scores, *numbers))
+        ):
             return None
-        if not isinstance(answer, str) or not (_integer(label) or (label is None and answer in WORDS.values())):
+        if not isinstance(answer, str) or not (
+            _integer(label) or (label is None and answer in WORDS.values())
+        ):
             return None
         if self.labels and len(scores) != len(self.labels):
             return None
@@ -89,7 +103,17 @@ class LineReader:
                 return None
             self.labels = (*self.labels[:label], printable(answer), *self.labels[label + 1 :])
         margin, level, frames, latency, overruns = numbers
-        return Heard(seconds, printable(answer), label, tuple(scores), margin, level_in_db(level), frames, latency, overruns)  # type: ignore[arg-type]
+        return Heard(
+            seconds,
+            printable(answer),
+            label,
+            tuple(scores),
+            margin,
+            level_in_db(level),
+            frames,
+            latency,
+            overruns,
+        )
 
 
 def printable(text: str) -> str:

@@ -26,20 +26,31 @@ class Source(Protocol):
     name: str
 
     def read(self, timeout: float) -> bytes:
-        """What has come; waits up to `timeout` seconds for anything. Raises SerqError if the line is lost, EOFError at its end."""
+        """What has come; waits up to `timeout` seconds for anything.
+
+        Raises SerqError if the line is lost, EOFError at its end.
+        """
 
 
 @contextlib.contextmanager
 def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> Iterator[Source]:
-    """A serial port or URL, or a folder of a live project, whose emulator hears `clip`. Raises SerqError if it cannot be opened."""
+    """A serial port or URL, or a folder of a live project, whose emulator hears `clip`.
+
+    Raises SerqError if it cannot be opened.
+    """
     if Path(port).is_dir():
         if clip is None:
-            raise SerqError(f"{port} is a folder: give its emulator a recording to hear with --clip, or name a board's port instead of the folder")
+            raise SerqError(
+                f"{port} is a folder: give its emulator a recording to hear with --clip, or name a board's"
+                " port instead of the folder"
+            )
         with emulated_board(Path(port), clip, progress) as board:
             yield board
         return
     if clip is not None:
-        raise SerqError(f"--clip is for the emulator of a folder, and {port} is none; a board hears its microphone")
+        raise SerqError(
+            f"--clip is for the emulator of a folder, and {port} is none; a board hears its microphone"
+        )
     transport = SerialTransport(port, baud)
     try:
         yield transport
@@ -48,9 +59,11 @@ def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> 
 
 
 def live_events(source: Source, progress: Progress) -> Iterator[Shown]:
-    """What a board says, until its line ends. progress is told of lines that are no decisions, in one sentence.
+    """What a board says, until its line ends. progress is told of lines that are no decisions, in one
+    sentence.
 
-    Raises SerqError if nothing comes, or something else; if the board falls silent, is unplugged or says that something is wrong with it.
+    Raises SerqError if nothing comes, or something else; if the board falls silent, is unplugged or says that
+    something is wrong with it.
     """
     reader, passed, decisions = LineReader(), "", 0
     start = heard_at = time.monotonic()
@@ -67,16 +80,26 @@ def live_events(source: Source, progress: Progress) -> Iterator[Shown]:
                 raise SerqError(f"the board says: {event.text}")
             if isinstance(event, Passed):
                 if not passed:
-                    progress(f"passed over what is no decision, such as {event.text!r}: a boot message, or another program's")
+                    progress(
+                        f"passed over what is no decision, such as {event.text!r}: a boot message, or another"
+                        " program's"
+                    )
                 passed = event.text
             else:
                 heard_at, decisions = now, decisions + 1
                 yield event
         if now - heard_at > _PATIENCE:
-            raise SerqError(f"{source.name} fell silent; check the cable and reset the board" if decisions else _nothing(source.name, passed))
+            raise SerqError(
+                f"{source.name} fell silent; check the cable and reset the board"
+                if decisions
+                else _nothing(source.name, passed)
+            )
 
 
 def _nothing(name: str, passed: str) -> str:
     if passed:
-        return f"what comes from {name} is not the live application (it said {passed!r}); {_MAKE_ONE}, or name its --baud"
+        return (
+            f"what comes from {name} is not the live application (it said {passed!r}); {_MAKE_ONE}, or name"
+            " its --baud"
+        )
     return f"nothing comes from {name}; {_MAKE_ONE}, and reset the board"

@@ -22,7 +22,9 @@ Pieces = Iterator[tuple[NDArray[np.int16], int]]
 
 @dataclass(frozen=True)
 class Microphone:
-    """A microphone by the number or a part of the name that its system has for it; "" is the system's own choice."""
+    """A microphone by the number or a part of the name that its system has for it; "" is the system's own
+    choice.
+    """
 
     device: str = ""
 
@@ -37,11 +39,15 @@ class Microphone:
         piece = round(_BLOCK * rate)
 
         def take(samples: Any, count: int, _: Any, status: Any) -> None:
-            arrived.put((np.frombuffer(bytes(samples), np.int16), piece if status and status.input_overflow else 0))
+            arrived.put(
+                (np.frombuffer(bytes(samples), np.int16), piece if status and status.input_overflow else 0)
+            )
 
         name = int(self.device) if self.device.isdecimal() else self.device or None
         try:
-            stream = sounddevice.RawInputStream(samplerate=rate, blocksize=piece, channels=1, dtype="int16", device=name, callback=take)
+            stream = sounddevice.RawInputStream(
+                samplerate=rate, blocksize=piece, channels=1, dtype="int16", device=name, callback=take
+            )
         except (sounddevice.PortAudioError, ValueError) as error:
             raise SerqError(_why_not(sounddevice, self.device, rate, error)) from error
         with stream:
@@ -53,23 +59,38 @@ def _pieces(arrived: queue.Queue[tuple[NDArray[np.int16], int]]) -> Pieces:
         try:
             yield arrived.get(timeout=_PATIENCE)
         except queue.Empty:
-            raise SerqError("nothing comes from the microphone; is it muted or in use by another program?") from None
+            raise SerqError(
+                "nothing comes from the microphone; is it muted or in use by another program?"
+            ) from None
 
 
 def _sounddevice() -> Any:
     try:
         import sounddevice
     except ImportError as error:
-        raise SerqError("listening to a microphone needs a package that is not installed; run `pip install 'serq-mcu[microphone]'`") from error
+        raise SerqError(
+            "listening to a microphone needs a package that is not installed; run `pip install"
+            " 'serq-mcu[microphone]'`"
+        ) from error
     except OSError as error:  # it looks for the library when it is imported
-        raise SerqError("sounddevice finds no PortAudio library; run `sudo apt-get install libportaudio2` on Debian and Ubuntu") from error
+        raise SerqError(
+            "sounddevice finds no PortAudio library; run `sudo apt-get install libportaudio2` on Debian and"
+            " Ubuntu"
+        ) from error
     return sounddevice
 
 
 def _why_not(sounddevice: Any, device: str, rate: int, error: Exception) -> str:
-    inputs = [f"{number}: {found['name']}" for number, found in enumerate(sounddevice.query_devices()) if found["max_input_channels"]]
+    inputs = [
+        f"{number}: {found['name']}"
+        for number, found in enumerate(sounddevice.query_devices())
+        if found["max_input_channels"]
+    ]
     if not inputs:
         return _NOTHING
     which = f"microphone {device!r}" if device else "this computer's microphone"
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{which} does not give one channel of {rate} samples a second ({said}); choose another with --device: {', '.join(inputs)}"
+    return (
+        f"{which} does not give one channel of {rate} samples a second ({said}); choose another with"
+        f" --device: {', '.join(inputs)}"
+    )

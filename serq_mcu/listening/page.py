@@ -1,4 +1,6 @@
-"""A page on this computer that shows decisions as they come: one file, server-sent events, nobody else's business (127.0.0.1 only)."""
+"""A page on this computer that shows decisions as they come: one file, server-sent events, nobody else's
+business (127.0.0.1 only).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ HTML = Path(__file__).with_name("live.html")
 _ADDRESS = "127.0.0.1"
 _KEPT = 120  # events that a page is told when it is opened late
 _PATIENCE = 5.0  # seconds between two signs of life to a page
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src"
+    " data:; base-uri 'none'"
+)
 
 
 class Page:
@@ -39,10 +44,14 @@ class Page:
         try:
             self._server = ThreadingHTTPServer((_ADDRESS, port), handler)
         except OSError as error:
-            raise SerqError(f"the page cannot use port {port} ({error.strerror}); choose another with --page-port") from error
+            raise SerqError(
+                f"the page cannot use port {port} ({error.strerror}); choose another with --page-port"
+            ) from error
         self._server.daemon_threads = True
         self.url = f"http://{_ADDRESS}:{self._server.server_port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+        )
         self._thread.start()
 
     def hello(self, hello: Hello) -> None:
@@ -50,13 +59,17 @@ class Page:
         with self._lock:
             self._events.clear()
             self._number = self._damaged = 0
-        self._tell({"type": "hello", "board": hello.board, "model": hello.model, "labels": list(hello.labels)})
+        self._tell(
+            {"type": "hello", "board": hello.board, "model": hello.model, "labels": list(hello.labels)}
+        )
 
     def decided(self, decision: Labelled) -> None:
         """See View."""
         self._number += 1
         counts = {"number": self._number, "damaged": self._damaged}
-        self._tell({"type": "decision", **decision.heard.to_json(), "labels": list(decision.labels), **counts})
+        self._tell(
+            {"type": "decision", **decision.heard.to_json(), "labels": list(decision.labels), **counts}
+        )
 
     def damaged(self, line: Damaged) -> None:
         """See View."""
@@ -101,7 +114,9 @@ class Page:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers for the page itself and for its stream of events, to a browser that asked this computer by its own name."""
+    """Answers for the page itself and for its stream of events, to a browser that asked this computer by
+    its own name.
+    """
 
     page: Page
     protocol_version = "HTTP/1.1"

@@ -1,4 +1,6 @@
-"""Record through a board's own microphone: the capture application's packets to labelled clips, after a self-test in words."""
+"""Record through a board's own microphone: the capture application's packets to labelled clips, after a
+self-test in words.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet: its number, samples that the board had dropped until then, its time in microseconds (0: none), int16 [120]."""
+    """One packet: its number, samples that the board had dropped until then, its time in microseconds (0:
+    none), int16 [120].
+    """
 
     number: int
     overruns: int
@@ -69,7 +73,9 @@ class PacketReader:
 
 @dataclass(frozen=True)
 class Take:
-    """Samples as they came: int16 [samples], how many were lost on the board and on the line, and how many came a second (None: not known)."""
+    """Samples as they came: int16 [samples], how many were lost on the board and on the line, and how many
+    came a second (None: not known).
+    """
 
     pcm: NDArray[np.int16]
     dropped: int
@@ -106,21 +112,35 @@ class Session:
     def lines(self) -> list[str]:
         """For people."""
         rate = "" if self.rate_hz is None else f", {self.rate_hz:.0f} samples a second"
-        heard = [f"self-test: peak {self.peak_dbfs:.1f} dBFS{rate}: {'good' if self.ok else 'see below'}", *self.findings]
+        heard = [
+            f"self-test: peak {self.peak_dbfs:.1f} dBFS{rate}: {'good' if self.ok else 'see below'}",
+            *self.findings,
+        ]
         return heard + [f"wrote {path}" for path in self.clips]
 
 
 def record(
-    folder: Path, port: str, out: Path | None, label: str | None, count: int, seconds: float, anyway: bool = False, progress: Progress = print
+    folder: Path,
+    port: str,
+    out: Path | None,
+    label: str | None,
+    count: int,
+    seconds: float,
+    anyway: bool = False,
+    progress: Progress = print,
 ) -> Session:
-    """Listen through the capture firmware exported to `folder`, on `port`: a self-test, then `count` clips of `label` as out/label/*.wav.
+    """Listen through the capture firmware exported to `folder`, on `port`: a self-test, then `count` clips
+    of `label` as out/label/*.wav.
 
-    Without a label only the self-test. With a finding nothing is recorded, unless `anyway`. Raises SerqError if the folder is not a
-    capture project, the port cannot be opened or nothing comes.
+    Without a label only the self-test. With a finding nothing is recorded, unless `anyway`. Raises SerqError
+    if the folder is not a capture project, the port cannot be opened or nothing comes.
     """
     read_project(folder).require_app("capture")
     if label is not None and not re.fullmatch(r"\w[\w .-]{0,63}", label):
-        raise SerqError(f"the label {label!r} cannot name a folder; use letters, digits, spaces, dots, dashes and underscores")
+        raise SerqError(
+            f"the label {label!r} cannot name a folder; use letters, digits, spaces, dots, dashes and"
+            " underscores"
+        )
     board = read_board(folder / BOARD_FILE)
     transport = SerialTransport(port, board.port.baud)
     try:
@@ -137,7 +157,10 @@ def record(
 
 
 def listen(transport: Transport, count: int) -> Take:
-    """The next `count` samples that the board hears, from now on. Raises SerqError if nothing comes, or something else."""
+    """The next `count` samples that the board hears, from now on.
+
+    Raises SerqError if nothing comes, or something else.
+    """
     _drain(transport)
     reader, packets, heard = PacketReader(), list[Packet](), 0
     heard_at = time.monotonic()
@@ -159,32 +182,69 @@ def self_test(take: Take, board: Board) -> Iterator[str]:
     steps = np.abs(np.diff(pcm)) > 32768
     if take.dropped or take.missed:
         lost = f"{take.dropped} samples on the board, {take.missed} on the line"
-        yield f"lost: {lost}; use a shorter cable or another USB port, and close what else is using this computer"
+        yield (
+            f"lost: {lost}; use a shorter cable or another USB port, and close what else is using this"
+            " computer"
+        )
     if loudest <= _SILENT:
-        yield f"silent: nothing but {int(pcm[0])}; check the microphone's power and data pin, and audio.channel (left or right) against its L/R pin"
+        yield (
+            f"silent: nothing but {int(pcm[0])}; check the microphone's power and data pin, and audio.channel"
+            " (left or right) against its L/R pin"
+        )
     elif steps.mean() > _JUMPS:
-        yield "wrong shift: the sign jumps from sample to sample; try --set microphone.slot=msb (or philips), or another microphone.bit_shift"
+        yield (
+            "wrong shift: the sign jumps from sample to sample; try --set microphone.slot=msb (or philips),"
+            " or another microphone.bit_shift"
+        )
     elif level < _FAINT:
-        yield f"faint: {20 * np.log10(level / 32768):.0f} dBFS; a wrong shift, or raise microphone.gain_db (now {board.microphone.gain_db})"
+        yield (
+            f"faint: {20 * np.log10(level / 32768):.0f} dBFS; a wrong shift, or raise microphone.gain_db (now"
+            f" {board.microphone.gain_db})"
+        )
     elif (np.abs(pcm) >= _FULL_SCALE).mean() > _CLIPPED:
         share = 100 * (np.abs(pcm) >= _FULL_SCALE).mean()
-        yield f"clipped: {share:.1f} % of the samples are at full scale; lower microphone.gain_db (now {board.microphone.gain_db}), or a wrong shift"
+        yield (
+            f"clipped: {share:.1f} % of the samples are at full scale; lower microphone.gain_db (now"
+            f" {board.microphone.gain_db}), or a wrong shift"
+        )
     if abs(pcm.mean()) > _OFFSET * 32768 and loudest > _SILENT:
-        yield f"DC offset: the mean is {pcm.mean():.0f} of 32768; --set microphone.dc_shift=7 (now {board.microphone.dc_shift}) takes it away"
+        yield (
+            f"DC offset: the mean is {pcm.mean():.0f} of 32768; --set microphone.dc_shift=7 (now"
+            f" {board.microphone.dc_shift}) takes it away"
+        )
     if take.rate_hz is not None and abs(take.rate_hz / board.audio.nominal_rate_hz - 1) > _RATE:
         yield _wrong_rate(take.rate_hz, board.audio.nominal_rate_hz)
 
 
 def _wrong_rate(found: float, wanted: int) -> str:
     if abs(found / wanted - 0.5) < 0.02:
-        return f"wrong rate: {found:.0f} samples a second and not {wanted}, just half; the driver reads one of two channels as if both were wanted"
+        return (
+            f"wrong rate: {found:.0f} samples a second and not {wanted}, just half; the driver reads one of"
+            " two channels as if both were wanted"
+        )
     if abs(found / wanted - 2) < 0.04:
-        return f"wrong rate: {found:.0f} samples a second and not {wanted}, just double; the driver delivers both channels"
-    return f"wrong rate: {found:.0f} samples a second and not {wanted}; --set audio.true_rate_hz={found:.0f} if the driver can give no other"
+        return (
+            f"wrong rate: {found:.0f} samples a second and not {wanted}, just double; the driver delivers"
+            " both channels"
+        )
+    return (
+        f"wrong rate: {found:.0f} samples a second and not {wanted}; --set audio.true_rate_hz={found:.0f} if"
+        " the driver can give no other"
+    )
 
 
-def _clips(transport: Transport, board: Board, folder: Path, label: str, count: int, seconds: float, progress: Progress) -> Iterator[Path]:
-    """Record and write; a clip from which samples were lost is recorded again, three times in a row at most."""
+def _clips(
+    transport: Transport,
+    board: Board,
+    folder: Path,
+    label: str,
+    count: int,
+    seconds: float,
+    progress: Progress,
+) -> Iterator[Path]:
+    """Record and write; a clip from which samples were lost is recorded again, three times in a row at
+    most.
+    """
     rate, failures = board.audio.nominal_rate_hz, 0
     numbers = iter(range(1, 10**6))
     for index in range(count):
@@ -196,7 +256,8 @@ def _clips(transport: Transport, board: Board, folder: Path, label: str, count: 
             failures += 1
             if failures == 3:
                 raise SerqError(
-                    f"samples were lost from three clips in a row ({take.dropped} on the board, {take.missed} on the line); try another USB port"
+                    f"samples were lost from three clips in a row ({take.dropped} on the board, {take.missed}"
+                    " on the line); try another USB port"
                 )
         failures = 0
         path = next(path for number in numbers if not (path := folder / f"{label}_{number:04}.wav").exists())
@@ -226,5 +287,11 @@ def _nothing(name: str, heard: int, packets: list[Packet]) -> str:
     if packets:
         return f"{name} fell silent; check the cable and reset the board"
     if heard:
-        return f"what comes from {name} is not the capture application; flash the project of `serq-mcu export --app capture`, or name the right port"
-    return f"nothing comes from {name}; flash the project of `serq-mcu export --app capture`, and check that its microphone's pins are free"
+        return (
+            f"what comes from {name} is not the capture application; flash the project of `serq-mcu export"
+            " --app capture`, or name the right port"
+        )
+    return (
+        f"nothing comes from {name}; flash the project of `serq-mcu export --app capture`, and check that its"
+        " microphone's pins are free"
+    )

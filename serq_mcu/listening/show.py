@@ -46,7 +46,10 @@ class TerminalView:
             self._rows = Rows(decision.labels)
             self._rows.heading()
         if heard.overruns != self._overruns:
-            self._progress(f"{(heard.overruns - self._overruns) % 2**32} samples were lost, as nobody read them in time; the stream started afresh")
+            self._progress(
+                f"{(heard.overruns - self._overruns) % 2**32} samples were lost, as nobody read them in time;"
+                " the stream started afresh"
+            )
             self._overruns = heard.overruns
         self._rows.row(heard)
 

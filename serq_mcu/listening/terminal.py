@@ -18,7 +18,9 @@ _SPAN = 1000  # the least that a full bar stands for: no noise looks like an ans
 
 
 class Rows:
-    """Prints a heading and then a row for each decision. All rows draw a score alike: a bar is full at the largest span so far.
+    """Prints a heading and then a row for each decision.
+
+    All rows draw a score alike: a bar is full at the largest span so far.
 
     A terminal too narrow for a bar for each class gets the three best by name.
     """
@@ -33,12 +35,21 @@ class Rows:
     def heading(self) -> None:
         """Print what the columns are."""
         names = [_fit(label, self._bar) for label in self.labels] if self._bar else ["best three"]
-        self.console.print(Text(f"{'time':>7}  {'level':>7}  {_fit('answer', _ANSWER)} {'lead':>8}  {' '.join(names)}".rstrip(), "bold"))
+        self.console.print(
+            Text(
+                f"{'time':>7}  {'level':>7}  {_fit('answer', _ANSWER)} {'lead':>8}  "
+                f"{' '.join(names)}".rstrip(),
+                "bold",
+            )
+        )
 
     def row(self, heard: Heard) -> None:
         """Print a decision."""
         self._span = max(self._span, heard.span)
-        text = Text(_head(heard.seconds, heard.level_db, heard.answer, heard.margin), "bold" if heard.label is not None else "dim")
+        text = Text(
+            _head(heard.seconds, heard.level_db, heard.answer, heard.margin),
+            "bold" if heard.label is not None else "dim",
+        )
         self.console.print(text.append(Text(self._scores(heard), "not bold not dim")))
 
     def _scores(self, heard: Heard) -> str:
@@ -52,7 +63,9 @@ class Rows:
 
 
 def bar(share: float, width: int, plain: bool = False) -> str:
-    """A bar of `width` columns, full at 1; the least that is seen is an eighth of a column. plain: of ASCII."""
+    """A bar of `width` columns, full at 1; the least that is seen is an eighth of a column. plain: of
+    ASCII.
+    """
     if plain:
         return ("#" * round(share * width)).ljust(width)
     eighths = max(1, round(share * width * 8))

@@ -1,9 +1,11 @@
-"""Bits per layer, and why: the adaptive mixed precision of Shinde, Jain and Sharma, and fixed widths beside it.
+"""Bits per layer, and why: the adaptive mixed precision of Shinde, Jain and Sharma, and fixed widths
+beside it.
 
-Layers are visited in decreasing importance. Each gets the fewest bits with which validation accuracy, the layers already
-visited quantized, is at most margin(l) = margin * importance(l) below the float model's. Every accuracy is that of a whole
-integer model run by the interpreter: layers not yet visited stand in it with 8 bits, which is next to float (the accuracy
-losses of an allocation say how near), so the last model tried is the one that ships.
+Layers are visited in decreasing importance. Each gets the fewest bits with which validation accuracy, the
+layers already visited quantized, is at most margin(l) = margin * importance(l) below the float model's. Every
+accuracy is that of a whole integer model run by the interpreter: layers not yet visited stand in it with 8
+bits, which is next to float (the accuracy losses of an allocation say how near), so the last model tried is
+the one that ships.
 """
 
 from __future__ import annotations
@@ -24,14 +26,19 @@ from serq_mcu.quantized_model.types import TERNARY, Width, spoken
 
 ADAPTIVE = "adaptive"
 MIN_BITS, MAX_BITS = 1, 8
-FIXED = {str(bits): bits for bits in range(MAX_BITS, MIN_BITS - 1, -1)} | {TERNARY: TERNARY}  # what a method may name
+FIXED = {str(bits): bits for bits in range(MAX_BITS, MIN_BITS - 1, -1)} | {
+    TERNARY: TERNARY
+}  # what a method may name
 
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """How bits are chosen: method, weight of parameters against variance (0..1), tolerated loss (0..1). Raises SerqError.
+    """How bits are chosen: method, weight of parameters against variance (0..1), tolerated loss (0..1).
 
-    method: "adaptive", a width for every layer ("4", "ternary"), or as many as there are layers ("8,ternary,2,1").
+    Raises SerqError.
+
+    method: "adaptive", a width for every layer ("4", "ternary"), or as many as there are layers
+    ("8,ternary,2,1").
     """
 
     method: str
@@ -39,27 +46,40 @@ class QuantizationConfig:
     margin: float
 
     def __post_init__(self) -> None:
-        if self.method != ADAPTIVE and not (isinstance(self.method, str) and all(name in FIXED for name in self.method.split(","))):
-            raise SerqError(f"quantization method {self.method!r} is not {ADAPTIVE}, one of {', '.join(FIXED)}, or one of these for each layer")
+        if self.method != ADAPTIVE and not (
+            isinstance(self.method, str) and all(name in FIXED for name in self.method.split(","))
+        ):
+            raise SerqError(
+                f"quantization method {self.method!r} is not {ADAPTIVE}, one of {', '.join(FIXED)}, or one of"
+                " these for each layer"
+            )
         for name, value in (("alpha", self.alpha), ("margin", self.margin)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise SerqError(f"quantization {name} {value!r} must be a number from 0 to 1")
 
     def start(self, layers: int) -> list[Width]:
-        """The widths from which the choice starts: those that were asked for, or the most. Raises SerqError if their number is wrong."""
+        """The widths from which the choice starts: those that were asked for, or the most.
+
+        Raises SerqError if their number is wrong.
+        """
         if self.method == ADAPTIVE:
             return [MAX_BITS] * layers
         widths: list[Width] = [FIXED[name] for name in self.method.split(",")]
         if len(widths) not in (1, layers):
-            raise SerqError(f"quantization method {self.method!r} names {len(widths)} widths, but the network has {layers} layers")
+            raise SerqError(
+                f"quantization method {self.method!r} names {len(widths)} widths, but the network has"
+                f" {layers} layers"
+            )
         return widths * (layers // len(widths))
 
 
 @dataclass(frozen=True)
 class ValidationData:
-    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips as recorded and in further versions.
+    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips as
+    recorded and in further versions.
 
-    The versions of a clip err together, so they sharpen the mean but not the interval, which counts clips. truth: [clips].
+    The versions of a clip err together, so they sharpen the mean but not the interval, which counts clips.
+    truth: [clips].
     """
 
     pooled: NDArray[np.int32]
@@ -87,7 +107,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """A layer's bits and every reason for them. Accuracies are fractions; `required` is what a width had to hold."""
+    """A layer's bits and every reason for them.
+
+    Accuracies are fractions; `required` is what a width had to hold.
+    """
 
     inputs: int
     outputs: int
@@ -99,27 +122,36 @@ class LayerChoice:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self) | {"trials": [asdict(trial) | {"interval95": list(trial.interval95)} for trial in self.trials]}
+        return asdict(self) | {
+            "trials": [asdict(trial) | {"interval95": list(trial.interval95)} for trial in self.trials]
+        }
 
     def lines(self) -> list[str]:
         """The choice in words."""
         it = self.importance
         head = (
-            f"layer {it.layer} ({self.inputs}x{self.outputs}), rank {it.rank + 1}: importance {it.importance:.3f} "
-            f"(parameters {it.parameter_share:.3f}, variance {it.variance:.2e} as {it.variance_term:.3f}), "
-            f"margin {it.margin:.2%}, so at least {self.required:.2%}"
+            f"layer {it.layer} ({self.inputs}x{self.outputs}), rank {it.rank + 1}: importance"
+            f" {it.importance:.3f} (parameters {it.parameter_share:.3f}, variance {it.variance:.2e} as"
+            f" {it.variance_term:.3f}), margin {it.margin:.2%}, so at least {self.required:.2%}"
         )
         tried = [
-            f"  {t.bits} bits: {t.accuracy:.2%} (95 % interval {t.interval95[0]:.1%} to {t.interval95[1]:.1%}){' kept' if t.accepted else ''}"
+            f"  {t.bits} bits: {t.accuracy:.2%} (95 % interval {t.interval95[0]:.1%} to"
+            f" {t.interval95[1]:.1%}){' kept' if t.accepted else ''}"
             for t in self.trials
         ]
         return [head, *tried, f"  {spoken(self.bits)}: {self.reason}"]
 
 
 def choose_widths(
-    lowering: Lowering, validation: ValidationData, config: QuantizationConfig, progress: Callable[..., None] | None = None
+    lowering: Lowering,
+    validation: ValidationData,
+    config: QuantizationConfig,
+    progress: Callable[..., None] | None = None,
 ) -> tuple[LayerChoice, ...]:
-    """The choice for each layer, in the network's order. Looks at validation data only; the same data gives the same choices."""
+    """The choice for each layer, in the network's order.
+
+    Looks at validation data only; the same data gives the same choices.
+    """
     network = lowering.network
     float_accuracy = validation.accuracy(network.classify(network.standardise(validation.pooled)))
     ranked = layer_importance(network, config.alpha, config.margin)
@@ -141,14 +173,18 @@ def choose_widths(
     return tuple(choices[index] for index in range(len(ranked)))
 
 
-def _try_widths(lowering: Lowering, validation: ValidationData, widths: list[Width], index: int, required: float) -> tuple[Trial, ...]:
+def _try_widths(
+    lowering: Lowering, validation: ValidationData, widths: list[Width], index: int, required: float
+) -> tuple[Trial, ...]:
     """Widths of layer `index` from 1 bit on, up to the first that holds what is required."""
     trials: list[Trial] = []
     for bits in range(MIN_BITS, MAX_BITS + 1):
         model = lowering.model([*widths[:index], bits, *widths[index + 1 :]])
         accuracy = validation.accuracy(classify(model, validation.pooled))
         accepted = accuracy >= required - 1e-12  # equal fractions may differ in their last bit
-        trials.append(Trial(bits, accuracy, wilson_interval(accuracy * validation.clips, validation.clips), accepted))
+        trials.append(
+            Trial(bits, accuracy, wilson_interval(accuracy * validation.clips, validation.clips), accepted)
+        )
         if accepted:
             break
     return tuple(trials)
@@ -159,4 +195,11 @@ def _decide(trials: tuple[Trial, ...]) -> tuple[int, str]:
     if not last.accepted:
         best = max(trials, key=lambda trial: trial.accuracy)
         return best.bits, "no width holds the margin, and none loses less"
-    return last.bits, "the fewest there are hold the margin" if last.bits == MIN_BITS else "the fewest that hold the margin"
+    return (
+        last.bits,
+        (
+            "the fewest there are hold the margin"
+            if last.bits == MIN_BITS
+            else "the fewest that hold the margin"
+        ),
+    )

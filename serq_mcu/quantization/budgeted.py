@@ -1,8 +1,9 @@
-"""Bits per layer under a budget: of all combinations of widths that fit, the one that costs validation loss least.
+"""Bits per layer under a budget: of all combinations of widths that fit, the one that costs validation
+loss least.
 
-What a width costs a layer is measured with the other layers at 8 bits, and taken to add up over layers; the few combinations that
-look best by that are then judged as whole models, and the best of them is the choice. Loss is cross-entropy, which sees what
-accuracy on some sixty clips cannot.
+What a width costs a layer is measured with the other layers at 8 bits, and taken to add up over layers; the
+few combinations that look best by that are then judged as whole models, and the best of them is the choice.
+Loss is cross-entropy, which sees what accuracy on some sixty clips cannot.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WidthBudget:
-    """What each width costs each layer, [layers, 8] for 1 to 8 bits, and what all layers together may cost, in `unit`."""
+    """What each width costs each layer, [layers, 8] for 1 to 8 bits, and what all layers together may
+    cost, in `unit`.
+    """
 
     costs: Floats
     most: float
@@ -36,9 +39,10 @@ class WidthBudget:
 
 @dataclass(frozen=True)
 class WidthPlan:
-    """The widths chosen and why: validation loss with 8 bits everywhere (`base`), what each width of each layer alone adds to it
-    (`added`, [layers][8]), the sum of that for these widths (`foreseen`), what they have as a whole model (`loss`), and how many
-    combinations were judged as whole models."""
+    """The widths chosen and why: validation loss with 8 bits everywhere (`base`), what each width of each
+    layer alone adds to it (`added`, [layers][8]), the sum of that for these widths (`foreseen`), what they
+    have as a whole model (`loss`), and how many combinations were judged as whole models.
+    """
 
     budget: WidthBudget
     widths: tuple[int, ...]
@@ -56,15 +60,34 @@ class WidthPlan:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         names = ("base", "added", "foreseen", "loss", "judged")
-        return {"unit": self.budget.unit, "most": self.budget.most, "cost": self.cost} | {name: getattr(self, name) for name in names}
+        return {"unit": self.budget.unit, "most": self.budget.most, "cost": self.cost} | {
+            name: getattr(self, name) for name in names
+        }
 
     def lines(self) -> list[str]:
         """The choice in words."""
-        head = "validation loss that a layer adds alone:" + "".join(f"{bits:>8}" for bits in range(MIN_BITS, MAX_BITS + 1)) + " bits"
-        rows = [f"  layer {index:<33}" + "".join(f"{value:+8.3f}" for value in row) for index, row in enumerate(self.added)]
-        best = f"loss {self.loss:.3f}, foreseen {self.base + self.foreseen:.3f}, {self.base:.3f} with 8 bits everywhere"
+        head = (
+            "validation loss that a layer adds alone:"
+            + "".join(f"{bits:>8}" for bits in range(MIN_BITS, MAX_BITS + 1))
+            + " bits"
+        )
+        rows = [
+            f"  layer {index:<33}" + "".join(f"{value:+8.3f}" for value in row)
+            for index, row in enumerate(self.added)
+        ]
+        best = (
+            f"loss {self.loss:.3f}, foreseen {self.base + self.foreseen:.3f}, {self.base:.3f} with 8 bits"
+            " everywhere"
+        )
         cost = f"{self.cost:.0f} of {self.budget.most:.0f} {self.budget.unit}"
-        return [head, *rows, f"within {cost}: {' '.join(map(str, self.widths))}, the best of {self.judged} combinations judged as models ({best})"]
+        return [
+            head,
+            *rows,
+            (
+                f"within {cost}: {' '.join(map(str, self.widths))}, the best of {self.judged} combinations"
+                f" judged as models ({best})"
+            ),
+        ]
 
 
 def byte_costs(parameters: Sequence[int]) -> Floats:
@@ -74,13 +97,17 @@ def byte_costs(parameters: Sequence[int]) -> Floats:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Validation loss with 8 bits everywhere (`base`), and what each width of each layer alone adds to it (`added`, [layers, 8])."""
+    """Validation loss with 8 bits everywhere (`base`), and what each width of each layer alone adds to it
+    (`added`, [layers, 8]).
+    """
 
     base: float
     added: Floats
 
 
-def measure(lowering: Lowering, validation: ValidationData, progress: Callable[..., None] | None = None) -> Sensitivity:
+def measure(
+    lowering: Lowering, validation: ValidationData, progress: Callable[..., None] | None = None
+) -> Sensitivity:
     """The sensitivity of a network, on validation data."""
     layers = len(lowering.network.kernels)
     base = validation_loss(lowering.model([MAX_BITS] * layers), validation)
@@ -91,17 +118,25 @@ def measure(lowering: Lowering, validation: ValidationData, progress: Callable[.
             widths[layer] = bits
             added[layer, bits - 1] = validation_loss(lowering.model(widths), validation) - base
             if progress is not None:
-                progress("measuring each layer at each width", layer * (MAX_BITS - 1) + bits, layers * (MAX_BITS - 1))
+                progress(
+                    "measuring each layer at each width",
+                    layer * (MAX_BITS - 1) + bits,
+                    layers * (MAX_BITS - 1),
+                )
     return Sensitivity(base, added)
 
 
 def validation_loss(model: QuantizedModel, validation: ValidationData) -> float:
     """Mean cross-entropy, in nats, of the integer model on all versions of the validation clips."""
-    return cross_entropy(scores(model, validation.pooled) * model.score_scale, np.broadcast_to(validation.truth, validation.pooled.shape[:2]))
+    return cross_entropy(
+        scores(model, validation.pooled) * model.score_scale,
+        np.broadcast_to(validation.truth, validation.pooled.shape[:2]),
+    )
 
 
 def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[int, ...]]:
-    """The `count` combinations of widths within the budget that add least loss, the least first; of equals the cheaper first.
+    """The `count` combinations of widths within the budget that add least loss, the least first; of equals
+    the cheaper first.
 
     Raises SerqError if even 1 bit everywhere is beyond the budget.
     """
@@ -109,7 +144,10 @@ def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[i
     fitting = np.flatnonzero(cost <= budget.most)
     if not fitting.size:
         least = f"{cost.min():.0f} {budget.unit}"
-        raise SerqError(f"the smallest model needs {least}, more than the budget of {budget.most:.0f}; choose smaller layers or a larger budget")
+        raise SerqError(
+            f"the smallest model needs {least}, more than the budget of {budget.most:.0f}; choose smaller"
+            " layers or a larger budget"
+        )
     if fitting.size > 64 * count:  # a full sort of 8^8 combinations is slow
         fitting = fitting[np.argpartition(loss[fitting], 64 * count)[: 64 * count]]
     order = np.lexsort((cost[fitting], loss[fitting]))[:count]
@@ -117,18 +155,33 @@ def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[i
     return [tuple(int(width) + MIN_BITS for width in row) for row in chosen]
 
 
-def plan_widths(lowering: Lowering, validation: ValidationData, budget: WidthBudget, measured: Sensitivity) -> WidthPlan:
-    """The widths for a budget, by what was measured on the same data. Looks at validation data only. Raises SerqError if no widths fit."""
+def plan_widths(
+    lowering: Lowering, validation: ValidationData, budget: WidthBudget, measured: Sensitivity
+) -> WidthPlan:
+    """The widths for a budget, by what was measured on the same data.
+
+    Looks at validation data only. Raises SerqError if no widths fit.
+    """
     added = measured.added
     candidates = combinations(added, budget, JUDGED)
     losses = [validation_loss(lowering.model(widths), validation) for widths in candidates]
     best = int(np.argmin(losses))
     widths = candidates[best]
-    return WidthPlan(budget, widths, measured.base, tuple(map(tuple, added.tolist())), _total(added, widths), losses[best], len(candidates))
+    return WidthPlan(
+        budget,
+        widths,
+        measured.base,
+        tuple(map(tuple, added.tolist())),
+        _total(added, widths),
+        losses[best],
+        len(candidates),
+    )
 
 
 def _sums(table: Floats) -> Floats:
-    """Sums over layers for every combination of widths, in the order of a counter whose last layer runs fastest."""
+    """Sums over layers for every combination of widths, in the order of a counter whose last layer runs
+    fastest.
+    """
     total = np.zeros(1)
     for row in table:
         total = (total[:, None] + row).ravel()

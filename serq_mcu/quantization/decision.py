@@ -16,8 +16,10 @@ from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING, DecisionRu
 
 @dataclass(frozen=True)
 class DecisionConfig:
-    """Blocks of a window, seconds of a block, dB below which a block is silent (0 = a full-scale square wave), the share of validation clips
-    that are to have an answer, and the smoothing of scores; default.toml says more. Raises SerqError on a value out of range."""
+    """Blocks of a window, seconds of a block, dB below which a block is silent (0 = a full-scale square
+    wave), the share of validation clips that are to have an answer, and the smoothing of scores;
+    default.toml says more. Raises SerqError on a value out of range.
+    """
 
     blocks: int
     block_seconds: float
@@ -26,16 +28,31 @@ class DecisionConfig:
     smoothing: int
 
     def __post_init__(self) -> None:
-        numbers: dict[str, tuple[float, float]] = {"block_seconds": (0.01, 60), "gate_db": (-120, 30), "coverage": (0.01, 1)}
+        numbers: dict[str, tuple[float, float]] = {
+            "block_seconds": (0.01, 60),
+            "gate_db": (-120, 30),
+            "coverage": (0.01, 1),
+        }
         whole: dict[str, tuple[float, float]] = {"blocks": (1, MAX_BLOCKS), "smoothing": (0, MAX_SMOOTHING)}
         for name, (low, high) in (numbers | whole).items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)) or not low <= value <= high:
-                raise SerqError(f"decision.{name} {value!r} must be a {'whole ' if name in whole else ''}number from {low} to {high}")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int if name in whole else (int, float))
+                or not low <= value <= high
+            ):
+                raise SerqError(
+                    f"decision.{name} {value!r} must be a {'whole ' if name in whole else ''}number from"
+                    f" {low} to {high}"
+                )
 
 
-def decision_rule(model: QuantizedModel, config: DecisionConfig, validation: NDArray[np.int32]) -> DecisionRule | None:
-    """The rule for a model; validation: pooled features int32 [clips, features] of validation clips. None if its specification cannot stream.
+def decision_rule(
+    model: QuantizedModel, config: DecisionConfig, validation: NDArray[np.int32]
+) -> DecisionRule | None:
+    """The rule for a model; validation: pooled features int32 [clips, features] of validation clips.
+
+    None if its specification cannot stream.
 
     Raises SerqError if the configuration does not fit the model.
     """
@@ -44,11 +61,15 @@ def decision_rule(model: QuantizedModel, config: DecisionConfig, validation: NDA
     frames = max(MIN_FRAMES, round(config.block_seconds * model.spec.sample_rate / model.spec.hop_length))
     offset = level_offset(model.spec, model.tables)
     margin = unsure_margin(scores(model, validation), config.coverage)
-    return DecisionRule(config.blocks, frames, offset, level_from_db(config.gate_db), margin, config.smoothing)
+    return DecisionRule(
+        config.blocks, frames, offset, level_from_db(config.gate_db), margin, config.smoothing
+    )
 
 
 def unsure_margin(validation: NDArray[np.int64], coverage: float) -> int:
-    """The largest lead of the best score that a share of at least `coverage` of scores [clips, classes] has."""
+    """The largest lead of the best score that a share of at least `coverage` of scores [clips, classes]
+    has.
+    """
     ordered = np.sort(validation, axis=1)
     leads = np.sort(ordered[:, -1] - ordered[:, -2])
     refused = int((1 - coverage) * len(leads) + 1e-9)

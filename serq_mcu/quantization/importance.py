@@ -1,5 +1,5 @@
-"""How much a layer matters: Shinde, Jain and Sharma, "Layer-Importance guided Adaptive Quantization for Efficient Speech Emotion
-Recognition".
+"""How much a layer matters: Shinde, Jain and Sharma, "Layer-Importance guided Adaptive Quantization for
+Efficient Speech Emotion Recognition".
 
 Importance(l) = alpha * N_P(l) + (1 - alpha) * N_V(l), with N_P the layer's share of all parameters and
 N_V = log(e - 1 + Var(l) / max Var) of the float kernel's variance. Margin(l) = T_margin * Importance(l).
@@ -21,7 +21,9 @@ DEFAULT_MARGIN = 0.02  # of accuracy: about one clip of EMO-DB's validation part
 
 @dataclass(frozen=True)
 class LayerImportance:
-    """A layer's terms; rank 0 is the most important layer; margin is the validation accuracy it may cost, as a fraction."""
+    """A layer's terms; rank 0 is the most important layer; margin is the validation accuracy it may cost,
+    as a fraction.
+    """
 
     layer: int
     parameter_share: float
@@ -32,7 +34,9 @@ class LayerImportance:
     margin: float
 
 
-def layer_importance(network: FloatNetwork, alpha: float = DEFAULT_ALPHA, margin: float = DEFAULT_MARGIN) -> tuple[LayerImportance, ...]:
+def layer_importance(
+    network: FloatNetwork, alpha: float = DEFAULT_ALPHA, margin: float = DEFAULT_MARGIN
+) -> tuple[LayerImportance, ...]:
     """The terms of each layer, in layer order. Raises SerqError if alpha or margin is not within 0 to 1."""
     for name, value in (("alpha", alpha), ("margin", margin)):
         if not 0 <= value <= 1:
@@ -43,6 +47,14 @@ def layer_importance(network: FloatNetwork, alpha: float = DEFAULT_ALPHA, margin
     scores = [alpha * share + (1 - alpha) * term for share, term in zip(shares, terms, strict=True)]
     order = sorted(range(len(scores)), key=lambda layer: (-scores[layer], layer))
     return tuple(
-        LayerImportance(layer, shares[layer], variances[layer], terms[layer], scores[layer], order.index(layer), margin * scores[layer])
+        LayerImportance(
+            layer,
+            shares[layer],
+            variances[layer],
+            terms[layer],
+            scores[layer],
+            order.index(layer),
+            margin * scores[layer],
+        )
         for layer in range(len(scores))
     )

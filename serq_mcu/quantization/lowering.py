@@ -1,14 +1,18 @@
-"""Float network and widths to the integer model: layer by layer, each fitted to what the layers before it really deliver.
+"""Float network and widths to the integer model: layer by layer, each fitted to what the layers before it
+really deliver.
 
-Post-training, without gradients. For each layer, on calibration clips run through the already quantized front:
+Post-training, without gradients. For each layer, on calibration clips run through the already quantized
+front:
 
 1. the kernel's fields come from the quantizer (least squared error);
-2. the accumulator's unit is refitted by least squares to the float network's pre-activations, which repairs the gain that few
-   bits lose, and the bias is set so that each neuron's mean is the float network's (bias correction, Nagel et al. 2019);
+2. the accumulator's unit is refitted by least squares to the float network's pre-activations, which repairs
+   the gain that few
+   bits lose, and the bias is set so that each neuron's mean is the float network's (bias correction, Nagel et
+   al. 2019);
 3. the activation's scale, the value of a step of 0..127, minimises clipping and rounding error together.
 
-A network that was fine-tuned with its quantizers in place (training/qat.py) brings its scales and steps along and is only written
-down as integers.
+A network that was fine-tuned with its quantizers in place (training/qat.py) brings its scales and steps along
+and is only written down as integers.
 """
 
 from __future__ import annotations
@@ -41,13 +45,17 @@ from serq_mcu.quantized_model.types import (
 Floats = NDArray[np.float64]
 
 _CLIPPING = np.linspace(0.2, 1.0, 33)  # activation ranges tried, as parts of the largest value
-_BIAS_MAX = 2.0**24  # steps; leaves the accumulator's bound to the weights, and matters only for layers without any signal
+_BIAS_MAX = (
+    2.0**24
+)  # steps; leaves the accumulator's bound to the weights, and matters only for layers without any signal
 
 
 @dataclass(frozen=True)
 class TunedNetwork:
-    """A network with its quantization: widths in bits; per layer a kernel [inputs, outputs], a bias [outputs] and the kernel's scale;
-    per hidden layer the value of a step of its output. Everything float32, as it was trained."""
+    """A network with its quantization: widths in bits; per layer a kernel [inputs, outputs], a bias
+    [outputs] and the kernel's scale; per hidden layer the value of a step of its output. Everything
+    float32, as it was trained.
+    """
 
     widths: tuple[Width, ...]
     kernels: tuple[NDArray[np.float32], ...]
@@ -63,7 +71,12 @@ class Lowering:
     """
 
     def __init__(
-        self, network: FloatNetwork, calibration: NDArray[np.int32], spec: FeatureSpec, tables: FrontendTables, labels: Sequence[str]
+        self,
+        network: FloatNetwork,
+        calibration: NDArray[np.int32],
+        spec: FeatureSpec,
+        tables: FrontendTables,
+        labels: Sequence[str],
     ) -> None:
         self.network = network
         self._spec, self._tables, self._labels = spec, tables, tuple(labels)
@@ -73,16 +86,33 @@ class Lowering:
         self._quantized: dict[tuple[int, Width], tuple[NDArray[np.uint8], float]] = {}
 
     def model(self, widths: Sequence[Width], provenance: dict[str, Any] | None = None) -> QuantizedModel:
-        """The integer model with a width for each layer. Raises SerqError if one of its bounds cannot be proved."""
+        """The integer model with a width for each layer.
+
+        Raises SerqError if one of its bounds cannot be proved.
+        """
         layers: list[DenseLayer] = []
         activations, scale, zero = self._inputs, 1 / INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
         for index, bits in enumerate(widths):
             last = index == len(widths) - 1
-            layer = _lower_layer(self._fields(index, bits), bits, activations, scale, zero, self._targets[index], last)
+            layer = _lower_layer(
+                self._fields(index, bits), bits, activations, scale, zero, self._targets[index], last
+            )
             layers.append(layer)
             if not last:
-                activations, scale, zero = requantize(layer, accumulate(layer, activations)), _output_scale(layer), 0
-        return QuantizedModel(self._spec, self._tables, self._input, tuple(layers), self._labels, _unit(layers[-1]), provenance or {})
+                activations, scale, zero = (
+                    requantize(layer, accumulate(layer, activations)),
+                    _output_scale(layer),
+                    0,
+                )
+        return QuantizedModel(
+            self._spec,
+            self._tables,
+            self._input,
+            tuple(layers),
+            self._labels,
+            _unit(layers[-1]),
+            provenance or {},
+        )
 
     def start(self, widths: Sequence[Width]) -> TunedNetwork:
         """Where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""
@@ -97,15 +127,32 @@ class Lowering:
         )
 
     def tuned_model(self, tuned: TunedNetwork, provenance: dict[str, Any] | None = None) -> QuantizedModel:
-        """The integer model of a fine-tuned network. Raises SerqError if one of its bounds cannot be proved."""
+        """The integer model of a fine-tuned network.
+
+        Raises SerqError if one of its bounds cannot be proved.
+        """
         layers: list[DenseLayer] = []
         scale, zero = 1 / INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
-        for index, (bits, kernel, bias, weight_scale) in enumerate(zip(tuned.widths, tuned.kernels, tuned.biases, tuned.scales, strict=True)):
+        for index, (bits, kernel, bias, weight_scale) in enumerate(
+            zip(tuned.widths, tuned.kernels, tuned.biases, tuned.scales, strict=True)
+        ):
             u = fields(kernel.T, bits, weight_scale)  # in float32, as it was trained
             step = float(tuned.steps[index]) if index < len(tuned.steps) else None
-            layers.append(_integer_layer(u, bits, float(weight_scale) * scale / 2, bias.astype(np.float64), scale, zero, step))
+            layers.append(
+                _integer_layer(
+                    u, bits, float(weight_scale) * scale / 2, bias.astype(np.float64), scale, zero, step
+                )
+            )
             scale, zero = (scale, zero) if step is None else (_output_scale(layers[-1]), 0)
-        return QuantizedModel(self._spec, self._tables, self._input, tuple(layers), self._labels, _unit(layers[-1]), provenance or {})
+        return QuantizedModel(
+            self._spec,
+            self._tables,
+            self._input,
+            tuple(layers),
+            self._labels,
+            _unit(layers[-1]),
+            provenance or {},
+        )
 
     def device_inputs(self, pooled: NDArray[np.integer]) -> Floats:
         """The standard deviations [..., features] that integer inputs stand for."""
@@ -127,30 +174,48 @@ def _input_values(constants: InputQuantization, pooled: NDArray[np.integer]) -> 
 
 
 def dequantized(model: QuantizedModel, network: FloatNetwork) -> FloatNetwork:
-    """The float network with the model's quantized weights and biases: integer weights, but float activations."""
+    """The float network with the model's quantized weights and biases: integer weights, but float
+    activations.
+    """
     kernels = tuple(layer.weight_scale / 2 * layer.q.T.astype(np.float64) for layer in model.layers)
     return FloatNetwork(kernels, dequantized_biases(model.layers), network.mean, network.sd)
 
 
 def dequantized_biases(layers: Sequence[DenseLayer]) -> tuple[Floats, ...]:
     """What each layer's biases [outputs] stand for, the input's zero point taken out."""
-    zeros = [INPUT_ZERO_POINT * layer.q.sum(axis=1) if index == 0 else 0 for index, layer in enumerate(layers)]
-    return tuple(_unit(layer) * (layer.bias.astype(np.int64) + zero) for layer, zero in zip(layers, zeros, strict=True))
+    zeros = [
+        INPUT_ZERO_POINT * layer.q.sum(axis=1) if index == 0 else 0 for index, layer in enumerate(layers)
+    ]
+    return tuple(
+        _unit(layer) * (layer.bias.astype(np.int64) + zero) for layer, zero in zip(layers, zeros, strict=True)
+    )
 
 
 def _input_constants(network: FloatNetwork) -> InputQuantization:
     ratios = [_ratio(INPUT_STEPS_PER_SD / float(sd), multiplier_max=2047, shift_max=31) for sd in network.sd]
     center = np.rint(network.mean)
     if np.abs(center).max() > 2**19:
-        raise SerqError("a feature's mean is outside what the device's input holds; train again on other recordings")
+        raise SerqError(
+            "a feature's mean is outside what the device's input holds; train again on other recordings"
+        )
     multipliers, shifts = zip(*ratios, strict=True)
-    return InputQuantization(center.astype(np.int32), np.array(multipliers, dtype=np.uint16), np.array(shifts, dtype=np.uint8))
+    return InputQuantization(
+        center.astype(np.int32), np.array(multipliers, dtype=np.uint16), np.array(shifts, dtype=np.uint8)
+    )
 
 
 def _lower_layer(
-    quantized: tuple[NDArray[np.uint8], float], bits: Width, activations: NDArray[np.int64], scale: float, zero: int, target: Floats, last: bool
+    quantized: tuple[NDArray[np.uint8], float],
+    bits: Width,
+    activations: NDArray[np.int64],
+    scale: float,
+    zero: int,
+    target: Floats,
+    last: bool,
 ) -> DenseLayer:
-    """One layer from its fields and weight scale, the integer activations that reach it, and the float pre-activations it should give."""
+    """One layer from its fields and weight scale, the integer activations that reach it, and the float
+    pre-activations it should give.
+    """
     u, weight_scale = quantized
     q = _odd(u, encoding_of(bits))
     sums = (activations - zero).astype(np.float64) @ q.T.astype(np.float64)
@@ -160,15 +225,23 @@ def _lower_layer(
     if unit <= least or unit == 0:  # no signal: any unit will do in which the bias can be written
         unit = least or 1.0
         bias = (target - unit * sums).mean(axis=0)
-    return _integer_layer(u, bits, unit, bias, scale, zero, None if last else _activation_scale(unit * sums + bias, unit))
+    return _integer_layer(
+        u, bits, unit, bias, scale, zero, None if last else _activation_scale(unit * sums + bias, unit)
+    )
 
 
-def _integer_layer(u: NDArray[np.uint8], bits: Width, unit: float, bias: Floats, scale: float, zero: int, step: float | None) -> DenseLayer:
-    """A layer from its fields, the value of a step of its accumulator, of its input and (None: the last layer) of its output."""
+def _integer_layer(
+    u: NDArray[np.uint8], bits: Width, unit: float, bias: Floats, scale: float, zero: int, step: float | None
+) -> DenseLayer:
+    """A layer from its fields, the value of a step of its accumulator, of its input and (None: the last
+    layer) of its output.
+    """
     encoding = encoding_of(bits)
     q = _odd(u, encoding)
     steps = (np.rint(bias / unit).astype(np.int64) - zero * q.sum(axis=1)).astype(np.int32)
-    multiplier, shift = (None, None) if step is None else _ratio(unit / step, multiplier_max=2**24 - 1, shift_max=24)
+    multiplier, shift = (
+        (None, None) if step is None else _ratio(unit / step, multiplier_max=2**24 - 1, shift_max=24)
+    )
     return DenseLayer(u, steps, encoding, multiplier, shift, weight_scale=2 * unit / scale, input_scale=scale)
 
 
@@ -179,7 +252,9 @@ def _odd(u: NDArray[np.uint8], encoding: str) -> NDArray[np.int64]:
 
 
 def _fitted_unit(sums: Floats, target: Floats) -> float:
-    """The value of an accumulator step that explains the float pre-activations best, means aside; 0 where none does."""
+    """The value of an accumulator step that explains the float pre-activations best, means aside; 0 where
+    none does.
+    """
     centred = sums - sums.mean(axis=0)
     power = float(np.square(centred).sum())
     return max(0.0, float((centred * target).sum()) / power) if power > 0 else 0.0
@@ -198,7 +273,9 @@ def _activation_scale(values: Floats, unit: float) -> float:
 
 
 def _ratio(value: float, multiplier_max: int, shift_max: int) -> tuple[int, int]:
-    """(multiplier, shift) with multiplier / 2^shift next to `value`: the largest shift that the multiplier's range allows."""
+    """(multiplier, shift) with multiplier / 2^shift next to `value`: the largest shift that the
+    multiplier's range allows.
+    """
     for shift in range(shift_max, 0, -1):
         multiplier = round(value * 2**shift)
         if multiplier <= multiplier_max:

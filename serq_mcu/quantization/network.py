@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
 
-UNINFORMATIVE = 2.0**20  # the standard deviation given to a feature that does not vary: whatever arrives stays next to 0
+UNINFORMATIVE = (
+    2.0**20
+)  # the standard deviation given to a feature that does not vary: whatever arrives stays next to 0
 CLIP = 4.0  # standard deviations: beyond them a feature saturates, on the device and in training
 
 
 @dataclass(frozen=True)
 class FloatNetwork:
-    """kernels [inputs, outputs] and biases [outputs] per layer; mean and sd [features] of pooled features in device units.
+    """kernels [inputs, outputs] and biases [outputs] per layer; mean and sd [features] of pooled features
+    in device units.
 
     Raises SerqError if shapes do not fit each other or a number is not finite.
     """
@@ -33,7 +36,9 @@ class FloatNetwork:
             if kernel.ndim != 2 or kernel.shape[0] != width or bias.shape != (kernel.shape[1],):
                 raise SerqError(f"layer {index} of the network does not fit the layer before it")
             if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-                raise SerqError(f"layer {index} of the network holds numbers that are not finite; train again")
+                raise SerqError(
+                    f"layer {index} of the network holds numbers that are not finite; train again"
+                )
             width = kernel.shape[1]
         if self.sd.shape != self.mean.shape or not np.isfinite(self.mean).all() or not (self.sd > 0).all():
             raise SerqError("the network's feature means and standard deviations do not fit each other")
@@ -70,7 +75,9 @@ class FloatNetwork:
         return found
 
 
-def standardise(pooled: NDArray[np.integer], mean: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
+def standardise(
+    pooled: NDArray[np.integer], mean: NDArray[np.float64], sd: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Pooled features [..., features] to standard deviations, clipped."""
     return np.clip((pooled - mean) / sd, -CLIP, CLIP)
 
@@ -78,7 +85,8 @@ def standardise(pooled: NDArray[np.integer], mean: NDArray[np.float64], sd: NDAr
 def standardisation(pooled: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation [features] of training features [n, features], in device units.
 
-    A feature that varies by less than half a unit says nothing; its deviation is set so large that it stays at 0.
+    A feature that varies by less than half a unit says nothing; its deviation is set so large that it stays
+    at 0.
     """
     sd = pooled.std(axis=0)
     return pooled.mean(axis=0), np.where(sd < 0.5, UNINFORMATIVE, sd)

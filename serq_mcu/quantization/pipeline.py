@@ -1,4 +1,6 @@
-"""A trained run to the integer model, with the account of how its bits were chosen and where accuracy went."""
+"""A trained run to the integer model, with the account of how its bits were chosen and where accuracy
+went.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,9 @@ Tune = Callable[[Lowering, Sequence[Width]], TunedNetwork]
 class Allocation:
     """How a model's bits were chosen, and what each step of quantization did to accuracy.
 
-    plan: how a budget chose the bits, if one did.
-    fine_tuned: whether the network was trained on with its quantizers in place (quantization-aware training).
-    scores: for each of STEPS, in order, the score on validation and test clips as recorded (no score of test clips entered a choice).
+    plan: how a budget chose the bits, if one did. fine_tuned: whether the network was trained on with its
+    quantizers in place (quantization-aware training). scores: for each of STEPS, in order, the score on
+    validation and test clips as recorded (no score of test clips entered a choice).
     """
 
     config: QuantizationConfig
@@ -77,22 +79,37 @@ class Allocation:
             "float_bytes": self.float_bytes,
             "validation_versions": self.validation_versions,
             "layers": [layer.to_json() for layer in self.layers],
-            "accuracy": {step: {part: score.to_json() for part, score in parts.items()} for step, parts in self.scores.items()},
+            "accuracy": {
+                step: {part: score.to_json() for part, score in parts.items()}
+                for step, parts in self.scores.items()
+            },
         }
 
     def lines(self) -> list[str]:
         """The account for a person."""
         clips = self.float_scores["validation"].n
-        basis = f"{clips} validation clips" + (f", each in {self.validation_versions} versions" if self.validation_versions > 1 else "")
+        basis = f"{clips} validation clips" + (
+            f", each in {self.validation_versions} versions" if self.validation_versions > 1 else ""
+        )
         by_rank = sorted(self.layers, key=lambda layer: layer.importance.rank)
         return [
-            f"method {self.config.method}, alpha {self.config.alpha:g}, margin {self.config.margin:.2%}; chosen on {basis}",
+            (
+                f"method {self.config.method}, alpha {self.config.alpha:g}, margin {self.config.margin:.2%};"
+                f" chosen on {basis}"
+            ),
             *(line for layer in by_rank for line in layer.lines()),
             *(self.plan.lines() if self.plan else []),
             *(["fine-tuned at these bits (quantization-aware training)"] if self.fine_tuned else []),
-            *(f"{step + ', ' + part + ':':<32}{score}" for part in JUDGED for step, score in ((s, self.scores[s][part]) for s in STEPS)),
+            *(
+                f"{step + ', ' + part + ':':<32}{score}"
+                for part in JUDGED
+                for step, score in ((s, self.scores[s][part]) for s in STEPS)
+            ),
             f"bits per layer: {' '.join(map(str, self.widths))}; average {self.average_bits:.2f}",
-            f"weights only: {self.weights_only_bytes:.0f} bytes, {self.weights_only_bytes / 1000:.1f} KB; as floats {self.float_bytes / 1000:.1f} KB",
+            (
+                f"weights only: {self.weights_only_bytes:.0f} bytes, {self.weights_only_bytes / 1000:.1f} KB;"
+                f" as floats {self.float_bytes / 1000:.1f} KB"
+            ),
         ]
 
 
@@ -105,12 +122,21 @@ def quantize_run(
     tuner: Callable[[Run], Tune] | None = None,
     budget: Callable[[FloatNetwork], WidthBudget] | None = None,
 ) -> tuple[QuantizedModel, Allocation]:
-    """`quantize` for the run in `folder`, fine-tuned by what `tuner` makes for it, within what `budget` says of its network, if given.
+    """`quantize` for the run in `folder`, fine-tuned by what `tuner` makes for it, within what `budget`
+    says of its network, if given.
 
     Raises SerqError if the run is missing or damaged, or an option is out of range.
     """
     run = load_run(folder)
-    return quantize(run, method, alpha, margin, progress, tuner(run) if tuner else None, budget(run.network) if budget else None)
+    return quantize(
+        run,
+        method,
+        alpha,
+        margin,
+        progress,
+        tuner(run) if tuner else None,
+        budget(run.network) if budget else None,
+    )
 
 
 def quantize(
@@ -122,17 +148,23 @@ def quantize(
     tune: Tune | None = None,
     budget: WidthBudget | None = None,
 ) -> tuple[QuantizedModel, Allocation]:
-    """The integer model of a run and the account of its bits; what is None comes from the run's configuration.
+    """The integer model of a run and the account of its bits; what is None comes from the run's
+    configuration.
 
-    `tune` fine-tunes the network at the widths chosen; without it quantization is post-training. A `budget` chooses the widths instead of a
-    method. The same run and options give the same model, byte for byte. Raises SerqError if an option is out of range.
+    `tune` fine-tunes the network at the widths chosen; without it quantization is post-training. A `budget`
+    chooses the widths instead of a method. The same run and options give the same model, byte for byte.
+    Raises SerqError if an option is out of range.
     """
     if budget is not None and method is not None:
         raise SerqError(f"the method {method} and a budget both choose the bits; give one of them")
     config = _options(run, method, alpha, margin)
     spec = FeatureSpec.from_json(run.config.get("features"))
     lowering = Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
-    plan = plan_widths(lowering, run.validation, budget, measure(lowering, run.validation, progress)) if budget else None
+    plan = (
+        plan_widths(lowering, run.validation, budget, measure(lowering, run.validation, progress))
+        if budget
+        else None
+    )
     if plan is not None:
         config = replace(config, method=",".join(map(str, plan.widths)))
     layers = choose_widths(lowering, run.validation, config, progress)
@@ -140,7 +172,9 @@ def quantize(
     bare = lowering.tuned_model(tune(lowering, widths)) if tune else lowering.model(widths)
     scores = _scores(run, bare)
     sizes = bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters
-    allocation = Allocation(config, layers, scores, len(run.pooled), *sizes, fine_tuned=tune is not None, plan=plan)
+    allocation = Allocation(
+        config, layers, scores, len(run.pooled), *sizes, fine_tuned=tune is not None, plan=plan
+    )
     decision = decision_rule(bare, _decision_config(run), run.pooled[0, run.members("validation")])
     return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
 
@@ -155,9 +189,16 @@ def _decision_config(run: Run) -> DecisionConfig:
 def _options(run: Run, method: str | None, alpha: float | None, margin: float | None) -> QuantizationConfig:
     given = {"method": method, "alpha": alpha, "margin": margin}
     try:
-        return QuantizationConfig(**{**run.config["quantization"], **{key: value for key, value in given.items() if value is not None}})
+        return QuantizationConfig(
+            **{
+                **run.config["quantization"],
+                **{key: value for key, value in given.items() if value is not None},
+            }
+        )
     except (KeyError, TypeError) as error:
-        raise SerqError(f"the run's configuration has no usable [quantization] ({error}); train again") from error
+        raise SerqError(
+            f"the run's configuration has no usable [quantization] ({error}); train again"
+        ) from error
 
 
 def _scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
@@ -178,7 +219,10 @@ def _scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
 
 
 def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
-    """What the model file says of its making. No time stamp and no path: the same run gives the same bytes."""
+    """What the model file says of its making.
+
+    No time stamp and no path: the same run gives the same bytes.
+    """
 
     def brief(scores: dict[str, Score]) -> dict[str, Any]:
         keys = ("accuracy", "n", "correct", "interval95", "uar")
@@ -192,8 +236,16 @@ def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
         "validation": run.names_of("validation"),
         "split": training.get("split"),
         "seed": training.get("seed"),
-        "config": run.config
-        | {"quantization": {"method": allocation.config.method, "alpha": allocation.config.alpha, "margin": allocation.config.margin}},
+        "config": (
+            run.config
+            | {
+                "quantization": {
+                    "method": allocation.config.method,
+                    "alpha": allocation.config.alpha,
+                    "margin": allocation.config.margin,
+                }
+            }
+        ),
         "fine_tuned": allocation.fine_tuned,
         "budget": None if allocation.plan is None else allocation.plan.to_json(),
         "metrics": {"float": brief(allocation.float_scores), "quantized": brief(allocation.quantized_scores)},

@@ -1,7 +1,8 @@
-"""The quantizer: weights to 1 to 8 bits, all 2^bits levels used, symmetric, without a zero; or to -1, 0, 1 (SPEC.md section 3).
+"""The quantizer: weights to 1 to 8 bits, all 2^bits levels used, symmetric, without a zero; or to -1, 0, 1
+(SPEC.md section 3).
 
-w ~ scale * (2u - (levels - 1)) / 2 with u in 0..levels - 1; one scale per layer. levels is 2^bits, or 3 for ternary weights. This is the
-truth for post-training quantization, packing and C alike.
+w ~ scale * (2u - (levels - 1)) / 2 with u in 0..levels - 1; one scale per layer. levels is 2^bits, or 3 for
+ternary weights. This is the truth for post-training quantization, packing and C alike.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
 
 _SEARCH = np.linspace(0.1, 1.2, 45)  # of the scale that reaches the largest weight: few bits want far less
-_ZOOM = np.linspace(0.85, 1.15, 61)  # around the best of these: with few weights and many levels the error is jagged
+_ZOOM = np.linspace(
+    0.85, 1.15, 61
+)  # around the best of these: with few weights and many levels the error is jagged
 _REFINEMENTS = 4
 
 
 def quantize(weights: NDArray[np.float64], bits: Width) -> tuple[NDArray[np.uint8], float]:
     """Fields u, of the weights' shape, and the scale with the least squared error.
 
-    From each start of a fixed search, nearest levels and least-squares scale alternate (Lloyd's method with evenly spaced levels);
-    1 bit and ternary weights have a closed form. Raises SerqError if all weights are zero or there is no such width.
+    From each start of a fixed search, nearest levels and least-squares scale alternate (Lloyd's method with
+    evenly spaced levels); 1 bit and ternary weights have a closed form. Raises SerqError if all weights are
+    zero or there is no such width.
     """
     levels = _levels(bits)
     largest = float(np.abs(weights).max())
@@ -55,7 +59,8 @@ def _levels(bits: Width) -> int:
 
 
 def _ternary_scale(weights: NDArray[np.float64]) -> float:
-    """The scale with the least squared error of all: if the k largest weights are not zero it is their mean, which takes k * mean^2 off.
+    """The scale with the least squared error of all: if the k largest weights are not zero it is their
+    mean, which takes k * mean^2 off.
 
     The threshold of `fields`, half the scale, then keeps these k: else keeping others would err less still.
     """
@@ -66,14 +71,18 @@ def _ternary_scale(weights: NDArray[np.float64]) -> float:
 
 
 class Ordered:
-    """Sorted values and their running sums: all that a search for scales asks of them, without looking at each value again."""
+    """Sorted values and their running sums: all that a search for scales asks of them, without looking at
+    each value again.
+    """
 
     def __init__(self, values: NDArray[np.float64]) -> None:
         self._values = np.sort(values, axis=None)
         self._sums = np.concatenate([[0.0], np.cumsum(self._values)])
 
     def moments(self, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[float, float]:
-        """Sums of value * level and of level^2, each value at the level [n + 1] that the edges [n] around it say; an edge belongs upwards."""
+        """Sums of value * level and of level^2, each value at the level [n + 1] that the edges [n] around
+        it say; an edge belongs upwards.
+        """
         bounds = np.concatenate([[0], np.searchsorted(self._values, edges), [self._values.size]])
         return float(levels @ np.diff(self._sums[bounds])), float(np.square(levels) @ np.diff(bounds))
 

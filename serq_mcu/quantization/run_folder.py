@@ -1,11 +1,10 @@
 """The run folder: all that a training left behind, written once, read without TensorFlow and without pickle.
 
-run.json                what was done and how well it went; names the clips of each part
-config.toml             the whole configuration
-features.safetensors    `pooled` int32 [versions, clips, features], `truth` int64 [clips], `part` uint8 [clips]
-weights.safetensors     `kernel<n>` and `bias<n>` float32, `mean` and `sd` float64 [features]
-history.csv             losses and accuracies, epoch by epoch
-confusion.csv, .txt     of the held-out clips
+run.json                what was done and how well it went; names the clips of each part config.toml
+the whole configuration features.safetensors    `pooled` int32 [versions, clips, features], `truth` int64
+[clips], `part` uint8 [clips] weights.safetensors     `kernel<n>` and `bias<n>` float32, `mean` and `sd`
+float64 [features] history.csv             losses and accuracies, epoch by epoch confusion.csv, .txt     of
+the held-out clips
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ PARTS = ("train", "validation", "test")
 class Run:
     """A trained float network with its data, split and configuration.
 
-    pooled: int32 [versions, clips, features], the first as recorded; truth: int64 [clips]; part: uint8 [clips], an index of PARTS.
-    Raises SerqError if shapes or values do not fit.
+    pooled: int32 [versions, clips, features], the first as recorded; truth: int64 [clips]; part: uint8
+    [clips], an index of PARTS. Raises SerqError if shapes or values do not fit.
     """
 
     config: dict[str, Any]
@@ -58,11 +57,19 @@ class Run:
     def __post_init__(self) -> None:
         clips = len(self.names)
         shapes = (
-            self.pooled.ndim == 3 and self.pooled.shape[1:] == (clips, self.network.mean.size) and self.truth.shape == self.part.shape == (clips,)
+            self.pooled.ndim == 3
+            and self.pooled.shape[1:] == (clips, self.network.mean.size)
+            and self.truth.shape == self.part.shape == (clips,)
         )
-        if not (shapes and self.pooled.dtype == np.int32 and self.network.kernels[-1].shape[1] == len(self.labels)):
+        if not (
+            shapes and self.pooled.dtype == np.int32 and self.network.kernels[-1].shape[1] == len(self.labels)
+        ):
             raise SerqError("the arrays do not fit each other; train again")
-        if not (set(self.part.tolist()) == {0, 1, 2} and int(self.truth.min()) >= 0 and int(self.truth.max()) < len(self.labels)):
+        if not (
+            set(self.part.tolist()) == {0, 1, 2}
+            and int(self.truth.min()) >= 0
+            and int(self.truth.max()) < len(self.labels)
+        ):
             raise SerqError("classes or parts are out of range; train again")
 
     def members(self, part: str) -> NDArray[np.intp]:
@@ -75,7 +82,9 @@ class Run:
 
     @property
     def calibration(self) -> NDArray[np.int32]:
-        """Pooled features int32 [n, features] of the training clips as recorded and in the first few further versions."""
+        """Pooled features int32 [n, features] of the training clips as recorded and in the first few
+        further versions.
+        """
         training: NDArray[np.int32] = self.pooled[:CALIBRATION_VERSIONS, self.members("train")]
         return training.reshape(-1, training.shape[-1])
 
@@ -88,7 +97,11 @@ class Run:
     def float_score(self, part: str) -> Score:
         """The float network on the clips of one of PARTS, as recorded."""
         members = self.members(part)
-        return Score.of(self.truth[members], self.network.classify(self.network.standardise(self.pooled[0, members])), self.labels)
+        return Score.of(
+            self.truth[members],
+            self.network.classify(self.network.standardise(self.pooled[0, members])),
+            self.labels,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The content of run.json, but for its format and checksums."""
@@ -109,8 +122,13 @@ class Run:
         """What a person wants to know of it."""
         test = self.float_score("test")
         return [
-            f"{self.corpus}: {len(self.names)} clips, " + ", ".join(f"{len(self.members(part))} {part}" for part in PARTS),
-            f"best of {self.epochs} epochs: {self.best_epoch}" if self.epochs else f"the network is imported from {self.versions.get('imported')}",
+            f"{self.corpus}: {len(self.names)} clips, "
+            + ", ".join(f"{len(self.members(part))} {part}" for part in PARTS),
+            (
+                f"best of {self.epochs} epochs: {self.best_epoch}"
+                if self.epochs
+                else f"the network is imported from {self.versions.get('imported')}"
+            ),
             *(f"float accuracy, {part}: {self.float_score(part)}" for part in PARTS),
             "held-out clips, true class by row:",
             *test.confusion_lines(),
@@ -122,12 +140,21 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
 
     Raises SerqError if the folder exists and is not a run, or cannot be written.
     """
-    weights: dict[str, NDArray[Any]] = {f"kernel{i}": k.astype(np.float32) for i, k in enumerate(run.network.kernels)}
+    weights: dict[str, NDArray[Any]] = {
+        f"kernel{i}": k.astype(np.float32) for i, k in enumerate(run.network.kernels)
+    }
     weights |= {f"bias{i}": b.astype(np.float32) for i, b in enumerate(run.network.biases)}
     weights |= {"mean": run.network.mean, "sd": run.network.sd}
-    tensors = {FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part}), WEIGHTS: save(weights)}
+    tensors = {
+        FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part}),
+        WEIGHTS: save(weights),
+    }
     test = run.float_score("test")
-    header = {"format": FORMAT, "sha256": {name: _sha256(data) for name, data in tensors.items()}, "names": list(run.names)} | run.to_json()
+    header = {
+        "format": FORMAT,
+        "sha256": {name: _sha256(data) for name, data in tensors.items()},
+        "names": list(run.names),
+    } | run.to_json()
     files = {
         MARKER: json.dumps(header, indent=1) + "\n",
         "confusion.csv": test.confusion_csv(),
@@ -148,14 +175,26 @@ def load_run(folder: Path) -> Run:
         version = header["format"]
         if not isinstance(version, int) or version > FORMAT:
             raise SerqError(f"made by a newer serq-mcu (format {version}); upgrade serq-mcu or train again")
-        return _run(header, *(_tensors(folder / name, header["sha256"][name]) for name in (FEATURES, WEIGHTS)))
+        return _run(
+            header, *(_tensors(folder / name, header["sha256"][name]) for name in (FEATURES, WEIGHTS))
+        )
     except SerqError as error:
         raise SerqError(f"the run folder {folder} cannot be used: {error}") from error
     except FileNotFoundError as error:
-        raise SerqError(f"{folder} is not a run folder (no {Path(error.filename).name}); `serq-mcu train` makes one") from error
+        raise SerqError(
+            f"{folder} is not a run folder (no {Path(error.filename).name}); `serq-mcu train` makes one"
+        ) from error
     except OSError as error:
         raise SerqError(f"cannot read the run folder {folder}: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+    ) as error:
         raise SerqError(f"the run folder {folder} is damaged ({error!r}); train again") from error
 
 

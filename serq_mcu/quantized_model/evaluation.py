@@ -20,7 +20,9 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of a model on a corpus; `held_out` says whether its clips are those that training set aside, `basis` says it in words."""
+    """The score of a model on a corpus; `held_out` says whether its clips are those that training set
+    aside, `basis` says it in words.
+    """
 
     corpus: str
     held_out: bool
@@ -40,24 +42,42 @@ class Evaluation:
 
     def lines(self) -> list[str]:
         """The account for a person."""
-        return [f"{self.corpus}: {self.basis}", f"accuracy: {self.score}", "true class by row:", *self.score.confusion_lines()]
+        return [
+            f"{self.corpus}: {self.basis}",
+            f"accuracy: {self.score}",
+            "true class by row:",
+            *self.score.confusion_lines(),
+        ]
 
 
 def evaluate(
-    model: QuantizedModel, folder: Path, progress: Callable[..., None] | None = None, condition: Condition = AS_RECORDED, seed: int = 0
+    model: QuantizedModel,
+    folder: Path,
+    progress: Callable[..., None] | None = None,
+    condition: Condition = AS_RECORDED,
+    seed: int = 0,
 ) -> Evaluation:
-    """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on every clip of its classes.
+    """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on
+    every clip of its classes.
 
-    The clips are heard under `condition`; `seed` decides its noise and room, and which of the judged clips make a clip's babble.
-    Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class that the model knows.
+    The clips are heard under `condition`; `seed` decides its noise and room, and which of the judged clips
+    make a clip's babble. Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class
+    that the model knows.
     """
     corpus = load_corpus(folder)
     clips, held_out, basis = choose_clips(model, corpus)
     if not clips:
-        raise SerqError(f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on another corpus")
+        raise SerqError(
+            f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on"
+            " another corpus"
+        )
     recordings = read_recordings(clips, model.spec.sample_rate, progress)
     pooled = take_features(
-        model.spec, model.tables, recordings, takes_of(recordings, range(len(clips)), range(len(clips)), condition, seed), progress
+        model.spec,
+        model.tables,
+        recordings,
+        takes_of(recordings, range(len(clips)), range(len(clips)), condition, seed),
+        progress,
     )
     truth = np.array([model.labels.index(clip.label) for clip in clips])
     if condition != AS_RECORDED:
@@ -65,23 +85,44 @@ def evaluate(
     return Evaluation(corpus.name, held_out, basis, Score.of(truth, classify(model, pooled), model.labels))
 
 
-def choose_clips(model: QuantizedModel, corpus: Corpus, part: str = "held_out") -> tuple[list[Clip], bool, str]:
-    """The clips to judge a model by, whether it names them as its `part` ("held_out" or "validation"; without any: all of its classes), and what
-    to say about that."""
+def choose_clips(
+    model: QuantizedModel, corpus: Corpus, part: str = "held_out"
+) -> tuple[list[Clip], bool, str]:
+    """The clips to judge a model by, whether it names them as its `part` ("held_out" or "validation";
+    without any: all of its classes), and what to say about that.
+    """
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)
     left_out = f"; {foreign} clips of classes the model does not know are left out" if foreign else ""
     trained_on = model.provenance.get("corpus")
     if trained_on != corpus.name:
-        return known, False, f"all {len(known)} clips of the model's classes; the model was trained on another corpus ({trained_on}){left_out}"
+        return (
+            known,
+            False,
+            (
+                f"all {len(known)} clips of the model's classes; the model was trained on another corpus"
+                f" ({trained_on}){left_out}"
+            ),
+        )
     named = model.provenance.get(part)
     names = {name for name in named if isinstance(name, str)} if isinstance(named, list) else set()
     chosen = [clip for clip in known if clip.name in names]
     if chosen:
         imported = (model.provenance.get("versions") or {}).get("imported")
-        unknown = f"; the network was imported ({imported}), and whether it was trained on them is not known" if imported else ""
+        unknown = (
+            f"; the network was imported ({imported}), and whether it was trained on them is not known"
+            if imported
+            else ""
+        )
         return chosen, not imported, f"{len(chosen)} of the {len(names)} clips that {_PARTS[part]}{unknown}"
-    return known, False, f"all {len(known)} clips; none is named as {part.replace('_', ' ')}, so the model may have been trained on them{left_out}"
+    return (
+        known,
+        False,
+        (
+            f"all {len(known)} clips; none is named as {part.replace('_', ' ')}, so the model may have been"
+            f" trained on them{left_out}"
+        ),
+    )
 
 
 _PARTS = {

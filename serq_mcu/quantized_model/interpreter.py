@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from serq_mcu.frontend.reference import rshift_round
 from serq_mcu.frontend.stages import STAGE_ACCUMULATOR, STAGE_INPUT, STAGE_OUTPUT, STAGE_POOLED, STAGE_SCORES
-from serq_mcu.quantized_model.types import ACTIVATION_MAX, INPUT_ZERO_POINT, DenseLayer, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.types import (
+    ACTIVATION_MAX,
+    INPUT_ZERO_POINT,
+    DenseLayer,
+    InputQuantization,
+    QuantizedModel,
+)
 
 DEVIATION_MAX = 2**20 - 1
 
@@ -19,12 +25,15 @@ def quantize_input(constants: InputQuantization, pooled: NDArray[np.integer]) ->
     """Pooled features [..., features] to activations 0..127 of the same shape."""
     deviation = np.clip(pooled.astype(np.int64) - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
     scaled = deviation * constants.multiplier
-    return np.clip(INPUT_ZERO_POINT + rshift_round(scaled, constants.shift.astype(np.int64)), 0, ACTIVATION_MAX)
+    return np.clip(
+        INPUT_ZERO_POINT + rshift_round(scaled, constants.shift.astype(np.int64)), 0, ACTIVATION_MAX
+    )
 
 
 def accumulate(layer: DenseLayer, activations: NDArray[np.int64]) -> NDArray[np.int64]:
     """Activations [..., inputs] to accumulators [..., outputs]; exact."""
-    # float64 matrix products are exact here: every partial sum is an integer below 2^31 (DenseLayer.accumulator_bound)
+    # float64 matrix products are exact here: every partial sum is an integer below 2^31
+    # (DenseLayer.accumulator_bound)
     sums = activations.astype(np.float64) @ layer.q.T.astype(np.float64)
     return sums.astype(np.int64) + layer.bias
 
@@ -36,7 +45,9 @@ def requantize(layer: DenseLayer, accumulators: NDArray[np.int64]) -> NDArray[np
 
 
 def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each stage identifier of SPEC.md section 7 from pooled on, with its integers, for features [..., features]."""
+    """Each stage identifier of SPEC.md section 7 from pooled on, with its integers, for features [...,
+    features].
+    """
     yield STAGE_POOLED, pooled.astype(np.int64)
     activations = quantize_input(model.input, pooled)
     yield STAGE_INPUT, activations
@@ -56,15 +67,23 @@ def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int
 
 
 def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np.int64]:
-    """Label indices [...] of the same network in float64, on features [..., features] in the units of the pooled integers.
+    """Label indices [...] of the same network in float64, on features [..., features] in the units of the
+    pooled integers.
 
     A comparison, no reference: neither input nor activations are rounded.
     """
     constants = model.input
-    activations = INPUT_ZERO_POINT + (pooled.astype(np.float64) - constants.center) * constants.multiplier / 2.0**constants.shift
+    activations = (
+        INPUT_ZERO_POINT
+        + (pooled.astype(np.float64) - constants.center) * constants.multiplier / 2.0**constants.shift
+    )
     for layer in model.layers:
         sums = np.clip(activations, 0, ACTIVATION_MAX) @ layer.q.T.astype(np.float64) + layer.bias
-        activations = sums if layer.multiplier is None or layer.shift is None else sums * layer.multiplier / 2.0**layer.shift
+        activations = (
+            sums
+            if layer.multiplier is None or layer.shift is None
+            else sums * layer.multiplier / 2.0**layer.shift
+        )
     labels: NDArray[np.int64] = np.argmax(activations, axis=-1)
     return labels
 

@@ -1,4 +1,7 @@
-"""The model file: a safetensors container with one JSON header (SPEC.md section 6). Nothing loaded can run code."""
+"""The model file: a safetensors container with one JSON header (SPEC.md section 6).
+
+Nothing loaded can run code.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ DEFAULT_MODEL = "emodb"
 
 
 def save_model(model: QuantizedModel, path: Path) -> Path:
-    """Write the model atomically; the same model gives the same bytes. Raises SerqError if the path cannot be written."""
+    """Write the model atomically; the same model gives the same bytes.
+
+    Raises SerqError if the path cannot be written.
+    """
     return write_file(path, model_bytes(model))
 
 
@@ -41,23 +47,47 @@ def load_model(path: Path) -> QuantizedModel:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
         names = ", ".join(shipped_models())
-        raise SerqError(f"{path} does not exist; `serq-mcu quantize` writes model files, and these come with serq-mcu: {names}") from error
+        raise SerqError(
+            f"{path} does not exist; `serq-mcu quantize` writes model files, and these come with serq-mcu:"
+            f" {names}"
+        ) from error
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise SerqError(f"{path} is not a model file or is damaged ({error}); export it again with `serq-mcu quantize`") from error
+        raise SerqError(
+            f"{path} is not a model file or is damaged ({error}); export it again with `serq-mcu quantize`"
+        ) from error
     try:
         header = json.loads(metadata["serq"])
         version = header["format"]
         if not isinstance(version, int) or version > FORMAT:
-            raise SerqError(f"{path} has format {version}, made by a newer serq-mcu than this one, which reads up to {FORMAT}; upgrade serq-mcu")
+            raise SerqError(
+                f"{path} has format {version}, made by a newer serq-mcu than this one, which reads up to"
+                f" {FORMAT}; upgrade serq-mcu"
+            )
         if version < FORMAT:
-            raise SerqError(f"it has format {version}, of an earlier serq-mcu without streaming; make it again with `serq-mcu quantize`")
+            raise SerqError(
+                f"it has format {version}, of an earlier serq-mcu without streaming; make it again with"
+                " `serq-mcu quantize`"
+            )
         model = _model(header, tensors)
     except SerqError as error:
         raise SerqError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
-        raise SerqError(f"{path} is not a model file or is damaged ({error!r}); export it again with `serq-mcu quantize`") from error
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise SerqError(
+            f"{path} is not a model file or is damaged ({error!r}); export it again with `serq-mcu quantize`"
+        ) from error
     if model.sha256 != header.get("sha256") or set(model.tensors()) != set(tensors):
-        raise SerqError(f"{path} is damaged: its content does not match its hash; export it again with `serq-mcu quantize`")
+        raise SerqError(
+            f"{path} is damaged: its content does not match its hash; export it again with `serq-mcu"
+            " quantize`"
+        )
     return model
 
 
@@ -67,12 +97,15 @@ def shipped_models() -> dict[str, Path]:
 
 
 def shipped_model() -> QuantizedModel:
-    """The model that comes with the package where no other is named: trained on EMO-DB by this pipeline (its provenance says how)."""
+    """The model that comes with the package where no other is named: trained on EMO-DB by this pipeline
+    (its provenance says how).
+    """
     return load_model(shipped_models()[DEFAULT_MODEL])
 
 
 def find_model(model: Path) -> QuantizedModel:
-    """The model file at that path, or else the model that comes with the package under that name, such as emodb-small.
+    """The model file at that path, or else the model that comes with the package under that name, such as
+    emodb-small.
 
     Raises SerqError as `load_model` does.
     """
@@ -82,7 +115,11 @@ def find_model(model: Path) -> QuantizedModel:
 
 def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
     spec = FeatureSpec.from_json(header["spec"])
-    frontend = {name.removeprefix("frontend."): array for name, array in tensors.items() if name.startswith("frontend.")}
+    frontend = {
+        name.removeprefix("frontend."): array
+        for name, array in tensors.items()
+        if name.startswith("frontend.")
+    }
     layers = tuple(
         DenseLayer(
             u=tensors[f"layer{index}.u"],

@@ -1,6 +1,8 @@
-"""What a model answers on live audio: recordings as streams, by window and smoothing, by level, and in silence.
+"""What a model answers on live audio: recordings as streams, by window and smoothing, by level, and in
+silence.
 
-Each recording is a stream of its own: a second of a microphone's self-noise, the recording with that noise, two more seconds of noise.
+Each recording is a stream of its own: a second of a microphone's self-noise, the recording with that noise,
+two more seconds of noise.
 """
 
 from __future__ import annotations
@@ -20,7 +22,17 @@ from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.level import level_from_db, level_in_db
 from serq_mcu.quantized_model.evaluation import choose_clips
-from serq_mcu.quantized_model.streaming import SILENCE, Decision, Frames, analyse, answer, block_levels, decide, decision_rule, score_windows
+from serq_mcu.quantized_model.streaming import (
+    SILENCE,
+    Decision,
+    Frames,
+    analyse,
+    answer,
+    block_levels,
+    decide,
+    decision_rule,
+    score_windows,
+)
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 
 NOISE_DB = -87.0  # self-noise of a digital microphone of 61 dB SNR (re 94 dB SPL) and a sensitivity of -26 dB
@@ -35,7 +47,8 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class StreamScore:
-    """Decisions that are not silence, how many of them are answers, and how many of these are right; `clips` have at least one answer.
+    """Decisions that are not silence, how many of them are answers, and how many of these are right;
+    `clips` have at least one answer.
 
     Decisions on one clip err together, so the interval counts clips.
     """
@@ -63,13 +76,20 @@ class StreamScore:
         """Decisions, share of answers, accuracy, its interval, clips."""
         low, high = self.interval
         share = self.answered / self.decisions if self.decisions else 0.0
-        return [str(self.decisions), f"{share:.0%}", f"{self.accuracy:.1%}", f"{100 * low:.1f} to {high:.1%}", str(self.clips)]
+        return [
+            str(self.decisions),
+            f"{share:.0%}",
+            f"{self.accuracy:.1%}",
+            f"{100 * low:.1f} to {high:.1%}",
+            str(self.clips),
+        ]
 
 
 @dataclass(frozen=True)
 class LevelScore:
-    """At a level: the score; blocks that lie wholly within a recording, the median of their levels in dB, and how many of the decisions at
-    their ends are silence, by gate in dB."""
+    """At a level: the score; blocks that lie wholly within a recording, the median of their levels in dB,
+    and how many of the decisions at their ends are silence, by gate in dB.
+    """
 
     score: StreamScore
     speech_blocks: int
@@ -79,7 +99,9 @@ class LevelScore:
 
 @dataclass(frozen=True)
 class NoiseScore:
-    """Where nobody speaks: decisions, those that are not silence by gate in dB, and the level of the loudest block in dB."""
+    """Where nobody speaks: decisions, those that are not silence by gate in dB, and the level of the
+    loudest block in dB.
+    """
 
     decisions: int
     loudest_db: float
@@ -109,7 +131,9 @@ class StreamEvaluation:
                 {"block_seconds": seconds, "blocks": blocks, "smoothing": smoothing, **score.to_json()}
                 for (seconds, blocks, smoothing), score in self.variants.items()
             ],
-            "margins": [{"unsure_margin": margin, **score.to_json()} for margin, score in self.coverages.items()],
+            "margins": [
+                {"unsure_margin": margin, **score.to_json()} for margin, score in self.coverages.items()
+            ],
             "levels": [
                 {
                     "attenuation_db": level,
@@ -120,7 +144,10 @@ class StreamEvaluation:
                 }
                 for level, g in self.levels.items()
             ],
-            "noise": [{"signal": name, **asdict(noise), "not_silent": _pairs(noise.not_silent)} for name, noise in self.noise.items()],
+            "noise": [
+                {"signal": name, **asdict(noise), "not_silent": _pairs(noise.not_silent)}
+                for name, noise in self.noise.items()
+            ],
         }
 
     def lines(self) -> list[str]:
@@ -128,7 +155,14 @@ class StreamEvaluation:
         lines = [f"{self.corpus}: {self.basis}", self._rule_sentence()]
         for title, head, rows in self._tables():
             widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-            lines += ["", title, *("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows])]
+            lines += [
+                "",
+                title,
+                *(
+                    "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+                    for row in [head, *rows]
+                ),
+            ]
         return lines
 
     def page(self, command: str) -> str:
@@ -136,37 +170,66 @@ class StreamEvaluation:
         parts = [
             "# Live audio: what is answered, and how well",
             f"Regenerated by `{command}`. {self.corpus}: {self.basis}.",
-            f"Each recording is a stream of its own, with {BEFORE:g} s of white noise before it, {AFTER:g} s after it, and noise under it, at "
-            f"{NOISE_DB:g} dB like a microphone's self-noise. Levels are dB relative to a full-scale square wave. A decision is answered unless it "
-            "is not sure; silence is not counted. Decisions on one clip err together, so the 95 % intervals (Wilson) count clips with an answer.",
+            (
+                f"Each recording is a stream of its own, with {BEFORE:g} s of white noise before it,"
+                f" {AFTER:g} s after it, and noise under it, at {NOISE_DB:g} dB like a microphone's"
+                " self-noise. Levels are dB relative to a full-scale square wave. A decision is answered"
+                " unless it is not sure; silence is not counted. Decisions on one clip err together, so the"
+                " 95 % intervals (Wilson) count clips with an answer."
+            ),
             self._rule_sentence(),
         ]
         for title, head, rows in self._tables():
-            parts += [f"## {title}", "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))]
+            parts += [
+                f"## {title}",
+                "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)),
+            ]
         return "\n\n".join(parts) + "\n"
 
     def _rule_sentence(self) -> str:
         rule = self.rule
         window = f"{rule.blocks} blocks of {rule.block_frames} frames ({self.block_seconds:.3g} s)"
         gate = f"gate at {level_in_db(rule.gate_level):.0f} dB"
-        return f"The model's own rule: {window}, {gate}, least lead {rule.unsure_margin} score steps, smoothing {rule.smoothing}."
+        return (
+            f"The model's own rule: {window}, {gate}, least lead {rule.unsure_margin} score steps, smoothing"
+            f" {rule.smoothing}."
+        )
 
     def _tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         cells = ["decisions", "answered", "accuracy", "95 % interval", "clips"]
-        variants = [[f"{s:g} s", str(b), str(k), *score.cells()] for (s, b, k), score in self.variants.items()]
+        variants = [
+            [f"{s:g} s", str(b), str(k), *score.cells()] for (s, b, k), score in self.variants.items()
+        ]
         margins = [[str(margin), *score.cells()] for margin, score in self.coverages.items()]
         levels = [[f"{level} dB", *score.score.cells()] for level, score in self.levels.items()]
         gates = [
-            [f"recordings at {level} dB", "blocks", str(at.speech_blocks), f"{at.median_db:.0f} dB", *_shares(at.silenced, at.speech_blocks)]
+            [
+                f"recordings at {level} dB",
+                "blocks",
+                str(at.speech_blocks),
+                f"{at.median_db:.0f} dB",
+                *_shares(at.silenced, at.speech_blocks),
+            ]
             for level, at in self.levels.items()
         ]
-        gates += [[name, "blocks", str(n.decisions), f"{n.loudest_db:.0f} dB", *_shares(n.not_silent, n.decisions)] for name, n in self.noise.items()]
+        gates += [
+            [name, "blocks", str(n.decisions), f"{n.loudest_db:.0f} dB", *_shares(n.not_silent, n.decisions)]
+            for name, n in self.noise.items()
+        ]
         named = [f"gate {gate:g} dB" for gate in self.noise["digital silence"].not_silent]
         return [
-            ("Window and smoothing, at the model's margin", ["block", "blocks", "smoothing", *cells], variants),
+            (
+                "Window and smoothing, at the model's margin",
+                ["block", "blocks", "smoothing", *cells],
+                variants,
+            ),
             ("Least lead of an answer, in score steps", ["lead", *cells], margins),
             ("Recordings attenuated", ["level", *cells], levels),
-            ("The gate's mistakes: speech that is silence, noise that is not", ["signal", "", "n", "median, loudest", *named], gates),
+            (
+                "The gate's mistakes: speech that is silence, noise that is not",
+                ["signal", "", "n", "median, loudest", *named],
+                gates,
+            ),
         ]
 
 
@@ -178,16 +241,23 @@ def _pairs(counts: dict[float, int]) -> list[dict[str, float]]:
     return [{"gate_db": gate, "count": count} for gate, count in counts.items()]
 
 
-def evaluate_streams(model: QuantizedModel, folder: Path, part: str = "held_out", progress: Progress | None = None) -> StreamEvaluation:
-    """Judge the model on the recordings in `folder` as streams; part: "held_out", or "validation" to choose parameters by.
+def evaluate_streams(
+    model: QuantizedModel, folder: Path, part: str = "held_out", progress: Progress | None = None
+) -> StreamEvaluation:
+    """Judge the model on the recordings in `folder` as streams; part: "held_out", or "validation" to
+    choose parameters by.
 
-    Raises SerqError if the model cannot stream, the corpus or a clip cannot be read, or no clip is of a class that the model knows.
+    Raises SerqError if the model cannot stream, the corpus or a clip cannot be read, or no clip is of a class
+    that the model knows.
     """
     rule = decision_rule(model)
     corpus = load_corpus(folder)
     clips, _, basis = choose_clips(model, corpus, part)
     if not clips:
-        raise SerqError(f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on another corpus")
+        raise SerqError(
+            f"{folder}: no clip is of a class the model knows ({', '.join(model.labels)}); evaluate it on"
+            " another corpus"
+        )
     truth = [model.labels.index(clip.label) for clip in clips]
     recordings = [read_audio(clip.path, model.spec.sample_rate).pcm for clip in clips]
     streams: dict[int, list[Frames]] = {}
@@ -222,7 +292,10 @@ def in_noise(pcm: NDArray[np.int16], level: float, rate: int, seed: int) -> NDAr
 
 def _silences(rate: int) -> dict[str, NDArray[np.int16]]:
     count = round(NOISE_ALONE * rate)
-    noises = {f"white noise at {db:g} dB": _rounded(_white(count, db, 0)) for db in (NOISE_DB, NOISE_DB + 10, NOISE_DB + 20)}
+    noises = {
+        f"white noise at {db:g} dB": _rounded(_white(count, db, 0))
+        for db in (NOISE_DB, NOISE_DB + 10, NOISE_DB + 20)
+    }
     return {"digital silence": np.zeros(count, np.int16), **noises}
 
 
@@ -248,22 +321,47 @@ def _variants(
             variant = replace(rule, blocks=blocks, block_frames=frames)
             heard = [score_windows(model, variant, stream) for stream in streams]
             for smoothing in SMOOTHINGS:
-                found[seconds, blocks, smoothing] = _score([list(answer(replace(rule, smoothing=smoothing), windows)) for windows in heard], truth)
+                found[seconds, blocks, smoothing] = _score(
+                    [list(answer(replace(rule, smoothing=smoothing), windows)) for windows in heard], truth
+                )
     return found
 
 
-def _coverages(model: QuantizedModel, rule: DecisionRule, streams: Sequence[Frames], truth: Sequence[int]) -> dict[int, StreamScore]:
-    """The score by the least lead: the model's own, and those that leave round shares of these decisions answered."""
+def _coverages(
+    model: QuantizedModel, rule: DecisionRule, streams: Sequence[Frames], truth: Sequence[int]
+) -> dict[int, StreamScore]:
+    """The score by the least lead: the model's own, and those that leave round shares of these decisions
+    answered.
+    """
     heard = [score_windows(model, rule, stream) for stream in streams]
-    leads = sorted(decision.margin for windows in heard for decision in answer(rule, windows) if decision.answer != SILENCE)
-    margins = {0 if share == 1 else leads[min(math.floor((1 - share) * len(leads)), len(leads) - 1)] for share in _COVERAGES} if leads else set()
+    leads = sorted(
+        decision.margin
+        for windows in heard
+        for decision in answer(rule, windows)
+        if decision.answer != SILENCE
+    )
+    margins = (
+        {
+            0 if share == 1 else leads[min(math.floor((1 - share) * len(leads)), len(leads) - 1)]
+            for share in _COVERAGES
+        }
+        if leads
+        else set()
+    )
     margins.add(rule.unsure_margin)
     rules = {margin: replace(rule, unsure_margin=margin) for margin in sorted(margins)}
-    return {margin: _score([list(answer(changed, windows)) for windows in heard], truth) for margin, changed in rules.items()}
+    return {
+        margin: _score([list(answer(changed, windows)) for windows in heard], truth)
+        for margin, changed in rules.items()
+    }
 
 
 def _level(
-    model: QuantizedModel, rule: DecisionRule, streams: Sequence[Frames], truth: Sequence[int], recordings: Sequence[NDArray[np.int16]]
+    model: QuantizedModel,
+    rule: DecisionRule,
+    streams: Sequence[Frames],
+    truth: Sequence[int],
+    recordings: Sequence[NDArray[np.int16]],
 ) -> LevelScore:
     score = _score([list(decide(model, rule, stream)) for stream in streams], truth)
     start, step = round(BEFORE * model.spec.sample_rate), rule.block_frames * model.spec.hop_length
@@ -274,13 +372,19 @@ def _level(
         blocks = block_levels(rule, stream)
         levels += [blocks[i] for i in inside]
         for gate in silenced:
-            silenced[gate] += sum(not is_open for is_open in _open(rule, blocks, gate)[inside.start : inside.stop])
-    return LevelScore(score, len(levels), level_in_db(float(np.median(levels))) if levels else math.nan, silenced)
+            silenced[gate] += sum(
+                not is_open for is_open in _open(rule, blocks, gate)[inside.start : inside.stop]
+            )
+    return LevelScore(
+        score, len(levels), level_in_db(float(np.median(levels))) if levels else math.nan, silenced
+    )
 
 
 def _noise(model: QuantizedModel, rule: DecisionRule, pcm: NDArray[np.int16]) -> NoiseScore:
     levels = block_levels(rule, analyse(model, pcm))
-    return NoiseScore(len(levels), level_in_db(max(levels)), {gate: sum(_open(rule, levels, gate)) for gate in _gates(rule)})
+    return NoiseScore(
+        len(levels), level_in_db(max(levels)), {gate: sum(_open(rule, levels, gate)) for gate in _gates(rule)}
+    )
 
 
 def _gates(rule: DecisionRule) -> list[float]:

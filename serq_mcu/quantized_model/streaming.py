@@ -1,6 +1,7 @@
 """Live audio in integers: the reference of what firmware answers, block by block (SPEC.md section 12).
 
-A window is pooled from its frames anew, as a clip is, so nothing here depends on how firmware keeps and drops blocks.
+A window is pooled from its frames anew, as a clip is, so nothing here depends on how firmware keeps and drops
+blocks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ SILENCE, NOT_SURE = -1, -2  # answers that are no label's index
 
 @dataclass(frozen=True)
 class Frames:
-    """What a stream keeps of its frames: the blocks' stages, identifier to integers [frames, coefficients], and levels, Q8 log2 [frames]."""
+    """What a stream keeps of its frames: the blocks' stages, identifier to integers [frames,
+    coefficients], and levels, Q8 log2 [frames].
+    """
 
     stages: dict[int, NDArray[np.int64]]
     levels: NDArray[np.int64]
@@ -36,8 +39,9 @@ class Frames:
 class Decision:
     """What a stream says when a block ends.
 
-    answer: index of a label, SILENCE or NOT_SURE; scores: averaged over decisions, zeros in silence; margin: of the best over the second
-    best; level: of the newest block, Q8 log2; frames: of the window, which ends with the newest block, 0 in silence.
+    answer: index of a label, SILENCE or NOT_SURE; scores: averaged over decisions, zeros in silence; margin:
+    of the best over the second best; level: of the newest block, Q8 log2; frames: of the window, which ends
+    with the newest block, 0 in silence.
     """
 
     answer: int
@@ -50,25 +54,43 @@ class Decision:
 def decision_rule(model: QuantizedModel) -> DecisionRule:
     """The model's own rule. Raises SerqError if it has none."""
     if model.decision is None:
-        raise SerqError("the model cannot stream: its specification pads clips, or it was made without decision parameters; quantize its run again")
+        raise SerqError(
+            "the model cannot stream: its specification pads clips, or it was made without decision"
+            " parameters; quantize its run again"
+        )
     return model.decision
 
 
 def stream_decisions(model: QuantizedModel, pcm: NDArray[np.int16]) -> list[Decision]:
-    """The decisions on a stream, int16 [samples], in their order, by the model's own rule. Raises SerqError if the model cannot stream."""
+    """The decisions on a stream, int16 [samples], in their order, by the model's own rule.
+
+    Raises SerqError if the model cannot stream.
+    """
     return list(decide(model, decision_rule(model), analyse(model, pcm)))
 
 
 def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
-    """The frames of a stream of any length, int16 [samples]. Raises SerqError if the model cannot stream or there is less than one block."""
+    """The frames of a stream of any length, int16 [samples].
+
+    Raises SerqError if the model cannot stream or there is less than one block.
+    """
     spec, rule = model.spec, decision_rule(model)
     count = spec.frame_count(len(pcm))
     if count < MIN_FRAMES:
-        raise SerqError(f"a stream of {len(pcm)} samples has no decision; a block has {rule.block_frames} frames")
+        raise SerqError(
+            f"a stream of {len(pcm)} samples has no decision; a block has {rule.block_frames} frames"
+        )
     parts = np.array_split(np.arange(count), -(-count // MAX_FRAMES))
-    pieces = [pcm[part[0] * spec.hop_length : part[-1] * spec.hop_length + spec.frame_length] for part in parts]
-    stages, levels = zip(*(stream_frames(spec, model.tables, rule.level_offset, piece) for piece in pieces), strict=True)
-    return Frames({stage: np.concatenate([part[stage] for part in stages]) for stage in stages[0]}, np.concatenate(levels))
+    pieces = [
+        pcm[part[0] * spec.hop_length : part[-1] * spec.hop_length + spec.frame_length] for part in parts
+    ]
+    stages, levels = zip(
+        *(stream_frames(spec, model.tables, rule.level_offset, piece) for piece in pieces), strict=True
+    )
+    return Frames(
+        {stage: np.concatenate([part[stage] for part in stages]) for stage in stages[0]},
+        np.concatenate(levels),
+    )
 
 
 def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
@@ -78,7 +100,9 @@ def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterato
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of a stream: level of each newest block, Q8 log2; frames, 0 for silence; scores int64 [windows, classes], 0 in silence."""
+    """The windows of a stream: level of each newest block, Q8 log2; frames, 0 for silence; scores int64
+    [windows, classes], 0 in silence.
+    """
 
     levels: list[int]
     frames: list[int]
@@ -92,7 +116,9 @@ def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> 
     spoken = [i for i, size in enumerate(sizes) if size]
     found = np.zeros((len(levels), len(model.labels)), np.int64)
     if spoken:
-        found[spoken] = scores(model, np.array([_pooled(model, frames, (i + 1) * rule.block_frames, sizes[i]) for i in spoken]))
+        found[spoken] = scores(
+            model, np.array([_pooled(model, frames, (i + 1) * rule.block_frames, sizes[i]) for i in spoken])
+        )
     return Windows(levels, sizes, found)
 
 
@@ -104,7 +130,10 @@ def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
 
 
 class Stream:
-    """A stream that is heard piece by piece, as firmware hears it. Raises SerqError if the model cannot stream."""
+    """A stream that is heard piece by piece, as firmware hears it.
+
+    Raises SerqError if the model cannot stream.
+    """
 
     def __init__(self, model: QuantizedModel) -> None:
         self._model, self._rule = model, decision_rule(model)
@@ -124,14 +153,21 @@ class Stream:
         self._pcm = np.concatenate([self._pcm, pcm])
         found = []
         while len(self._pcm) >= needed:
-            self._blocks.append(Frames(*stream_frames(spec, self._model.tables, rule.level_offset, self._pcm[:needed])))
+            self._blocks.append(
+                Frames(*stream_frames(spec, self._model.tables, rule.level_offset, self._pcm[:needed]))
+            )
             self._pcm = self._pcm[hop:]
             found.append(self._decide())
         return found
 
     def _decide(self) -> Decision:
-        stages = {stage: np.concatenate([block.stages[stage] for block in self._blocks]) for stage in self._blocks[0].stages}
-        windows = score_windows(self._model, self._rule, Frames(stages, np.concatenate([block.levels for block in self._blocks])))
+        stages = {
+            stage: np.concatenate([block.stages[stage] for block in self._blocks])
+            for stage in self._blocks[0].stages
+        }
+        windows = score_windows(
+            self._model, self._rule, Frames(stages, np.concatenate([block.levels for block in self._blocks]))
+        )
         return self._smoothing.decide(windows.levels[-1], windows.frames[-1], windows.scores[-1])
 
 
@@ -161,13 +197,19 @@ def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
 
 
 def _pooled(model: QuantizedModel, frames: Frames, end: int, count: int) -> NDArray[np.int32]:
-    return pool(model.spec, model.tables, {stage: values[end - count : end] for stage, values in frames.stages.items()})
+    return pool(
+        model.spec,
+        model.tables,
+        {stage: values[end - count : end] for stage, values in frames.stages.items()},
+    )
 
 
 def _answer(rule: DecisionRule, smoothed: list[int], level: int, frames: int) -> Decision:
     first, second = sorted(smoothed, reverse=True)[:2]
     sure = first - second >= rule.unsure_margin
-    return Decision(smoothed.index(first) if sure else NOT_SURE, tuple(smoothed), first - second, level, frames)
+    return Decision(
+        smoothed.index(first) if sure else NOT_SURE, tuple(smoothed), first - second, level, frames
+    )
 
 
 def _window(rule: DecisionRule, levels: list[int]) -> int:

@@ -29,7 +29,9 @@ Width = int | str  # what a layer is asked to have: 1 to 8 bits a weight, or TER
 
 
 class Encoding(NamedTuple):
-    """What a layer's weights may be: `levels` evenly spaced values around zero, written as fields of `bits` bits below `levels`."""
+    """What a layer's weights may be: `levels` evenly spaced values around zero, written as fields of
+    `bits` bits below `levels`.
+    """
 
     bits: int
     levels: int
@@ -52,7 +54,8 @@ def spoken(width: Width) -> str:
 
 @dataclass(frozen=True)
 class InputQuantization:
-    """Standardisation of pooled features to 0..127: center int32 [features], multiplier uint16 and shift uint8 alike.
+    """Standardisation of pooled features to 0..127: center int32 [features], multiplier uint16 and shift
+    uint8 alike.
 
     Raises SerqError on a wrong shape, type or range.
     """
@@ -64,7 +67,10 @@ class InputQuantization:
     def __post_init__(self) -> None:
         for name, kind in (("center", np.int32), ("multiplier", np.uint16), ("shift", np.uint8)):
             array = _frozen(self, name, kind, 1)
-            _require(array.shape == self.center.shape, f"input {name} has {array.size} entries, center has {self.center.size}")
+            _require(
+                array.shape == self.center.shape,
+                f"input {name} has {array.size} entries, center has {self.center.size}",
+            )
         _require(_within(self.multiplier, 1, 2047), "input multipliers must be 1 to 2047")
         _require(_within(self.shift, 1, 31), "input shifts must be 1 to 31")
         _require(_within(self.center, -(2**19), 2**19), "input centers must be within 2^19")
@@ -72,10 +78,12 @@ class InputQuantization:
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """A dense layer: fields u uint8 [outputs, inputs], bias int32 [outputs] with the input's zero point folded in.
+    """A dense layer: fields u uint8 [outputs, inputs], bias int32 [outputs] with the input's zero point
+    folded in.
 
-    multiplier and shift requantize the accumulator to 0..127 and are None in the last layer; weight_scale and input_scale
-    (real units per step) are for reading, not for computing. Raises SerqError when a bound of SPEC.md section 5 fails.
+    multiplier and shift requantize the accumulator to 0..127 and are None in the last layer; weight_scale and
+    input_scale (real units per step) are for reading, not for computing. Raises SerqError when a bound of
+    SPEC.md section 5 fails.
     """
 
     u: NDArray[np.uint8]
@@ -91,16 +99,21 @@ class DenseLayer:
         _frozen(self, "u", np.uint8, 2)
         _frozen(self, "bias", np.int32, 1)
         _require(
-            1 <= self.inputs <= MAX_WIDTH and 1 <= self.outputs <= MAX_WIDTH, f"a layer of {self.inputs}x{self.outputs} is outside 1..{MAX_WIDTH}"
+            1 <= self.inputs <= MAX_WIDTH and 1 <= self.outputs <= MAX_WIDTH,
+            f"a layer of {self.inputs}x{self.outputs} is outside 1..{MAX_WIDTH}",
         )
         _require(self.bias.size == self.outputs, f"{self.bias.size} biases for {self.outputs} outputs")
         _require(_within(self.u, 0, self.levels - 1), f"a weight field does not fit {spoken(self.width)}")
         _require((self.multiplier is None) == (self.shift is None), "multiplier and shift go together")
         if self.multiplier is not None and self.shift is not None:
-            _require(1 <= self.multiplier < 2**24 and 1 <= self.shift <= 24, f"requantization {self.multiplier} >> {self.shift} is out of range")
+            _require(
+                1 <= self.multiplier < 2**24 and 1 <= self.shift <= 24,
+                f"requantization {self.multiplier} >> {self.shift} is out of range",
+            )
         _require(
             self.accumulator_bound < 2**31,
-            f"an accumulator of a layer of {self.inputs}x{self.outputs} can reach {self.accumulator_bound}, more than 32 bits hold",
+            f"an accumulator of a layer of {self.inputs}x{self.outputs} can reach {self.accumulator_bound},"
+            " more than 32 bits hold",
         )
 
     @property
@@ -150,9 +163,10 @@ class DenseLayer:
 class DecisionRule:
     """When and how a stream is answered (SPEC.md section 12).
 
-    A window has up to `blocks` blocks of `block_frames` frames. level_offset: Q16 log2 of full scale's power; gate_level: Q8 log2 of the
-    power of the quietest block that is not silent; unsure_margin: the least lead, in score steps, of the best class of an answer;
-    smoothing: a decision weighs 2^-smoothing in the average of scores. Raises SerqError on a value out of range.
+    A window has up to `blocks` blocks of `block_frames` frames. level_offset: Q16 log2 of full scale's power;
+    gate_level: Q8 log2 of the power of the quietest block that is not silent; unsure_margin: the least lead,
+    in score steps, of the best class of an answer; smoothing: a decision weighs 2^-smoothing in the average
+    of scores. Raises SerqError on a value out of range.
     """
 
     blocks: int
@@ -165,20 +179,44 @@ class DecisionRule:
     def __post_init__(self) -> None:
         for name in ("blocks", "block_frames", "level_offset", "gate_level", "unsure_margin", "smoothing"):
             value = getattr(self, name)
-            _require(isinstance(value, int) and not isinstance(value, bool), f"decision: {name} {value!r} must be a whole number")
-        _require(1 <= self.blocks <= MAX_BLOCKS, f"decision: a window has 1 to {MAX_BLOCKS} blocks, not {self.blocks}")
-        _require(self.block_frames >= MIN_FRAMES, f"decision: a block has at least {MIN_FRAMES} frames, not {self.block_frames}")
+            _require(
+                isinstance(value, int) and not isinstance(value, bool),
+                f"decision: {name} {value!r} must be a whole number",
+            )
+        _require(
+            1 <= self.blocks <= MAX_BLOCKS,
+            f"decision: a window has 1 to {MAX_BLOCKS} blocks, not {self.blocks}",
+        )
+        _require(
+            self.block_frames >= MIN_FRAMES,
+            f"decision: a block has at least {MIN_FRAMES} frames, not {self.block_frames}",
+        )
         frames = self.blocks * self.block_frames
-        _require(frames <= MAX_FRAMES, f"decision: a window of {frames} frames is longer than the {MAX_FRAMES} that can be pooled")
-        _require(abs(self.level_offset) <= 64 << 16, f"decision: level offset {self.level_offset} is out of range")
-        _require(LEVEL_MIN <= self.gate_level <= GATE_MAX, f"decision: gate level {self.gate_level} must be {LEVEL_MIN} to {GATE_MAX}")
-        _require(0 <= self.unsure_margin < 2**31, f"decision: margin {self.unsure_margin} must be 0 to 2^31 - 1")
-        _require(0 <= self.smoothing <= MAX_SMOOTHING, f"decision: smoothing {self.smoothing} must be 0 to {MAX_SMOOTHING}")
+        _require(
+            frames <= MAX_FRAMES,
+            f"decision: a window of {frames} frames is longer than the {MAX_FRAMES} that can be pooled",
+        )
+        _require(
+            abs(self.level_offset) <= 64 << 16, f"decision: level offset {self.level_offset} is out of range"
+        )
+        _require(
+            LEVEL_MIN <= self.gate_level <= GATE_MAX,
+            f"decision: gate level {self.gate_level} must be {LEVEL_MIN} to {GATE_MAX}",
+        )
+        _require(
+            0 <= self.unsure_margin < 2**31, f"decision: margin {self.unsure_margin} must be 0 to 2^31 - 1"
+        )
+        _require(
+            0 <= self.smoothing <= MAX_SMOOTHING,
+            f"decision: smoothing {self.smoothing} must be 0 to {MAX_SMOOTHING}",
+        )
 
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """Everything the device and its verifier need. Immutable; arrays are read-only. Without a decision rule it is for clips alone.
+    """Everything the device and its verifier need.
+
+    Immutable; arrays are read-only. Without a decision rule it is for clips alone.
 
     Raises SerqError when parts do not fit each other.
     """
@@ -193,16 +231,23 @@ class QuantizedModel:
     decision: DecisionRule | None = None
 
     def __post_init__(self) -> None:
-        _require(1 <= len(self.layers) <= MAX_LAYERS, f"a model has 1 to {MAX_LAYERS} layers, not {len(self.layers)}")
         _require(
-            self.input.center.size == self.spec.feature_count, f"{self.input.center.size} input constants for {self.spec.feature_count} features"
+            1 <= len(self.layers) <= MAX_LAYERS,
+            f"a model has 1 to {MAX_LAYERS} layers, not {len(self.layers)}",
+        )
+        _require(
+            self.input.center.size == self.spec.feature_count,
+            f"{self.input.center.size} input constants for {self.spec.feature_count} features",
         )
         width = self.spec.feature_count
         for index, layer in enumerate(self.layers):
             _require(layer.inputs == width, f"layer {index} takes {layer.inputs} inputs, but {width} arrive")
             width = layer.outputs
             last = index == len(self.layers) - 1
-            _require((layer.multiplier is None) == last, f"layer {index}: the last layer alone has no requantization")
+            _require(
+                (layer.multiplier is None) == last,
+                f"layer {index}: the last layer alone has no requantization",
+            )
         _require(len(self.labels) == width, f"{len(self.labels)} labels for {width} scores")
         _require(2 <= len(self.labels) <= 64, "a model has 2 to 64 classes")
         _require(len(set(self.labels)) == len(self.labels), "two classes share a name")
@@ -214,9 +259,16 @@ class QuantizedModel:
         _require(np.isfinite(self.score_scale) and self.score_scale > 0, "the score scale must be positive")
         self.tables.check(self.spec)
         if self.decision is not None:
-            _require(not self.spec.center, "a specification that pads clips at both ends (center) cannot stream; set center = false")
+            _require(
+                not self.spec.center,
+                "a specification that pads clips at both ends (center) cannot stream; set center = false",
+            )
             reach = self.layers[-1].accumulator_bound << self.decision.smoothing
-            _require(reach < 2**31, f"smoothed scores can reach {reach}, more than 32 bits hold; set a smaller decision.smoothing")
+            _require(
+                reach < 2**31,
+                f"smoothed scores can reach {reach}, more than 32 bits hold; set a smaller"
+                " decision.smoothing",
+            )
 
     @property
     def widths(self) -> tuple[Width, ...]:
@@ -264,8 +316,14 @@ class QuantizedModel:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of the model file by name."""
-        arrays: dict[str, NDArray[Any]] = {f"frontend.{name}": array for name, array in self.tables.arrays().items()}
-        arrays |= {"input.center": self.input.center, "input.multiplier": self.input.multiplier, "input.shift": self.input.shift}
+        arrays: dict[str, NDArray[Any]] = {
+            f"frontend.{name}": array for name, array in self.tables.arrays().items()
+        }
+        arrays |= {
+            "input.center": self.input.center,
+            "input.multiplier": self.input.multiplier,
+            "input.shift": self.input.shift,
+        }
         for index, layer in enumerate(self.layers):
             arrays |= {f"layer{index}.u": layer.u, f"layer{index}.bias": layer.bias}
         return arrays
@@ -288,7 +346,10 @@ class QuantizedModel:
 def _frozen(owner: object, name: str, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
     """Replace the owner's array by a read-only copy of the right type, or refuse it."""
     array = np.asarray(getattr(owner, name))
-    _require(array.dtype == kind and array.ndim == dimensions, f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array")
+    _require(
+        array.dtype == kind and array.ndim == dimensions,
+        f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array",
+    )
     copy = np.array(array, order="C")
     copy.flags.writeable = False
     object.__setattr__(owner, name, copy)

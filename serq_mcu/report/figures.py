@@ -16,12 +16,16 @@ from serq_mcu.base.metrics import Score
 
 WIDTH = 600
 _STYLE = """
-  .serq { --ink: #1c1f23; --soft: #5b636d; --line: #d9dbd4; --bar: #b4c5d2; --best: #17608f; --on: #ffffff; --alert: #9c3a12; --under: #ffffff; }
+  .serq { --ink: #1c1f23; --soft: #5b636d; --line: #d9dbd4; --bar: #b4c5d2; --best: #17608f; --on: #ffffff;
+    --alert: #9c3a12; --under: #ffffff; }
   @media (prefers-color-scheme: dark) {
-    .serq { --ink: #eceef0; --soft: #a3abb4; --line: #343a41; --bar: #4d6272; --best: #6cb6e6; --on: #10222e; --alert: #f0a07c; --under: #1d2126; }
+    .serq { --ink: #eceef0; --soft: #a3abb4; --line: #343a41; --bar: #4d6272; --best: #6cb6e6;
+      --on: #10222e; --alert: #f0a07c; --under: #1d2126; }
   }
-  .serq text { font: 13px system-ui, sans-serif; fill: var(--ink); } .serq .soft { fill: var(--soft); } .serq .small { font-size: 12px; }
-  .serq .grid { stroke: var(--line); } .serq .bar { fill: var(--bar); } .serq .best { fill: var(--best); } .serq .on { fill: var(--on); }
+  .serq text { font: 13px system-ui, sans-serif; fill: var(--ink); } .serq .soft { fill: var(--soft); }
+    .serq .small { font-size: 12px; }
+  .serq .grid { stroke: var(--line); } .serq .bar { fill: var(--bar); } .serq .best { fill: var(--best); }
+    .serq .on { fill: var(--on); }
   .serq .curve { fill: none; stroke: var(--best); stroke-width: 2; } .serq .whisker { stroke: var(--best); }
   .serq .dotted { stroke: var(--soft); stroke-dasharray: 4 4; } .serq .star { fill: var(--alert); }
   .serq .one { stroke: var(--best); fill: none; stroke-width: 2; }
@@ -52,7 +56,10 @@ class Point:
 
 
 def _figure(name: str, words: str, height: float, body: Iterator[str]) -> Figure:
-    start = f'<svg xmlns="http://www.w3.org/2000/svg" class="serq" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(words)}">'
+    start = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="serq" viewBox="0 0 {WIDTH} {height:.0f}" role="img"'
+        f' aria-label="{escape(words)}">'
+    )
     return Figure(name, words, "\n".join([start, f"<style>{_STYLE}</style>", *body, "</svg>\n"]))
 
 
@@ -70,7 +77,9 @@ def _short(text: str, most: int) -> str:
 
 
 def accuracy_against_bits(points: Sequence[Point], star: Point, floats: float, n: int) -> Figure:
-    """Accuracy at fixed widths as a line, the model's at its average bits as a star, the float network's as a dotted line."""
+    """Accuracy at fixed widths as a line, the model's at its average bits as a star, the float network's
+    as a dotted line.
+    """
     left, top, bottom, height = 60, 16, 44, 340
     low = min([p.interval[0] for p in (*points, star)] + [floats])
     high = max([p.interval[1] for p in (*points, star)] + [floats])
@@ -95,15 +104,23 @@ def accuracy_against_bits(points: Sequence[Point], star: Point, floats: float, n
         yield f'<polyline class="curve" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
         for point, (x, y) in zip(points, places, strict=True):
             yield _line("whisker", x, place(1, point.interval[0])[1], x, place(1, point.interval[1])[1])
-            yield f'<circle class="best" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{point.x:g} bits: {point.value:.1%}</title></circle>'
+            yield (
+                f'<circle class="best" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{point.x:g} bits:'
+                f" {point.value:.1%}</title></circle>"
+            )
         x, y = place(star.x, star.value)
         angles = np.pi / 2 + np.arange(10) * np.pi / 5
         radii = np.where(np.arange(10) % 2, 5, 12)
-        corners = " ".join(f"{x + r * np.cos(a):.1f},{y - r * np.sin(a):.1f}" for a, r in zip(angles, radii, strict=True))
+        corners = " ".join(
+            f"{x + r * np.cos(a):.1f},{y - r * np.sin(a):.1f}" for a, r in zip(angles, radii, strict=True)
+        )
         yield f'<polygon class="star" points="{corners}"><title>this model</title></polygon>'
         yield _text(x, y + 34, f"this model: {star.x:.2f} bits, {star.value:.1%}", "middle", "halo")
 
-    words = f"Accuracy on {n} held-out clips against bits. Line: the same width for every layer; star: this model; bars: 95 % intervals."
+    words = (
+        f"Accuracy on {n} held-out clips against bits. Line: the same width for every layer; star: this"
+        " model; bars: 95 % intervals."
+    )
     return _figure("accuracy", words, height, body())
 
 
@@ -118,7 +135,13 @@ def confusion(name: str, title: str, score: Score) -> Figure:
         yield _text(0, 18, f"{title}: {score.accuracy:.1%} of {score.n} clips")
         yield _text(left + cell * count + 12, top - 8, "recall", kind="soft")
         for index, label in enumerate(score.labels):
-            yield _text(left + (index + 0.5) * cell, top - 8, _short(label, max(3, int(cell / 6.2))), "middle", "soft small")
+            yield _text(
+                left + (index + 0.5) * cell,
+                top - 8,
+                _short(label, max(3, int(cell / 6.2))),
+                "middle",
+                "soft small",
+            )
             y = top + (index + 0.5) * 0.62 * cell + 4
             yield _text(left - 10, y, _short(label, 14), "end")
             row = score.confusion[index]
@@ -128,14 +151,23 @@ def confusion(name: str, title: str, score: Score) -> Figure:
                 share = number / max(int(row.sum()), 1)
                 kind = "best" if index == other else "bar"
                 at = (
-                    f'x="{left + other * cell + 1:.1f}" y="{top + index * 0.62 * cell + 1:.1f}" width="{cell - 2:.1f}" height="{0.62 * cell - 2:.1f}"'
+                    f'x="{left + other * cell + 1:.1f}" y="{top + index * 0.62 * cell + 1:.1f}"'
+                    f' width="{cell - 2:.1f}" height="{0.62 * cell - 2:.1f}"'
                 )
-                yield f'<rect class="{kind}" {at} rx="3" opacity="{0.08 + 0.92 * share:.2f}"><title>{escape(label)} answered as '
+                yield (
+                    f'<rect class="{kind}" {at} rx="3"'
+                    f' opacity="{0.08 + 0.92 * share:.2f}"><title>{escape(label)} answered as '
+                )
                 yield f"{escape(score.labels[other])}: {number}</title></rect>"
                 tone = "on" if share > 0.55 and index == other else ("soft" if number == 0 else "")
                 yield _text(left + (other + 0.5) * cell, y, str(number), "middle", tone)
 
-    return _figure(name, f"{title}: true classes in rows, answers in columns; {score.correct} of {score.n} right.", height, body())
+    return _figure(
+        name,
+        f"{title}: true classes in rows, answers in columns; {score.correct} of {score.n} right.",
+        height,
+        body(),
+    )
 
 
 def bars(name: str, words: str, rows: Sequence[tuple[str, float, str]], label_columns: int = 34) -> Figure:
@@ -148,14 +180,19 @@ def bars(name: str, words: str, rows: Sequence[tuple[str, float, str]], label_co
         for index, (label, value, said) in enumerate(rows):
             y, length = index * step, max(1.0, room * value / most)
             yield _text(left - 10, y + 16, _short(label, label_columns), "end")
-            yield f'<rect class="best" x="{left:.1f}" y="{y + 4}" width="{length:.1f}" height="{step - 8}" rx="2"/>'
+            yield (
+                f'<rect class="best" x="{left:.1f}" y="{y + 4}" width="{length:.1f}" height="{step - 8}"'
+                ' rx="2"/>'
+            )
             yield _text(left + length + 8, y + 16, said, kind="soft")
 
     return _figure(name, words, step * len(rows) + 4, body())
 
 
 def layer_bits(layers: Sequence[tuple[str, float, str, int]]) -> Figure:
-    """For each layer its name, importance, width in words, and bits: a bar for the importance and a block for each bit."""
+    """For each layer its name, importance, width in words, and bits: a bar for the importance and a block
+    for each bit.
+    """
     left, step, block = 110, 40, 18
     longest, blocks = 100, 272
     most = max(importance for _, importance, _, _ in layers)
@@ -174,7 +211,9 @@ def layer_bits(layers: Sequence[tuple[str, float, str, int]]) -> Figure:
                 yield f'<rect {kind} x="{x}" y="{y + 6}" width="{block - 4}" height="20" rx="2"/>'
             yield _text(blocks + 8 * block + 6, y + 20, width)
 
-    return _figure("layers", "Importance of each layer, and the bits it was given.", 28 + step * len(layers), body())
+    return _figure(
+        "layers", "Importance of each layer, and the bits it was given.", 28 + step * len(layers), body()
+    )
 
 
 def steps(name: str, words: str, rows: Sequence[tuple[str, Point]]) -> Figure:
@@ -202,12 +241,16 @@ def steps(name: str, words: str, rows: Sequence[tuple[str, Point]]) -> Figure:
 
 
 def sensitivity(added: Sequence[Sequence[float]]) -> Figure:
-    """Validation loss that each layer alone adds at 1 to 8 bits, a line for each layer; its first value is written at its left end."""
+    """Validation loss that each layer alone adds at 1 to 8 bits, a line for each layer; its first value is
+    written at its left end.
+    """
     left, top, bottom, height = 110, 16, 64, 340
     low, high = min(min(map(min, added)), 0.0), max(max(map(max, added)), 1e-3)
 
     def place(bits: int, value: float) -> tuple[float, float]:
-        return left + (bits - 1) / 7 * (WIDTH - left - 24), top + (high - value) / (high - low) * (height - top - bottom)
+        return left + (bits - 1) / 7 * (WIDTH - left - 24), top + (high - value) / (high - low) * (
+            height - top - bottom
+        )
 
     def body() -> Iterator[str]:
         zero = place(1, 0.0)[1]
@@ -221,23 +264,34 @@ def sensitivity(added: Sequence[Sequence[float]]) -> Figure:
             row = added[layer]
             places = [place(bits, value) for bits, value in enumerate(row, start=1)]
             dash = _DASHES[layer % len(_DASHES)]
-            yield f'<polyline class="one" stroke-dasharray="{dash}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
+            yield (
+                f'<polyline class="one" stroke-dasharray="{dash}"'
+                f' points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
+            )
             y = max(places[0][1] + 4, *(other + 16 for other in taken)) if taken else places[0][1] + 4
             taken.append(y)
             yield _text(left - 8, y, f"layer {layer} {row[0]:+.2f}", "end")
 
-    words = "Validation loss (cross-entropy, nats) that each layer alone adds with fewer bits. The written number is that of 1 bit."
+    words = (
+        "Validation loss (cross-entropy, nats) that each layer alone adds with fewer bits. The written number"
+        " is that of 1 bit."
+    )
     return _figure("sensitivity", words, height, body())
 
 
-def heat(name: str, words: str, values: NDArray[np.floating], seconds: float, low_label: str, high_label: str) -> Figure:
+def heat(
+    name: str, words: str, values: NDArray[np.floating], seconds: float, low_label: str, high_label: str
+) -> Figure:
     """Values [frames, rows] over time, the first row at the bottom; lighter is more."""
     left, height, foot = 80, 190, 26
 
     def body() -> Iterator[str]:
         yield _text(left - 10, 14, high_label, "end", "soft")
         yield _text(left - 10, height - foot - 2, low_label, "end", "soft")
-        at = f'x="{left}" y="0" width="{WIDTH - left - 16}" height="{height - foot}" preserveAspectRatio="none" style="image-rendering: pixelated"'
+        at = (
+            f'x="{left}" y="0" width="{WIDTH - left - 16}" height="{height - foot}"'
+            ' preserveAspectRatio="none" style="image-rendering: pixelated"'
+        )
         yield f'<image {at} href="data:image/png;base64,{base64.b64encode(_png(values.T[::-1])).decode()}"/>'
         step = next((step for step in (0.5, 1, 2, 5, 10, 30, 60) if seconds / step <= 10), 120)
         for number in range(int(seconds / step) + 1):
@@ -252,8 +306,16 @@ def _png(values: NDArray[np.floating]) -> bytes:
     low, high = float(np.percentile(values, 1)), float(np.percentile(values, 99.5))
     share = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (len(_SHADES) - 1)
     table = np.array(_SHADES, dtype=np.float64)
-    pixels = np.stack([np.interp(share, np.arange(len(_SHADES)), table[:, channel]) for channel in range(3)], axis=-1).round().astype(np.uint8)
+    pixels = (
+        np.stack(
+            [np.interp(share, np.arange(len(_SHADES)), table[:, channel]) for channel in range(3)], axis=-1
+        )
+        .round()
+        .astype(np.uint8)
+    )
     lines = np.concatenate([np.zeros((len(pixels), 1), np.uint8), pixels.reshape(len(pixels), -1)], axis=1)
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks
+    )

@@ -34,7 +34,9 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as the report shows it. tried: bits and validation accuracy of each width that was tried; required: what it had to hold."""
+    """A layer as the report shows it. tried: bits and validation accuracy of each width that was tried;
+    required: what it had to hold.
+    """
 
     shape: str
     width: str
@@ -59,9 +61,11 @@ class Judged:
 
 @dataclass(frozen=True)
 class Told:
-    """Everything that is known of a model, some of it only where a run folder, a corpus or firmware was given (else None or empty).
+    """Everything that is known of a model, some of it only where a run folder, a corpus or firmware was
+    given (else None or empty).
 
-    fixed: accuracy on held-out clips with one width for all layers; added: validation loss that each layer alone adds, [layers][8].
+    fixed: accuracy on held-out clips with one width for all layers; added: validation loss that each layer
+    alone adds, [layers][8].
     """
 
     model: QuantizedModel
@@ -81,9 +85,15 @@ class Told:
         return next((item for item in self.judged if (item.step, item.part) == (step, part)), None)
 
 
-def gather(source: Path, corpus: Path | None = None, firmware: Path | None = None, on: str = "host", progress: Progress = lambda *_: None) -> Told:
-    """What can be told of the run folder or model file `source`; corpus: recordings to judge a model file or a device by; firmware: an exported
-    project of this very model, run on `on`.
+def gather(
+    source: Path,
+    corpus: Path | None = None,
+    firmware: Path | None = None,
+    on: str = "host",
+    progress: Progress = lambda *_: None,
+) -> Told:
+    """What can be told of the run folder or model file `source`; corpus: recordings to judge a model file
+    or a device by; firmware: an exported project of this very model, run on `on`.
 
     Raises SerqError if one of them cannot be used, or they do not belong together.
     """
@@ -118,7 +128,11 @@ def _from_run(run: Run, progress: Progress) -> Told:
     return Told(
         model=model,
         layers=_layers(model, allocation),
-        judged=tuple(Judged(s, part, _point(0, allocation.scores[s][part]), allocation.scores[s][part].n) for part in JUDGED for s in STEPS),
+        judged=tuple(
+            Judged(s, part, _point(0, allocation.scores[s][part]), allocation.scores[s][part].n)
+            for part in JUDGED
+            for s in STEPS
+        ),
         average_bits=model.average_bits,
         fixed=tuple(fixed),
         added=tuple(map(tuple, measure(lowering, run.validation, progress).added.tolist())),
@@ -164,28 +178,48 @@ def _from_model(model: QuantizedModel) -> Told:
             for item, layer in zip(kept, model.layers, strict=bool(kept))
         )
         judged = tuple(
-            Judged(step, part, Point(0, float(values["accuracy"]), tuple(values["interval95"])), int(values["n"]))
+            Judged(
+                step, part, Point(0, float(values["accuracy"]), tuple(values["interval95"])), int(values["n"])
+            )
             for key, step in (("float", STEPS[0]), ("quantized", STEPS[-1]))
             for part, values in (model.provenance.get("metrics") or {}).get(key, {}).items()
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise SerqError(f"what the model's file says of its making cannot be read ({error!r}); quantize it again") from error
+        raise SerqError(
+            f"what the model's file says of its making cannot be read ({error!r}); quantize it again"
+        ) from error
     return Told(model, layers, judged, model.average_bits)
 
 
-def _from_device(model: QuantizedModel, firmware: Path, corpus: Path, on: str, progress: Progress) -> dict[str, Any]:
+def _from_device(
+    model: QuantizedModel, firmware: Path, corpus: Path, on: str, progress: Progress
+) -> dict[str, Any]:
     """The device's answers on the clips that the model is judged by."""
     project, own = read_project(firmware), load_model(firmware / MODEL)
     if own.identity != model.identity:
-        raise SerqError(f"{firmware} holds model {own.identity.hex()}, and this is {model.identity.hex()}; export this one, or report on that one")
+        raise SerqError(
+            f"{firmware} holds model {own.identity.hex()}, and this is {model.identity.hex()}; export this"
+            " one, or report on that one"
+        )
     clips, _, _ = choose_clips(model, load_corpus(corpus))
     if not clips:
-        raise SerqError(f"{corpus}: no clip is of a class the model knows ({', '.join(model.labels)}); give another corpus")
+        raise SerqError(
+            f"{corpus}: no clip is of a class the model knows ({', '.join(model.labels)}); give another"
+            " corpus"
+        )
     with open_target(project, on) as target:
-        report = verify(model, recordings(clips, model.spec.sample_rate), target, lambda done: progress("asking the device", done, len(clips)))
+        report = verify(
+            model,
+            recordings(clips, model.spec.sample_rate),
+            target,
+            lambda done: progress("asking the device", done, len(clips)),
+        )
     answers = {outcome.clip: outcome.answer for outcome in report.compared}
     judged = [clip for clip in clips if clip.name in answers]
-    truth, said = (np.array([model.labels.index(name) for name in names]) for names in ([c.label for c in judged], [answers[c.name] for c in judged]))
+    truth, said = (
+        np.array([model.labels.index(name) for name in names])
+        for names in ([c.label for c in judged], [answers[c.name] for c in judged])
+    )
     return {"device": report, "device_score": Score.of(truth, said, model.labels)}
 
 

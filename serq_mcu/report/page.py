@@ -30,8 +30,9 @@ _DB = 10 * np.log10(2) / 65536  # of a step of the log stage, which is Q16 of lo
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: a heading, sentences, drawings, numbered points of a name and a sentence, a table of headings and rows, or what is
-    missing and which option brings it."""
+    """A part of the page: a heading, sentences, drawings, numbered points of a name and a sentence, a
+    table of headings and rows, or what is missing and which option brings it.
+    """
 
     title: str
     words: tuple[str, ...] = ()
@@ -42,14 +43,19 @@ class Section:
     missing: str = ""
 
 
-def write_report(told: Told, needed: Budget, clip: Path | None, folder: Path, progress: Callable[..., None]) -> list[Path]:
-    """Write the page and its drawings as the folder `folder`, whole or not at all; needed: of the board to show. Returns what was written.
+def write_report(
+    told: Told, needed: Budget, clip: Path | None, folder: Path, progress: Callable[..., None]
+) -> list[Path]:
+    """Write the page and its drawings as the folder `folder`, whole or not at all; needed: of the board to
+    show. Returns what was written.
 
     Raises SerqError if the recording cannot be used, or the folder is not a report's to replace.
     """
     heard = None if clip is None else classify_file(clip, told.model, progress)
     parts = list(sections(told, needed, heard))
-    files = {f"{drawing.name}.svg": drawing.svg for part in parts for drawing in part.drawings} | {PAGE: page(told, parts)}
+    files = {f"{drawing.name}.svg": drawing.svg for part in parts for drawing in part.drawings} | {
+        PAGE: page(told, parts)
+    }
     with new_folder(folder, PAGE) as fresh:
         for name, text in files.items():
             (fresh / name).write_text(text, encoding="utf-8")
@@ -58,7 +64,9 @@ def write_report(told: Told, needed: Budget, clip: Path | None, folder: Path, pr
 
 def page(told: Told, parts: Sequence[Section]) -> str:
     """The page in HTML."""
-    environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__, ""), autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, ""), autoescape=True, undefined=jinja2.StrictUndefined
+    )
     return environment.get_template(_TEMPLATE).render(told=told, parts=parts, facts=list(_facts(told))) + "\n"
 
 
@@ -79,23 +87,46 @@ def _facts(told: Told) -> Iterator[tuple[str, str]]:
     model, test = told.model, told.accuracy(STEPS[-1])
     if test is not None:
         low, high = test.point.interval
-        yield "Integer accuracy", f"{test.point.value:.1%} of {test.n} held-out clips (95 %: {100 * low:.1f} to {high:.1%})"
+        yield (
+            "Integer accuracy",
+            f"{test.point.value:.1%} of {test.n} held-out clips (95 %: {100 * low:.1f} to {high:.1%})",
+        )
     if (floats := told.accuracy(STEPS[0])) is not None:
         yield "Float accuracy", f"{floats.point.value:.1%} of the same clips"
     yield "Network", "-".join(map(str, (model.layers[0].inputs, *(layer.outputs for layer in model.layers))))
-    yield "Bits", f"{' '.join(str(layer.width) for layer in model.layers)}; {told.average_bits:.2f} on average"
-    yield "Size", f"{model.weights_only_bytes / 1000:.1f} KB of weights, {stored_bytes(model) / 1000:.1f} KB stored"
+    yield (
+        "Bits",
+        f"{' '.join(str(layer.width) for layer in model.layers)}; {told.average_bits:.2f} on average",
+    )
+    yield (
+        "Size",
+        f"{model.weights_only_bytes / 1000:.1f} KB of weights, {stored_bytes(model) / 1000:.1f} KB stored",
+    )
     if model.provenance.get("corpus"):
-        yield "Trained on", f"{model.provenance['corpus']}, split {model.provenance.get('split')}, seed {model.provenance.get('seed')}"
+        yield (
+            "Trained on",
+            (
+                f"{model.provenance['corpus']}, split {model.provenance.get('split')}, seed"
+                f" {model.provenance.get('seed')}"
+            ),
+        )
 
 
 def _accuracy(told: Told) -> Section:
     title, test, floats = "Accuracy against bits", told.accuracy(STEPS[-1]), told.accuracy(STEPS[0])
     if not told.fixed or test is None or floats is None:
-        return Section(title, missing="A model file holds no other widths than its own: give the run folder instead of the model.")
+        return Section(
+            title,
+            missing=(
+                "A model file holds no other widths than its own: give the run folder instead of the model."
+            ),
+        )
     star = Point(told.average_bits, test.point.value, test.point.interval)
     words = (
-        "Every layer at the same width, post-training, against this model. All points are of the same clips, so they differ less by chance than",
+        (
+            "Every layer at the same width, post-training, against this model. All points are of the same"
+            " clips, so they differ less by chance than"
+        ),
         "their intervals say. No width was chosen by these clips.",
     )
     drawing = figures.accuracy_against_bits(told.fixed, star, floats.point.value, test.n)
@@ -108,10 +139,17 @@ def _bits(told: Told) -> Section:
     title = "How each layer got its bits"
     if not told.layers:
         return Section(title, missing="The model's file does not say how its bits were chosen.")
-    drawing = figures.layer_bits([(f"{index}: {layer.shape}", layer.importance, layer.width, layer.bits) for index, layer in enumerate(told.layers)])
+    drawing = figures.layer_bits(
+        [
+            (f"{index}: {layer.shape}", layer.importance, layer.width, layer.bits)
+            for index, layer in enumerate(told.layers)
+        ]
+    )
     words = (
-        "The most important layer chooses first; each takes the fewest bits that keep validation accuracy, with the layers before it quantized, "
-        "within its margin.",
+        (
+            "The most important layer chooses first; each takes the fewest bits that keep validation"
+            " accuracy, with the layers before it quantized, within its margin."
+        ),
     )
     ranked = sorted(enumerate(told.layers), key=lambda item: item[1].rank)
     rows = tuple(
@@ -136,15 +174,28 @@ def _losses(told: Told) -> Section:
     if not told.judged:
         return Section(title, missing="The model's file does not say how accurate its network was.")
     names = {"test": "held-out", "validation": "validation"}
-    rows = [(f"{item.step}, {names[item.part]}", item.point) for item in sorted(told.judged, key=lambda item: item.part != "test")]
-    words = ["Each step adds one thing to the step above it: inputs on the device's grid, then integer weights, then integers throughout."]
+    rows = [
+        (f"{item.step}, {names[item.part]}", item.point)
+        for item in sorted(told.judged, key=lambda item: item.part != "test")
+    ]
+    words = [
+        "Each step adds one thing to the step above it: inputs on the device's grid, then integer weights,"
+        " then integers throughout."
+    ]
     if told.device is not None and told.device_score is not None:
         words.append(_device_words(told))
         score = told.device_score
         before = sum(item.part == "test" for item in told.judged)
-        rows.insert(before, (f"device ({told.device.target}), {score.n} clips", Point(0, score.accuracy, score.interval)))
+        rows.insert(
+            before,
+            (f"device ({told.device.target}), {score.n} clips", Point(0, score.accuracy, score.interval)),
+        )
     table = tuple((label, f"{point.value:.1%}", _span(point)) for label, point in rows)
-    drawing = figures.steps("losses", "Accuracy on held-out and on validation clips after each step of quantization, with 95 % intervals.", rows)
+    drawing = figures.steps(
+        "losses",
+        "Accuracy on held-out and on validation clips after each step of quantization, with 95 % intervals.",
+        rows,
+    )
     return Section(title, tuple(words), (drawing,), ("step", "accuracy", "95 % interval"), table)
 
 
@@ -152,16 +203,25 @@ def _device_words(told: Told) -> str:
     report = told.device
     assert report is not None
     failed = f", {len(report.failures)} clips without a result" if report.failures else ""
-    return f"Firmware on {report.target}: {report.differing_integers} of {report.compared_integers:,} integers differ from Python's{failed}."
+    return (
+        f"Firmware on {report.target}: {report.differing_integers} of {report.compared_integers:,} integers"
+        f" differ from Python's{failed}."
+    )
 
 
 def _sensitivity(told: Told) -> Section:
     title = "How sensitive each layer is"
     if not told.added:
-        return Section(title, missing="Measured on validation clips, which a run folder has: give it instead of the model.")
+        return Section(
+            title,
+            missing="Measured on validation clips, which a run folder has: give it instead of the model.",
+        )
     head = ("layer", *(f"{bits} bit{'s' if bits > 1 else ''}" for bits in range(1, 9)))
     rows = tuple((str(index), *(f"{value:+.3f}" for value in row)) for index, row in enumerate(told.added))
-    words = "What each width of one layer alone does to the loss on validation clips, the other layers kept at 8 bits."
+    words = (
+        "What each width of one layer alone does to the loss on validation clips, the other layers kept at 8"
+        " bits."
+    )
     return Section(title, (words,), (figures.sensitivity(told.added),), head, rows)
 
 
@@ -177,7 +237,12 @@ def _confusion(told: Told) -> Section:
     ]
     title = "What is taken for what"
     if not found:
-        return Section(title, missing="Give --corpus to judge a model file on recordings, or the run folder instead of the model.")
+        return Section(
+            title,
+            missing=(
+                "Give --corpus to judge a model file on recordings, or the run folder instead of the model."
+            ),
+        )
     words = [f"Judged on {told.integer_basis}." if told.integer_basis else ""]
     if told.device is None:
         words.append("A device's own answers appear here with --firmware and --corpus.")
@@ -187,22 +252,45 @@ def _confusion(told: Told) -> Section:
 def _memory(needed: Budget) -> Section:
     mcu, drawings = needed.board.mcu, []
     for name, words, of, has in (
-        ("flash", f"Flash on {needed.board.title}, which has {mcu.flash_bytes:,} bytes.", "flash", mcu.flash_bytes),
+        (
+            "flash",
+            f"Flash on {needed.board.title}, which has {mcu.flash_bytes:,} bytes.",
+            "flash",
+            mcu.flash_bytes,
+        ),
         ("ram", f"RAM on {needed.board.title}, which has {mcu.ram_bytes:,} bytes.", "ram", mcu.ram_bytes),
     ):
-        rows = [(item.name, float(getattr(item, of)), f"{getattr(item, of):,} B") for item in needed.items if getattr(item, of)]
-        drawings.append(figures.bars(name, f"{words} Known before a build: {getattr(needed, of):,} ({getattr(needed, of) / has:.1%}).", rows))
+        rows = [
+            (item.name, float(getattr(item, of)), f"{getattr(item, of):,} B")
+            for item in needed.items
+            if getattr(item, of)
+        ]
+        drawings.append(
+            figures.bars(
+                name,
+                f"{words} Known before a build: {getattr(needed, of):,} ({getattr(needed, of) / has:.1%}).",
+                rows,
+            )
+        )
     table = tuple((item.name, _number(item.flash), _number(item.ram), item.basis) for item in needed.items)
     summary = f"{needed.summary[:1].upper()}{needed.summary[1:]}."
-    return Section("What fills flash and RAM", (summary,), tuple(drawings), ("", "flash B", "RAM B", "basis"), table)
+    return Section(
+        "What fills flash and RAM", (summary,), tuple(drawings), ("", "flash B", "RAM B", "basis"), table
+    )
 
 
 def _time(needed: Budget) -> Section:
     drawings = []
     for part in ("frame", "decision"):
-        rows = [(row.name, float(row.instructions or 0), _cost(row, needed.board.mcu.clock_hz)) for row in needed.rows if row.part == part]
+        rows = [
+            (row.name, float(row.instructions or 0), _cost(row, needed.board.mcu.clock_hz))
+            for row in needed.rows
+            if row.part == part
+        ]
         drawings.append(figures.bars(f"time_{part}", f"Instructions of each {part}, by stage.", rows, 44))
-    return Section("What takes the time", (f"{needed.basis[:1].upper()}{needed.basis[1:]}.",), tuple(drawings))
+    return Section(
+        "What takes the time", (f"{needed.basis[:1].upper()}{needed.basis[1:]}.",), tuple(drawings)
+    )
 
 
 def _cost(row: Row, clock_hz: int) -> str:
@@ -213,14 +301,24 @@ def _cost(row: Row, clock_hz: int) -> str:
 def _clip(told: Told, heard: Classification | None) -> Section:
     title = "A recording on its way through"
     if heard is None:
-        return Section(title, missing="Give --clip FILE to see a recording's waveform, spectrogram, MFCC and decisions.")
+        return Section(
+            title, missing="Give --clip FILE to see a recording's waveform, spectrogram, MFCC and decisions."
+        )
     spec = told.model.spec
     stages = frame_stages(spec, told.model.tables, heard.pcm)
-    drawings = [Figure("clip", f"{heard.name}: waveform, answers, and the scores of each class over time.", svg(heard))]
+    drawings = [
+        Figure(
+            "clip", f"{heard.name}: waveform, answers, and the scores of each class over time.", svg(heard)
+        )
+    ]
     if STAGE_LOG in stages:
         log = stages[STAGE_LOG].astype(np.float64) * _DB
-        words = f"Spectrogram: {spec.mel_bands} mel bands, in dB, as the device computes them. Lighter is louder."
-        drawings.append(figures.heat("spectrogram", words, log, heard.seconds, f"{spec.fmin:g} Hz", f"{spec.fmax:g} Hz"))
+        words = (
+            f"Spectrogram: {spec.mel_bands} mel bands, in dB, as the device computes them. Lighter is louder."
+        )
+        drawings.append(
+            figures.heat("spectrogram", words, log, heard.seconds, f"{spec.fmin:g} Hz", f"{spec.fmax:g} Hz")
+        )
     if STAGE_MFCC in stages:
         mfcc = stages[STAGE_MFCC].astype(np.float64)
         mfcc = (mfcc - mfcc.mean(axis=0)) / np.maximum(mfcc.std(axis=0), 1)
@@ -243,10 +341,19 @@ def report_json(told: Told, needed: Budget, written: Sequence[Path]) -> dict[str
         "model": told.model.identity.hex(),
         "average_bits": told.average_bits,
         "accuracy": [
-            {"step": item.step, "part": item.part, "accuracy": item.point.value, "interval95": list(item.point.interval), "n": item.n}
+            {
+                "step": item.step,
+                "part": item.part,
+                "accuracy": item.point.value,
+                "interval95": list(item.point.interval),
+                "n": item.n,
+            }
             for item in told.judged
         ],
-        "fixed_widths": [{"bits": point.x, "accuracy": point.value, "interval95": list(point.interval)} for point in told.fixed],
+        "fixed_widths": [
+            {"bits": point.x, "accuracy": point.value, "interval95": list(point.interval)}
+            for point in told.fixed
+        ],
         "sensitivity": [list(row) for row in told.added],
         "device": None if told.device is None else told.device.to_json(),
         "needs": needed.to_json(),

@@ -1,4 +1,6 @@
-"""The versions of each clip that training hears: conditions drawn at random, seeded, and never the same audio in two parts."""
+"""The versions of each clip that training hears: conditions drawn at random, seeded, and never the same
+audio in two parts.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,31 @@ from serq_mcu.frontend.recordings import Recordings, Take, choose_voices
 from serq_mcu.training.config import DRAWN_ROOM, AugmentationConfig
 
 
-def draw_takes(recordings: Recordings, part: NDArray[np.uint8], training_part: int, config: AugmentationConfig, seed: int) -> list[list[Take]]:
+def draw_takes(
+    recordings: Recordings, part: NDArray[np.uint8], training_part: int, config: AugmentationConfig, seed: int
+) -> list[list[Take]]:
     """For each version, the first as recorded, a take of each clip.
 
-    part: the part of each clip. Babble is made of training clips only, for whatever clip; so no clip that judges is ever heard in training. What is
-    drawn follows the clip's name, the version and the seed, so that a clip more or less changes nothing for the others.
+    part: the part of each clip. Babble is made of training clips only, for whatever clip; so no clip that
+    judges is ever heard in training. What is drawn follows the clip's name, the version and the seed, so that
+    a clip more or less changes nothing for the others.
     """
     voices = np.flatnonzero(part == training_part).tolist()
     clips = range(len(recordings.clips))
     return [[Take(clip) for clip in clips]] + [
-        [_draw(recordings, clip, version, voices, config, seed) for clip in clips] for version in range(1, config.versions + 1)
+        [_draw(recordings, clip, version, voices, config, seed) for clip in clips]
+        for version in range(1, config.versions + 1)
     ]
 
 
-def _draw(recordings: Recordings, clip: int, version: int, voices: Sequence[int], config: AugmentationConfig, seed: int) -> Take:
+def _draw(
+    recordings: Recordings,
+    clip: int,
+    version: int,
+    voices: Sequence[int],
+    config: AugmentationConfig,
+    seed: int,
+) -> Take:
     rng = np.random.default_rng([seed, version, zlib.crc32(recordings.clips[clip].name.encode())])
     condition = draw_condition(config, rng)
     chosen = choose_voices(recordings, clip, voices, rng) if condition.needs_voices else ()
@@ -36,8 +49,16 @@ def _draw(recordings: Recordings, clip: int, version: int, voices: Sequence[int]
 def draw_condition(config: AugmentationConfig, rng: np.random.Generator) -> Condition:
     """One condition, every value to three digits, so that it can be written down."""
     speed, reverberation, snr_db, gain_db = (
-        round(float(rng.uniform(*ends)), 3) for ends in (config.speed, config.reverberation, config.snr_db, config.gain_db)
+        round(float(rng.uniform(*ends)), 3)
+        for ends in (config.speed, config.reverberation, config.snr_db, config.gain_db)
     )
     in_room, in_noise = rng.random() < config.room_share, rng.random() < config.noise_share
     noise = str(rng.choice(config.noises)) if in_noise else ""
-    return Condition(speed, DRAWN_ROOM if in_room else "", reverberation if in_room else 0.0, noise, snr_db if in_noise else 0.0, gain_db)
+    return Condition(
+        speed,
+        DRAWN_ROOM if in_room else "",
+        reverberation if in_room else 0.0,
+        noise,
+        snr_db if in_noise else 0.0,
+        gain_db,
+    )

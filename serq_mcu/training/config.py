@@ -1,4 +1,6 @@
-"""One configuration for features, training, quantization and decisions: default.toml, and what a user's file changes in it."""
+"""One configuration for features, training, quantization and decisions: default.toml, and what a user's
+file changes in it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ DRAWN_ROOM = "diffuse"  # the rooms of training; the other kind is kept for meas
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the network is trained and the clips are split; default.toml says what each means. Raises SerqError on values out of range."""
+    """How the network is trained and the clips are split; default.toml says what each means.
+
+    Raises SerqError on values out of range.
+    """
 
     hidden: tuple[int, ...]
     dropout: float
@@ -50,7 +55,10 @@ class TrainingConfig:
     seed: int
 
     def __post_init__(self) -> None:
-        _require(len(self.hidden) <= 7 and all(1 <= n <= 4096 for n in self.hidden), "hidden must be at most 7 widths from 1 to 4096")
+        _require(
+            len(self.hidden) <= 7 and all(1 <= n <= 4096 for n in self.hidden),
+            "hidden must be at most 7 widths from 1 to 4096",
+        )
         for name in ("dropout", "tuning_dropout"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
         _require(0 < self.learning_rate <= 1, "learning_rate must be above 0 and at most 1")
@@ -65,7 +73,9 @@ class TrainingConfig:
         _require(1 <= self.ensemble <= 100, "ensemble must be 1 to 100")
         _require(self.folds >= 2, "folds must be at least 2")
         _require(self.protocol in PROTOCOLS, f"protocol must be one of {', '.join(PROTOCOLS)}")
-        last = self.folds - 1 if self.protocol == CLIPS else 10**6  # how many speakers there are, the recordings say
+        last = (
+            self.folds - 1 if self.protocol == CLIPS else 10**6
+        )  # how many speakers there are, the recordings say
         _require(0 <= self.split <= last, f"split must be 0 to {last}, one of the {self.folds} folds")
         _require(0 < self.validation_fraction <= 0.5, "validation_fraction must be above 0 and at most 0.5")
         _require(0 <= self.seed < 2**32, "seed must be 0 to 2^32 - 1")
@@ -73,7 +83,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """What the versions of a clip are drawn from; default.toml says what each means. Ranges are (low, high). Raises SerqError."""
+    """What the versions of a clip are drawn from; default.toml says what each means.
+
+    Ranges are (low, high). Raises SerqError.
+    """
 
     versions: int
     speed: tuple[float, float]
@@ -90,11 +103,24 @@ class AugmentationConfig:
             _require(0 <= getattr(self, name) <= 1, f"{name} must be 0 to 1", "augmentation")
         for name in ("speed", "reverberation", "snr_db", "gain_db"):
             ends = getattr(self, name)
-            _require(len(ends) == 2 and ends[0] <= ends[1], f"{name} must be a range [low, high]", "augmentation")
-        _require(bool(self.noises) or not self.noise_share, "noises must name at least one kind where noise_share is above 0", "augmentation")
+            _require(
+                len(ends) == 2 and ends[0] <= ends[1], f"{name} must be a range [low, high]", "augmentation"
+            )
+        _require(
+            bool(self.noises) or not self.noise_share,
+            "noises must name at least one kind where noise_share is above 0",
+            "augmentation",
+        )
         for end in (0, 1):  # the ends of what can be drawn are conditions that there are
             for noise in self.noises or ("",):
-                Condition(self.speed[end], DRAWN_ROOM, self.reverberation[end], noise, self.snr_db[end], self.gain_db[end])
+                Condition(
+                    self.speed[end],
+                    DRAWN_ROOM,
+                    self.reverberation[end],
+                    noise,
+                    self.snr_db[end],
+                    self.gain_db[end],
+                )
 
 
 Section = TypeVar("Section", AugmentationConfig, TrainingConfig)
@@ -118,7 +144,10 @@ class Config:
     def to_toml(self) -> str:
         """The whole configuration as a file that `load_config` reads back."""
         sections = self.to_json().items()
-        return "\n".join(f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items()) for name, table in sections)
+        return "\n".join(
+            f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+            for name, table in sections
+        )
 
     def without_augmentation(self) -> Config:
         """The same with every clip only as recorded."""
@@ -136,8 +165,8 @@ class Config:
 def load_config(path: Path | None = None, split: int | None = None) -> Config:
     """The default configuration, changed by the TOML file at `path` and then by `split`.
 
-    Raises SerqError, naming the key, when the file cannot be read, has a key that is not known, or a value of the wrong type or
-    out of range.
+    Raises SerqError, naming the key, when the file cannot be read, has a key that is not known, or a value of
+    the wrong type or out of range.
     """
     plain = tomllib.loads(resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8"))
     if path is not None:
@@ -152,8 +181,12 @@ def load_config(path: Path | None = None, split: int | None = None) -> Config:
 
 
 def training_config(plain: Mapping[str, Any]) -> TrainingConfig:
-    """What a run's [training] says, in plain values; what a run from before there was a key does not say is the default's."""
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    """What a run's [training] says, in plain values; what a run from before there was a key does not say
+    is the default's.
+    """
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
+    }
     return replace(load_config().training, **values)
 
 
@@ -170,7 +203,9 @@ def _merge(plain: dict[str, Any], changes: dict[str, Any]) -> None:
     """Change `plain` in place; each key must be there already, with a value of the same type."""
     for section, table in changes.items():
         if section not in plain or not isinstance(table, dict):
-            raise SerqError(f"{section!r} is not one of the sections {', '.join(f'[{name}]' for name in plain)}")
+            raise SerqError(
+                f"{section!r} is not one of the sections {', '.join(f'[{name}]' for name in plain)}"
+            )
         for key, value in table.items():
             if key not in plain[section]:
                 raise SerqError(f"unknown key {section}.{key}; known are {', '.join(plain[section])}")
@@ -182,22 +217,44 @@ def _like(example: Any, value: Any, name: str) -> Any:
     if isinstance(example, float) and type(value) is int:
         return float(value)
     if type(value) is not type(example):
-        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+        kinds = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+            str: "a text",
+            list: "a list",
+        }
         raise SerqError(f"{name} must be {kinds[type(example)]}, not {value!r}")
     if isinstance(example, list):
-        return [_like(example[0], item, f"each entry of {name}") if not isinstance(example[0], dict) else item for item in value]
+        return [
+            _like(example[0], item, f"each entry of {name}") if not isinstance(example[0], dict) else item
+            for item in value
+        ]
     return value
 
 
 def _config(plain: dict[str, Any]) -> Config:
     def section(kind: type[Section], name: str) -> Section:
-        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain[name].items()}
-        assert set(values) == {field.name for field in fields(kind)}, f"default.toml and {kind.__name__} disagree"
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in plain[name].items()
+        }
+        assert set(values) == {field.name for field in fields(kind)}, (
+            f"default.toml and {kind.__name__} disagree"
+        )
         return kind(**values)
 
-    features, quantization = FeatureSpec.from_json(plain["features"]), QuantizationConfig(**plain["quantization"])
+    features, quantization = (
+        FeatureSpec.from_json(plain["features"]),
+        QuantizationConfig(**plain["quantization"]),
+    )
     decision = DecisionConfig(**plain["decision"])
-    return Config(features, section(AugmentationConfig, "augmentation"), section(TrainingConfig, "training"), quantization, decision)
+    return Config(
+        features,
+        section(AugmentationConfig, "augmentation"),
+        section(TrainingConfig, "training"),
+        quantization,
+        decision,
+    )
 
 
 def _toml(value: Any) -> str:

@@ -1,7 +1,7 @@
 """A user's own Keras network as a run, from where everything goes on as with one that was trained here.
 
-Reads the `.keras` archive (of Keras 3 and tf_keras alike) as data: `config.json` says which layers there are, `model.weights.h5` holds their
-arrays. Nothing in it is executed, and Keras is not needed.
+Reads the `.keras` archive (of Keras 3 and tf_keras alike) as data: `config.json` says which layers there are,
+`model.weights.h5` holds their arrays. Nothing in it is executed, and Keras is not needed.
 """
 
 from __future__ import annotations
@@ -33,36 +33,60 @@ _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError),
     *(AttributeError, RecursionError, NotImplementedError, RuntimeError),
 )
-_SILENT = ("InputLayer", "Dropout", "GaussianNoise", "ActivityRegularization")  # nothing at the time of an answer
+_SILENT = (
+    "InputLayer",
+    "Dropout",
+    "GaussianNoise",
+    "ActivityRegularization",
+)  # nothing at the time of an answer
 
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """Dense layers with ReLU between them: kernels [inputs, outputs], biases [outputs]; mean and sd [features] of a Normalization before the
-    first, or None."""
+    """Dense layers with ReLU between them: kernels [inputs, outputs], biases [outputs]; mean and sd
+    [features] of a Normalization before the first, or None.
+    """
 
     kernels: tuple[Floats, ...]
     biases: tuple[Floats, ...]
     normalization: tuple[Floats, Floats] | None
 
 
-def import_keras(file: Path, folder: Path, labels: Sequence[str], out: Path, config: Config, progress: Callable[..., None] | None = None) -> Run:
-    """Write the network in `file` as the run folder `out`; labels name its outputs in their order, `folder` has clips of each of them.
+def import_keras(
+    file: Path,
+    folder: Path,
+    labels: Sequence[str],
+    out: Path,
+    config: Config,
+    progress: Callable[..., None] | None = None,
+) -> Run:
+    """Write the network in `file` as the run folder `out`; labels name its outputs in their order,
+    `folder` has clips of each of them.
 
-    Its inputs are the features of `config` in the device's units (`pooled` of a run's features.safetensors), as its Normalization layer expects
-    them; without one, in standard deviations of the training clips here. Raises SerqError, naming the layer, if the device cannot compute it,
-    or it does not fit the features or the labels.
+    Its inputs are the features of `config` in the device's units (`pooled` of a run's features.safetensors),
+    as its Normalization layer expects them; without one, in standard deviations of the training clips here.
+    Raises SerqError, naming the layer, if the device cannot compute it, or it does not fit the features or
+    the labels.
     """
     found = read_keras(file)
     spec = config.features
     if found.kernels[0].shape[0] != spec.feature_count:
-        raise SerqError(f"{file} takes {found.kernels[0].shape[0]} features, and specification {spec.name} has {spec.feature_count}; give --config")
+        raise SerqError(
+            f"{file} takes {found.kernels[0].shape[0]} features, and specification {spec.name} has"
+            f" {spec.feature_count}; give --config"
+        )
     if len(labels) != found.biases[-1].size or len(set(labels)) != len(labels):
-        raise SerqError(f"{file} has {found.biases[-1].size} outputs; give as many different --labels, in their order, not {', '.join(labels)}")
+        raise SerqError(
+            f"{file} has {found.biases[-1].size} outputs; give as many different --labels, in their order,"
+            f" not {', '.join(labels)}"
+        )
     config = config.without_augmentation()
     dataset = read_dataset(folder, config, progress)
     if sorted(dataset.labels) != sorted(labels):
-        raise SerqError(f"{folder} has clips of {', '.join(dataset.labels)}, and the network's labels are {', '.join(labels)}; they must be the same")
+        raise SerqError(
+            f"{folder} has clips of {', '.join(dataset.labels)}, and the network's labels are"
+            f" {', '.join(labels)}; they must be the same"
+        )
     truth = np.array([labels.index(dataset.labels[index]) for index in dataset.truth], dtype=np.int64)
     dataset = replace(dataset, labels=tuple(labels), truth=truth)
     part, training_part = _split(dataset, config)
@@ -89,12 +113,18 @@ def _split(dataset: Any, config: Config) -> tuple[NDArray[np.uint8], int]:
     try:
         from serq_mcu.training.splits import TRAIN, split_clips
     except ImportError as error:
-        raise SerqError(f"splitting needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+        raise SerqError(
+            f"splitting needs packages that are not installed ({error.name}); run `pip install"
+            " 'serq-mcu[train]'`"
+        ) from error
     return split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training), TRAIN
 
 
 def read_keras(file: Path) -> KerasNetwork:
-    """The network in a `.keras` file. Raises SerqError if it is none, or a layer is not one that the device can compute."""
+    """The network in a `.keras` file.
+
+    Raises SerqError if it is none, or a layer is not one that the device can compute.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             config, weights = (_member(archive, name) for name in ("config.json", "model.weights.h5"))
@@ -102,34 +132,47 @@ def read_keras(file: Path) -> KerasNetwork:
     except OSError as error:
         raise SerqError(f"cannot read {file}: {error.strerror or error}") from error
     except _DAMAGED as error:
-        raise SerqError(f"{file} is not a .keras file that can be read ({error!r}); save the model with model.save('name.keras')") from error
+        raise SerqError(
+            f"{file} is not a .keras file that can be read ({error!r}); save the model with"
+            " model.save('name.keras')"
+        ) from error
     except SerqError as error:
         raise SerqError(f"{file}: {error}") from error
     try:
         return _network(layers, weights)
     except (KeyError, TypeError, ValueError) as error:
-        raise SerqError(f"{file} describes its layers in a way that cannot be read ({error!r}); save the model again") from error
+        raise SerqError(
+            f"{file} describes its layers in a way that cannot be read ({error!r}); save the model again"
+        ) from error
     except SerqError as error:
         raise SerqError(f"{file}: {error}") from error
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if archive.getinfo(name).file_size > _MOST_BYTES:
-        raise SerqError(f"{name} is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller is not")
+        raise SerqError(
+            f"{name} is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller is not"
+        )
     return archive.read(name)
 
 
 def _layers(config: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """Kind, path of the arrays, and configuration of each layer of a Sequential model."""
     if config["class_name"] != "Sequential" or config.get("registered_name"):
-        raise SerqError(f"it is a {config['class_name']} model; only Sequential ones are read, so build it anew as keras.Sequential")
+        raise SerqError(
+            f"it is a {config['class_name']} model; only Sequential ones are read, so build it anew as"
+            " keras.Sequential"
+        )
     found: list[tuple[str, str, dict[str, Any]]] = []
     counts: dict[str, int] = {}
     for item in config["config"]["layers"]:
         kind = str(item["class_name"])
         if item.get("registered_name") or item.get("module") not in (None, "keras", "keras.layers"):
             own = item.get("registered_name") or item.get("module")
-            raise SerqError(f"layer {len(found)} is a class of your own ({own}), which only your code can compute; use Keras's layers")
+            raise SerqError(
+                f"layer {len(found)} is a class of your own ({own}), which only your code can compute; use"
+                " Keras's layers"
+            )
         snake = {"ReLU": "re_lu", "InputLayer": "input_layer"}.get(kind, kind.lower())
         number = counts.get(snake, 0)
         counts[snake] = number + 1
@@ -141,39 +184,65 @@ def _network(layers: list[tuple[str, str, dict[str, Any]]], weights: bytes) -> K
     kernels: list[Floats] = []
     biases: list[Floats] = []
     normalization = None
-    rectified, finished = True, False  # whether there is a ReLU since the last dense layer, and whether there can be no more of them
+    rectified, finished = (
+        True,
+        False,
+    )  # whether there is a ReLU since the last dense layer, and whether there can be no more of them
     for index, (kind, path, config) in enumerate(layers):
         name = f"layer {index} ({kind} {config.get('name', '')!r})"
         activation = _activation(kind, config, name)
         if activation == "relu" and kind != "Dense" and not kernels:
-            raise SerqError(f"{name} comes before the first Dense layer, and the device takes features as they are; take it out and train again")
+            raise SerqError(
+                f"{name} comes before the first Dense layer, and the device takes features as they are; take"
+                " it out and train again"
+            )
         if finished and (kind == "Dense" or activation == "relu"):
-            raise SerqError(f"{name} follows a softmax, which can only be the last; take the softmax before it out")
+            raise SerqError(
+                f"{name} follows a softmax, which can only be the last; take the softmax before it out"
+            )
         if kind == "Normalization":
             if kernels or normalization is not None:
                 raise SerqError(f"{name} is not the first layer; keep one Normalization, before all others")
             normalization = _normalization(weights, path, config, name)
         elif kind == "Dense":
             if config.get("quantization_config") or config.get("lora_rank") or "mode" in _policy(config):
-                raise SerqError(f"{name} was quantized, or adapted by LoRA, in Keras; save the float model before that, serq-mcu chooses the bits")
+                raise SerqError(
+                    f"{name} was quantized, or adapted by LoRA, in Keras; save the float model before that,"
+                    " serq-mcu chooses the bits"
+                )
             if not rectified:
-                raise SerqError(f"{name} follows a Dense layer without ReLU; give that one activation='relu', or merge the two")
+                raise SerqError(
+                    f"{name} follows a Dense layer without ReLU; give that one activation='relu', or merge"
+                    " the two"
+                )
             kernel, *rest = _arrays(weights, path, name, 2 if config.get("use_bias", True) else 1)
             if kernel.ndim != 2 or any(bias.shape != kernel.shape[1:] for bias in rest):
-                raise SerqError(f"{name} has a kernel of shape {kernel.shape} and biases {[bias.shape for bias in rest]}; save the model again")
+                raise SerqError(
+                    f"{name} has a kernel of shape {kernel.shape} and biases {[bias.shape for bias in rest]};"
+                    " save the model again"
+                )
             kernels.append(kernel)
             biases.append(rest[0] if rest else np.zeros(kernel.shape[-1]))
             rectified = False
         elif kind not in (*_SILENT, "ReLU", "Activation", "Softmax"):
-            raise SerqError(f"{name} cannot be computed on the device; Dense, ReLU, Softmax, Dropout and one Normalization can{_advice(kind)}")
+            raise SerqError(
+                f"{name} cannot be computed on the device; Dense, ReLU, Softmax, Dropout and one"
+                f" Normalization can{_advice(kind)}"
+            )
         rectified |= activation == "relu"
         finished |= activation == "softmax"
     if not kernels:
         raise SerqError("it has no Dense layer; build a multilayer perceptron")
     if rectified:
-        raise SerqError("its last layer has a ReLU; the scores of the classes must be able to fall below 0, so take it out and train again")
+        raise SerqError(
+            "its last layer has a ReLU; the scores of the classes must be able to fall below 0, so take it"
+            " out and train again"
+        )
     if normalization is not None and normalization[0].size != kernels[0].shape[0]:
-        raise SerqError(f"its Normalization is of {normalization[0].size} features, and its first Dense layer takes {kernels[0].shape[0]}")
+        raise SerqError(
+            f"its Normalization is of {normalization[0].size} features, and its first Dense layer takes"
+            f" {kernels[0].shape[0]}"
+        )
     return KerasNetwork(tuple(kernels), tuple(biases), normalization)
 
 
@@ -190,14 +259,26 @@ def _advice(kind: str) -> str:
 def _activation(kind: str, config: dict[str, Any], name: str) -> str:
     """relu, softmax or linear."""
     if kind == "ReLU":
-        plain = config.get("max_value") is None and not config.get("negative_slope") and not config.get("threshold")
+        plain = (
+            config.get("max_value") is None
+            and not config.get("negative_slope")
+            and not config.get("threshold")
+        )
         if not plain:
-            raise SerqError(f"{name} is not a plain ReLU (max_value, negative_slope or threshold is set); train with plain ReLU")
+            raise SerqError(
+                f"{name} is not a plain ReLU (max_value, negative_slope or threshold is set); train with"
+                " plain ReLU"
+            )
         return "relu"
-    found = {"Softmax": "softmax"}.get(kind) or (config.get("activation") or "linear" if kind in ("Dense", "Activation") else "linear")
+    found = {"Softmax": "softmax"}.get(kind) or (
+        config.get("activation") or "linear" if kind in ("Dense", "Activation") else "linear"
+    )
     if found not in ("relu", "softmax", "linear"):
         shown = repr(found) if isinstance(found, str) else "that is code of your own"
-        raise SerqError(f"{name} has the activation {shown}; the device computes relu between layers and linear or softmax at the end")
+        raise SerqError(
+            f"{name} has the activation {shown}; the device computes relu between layers and linear or"
+            " softmax at the end"
+        )
     return str(found)
 
 
@@ -208,20 +289,29 @@ def _normalization(weights: bytes, path: str, config: dict[str, Any], name: str)
         try:
             mean, variance = (np.asarray(config[key], dtype=np.float64) for key in ("mean", "variance"))
         except (KeyError, TypeError, ValueError) as error:
-            raise SerqError(f"{name} has a mean or variance that are not numbers ({error!r}); save the model again") from error
+            raise SerqError(
+                f"{name} has a mean or variance that are not numbers ({error!r}); save the model again"
+            ) from error
     else:
         mean, variance = _arrays(weights, path, name, 2)
     if mean.size != variance.size or not (np.isfinite(mean).all() and np.isfinite(variance).all()):
-        raise SerqError(f"{name} holds {mean.size} means and {variance.size} variances, or some that are not finite; adapt it again")
+        raise SerqError(
+            f"{name} holds {mean.size} means and {variance.size} variances, or some that are not finite;"
+            " adapt it again"
+        )
     return mean.reshape(-1), np.maximum(np.sqrt(np.maximum(variance.reshape(-1), 0)), _EPSILON)
 
 
 def _arrays(weights: bytes, path: str, name: str, count: int) -> list[Floats]:
-    """The arrays of a layer, as they are in the archive itself: neither links nor datasets whose values lie in other files are followed."""
+    """The arrays of a layer, as they are in the archive itself: neither links nor datasets whose values
+    lie in other files are followed.
+    """
     try:
         import h5py
     except ImportError as error:
-        raise SerqError("Keras's files need a package that is not installed (h5py); run `pip install 'serq-mcu[train]'`") from error
+        raise SerqError(
+            "Keras's files need a package that is not installed (h5py); run `pip install 'serq-mcu[train]'`"
+        ) from error
     try:
         with h5py.File(io.BytesIO(weights), "r") as stored:
             found = []
@@ -235,7 +325,10 @@ def _arrays(weights: bytes, path: str, name: str, count: int) -> list[Floats]:
                 if array.external or array.is_virtual:
                     raise KeyError(f"{path}/{number} lies in another file")
                 if array.nbytes > _MOST_BYTES:
-                    raise SerqError(f"{name} is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller is not")
+                    raise SerqError(
+                        f"{name} is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller"
+                        " is not"
+                    )
                 found.append(np.asarray(array[()], dtype=np.float64))
             return found
     except (OSError, *_DAMAGED) as error:

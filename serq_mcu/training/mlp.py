@@ -1,8 +1,9 @@
 """The float network: a multilayer perceptron trained with tf_keras.
 
-Dense-ReLU-Dropout, Adam, cross-entropy, mini-batches, as in the adaptive mixed-precision paper (Shinde, Jain and Sharma), with decoupled weight
-decay and a falling learning rate; early stopping on validation loss restores the best weights. An epoch is so many hearings of each clip, in
-whatever versions of it there are. Mixup (Zhang et al. 2018) blends pairs of clips; where these are few, a kernel method may teach (teacher.py).
+Dense-ReLU-Dropout, Adam, cross-entropy, mini-batches, as in the adaptive mixed-precision paper (Shinde, Jain
+and Sharma), with decoupled weight decay and a falling learning rate; early stopping on validation loss
+restores the best weights. An epoch is so many hearings of each clip, in whatever versions of it there are.
+Mixup (Zhang et al. 2018) blends pairs of clips; where these are few, a kernel method may teach (teacher.py).
 The same data, configuration and seed give the same weights on the same machine and TensorFlow build.
 """
 
@@ -53,7 +54,9 @@ HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True)
 class Examples:
-    """Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64 [clips]."""
+    """Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64
+    [clips].
+    """
 
     pooled: NDArray[np.int32]
     truth: NDArray[np.int64]
@@ -83,7 +86,13 @@ class Trained:
         return int(np.argmin(self.history[:, HISTORY.index("val_loss")])) + 1
 
 
-def train_mlp(train: Examples, validation: Examples, classes: int, config: TrainingConfig, progress: Callable[..., None] | None = None) -> Trained:
+def train_mlp(
+    train: Examples,
+    validation: Examples,
+    classes: int,
+    config: TrainingConfig,
+    progress: Callable[..., None] | None = None,
+) -> Trained:
     """Train on `train`, stop by `validation`, its labels or what teaches says of it.
 
     progress is called with a sentence, the epochs done and their limit.
@@ -95,10 +104,15 @@ def train_mlp(train: Examples, validation: Examples, classes: int, config: Train
 
     def arrays(examples: Examples) -> tuple[Any, Any]:
         pooled, truth = examples.flat
-        return tf.constant(standardise(pooled, mean, sd).astype(np.float32)), tf.constant(np.eye(classes, dtype=np.float32)[truth])
+        return tf.constant(standardise(pooled, mean, sd).astype(np.float32)), tf.constant(
+            np.eye(classes, dtype=np.float32)[truth]
+        )
 
     inputs, targets = arrays(train)
-    batches, held = _shuffled_batches(inputs, targets, config), tf.data.Dataset.from_tensor_slices(arrays(validation)).batch(1024)
+    batches, held = (
+        _shuffled_batches(inputs, targets, config),
+        tf.data.Dataset.from_tensor_slices(arrays(validation)).batch(1024),
+    )
     if config.teacher == KERNEL:
         teacher = KernelTeacher(inputs.numpy(), targets.numpy())
         batches, held = batches.map(teacher.teach), held.map(teacher.teach)
@@ -113,15 +127,24 @@ def train_mlp(train: Examples, validation: Examples, classes: int, config: Train
         verbose=0,
     ).history
     weights = network.get_weights()
-    return Trained(FloatNetwork(_float64(weights[::2]), _float64(weights[1::2]), mean, sd), np.array([history[name] for name in HISTORY]).T)
+    return Trained(
+        FloatNetwork(_float64(weights[::2]), _float64(weights[1::2]), mean, sd),
+        np.array([history[name] for name in HISTORY]).T,
+    )
 
 
 def train_others(
-    train: Examples, validation: Examples, classes: int, config: TrainingConfig, progress: Callable[..., None] | None = None
+    train: Examples,
+    validation: Examples,
+    classes: int,
+    config: TrainingConfig,
+    progress: Callable[..., None] | None = None,
 ) -> list[FloatNetwork]:
     """The networks of `config.ensemble` but the first, each of the next seed; see `train_mlp`."""
     seeds = [(config.seed + place) % 2**32 for place in range(1, config.ensemble)]
-    return [train_mlp(train, validation, classes, replace(config, seed=seed), progress).network for seed in seeds]
+    return [
+        train_mlp(train, validation, classes, replace(config, seed=seed), progress).network for seed in seeds
+    ]
 
 
 def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
@@ -129,14 +152,18 @@ def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
 
 
 def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> Any:
-    """The compiled network; the learning rate falls along a cosine to 0 at the last of max_epochs, of `steps` batches each."""
+    """The compiled network; the learning rate falls along a cosine to 0 at the last of max_epochs, of
+    `steps` batches each.
+    """
     layers = [tf_keras.layers.InputLayer((features,))]
     for width in config.hidden:
         layers += [tf_keras.layers.Dense(width, activation="relu"), tf_keras.layers.Dropout(config.dropout)]
     network = tf_keras.Sequential([*layers, tf_keras.layers.Dense(classes)])
     loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
     rate = tf_keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
-    network.compile(tf_keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss, metrics=["accuracy"])
+    network.compile(
+        tf_keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss, metrics=["accuracy"]
+    )
     return network
 
 
@@ -145,20 +172,30 @@ def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
     count = int(inputs.shape[0])
     order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).repeat().batch(config.batch_size)
     batches = order.map(lambda index: (tf.gather(inputs, index), tf.gather(targets, index)))
-    return batches.map(lambda inputs, targets: _mixup(inputs, targets, config.mixup)) if config.mixup else batches
+    return (
+        batches.map(lambda inputs, targets: _mixup(inputs, targets, config.mixup))
+        if config.mixup
+        else batches
+    )
 
 
 def _mixup(inputs: Any, targets: Any, alpha: float) -> tuple[Any, Any]:
-    """Each example of the batch blended with a random other one, in a proportion drawn from Beta(alpha, alpha)."""
+    """Each example of the batch blended with a random other one, in a proportion drawn from Beta(alpha,
+    alpha).
+    """
     count = tf.shape(inputs)[0]
     one, other = tf.random.gamma([count, 1], alpha), tf.random.gamma([count, 1], alpha)
-    share = (one + 1e-12) / (one + other + 2e-12)  # a ratio of gamma variates is a beta variate; both may underflow
+    share = (one + 1e-12) / (
+        one + other + 2e-12
+    )  # a ratio of gamma variates is a beta variate; both may underflow
     partner = tf.random.shuffle(tf.range(count))
     return tuple(share * values + (1 - share) * tf.gather(values, partner) for values in (inputs, targets))
 
 
 def _callbacks(config: TrainingConfig, progress: Callable[..., None] | None) -> list[Any]:
-    callbacks = [tf_keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)]
+    callbacks = [
+        tf_keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
+    ]
     if progress is not None:
 
         def report(epoch: int, logs: dict[str, float]) -> None:

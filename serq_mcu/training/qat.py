@@ -1,9 +1,11 @@
-"""Quantization-aware training: a float network fine-tuned as the device will compute it, at any widths from 1 to 8 bits, or ternary.
+"""Quantization-aware training: a float network fine-tuned as the device will compute it, at any widths
+from 1 to 8 bits, or ternary.
 
-tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`, `Quantizer`) wraps the layers; the levels are this project's own
-(quantization/quantizer.py), its gradients pass straight through (Bengio et al. 2013). Activations are the device's: inputs on
-its grid, hidden ones 0 to 127 steps. Weight scales and activation steps learn too (LSQ, Esser et al. 2020), as logarithms. The
-float network teaches (distillation, Hinton et al. 2015). Everything about a width is a variable, so one compiled step serves all.
+tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`, `Quantizer`) wraps the layers; the levels are
+this project's own (quantization/quantizer.py), its gradients pass straight through (Bengio et al. 2013).
+Activations are the device's: inputs on its grid, hidden ones 0 to 127 steps. Weight scales and activation
+steps learn too (LSQ, Esser et al. 2020), as logarithms. The float network teaches (distillation, Hinton et
+al. 2015). Everything about a width is a variable, so one compiled step serves all.
 """
 
 from __future__ import annotations
@@ -18,7 +20,14 @@ from numpy.typing import NDArray
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run
-from serq_mcu.quantized_model.types import ACTIVATION_MAX, ENCODINGS, INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, Width, encoding_of
+from serq_mcu.quantized_model.types import (
+    ACTIVATION_MAX,
+    ENCODINGS,
+    INPUT_STEPS_PER_SD,
+    INPUT_ZERO_POINT,
+    Width,
+    encoding_of,
+)
 from serq_mcu.training.config import KERNEL, training_config
 from serq_mcu.training.mlp import Examples, train_others
 
@@ -28,14 +37,18 @@ import tensorflow_model_optimization as tfmot  # isort: skip
 import tf_keras  # isort: skip
 
 _quantization: Any = tfmot.quantization.keras
-_INPUT_RANGE = -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD, (ACTIVATION_MAX - INPUT_ZERO_POINT) / INPUT_STEPS_PER_SD
+_INPUT_RANGE = (
+    -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD,
+    (ACTIVATION_MAX - INPUT_ZERO_POINT) / INPUT_STEPS_PER_SD,
+)
 
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs, the share
-    of the loss that the float networks' answers have (where it is 1, they judge validation clips too), how many of them
-    there are, and the rest as in its own training (default.toml)."""
+    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs,
+    the share of the loss that the float networks' answers have (where it is 1, they judge validation clips
+    too), how many of them there are, and the rest as in its own training (default.toml).
+    """
 
     learning_rate: float = 0.001
     epochs: int = 30
@@ -49,23 +62,43 @@ class TuningConfig:
 
     @classmethod
     def following(cls, training: Mapping[str, Any]) -> TuningConfig:
-        """That of a network trained so: a run's or a configuration's [training]. What a kernel method taught is taught on alone."""
-        names = {name: name for name in ("batch_size", "hearings", "mixup", "ensemble", "seed")} | {"dropout": "tuning_dropout"}
+        """That of a network trained so: a run's or a configuration's [training].
+
+        What a kernel method taught is taught on alone.
+        """
+        names = {name: name for name in ("batch_size", "hearings", "mixup", "ensemble", "seed")} | {
+            "dropout": "tuning_dropout"
+        }
         shared = {own: training[name] for own, name in names.items() if name in training}
         return cls(**shared, distillation=1.0 if training.get("teacher") == KERNEL else cls.distillation)
 
 
-def tuner(run: Run, progress: Callable[..., None] | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
-    """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it chose."""
+def tuner(
+    run: Run, progress: Callable[..., None] | None = None
+) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
+    """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it
+    chose.
+    """
     config = TuningConfig.following(run.config["training"])
-    train, validation = (Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)]) for part in ("train", "validation"))
+    train, validation = (
+        Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
+        for part in ("train", "validation")
+    )
     others: list[FloatNetwork] = []
     if config.ensemble > 1:
         hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
-        others = train_others(train, validation, len(run.labels), replace(training_config(run.config["training"]), hidden=hidden), progress)
+        others = train_others(
+            train,
+            validation,
+            len(run.labels),
+            replace(training_config(run.config["training"]), hidden=hidden),
+            progress,
+        )
 
     def tune(lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
-        return FineTuner(lowering.network.shape, config).tune(lowering, widths, train, validation, progress, others)
+        return FineTuner(lowering.network.shape, config).tune(
+            lowering, widths, train, validation, progress, others
+        )
 
     return tune
 
@@ -76,7 +109,9 @@ class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         """The variables of one kernel: the logarithm of its scale, and its levels."""
         log_scale = layer.add_weight(f"{name}_log_scale", initializer="zeros", trainable=True)
-        levels = layer.add_weight(f"{name}_levels", initializer=tf_keras.initializers.Constant(256.0), trainable=False)
+        levels = layer.add_weight(
+            f"{name}_levels", initializer=tf_keras.initializers.Constant(256.0), trainable=False
+        )
         return {"log_scale": log_scale, "levels": levels}
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
@@ -92,7 +127,9 @@ class BiasQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
     """Biases in whole steps of their layer's accumulator."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """The value of a step, which `FineTuner` keeps equal to half the kernel's scale times the step of the layer's input."""
+        """The value of a step, which `FineTuner` keeps equal to half the kernel's scale times the step of
+        the layer's input.
+        """
         return {"unit": layer.add_weight(f"{name}_unit", initializer="ones", trainable=False)}
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
@@ -123,7 +160,9 @@ class ActivationQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[m
 
 
 def quantize_weights(weights: Any, scale: Any, levels: Any) -> Any:
-    """`dequantize(fields(weights, bits, scale), bits, scale)` in TensorFlow for so many levels; gradients as if nothing were rounded."""
+    """`dequantize(fields(weights, bits, scale), bits, scale)` in TensorFlow for so many levels; gradients
+    as if nothing were rounded.
+    """
     scaled = weights / scale
     u = tf.clip_by_value(tf.floor(scaled + levels / 2), 0.0, levels - 1)
     return scale * _straight_through(scaled, u - (levels - 1) / 2)
@@ -159,7 +198,9 @@ class _DenseConfig(_quantization.QuantizeConfig):  # type: ignore[misc]
 
 
 class SeededDropout(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Dropout whose masks follow from `draw`, two integers of which the second counts, so that they can be drawn again."""
+    """Dropout whose masks follow from `draw`, two integers of which the second counts, so that they can be
+    drawn again.
+    """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -183,7 +224,9 @@ class SeededDropout(tf_keras.layers.Layer):  # type: ignore[misc]
 
 
 class _AnnotatedOnly:
-    """tfmot's scheme that quantizes what is annotated, and adds nothing to it: scheme, layout transform and registry in one."""
+    """tfmot's scheme that quantizes what is annotated, and adds nothing to it: scheme, layout transform
+    and registry in one.
+    """
 
     def get_layout_transformer(self) -> _AnnotatedOnly:
         return self
@@ -199,7 +242,9 @@ class _AnnotatedOnly:
 
 
 class FineTuner:
-    """Fine-tunes networks of one shape, widths in neurons [features, ..., classes], at any bits; its step is compiled once."""
+    """Fine-tunes networks of one shape, widths in neurons [features, ..., classes], at any bits; its step
+    is compiled once.
+    """
 
     def __init__(self, shape: Sequence[int], config: TuningConfig) -> None:
         tf_keras.backend.clear_session()
@@ -210,9 +255,17 @@ class FineTuner:
         wrapped = [layer for layer in self._network.layers if hasattr(layer, "quantize_config")]
         self._parts = [{w.name.split("/")[-1].split(":")[0]: w for w in layer.weights} for layer in wrapped]
         self._dropouts = [layer for layer in self._network.layers if isinstance(layer, SeededDropout)]
-        self._teachers = [[(tf.Variable(part["kernel"]), tf.Variable(part["bias"])) for part in self._parts] for _ in range(config.ensemble)]
+        self._teachers = [
+            [(tf.Variable(part["kernel"]), tf.Variable(part["bias"])) for part in self._parts]
+            for _ in range(config.ensemble)
+        ]
         self._optimizer = tf_keras.optimizers.legacy.Adam()  # one fused operation a variable
-        self._variables = [part[name] for part in self._parts for name in ("kernel", "bias", "kernel_log_scale", "output_log_step") if name in part]
+        self._variables = [
+            part[name]
+            for part in self._parts
+            for name in ("kernel", "bias", "kernel_log_scale", "output_log_step")
+            if name in part
+        ]
         self._optimizer._create_all_weights(self._variables)
         self._fresh = [variable.numpy() for variable in self._optimizer.variables()]
         self._epoch = tf.function(self._run_epoch, reduce_retracing=True)
@@ -232,10 +285,11 @@ class FineTuner:
         progress: Callable[..., None] | None = None,
         others: Sequence[FloatNetwork] = (),
     ) -> TunedNetwork:
-        """The network of `lowering` fine-tuned at `widths` bits on `train`, as it was at its least loss on `validation`.
+        """The network of `lowering` fine-tuned at `widths` bits on `train`, as it was at its least loss on
+        `validation`.
 
-        It and the `others`, one less than the configuration's ensemble, teach.
-        The start is what post-training quantization makes of it, so no epoch is kept that is worse on validation clips.
+        It and the `others`, one less than the configuration's ensemble, teach. The start is what
+        post-training quantization makes of it, so no epoch is kept that is worse on validation clips.
         """
         self._load(lowering.start(widths), [lowering.network, *others])
         rng = np.random.default_rng(self._config.seed)
@@ -252,28 +306,44 @@ class FineTuner:
                 progress("fine-tuning with quantization", epoch + 1, epochs)
         return self._tuned(kept, widths)
 
-    def logits(self, tuned: TunedNetwork, lowering: Lowering, pooled: NDArray[np.int32]) -> NDArray[np.float32]:
+    def logits(
+        self, tuned: TunedNetwork, lowering: Lowering, pooled: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
         """Logits [n, classes] of the network as training sees it, for pooled features [n, features]."""
         self._load(tuned, [lowering.network] * self._config.ensemble)
-        answer: NDArray[np.float32] = self._network(tf.constant(lowering.device_inputs(pooled), tf.float32), training=False).numpy()
+        answer: NDArray[np.float32] = self._network(
+            tf.constant(lowering.device_inputs(pooled), tf.float32), training=False
+        ).numpy()
         return answer
 
     def _tensors(self, lowering: Lowering, examples: Examples) -> tuple[Any, Any]:
         pooled, truth = examples.flat
-        return tf.constant(lowering.device_inputs(pooled), tf.float32), tf.constant(np.eye(self._shape[-1], dtype=np.float32)[truth])
+        return tf.constant(lowering.device_inputs(pooled), tf.float32), tf.constant(
+            np.eye(self._shape[-1], dtype=np.float32)[truth]
+        )
 
     def _shuffled(self, rng: np.random.Generator, versions: int, clips: int, epoch: int) -> tuple[Any, ...]:
-        """Order [batches, size], shares and partners of mixup alike, learning rates [batches] of one epoch: each clip heard as often as
-        the configuration says, in one of all versions or another."""
+        """Order [batches, size], shares and partners of mixup alike, learning rates [batches] of one
+        epoch: each clip heard as often as the configuration says, in one of all versions or another.
+        """
         heard = min(self._config.hearings * clips, versions)
         size = min(self._config.batch_size, heard)
         batches = heard // size
         order = rng.permutation(versions)[: batches * size].reshape(batches, size)
         partner = rng.permuted(order, axis=1)
-        share = rng.beta(self._config.mixup, self._config.mixup, order.shape) if self._config.mixup else np.ones(order.shape)
+        share = (
+            rng.beta(self._config.mixup, self._config.mixup, order.shape)
+            if self._config.mixup
+            else np.ones(order.shape)
+        )
         done = (epoch + np.arange(batches) / batches) / self._config.epochs
         rates = self._config.learning_rate * (1 + np.cos(np.pi * done)) / 2
-        return tf.constant(order), tf.constant(partner), tf.constant(share[..., None], tf.float32), tf.constant(rates, tf.float32)
+        return (
+            tf.constant(order),
+            tf.constant(partner),
+            tf.constant(share[..., None], tf.float32),
+            tf.constant(rates, tf.float32),
+        )
 
     def _run_epoch(self, inputs: Any, targets: Any, order: Any, partner: Any, share: Any, rates: Any) -> None:
         for batch in tf.range(tf.shape(order)[0]):
@@ -283,9 +353,13 @@ class FineTuner:
             y = self._config.distillation * self._taught(x) + (1 - self._config.distillation) * y
             self._update_units()
             with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y, self._network(x, training=True)))
+                loss = tf.reduce_mean(
+                    tf.nn.softmax_cross_entropy_with_logits(y, self._network(x, training=True))
+                )
             self._optimizer.learning_rate.assign(rates[batch])
-            self._optimizer.apply_gradients(zip(tape.gradient(loss, self._variables), self._variables, strict=True))
+            self._optimizer.apply_gradients(
+                zip(tape.gradient(loss, self._variables), self._variables, strict=True)
+            )
 
     def _update_units(self) -> None:
         step: Any = 1 / INPUT_STEPS_PER_SD
@@ -297,7 +371,9 @@ class FineTuner:
         self._update_units()
         if self._config.distillation == 1.0:
             targets = self._taught(inputs)
-        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, self._network(inputs, training=False)))
+        return tf.reduce_mean(
+            tf.nn.softmax_cross_entropy_with_logits(targets, self._network(inputs, training=False))
+        )
 
     def _taught(self, inputs: Any) -> Any:
         """Mean probabilities [batch, classes] of the float networks."""
@@ -318,7 +394,9 @@ class FineTuner:
             if index < len(start.steps):
                 part["output_log_step"].assign(np.log(start.steps[index]))
             for variables, teacher in zip(self._teachers, teachers, strict=True):
-                for variable, value in zip(variables[index], (teacher.kernels[index], teacher.biases[index]), strict=True):
+                for variable, value in zip(
+                    variables[index], (teacher.kernels[index], teacher.biases[index]), strict=True
+                ):
                     variable.assign(value.astype(np.float32))
         self._update_units()
         for index, dropout in enumerate(self._dropouts):

@@ -1,7 +1,9 @@
-"""What noise, rooms and gain do to the integer model, on clips and on speakers that its training never saw, and what augmentation buys.
+"""What noise, rooms and gain do to the integer model, on clips and on speakers that its training never
+saw, and what augmentation buys.
 
-Every split is trained and quantized on its own and judged on its test part under each of CONDITIONS; the splits' answers together make one score,
-in which each clip counts once. A split's answers are kept in the user's cache, so that an interrupted measurement goes on where it stopped.
+Every split is trained and quantized on its own and judged on its test part under each of CONDITIONS; the
+splits' answers together make one score, in which each clip counts once. A split's answers are kept in the
+user's cache, so that an interrupted measurement goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -45,13 +47,15 @@ RECIPES = ("default", "without augmentation")
 _HELD_OUT = {"clips": "{} stratified folds of the clips", "speakers": "each of {} speakers"}
 
 _METHOD = """Each split is trained with the configuration of `serq_mcu/training/default.toml`{changes},
-quantized, and judged as integers on the clips that it held out; every clip is judged once, so the splits' answers make one score.
-Nothing, bits included, is chosen by held-out clips.{baseline}
+quantized, and judged as integers on the clips that it held out; every clip is judged once, so the splits'
+answers make one score. Nothing, bits included, is chosen by held-out clips.{baseline}
 
-The SNR is that of root mean squares over the whole clip. Training hears {noises}; {unseen} are kept out of it. Babble is of five clips by
-other speakers: of training clips in training, and for the clips that judge of clips outside the training part. Rooms are convolutions: training
-has decaying noise (diffuse); shoebox, an image-source model, is kept out. Gains are relative to the files, which EMO-DB has normalised to their
-peaks: +12 dB saturates, -18 dB leaves room."""
+The SNR is that of root mean squares over the whole clip. Training hears {noises}; {unseen} are kept out of
+it. Babble is of five clips by
+other speakers: of training clips in training, and for the clips that judge of clips outside the training
+part. Rooms are convolutions: training
+has decaying noise (diffuse); shoebox, an image-source model, is kept out. Gains are relative to the files,
+which EMO-DB has normalised to their peaks: +12 dB saturates, -18 dB leaves room."""
 
 _BASELINE = """ "Without augmentation" is the
 same configuration with every clip only as recorded, for as many hearings of each clip."""
@@ -82,7 +86,9 @@ class Robustness:
                     "average_bits": self.average_bits[protocol, recipe],
                     "weights_only_kilobytes": self.kilobytes[protocol, recipe],
                     "float_as_recorded": self.float_scores[protocol, recipe].to_json(),
-                    "conditions": [c.to_json() | s.to_json() for c, s in zip(CONDITIONS, scores, strict=True)],
+                    "conditions": [
+                        c.to_json() | s.to_json() for c, s in zip(CONDITIONS, scores, strict=True)
+                    ],
                 }
                 for (protocol, recipe), scores in self.scores.items()
             ],
@@ -91,7 +97,10 @@ class Robustness:
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """The table: a column for each protocol and recipe, a row for each condition."""
         head = ["condition", *(f"{protocol}, {recipe}" for protocol, recipe in self.scores)]
-        rows = [[_name(condition), *(_cell(scores[i]) for scores in self.scores.values())] for i, condition in enumerate(CONDITIONS)]
+        rows = [
+            [_name(condition), *(_cell(scores[i]) for scores in self.scores.values())]
+            for i, condition in enumerate(CONDITIONS)
+        ]
         rows.append(["float network, as recorded", *(_cell(score) for score in self.float_scores.values())])
         rows.append(["mean bits a weight", *(f"{bits:.2f}" for bits in self.average_bits.values())])
         rows.append(["mean KB, weights only", *(f"{size:.1f}" for size in self.kilobytes.values())])
@@ -101,7 +110,10 @@ class Robustness:
         """For a person."""
         head, rows = self.rows()
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        aligned = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows))
+        aligned = (
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (head, *rows)
+        )
         return [self._basis(), *aligned]
 
     def page(self, command: str) -> str:
@@ -111,15 +123,29 @@ class Robustness:
         baseline = _BASELINE if any(recipe == RECIPES[1] for _, recipe in self.scores) else ""
         changes = "".join(f", but {change}" for change in _changes(self.config))
         method = _METHOD.format(
-            changes=changes, baseline=baseline, noises=", ".join(dict.fromkeys(self.config.augmentation.noises)), unseen=", ".join(UNSEEN_NOISES)
+            changes=changes,
+            baseline=baseline,
+            noises=", ".join(dict.fromkeys(self.config.augmentation.noises)),
+            unseen=", ".join(UNSEEN_NOISES),
         )
-        parts = ["# What noise, rooms and gain do", f"Regenerated by `{command}`. {self._basis()}", table, method]
+        parts = [
+            "# What noise, rooms and gain do",
+            f"Regenerated by `{command}`. {self._basis()}",
+            table,
+            method,
+        ]
         return "\n\n".join(parts) + "\n"
 
     def _basis(self) -> str:
         n = next(iter(self.scores.values()))[0].n
-        held = "; ".join(f"{protocol}: {_HELD_OUT[protocol].format(count)} held out in turn" for protocol, count in self.splits.items())
-        return f"{self.corpus}, seed {self.config.training.seed}; {held}. Accuracy of the integer model with its 95 % Wilson interval, n = {n}."
+        held = "; ".join(
+            f"{protocol}: {_HELD_OUT[protocol].format(count)} held out in turn"
+            for protocol, count in self.splits.items()
+        )
+        return (
+            f"{self.corpus}, seed {self.config.training.seed}; {held}. Accuracy of the integer model with its"
+            f" 95 % Wilson interval, n = {n}."
+        )
 
 
 def measure_robustness(
@@ -141,9 +167,13 @@ def measure_robustness(
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for protocol in protocols:
         for recipe in recipes:
-            chosen = _with_protocol(config if recipe == RECIPES[0] else config.without_augmentation(), protocol)
+            chosen = _with_protocol(
+                config if recipe == RECIPES[0] else config.without_augmentation(), protocol
+            )
             for split in range(splits[protocol]):
-                found.setdefault((protocol, recipe), []).append(_remembered_split(dataset, chosen.with_split(split)))
+                found.setdefault((protocol, recipe), []).append(
+                    _remembered_split(dataset, chosen.with_split(split))
+                )
                 done += 1
                 if progress is not None:
                     progress("training, quantizing and judging splits", done, total)
@@ -151,16 +181,29 @@ def measure_robustness(
         corpus=dataset.corpus,
         config=config,
         splits=splits,
-        scores={key: tuple(_score(dataset, rows, i) for i in range(len(CONDITIONS))) for key, rows in found.items()},
+        scores={
+            key: tuple(_score(dataset, rows, i) for i in range(len(CONDITIONS)))
+            for key, rows in found.items()
+        },
         float_scores={key: _score(dataset, rows, None) for key, rows in found.items()},
-        average_bits={key: float(np.mean([row["average_bits"] for row in rows])) for key, rows in found.items()},
-        kilobytes={key: float(np.mean([row["weights_only_bytes"] for row in rows])) / 1000 for key, rows in found.items()},
+        average_bits={
+            key: float(np.mean([row["average_bits"] for row in rows])) for key, rows in found.items()
+        },
+        kilobytes={
+            key: float(np.mean([row["weights_only_bytes"] for row in rows])) / 1000
+            for key, rows in found.items()
+        },
     )
 
 
 def judging_takes(dataset: Dataset, part: NDArray[np.uint8], condition: Condition, seed: int) -> list[Take]:
-    """A take of each clip of the test part under a condition; babble is of clips outside the training part."""
-    test, outside = (np.flatnonzero(chosen).tolist() for chosen in (part == PARTS.index("test"), part != PARTS.index("train")))
+    """A take of each clip of the test part under a condition; babble is of clips outside the training
+    part.
+    """
+    test, outside = (
+        np.flatnonzero(chosen).tolist()
+        for chosen in (part == PARTS.index("test"), part != PARTS.index("train"))
+    )
     return takes_of(dataset.recordings, test, outside, condition, seed)
 
 
@@ -182,7 +225,14 @@ def _with_protocol(config: Config, protocol: str) -> Config:
 
 def _remembered_split(dataset: Dataset, config: Config) -> dict[str, Any]:
     """`_split`, from the cache if it is there."""
-    parts = [_code_digest(), config.to_json(), dataset.recordings.digests, dataset.names, dataset.truth.tolist(), [str(c) for c in CONDITIONS]]
+    parts = [
+        _code_digest(),
+        config.to_json(),
+        dataset.recordings.digests,
+        dataset.names,
+        dataset.truth.tolist(),
+        [str(c) for c in CONDITIONS],
+    ]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     path = cache_folder() / "robustness" / f"{digest[:32]}.json"
     try:
@@ -198,12 +248,20 @@ def _remembered_split(dataset: Dataset, config: Config) -> dict[str, Any]:
 
 
 def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
-    """The clips that a split holds out, and what its float network and its integer model answer, the latter under each of CONDITIONS."""
+    """The clips that a split holds out, and what its float network and its integer model answer, the
+    latter under each of CONDITIONS.
+    """
     run, _ = fit(dataset, config)
     model, _ = quantize(run)
     members = run.members("test")
-    takes = [take for condition in CONDITIONS for take in judging_takes(dataset, run.part, condition, config.training.seed)]
-    pooled = take_features(model.spec, model.tables, dataset.recordings, takes, cache=FeatureCache()).reshape(len(CONDITIONS), len(members), -1)
+    takes = [
+        take
+        for condition in CONDITIONS
+        for take in judging_takes(dataset, run.part, condition, config.training.seed)
+    ]
+    pooled = take_features(model.spec, model.tables, dataset.recordings, takes, cache=FeatureCache()).reshape(
+        len(CONDITIONS), len(members), -1
+    )
     return {
         "clips": members.tolist(),
         "answers": classify(model, pooled).tolist(),
@@ -216,7 +274,9 @@ def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
 def _score(dataset: Dataset, rows: Sequence[dict[str, Any]], condition: int | None) -> Score:
     """Of all splits together under a condition; None: of the float networks, as recorded."""
     clips = np.concatenate([row["clips"] for row in rows]).astype(np.int64)
-    answers = np.concatenate([row["float_answers"] if condition is None else row["answers"][condition] for row in rows]).astype(np.int64)
+    answers = np.concatenate(
+        [row["float_answers"] if condition is None else row["answers"][condition] for row in rows]
+    ).astype(np.int64)
     return Score.of(dataset.truth[clips], answers, dataset.labels)
 
 

@@ -1,4 +1,6 @@
-"""From a folder of recordings to a run folder: features as the device computes them, a split, a trained float network."""
+"""From a folder of recordings to a run folder: features as the device computes them, a split, a trained
+float network.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ class Dataset:
 def train(folder: Path, out: Path, config: Config, progress: Callable[..., None] | None = None) -> Run:
     """Train on the recordings in `folder` and write the run folder `out`, whole or not at all.
 
-    Raises SerqError if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours to replace.
+    Raises SerqError if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours
+    to replace.
     """
     return train_dataset(read_dataset(folder, config, progress), out, config, progress)
 
@@ -56,10 +59,17 @@ def read_dataset(folder: Path, config: Config, progress: Callable[..., None] | N
     """The recordings in `folder`, at the features' sample rate. Raises SerqError if one cannot be used."""
     corpus = load_corpus(folder)
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
-    return Dataset(corpus.name, corpus.labels, read_recordings(corpus.clips, config.features.sample_rate, progress), truth)
+    return Dataset(
+        corpus.name,
+        corpus.labels,
+        read_recordings(corpus.clips, config.features.sample_rate, progress),
+        truth,
+    )
 
 
-def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Callable[..., None] | None = None) -> Run:
+def train_dataset(
+    dataset: Dataset, out: Path, config: Config, progress: Callable[..., None] | None = None
+) -> Run:
     """`train` on recordings that were read already, as for several splits of one corpus."""
     run, history = fit(dataset, config, progress)
     save_run(run, out, {"config.toml": config.to_toml(), "history.csv": history})
@@ -75,7 +85,9 @@ def fit(dataset: Dataset, config: Config, progress: Callable[..., None] | None =
     def examples(index: int) -> Any:
         return mlp.Examples(pooled[:, part == index], dataset.truth[part == index])
 
-    trained = mlp.train_mlp(examples(splits.TRAIN), examples(splits.VALIDATION), len(dataset.labels), config.training, progress)
+    trained = mlp.train_mlp(
+        examples(splits.TRAIN), examples(splits.VALIDATION), len(dataset.labels), config.training, progress
+    )
     run = Run(
         config=config.to_json(),
         corpus=dataset.corpus,
@@ -93,9 +105,15 @@ def fit(dataset: Dataset, config: Config, progress: Callable[..., None] | None =
 
 
 def version_features(
-    dataset: Dataset, part: NDArray[np.uint8], training_part: int, config: Config, progress: Callable[..., None] | None = None
+    dataset: Dataset,
+    part: NDArray[np.uint8],
+    training_part: int,
+    config: Config,
+    progress: Callable[..., None] | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [versions, clips, features] of the versions that the configuration draws, remembered in the user's cache."""
+    """Pooled features int32 [versions, clips, features] of the versions that the configuration draws,
+    remembered in the user's cache.
+    """
     takes = draw_takes(dataset.recordings, part, training_part, config.augmentation, config.training.seed)
     spec, flat = config.features, [take for version in takes for take in version]
     pooled = take_features(spec, build_tables(spec), dataset.recordings, flat, progress, FeatureCache())
@@ -107,10 +125,15 @@ def _import_training() -> tuple[Any, Any]:
     try:
         from serq_mcu.training import mlp, splits
     except ImportError as error:
-        raise SerqError(f"training needs packages that are not installed ({error.name}); run `pip install 'serq-mcu[train]'`") from error
+        raise SerqError(
+            f"training needs packages that are not installed ({error.name}); run `pip install"
+            " 'serq-mcu[train]'`"
+        ) from error
     return mlp, splits
 
 
 def _history_csv(names: tuple[str, ...], history: NDArray[np.float64]) -> str:
-    rows = [f"{epoch}," + ",".join(f"{value:.9g}" for value in row) for epoch, row in enumerate(history, start=1)]
+    rows = [
+        f"{epoch}," + ",".join(f"{value:.9g}" for value in row) for epoch, row in enumerate(history, start=1)
+    ]
     return "\n".join([",".join(("epoch", *names)), *rows]) + "\n"

@@ -1,8 +1,10 @@
-"""A teacher for networks that have few clips to learn from: kernel ridge regression, whose soft answers take the place of labels.
+"""A teacher for networks that have few clips to learn from: kernel ridge regression, whose soft answers
+take the place of labels.
 
-A network of some ten thousand weights and five hundred clips follows its random start as much as the clips; kernel ridge regression with radial
-basis functions (Hastie, Tibshirani and Friedman, Elements of Statistical Learning, 5.8) has no random start and is next to a support vector machine.
-It is too large for a device, as it keeps every clip; but it answers for any blend of clips (mixup), so that a network can learn its whole
+A network of some ten thousand weights and five hundred clips follows its random start as much as the clips;
+kernel ridge regression with radial basis functions (Hastie, Tibshirani and Friedman, Elements of Statistical
+Learning, 5.8) has no random start and is next to a support vector machine. It is too large for a device, as
+it keeps every clip; but it answers for any blend of clips (mixup), so that a network can learn its whole
 function instead of the labels at some points (distillation, Hinton et al. 2015).
 """
 
@@ -19,9 +21,11 @@ SHARPNESS = 6.0  # of the softmax over answers, which lie about 0 to 1
 
 
 class KernelTeacher:
-    """Answers of kernel ridge regression to standardised features, its width that of scikit-learn's "scale": gamma is 1 / features.
+    """Answers of kernel ridge regression to standardised features, its width that of scikit-learn's
+    "scale": gamma is 1 / features.
 
-    inputs: standardised float [n, features]; targets: one-hot float [n, classes]. The first ANCHORS of them are kept.
+    inputs: standardised float [n, features]; targets: one-hot float [n, classes]. The first ANCHORS of them
+    are kept.
     """
 
     def __init__(self, inputs: NDArray[np.floating], targets: NDArray[np.floating]) -> None:
@@ -29,15 +33,26 @@ class KernelTeacher:
 
         anchors, wanted = (np.asarray(values[:ANCHORS], dtype=np.float64) for values in (inputs, targets))
         self._gamma, self._mean = 1 / anchors.shape[1], wanted.mean(axis=0)
-        self._weights = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=self._gamma).fit(anchors, wanted - self._mean).dual_coef_
+        self._weights = (
+            KernelRidge(alpha=RIDGE, kernel="rbf", gamma=self._gamma)
+            .fit(anchors, wanted - self._mean)
+            .dual_coef_
+        )
         self._anchors, self._squares = anchors, (anchors**2).sum(axis=1)
 
     def teach(self, inputs: Any, labels: Any = None) -> tuple[Any, Any]:
-        """TensorFlow tensors: the standardised features [n, features], and probabilities [n, classes] in place of their labels."""
+        """TensorFlow tensors: the standardised features [n, features], and probabilities [n, classes] in
+        place of their labels.
+        """
         import tensorflow as tf
 
         anchors, squares, weights, mean = (
-            tf.constant(values, dtype=inputs.dtype) for values in (self._anchors, self._squares, self._weights, self._mean)
+            tf.constant(values, dtype=inputs.dtype)
+            for values in (self._anchors, self._squares, self._weights, self._mean)
         )
-        apart = tf.reduce_sum(inputs * inputs, axis=1, keepdims=True) + squares - 2 * tf.matmul(inputs, anchors, transpose_b=True)
+        apart = (
+            tf.reduce_sum(inputs * inputs, axis=1, keepdims=True)
+            + squares
+            - 2 * tf.matmul(inputs, anchors, transpose_b=True)
+        )
         return inputs, tf.nn.softmax(SHARPNESS * (tf.matmul(tf.exp(-self._gamma * apart), weights) + mean))

@@ -32,10 +32,16 @@ def estimate(model: QuantizedModel, target: Target, clips: Sequence[Path], mode:
     audio = [round(seconds_of(path) * model.spec.sample_rate) for path in clips]
     total = sum(_A_CLIP + message_bytes(2 * samples, payload) for samples in audio)
     seconds = total * _BITS / target.baud
-    said += f"{2 * sum(audio) / 1e6:.1f} MB of samples: about {duration(seconds)} on the line at {target.baud} baud"
+    said += (
+        f"{2 * sum(audio) / 1e6:.1f} MB of samples: about {duration(seconds)} on the line at {target.baud}"
+        " baud"
+    )
     if seconds < _LONG:
         return said
-    ways = [f"--features sends features alone ({duration(features * _BITS / target.baud)}; the front end is not compared)"]
+    ways = [
+        f"--features sends features alone ({duration(features * _BITS / target.baud)}; the front end is not"
+        " compared)"
+    ]
     if len(clips) > _FEWER:
         ways.insert(0, f"--count {_FEWER} takes {duration(seconds * _FEWER / len(clips))}")
     if target.baud < _FASTER:

@@ -1,4 +1,6 @@
-"""What the front end's distance from librosa does to a model's answers: the same network on the features of either, in integers and in float64."""
+"""What the front end's distance from librosa does to a model's answers: the same network on the features
+of either, in integers and in float64.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ NETWORKS = {"integers, as the device": _classify_rounded, "float64, the same wei
 
 @dataclass(frozen=True)
 class FrontendEffect:
-    """Scores by network and front end, and on how many of the `clips` clips a network answers otherwise for librosa's features."""
+    """Scores by network and front end, and on how many of the `clips` clips a network answers otherwise
+    for librosa's features.
+    """
 
     identity: str
     corpus: str
@@ -43,28 +47,59 @@ class FrontendEffect:
 
     def to_json(self) -> dict[str, Any]:
         """For `frontend compare --json`."""
-        rows = [{"network": network, "features": kind, **score.to_json()} for (network, kind), score in self.scores.items()]
-        changed = [{"network": network, "changed": count, "n": self.clips} for network, count in self.changed.items()]
-        return {"model": self.identity, "corpus": self.corpus, "basis": self.basis, "scores": rows, "labels_changed": changed}
+        rows = [
+            {"network": network, "features": kind, **score.to_json()}
+            for (network, kind), score in self.scores.items()
+        ]
+        changed = [
+            {"network": network, "changed": count, "n": self.clips} for network, count in self.changed.items()
+        ]
+        return {
+            "model": self.identity,
+            "corpus": self.corpus,
+            "basis": self.basis,
+            "scores": rows,
+            "labels_changed": changed,
+        }
 
     def lines(self) -> list[str]:
         """For people."""
         rows = [f"model {self.identity} on {self.corpus}, {self.basis}"]
-        rows += [f"network in {network}; features {kind}: {score}" for (network, kind), score in self.scores.items()]
+        rows += [
+            f"network in {network}; features {kind}: {score}"
+            for (network, kind), score in self.scores.items()
+        ]
         return [*rows, *(f"network in {network}: {self._changed(network)}" for network in self.changed)]
 
     def page(self) -> str:
         """A section of the comparison's page, in Markdown."""
-        rows = ["| network | features | right | accuracy | 95 % interval |", "| --- | --- | --- | --- | --- |"]
+        rows = [
+            "| network | features | right | accuracy | 95 % interval |",
+            "| --- | --- | --- | --- | --- |",
+        ]
         for (network, kind), score in self.scores.items():
             low, high = score.interval
-            rows.append(f"| {network} | {kind} | {score.correct} of {score.n} | {score.accuracy:.1%} | {low:.1%} to {high:.1%} |")
+            rows.append(
+                f"| {network} | {kind} | {score.correct} of {score.n} | {score.accuracy:.1%} | {low:.1%} to"
+                f" {high:.1%} |"
+            )
         changed = "; ".join(f"network in {network}: {self._changed(network)}" for network in self.changed)
         about = (
-            f"Model {self.identity} on {self.corpus}, {self.basis}. Librosa's features are pooled in float64, and rounded to integers only for the "
-            "integer network. The float64 network has the model's weights and rounds neither its input nor its activations."
+            f"Model {self.identity} on {self.corpus}, {self.basis}. Librosa's features are pooled in float64,"
+            " and rounded to integers only for the integer network. The float64 network has the model's"
+            " weights and rounds neither its input nor its activations."
         )
-        return "\n\n".join(["## What the difference does to the answers", about, "\n".join(rows), changed[0].upper() + changed[1:] + "."]) + "\n"
+        return (
+            "\n\n".join(
+                [
+                    "## What the difference does to the answers",
+                    about,
+                    "\n".join(rows),
+                    changed[0].upper() + changed[1:] + ".",
+                ]
+            )
+            + "\n"
+        )
 
     def _changed(self, network: str) -> str:
         count = self.changed[network]
@@ -73,11 +108,14 @@ class FrontendEffect:
         return f"{count} of {self.clips} answers are others with librosa's features ({share})"
 
 
-def frontend_effect(model: QuantizedModel, folder: Path, progress: Callable[[str, int, int], None] | None = None) -> FrontendEffect | None:
-    """Judge the model on the clips in `folder` that `evaluate` would take, with either front end; None if it knows none of their classes.
+def frontend_effect(
+    model: QuantizedModel, folder: Path, progress: Callable[[str, int, int], None] | None = None
+) -> FrontendEffect | None:
+    """Judge the model on the clips in `folder` that `evaluate` would take, with either front end; None if
+    it knows none of their classes.
 
-    progress is called with a sentence, the clips done and their number. Raises SerqError if a clip cannot be read or is too short or too long.
-    Needs librosa.
+    progress is called with a sentence, the clips done and their number. Raises SerqError if a clip cannot be
+    read or is too short or too long. Needs librosa.
     """
     corpus = load_corpus(folder)
     clips, _, basis = choose_clips(model, corpus)
@@ -95,12 +133,19 @@ def frontend_effect(model: QuantizedModel, folder: Path, progress: Callable[[str
         if progress is not None:
             progress("classifying with either front end", done + 1, len(clips))
     truth = np.array([model.labels.index(clip.label) for clip in clips])
-    answers = {(network, kind): answer(model, np.array(rows)) for network, answer in NETWORKS.items() for kind, rows in pooled.items()}
+    answers = {
+        (network, kind): answer(model, np.array(rows))
+        for network, answer in NETWORKS.items()
+        for kind, rows in pooled.items()
+    }
     return FrontendEffect(
         identity=model.identity.hex(),
         corpus=corpus.name,
         basis=basis,
         clips=len(clips),
         scores={key: Score.of(truth, labels, model.labels) for key, labels in answers.items()},
-        changed={network: int((answers[network, INTEGERS] != answers[network, LIBROSA]).sum()) for network in NETWORKS},
+        changed={
+            network: int((answers[network, INTEGERS] != answers[network, LIBROSA]).sum())
+            for network in NETWORKS
+        },
     )

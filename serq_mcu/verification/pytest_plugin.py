@@ -1,4 +1,6 @@
-"""A pytest plugin: fixtures for a device, its clips and the verification of both. Loaded by pytest where serq-mcu is installed.
+"""A pytest plugin: fixtures for a device, its clips and the verification of both.
+
+Loaded by pytest where serq-mcu is installed.
 
     def test_every_stage_equals_the_reference(serq_report):
         assert serq_report.ok, str(serq_report)
@@ -6,8 +8,9 @@
     def test_nothing_is_worse_than_the_baseline(serq_comparison):
         assert not serq_comparison.worse, str(serq_comparison)
 
-The options below may stand in pytest's configuration too, under their names with underscores and without dashes (`serq_board = "esp32"`).
-With pytest-embedded (`--embedded-services serial` or `esp`) the port is the one of its `dut`, which lets go of it meanwhile.
+The options below may stand in pytest's configuration too, under their names with underscores and without
+dashes (`serq_board = "esp32"`). With pytest-embedded (`--embedded-services serial` or `esp`) the port is the
+one of its `dut`, which lets go of it meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:  # pytest loads this file in every run of every project, so the rest waits until a fixture is asked for
+if (
+    TYPE_CHECKING
+):  # pytest loads this file in every run of every project, so the rest waits until a fixture is asked for
     from serq_mcu.codegen.export import Project
     from serq_mcu.harness.device import Device
     from serq_mcu.quantized_model.types import QuantizedModel
@@ -29,8 +34,12 @@ if TYPE_CHECKING:  # pytest loads this file in every run of every project, so th
     from serq_mcu.verification.verify import Recording
 
 _OPTIONS = {
-    "serq-model": "The model file (.serq) that the firmware is made of; without it the model that ships with serq-mcu.",
-    "serq-board": "The board that the firmware is for: a name that `serq-mcu boards` lists, or a board file (.toml).",
+    "serq-model": (
+        "The model file (.serq) that the firmware is made of; without it the model that ships with serq-mcu."
+    ),
+    "serq-board": (
+        "The board that the firmware is for: a name that `serq-mcu boards` lists, or a board file (.toml)."
+    ),
     "serq-port": "Where it runs: host (the default), emulator, or the board's serial port.",
     "serq-clips": "The folder of recordings to verify on.",
     "serq-count": "A stratified choice of so many clips; without it all.",
@@ -45,8 +54,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, text in _OPTIONS.items():
         group.addoption(f"--{name}", metavar=name.removeprefix("serq-").upper(), help=text)
         parser.addini(name.replace("-", "_"), text, default="")
-    group.addoption("--serq-flash", action="store_true", help="Build the firmware and write it to the board on the serial port first.")
-    group.addoption("--serq-update-baseline", action="store_true", help="Let the baseline file remember this run.")
+    group.addoption(
+        "--serq-flash",
+        action="store_true",
+        help="Build the firmware and write it to the board on the serial port first.",
+    )
+    group.addoption(
+        "--serq-update-baseline", action="store_true", help="Let the baseline file remember this run."
+    )
 
 
 def _scope(fixture_name: str, config: pytest.Config) -> Any:
@@ -70,7 +85,9 @@ def _option(config: pytest.Config, name: str) -> str:
 def _needed(config: pytest.Config, name: str) -> str:
     value = _option(config, name)
     if not value:
-        raise pytest.UsageError(f"--{name} (or {name.replace('-', '_')} in pytest's configuration) is missing: {_OPTIONS[name]}")
+        raise pytest.UsageError(
+            f"--{name} (or {name.replace('-', '_')} in pytest's configuration) is missing: {_OPTIONS[name]}"
+        )
     return value
 
 
@@ -96,13 +113,19 @@ def serq_model(pytestconfig: pytest.Config) -> QuantizedModel:
 
 
 @pytest.fixture(scope=_scope)
-def serq_project(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, serq_model: QuantizedModel) -> Project:
+def serq_project(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, serq_model: QuantizedModel
+) -> Project:
     """The firmware, exported for the board."""
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.export import export
 
     with _usage():
-        return export(serq_model, load_board(_needed(pytestconfig, "serq-board")), tmp_path_factory.mktemp("serq") / "project")
+        return export(
+            serq_model,
+            load_board(_needed(pytestconfig, "serq-board")),
+            tmp_path_factory.mktemp("serq") / "project",
+        )
 
 
 @pytest.fixture(scope=_scope)
@@ -117,7 +140,9 @@ def serq_port(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope=_scope)
-def serq_target(request: pytest.FixtureRequest, serq_project: Project, serq_model: QuantizedModel, serq_port: str) -> Iterator[Target]:
+def serq_target(
+    request: pytest.FixtureRequest, serq_project: Project, serq_model: QuantizedModel, serq_port: str
+) -> Iterator[Target]:
     """The firmware at work, with the board and the model that it should have."""
     from serq_mcu.build import platformio
     from serq_mcu.verification.target import open_target

@@ -32,7 +32,10 @@ class Difference:
 
     def __str__(self) -> str:
         if self.index is None:
-            return f"{self.clip}: {self.stage} differs, but not when the clip is repeated: suspect the power supply or the memory of the device"
+            return (
+                f"{self.clip}: {self.stage} differs, but not when the clip is repeated: suspect the power"
+                " supply or the memory of the device"
+            )
         found = "nothing" if self.actual is None else self.actual
         where = f"{self.clip}: first difference in stage {self.stage}, event {self.event}, index {self.index}"
         return f"{where}: expected {self.expected}, found {found}; {self.count} integers of that event differ"
@@ -127,22 +130,34 @@ class VerifyReport:
 
     @property
     def recall(self) -> dict[str, tuple[int, int]]:
-        """Of each class that the clips have: how many were answered rightly, and how many there are. Empty where `correct` is None."""
+        """Of each class that the clips have: how many were answered rightly, and how many there are.
+
+        Empty where `correct` is None.
+        """
         if self.correct is None:
             return {}
-        of_class = {label: [outcome.answer == label for outcome in self.compared if outcome.label == label] for label in self.labels}
+        of_class = {
+            label: [outcome.answer == label for outcome in self.compared if outcome.label == label]
+            for label in self.labels
+        }
         return {label: (sum(right), len(right)) for label, right in of_class.items() if right}
 
     @property
     def frontend_cycles_per_frame(self) -> float | None:
         """Mean over all frames; None where nothing counts cycles."""
-        frames, cycles = (sum(getattr(outcome, name) for outcome in self.compared) for name in ("frames", "frontend_cycles"))
+        frames, cycles = (
+            sum(getattr(outcome, name) for outcome in self.compared) for name in ("frames", "frontend_cycles")
+        )
         return cycles / frames if frames and cycles else None
 
     @property
     def network_cycles(self) -> float | None:
         """Mean over all clips; None where nothing counts cycles."""
-        return sum(outcome.network_cycles for outcome in self.compared) / self.clips or None if self.clips else None
+        return (
+            sum(outcome.network_cycles for outcome in self.compared) / self.clips or None
+            if self.clips
+            else None
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under the names of SPEC.md section 10."""
@@ -176,16 +191,26 @@ class VerifyReport:
         what = "every stage" if self.mode == "pcm" else "the network's stages"
         lines = [
             f"{self.target}: firmware for {self.board}, model {self.identity}",
-            f"{self.clips} clips in {self.seconds:.1f} s; {self.compared_integers} integers of {what} compared by their digests",
+            (
+                f"{self.clips} clips in {self.seconds:.1f} s; {self.compared_integers} integers of {what}"
+                " compared by their digests"
+            ),
             f"differing_clips: {self.differing_clips}",
             f"differing_integers: {self.differing_integers}",
             *([f"failed_clips: {len(self.failures)}"] if self.failures else []),
         ]
         if self.correct is not None:
             low, high = wilson_interval(self.correct, self.clips)
-            lines.append(f"accuracy on these clips: {self.correct / self.clips:.3f} (n = {self.clips}, 95 % interval {low:.3f} to {high:.3f})")
+            lines.append(
+                f"accuracy on these clips: {self.correct / self.clips:.3f} (n = {self.clips}, 95 % interval"
+                f" {low:.3f} to {high:.3f})"
+            )
         lines += self._cost_lines()
-        return lines + _shown([str(difference) for difference in self.differences]) + _shown([_failed(outcome) for outcome in self.failures])
+        return (
+            lines
+            + _shown([str(difference) for difference in self.differences])
+            + _shown([_failed(outcome) for outcome in self.failures])
+        )
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -193,7 +218,11 @@ class VerifyReport:
     def _cost_lines(self) -> list[str]:
         lines = []
         if self.network_cycles is not None:
-            frontend = "" if self.frontend_cycles_per_frame is None else f"{self.frontend_cycles_per_frame:.0f} a frame, "
+            frontend = (
+                ""
+                if self.frontend_cycles_per_frame is None
+                else f"{self.frontend_cycles_per_frame:.0f} a frame, "
+            )
             lines.append(f"cycles: {frontend}{self.network_cycles:.0f} a decision of the network")
         if self.flash_bytes is not None:
             lines.append(f"flash {self.flash_bytes} bytes, RAM {self.ram_bytes} bytes with the stack")
@@ -227,33 +256,53 @@ def junit(report: VerifyReport, comparison: Comparison | None = None) -> str:
 def markdown(report: VerifyReport, comparison: Comparison | None = None) -> str:
     """A job's summary."""
     good = report.ok and not (comparison and comparison.worse)
-    lines = [f"### serq-mcu verify: {'passed' if good else 'FAILED'} on {report.target}", "", "| figure | value |", "|---|---|"]
+    lines = [
+        f"### serq-mcu verify: {'passed' if good else 'FAILED'} on {report.target}",
+        "",
+        "| figure | value |",
+        "|---|---|",
+    ]
     lines += [f"| {name} | {value} |" for name, value in _figures(report).items()]
     if comparison:
         lines += ["", "| against the baseline | before | now | |", "|---|---|---|---|"]
-        lines += [f"| {_cell(c.name)} | {c.figures[0]} | {c.figures[1]} | {c.verdict} |" for c in comparison.changes]
+        lines += [
+            f"| {_cell(c.name)} | {c.figures[0]} | {c.figures[1]} | {c.verdict} |" for c in comparison.changes
+        ]
         lines += ["", *(f"- {_cell(note)}" for note in comparison.notes)]
-    problems = [str(difference) for difference in report.differences] + [_failed(outcome) for outcome in report.failures]
+    problems = [str(difference) for difference in report.differences] + [
+        _failed(outcome) for outcome in report.failures
+    ]
     return "\n".join([*lines, "", *(f"- {_cell(problem)}" for problem in _shown(problems))]).rstrip() + "\n"
 
 
 def _figures(report: VerifyReport) -> dict[str, str]:
     found = {
         "firmware": f"{report.board}, model {report.identity}, {report.mode}",
-        "clips compared / differing / failed": f"{report.clips} / {report.differing_clips} / {len(report.failures)}",
+        "clips compared / differing / failed": (
+            f"{report.clips} / {report.differing_clips} / {len(report.failures)}"
+        ),
         "integers compared / differing": f"{report.compared_integers} / {report.differing_integers}",
     }
     if report.correct is not None:
         low, high = wilson_interval(report.correct, report.clips)
-        found["accuracy on these clips"] = f"{report.correct / report.clips:.1%} (n = {report.clips}, 95 % interval {low:.1%} to {high:.1%})"
-        found |= {f"recall {_cell(label)}": f"{right} of {count}" for label, (right, count) in report.recall.items()}
+        found["accuracy on these clips"] = (
+            f"{report.correct / report.clips:.1%} (n = {report.clips}, 95 % interval {low:.1%} to {high:.1%})"
+        )
+        found |= {
+            f"recall {_cell(label)}": f"{right} of {count}" for label, (right, count) in report.recall.items()
+        }
     costs = {"cycles a frame": report.frontend_cycles_per_frame, "cycles a decision": report.network_cycles}
     costs |= {"flash, bytes": report.flash_bytes, "RAM, bytes": report.ram_bytes}
     return found | {name: f"{value:.0f}" for name, value in costs.items() if value is not None}
 
 
 def _proportion(right: int, count: int) -> dict[str, Any]:
-    return {"value": right / count, "n": count, "correct": right, "interval95": list(wilson_interval(right, count))}
+    return {
+        "value": right / count,
+        "n": count,
+        "correct": right,
+        "interval95": list(wilson_interval(right, count)),
+    }
 
 
 def _failed(outcome: Outcome) -> str:

@@ -31,7 +31,8 @@ class Target:
 
 @contextlib.contextmanager
 def open_target(project: Project, on: str) -> Iterator[Target]:
-    """The project's C at work on `host`, on the board's `emulator`, or on the board at a serial port (or pyserial URL).
+    """The project's C at work on `host`, on the board's `emulator`, or on the board at a serial port (or
+    pyserial URL).
 
     A real board's emulator is the emulated board of its instruction set: the same C, built for that one.
     Raises SerqError if it is not the harness, or cannot be built, started or reached.

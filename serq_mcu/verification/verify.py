@@ -1,4 +1,6 @@
-"""Firmware against the integer reference, clip by clip: digests of every stage first, then the first integer that differs."""
+"""Firmware against the integer reference, clip by clip: digests of every stage first, then the first
+integer that differs.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import frame_stages, pool
-from serq_mcu.frontend.stages import FRAME_STAGES, STAGE_INPUT, STAGE_OUTPUT, STAGE_POOLED, STAGE_SCORES, STAGE_WINDOW, stage_name
+from serq_mcu.frontend.stages import (
+    FRAME_STAGES,
+    STAGE_INPUT,
+    STAGE_OUTPUT,
+    STAGE_POOLED,
+    STAGE_SCORES,
+    STAGE_WINDOW,
+    stage_name,
+)
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
 from serq_mcu.quantized_model.interpreter import stages as network_stages
@@ -29,7 +39,9 @@ from serq_mcu.verification.duration import estimate
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 
-Stages = dict[int, NDArray[Any]]  # stage to integers [events, values], in pipeline order, in the types of SPEC.md section 7
+Stages = dict[
+    int, NDArray[Any]
+]  # stage to integers [events, values], in pipeline order, in the types of SPEC.md section 7
 _IN_A_ROW = 3  # clips that fail before it is given up
 ProgressCall = Callable[..., None]  # a sentence; or a sentence, the units done and their total
 
@@ -45,7 +57,9 @@ class Recording:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the integer reference computes for a recording: of every stage, or (frames = 0) from the pooled features on."""
+    """What the integer reference computes for a recording: of every stage, or (frames = 0) from the pooled
+    features on.
+    """
 
     pooled: NDArray[np.int32]
     digests: dict[int, int]
@@ -69,11 +83,12 @@ def verify_project(
     mode: Mode = "pcm",
     baseline: Baseline | None = None,
 ) -> VerifyReport:
-    """Verify the exported project `folder` on `host`, `emulator` or a serial port, with the recordings in `clips` (or a stratified `count` of them).
+    """Verify the exported project `folder` on `host`, `emulator` or a serial port, with the recordings in
+    `clips` (or a stratified `count` of them).
 
-    In mode `features` the device gets the pooled features that the reference computes, and only its network is compared.
-    Raises SerqError if the folder, the clips or the device cannot be used, or do not belong to the `baseline`; a difference is no error
-    but part of the report.
+    In mode `features` the device gets the pooled features that the reference computes, and only its network
+    is compared. Raises SerqError if the folder, the clips or the device cannot be used, or do not belong to
+    the `baseline`; a difference is no error but part of the report.
     """
     project = read_project(folder)
     model = load_model(folder / MODEL)
@@ -81,7 +96,9 @@ def verify_project(
     chosen = choose_clips(clips, count)
     with open_target(project, on) as target:
         if baseline:
-            baseline.require_same(target.on, target.device.identity.board, mode, {clip.name: clip.label for clip in chosen})
+            baseline.require_same(
+                target.on, target.device.identity.board, mode, {clip.name: clip.label for clip in chosen}
+            )
         if progress and target.baud:
             progress(estimate(model, target, [clip.path for clip in chosen], mode))
         return verify(
@@ -94,7 +111,10 @@ def verify_project(
 
 
 def choose_clips(folder: Path, count: int | None = None) -> list[Clip]:
-    """The clips of a corpus, or a stratified `count` of them. Raises SerqError as the corpus's loader does."""
+    """The clips of a corpus, or a stratified `count` of them.
+
+    Raises SerqError as the corpus's loader does.
+    """
     corpus = load_corpus(folder)
     return select_stratified(corpus.clips, count) if count else list(corpus.clips)
 
@@ -106,12 +126,17 @@ def recordings(clips: Iterable[Clip], sample_rate: int) -> Iterator[Recording]:
 
 
 def verify(
-    model: QuantizedModel, clips: Iterable[Recording], target: Target, progress: Callable[[int], None] | None = None, mode: Mode = "pcm"
+    model: QuantizedModel,
+    clips: Iterable[Recording],
+    target: Target,
+    progress: Callable[[int], None] | None = None,
+    mode: Mode = "pcm",
 ) -> VerifyReport:
-    """Compare `target` with the integer reference on every recording. progress is called with the number of recordings done.
+    """Compare `target` with the integer reference on every recording. progress is called with the number
+    of recordings done.
 
-    Raises SerqError if the device carries another model, runtime or board, or cannot be talked to: when it is gone, or has failed
-    three clips in a row.
+    Raises SerqError if the device carries another model, runtime or board, or cannot be talked to: when it is
+    gone, or has failed three clips in a row.
     """
     require_same_firmware(model, target)
     start = time.monotonic()
@@ -119,7 +144,9 @@ def verify(
     for recording in clips:
         outcomes.append(verify_clip(model, recording, target, mode))
         if len(outcomes) >= _IN_A_ROW and all(outcome.failure for outcome in outcomes[-_IN_A_ROW:]):
-            raise SerqError(f"{_IN_A_ROW} clips in a row failed, at last {recording.name}: {outcomes[-1].failure}")
+            raise SerqError(
+                f"{_IN_A_ROW} clips in a row failed, at last {recording.name}: {outcomes[-1].failure}"
+            )
         if progress is not None:
             progress(len(outcomes))
     if not outcomes:
@@ -140,7 +167,10 @@ def verify(
 
 
 def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mode: Mode = "pcm") -> Outcome:
-    """Compare one clip. Raises SerqError if it is too short or too long, or if the device is gone or another by now."""
+    """Compare one clip.
+
+    Raises SerqError if it is too short or too long, or if the device is gone or another by now.
+    """
     expected = reference(model, recording, mode)
     device = target.device
     start = time.monotonic()
@@ -179,22 +209,27 @@ def digest(values: NDArray[Any], before: int = 0) -> int:
     return zlib.crc32(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data, before)
 
 
-def locate(model: QuantizedModel, recording: Recording, expected: Reference, result: Result, device: Device) -> Difference:
-    """The first integer that differs: replay the clip frame by frame, then stop at the stage and event and read its values.
+def locate(
+    model: QuantizedModel, recording: Recording, expected: Reference, result: Result, device: Device
+) -> Difference:
+    """The first integer that differs: replay the clip frame by frame, then stop at the stage and event and
+    read its values.
 
     Raises LineError if the line fails meanwhile.
     """
     stages = reference_stages(model, recording.pcm)
     for stage, values in stages.items():
         if stage in expected.digests and result.digests.get(stage) != expected.digests[stage]:
-            return _locate_in_stage(device, recording, model.spec.padding, expected, stage, values) or Difference(
-                recording.name, stage_name(stage), 1
-            )
+            return _locate_in_stage(
+                device, recording, model.spec.padding, expected, stage, values
+            ) or Difference(recording.name, stage_name(stage), 1)
     return _compare_answers(recording.name, expected, result)
 
 
 def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[Clip]:
-    """`count` clips, each label in its proportion (largest remainders first), in their order; all of them if there are no more."""
+    """`count` clips, each label in its proportion (largest remainders first), in their order; all of them
+    if there are no more.
+    """
     if count >= len(clips):
         return list(clips)
     by_label: dict[str, list[int]] = {}
@@ -202,10 +237,16 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
         by_label.setdefault(clip.label, []).append(index)
     exact = {label: count * len(members) / len(clips) for label, members in by_label.items()}
     share = {label: int(quota) for label, quota in exact.items()}
-    for label in sorted(exact, key=lambda label: (share[label] - exact[label], label))[: count - sum(share.values())]:
+    for label in sorted(exact, key=lambda label: (share[label] - exact[label], label))[
+        : count - sum(share.values())
+    ]:
         share[label] += 1
     rng = np.random.default_rng(seed)
-    chosen = [index for label in sorted(by_label) for index in rng.choice(by_label[label], share[label], replace=False)]
+    chosen = [
+        index
+        for label in sorted(by_label)
+        for index in rng.choice(by_label[label], share[label], replace=False)
+    ]
     return [clips[index] for index in sorted(chosen)]
 
 
@@ -230,32 +271,55 @@ def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -
 
 
 def _locate_in_stage(
-    device: Device, recording: Recording, padding: int, reference: Reference, stage: int, expected: NDArray[Any]
+    device: Device,
+    recording: Recording,
+    padding: int,
+    reference: Reference,
+    stage: int,
+    expected: NDArray[Any],
 ) -> Difference | None:
-    """The first difference in a stage's integers [events, values]; None if the device now computes them right."""
+    """The first difference in a stage's integers [events, values]; None if the device now computes them
+    right.
+    """
     name, from_features = stage_name(stage), reference.frames == 0
     events: Iterable[int] = [0]
     if stage in FRAME_STAGES:
         events = device.persist(lambda: _suspects(device, recording.pcm, padding, stage, expected))
     for event in events:
-        actual = device.values_of_features(reference.pooled, stage) if from_features else device.values(recording.pcm, stage, event)
-        difference = None if actual is None else _compare(recording.name, name, event, expected[event], _same_type(actual, expected, name))
+        actual = (
+            device.values_of_features(reference.pooled, stage)
+            if from_features
+            else device.values(recording.pcm, stage, event)
+        )
+        difference = (
+            None
+            if actual is None
+            else _compare(recording.name, name, event, expected[event], _same_type(actual, expected, name))
+        )
         if difference is not None:
             return difference
     return None
 
 
-def _suspects(device: Device, pcm: NDArray[np.int16], padding: int, stage: int, expected: NDArray[Any]) -> Iterable[int]:
-    """The events that may differ first: the one at which the digest does, or else those that only the zeros after a padded clip complete."""
+def _suspects(
+    device: Device, pcm: NDArray[np.int16], padding: int, stage: int, expected: NDArray[Any]
+) -> Iterable[int]:
+    """The events that may differ first: the one at which the digest does, or else those that only the
+    zeros after a padded clip complete.
+    """
     crc, event = 0, -1
-    for event, (values, digests) in enumerate(zip(expected, device.digests_by_frame(pcm, padding), strict=False)):
+    for event, (values, digests) in enumerate(
+        zip(expected, device.digests_by_frame(pcm, padding), strict=False)
+    ):
         crc = digest(values, crc)
         if digests.get(stage) != crc:
             return [event]
     return range(event + 1, len(expected))
 
 
-def _compare(clip: str, stage: str, event: int, expected: NDArray[Any], actual: NDArray[Any]) -> Difference | None:
+def _compare(
+    clip: str, stage: str, event: int, expected: NDArray[Any], actual: NDArray[Any]
+) -> Difference | None:
     """The first difference of two arrays; a value that one of them lacks differs."""
     common = min(len(actual), len(expected))
     differing = np.flatnonzero(actual[:common] != expected[:common])
@@ -263,13 +327,18 @@ def _compare(clip: str, stage: str, event: int, expected: NDArray[Any], actual: 
     if not count:
         return None
     index = int(differing[0]) if len(differing) else common
-    expected_value, actual_value = (int(side[index]) if index < len(side) else None for side in (expected, actual))
+    expected_value, actual_value = (
+        int(side[index]) if index < len(side) else None for side in (expected, actual)
+    )
     return Difference(clip, stage, count, event, index, expected_value, actual_value)
 
 
 def _same_type(actual: NDArray[np.unsignedinteger], expected: NDArray[Any], stage: str) -> NDArray[Any]:
     if actual.dtype.itemsize != expected.dtype.itemsize:
-        raise SerqError(f"the device computes stage {stage} in {actual.itemsize} bytes, not {expected.itemsize}; export the project again")
+        raise SerqError(
+            f"the device computes stage {stage} in {actual.itemsize} bytes, not {expected.itemsize}; export"
+            " the project again"
+        )
     return actual.view(expected.dtype)
 
 
@@ -285,27 +354,47 @@ def _compare_answers(clip: str, reference: Reference, result: Result) -> Differe
         if difference is not None:
             return difference
     extra = min(set(result.digests) - set(reference.digests))
-    raise SerqError(f"the device computes {stage_name(extra)}, which this serq-mcu does not know; export the project again")
+    raise SerqError(
+        f"the device computes {stage_name(extra)}, which this serq-mcu does not know; export the project"
+        " again"
+    )
 
 
 def _require_same_model(project: Project, model: QuantizedModel) -> None:
     if project.identity != model.identity.hex():
-        raise SerqError(f"{project.folder / MODEL} is model {model.identity.hex()}, but the folder is of {project.identity}; export it again")
+        raise SerqError(
+            f"{project.folder / MODEL} is model {model.identity.hex()}, but the folder is of"
+            f" {project.identity}; export it again"
+        )
 
 
 def require_same_firmware(model: QuantizedModel, target: Target) -> None:
-    """Raises SerqError, naming what differs, if the device runs another runtime, board, model or order of labels."""
+    """Raises SerqError, naming what differs, if the device runs another runtime, board, model or order of
+    labels.
+    """
     identity = target.device.identity
     again = "build and flash the exported project again"
     if identity.abi != ABI:
-        raise SerqError(f"the firmware on {target.name} has runtime interface {identity.abi}, this serq-mcu has {ABI}; {again}")
+        raise SerqError(
+            f"the firmware on {target.name} has runtime interface {identity.abi}, this serq-mcu has {ABI};"
+            f" {again}"
+        )
     if identity.board != target.board:
-        raise SerqError(f"the firmware on {target.name} was exported for board {identity.board}, not for {target.board}; {again}")
+        raise SerqError(
+            f"the firmware on {target.name} was exported for board {identity.board}, not for {target.board};"
+            f" {again}"
+        )
     if identity.model != model.identity.hex():
-        raise SerqError(f"the firmware on {target.name} carries model {identity.model}, not {model.identity.hex()}; {again}")
+        raise SerqError(
+            f"the firmware on {target.name} carries model {identity.model}, not {model.identity.hex()};"
+            f" {again}"
+        )
     for index, label in enumerate((*model.labels, "")):
         if (told := target.device.label(index)) != label:
-            raise SerqError(f"label {index} of the firmware on {target.name} is {told!r}, not {label!r}: its labels are not the model's; {again}")
+            raise SerqError(
+                f"label {index} of the firmware on {target.name} is {told!r}, not {label!r}: its labels are"
+                f" not the model's; {again}"
+            )
 
 
 def _is_activation(stage: int) -> bool:

@@ -1,7 +1,8 @@
-"""All parsers, in turns, until each has been fuzzed for so many CPU seconds: `python -m tests.fuzz.campaign FOLDER [SECONDS]`.
+"""All parsers, in turns, until each has been fuzzed for so many CPU seconds: `python -m
+tests.fuzz.campaign FOLDER [SECONDS]`.
 
-FOLDER keeps the inputs that reach something new, what was found, and the figures so far, so that a campaign may be broken off and gone on
-with. Prints a table for docs/fuzzing.md; exit 1 if anything was found.
+FOLDER keeps the inputs that reach something new, what was found, and the figures so far, so that a campaign
+may be broken off and gone on with. Prints a table for docs/fuzzing.md; exit 1 if anything was found.
 """
 
 from __future__ import annotations
@@ -28,13 +29,24 @@ def main() -> None:
     folder, wanted = Path(sys.argv[1]).resolve(), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
     state_file = folder / "figures.json"
     state: dict[str, Any] = json.loads(state_file.read_text()) if state_file.exists() else {}
-    while due := [target for target in (*C_TARGETS, *PYTHON_TARGETS) if state.get(target, {}).get("cpu_seconds", 0) < wanted]:
+    while due := [
+        target
+        for target in (*C_TARGETS, *PYTHON_TARGETS)
+        if state.get(target, {}).get("cpu_seconds", 0) < wanted
+    ]:
         for target in due:
-            state[target] = _turn(folder, target, state.get(target, {"cpu_seconds": 0.0, "inputs": 0, "edges": 0, "findings": 0}))
+            state[target] = _turn(
+                folder,
+                target,
+                state.get(target, {"cpu_seconds": 0.0, "inputs": 0, "edges": 0, "findings": 0}),
+            )
             state_file.write_text(json.dumps(state, indent=1))
     print("| parser | CPU seconds | inputs | edges reached | findings left |\n|---|---|---|---|---|")
     for target, figures in state.items():
-        print(f"| {target} | {figures['cpu_seconds']:.0f} | {figures['inputs']:,} | {figures['edges']} | {figures['findings']} |")
+        print(
+            f"| {target} | {figures['cpu_seconds']:.0f} | {figures['inputs']:,} | {figures['edges']} |"
+            f" {figures['findings']} |"
+        )
     sys.exit(1 if any(figures["findings"] for figures in state.values()) else 0)
 
 
@@ -53,11 +65,19 @@ def _turn(folder: Path, target: str, figures: dict[str, Any]) -> dict[str, Any]:
             write(native.SEEDS[target], program.parent / "seeds")
         command = [str(program), *COMMON, *options, str(program.parent / "seeds")]
     before = _cpu_seconds()
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=os.environ | {"PYTHONPATH": str(Path.cwd())})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )
     (folder / f"{target}.log").write_text(done.stderr)
     figures["cpu_seconds"] += _cpu_seconds() - before
     figures["inputs"] += sum(int(runs) for runs in re.findall(r"Done (\d+) runs", done.stderr)[-1:])
-    figures["edges"] = max([figures["edges"], *(int(edges) for edges in re.findall(r"cov: (\d+)", done.stderr))])
+    figures["edges"] = max(
+        [figures["edges"], *(int(edges) for edges in re.findall(r"cov: (\d+)", done.stderr))]
+    )
     figures["findings"] = len([*found.iterdir()])
     return figures
 

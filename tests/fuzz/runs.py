@@ -1,4 +1,7 @@
-"""What every run of a fuzzer needs. Imports nothing of serq-mcu: atheris instruments what is imported after it."""
+"""What every run of a fuzzer needs.
+
+Imports nothing of serq-mcu: atheris instruments what is imported after it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from pathlib import Path
 
 C_TARGETS = ("wire", "application", "runtime")
 PYTHON_TARGETS = ("model_file", "board_file", "configuration", "audio", "corpus", "baseline", "decoder")
-# Options of libFuzzer. It is one allocation that is limited, not the process: Linux counts in that what its parent had when it was started.
+# Options of libFuzzer. It is one allocation that is limited, not the process: Linux counts in that what its
+# parent had when it was started.
 COMMON = ("-max_len=8192", "-timeout=60", "-rss_limit_mb=0", "-malloc_limit_mb=1000")
 
 

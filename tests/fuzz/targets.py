@@ -1,6 +1,7 @@
 """What each Python reader must do with any bytes: succeed, or raise SerqError. Anything else is a finding.
 
-A target takes bytes and returns nothing; `SEEDS` gives good inputs to start from, so that fuzzing begins behind the door.
+A target takes bytes and returns nothing; `SEEDS` gives good inputs to start from, so that fuzzing begins
+behind the door.
 """
 
 from __future__ import annotations
@@ -34,7 +35,29 @@ from tests.models import made_up_model
 
 _WORK = Path(tempfile.mkdtemp(prefix="serq-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 _MODEL = made_up_model([3, 2], [2, 3])
-_VALUES: list[Any] = [None, [], {}, True, "", "mfcc", "b8", "b9", -1, 0, 1, 2, 3, 12, 2**16, 2**31, 2**63, 10**30, 1e308, float("nan"), 0.5]
+_VALUES: list[Any] = [
+    None,
+    [],
+    {},
+    True,
+    "",
+    "mfcc",
+    "b8",
+    "b9",
+    -1,
+    0,
+    1,
+    2,
+    3,
+    12,
+    2**16,
+    2**31,
+    2**63,
+    10**30,
+    1e308,
+    float("nan"),
+    0.5,
+]
 _VALUES += ["x" * 300, ["a", "a"], [{}], {"kind": "mel"}, "\ud800", "\x00", '"; int x', 2048, 128, 257]
 _ARRAYS: list[Callable[[Any, int], Any]] = [
     lambda array, how: array[: how % (len(array) + 1)],
@@ -52,7 +75,9 @@ def _file(name: str, data: bytes) -> Path:
 
 
 def model_file(data: bytes) -> None:
-    """The first byte chooses: the rest is a whole model file, the JSON header of one whose tensors are good, or changes to a good one."""
+    """The first byte chooses: the rest is a whole model file, the JSON header of one whose tensors are
+    good, or changes to a good one.
+    """
     kind, rest = data[:1], data[1:]
     if kind >= b"\xc0":
         rest = _changed_model(rest)
@@ -63,7 +88,9 @@ def model_file(data: bytes) -> None:
 
 
 def _changed_model(data: bytes) -> bytes:
-    """A good model file with values of its header, or tensors, replaced: three bytes a change (which, into what, and how)."""
+    """A good model file with values of its header, or tensors, replaced: three bytes a change (which, into
+    what, and how).
+    """
     header = json.loads(json.dumps(_MODEL.header() | {"sha256": _MODEL.sha256}))
     tensors = {name: array.copy() for name, array in _MODEL.tensors().items()}
     for which, what, how in zip(data[0::3], data[1::3], data[2::3], strict=False):
@@ -74,12 +101,17 @@ def _changed_model(data: bytes) -> bytes:
             places = [*_places(header)]
             holder, key = places[(which * 256 + how) % len(places)]
             holder[key] = copy.deepcopy(_VALUES[what % len(_VALUES)])
-    return save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata={"serq": json.dumps(header)})
+    return save(
+        {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+        metadata={"serq": json.dumps(header)},
+    )
 
 
 def _places(value: object) -> Iterator[tuple[Any, Any]]:
     """Every container and key within a JSON value."""
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         yield value, key
         yield from _places(inner)
 
@@ -126,17 +158,27 @@ def baseline(data: bytes) -> None:
     """A baseline file; one that is read can be compared."""
     remembered = load_baseline(_file("baseline.json", data))
     outcomes = tuple(Outcome(clip, label, answer) for clip, (label, answer) in remembered.answers.items())
-    report = VerifyReport("host", remembered.on, remembered.board, "", remembered.mode, ("a", "b"), outcomes, 0, None, None, 0.0)  # type: ignore[arg-type]
+    report = VerifyReport(
+        "host", remembered.on, remembered.board, "", remembered.mode, ("a", "b"), outcomes, 0, None, None, 0.0
+    )  # type: ignore[arg-type]
     assert remembered.compare(report).lines()
 
 
 def decoder(data: bytes) -> None:
-    """What a device sends: any bytes through the frame reader, and the same bytes as every answer's payload."""
+    """What a device sends: any bytes through the frame reader, and the same bytes as every answer's
+    payload.
+    """
     reader = protocol.FrameReader()
     for start in range(0, len(data), 37):
         for frame in reader.feed(data[start : start + 37]):
             assert protocol.decode_frame(protocol.encode_frame(frame)[:-1]) == frame
-    for parse in (protocol.parse_identity, protocol.parse_digests, protocol.parse_values, protocol.parse_u16, protocol.parse_u32):
+    for parse in (
+        protocol.parse_identity,
+        protocol.parse_digests,
+        protocol.parse_values,
+        protocol.parse_u16,
+        protocol.parse_u32,
+    ):
         _allowed(parse, data)
     _allowed(lambda payload: protocol.parse_result(payload, b""), data)
 
@@ -162,7 +204,13 @@ def guarded(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
 def _recordings() -> list[bytes]:
     samples = (np.sin(np.arange(400) / 9) * 9000).astype(np.int16)
     found = []
-    for kind, subtype in (("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAVEX", "PCM_24"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16")):
+    for kind, subtype in (
+        ("WAV", "PCM_16"),
+        ("WAV", "FLOAT"),
+        ("WAVEX", "PCM_24"),
+        ("AIFF", "PCM_16"),
+        ("FLAC", "PCM_16"),
+    ):
         buffer = io.BytesIO()
         soundfile.write(buffer, np.stack([samples, samples], 1), 24414, format=kind, subtype=subtype)
         found.append(buffer.getvalue())
@@ -175,8 +223,14 @@ def _frames() -> list[bytes]:
 
 
 def _baselines() -> list[bytes]:
-    outcomes = (Outcome("x/1", "a", "a", 9, 2, 7, 5), Outcome("x/2", "b", "a", 9, 2, 7, 5, Difference("x/2", "mfcc", 1)))
-    save_baseline(_WORK / "seed.json", VerifyReport("host", "host", "esp32", "00", "pcm", ("a", "b"), outcomes, 0, 5, 6, 0.0))
+    outcomes = (
+        Outcome("x/1", "a", "a", 9, 2, 7, 5),
+        Outcome("x/2", "b", "a", 9, 2, 7, 5, Difference("x/2", "mfcc", 1)),
+    )
+    save_baseline(
+        _WORK / "seed.json",
+        VerifyReport("host", "host", "esp32", "00", "pcm", ("a", "b"), outcomes, 0, 5, 6, 0.0),
+    )
     return [(_WORK / "seed.json").read_bytes()]
 
 
@@ -190,7 +244,11 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "board_file": lambda: [path.read_bytes() for path in sorted(resources.BOARDS.glob("*.toml"))],
     "configuration": lambda: [(resources.MODELS.parent / "training" / "default.toml").read_bytes()],
     "audio": _recordings,
-    "corpus": lambda: [b"joy/a.wav\nfear/b.wav", b"03a01Fa.wav\n03a01Wa.wav", "\n".join(rule.example.split(" ")[0] for rule in RULES).encode()],
+    "corpus": lambda: [
+        b"joy/a.wav\nfear/b.wav",
+        b"03a01Fa.wav\n03a01Wa.wav",
+        "\n".join(rule.example.split(" ")[0] for rule in RULES).encode(),
+    ],
     "baseline": _baselines,
     "decoder": _frames,
 }

@@ -1,4 +1,5 @@
-/* Sends all that the microphone hears, for `serq-mcu record` (SPEC.md section 15): packets of one length, and nothing else. */
+/* Sends all that the microphone hears, for `serq-mcu record` (SPEC.md section 15): packets of one
+ * length, and nothing else. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static uint32_t crc32(const uint8_t *bytes, uint32_t count)
     return ~crc;
 }
 
-/* Fill the packet with samples that follow on each other: what was there before a gap goes. False at the end of input. */
+/* Fill the packet with samples that follow on each other: what was there before a gap goes. False
+ * at the end of input. */
 static bool fill(packet *next)
 {
     uint32_t count = 0, gaps = audio_gaps();

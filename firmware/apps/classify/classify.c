@@ -1,4 +1,5 @@
-/* A model's library as functions of a computer: `serq-mcu classify` calls them in a shared library (serq_mcu/listening/native.py). */
+/* A model's library as functions of a computer: `serq-mcu classify` calls them in a shared library
+ * (serq_mcu/listening/native.py). */
 #include <stddef.h>
 #include <string.h>
 
@@ -31,9 +32,10 @@ void stream_start(void *stream)
     serq_stream_init(stream);
 }
 
-/* Takes samples until a decision is due or none is left, and returns how many; `decided` says which. `decision`: answer, level, frames and
- * margin, then SERQ_CLASSES scores. */
-uint32_t stream_push(void *stream, const int16_t *samples, uint32_t count, int32_t *decision, int32_t *decided)
+/* Takes samples until a decision is due or none is left, and returns how many; `decided` says
+ * which. `decision`: answer, level, frames and margin, then SERQ_CLASSES scores. */
+uint32_t stream_push(void *stream, const int16_t *samples, uint32_t count, int32_t *decision,
+                     int32_t *decided)
 {
     serq_decision found;
     uint32_t left = count;

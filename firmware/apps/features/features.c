@@ -1,5 +1,6 @@
-/* The front end as a function of a computer: the pooled features of a whole clip for any specification, whose sizes and tables come at run time.
- * Training and evaluation call it as a shared library (serq_mcu/frontend/native.py), so that they see what devices compute. */
+/* The front end as a function of a computer: the pooled features of a whole clip for any
+ * specification, whose sizes and tables come at run time. Training and evaluation call it as a
+ * shared library (serq_mcu/frontend/native.py), so that they see what devices compute. */
 #include "features.h"
 
 #include <string.h>
@@ -22,21 +23,27 @@ typedef struct {
     serq_pool mfcc[MAX_VALUES], mel[MAX_VALUES], chroma[SERQ_PITCH_CLASSES];
 } sums;
 
-static void add_chroma(const serq_features_spec *spec, workspace *work, uint64_t power, uint16_t first, uint16_t end, uint32_t frame, sums *pools)
+static void add_chroma(const serq_features_spec *spec, workspace *work, uint64_t power,
+                       uint16_t first, uint16_t end, uint32_t frame, sums *pools)
 {
     uint16_t bins = (uint16_t)((1U << spec->log2_length) / 2 + 1);
     power = serq_add_power(work->bins, first, power); /* what no mel band reads */
     power = serq_add_power(work->bins + end, (uint16_t)(bins - end), power);
-    serq_chroma(work->bins, bins, power, spec->chroma_run, (uint16_t)spec->chroma_runs, spec->chroma_weight, work->values);
-    serq_pool_add(pools->chroma, SERQ_PITCH_CLASSES, work->values, (uint8_t)spec->chroma_shift, frame);
+    serq_chroma(work->bins, bins, power, spec->chroma_run, (uint16_t)spec->chroma_runs,
+                spec->chroma_weight, work->values);
+    serq_pool_add(pools->chroma, SERQ_PITCH_CLASSES, work->values, (uint8_t)spec->chroma_shift,
+                  frame);
 }
 
 static void add_frame(const serq_features_spec *spec, workspace *work, uint32_t frame, sums *pools)
 {
-    uint32_t length = (uint32_t)spec->frame_length, log2_points = (uint32_t)spec->log2_length - 1, points = (uint32_t)1 << log2_points;
+    uint32_t length = (uint32_t)spec->frame_length, log2_points = (uint32_t)spec->log2_length - 1,
+             points = (uint32_t)1 << log2_points;
     uint8_t bands = (uint8_t)spec->bands, count = (uint8_t)spec->mfcc;
     uint8_t shift = serq_frame_shift(work->samples, (uint16_t)length);
-    serq_fft(work->samples, spec->window, length, shift, (unsigned)(spec->log2_length + spec->headroom), spec->twiddle, log2_points, work->bins);
+    serq_fft(work->samples, spec->window, length, shift,
+             (unsigned)(spec->log2_length + spec->headroom), spec->twiddle, log2_points,
+             work->bins);
     serq_spectrum(work->bins, spec->twiddle, points);
     serq_power(work->bins, (uint16_t)(points + 1));
     uint64_t power = 0;
@@ -70,7 +77,8 @@ static int32_t *statistics(const serq_pool *pool, uint8_t count, uint32_t frames
     return out + 3 * count;
 }
 
-uint32_t serq_clip_features(const serq_features_spec *spec, const int16_t *pcm, uint32_t count, int32_t *out)
+uint32_t serq_clip_features(const serq_features_spec *spec, const int16_t *pcm, uint32_t count,
+                            int32_t *out)
 {
     workspace work;
     sums pools;
@@ -82,7 +90,8 @@ uint32_t serq_clip_features(const serq_features_spec *spec, const int16_t *pcm, 
     if (frames >= 2) {
         out = spec->mfcc > 0 ? statistics(pools.mfcc, (uint8_t)spec->mfcc, frames, out) : out;
         out = spec->mel_shift > 0 ? statistics(pools.mel, (uint8_t)spec->bands, frames, out) : out;
-        out = spec->chroma_runs > 0 ? statistics(pools.chroma, SERQ_PITCH_CLASSES, frames, out) : out;
+        out =
+            spec->chroma_runs > 0 ? statistics(pools.chroma, SERQ_PITCH_CLASSES, frames, out) : out;
     }
     return frames;
 }

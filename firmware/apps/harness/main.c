@@ -1,5 +1,6 @@
-/* The harness: answers SPEC.md section 8 over the board's byte stream, so that a host can prove this firmware bit for bit.
- * Every stage's integers come by in serq_trace(); the host gets their digests, and may stop at one event and read its values. */
+/* The harness: answers SPEC.md section 8 over the board's byte stream, so that a host can prove
+ * this firmware bit for bit. Every stage's integers come by in serq_trace(); the host gets their
+ * digests, and may stop at one event and read its values. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,8 +16,10 @@
 #error "digests and the wire are little-endian; this core is not"
 #endif
 
-#define STAGES (7 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) of each layer */
-#define LATE 0xFFFFu                     /* a request numbered 1 .. LATE below the last one served comes too late */
+#define STAGES \
+    (7 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) \
+                                 of each layer */
+#define LATE 0xFFFFu /* a request numbered 1 .. LATE below the last one served comes too late */
 
 enum {
     IDENTIFY = 0x01,
@@ -36,7 +39,16 @@ enum {
 enum { FROM_PCM = 0, FROM_FEATURES = 1 }; /* modes of FINISH */
 enum { BEGIN_LENGTH = 5, READ_LENGTH = 2 };
 
-typedef enum { GOOD, UNKNOWN_REQUEST, BAD_LENGTH, OUT_OF_ORDER, TOO_FEW_SAMPLES, TOO_MANY_FRAMES, NOT_STOPPED, NO_CLIP } verdict;
+typedef enum {
+    GOOD,
+    UNKNOWN_REQUEST,
+    BAD_LENGTH,
+    OUT_OF_ORDER,
+    TOO_FEW_SAMPLES,
+    TOO_MANY_FRAMES,
+    NOT_STOPPED,
+    NO_CLIP
+} verdict;
 
 typedef struct {
     uint8_t stage;
@@ -54,19 +66,22 @@ static struct {
     serq_state recogniser;
     union {
         uint8_t bytes[WIRE_HEADER + SERQ_HARNESS_PAYLOAD];
-        int16_t halves[(WIRE_HEADER + SERQ_HARNESS_PAYLOAD) / 2]; /* samples begin at byte WIRE_HEADER + 4 */
+        int16_t halves[(WIRE_HEADER + SERQ_HARNESS_PAYLOAD) /
+                       2]; /* samples begin at byte WIRE_HEADER + 4 */
     } request;
     uint32_t last;      /* number of the last request served */
     bool heard;         /* `last` is one */
     uint32_t continued; /* number of the last CONTINUE that ended a stop */
     bool resumed;       /* `continued` is one */
     bool interrupted;   /* the request was answered by STOPPED */
-    bool abandoned;     /* while it was, another BEGIN came: `clip` is that one, and what is still computed is of no use */
+    bool abandoned;     /* while it was, another BEGIN came: `clip` is that one, and what is still
+                           computed is of no use */
 
     bool begun; /* the members below belong to `clip` */
     clip clip;
-    uint32_t samples;          /* taken since BEGIN: the next expected offset */
-    uint16_t features;         /* how many of the first features the host has sent since BEGIN and the last samples */
+    uint32_t samples;  /* taken since BEGIN: the next expected offset */
+    uint16_t features; /* how many of the first features the host has sent since BEGIN and the last
+                          samples */
     uint32_t sum, sum_of_sums; /* of the input's 16-bit words */
     stage_digest digests[STAGES];
     uint8_t stages; /* digests in use, in the order in which their stages first came by */
@@ -75,8 +90,9 @@ static struct {
     int32_t scores[SERQ_CLASSES];
 
     uint32_t frontend_cycles, network_cycles;
-    uint32_t trace_cycles; /* running total spent in serq_trace(), to be left out of the two above */
-    uint32_t break_seen;   /* events of the breakpoint's stage so far */
+    uint32_t
+        trace_cycles;    /* running total spent in serq_trace(), to be left out of the two above */
+    uint32_t break_seen; /* events of the breakpoint's stage so far */
 } harness;
 
 static uint16_t get_u16(const uint8_t *bytes)
@@ -94,7 +110,8 @@ static uint32_t number_of(const uint8_t *request)
     return get_u32(request + 4);
 }
 
-/* Wait for the next request that is not late. Returns its length without the header, or UINT32_MAX at the end of input. */
+/* Wait for the next request that is not late. Returns its length without the header, or UINT32_MAX
+ * at the end of input. */
 static uint32_t receive(uint8_t *request, uint32_t capacity)
 {
     uint32_t length;
@@ -130,7 +147,8 @@ static void answer_identity(const uint8_t *request)
 {
     static const uint8_t identity[8] = SERQ_IDENTITY;
 
-    begin_answer(request, 1 + sizeof identity + 2 + 2 + 1 + 1 + 2 + 2 + 4 + 4 + sizeof SERQ_BOARD_NAME - 1);
+    begin_answer(request,
+                 1 + sizeof identity + 2 + 2 + 1 + 1 + 2 + 2 + 4 + 4 + sizeof SERQ_BOARD_NAME - 1);
     wire_put_u8(SERQ_ABI);
     wire_put(identity, sizeof identity);
     wire_put_u16(SERQ_HARNESS_PAYLOAD);
@@ -257,16 +275,19 @@ static uint32_t stopped_length(uint8_t type)
 /* Serve one request of those allowed at a breakpoint. Returns false when the work shall go on. */
 static bool serve_stopped(const event *e)
 {
-    uint8_t request[WIRE_HEADER + BEGIN_LENGTH]; /* the longest; the interrupted request still lies in harness.request */
+    uint8_t request[WIRE_HEADER + BEGIN_LENGTH]; /* the longest; the interrupted request still lies
+                                                    in harness.request */
     uint32_t length = receive(request, sizeof request);
     uint8_t type = request[0];
 
     if (length == UINT32_MAX) {
         return false;
     }
-    if (number_of(request) == number_of(harness.request.bytes)) { /* repeated: the answer was lost */
+    if (number_of(request) ==
+        number_of(harness.request.bytes)) { /* repeated: the answer was lost */
         answer_stopped(e);
-    } else if (type != IDENTIFY && type != LABEL && type != READ && type != CONTINUE && type != BEGIN) {
+    } else if (type != IDENTIFY && type != LABEL && type != READ && type != CONTINUE &&
+               type != BEGIN) {
         answer_error(request, OUT_OF_ORDER);
     } else if (length != stopped_length(type)) {
         answer_error(request, BAD_LENGTH);
@@ -310,7 +331,8 @@ static void add_to_digest(const event *e)
         harness.digests[i].stage = e->stage;
         harness.digests[i].crc = 0;
     }
-    harness.digests[i].crc = wire_crc32(harness.digests[i].crc, e->values, (uint32_t)e->count * e->size);
+    harness.digests[i].crc =
+        wire_crc32(harness.digests[i].crc, e->values, (uint32_t)e->count * e->size);
 }
 
 void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size)
@@ -330,7 +352,8 @@ void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size)
 
 /* ---- requests ---- */
 
-/* Cycles since `start`, which was taken when trace_cycles was `traced`, without those of tracing. */
+/* Cycles since `start`, which was taken when trace_cycles was `traced`, without those of tracing.
+ */
 static uint32_t cycles_since(uint32_t start, uint32_t traced)
 {
     return port_cycles() - start - (harness.trace_cycles - traced);
@@ -351,7 +374,8 @@ static void begin(void)
     harness.break_seen = 0;
 }
 
-/* What the host compares with its own sums: not a CRC, so that no damage can pass both the frames' CRC and this. */
+/* What the host compares with its own sums: not a CRC, so that no damage can pass both the frames'
+ * CRC and this. */
 static void add_to_sums(const void *words, uint32_t count)
 {
     const uint8_t *next = words;
@@ -368,7 +392,8 @@ static verdict push(const int16_t *samples, uint32_t count)
     uint32_t start = port_cycles();
     uint32_t traced = harness.trace_cycles;
 
-    harness.features = 0; /* they lie in the recogniser's scratch memory, where the frame's transform writes */
+    harness.features =
+        0; /* they lie in the recogniser's scratch memory, where the frame's transform writes */
     if (serq_push(&harness.recogniser, samples, count) < 0) {
         return TOO_MANY_FRAMES;
     }
@@ -508,7 +533,9 @@ static verdict perform(const uint8_t *request, uint32_t length)
     case DIGESTS:
         return perform_in_clip(request[0], request + WIRE_HEADER, length);
     case CONTINUE: /* repeated, as its answer was lost */
-        return harness.resumed && number_of(request) == harness.continued && length == 0 ? GOOD : NOT_STOPPED;
+        return harness.resumed && number_of(request) == harness.continued && length == 0
+                   ? GOOD
+                   : NOT_STOPPED;
     case READ:
         return NOT_STOPPED;
     default:

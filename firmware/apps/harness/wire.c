@@ -7,7 +7,7 @@
 
 #define INPUT_CHUNK (SERQ_HARNESS_PAYLOAD / 4) /* bytes asked of the port at once */
 #define BLOCK_MAX 255                          /* longest COBS block: its code and 254 bytes */
-#define CRC_RESIDUE 0x2144DF1Cu                /* CRC-32 of any message followed by its own CRC-32 */
+#define CRC_RESIDUE 0x2144DF1Cu /* CRC-32 of any message followed by its own CRC-32 */
 
 static struct {
     uint8_t input[INPUT_CHUNK];
@@ -17,11 +17,13 @@ static struct {
     uint32_t crc;              /* of the frame being sent */
 } wire;
 
-/* CRC-32 is linear, so a table entry is the sum of its bits' entries: the eight powers of two define all 256. */
+/* CRC-32 is linear, so a table entry is the sum of its bits' entries: the eight powers of two
+ * define all 256. */
 #define BIT(i, bit, entry) ((((i) >> (bit)) & 1u) * (entry))
 #define CRC(i) \
-    (BIT(i, 0, 0x77073096u) ^ BIT(i, 1, 0xEE0E612Cu) ^ BIT(i, 2, 0x076DC419u) ^ BIT(i, 3, 0x0EDB8832u) ^ BIT(i, 4, 0x1DB71064u) ^ \
-     BIT(i, 5, 0x3B6E20C8u) ^ BIT(i, 6, 0x76DC4190u) ^ BIT(i, 7, 0xEDB88320u))
+    (BIT(i, 0, 0x77073096u) ^ BIT(i, 1, 0xEE0E612Cu) ^ BIT(i, 2, 0x076DC419u) ^ \
+     BIT(i, 3, 0x0EDB8832u) ^ BIT(i, 4, 0x1DB71064u) ^ BIT(i, 5, 0x3B6E20C8u) ^ \
+     BIT(i, 6, 0x76DC4190u) ^ BIT(i, 7, 0xEDB88320u))
 #define CRC4(i) CRC(i), CRC((i) + 1u), CRC((i) + 2u), CRC((i) + 3u)
 #define CRC16(i) CRC4(i), CRC4((i) + 4u), CRC4((i) + 8u), CRC4((i) + 12u)
 #define CRC64(i) CRC16(i), CRC16((i) + 16u), CRC16((i) + 32u), CRC16((i) + 48u)
@@ -63,13 +65,15 @@ static void append(frame *f, uint8_t byte)
     if (f->length < f->capacity) {
         f->bytes[f->length] = byte;
     }
-    if (f->length < UINT32_MAX) { /* a stream without delimiters saturates instead of starting again */
+    if (f->length <
+        UINT32_MAX) { /* a stream without delimiters saturates instead of starting again */
         f->length++;
     }
     f->crc = wire_crc32(f->crc, &byte, 1);
 }
 
-/* Decode up to the next delimiter. Returns 1 for a whole COBS sequence, 0 for a broken one, -1 at the end of input. */
+/* Decode up to the next delimiter. Returns 1 for a whole COBS sequence, 0 for a broken one, -1 at
+ * the end of input. */
 static int decode(frame *f)
 {
     uint8_t code = 0xFF; /* of the block being read; all but 0xFF end in a zero that is not sent */
@@ -91,10 +95,12 @@ static int decode(frame *f)
     return byte < 0 ? -1 : left == 0;
 }
 
-/* Whether a decoded frame arrived as it was sent. The length says what the CRC cannot for certain: that no byte is missing. */
+/* Whether a decoded frame arrived as it was sent. The length says what the CRC cannot for certain:
+ * that no byte is missing. */
 static bool is_good(const frame *f)
 {
-    if (f->length < WIRE_HEADER + WIRE_CRC || f->crc != CRC_RESIDUE || f->bytes[1] != WIRE_PROTOCOL) {
+    if (f->length < WIRE_HEADER + WIRE_CRC || f->crc != CRC_RESIDUE ||
+        f->bytes[1] != WIRE_PROTOCOL) {
         return false;
     }
     return f->length - WIRE_HEADER - WIRE_CRC == (uint32_t)(f->bytes[2] | f->bytes[3] << 8);

@@ -1,11 +1,12 @@
-/* Frames of the harness protocol (SPEC.md section 8): COBS, CRC-32, and nothing about what they mean.
- * One byte stream per application, read and written through port.h. */
+/* Frames of the harness protocol (SPEC.md section 8): COBS, CRC-32, and nothing about what they
+ * mean. One byte stream per application, read and written through port.h. */
 #ifndef SERQ_WIRE_H
 #define SERQ_WIRE_H
 
 #include <stdint.h>
 
-/* Longest payload received or sent, in bytes; IDENTIFY tells the host. Larger is faster and costs as much RAM. */
+/* Longest payload received or sent, in bytes; IDENTIFY tells the host. Larger is faster and costs
+ * as much RAM. */
 #ifndef SERQ_HARNESS_PAYLOAD
 #define SERQ_HARNESS_PAYLOAD 256
 #endif
@@ -15,8 +16,9 @@
 #define WIRE_CRC 4
 
 /* Wait for the next whole frame of this protocol with a good CRC; all others are dropped.
- * Keeps its first `capacity` bytes (at least WIRE_HEADER), from the type on. Returns its full length without the CRC (at least
- * WIRE_HEADER, and perhaps more than capacity), or 0 at the end of input. */
+ * Keeps its first `capacity` bytes (at least WIRE_HEADER), from the type on. Returns its full
+ * length without the CRC (at least WIRE_HEADER, and perhaps more than capacity), or 0 at the end of
+ * input. */
 uint32_t wire_receive(uint8_t *bytes, uint32_t capacity);
 
 /* Send one frame: begin, puts of `length` bytes in all, end. */

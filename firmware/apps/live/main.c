@@ -1,4 +1,5 @@
-/* Listens, and writes one line of JSON for each decision (SPEC.md section 14): for a serial monitor, a log or a program. */
+/* Listens, and writes one line of JSON for each decision (SPEC.md section 14): for a serial
+ * monitor, a log or a program. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -166,7 +167,8 @@ void application_run(void)
     greet();
     serq_stream_init(&live.stream);
     if (!audio_start()) {
-        put_text("{\"error\": \"the microphone's driver did not start: check the pins in board.toml\"}");
+        put_text(
+            "{\"error\": \"the microphone's driver did not start: check the pins in board.toml\"}");
         end_line();
         return;
     }

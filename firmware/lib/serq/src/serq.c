@@ -83,7 +83,8 @@ int32_t *serq_features(serq_state *state)
     end_clip(state);
 #endif
     serq_model_features(state);
-    SERQ_TRACE_STAGE(SERQ_STAGE_POOLED, state->scratch.decision.pooled, SERQ_FEATURES, sizeof(int32_t));
+    SERQ_TRACE_STAGE(SERQ_STAGE_POOLED, state->scratch.decision.pooled, SERQ_FEATURES,
+                     sizeof(int32_t));
     return state->scratch.decision.pooled;
 }
 

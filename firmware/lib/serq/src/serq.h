@@ -1,4 +1,5 @@
-/* serq: speech emotion recognition in integers. This is the public header for clips; serq_stream.h is that for live audio.
+/* serq: speech emotion recognition in integers. This is the public header for clips; serq_stream.h
+ * is that for live audio.
  *
  *     static serq_state state;
  *     int32_t scores[SERQ_CLASSES];
@@ -6,7 +7,8 @@
  *     while (samples arrive) serq_push(&state, samples, count);
  *     int label = serq_classify(&state, scores);       // serq_label(label) is its name
  *
- * The caller owns all memory; its size is sizeof(serq_state). No function allocates, blocks or uses floating point. */
+ * The caller owns all memory; its size is sizeof(serq_state). No function allocates, blocks or uses
+ * floating point. */
 #ifndef SERQ_H
 #define SERQ_H
 
@@ -34,8 +36,10 @@ extern "C" {
 #endif
 
 #define SERQ_ERROR_TOO_SHORT (-1) /* fewer than two frames were pushed */
-#define SERQ_ERROR_TOO_LONG (-2)  /* more than SERQ_MAX_FRAMES frames: call serq_init() and start again */
-#define SERQ_ERROR_ENDED (-3)     /* zeros follow the clip already: call serq_init() before more samples */
+#define SERQ_ERROR_TOO_LONG \
+    (-2) /* more than SERQ_MAX_FRAMES frames: call serq_init() and start again */
+#define SERQ_ERROR_ENDED \
+    (-3) /* zeros follow the clip already: call serq_init() before more samples */
 
 /* Work area of a frame's transform, and of a decision; never needed at once. */
 typedef union {
@@ -45,8 +49,8 @@ typedef union {
         serq_band bands[SERQ_MEL_BANDS];
 #endif
         int32_t values[SERQ_VALUES]; /* mfcc or chroma */
-        uint64_t power;              /* sum of the bands' energies; without bands, of all bins' powers */
-        uint8_t shift;               /* of the frame's samples */
+        uint64_t power; /* sum of the bands' energies; without bands, of all bins' powers */
+        uint8_t shift;  /* of the frame's samples */
     } frame;
     struct {
         int32_t pooled[SERQ_FEATURES];
@@ -71,29 +75,33 @@ typedef struct {
 void serq_init(serq_state *state);
 
 /* Take `count` samples of mono 16-bit PCM at SERQ_SAMPLE_RATE.
- * Returns 1 when serq_classify() can answer, 0 when it needs more, SERQ_ERROR_TOO_LONG (samples beyond the limit are not taken), or
- * SERQ_ERROR_ENDED (none is taken) if the model pads its clips and has answered.
- * Time: one frame's transform for every SERQ_HOP_LENGTH samples. */
+ * Returns 1 when serq_classify() can answer, 0 when it needs more, SERQ_ERROR_TOO_LONG (samples
+ * beyond the limit are not taken), or SERQ_ERROR_ENDED (none is taken) if the model pads its clips
+ * and has answered. Time: one frame's transform for every SERQ_HOP_LENGTH samples. */
 int serq_push(serq_state *state, const int16_t *samples, uint32_t count);
 
-/* Decide on all samples since serq_init(). More may be pushed afterwards, unless the model pads its clips (SERQ_PADDING > 0): then this first
- * takes the zeros after the clip, and nothing may be pushed until serq_init().
- * scores: SERQ_CLASSES integers, or NULL. Returns the label's index, or SERQ_ERROR_TOO_SHORT. */
+/* Decide on all samples since serq_init(). More may be pushed afterwards, unless the model pads its
+ * clips (SERQ_PADDING > 0): then this first takes the zeros after the clip, and nothing may be
+ * pushed until serq_init(). scores: SERQ_CLASSES integers, or NULL. Returns the label's index, or
+ * SERQ_ERROR_TOO_SHORT. */
 int serq_classify(serq_state *state, int32_t *scores);
 
-/* The two halves of serq_classify(), for a host that looks between them or brings its own features: the pooled features of
- * all samples (SERQ_FEATURES integers inside state, or NULL if too short), and the decision on whatever stands there. */
+/* The two halves of serq_classify(), for a host that looks between them or brings its own features:
+ * the pooled features of all samples (SERQ_FEATURES integers inside state, or NULL if too short),
+ * and the decision on whatever stands there. */
 int32_t *serq_features(serq_state *state);
 int serq_decide(serq_state *state, int32_t *scores);
 
 /* UTF-8 name of a label, "" beyond the last. */
 const char *serq_label(int index);
 
-/* The order of the stages, generated from the model (serq_model.c). For serq.c and serq_stream.c alone. */
+/* The order of the stages, generated from the model (serq_model.c). For serq.c and serq_stream.c
+ * alone. */
 void serq_model_frame(serq_state *state);
 void serq_model_features(serq_state *state);
 void serq_model_network(serq_state *state);
-int16_t serq_model_level(const serq_state *state); /* of the frame that was transformed last; where the model can stream */
+int16_t serq_model_level(const serq_state *state); /* of the frame that was transformed last; where
+                                                      the model can stream */
 
 #ifdef __cplusplus
 }

@@ -1,17 +1,21 @@
-/* What the core at hand can do. Each answer may be given with -D instead, and SERQ_PORTABLE takes C everywhere; results are the same. */
+/* What the core at hand can do. Each answer may be given with -D instead, and SERQ_PORTABLE takes C
+ * everywhere; results are the same. */
 #ifndef SERQ_CORES_H
 #define SERQ_CORES_H
 
-/* Whether a 32 x 32 to 64 bit product is an instruction or two (1), or a library call to be avoided (0). */
+/* Whether a 32 x 32 to 64 bit product is an instruction or two (1), or a library call to be avoided
+ * (0). */
 #ifndef SERQ_LONG_MULTIPLY
-#if (defined(__arm__) && defined(__thumb__) && !defined(__thumb2__)) || (defined(__riscv) && !defined(__riscv_mul)) || defined(__XTENSA_CALL0_ABI__)
+#if (defined(__arm__) && defined(__thumb__) && !defined(__thumb2__)) || \
+    (defined(__riscv) && !defined(__riscv_mul)) || defined(__XTENSA_CALL0_ABI__)
 #define SERQ_LONG_MULTIPLY 0 /* Cortex-M0 and M0+, RV32 without M, Xtensa LX106 */
 #else
 #define SERQ_LONG_MULTIPLY 1
 #endif
 #endif
 
-#if defined(__GNUC__) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && !defined(SERQ_PORTABLE)
+#if defined(__GNUC__) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && \
+    !defined(SERQ_PORTABLE)
 #define SERQ_CORTEX_M 1
 #else
 #define SERQ_CORTEX_M 0

@@ -1,5 +1,6 @@
-/* Layouts dsp1, dsp2, dsp4, dsp8: two or four products an instruction on cores with DSP instructions (SPEC.md section 4).
- * Sums of rows are taken over at most SERQ_BLOCK inputs, a multiple of 8. */
+/* Layouts dsp1, dsp2, dsp4, dsp8: two or four products an instruction on cores with DSP
+ * instructions (SPEC.md section 4). Sums of rows are taken over at most SERQ_BLOCK inputs, a
+ * multiple of 8. */
 #include "serq_kernel.h"
 
 #if SERQ_DSP
@@ -14,11 +15,13 @@
 /* sum plus the products of the signed lanes of 16 bits */
 static uint32_t smlad(uint32_t a, uint32_t b, uint32_t sum)
 {
-    return sum + (uint32_t)((int16_t)a * (int16_t)b) + (uint32_t)((int16_t)(a >> 16) * (int16_t)(b >> 16));
+    return sum + (uint32_t)((int16_t)a * (int16_t)b) +
+           (uint32_t)((int16_t)(a >> 16) * (int16_t)(b >> 16));
 }
 
 /* Sums of 4 rows of 8 bits in lanes 256 * v + u: of 256 * v + u, of u, and so for the other two. */
-static const uint32_t *rows8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
+static const uint32_t *rows8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
+                             uint32_t *sums)
 {
     sums[0] = sums[1] = sums[2] = sums[3] = 0;
     for (; pairs != end; pairs++, weights += 2) {
@@ -31,7 +34,8 @@ static const uint32_t *rows8(const uint32_t *weights, const uint32_t *pairs, con
 }
 
 /* Sums of twice 4 rows of 4 bits in a lane: of u0, 16 * u1, 256 * u2, and of the whole lane. */
-static const uint32_t *rows4(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
+static const uint32_t *rows4(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
+                             uint32_t *sums)
 {
     for (unsigned i = 0; i < 8; i++) {
         sums[i] = 0;
@@ -47,8 +51,10 @@ static const uint32_t *rows4(const uint32_t *weights, const uint32_t *pairs, con
     return weights;
 }
 
-/* Sums of 8 rows of 2 bits, two in a lane: of 4 u, and of 2^14 * v. The former fit the 14 bits below the latter for 32 inputs. */
-static const uint32_t *rows2(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
+/* Sums of 8 rows of 2 bits, two in a lane: of 4 u, and of 2^14 * v. The former fit the 14 bits
+ * below the latter for 32 inputs. */
+static const uint32_t *rows2(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
+                             uint32_t *sums)
 {
     const uint32_t mask = 0xc003c003, low = 0x3fff;
     for (unsigned i = 0; i < 8; i++) {
@@ -56,7 +62,8 @@ static const uint32_t *rows2(const uint32_t *weights, const uint32_t *pairs, con
     }
     for (; pairs != end; pairs++, weights++) {
         for (unsigned i = 0; i < 4; i++) {
-            uint32_t lanes = (i == 0 ? *weights : *weights >> 4 * i | *weights << (32 - 4 * i)) & mask;
+            uint32_t lanes =
+                (i == 0 ? *weights : *weights >> 4 * i | *weights << (32 - 4 * i)) & mask;
             sums[4 + i] = smlad(lanes, *pairs, sums[4 + i]);
             sums[i] += sums[4 + i] & low;
             sums[4 + i] &= ~low;
@@ -66,12 +73,14 @@ static const uint32_t *rows2(const uint32_t *weights, const uint32_t *pairs, con
 }
 
 /* Sums of 4 rows of |x - 128 * b|. */
-static const uint32_t *rows1(const uint32_t *weights, const uint8_t *activations, const uint8_t *end, uint32_t *sums)
+static const uint32_t *rows1(const uint32_t *weights, const uint8_t *activations,
+                             const uint8_t *end, uint32_t *sums)
 {
     sums[0] = sums[1] = sums[2] = sums[3] = 0;
     for (; activations != end; activations += SERQ_GROUP, weights++) {
         for (unsigned i = 0; i < 4 * SERQ_GROUP; i++) {
-            unsigned row = i / SERQ_GROUP, input = i % SERQ_GROUP, bit = 8 * (input % 4) + 7 - 2 * row - input / 4;
+            unsigned row = i / SERQ_GROUP, input = i % SERQ_GROUP,
+                     bit = 8 * (input % 4) + 7 - 2 * row - input / 4;
             sums[row] += *weights >> bit & 1 ? 128U - activations[input] : activations[input];
         }
     }
@@ -82,7 +91,8 @@ static const uint32_t *rows1(const uint32_t *weights, const uint8_t *activations
 
 SERQ_DENSE(dsp8, uint32_t)
 {
-    for (unsigned left = serq_padded(inputs), block; left > 0; left -= block, activations += block) {
+    for (unsigned left = serq_padded(inputs), block; left > 0;
+         left -= block, activations += block) {
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
         uint32_t sum_x = 128 * serq_pair_up(activations, table->words, block), sums[4];
         for (int32_t *row = accumulators; row < accumulators + outputs; row += 4) {
@@ -98,7 +108,8 @@ SERQ_DENSE(dsp8, uint32_t)
 
 SERQ_DENSE(dsp4, uint32_t)
 {
-    for (unsigned left = serq_padded(inputs), block; left > 0; left -= block, activations += block) {
+    for (unsigned left = serq_padded(inputs), block; left > 0;
+         left -= block, activations += block) {
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
         uint32_t sum_x = 8 * serq_pair_up(activations, table->words, block), sums[8], *s = sums;
         for (int32_t *row = accumulators; row < accumulators + outputs; s = sums) {
@@ -107,7 +118,8 @@ SERQ_DENSE(dsp4, uint32_t)
                 serq_add(row, s[0] << 1);
                 serq_add(row + 1, s[1] >> 4 << 1);
                 serq_add(row + 2, s[2] >> 8 << 1);
-                serq_add(row + 3, ((uint32_t)((int32_t)(s[3] - s[2] - s[1] - s[0]) >> 12) + sum_x) << 1);
+                serq_add(row + 3, ((uint32_t)((int32_t)(s[3] - s[2] - s[1] - s[0]) >> 12) + sum_x)
+                                      << 1);
             }
         }
     }
@@ -117,14 +129,16 @@ SERQ_DENSE(dsp4, uint32_t)
 SERQ_DENSE(dsp2, uint32_t)
 {
     unsigned shift = first + 1U;
-    for (unsigned left = serq_padded(inputs), block; left > 0; left -= block, activations += block) {
+    for (unsigned left = serq_padded(inputs), block; left > 0;
+         left -= block, activations += block) {
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
         uint32_t sum_x = 2 * serq_pair_up(activations, table->words, block), sums[8];
         for (int32_t *row = accumulators; row < accumulators + outputs; row += 8) {
             weights = rows2(weights, table->words, table->words + block / 2, sums);
             for (unsigned i = 0; i < 4; i++) {
                 serq_add(row + 2 * i, sums[i] << shift);
-                serq_add(row + 2 * i + 1, ((uint32_t)((int32_t)sums[4 + i] >> 14) + sum_x) << shift);
+                serq_add(row + 2 * i + 1, ((uint32_t)((int32_t)sums[4 + i] >> 14) + sum_x)
+                                              << shift);
             }
         }
     }

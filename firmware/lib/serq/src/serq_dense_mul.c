@@ -1,19 +1,23 @@
-/* Layouts mul4, mul8: two products a multiplication on cores without DSP instructions (SPEC.md section 4). */
+/* Layouts mul4, mul8: two products a multiplication on cores without DSP instructions (SPEC.md
+ * section 4). */
 #include "serq_kernel.h"
 
-/* RISC-V has the registers for two blocks of rows at a time, which share the loads of the activations. */
+/* RISC-V has the registers for two blocks of rows at a time, which share the loads of the
+ * activations. */
 #if defined(__riscv) && !defined(__riscv_32e)
 #define TWO_BLOCKS 1
 #else
 #define TWO_BLOCKS 0
 #endif
 
-/* sum += the upper half of the product of two words of lanes, modulo 2^32: w1 * x0 stays below 2^16, w0 * x0 + w1 * x1 is above it */
+/* sum += the upper half of the product of two words of lanes, modulo 2^32: w1 * x0 stays below
+ * 2^16, w0 * x0 + w1 * x1 is above it */
 #define UPPER(sum, w, x) \
     sum += (uint32_t)((w) * (x)) >> 16; \
     SERQ_KEEP(sum)
 
-/* A pair of inputs and 4 rows of 8 bits, two words; the lanes of the weights are in the other order than those of the pair. */
+/* A pair of inputs and 4 rows of 8 bits, two words; the lanes of the weights are in the other order
+ * than those of the pair. */
 #define FOUR_ROWS(s, weights, i) \
     UPPER(s##0, weights[2 * (i)] & 0x00ff00ffU, pairs[i]); \
     UPPER(s##1, weights[2 * (i)] >> 8 & 0x00ff00ffU, pairs[i]); \
@@ -23,7 +27,8 @@
 #if !SERQ_THUMB
 
 /* Sums of 4 rows. */
-SERQ_INLINE const uint32_t *sum4(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
+SERQ_INLINE const uint32_t *sum4(const uint32_t *weights, const uint32_t *pairs,
+                                 const uint32_t *end, uint32_t *sums)
 {
     uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (; pairs != end; pairs += 4, weights += 8) {
@@ -37,7 +42,8 @@ SERQ_INLINE const uint32_t *sum4(const uint32_t *weights, const uint32_t *pairs,
 }
 
 /* Sums of 8 rows. */
-SERQ_INLINE const uint32_t *sum8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
+SERQ_INLINE const uint32_t *sum8(const uint32_t *weights, const uint32_t *pairs,
+                                 const uint32_t *end, uint32_t *sums)
 {
     const uint32_t *others = weights + 2 * (end - pairs);
     uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, t0 = 0, t1 = 0, t2 = 0, t3 = 0;
@@ -63,8 +69,10 @@ SERQ_INLINE const uint32_t *sum8(const uint32_t *weights, const uint32_t *pairs,
 
 SERQ_DENSE(mul8, uint32_t)
 {
-    const int32_t *stop = accumulators + outputs, *twice = accumulators + (TWO_BLOCKS ? (outputs + 3) / 8 * 8 : 0);
-    for (unsigned left = serq_padded(inputs), block; left > 0; left -= block, activations += block) {
+    const int32_t *stop = accumulators + outputs,
+                  *twice = accumulators + (TWO_BLOCKS ? (outputs + 3) / 8 * 8 : 0);
+    for (unsigned left = serq_padded(inputs), block; left > 0;
+         left -= block, activations += block) {
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
         const uint32_t *pairs = table->words, *end = pairs + block / 2;
         (void)serq_pair_up(activations, table->words, block);
@@ -72,13 +80,16 @@ SERQ_DENSE(mul8, uint32_t)
         for (; row < twice; row += 8) {
             uint32_t sums[8];
             weights = sum8(weights, pairs, end, sums);
-            serq_add(row, sums[0] << 1), serq_add(row + 1, sums[1] << 1), serq_add(row + 2, sums[2] << 1), serq_add(row + 3, sums[3] << 1);
-            serq_add(row + 4, sums[4] << 1), serq_add(row + 5, sums[5] << 1), serq_add(row + 6, sums[6] << 1), serq_add(row + 7, sums[7] << 1);
+            serq_add(row, sums[0] << 1), serq_add(row + 1, sums[1] << 1),
+                serq_add(row + 2, sums[2] << 1), serq_add(row + 3, sums[3] << 1);
+            serq_add(row + 4, sums[4] << 1), serq_add(row + 5, sums[5] << 1),
+                serq_add(row + 6, sums[6] << 1), serq_add(row + 7, sums[7] << 1);
         }
         for (; row < stop; row += 4) {
             uint32_t sums[4];
             weights = sum4(weights, pairs, end, sums);
-            serq_add(row, sums[0] << 1), serq_add(row + 1, sums[1] << 1), serq_add(row + 2, sums[2] << 1), serq_add(row + 3, sums[3] << 1);
+            serq_add(row, sums[0] << 1), serq_add(row + 1, sums[1] << 1),
+                serq_add(row + 2, sums[2] << 1), serq_add(row + 3, sums[3] << 1);
         }
     }
     (void)first; /* 0: there are no fields of more than 8 bits */
@@ -89,7 +100,8 @@ SERQ_DENSE(mul8, uint32_t)
     sum += (w) * (x); \
     SERQ_KEEP(sum)
 
-/* The same of lanes (w >> n) & 0x000f000f: where a product has an upper word, a mask and that are less than a shift, a mask and a product. */
+/* The same of lanes (w >> n) & 0x000f000f: where a product has an upper word, a mask and that are
+ * less than a shift, a mask and a product. */
 #if defined(__riscv_mul)
 #define SHIFTED(sum, w, n, x) BOTH_UPPER(sum, (w)&0x000f000fU << (n), (uint32_t)(x) << (32 - (n)))
 #define BOTH_UPPER(sum, w, x) \
@@ -106,17 +118,20 @@ SERQ_DENSE(mul8, uint32_t)
     SHIFTED(s##3, weights[i], 12, x[i]); \
     BOTH(s##0, weights[i], x[i])
 
-/* Two lanes of 16 bits hold the sums of 32 inputs: 32 * 127 * 15 < 2^16. Those of nibbles 0 and 4 are what the sum s0 of whole words
- * leaves. */
+/* Two lanes of 16 bits hold the sums of 32 inputs: 32 * 127 * 15 < 2^16. Those of nibbles 0 and 4
+ * are what the sum s0 of whole words leaves. */
 SERQ_INLINE void drain(uint32_t s0, uint32_t s1, uint32_t s2, uint32_t s3, int32_t *row)
 {
     const uint32_t low = 0xffff;
     s0 -= (s1 << 4) + (s2 << 8) + (s3 << 12);
-    serq_add(row, (s0 & low) << 1), serq_add(row + 1, (s1 & low) << 1), serq_add(row + 2, (s2 & low) << 1), serq_add(row + 3, (s3 & low) << 1);
-    serq_add(row + 4, s0 >> 16 << 1), serq_add(row + 5, s1 >> 16 << 1), serq_add(row + 6, s2 >> 16 << 1), serq_add(row + 7, s3 >> 16 << 1);
+    serq_add(row, (s0 & low) << 1), serq_add(row + 1, (s1 & low) << 1),
+        serq_add(row + 2, (s2 & low) << 1), serq_add(row + 3, (s3 & low) << 1);
+    serq_add(row + 4, s0 >> 16 << 1), serq_add(row + 5, s1 >> 16 << 1),
+        serq_add(row + 6, s2 >> 16 << 1), serq_add(row + 7, s3 >> 16 << 1);
 }
 
-static const uint32_t *rows8(const uint32_t *weights, const uint8_t *x, const uint8_t *end, int32_t *row)
+static const uint32_t *rows8(const uint32_t *weights, const uint8_t *x, const uint8_t *end,
+                             int32_t *row)
 {
     do {
         const uint8_t *stop = end - x > 32 ? x + 32 : end;
@@ -132,7 +147,8 @@ static const uint32_t *rows8(const uint32_t *weights, const uint8_t *x, const ui
     return weights;
 }
 
-SERQ_INLINE const uint32_t *rows16(const uint32_t *weights, const uint8_t *x, const uint8_t *end, int32_t *row)
+SERQ_INLINE const uint32_t *rows16(const uint32_t *weights, const uint8_t *x, const uint8_t *end,
+                                   int32_t *row)
 {
     const uint32_t *others = weights + (end - x);
     do {
@@ -157,7 +173,8 @@ SERQ_INLINE const uint32_t *rows16(const uint32_t *weights, const uint8_t *x, co
 SERQ_DENSE(mul4, uint32_t)
 {
     const uint8_t *end = activations + serq_padded(inputs);
-    const int32_t *stop = accumulators + outputs, *twice = accumulators + (TWO_BLOCKS ? (outputs + 7) / 16 * 16 : 0);
+    const int32_t *stop = accumulators + outputs,
+                  *twice = accumulators + (TWO_BLOCKS ? (outputs + 7) / 16 * 16 : 0);
     int32_t *row = accumulators;
     for (; row < twice; row += 16) {
         weights = rows16(weights, activations, end, row);

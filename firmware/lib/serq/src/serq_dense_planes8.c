@@ -1,4 +1,5 @@
-/* Layout planes8: for 8 inputs the 256 sums of subsets, then one look-up for each weight byte (SPEC.md section 4). */
+/* Layout planes8: for 8 inputs the 256 sums of subsets, then one look-up for each weight byte
+ * (SPEC.md section 4). */
 #include "serq_kernel.h"
 
 enum { TILE_GROUPS = 4, SUBSETS = 256 };
@@ -10,13 +11,15 @@ enum { TILE_GROUPS = 4, SUBSETS = 256 };
 
 #else
 
-/* Entry b of each of `groups` tables is the sum of the 8 inputs, shifted left, whose bit is set in b. Two entries are a word, of two lanes;
- * of 8 entries the next 8 differ by the same amount. */
+/* Entry b of each of `groups` tables is the sum of the 8 inputs, shifted left, whose bit is set in
+ * b. Two entries are a word, of two lanes; of 8 entries the next 8 differ by the same amount. */
 static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsigned shift)
 {
     for (; groups > 0; groups--, x += SERQ_GROUP) {
-        uint32_t scale = 0x10001U << shift, x3 = x[3] * scale, x4 = x[4] * scale, x5 = x[5] * scale, x6 = x[6] * scale, x7 = x[7] * scale;
-        uint32_t w0 = (uint32_t)x[0] << 16 << shift, w1 = w0 + x[1] * scale, w2 = w0 + x[2] * scale, w3 = w1 + x[2] * scale;
+        uint32_t scale = 0x10001U << shift, x3 = x[3] * scale, x4 = x[4] * scale, x5 = x[5] * scale,
+                 x6 = x[6] * scale, x7 = x[7] * scale;
+        uint32_t w0 = (uint32_t)x[0] << 16 << shift, w1 = w0 + x[1] * scale, w2 = w0 + x[2] * scale,
+                 w3 = w1 + x[2] * scale;
         uint32_t to4 = x4 - x3, steps[8];
         steps[0] = steps[2] = steps[4] = steps[6] = x5 - x4 - x3;
         steps[1] = steps[5] = x6 - x5 - x4 - x3;
@@ -35,7 +38,8 @@ static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsi
     }
 }
 
-/* sum += the entry that the weight byte names. RISC-V reaches all four tables from one address; others index each table. */
+/* sum += the entry that the weight byte names. RISC-V reaches all four tables from one address;
+ * others index each table. */
 #if defined(__riscv)
 #define LOOK_UP(group) \
     entry = t0 + weights[group]; \
@@ -77,7 +81,8 @@ static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsi
     *accumulators = (int32_t)((planes) == 1 ? sum : (uint32_t)*accumulators + sum); \
     accumulators++;
 
-SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *t0, unsigned tables,
+SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumulators,
+                                        const int32_t *end, const uint16_t *t0, unsigned tables,
                                         unsigned planes)
 {
     const uint16_t *t1 = t0 + SUBSETS, *t2 = t1 + SUBSETS, *t3 = t2 + SUBSETS, *entry;
@@ -96,7 +101,8 @@ SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumul
 }
 
 #define ROWS(planes, tables) \
-    static const uint8_t *rows_##planes##_##tables(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *table) \
+    static const uint8_t *rows_##planes##_##tables(const uint8_t *weights, int32_t *accumulators, \
+                                                   const int32_t *end, const uint16_t *table) \
     { \
         return look_up_rows(weights, accumulators, end, table, tables, planes); \
     }
@@ -112,10 +118,12 @@ ROWS(4, 1)
 
 #endif
 
-typedef const uint8_t *(*look_up)(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
+typedef const uint8_t *(*look_up)(const uint8_t *weights, int32_t *accumulators, const int32_t *end,
+                                  const uint16_t *tables);
 
-SERQ_INLINE void dense(look_up four, look_up one, const uint8_t *weights, uint16_t inputs, uint16_t outputs, unsigned first,
-                       const uint8_t *activations, serq_table *table, int32_t *accumulators)
+SERQ_INLINE void dense(look_up four, look_up one, const uint8_t *weights, uint16_t inputs,
+                       uint16_t outputs, unsigned first, const uint8_t *activations,
+                       serq_table *table, int32_t *accumulators)
 {
     const int32_t *end = accumulators + outputs;
     unsigned groups = (unsigned)(inputs + SERQ_GROUP - 1) / SERQ_GROUP;
@@ -134,7 +142,8 @@ SERQ_INLINE void dense(look_up four, look_up one, const uint8_t *weights, uint16
 #define KERNEL(planes) \
     SERQ_DENSE(planes8_##planes, uint8_t) \
     { \
-        dense(rows(planes, 4), rows(planes, 1), weights, inputs, outputs, first, activations, table, accumulators); \
+        dense(rows(planes, 4), rows(planes, 1), weights, inputs, outputs, first, activations, \
+              table, accumulators); \
     }
 KERNEL(1)
 KERNEL(2)

@@ -1,7 +1,9 @@
-/* The transform of a frame: window, complex FFT of packed real samples, spectrum (SPEC.md section 2, steps 2 to 4).
+/* The transform of a frame: window, complex FFT of packed real samples, spectrum (SPEC.md section
+ * 2, steps 2 to 4).
  *
- * Functions of constant sizes, in a header so that the compiler makes them for the one length that a model has.
- * Overflow: serq_mcu/frontend/tables.py proves, from the very tables that arrive here, that no sum below leaves its type. */
+ * Functions of constant sizes, in a header so that the compiler makes them for the one length that
+ * a model has. Overflow: serq_mcu/frontend/tables.py proves, from the very tables that arrive here,
+ * that no sum below leaves its type. */
 #ifndef SERQ_FFT_H
 #define SERQ_FFT_H
 
@@ -31,9 +33,10 @@ SERQ_SPECIALISE serq_complex serq_halved(serq_complex value)
     return half;
 }
 
-/* Butterflies: a becomes a + t and b becomes a - t, where t is b times a twiddle factor and halved, as a Q15 product floored by 16 bits
- * is; serq_window() has doubled every point once for each level at which it is odd, which is the number of set bits of its position.
- * In a turned butterfly t is turned by another quarter of a circle, t * -i. */
+/* Butterflies: a becomes a + t and b becomes a - t, where t is b times a twiddle factor and halved,
+ * as a Q15 product floored by 16 bits is; serq_window() has doubled every point once for each level
+ * at which it is odd, which is the number of set bits of its position. In a turned butterfly t is
+ * turned by another quarter of a circle, t * -i. */
 
 SERQ_SPECIALISE void serq_butterfly_one(serq_complex *a, serq_complex *b)
 {
@@ -54,7 +57,8 @@ SERQ_SPECIALISE void serq_butterfly_one_turned(serq_complex *a, serq_complex *b)
 }
 
 /* a + t and a - t of t = x * low(w) + y * high(v), halved. */
-SERQ_SPECIALISE void serq_add_and_subtract(int32_t a, int32_t x, serq_pair w, int32_t y, serq_pair v, int32_t *sum, int32_t *difference)
+SERQ_SPECIALISE void serq_add_and_subtract(int32_t a, int32_t x, serq_pair w, int32_t y,
+                                           serq_pair v, int32_t *sum, int32_t *difference)
 {
 #if SERQ_DSP /* multiplies and adds at once */
     *sum = serq_addw_high(serq_addw_low(a, x, w), y, v);
@@ -74,19 +78,23 @@ SERQ_SPECIALISE void serq_butterfly(serq_complex *a, serq_complex *b, serq_pair 
     serq_add_and_subtract(a->im, im, w, re, n, &a->im, &b->im);
 }
 
-SERQ_SPECIALISE void serq_butterfly_turned(serq_complex *a, serq_complex *b, serq_pair w, serq_pair n)
+SERQ_SPECIALISE void serq_butterfly_turned(serq_complex *a, serq_complex *b, serq_pair w,
+                                           serq_pair n)
 {
     int32_t re = b->re, im = b->im;
     serq_add_and_subtract(a->re, im, w, re, n, &a->re, &b->re);
     serq_add_and_subtract(a->im, re, w, im, w, &b->im, &a->im);
 }
 
-/* Two levels, m and 2m, on the four points z, z + m, z + 2m, z + 3m. `place` says which twiddle factors they meet at level m. */
+/* Two levels, m and 2m, on the four points z, z + m, z + 2m, z + 3m. `place` says which twiddle
+ * factors they meet at level m. */
 enum { SERQ_AT_ZERO, SERQ_AT_FIRST_HALF, SERQ_AT_MIDDLE, SERQ_AT_SECOND_HALF };
 
-SERQ_SPECIALISE void serq_radix4(serq_bin *z, uint32_t m, int place, serq_pair outer, serq_pair inner)
+SERQ_SPECIALISE void serq_radix4(serq_bin *z, uint32_t m, int place, serq_pair outer,
+                                 serq_pair inner)
 {
-    serq_complex a = serq_load(z), b = serq_load(z + m), c = serq_load(z + 2 * m), d = serq_load(z + 3 * m);
+    serq_complex a = serq_load(z), b = serq_load(z + m), c = serq_load(z + 2 * m),
+                 d = serq_load(z + 3 * m);
     serq_pair minus_outer = serq_minus_high(outer), minus_inner = serq_minus_high(inner);
     switch (place) {
     case SERQ_AT_ZERO:
@@ -118,7 +126,8 @@ SERQ_SPECIALISE void serq_radix4(serq_bin *z, uint32_t m, int place, serq_pair o
 }
 
 /* The blocks' points k, for one k. */
-SERQ_SPECIALISE void serq_radix4_all(serq_bin *z, uint32_t k, uint32_t points, uint32_t m, int place, serq_pair outer, serq_pair inner)
+SERQ_SPECIALISE void serq_radix4_all(serq_bin *z, uint32_t k, uint32_t points, uint32_t m,
+                                     int place, serq_pair outer, serq_pair inner)
 {
     const serq_bin *end = z + points;
     z += k;
@@ -133,7 +142,8 @@ SERQ_SPECIALISE void serq_radix4_all(serq_bin *z, uint32_t k, uint32_t points, u
 void serq_thumb1_level(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m);
 
 /* Level m of the FFT, m even: radix 4 needs more registers than there are. */
-SERQ_SPECIALISE void serq_fft_level(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m)
+SERQ_SPECIALISE void serq_fft_level(serq_bin *z, const int16_t *twiddle, uint32_t points,
+                                    uint32_t m)
 {
     for (serq_bin *a = z; a < z + points; a += 2 * m) {
         serq_complex first = serq_load(a), second = serq_load(a + m);
@@ -162,19 +172,23 @@ SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t
 /* Levels m and 2m of the FFT, m even. */
 SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m)
 {
-    uint32_t stride = points / m; /* int16 from one factor of level 2m to the next; level m's are twice as far apart */
+    uint32_t stride =
+        points /
+        m; /* int16 from one factor of level 2m to the next; level m's are twice as far apart */
     const int16_t *inner = twiddle + stride, *outer = twiddle + 2 * stride;
     serq_pair none = serq_load_pair(twiddle);
     serq_radix4_all(z, 0, points, m, SERQ_AT_ZERO, none, none);
     for (uint32_t k = 1; k < m / 2; k++, inner += stride, outer += 2 * stride) {
-        serq_radix4_all(z, k, points, m, SERQ_AT_FIRST_HALF, serq_load_pair(outer), serq_load_pair(inner));
+        serq_radix4_all(z, k, points, m, SERQ_AT_FIRST_HALF, serq_load_pair(outer),
+                        serq_load_pair(inner));
     }
     serq_radix4_all(z, m / 2, points, m, SERQ_AT_MIDDLE, none, serq_load_pair(inner));
     outer = twiddle;
     for (uint32_t k = m / 2 + 1; k < m; k++) {
         inner += stride;
         outer += 2 * stride;
-        serq_radix4_all(z, k, points, m, SERQ_AT_SECOND_HALF, serq_load_pair(outer), serq_load_pair(inner));
+        serq_radix4_all(z, k, points, m, SERQ_AT_SECOND_HALF, serq_load_pair(outer),
+                        serq_load_pair(inner));
     }
 }
 
@@ -187,7 +201,8 @@ typedef struct {
     unsigned shift, down;
 } serq_frame;
 
-/* Bits by which a windowed sample is shifted: with DSP instructions left, before a product that is floored by 16 bits, else right, after it. */
+/* Bits by which a windowed sample is shifted: with DSP instructions left, before a product that is
+ * floored by 16 bits, else right, after it. */
 SERQ_SPECIALISE unsigned serq_window_bits(const serq_frame *frame)
 {
     return SERQ_DSP ? 16 + frame->shift - frame->down : frame->down;
@@ -217,15 +232,18 @@ SERQ_SPECIALISE serq_complex serq_windowed(const serq_frame *frame, uint32_t j, 
 }
 
 /* Point j of quarter `part`, which ends the frame or lies within it or beyond it. */
-SERQ_SPECIALISE serq_complex serq_windowed_part(const serq_frame *frame, uint32_t j, uint32_t part, uint32_t quarter, unsigned bits)
+SERQ_SPECIALISE serq_complex serq_windowed_part(const serq_frame *frame, uint32_t j, uint32_t part,
+                                                uint32_t quarter, unsigned bits)
 {
     serq_complex zero = {0, 0};
     bool inside = (part + 1) * quarter <= frame->points || part * quarter + j < frame->points;
     return inside ? serq_windowed(frame, part * quarter + j, bits) : zero;
 }
 
-/* From position bitreverse(j) to that of j + 1, with `width` bits, and from the bits that j's point is shifted by to those of j + 1. */
-SERQ_SPECIALISE void serq_next_reversed(uint32_t *position, unsigned *bits, uint32_t j, unsigned width)
+/* From position bitreverse(j) to that of j + 1, with `width` bits, and from the bits that j's point
+ * is shifted by to those of j + 1. */
+SERQ_SPECIALISE void serq_next_reversed(uint32_t *position, unsigned *bits, uint32_t j,
+                                        unsigned width)
 {
 #if SERQ_DSP
     uint32_t reversed;
@@ -245,16 +263,18 @@ SERQ_SPECIALISE void serq_next_reversed(uint32_t *position, unsigned *bits, uint
 #endif
 }
 
-/* Windowed, scaled samples as complex points in bit-reversed order: what serq_fft() has on its way, for a trace. count: of samples, zeros follow
- * them; shift: of the frame; down: log2 of the FFT length + headroom, at most 16. */
-SERQ_STAGE void serq_window(const int16_t *samples, const int16_t *window, uint32_t count, unsigned shift, unsigned down, uint32_t log2_points,
-                            serq_bin *z)
+/* Windowed, scaled samples as complex points in bit-reversed order: what serq_fft() has on its way,
+ * for a trace. count: of samples, zeros follow them; shift: of the frame; down: log2 of the FFT
+ * length + headroom, at most 16. */
+SERQ_STAGE void serq_window(const int16_t *samples, const int16_t *window, uint32_t count,
+                            unsigned shift, unsigned down, uint32_t log2_points, serq_bin *z)
 {
     const serq_frame frame = {samples, window, count / 2, shift, down};
     uint32_t position = 0;
     unsigned bits = serq_window_bits(&frame);
     for (uint32_t j = 0; j < (uint32_t)1 << log2_points; j++) {
-        serq_store(z + position, serq_windowed_part(&frame, j, 0, (uint32_t)1 << log2_points, bits));
+        serq_store(z + position,
+                   serq_windowed_part(&frame, j, 0, (uint32_t)1 << log2_points, bits));
         serq_next_reversed(&position, &bits, j, log2_points);
     }
 }
@@ -265,7 +285,8 @@ SERQ_SPECIALISE void serq_first_pass2(const serq_frame *frame, uint32_t log2_poi
     uint32_t position = 0, half = (uint32_t)1 << (log2_points - 1);
     unsigned bits = serq_window_bits(frame);
     for (uint32_t j = 0; j < half; j++) {
-        serq_complex a = serq_windowed_part(frame, j, 0, half, bits), b = serq_windowed_part(frame, j, 1, half, bits);
+        serq_complex a = serq_windowed_part(frame, j, 0, half, bits),
+                     b = serq_windowed_part(frame, j, 1, half, bits);
         serq_complex sum = {a.re + b.re, a.im + b.im}, difference = {a.re - b.re, a.im - b.im};
         serq_bin *group = z + 2 * position;
         serq_store(group, sum);
@@ -275,10 +296,12 @@ SERQ_SPECIALISE void serq_first_pass2(const serq_frame *frame, uint32_t log2_poi
 }
 
 /* Levels 1 and 2 of points j, j + 1/4, j + 2/4 and, if it is not zero, j + 3/4 of a frame. */
-SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint32_t quarter, bool last, unsigned bits, serq_bin *group)
+SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint32_t quarter,
+                                       bool last, unsigned bits, serq_bin *group)
 {
     unsigned doubled = serq_doubled(bits);
-    serq_complex a = serq_windowed_part(frame, j, 0, quarter, bits), b = serq_windowed_part(frame, j, 2, quarter, bits);
+    serq_complex a = serq_windowed_part(frame, j, 0, quarter, bits),
+                 b = serq_windowed_part(frame, j, 2, quarter, bits);
     serq_complex even = {a.re + b.re, a.im + b.im}, odd = {a.re - b.re, a.im - b.im};
     serq_complex c = serq_windowed_part(frame, j, 1, quarter, doubled), d = {0, 0};
     if (last) {
@@ -297,7 +320,8 @@ SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint
 SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_points, serq_bin *z)
 {
     uint32_t position = 0, quarter = (uint32_t)1 << (log2_points - 2), j = 0;
-    uint32_t whole = frame->points > 3 * quarter ? frame->points - 3 * quarter : 0; /* groups of four points */
+    uint32_t whole =
+        frame->points > 3 * quarter ? frame->points - 3 * quarter : 0; /* groups of four points */
     unsigned bits = serq_window_bits(frame);
     for (; j < whole; j++) {
         serq_first_group4(frame, j, quarter, true, bits, z + 4 * position);
@@ -309,8 +333,10 @@ SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_poi
     }
 }
 
-/* The complex FFT of a windowed frame, decimation in time, natural order out. twiddle: cos, sin pairs. log2_points: 7 to 10. */
-SERQ_STAGE void serq_fft(const int16_t *samples, const int16_t *window, uint32_t count, unsigned shift, unsigned down, const int16_t *twiddle,
+/* The complex FFT of a windowed frame, decimation in time, natural order out. twiddle: cos, sin
+ * pairs. log2_points: 7 to 10. */
+SERQ_STAGE void serq_fft(const int16_t *samples, const int16_t *window, uint32_t count,
+                         unsigned shift, unsigned down, const int16_t *twiddle,
                          uint32_t log2_points, serq_bin *z)
 {
     const serq_frame frame = {samples, window, count / 2, shift, down};
@@ -354,8 +380,10 @@ SERQ_SPECIALISE void serq_split(serq_bin *z, const int16_t *twiddle, uint32_t po
         serq_complex p = serq_load(low), y = serq_load(high);
         serq_complex even = {p.re + y.re, p.im - y.im}, odd = {p.im + y.im, y.re - p.re};
         serq_pair w = serq_load_pair(twiddle += 2);
-        int32_t re = serq_addw_high(serq_mulw_low(odd.re, w), odd.im, w), im = serq_mulw_low(odd.im, w) - serq_mulw_high(odd.re, w);
-        serq_complex sum = {even.re + 2 * re, even.im + 2 * im}, difference = {even.re - 2 * re, even.im - 2 * im};
+        int32_t re = serq_addw_high(serq_mulw_low(odd.re, w), odd.im, w),
+                im = serq_mulw_low(odd.im, w) - serq_mulw_high(odd.re, w);
+        serq_complex sum = {even.re + 2 * re, even.im + 2 * im},
+                     difference = {even.re - 2 * re, even.im - 2 * im};
         serq_store(low++, sum);
         serq_store(high--, difference);
     } while (low < high);
@@ -367,7 +395,8 @@ SERQ_SPECIALISE void serq_split(serq_bin *z, const int16_t *twiddle, uint32_t po
 SERQ_STAGE void serq_spectrum(serq_bin *z, const int16_t *twiddle, uint32_t points)
 {
     serq_complex first = serq_load(z), middle = serq_load(z + points / 2);
-    serq_complex zero = {2 * (first.re + first.im), 0}, last = {2 * (first.re - first.im), 0}, half = {2 * middle.re, -2 * middle.im};
+    serq_complex zero = {2 * (first.re + first.im), 0}, last = {2 * (first.re - first.im), 0},
+                 half = {2 * middle.re, -2 * middle.im};
     serq_store(z, zero);
     serq_store(z + points, last);
     serq_store(z + points / 2, half);

@@ -1,6 +1,8 @@
-/* All scalar integer arithmetic of the runtime: rounding, products, leading zeros, roots (SPEC.md section 1), and its intrinsics.
+/* All scalar integer arithmetic of the runtime: rounding, products, leading zeros, roots (SPEC.md
+ * section 1), and its intrinsics.
  *
- * Cores differ in what they can do (serq_cores.h); results are the same. Nothing here divides or shifts 64 bits by a variable. */
+ * Cores differ in what they can do (serq_cores.h); results are the same. Nothing here divides or
+ * shifts 64 bits by a variable. */
 #ifndef SERQ_FIXED_H
 #define SERQ_FIXED_H
 
@@ -9,8 +11,8 @@
 
 #include "serq_cores.h"
 
-/* Functions whose sizes are constants where they are called: in headers, so that the compiler makes them for these sizes. A stage stays a
- * function of its own, to be counted. */
+/* Functions whose sizes are constants where they are called: in headers, so that the compiler makes
+ * them for these sizes. A stage stays a function of its own, to be counted. */
 #if defined(__GNUC__)
 #define SERQ_SPECIALISE static inline __attribute__((always_inline))
 #define SERQ_STAGE static __attribute__((noinline, unused))
@@ -19,7 +21,8 @@
 #define SERQ_STAGE static inline
 #endif
 
-/* C99 leaves the size of int and the right shift of a negative number to the compiler; we need 32 bits and the arithmetic shift. */
+/* C99 leaves the size of int and the right shift of a negative number to the compiler; we need 32
+ * bits and the arithmetic shift. */
 typedef char serq_needs_32_bit_int[sizeof(int) == sizeof(int32_t) ? 1 : -1];
 typedef char serq_needs_arithmetic_shift[(-3 >> 1) == -2 ? 1 : -1];
 
@@ -33,14 +36,15 @@ static inline int32_t serq_rshift_round(int32_t a, unsigned n)
 static inline int32_t serq_mulw(int32_t a, int32_t w)
 {
 #if SERQ_LONG_MULTIPLY
-    return (int32_t)(((int64_t)a * (w * 65536)) >> 32); /* the high word of a product: one instruction on most cores */
+    return (int32_t)(((int64_t)a * (w * 65536)) >>
+                     32); /* the high word of a product: one instruction on most cores */
 #else
     return (a >> 16) * w + (((a & 0xffff) * w) >> 16);
 #endif
 }
 
-/* Two Q15 coefficients that lie side by side in a table, and products with them: intrinsics of the Arm DSP extension, and their twins.
- * low and high name the first and the second coefficient. */
+/* Two Q15 coefficients that lie side by side in a table, and products with them: intrinsics of the
+ * Arm DSP extension, and their twins. low and high name the first and the second coefficient. */
 
 #if SERQ_DSP
 
@@ -97,7 +101,8 @@ static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
 }
 
 /* For each of `count` > 0 pairs (re, im), two a turn: ramp += sum, sum += re^2 + im^2. */
-static inline void serq_add_ramp(const int32_t *pairs, uint32_t count, uint64_t *ramp, uint64_t *sum)
+static inline void serq_add_ramp(const int32_t *pairs, uint32_t count, uint64_t *ramp,
+                                 uint64_t *sum)
 {
     uint64_t r = *ramp, s = *sum;
     int32_t re, im, left = (int32_t)count;
@@ -115,7 +120,8 @@ static inline void serq_add_ramp(const int32_t *pairs, uint32_t count, uint64_t 
             "smlal %Q[s], %R[s], %[im], %[im]\n\t"
             "subs %[left], #2\n\t"
             "bgt 1b"
-            : [r] "+&r"(r), [s] "+&r"(s), [re] "=&r"(re), [im] "=&r"(im), [at] "+&r"(pairs), [left] "+&r"(left)
+            : [r] "+&r"(r), [s] "+&r"(s), [re] "=&r"(re), [im] "=&r"(im), [at] "+&r"(pairs),
+              [left] "+&r"(left)
             :
             : "cc", "memory");
     *ramp = r;
@@ -209,7 +215,8 @@ static inline uint64_t serq_weighted(uint64_t a, uint32_t v, uint64_t b, uint32_
     return (low >> 32) + (a >> 32) * v + (b >> 32) * w;
 #else
     /* 16 bits of a and b at a time; no sum reaches 2^32, as v + w <= 2^16 */
-    uint32_t a_high = (uint32_t)(a >> 32), a_low = (uint32_t)a, b_high = (uint32_t)(b >> 32), b_low = (uint32_t)b;
+    uint32_t a_high = (uint32_t)(a >> 32), a_low = (uint32_t)a, b_high = (uint32_t)(b >> 32),
+             b_low = (uint32_t)b;
     uint32_t sum = ((a_low & 0xffff) * v + (b_low & 0xffff) * w) >> 16;
     sum += (a_low >> 16) * v + (b_low >> 16) * w;
     uint32_t low = sum & 0xffff;
@@ -246,7 +253,8 @@ static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
 /* Floor of the square root, one bit of it at a time; *rest: what is above its square. */
 static inline uint32_t serq_isqrt32(uint32_t a, uint32_t *rest)
 {
-    uint32_t root = 0; /* in the loop: the root so far, times the power of two that `bit` stands at */
+    uint32_t root =
+        0; /* in the loop: the root so far, times the power of two that `bit` stands at */
     for (uint32_t bit = (uint32_t)1 << 30; bit != 0; bit >>= 2) {
         uint32_t trial = root + bit;
         root >>= 1;
@@ -259,8 +267,9 @@ static inline uint32_t serq_isqrt32(uint32_t a, uint32_t *rest)
     return root;
 }
 
-/* Floor of the square root: that of the upper half, then one division for the lower 16 bits (Zimmermann, "Karatsuba square root", 1999).
- * The upper half is scaled to at least 2^30, so that the quotient is the root's lower half or one more. */
+/* Floor of the square root: that of the upper half, then one division for the lower 16 bits
+ * (Zimmermann, "Karatsuba square root", 1999). The upper half is scaled to at least 2^30, so that
+ * the quotient is the root's lower half or one more. */
 static inline uint32_t serq_isqrt(uint64_t a)
 {
     uint32_t high = (uint32_t)(a >> 32), low = (uint32_t)a, rest;
@@ -273,7 +282,9 @@ static inline uint32_t serq_isqrt(uint64_t a)
         low <<= 2 * halvings;
     }
     uint32_t root = serq_isqrt32(high, &rest);
-    uint32_t dividend = rest << 15 | low >> 17; /* half of it, and half of the divisor 2 * root: rest <= 2 * root < 2^17 */
+    uint32_t dividend =
+        rest << 15 |
+        low >> 17; /* half of it, and half of the divisor 2 * root: rest <= 2 * root < 2^17 */
     uint32_t quotient = dividend / root;
     if (quotient > 0xffff) {
         quotient = 0xffff;

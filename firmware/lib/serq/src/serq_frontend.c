@@ -4,9 +4,11 @@
 
 #include "serq_fixed.h"
 
-/* Overflow: serq_mcu/frontend/tables.py proves, from the very tables that arrive here, that no sum below leaves its type. */
+/* Overflow: serq_mcu/frontend/tables.py proves, from the very tables that arrive here, that no sum
+ * below leaves its type. */
 
-/* Bits in which neighbouring bits of two samples differ, but for the lowest of each. samples: at a multiple of 4 bytes. */
+/* Bits in which neighbouring bits of two samples differ, but for the lowest of each. samples: at a
+ * multiple of 4 bytes. */
 static inline uint32_t changes(const int16_t *samples)
 {
 #if defined(__GNUC__)
@@ -70,7 +72,8 @@ static inline int32_t log2_q16(uint64_t a, const uint16_t *log_table)
     return (exponent - (int32_t)zeros) * 65536 + entry[0] + (int32_t)((entry[1] * fraction) >> 16);
 }
 
-uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor)
+uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table,
+                  uint8_t shift, int32_t log_floor)
 {
     int32_t *log = band->log; /* log i overwrites energy i / 2, which has been read */
     int32_t scale = (int32_t)shift * 131072;
@@ -93,7 +96,8 @@ int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t
 /* floor(power * 2^(2 * doublings) / 2^32) of bin i. */
 #if SERQ_STORED_POWER
 
-/* All of them, at once and in place: each as the int32 of its number, where bin i / 2 was that has been read. */
+/* All of them, at once and in place: each as the int32 of its number, where bin i / 2 was that has
+ * been read. */
 static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
 {
     int32_t *scaled = &bins->z.re;
@@ -101,7 +105,8 @@ static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
     unsigned up = 2 * doublings;
     if (up < 32) {
         for (; bins < end; bins++) {
-            *scaled++ = (int32_t)((uint32_t)(bins->power >> 32) << up | (uint32_t)bins->power >> 1 >> (31 - up));
+            *scaled++ = (int32_t)((uint32_t)(bins->power >> 32) << up |
+                                  (uint32_t)bins->power >> 1 >> (31 - up));
         }
     } else {
         for (; bins < end; bins++) { /* powers below 2^32 */
@@ -127,22 +132,27 @@ static inline void scale_powers(const serq_bin *bins, uint16_t count, unsigned d
 
 static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned doublings)
 {
-    int32_t re = (int32_t)((uint32_t)bins[i].z.re << doublings), im = (int32_t)((uint32_t)bins[i].z.im << doublings);
+    int32_t re = (int32_t)((uint32_t)bins[i].z.re << doublings),
+            im = (int32_t)((uint32_t)bins[i].z.im << doublings);
     return (int32_t)((serq_square(re) + serq_square(im)) >> 32);
 }
 
 #endif
 
 #if SERQ_THUMB1
-const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, uint32_t count, int32_t *sum);
+const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, uint32_t count,
+                                 int32_t *sum);
 #endif
 
-void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs, const int16_t *weight, int32_t *chroma)
+void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs,
+                 const int16_t *weight, int32_t *chroma)
 {
     enum { CLASSES = SERQ_PITCH_CLASSES, WIDTH = 4 };
-    int32_t sums[CLASSES + WIDTH - 1] = {0}; /* those beyond the last class belong to the first ones */
+    int32_t sums[CLASSES + WIDTH - 1] = {
+        0}; /* those beyond the last class belong to the first ones */
     uint32_t high = (uint32_t)(total >> 32);
-    unsigned top = high != 0 ? 63 - serq_leading_zeros(high) : 31 - serq_leading_zeros((uint32_t)total | 1);
+    unsigned top =
+        high != 0 ? 63 - serq_leading_zeros(high) : 31 - serq_leading_zeros((uint32_t)total | 1);
     unsigned doublings = (61 - top) / 2;
     scale_powers(bins, count, doublings);
     for (const uint16_t *end = run + 3 * runs; run < end; run += 3) {
@@ -179,7 +189,8 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
     }
 }
 
-void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift, uint32_t frame)
+void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift,
+                   uint32_t frame)
 {
     for (unsigned i = 0; i < count; i++, pool++) {
         int16_t v = (int16_t)serq_rshift_round(values[i], shift);
@@ -190,7 +201,8 @@ void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_
             pool->first = v;
             pool->last = v;
         }
-        uint32_t difference = (uint32_t)(v - pool->last); /* its square modulo 2^32 is the square of the signed one, below 2^32 */
+        uint32_t difference = (uint32_t)(v - pool->last); /* its square modulo 2^32 is the square of
+                                                             the signed one, below 2^32 */
         pool->square += (uint32_t)(v * v);
         pool->delta += difference * difference;
         pool->sum += v;
@@ -214,7 +226,8 @@ static int32_t deviation(uint64_t weighted, uint32_t n)
 void serq_pool_sd(const serq_pool *pool, uint8_t count, uint32_t frames, int32_t *out)
 {
     for (unsigned i = 0; i < count; i++) {
-        out[i] = deviation(serq_mul64x16(pool[i].square, frames) - serq_square(pool[i].sum), frames);
+        out[i] =
+            deviation(serq_mul64x16(pool[i].square, frames) - serq_square(pool[i].sum), frames);
     }
 }
 

@@ -1,5 +1,6 @@
-/* The front end: one frame of PCM to mel, MFCC and chroma, and their statistics over a clip (SPEC.md section 2).
- * All integers; no heap, float, recursion or variable-length array. Sizes and tables are the caller's (generated). */
+/* The front end: one frame of PCM to mel, MFCC and chroma, and their statistics over a clip
+ * (SPEC.md section 2). All integers; no heap, float, recursion or variable-length array. Sizes and
+ * tables are the caller's (generated). */
 #ifndef SERQ_FRONTEND_H
 #define SERQ_FRONTEND_H
 
@@ -8,9 +9,12 @@
 #include "serq_fixed.h"
 
 #define SERQ_PITCH_CLASSES 12
-#define SERQ_LEVEL_MIN (-40 * 256) /* octaves of power below full scale, -120 dB: less than 16-bit samples can hold */
+#define SERQ_LEVEL_MIN \
+    (-40 * 256) /* octaves of power below full scale, -120 dB: less than 16-bit samples can hold \
+                 */
 
-/* Whether powers replace the spectrum in memory: for a trace, and where a product is dear. Elsewhere they are computed as they are read. */
+/* Whether powers replace the spectrum in memory: for a trace, and where a product is dear.
+ * Elsewhere they are computed as they are read. */
 #ifndef SERQ_STORED_POWER
 #if defined(SERQ_TRACE) || !SERQ_LONG_MULTIPLY
 #define SERQ_STORED_POWER 1
@@ -27,7 +31,8 @@ typedef union {
     uint64_t power;
 } serq_bin;
 
-/* Energies of mel bands, until the logs of all bands replace them, one after another from the first band's place on. */
+/* Energies of mel bands, until the logs of all bands replace them, one after another from the first
+ * band's place on. */
 typedef union {
     uint64_t energy;
     int32_t log[2];
@@ -42,7 +47,8 @@ typedef struct {
     int16_t last;    /* v of the latest frame */
 } serq_pool;
 
-/* Largest 0 <= s <= 15 such that every sample * 2^s lies in int16. samples: a multiple of 2, at an address that is one of 4. */
+/* Largest 0 <= s <= 15 such that every sample * 2^s lies in int16. samples: a multiple of 2, at an
+ * address that is one of 4. */
 uint8_t serq_frame_shift(const int16_t *samples, uint16_t count);
 
 /* The transform is in serq_fft.h. */
@@ -72,7 +78,8 @@ SERQ_SPECIALISE uint64_t serq_plus_power(uint64_t sum, const serq_bin *bin)
 }
 
 /* sum: of the powers of `count` bins; ramp: of what it was before each of them. */
-SERQ_SPECIALISE void serq_sum_segment(const serq_bin *bins, uint32_t count, uint64_t *ramp, uint64_t *sum)
+SERQ_SPECIALISE void serq_sum_segment(const serq_bin *bins, uint32_t count, uint64_t *ramp,
+                                      uint64_t *sum)
 {
 #if SERQ_DSP && !SERQ_STORED_POWER
     if (count > 0) {
@@ -86,13 +93,15 @@ SERQ_SPECIALISE void serq_sum_segment(const serq_bin *bins, uint32_t count, uint
 #endif
 }
 
-/* Triangular band energies (halved), from the first bin with a weight on. segment: (count, a, b) for each of bands + 1 mel segments.
- * Returns the sum of the powers that it read. */
-SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint8_t bands, serq_band *band)
+/* Triangular band energies (halved), from the first bin with a weight on. segment: (count, a, b)
+ * for each of bands + 1 mel segments. Returns the sum of the powers that it read. */
+SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint8_t bands,
+                             serq_band *band)
 {
     uint64_t rising = 0; /* the part of the band that lies in the segment before */
     uint64_t total = 0;
-    for (const uint16_t *end = segment + 3 * (bands + 1U), *first = segment; segment < end; segment += 3) {
+    for (const uint16_t *end = segment + 3 * (bands + 1U), *first = segment; segment < end;
+         segment += 3) {
         uint64_t sum = 0, ramp = 0;
         serq_sum_segment(bins, segment[0], &ramp, &sum);
         bins += segment[0];
@@ -106,8 +115,10 @@ SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint
     return total;
 }
 
-/* In place: Q16 log2 of band energies relative to full scale, floored. Returns the sum of the energies. */
-uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor);
+/* In place: Q16 log2 of band energies relative to full scale, floored. Returns the sum of the
+ * energies. */
+uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table,
+                  uint8_t shift, int32_t log_floor);
 
 /* In place: sums of mirrored values in the first half, their differences in the second. */
 SERQ_SPECIALISE void serq_fold(int32_t *log, uint8_t bands)
@@ -127,7 +138,8 @@ SERQ_SPECIALISE void serq_fold(int32_t *log, uint8_t bands)
 int32_t serq_thumb1_row(const int32_t *values, const int16_t *coefficients, unsigned count);
 
 /* Rows r and r + 2 of the DCT. */
-SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct, unsigned r, unsigned count, int32_t *mfcc)
+SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct,
+                                   unsigned r, unsigned count, int32_t *mfcc)
 {
     mfcc[r] = serq_thumb1_row(values, dct + r * half, half);
     if (r + 2 < count) {
@@ -138,12 +150,14 @@ SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const i
 #else
 
 /* Rows r and r + 2 of the DCT at a time: a value is loaded once for both, coefficients in pairs. */
-SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct, unsigned r, unsigned count, int32_t *mfcc)
+SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct,
+                                   unsigned r, unsigned count, int32_t *mfcc)
 {
     unsigned other = r + 2 < count ? r + 2 : r;
     const int16_t *first = dct + r * half, *second = dct + other * half;
     int32_t a = 0, b = 0;
-    for (const int32_t *end = values + half / 4 * 4; values < end; values += 4, first += 4, second += 4) {
+    for (const int32_t *end = values + half / 4 * 4; values < end;
+         values += 4, first += 4, second += 4) {
         for (unsigned i = 0; i < 4; i += 2) {
             serq_pair w = serq_load_pair(first + i), v = serq_load_pair(second + i);
             int32_t x = values[i], y = values[i + 1];
@@ -161,8 +175,10 @@ SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const i
 
 #endif
 
-/* DCT-II, first `count` coefficients; destroys log. dct: Q15 cosines [count][bands / 2]. bands <= 128, even. */
-SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count, int32_t *mfcc)
+/* DCT-II, first `count` coefficients; destroys log. dct: Q15 cosines [count][bands / 2]. bands <=
+ * 128, even. */
+SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count,
+                         int32_t *mfcc)
 {
     unsigned half = bands / 2U;
     serq_fold(log, bands);
@@ -174,14 +190,18 @@ SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_
     }
 }
 
-/* The 12 pitch classes' parts of the power, in Q15 of the largest; destroys bins. total: the sum of all bins' powers.
- * run: (first bin, count, first class) of stretches of bins that touch the same 4 classes; weight: 4 a bin, run after run. */
-void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs, const int16_t *weight, int32_t *chroma);
+/* The 12 pitch classes' parts of the power, in Q15 of the largest; destroys bins. total: the sum of
+ * all bins' powers. run: (first bin, count, first class) of stretches of bins that touch the same 4
+ * classes; weight: 4 a bin, run after run. */
+void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs,
+                 const int16_t *weight, int32_t *chroma);
 
 /* Add frame number `frame` (0 = first) of `count` coefficients to their sums. */
-void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift, uint32_t frame);
+void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift,
+                   uint32_t frame);
 
-/* Level of a frame, Q8 log2 of its power relative to full scale, at least SERQ_LEVEL_MIN. shift: of the frame; offset: Q16 log2 of full scale. */
+/* Level of a frame, Q8 log2 of its power relative to full scale, at least SERQ_LEVEL_MIN. shift: of
+ * the frame; offset: Q16 log2 of full scale. */
 int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table);
 
 /* Statistics over `frames` >= 2 frames, 4 fractional bits. */

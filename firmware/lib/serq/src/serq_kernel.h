@@ -1,8 +1,9 @@
-/* What the kernels share. They sum modulo 2^32: an unsigned sum cannot overflow, and the model's proof (SPEC.md section 5) says that the
- * result fits int32.
+/* What the kernels share. They sum modulo 2^32: an unsigned sum cannot overflow, and the model's
+ * proof (SPEC.md section 5) says that the result fits int32.
  *
- * The inner loops come twice, with the same integers: in C for any core, and in assembly for Cortex-M (serq_thumb.c), whose compilers
- * neither batch loads nor keep to its few registers. SERQ_PORTABLE takes C everywhere. */
+ * The inner loops come twice, with the same integers: in C for any core, and in assembly for
+ * Cortex-M (serq_thumb.c), whose compilers neither batch loads nor keep to its few registers.
+ * SERQ_PORTABLE takes C everywhere. */
 #ifndef SERQ_KERNEL_H
 #define SERQ_KERNEL_H
 
@@ -22,8 +23,8 @@ enum { SERQ_BLOCK = 512 }; /* inputs whose sum a lane of 32 bits holds: 512 * 12
 #define SERQ_THUMB2 0
 #endif
 
-/* The value is wanted in a register here: keeps GCC from interleaving unrolled steps until registers run out, and from undoing an
- * address that was worked out once for several loads. */
+/* The value is wanted in a register here: keeps GCC from interleaving unrolled steps until
+ * registers run out, and from undoing an address that was worked out once for several loads. */
 #if defined(__GNUC__)
 #define SERQ_KEEP(value) __asm__ volatile("" : "+r"(value))
 #define SERQ_INLINE static inline __attribute__((always_inline))
@@ -46,37 +47,54 @@ SERQ_INLINE void serq_add(int32_t *accumulator, uint32_t sum)
 SERQ_INLINE uint32_t serq_pair_up(const uint8_t *activations, uint32_t *pairs, unsigned inputs)
 {
     uint32_t lanes = 0;
-    for (const uint8_t *end = activations + inputs; activations != end; activations += 4, pairs += 2) {
+    for (const uint8_t *end = activations + inputs; activations != end;
+         activations += 4, pairs += 2) {
         pairs[0] = (uint32_t)activations[1] << 16 | activations[0];
         pairs[1] = (uint32_t)activations[3] << 16 | activations[2];
         lanes += pairs[0] + pairs[1];
     }
-    return (lanes & 0xffff) + (lanes >> 16); /* 256 pairs of at most 127 do not carry from lane to lane */
+    return (lanes & 0xffff) +
+           (lanes >> 16); /* 256 pairs of at most 127 do not carry from lane to lane */
 }
 
 #if SERQ_THUMB
 /* Of `groups` times 8 inputs, each shifted left by `shift`: the 256 sums of subsets. */
 void serq_thumb_subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsigned shift);
 
-/* Add looked-up sums to the accumulators, up to `end`; names: planes, tables. They return the address of the next weight. */
-const uint8_t *serq_thumb_planes1_tables4(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
-const uint8_t *serq_thumb_planes1_tables1(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
-const uint8_t *serq_thumb_planes2_tables4(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
-const uint8_t *serq_thumb_planes2_tables1(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
-const uint8_t *serq_thumb_planes3_tables4(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
-const uint8_t *serq_thumb_planes3_tables1(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
-const uint8_t *serq_thumb_planes4_tables4(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
-const uint8_t *serq_thumb_planes4_tables1(const uint8_t *weights, int32_t *accumulators, const int32_t *end, const uint16_t *tables);
+/* Add looked-up sums to the accumulators, up to `end`; names: planes, tables. They return the
+ * address of the next weight. */
+const uint8_t *serq_thumb_planes1_tables4(const uint8_t *weights, int32_t *accumulators,
+                                          const int32_t *end, const uint16_t *tables);
+const uint8_t *serq_thumb_planes1_tables1(const uint8_t *weights, int32_t *accumulators,
+                                          const int32_t *end, const uint16_t *tables);
+const uint8_t *serq_thumb_planes2_tables4(const uint8_t *weights, int32_t *accumulators,
+                                          const int32_t *end, const uint16_t *tables);
+const uint8_t *serq_thumb_planes2_tables1(const uint8_t *weights, int32_t *accumulators,
+                                          const int32_t *end, const uint16_t *tables);
+const uint8_t *serq_thumb_planes3_tables4(const uint8_t *weights, int32_t *accumulators,
+                                          const int32_t *end, const uint16_t *tables);
+const uint8_t *serq_thumb_planes3_tables1(const uint8_t *weights, int32_t *accumulators,
+                                          const int32_t *end, const uint16_t *tables);
+const uint8_t *serq_thumb_planes4_tables4(const uint8_t *weights, int32_t *accumulators,
+                                          const int32_t *end, const uint16_t *tables);
+const uint8_t *serq_thumb_planes4_tables1(const uint8_t *weights, int32_t *accumulators,
+                                          const int32_t *end, const uint16_t *tables);
 
-/* The sums of the C functions rows8(), … of the same layouts, for pairs (of activations) up to `end`. */
-const uint32_t *serq_thumb_mul8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums);
+/* The sums of the C functions rows8(), … of the same layouts, for pairs (of activations) up to
+ * `end`. */
+const uint32_t *serq_thumb_mul8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
+                                uint32_t *sums);
 #endif
 
 #if SERQ_DSP
-const uint32_t *serq_thumb_dsp8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums);
-const uint32_t *serq_thumb_dsp4(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums);
-const uint32_t *serq_thumb_dsp2(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums);
-const uint32_t *serq_thumb_dsp1(const uint32_t *weights, const uint8_t *activations, const uint8_t *end, uint32_t *sums);
+const uint32_t *serq_thumb_dsp8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
+                                uint32_t *sums);
+const uint32_t *serq_thumb_dsp4(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
+                                uint32_t *sums);
+const uint32_t *serq_thumb_dsp2(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
+                                uint32_t *sums);
+const uint32_t *serq_thumb_dsp1(const uint32_t *weights, const uint8_t *activations,
+                                const uint8_t *end, uint32_t *sums);
 #endif
 
 #endif

@@ -7,7 +7,8 @@
 
 enum { ACTIVATION_MAX = 127, ZERO_POINT = 64 };
 
-/* Deviations from the center beyond this saturate; keeps the product with an 11-bit multiplier in 32 bits. */
+/* Deviations from the center beyond this saturate; keeps the product with an 11-bit multiplier in
+ * 32 bits. */
 #define DEVIATION_MAX ((1L << 20) - 1)
 
 static int32_t clamp(int32_t value, int32_t low, int32_t high)
@@ -15,13 +16,16 @@ static int32_t clamp(int32_t value, int32_t low, int32_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center, const uint16_t *scale, uint8_t *activations)
+void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center,
+                      const uint16_t *scale, uint8_t *activations)
 {
     for (uint16_t i = 0; i < count; i++) {
-        /* |center| <= 2^19, so the first clamp changes no result and keeps the difference in range */
+        /* |center| <= 2^19, so the first clamp changes no result and keeps the difference in range
+         */
         int32_t deviation = clamp(pooled[i], -4 * DEVIATION_MAX, 4 * DEVIATION_MAX) - center[i];
         int32_t scaled = clamp(deviation, -DEVIATION_MAX, DEVIATION_MAX) * (scale[i] >> 5);
-        activations[i] = (uint8_t)clamp(ZERO_POINT + serq_rshift_round(scaled, scale[i] & 31), 0, ACTIVATION_MAX);
+        activations[i] = (uint8_t)clamp(ZERO_POINT + serq_rshift_round(scaled, scale[i] & 31), 0,
+                                        ACTIVATION_MAX);
     }
 }
 
@@ -36,7 +40,8 @@ static uint32_t load_four(const uint8_t *x)
     return bytes;
 }
 
-/* Clears the tail of the activations and returns their sum, added up in the bytes of words (2 fit) and in lanes of 16 bits (1024 fit). */
+/* Clears the tail of the activations and returns their sum, added up in the bytes of words (2 fit)
+ * and in lanes of 16 bits (1024 fit). */
 static uint32_t sum_up(uint8_t *activations, uint16_t inputs)
 {
     const uint32_t even = 0x00ff00ff;
@@ -116,8 +121,10 @@ static inline uint8_t scaled(int32_t accumulator, int32_t scale)
         activations[3] = one(accumulators[3]); \
     }
 
-/* Products of 32 bits. limit: the first accumulator that gives 127 or more; the products of all before it fit 31 bits. */
-static inline uint8_t limited(int32_t accumulator, uint32_t multiplier, uint32_t half, unsigned shift, uint32_t limit)
+/* Products of 32 bits. limit: the first accumulator that gives 127 or more; the products of all
+ * before it fit 31 bits. */
+static inline uint8_t limited(int32_t accumulator, uint32_t multiplier, uint32_t half,
+                              unsigned shift, uint32_t limit)
 {
     uint32_t value = (uint32_t)accumulator;
     if (value < limit) {
@@ -126,7 +133,8 @@ static inline uint8_t limited(int32_t accumulator, uint32_t multiplier, uint32_t
     return (uint8_t)(~(uint32_t)(accumulator >> 31) & ACTIVATION_MAX); /* negative, or saturated */
 }
 
-void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multiplier, uint8_t shift, uint8_t *activations)
+void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multiplier,
+                     uint8_t shift, uint8_t *activations)
 {
 #if SERQ_LONG_MULTIPLY
     if (multiplier << 2 >> shift == 0) {

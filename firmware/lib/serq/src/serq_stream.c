@@ -21,10 +21,12 @@ void serq_stream_init(serq_stream *stream)
     stream->fresh = 1;
 }
 
-/* pool += the sums of a block that lies just before its first frame: the difference between the two is in neither. */
+/* pool += the sums of a block that lies just before its first frame: the difference between the two
+ * is in neither. */
 static void prepend(serq_pool *pool, const serq_block_pool *block)
 {
-    uint32_t edge = (uint32_t)(pool->first - block->last); /* its square modulo 2^32 is the square of the signed one, below 2^32 */
+    uint32_t edge = (uint32_t)(pool->first - block->last); /* its square modulo 2^32 is the square
+                                                              of the signed one, below 2^32 */
     pool->square += (uint64_t)block->square_high << 32 | block->square;
     pool->delta += ((uint64_t)block->delta_high << 32 | block->delta) + edge * edge;
     pool->sum += block->sum;
@@ -42,7 +44,8 @@ static void pack(const serq_pool *pool, serq_block_pool *block)
     block->last = pool->last;
 }
 
-/* The state's pools, which hold a block, become those of the window; the block itself goes to the ring, over the oldest if that is full. */
+/* The state's pools, which hold a block, become those of the window; the block itself goes to the
+ * ring, over the oldest if that is full. */
 static void merge_blocks(serq_stream *stream)
 {
     for (unsigned i = 0; i < SERQ_POOLS; i++) {
@@ -60,7 +63,8 @@ static void keep_block(serq_stream *stream, int16_t level)
 {
     stream->levels[stream->next] = level;
     stream->next = (uint8_t)(stream->next + 1 == SERQ_BLOCK_PLACES ? 0 : stream->next + 1);
-    stream->blocks = (uint8_t)(stream->blocks + 1U < SERQ_BLOCKS ? stream->blocks + 1 : stream->blocks);
+    stream->blocks =
+        (uint8_t)(stream->blocks + 1U < SERQ_BLOCKS ? stream->blocks + 1 : stream->blocks);
 }
 
 /* A window does not begin with a quiet block. */
@@ -71,11 +75,14 @@ static void drop_quiet(serq_stream *stream)
     }
 }
 
-/* Averages of scores; their sums cannot overflow, as the largest score times 2^SERQ_SMOOTHING does not (SPEC.md section 5). */
+/* Averages of scores; their sums cannot overflow, as the largest score times 2^SERQ_SMOOTHING does
+ * not (SPEC.md section 5). */
 static void smooth(serq_stream *stream, int32_t *scores)
 {
     for (unsigned i = 0; i < SERQ_CLASSES; i++) {
-        int32_t sum = stream->fresh ? scores[i] * ((int32_t)1 << SERQ_SMOOTHING) : stream->sums[i] - (stream->sums[i] >> SERQ_SMOOTHING) + scores[i];
+        int32_t sum = stream->fresh
+                          ? scores[i] * ((int32_t)1 << SERQ_SMOOTHING)
+                          : stream->sums[i] - (stream->sums[i] >> SERQ_SMOOTHING) + scores[i];
         stream->sums[i] = sum;
         scores[i] = sum >> SERQ_SMOOTHING;
     }
@@ -119,7 +126,8 @@ static void be_silent(serq_stream *stream, serq_decision *decision)
 
 static void end_block(serq_stream *stream, serq_decision *decision)
 {
-    decision->level = (int16_t)serq_floor_div(stream->level_sum + SERQ_BLOCK_FRAMES / 2, SERQ_BLOCK_FRAMES);
+    decision->level =
+        (int16_t)serq_floor_div(stream->level_sum + SERQ_BLOCK_FRAMES / 2, SERQ_BLOCK_FRAMES);
     drop_quiet(stream);
     if (stream->blocks == 0 && decision->level < SERQ_GATE_LEVEL) {
         be_silent(stream, decision);
@@ -130,7 +138,8 @@ static void end_block(serq_stream *stream, serq_decision *decision)
     stream->state.frames = 0; /* the next frame begins a block; it shares samples with this one */
 }
 
-int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count, serq_decision *decision)
+int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
+                     serq_decision *decision)
 {
     serq_state *state = &stream->state;
     while (*count > 0) {

@@ -1,4 +1,5 @@
-/* serq: live audio. A decision after each block of frames, on a window of the last blocks (SPEC.md section 12).
+/* serq: live audio. A decision after each block of frames, on a window of the last blocks (SPEC.md
+ * section 12).
  *
  *     static serq_stream stream;
  *     serq_decision decision;
@@ -9,16 +10,18 @@
  *         }
  *     }
  *
- * Pieces may have any length, one sample or several blocks: no decision is lost, and decisions do not depend on how audio is cut.
- * The caller owns all memory, sizeof(serq_stream): it grows with SERQ_BLOCKS, not with the window's length. A stream has no end and no
- * counter that could overflow. After a gap (samples that were lost), call serq_stream_init(). */
+ * Pieces may have any length, one sample or several blocks: no decision is lost, and decisions do
+ * not depend on how audio is cut. The caller owns all memory, sizeof(serq_stream): it grows with
+ * SERQ_BLOCKS, not with the window's length. A stream has no end and no counter that could
+ * overflow. After a gap (samples that were lost), call serq_stream_init(). */
 #ifndef SERQ_STREAM_H
 #define SERQ_STREAM_H
 
 #include "serq.h"
 
 #ifndef SERQ_BLOCKS
-#error "this model has no parameters for live audio: its specification pads clips, or it was made without them; serq-mcu quantize makes them"
+#error \
+    "this model has no parameters for live audio: its specification pads clips, or it was made without them; serq-mcu quantize makes them"
 #endif
 
 #ifdef __cplusplus
@@ -33,11 +36,13 @@ extern "C" {
 #define SERQ_BLOCK_PLACES (SERQ_BLOCKS > 1 ? SERQ_BLOCKS - 1 : 1)
 
 typedef struct {
-    int32_t scores[SERQ_CLASSES]; /* averaged over decisions as SERQ_SMOOTHING says; zeros in silence */
-    uint32_t margin;              /* of the best of them over the second best */
-    uint16_t frames;              /* of the window; 0 in silence */
-    int16_t level;                /* of the newest block: Q8 log2 of power relative to full scale; dB = level * 3.0103 / 256 */
-    int8_t answer;                /* index of a label, SERQ_SILENCE or SERQ_NOT_SURE */
+    int32_t
+        scores[SERQ_CLASSES]; /* averaged over decisions as SERQ_SMOOTHING says; zeros in silence */
+    uint32_t margin;          /* of the best of them over the second best */
+    uint16_t frames;          /* of the window; 0 in silence */
+    int16_t level; /* of the newest block: Q8 log2 of power relative to full scale; dB = level
+                      * 3.0103 / 256 */
+    int8_t answer; /* index of a label, SERQ_SILENCE or SERQ_NOT_SURE */
 } serq_decision;
 
 /* The sums of one coefficient over a block that has ended; as serq_pool, packed. */
@@ -63,10 +68,13 @@ typedef struct {
 /* Forget all that was heard. Time: constant. */
 void serq_stream_init(serq_stream *stream);
 
-/* Take samples of mono 16-bit PCM at SERQ_SAMPLE_RATE until a decision is due or none is left; *samples and *count move past those taken.
- * Returns 1 when a block has ended: `decision` is written, call again with what is left. Returns 0 when all samples are taken.
- * Time: one frame's transform for every SERQ_HOP_LENGTH samples, and the network's for every block unless it is silent. */
-int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count, serq_decision *decision);
+/* Take samples of mono 16-bit PCM at SERQ_SAMPLE_RATE until a decision is due or none is left;
+ * *samples and *count move past those taken. Returns 1 when a block has ended: `decision` is
+ * written, call again with what is left. Returns 0 when all samples are taken. Time: one frame's
+ * transform for every SERQ_HOP_LENGTH samples, and the network's for every block unless it is
+ * silent. */
+int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
+                     serq_decision *decision);
 
 #ifdef __cplusplus
 }

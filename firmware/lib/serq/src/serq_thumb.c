@@ -1,6 +1,7 @@
-/* Inner loops of the kernels for Cortex-M. What they compute stands in C in the file of the layout, and in SPEC.md section 4.
- * Functions without a frame of their own: arguments in r0 to r3, result in r0. Loops are unrolled; where a length is not a multiple of
- * what one turn takes, the first turn begins in its middle. */
+/* Inner loops of the kernels for Cortex-M. What they compute stands in C in the file of the layout,
+ * and in SPEC.md section 4. Functions without a frame of their own: arguments in r0 to r3, result
+ * in r0. Loops are unrolled; where a length is not a multiple of what one turn takes, the first
+ * turn begins in its middle. */
 #include "serq_kernel.h"
 
 /* clang-format has no notion of assembly: */

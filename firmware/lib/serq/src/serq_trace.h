@@ -1,4 +1,5 @@
-/* Stage hook: with SERQ_TRACE defined, every stage's integers pass through serq_trace() as they are made. */
+/* Stage hook: with SERQ_TRACE defined, every stage's integers pass through serq_trace() as they are
+ * made. */
 #ifndef SERQ_TRACE_H
 #define SERQ_TRACE_H
 
@@ -21,9 +22,11 @@ enum {
 };
 
 #ifdef SERQ_TRACE
-/* `count` little- or big-endian native integers of `size` bytes (1, 2, 4 or 8) just computed by `stage`. Supplied by the application. */
+/* `count` little- or big-endian native integers of `size` bytes (1, 2, 4 or 8) just computed by
+ * `stage`. Supplied by the application. */
 void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size);
-#define SERQ_TRACE_STAGE(stage, values, count, size) serq_trace((uint8_t)(stage), (values), (uint16_t)(count), (uint8_t)(size))
+#define SERQ_TRACE_STAGE(stage, values, count, size) \
+    serq_trace((uint8_t)(stage), (values), (uint16_t)(count), (uint8_t)(size))
 #else
 #define SERQ_TRACE_STAGE(stage, values, count, size) ((void)0)
 #endif

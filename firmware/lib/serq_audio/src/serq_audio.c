@@ -1,6 +1,10 @@
 #include "serq_audio.h"
 
-enum { LOWEST = -32768, HIGHEST = 32767, HALF_SCALE = 1 << 19 }; /* of a sample; of its 20-bit precursor */
+enum {
+    LOWEST = -32768,
+    HIGHEST = 32767,
+    HALF_SCALE = 1 << 19
+}; /* of a sample; of its 20-bit precursor */
 
 static int32_t limit(int32_t value, int32_t lowest, int32_t highest)
 {
@@ -44,7 +48,8 @@ void serq_audio_i2s(serq_audio *audio, const int32_t *words, uint32_t count, int
     uint32_t shift = 12u - audio->settings.bit_shift;
 
     for (uint32_t i = 0; i < count; i++) {
-        samples[i] = sample(audio, limit(shift_right(words[i], shift), -HALF_SCALE, HALF_SCALE - 1));
+        samples[i] =
+            sample(audio, limit(shift_right(words[i], shift), -HALF_SCALE, HALF_SCALE - 1));
     }
 }
 
@@ -62,19 +67,23 @@ void serq_audio_adc(serq_audio *audio, const uint16_t *words, uint32_t count, in
     }
 }
 
-/* Half of a symmetric low-pass in 2^-14 for 64 kHz: to 6.4 kHz flat within 0.11 dB together with the integrators' droop,
- * from 9.6 kHz (which folds to 6.4) at least 54 dB down. The last is the middle. */
+/* Half of a symmetric low-pass in 2^-14 for 64 kHz: to 6.4 kHz flat within 0.11 dB together with
+ * the integrators' droop, from 9.6 kHz (which folds to 6.4) at least 54 dB down. The last is the
+ * middle. */
 static const int16_t half_filter[(SERQ_PDM_TAPS + 1) / 2] = {
     -3,   -4,   1,    12, 23,  25,  9,   -22, -54,  -63,  -32,  35, 105,  131,  77,   -48,
     -185, -245, -161, 59, 313, 444, 324, -59, -550, -869, -733, 2,  1236, 2631, 3730, 4126,
 };
 
-/* 16 bits through four integrators and, once, four combs: their sum weighted to 2^16, so that the middle is 2^15. */
+/* 16 bits through four integrators and, once, four combs: their sum weighted to 2^16, so that the
+ * middle is 2^15. */
 static int16_t decimate16(serq_pdm *pdm, uint32_t bits)
 {
-    uint32_t a = pdm->integrators[0], b = pdm->integrators[1], c = pdm->integrators[2], d = pdm->integrators[3];
+    uint32_t a = pdm->integrators[0], b = pdm->integrators[1], c = pdm->integrators[2],
+             d = pdm->integrators[3];
 
-    for (uint32_t bit = 0; bit < 16; bit++) { /* modulo 2^32: what overflows here the combs take back */
+    for (uint32_t bit = 0; bit < 16;
+         bit++) { /* modulo 2^32: what overflows here the combs take back */
         a += bits >> (15 - bit) & 1u;
         b += a;
         c += b;
@@ -99,12 +108,15 @@ static int32_t filter(const serq_pdm *pdm)
     int32_t sum = half_filter[MIDDLE] * pdm->history[(oldest + MIDDLE) & MASK];
 
     for (uint32_t i = 0; i < MIDDLE; i++) {
-        sum += half_filter[i] * (pdm->history[(oldest + i) & MASK] + pdm->history[(oldest + SERQ_PDM_TAPS - 1 - i) & MASK]);
+        sum += half_filter[i] * (pdm->history[(oldest + i) & MASK] +
+                                 pdm->history[(oldest + SERQ_PDM_TAPS - 1 - i) & MASK]);
     }
-    return shift_right(sum, 10); /* the taps' magnitudes sum to less than 2^15: 2^30 at most, to 20 bits */
+    return shift_right(
+        sum, 10); /* the taps' magnitudes sum to less than 2^15: 2^30 at most, to 20 bits */
 }
 
-void serq_audio_pdm(serq_audio *audio, serq_pdm *pdm, const uint16_t *words, uint32_t count, int16_t *samples)
+void serq_audio_pdm(serq_audio *audio, serq_pdm *pdm, const uint16_t *words, uint32_t count,
+                    int16_t *samples)
 {
     enum { WORDS = SERQ_PDM_DECIMATION / 16 };
 

@@ -1,5 +1,6 @@
-/* One writer, one reader. Each count is stored by one side and loaded by the other, with what it stands for: the writer publishes
- * samples by storing `written` after them, the reader frees room by storing `read` after it has copied. */
+/* One writer, one reader. Each count is stored by one side and loaded by the other, with what it
+ * stands for: the writer publishes samples by storing `written` after them, the reader frees room
+ * by storing `read` after it has copied. */
 #include "serq_audio.h"
 
 #if defined(__GNUC__)
@@ -23,7 +24,8 @@ void serq_ring_init(serq_ring *ring, int16_t *samples, uint32_t size)
 void serq_ring_write(serq_ring *ring, const int16_t *samples, uint32_t count)
 {
     uint32_t written = ring->written;
-    uint32_t room = LOAD(ring->passed) == ring->gaps ? ring->size - (written - LOAD(ring->read)) : 0;
+    uint32_t room =
+        LOAD(ring->passed) == ring->gaps ? ring->size - (written - LOAD(ring->read)) : 0;
     uint32_t taken = count < room ? count : room;
 
     for (uint32_t i = 0; i < taken; i++) {
@@ -40,7 +42,8 @@ void serq_ring_write(serq_ring *ring, const int16_t *samples, uint32_t count)
 
 uint32_t serq_ring_read(serq_ring *ring, int16_t *samples, uint32_t capacity)
 {
-    uint32_t gaps = LOAD(ring->gaps); /* before `written`, so that all samples before a gap are seen with it */
+    uint32_t gaps =
+        LOAD(ring->gaps); /* before `written`, so that all samples before a gap are seen with it */
     uint32_t read = ring->read;
     uint32_t waiting = LOAD(ring->written) - read;
     uint32_t taken = capacity < waiting ? capacity : waiting;

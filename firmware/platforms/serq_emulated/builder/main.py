@@ -1,4 +1,7 @@
-"""Build a program for an emulated board, and run it in QEMU (`pio run -t exec`). All that differs between boards is in boards/*.json."""
+"""Build a program for an emulated board, and run it in QEMU (`pio run -t exec`).
+
+All that differs between boards is in boards/*.json.
+"""
 
 import subprocess
 from pathlib import Path
@@ -40,11 +43,15 @@ if runtime:
     env.Replace(LDSCRIPT_PATH=str(folder / "link.ld"))
     env.BuildSources(str(Path("$BUILD_DIR") / runtime), str(folder))
 else:
-    env.Replace(LDSCRIPT_PATH="picolibc.ld")  # its default too, but then it is read before the symbols above and misses the stack's size
+    env.Replace(
+        LDSCRIPT_PATH="picolibc.ld"
+    )  # its default too, but then it is read before the symbols above and misses the stack's size
 
 program = env.BuildProgram()
 AlwaysBuild(env.Alias("buildprog", program))
-env.AddPlatformTarget("size", program, env.VerboseAction("$SIZEPRINTCMD", "Calculating size $SOURCE"), "Program Size")
+env.AddPlatformTarget(
+    "size", program, env.VerboseAction("$SIZEPRINTCMD", "Calculating size $SOURCE"), "Program Size"
+)
 
 
 def run(target, source, env):
@@ -52,5 +59,11 @@ def run(target, source, env):
     return subprocess.run([*build["emulator"], str(source[0])], check=False).returncode
 
 
-env.AddPlatformTarget("exec", program, env.VerboseAction(run, "Running $SOURCE in the emulator"), "Run", "Run the program in QEMU")
+env.AddPlatformTarget(
+    "exec",
+    program,
+    env.VerboseAction(run, "Running $SOURCE in the emulator"),
+    "Run",
+    "Run the program in QEMU",
+)
 Default("buildprog")
