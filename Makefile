@@ -20,10 +20,10 @@ test: setup lint compilers
 
 coverage: setup compilers # all tests once more, slower; fails below 95 % of the runtime's lines or 90 % of the package's
 	rm -rf build/coverage
-	$(BIN)/python -m tests.coverage_of_c shim build/coverage
+	$(BIN)/python -m tests.support.coverage_of_c shim build/coverage
 	PATH="$(CURDIR)/build/coverage/bin:$$PATH" $(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
-	$(BIN)/python -m tests.coverage_of_c report build/coverage
+	$(BIN)/python -m tests.support.coverage_of_c report build/coverage
 	$(BIN)/coverage report
 
 docs: $(VENV)/.installed

@@ -1,8 +1,8 @@
 """The reference pages of the documentation, written from the code: commands, configuration, board files,
 model file, C interface, pytest's options.
 
-`python -m tools.docs_reference docs/reference` writes them anew; `tests/test_docs_reference.py` fails where
-they are stale.
+`python -m tools.docs_reference docs/reference` writes them anew; `tests/docs/test_docs_reference.py` fails
+where they are stale.
 """
 
 from __future__ import annotations

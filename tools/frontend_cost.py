@@ -53,8 +53,8 @@ SPECS = {
     "default without chroma": replace(DEFAULT, blocks=DEFAULT.blocks[:-1]),
 }
 BOARDS = ("emulated-m4f", "emulated-m7", "emulated-m0", "emulated-rv32imc", "emulated-xtensa")
-# What is promised: instructions a frame, at most. tests/test_frontend_firmware.py counts again and holds
-# them.
+# What is promised: instructions a frame, at most. tests/emulated/test_frontend_firmware.py counts again and
+# holds them.
 LIMITS = {
     ("emulated-m4f", "benchmark"): 23_000,
     ("emulated-m0", "benchmark"): 82_000,
@@ -80,10 +80,11 @@ _INTRODUCTION = """\
 # What the front end costs
 
 Instructions a frame, and on Cortex-M4 and M0 estimated cycles (no wait states), from the samples to the last
-feature without pooling: counted in
-QEMU over {seconds} seconds of synthetic speech by `python -m tools.frontend_cost`, which writes this page.
-The firmware has no trace; compilers: {compilers}, at -O2. `tests/test_frontend_firmware.py` counts again and
-holds the limits; `serq-mcu bench` counts any exported project (with its trace, for which powers are stored).
+feature without pooling: counted in QEMU over {seconds} seconds of synthetic speech by
+`python -m tools.frontend_cost`, which writes this page.
+The firmware has no trace; compilers: {compilers}, at -O2.
+`tests/emulated/test_frontend_firmware.py` counts again and holds the limits; `serq-mcu bench` counts any
+exported project (with its trace, for which powers are stored).
 
 The benchmark: 16 kHz, 25 ms in an FFT of 512, 40 HTK mel bands without norm, 13 MFCC. The default:
 `{default}`, FFT {fft}, 40 MFCC, 40

@@ -59,7 +59,7 @@ each emulated core ran {count} of them, stratified by class. All ran {signals} g
 each: {names}.
 
 Written by `python -m tools.parity {folders}`, which exports, builds and compares everything anew and fails if
-an integer differs. `tests/test_parity.py` runs the generated signals and two clips.
+an integer differs. `tests/emulated/test_parity.py` runs the generated signals and two clips.
 """
 
 

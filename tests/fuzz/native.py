@@ -16,7 +16,7 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.harness.protocol import Frame, Type, encode_frame
-from tests.models import made_up_model
+from tests.support.models import made_up_model
 
 _BLOCKS = (
     FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),

@@ -31,7 +31,7 @@ from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.training.config import load_config
 from serq_mcu.verification.baseline import load_baseline, save_baseline
 from serq_mcu.verification.report import Difference, Outcome, VerifyReport
-from tests.models import made_up_model
+from tests.support.models import made_up_model
 
 _WORK = Path(tempfile.mkdtemp(prefix="serq-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 _MODEL = made_up_model([3, 2], [2, 3])

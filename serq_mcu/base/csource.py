@@ -1,0 +1,100 @@
+"""Pieces of generated C as data: what is called with what, what is traced, which tables are stored.
+
+Templates write them down; they never compute (law 1). Whoever contributes C to a model (a feature block, a
+layer) does it in these words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Call:
+    """A statement `result = function(arguments);`. result: an lvalue or declaration, or empty."""
+
+    function: str
+    arguments: tuple[str | int, ...]
+    result: str = ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The integers that a stage has just computed: `count` values of C type `type` at the expression
+    `values`.
+    """
+
+    stage: str
+    values: str
+    count: int
+    type: str
+
+
+@dataclass(frozen=True)
+class Declare:
+    """A local variable: `type name = value;`."""
+
+    type: str
+    name: str
+    value: str
+
+
+Step = Call | Trace | Declare
+
+
+@dataclass(frozen=True, eq=False)
+class CArray:
+    """A constant table of generated C, `static const type name[]`; its C type follows from the values'
+    type.
+    """
+
+    name: str
+    values: NDArray[Any]
+    comment: str = ""
+
+    @property
+    def type(self) -> str:
+        """The C type of an element."""
+        return f"{self.values.dtype.name}_t"
+
+
+@dataclass(frozen=True)
+class CPart:
+    """What one block or layer adds to a model's C: statements in order, tables, and its own sources and
+    headers.
+
+    sources: handwritten .c, .h and .S files that are copied beside the runtime's; headers: names to include.
+    """
+
+    steps: tuple[Step, ...]
+    arrays: tuple[CArray, ...] = ()
+    headers: tuple[str, ...] = ()
+    sources: tuple[Path, ...] = field(default=())
+
+
+def c_string(text: str) -> str:
+    """Write any text as a C string literal.
+
+    Every byte but plain ASCII letters, digits and ` _-.,:/()` becomes a three-digit octal escape.
+    """
+    plain = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-.,:/()")
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+
+
+def c_numbers(values: Iterable[Any], indent: int = 4, width: int = 120) -> str:
+    """Write integers as the lines of a C initialiser."""
+    lines, line = [], ""
+    for value in np.asarray(values).ravel().tolist():
+        item = f"{value},"
+        if line and len(line) + 1 + len(item) > width - indent:
+            lines.append(line)
+            line = item
+        else:
+            line = f"{line} {item}" if line else item
+    return "\n".join(" " * indent + text for text in [*lines, line])

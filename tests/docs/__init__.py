@@ -1,0 +1,1 @@
+"""Pages, commands in pages, packages, workflows."""

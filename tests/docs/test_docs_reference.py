@@ -1,0 +1,81 @@
+"""The reference is written from the code; every command has help, examples that parse and a page; the site
+loads nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from serq_mcu.cli import main
+from tools.docs_reference import commands, examples, page_name, pages
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+COMMANDS = dict(commands())
+REGENERATE = "run `python -m tools.docs_reference docs/reference` and commit what it writes"
+FROM_ELSEWHERE = re.compile(
+    r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b(?![^>]*canonical)[^>]*\bhref=[\"']?(?:https?:)?//",
+    re.I,
+)
+
+
+def test_no_page_is_stale_missing_or_left_over() -> None:
+    wanted, there = (
+        pages(),
+        {
+            path.relative_to(DOCS / "reference").as_posix(): path.read_text()
+            for path in (DOCS / "reference").rglob("*.md")
+        },
+    )
+    assert sorted(there) == sorted(wanted), REGENERATE
+    assert [name for name in wanted if wanted[name] != there[name]] == [], REGENERATE
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_command_has_help_an_example_that_parses_and_a_page(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    assert command.help
+    assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option)), (
+        "an option has no help"
+    )
+    lines = examples(command)
+    assert lines, "its help gives no example"
+    for line in lines:
+        words = shlex.split(line)
+        assert words[1 : 1 + len(path)] == list(path)
+        command.make_context(
+            " ".join(path), words[1 + len(path) :], parent=main.context_class(main)
+        )  # refuses what it does not know
+    page = (DOCS / "reference/commands" / f"{page_name(path)}.md").read_text()
+    assert f"# serq-mcu {' '.join(path)}\n" in page and all(line in page for line in lines)
+    assert f"]({page_name(path)}.md)" in (DOCS / "reference/commands/index.md").read_text()
+
+
+def test_the_check_notices_a_changed_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    option = next(parameter for parameter in COMMANDS["verify",].params if parameter.name == "target")
+    monkeypatch.setattr(option, "default", "emulator")
+    assert pages()["commands/verify.md"] != (DOCS / "reference/commands/verify.md").read_text()
+
+
+def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"],
+        cwd=ROOT,
+        env=quiet,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    found = list((tmp_path / "site").rglob("*.html"))
+    assert len(found) > 40
+    assert [page.name for page in found if FROM_ELSEWHERE.search(page.read_text())] == []
+    assert {f"{page_name(path)}.html" for path in COMMANDS} <= {page.name for page in found}

@@ -1,0 +1,1 @@
+"""Exported projects built by cross compilers and run in QEMU."""

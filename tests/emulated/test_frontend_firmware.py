@@ -1,0 +1,160 @@
+"""The front end on every core, as a product has it: without a trace, so that stages are fused and each
+core takes its own shortest way.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serq_mcu.boards.board import load_board
+from serq_mcu.build import platformio
+from serq_mcu.codegen.export import export
+from serq_mcu.counting.qemu import symbols
+from serq_mcu.frontend.reference import features
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.verification.target import open_target
+from serq_mcu.verification.verify import Recording, verify
+from tests.firmware.test_frontend import SPECS, random_tables, stimulus
+from tests.support.models import made_up_model
+from tests.support.native import SANITIZERS, compile_program
+from tools.frontend_cost import LIMITS, build_frontend, frame_cost
+from tools.frontend_cost import SPECS as COST_SPECS
+
+BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
+# A first pass of radix 2 and of radix 4; with zeros behind the frame and without; every kind of block.
+ON_CORES = {
+    "all blocks": SPECS["all blocks"],
+    "short window": SPECS["short window"],
+    "narrow window": SPECS["narrow window"],
+    "centred": SPECS["centred"],
+    "chroma alone": FeatureSpec(
+        name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ON_CORES)
+@pytest.mark.parametrize("board", BOARDS)
+def test_features_without_a_trace_are_the_references(board: str, name: str, tmp_path: Path) -> None:
+    assert_computes_the_features(board, made_up_model((4, 2), (1, 2), spec=ON_CORES[name]), tmp_path / "p")
+
+
+@pytest.mark.parametrize("board", ["emulated-m0", "emulated-m4f"])
+def test_assembly_and_intrinsics_take_the_ends_of_every_table(board: str, tmp_path: Path) -> None:
+    blocks = (FeatureBlock("mfcc", 9), FeatureBlock("chroma", 12))
+    spec = FeatureSpec(name="any", fft_length=256, hop_length=128, mel_bands=10, blocks=blocks)
+    for seed in (1, 3):
+        tables = random_tables(np.random.default_rng(seed), spec)
+        assert_computes_the_features(
+            board, replace(made_up_model((4, 2), (1, 2), spec=spec), tables=tables), tmp_path / f"{seed}"
+        )
+
+
+def assert_computes_the_features(board: str, model: QuantizedModel, folder: Path) -> None:
+    elf = build_frontend(load_board(board), model, folder).elf
+    length = model.spec.fft_length
+    for pcm in (stimulus(length, seed=4), stimulus(length, seed=5)[1:]):
+        done = subprocess.run(
+            platformio.emulator_command(load_board(board), elf),
+            input=pcm.tobytes(),
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        np.testing.assert_array_equal(
+            np.frombuffer(done.stdout, dtype=np.int32), features(model.spec, model.tables, pcm)
+        )
+
+
+@pytest.mark.parametrize("name", ["all blocks", "chroma alone", "centred"])
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_stage_on_the_emulators(board: str, name: str, tmp_path: Path) -> None:
+    spec = ON_CORES[name]
+    model = made_up_model((8, 3), (2, 5), spec=spec)
+    with open_target(export(model, load_board(board), tmp_path / "p"), "emulator") as target:
+        report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
+    assert report.ok, report.lines()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_stage_of_every_specification_on_the_host(name: str, tmp_path: Path) -> None:
+    spec = SPECS[name]
+    model = made_up_model((8, 3), (2, 5), spec=spec)
+    with open_target(export(model, load_board("esp32"), tmp_path / "p"), "host") as target:
+        report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
+    assert report.ok, report.lines()
+
+
+def test_a_padded_clip_ends_when_it_is_asked_for(tmp_path: Path) -> None:
+    """The interface's answers: 1 when two frames will be there, then the same decision however often, then
+    no more samples until it starts anew.
+    """
+    spec = SPECS["centred"]
+    model = made_up_model((4, 2), (1, 2), spec=spec)
+    runtime = tmp_path / "p/lib/serq/src"
+    export(model, load_board("esp32"), tmp_path / "p")
+    flags = [*SANITIZERS, f"-I{runtime}"]
+    program = compile_program(
+        tmp_path / "clip",
+        [Path(__file__).parents[1] / "programs" / "padded_clip.c", *runtime.glob("*.c")],
+        flags,
+    )
+
+    def answers(count: int, piece: int) -> list[int]:
+        done = subprocess.run([program, str(count), str(piece)], capture_output=True, text=True, check=True)
+        return [int(word) for word in done.stdout.split()]
+
+    for count in (spec.min_samples, 511, 512, 5000):
+        pcm = (np.arange(count) ** 2 % 20011 - 10000).astype(np.int16)
+        label = classify(model, features(spec, model.tables, pcm)[None])[0]
+        for piece in (1, 77):
+            assert answers(count, piece) == [1, label, 1, -3, 1]
+    assert answers(spec.min_samples - 1, 50) == [0, -1]
+
+
+@pytest.mark.parametrize(("board", "name"), LIMITS)
+def test_a_frame_costs_no_more_instructions_than_promised(board: str, name: str) -> None:
+    instructions, _ = frame_cost(load_board(board), COST_SPECS[name]).frame
+    assert 0.5 * LIMITS[board, name] < instructions <= LIMITS[board, name]
+
+
+ALWAYS = {
+    f"serq_{name}"
+    for name in (
+        "init",
+        "push",
+        "features",
+        "model_frame",
+        "model_features",
+        "frame_shift",
+        "fft",
+        "spectrum",
+        "pool_add",
+    )
+}
+ALWAYS |= {"serq_twiddle_table", "serq_window_table"}
+STATISTICS = {"serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd"}
+MEL = {"serq_mel", "serq_segment_table", "serq_mel_offset_table", "serq_log", "serq_log_table"}
+DCT = {"serq_dct", "serq_dct_table"}
+CHROMA = {"serq_chroma", "serq_chroma_run_table", "serq_chroma_weight_table", "serq_add_power"}
+USED = {
+    "speech120": STATISTICS | MEL | DCT,
+    "narrow window": MEL | {"serq_pool_sd"},
+    "chroma alone": STATISTICS | CHROMA,
+    "all blocks": STATISTICS | MEL | DCT | CHROMA,
+}
+
+
+@pytest.mark.parametrize("name", USED)
+def test_the_program_holds_only_what_the_specification_uses(name: str, tmp_path: Path) -> None:
+    board = load_board("emulated-m4f")
+    elf = build_frontend(board, made_up_model((4, 2), (1, 2), spec=SPECS[name]), tmp_path / "p").elf
+    assert {symbol for symbol in symbols(board, elf) if symbol.startswith("serq_")} == ALWAYS | USED[name]

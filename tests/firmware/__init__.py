@@ -1,0 +1,1 @@
+"""C compiled for this computer."""

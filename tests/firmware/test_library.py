@@ -1,0 +1,225 @@
+"""The runtime as a library: each kind's minimal example compiles with the strictest compilers at hand and
+says what the reference says.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serq_mcu.boards.board import Emulator, all_boards, load_board
+from serq_mcu.codegen.library import HEADER, KINDS, amalgamate, export_library
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.reference import features
+from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.types import QuantizedModel
+from tests.support.models import made_up_model
+from tests.support.native import WARNINGS
+
+EMULATED = [board.name for board in all_boards() if board.emulated]
+BUZZ = np.where(np.arange(32000) // 40 % 2, 8000, -8000).astype(np.int16)
+ARDUINO = """
+#pragma once
+#include <stdio.h>
+#include <stdlib.h>
+struct Line { void begin(long) {} void println(const char *text) { puts(text); } };
+static Line Serial;
+static inline void delay(unsigned long) { exit(0); }
+void setup();
+void loop();
+int main() { setup(); for (;;) loop(); }
+"""
+
+
+@pytest.fixture(scope="module")
+def model() -> QuantizedModel:
+    """One whose answer to the buzz is not the first label."""
+    made = (
+        made_up_model((12, 7, 4), (3, 2, 5), seed=seed, labels=("anger", "fear", "joy", "日本語"))
+        for seed in range(99)
+    )
+    return next(model for model in made if _answer(model) == "日本語")
+
+
+def _answer(model: QuantizedModel) -> str:
+    return model.labels[int(np.argmax(scores(model, features(model.spec, model.tables, BUZZ))))]
+
+
+@pytest.fixture(scope="module")
+def libraries(model: QuantizedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("libraries")
+    for kind in KINDS:
+        export_library(model, load_board("esp32"), kind, folder / kind)
+    return folder
+
+
+def _run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_one_header_is_a_program(compiler: str, libraries: Path, tmp_path: Path) -> None:
+    _run(
+        compiler,
+        "-std=c99",
+        "-O1",
+        *WARNINGS,
+        "minimal.c",
+        "-o",
+        tmp_path / "minimal",
+        cwd=libraries / "header",
+    )
+    assert _run(tmp_path / "minimal", cwd=tmp_path) == "日本語\n"
+
+
+def test_the_one_header_declares_for_cpp_what_c_implements(libraries: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.c").write_text(f'#define SERQ_IMPLEMENTATION\n#include "{HEADER}"\n')
+    body = "serq_state s; serq_init(&s); return serq_classify(&s, 0) != SERQ_ERROR_TOO_SHORT;"
+    (tmp_path / "two.cpp").write_text(f'#include "{HEADER}"\n#include "{HEADER}"\nint main() {{ {body} }}\n')
+    _run("gcc", "-std=c99", *WARNINGS, f"-I{libraries / 'header'}", "-c", "one.c", cwd=tmp_path)
+    _run(
+        "g++",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        f"-I{libraries / 'header'}",
+        "two.cpp",
+        "one.o",
+        "-o",
+        "both",
+        cwd=tmp_path,
+    )
+    _run(tmp_path / "both", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_the_one_header_compiles_for_every_core(board: str, libraries: Path) -> None:
+    emulator = load_board(board).emulator
+    assert isinstance(emulator, Emulator)
+    flags = [*emulator.compile_flags, "-std=c99", "-O2", *WARNINGS, "-c", "-o", "/dev/null"]
+    _run(f"{emulator.compiler}gcc", *flags, "minimal.c", cwd=libraries / "header")
+
+
+def test_the_esp_idf_component_and_its_example_are_a_program(libraries: Path, tmp_path: Path) -> None:
+    folder = libraries / "espidf"
+    (tmp_path / "start.c").write_text("void app_main(void);\nint main(void) { app_main(); return 0; }\n")
+    sources = [
+        *sorted((folder / "src").glob("*.c")),
+        folder / "examples/minimal/main/main.c",
+        tmp_path / "start.c",
+    ]
+    _run(
+        "gcc",
+        "-std=gnu17",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        f"-I{folder / 'src'}",
+        *sources,
+        "-o",
+        tmp_path / "minimal",
+        cwd=tmp_path,
+    )
+    assert _run(tmp_path / "minimal", cwd=tmp_path) == "日本語\n"
+
+
+def test_cmake_builds_the_component_as_esp_idf_would(libraries: Path, tmp_path: Path) -> None:
+    """ESP-IDF's part imitated: what register does with SRC_DIRS, SRCS, INCLUDE_DIRS and requirements by
+    the components' folder names.
+    """
+    (tmp_path / "tools/cmake").mkdir(parents=True)
+    (tmp_path / "tools/cmake/project.cmake").write_text(
+        'function(idf_component_register)\n  cmake_parse_arguments(C "" ""'
+        ' "SRC_DIRS;SRCS;INCLUDE_DIRS;PRIV_REQUIRES" ${ARGN})\n  get_filename_component(name'
+        " ${CMAKE_CURRENT_LIST_DIR} NAME)\n  foreach(folder ${C_SRC_DIRS})\n    file(GLOB more"
+        " ${CMAKE_CURRENT_LIST_DIR}/${folder}/*.c)\n    list(APPEND C_SRCS ${more})\n  endforeach()\n "
+        " add_library(${name} STATIC ${C_SRCS})\n  target_include_directories(${name} PUBLIC"
+        " ${C_INCLUDE_DIRS})\n  target_link_libraries(${name} PUBLIC ${C_PRIV_REQUIRES})\n  set(COMPONENT_LIB"
+        " ${name} PARENT_SCOPE)\nendfunction()\nmacro(project name)\n  _project(${name} C)\n  foreach(folder"
+        " ${EXTRA_COMPONENT_DIRS})\n    add_subdirectory(${folder} component)\n  endforeach()\n "
+        ' add_subdirectory(main)\n  file(WRITE ${CMAKE_BINARY_DIR}/start.c "void app_main(void); int'
+        ' main(void) { app_main(); return 0; }")\n  add_executable(firmware ${CMAKE_BINARY_DIR}/start.c)\n '
+        " target_link_libraries(firmware main)\nendmacro()\n"
+    )
+    shutil.copytree(libraries / "espidf", tmp_path / "serq")
+    example = tmp_path / "serq/examples/minimal"
+    _run("env", f"IDF_PATH={tmp_path}", "cmake", "-S", example, "-B", tmp_path / "build", cwd=tmp_path)
+    _run("cmake", "--build", tmp_path / "build", cwd=tmp_path)
+    assert _run(tmp_path / "build/firmware", cwd=tmp_path) == "日本語\n"
+
+
+def test_the_arduino_library_and_its_example_are_a_program(libraries: Path, tmp_path: Path) -> None:
+    folder = libraries / "arduino"
+    (tmp_path / "Arduino.h").write_text(ARDUINO)
+    _run(
+        "gcc",
+        "-std=gnu11",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-c",
+        f"-I{folder / 'src'}",
+        *sorted((folder / "src").glob("*.c")),
+        cwd=tmp_path,
+    )
+    sketch = [
+        "-x",
+        "c++",
+        "-include",
+        "Arduino.h",
+        f"-I{folder / 'src'}",
+        "-Wall",
+        "-Wextra",
+        folder / "examples/minimal/minimal.ino",
+    ]
+    _run("g++", f"-I{tmp_path}", "-c", *sketch, "-o", "sketch.o", cwd=tmp_path)
+    _run("g++", *sorted(tmp_path.glob("*.o")), "-o", "minimal", cwd=tmp_path)
+    assert _run(tmp_path / "minimal", cwd=tmp_path) == "日本語\n"
+    for name in ("library.properties", "library.json", "src/serq.h", "src/serq_thumb1.S", "model.serq"):
+        assert (folder / name).is_file()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_library_is_the_same_bytes_twice(
+    kind: str, model: QuantizedModel, libraries: Path, tmp_path: Path
+) -> None:
+    again = export_library(model, load_board("esp32"), kind, tmp_path / "again")
+    for name in again.files:
+        assert (tmp_path / "again" / name).read_bytes() == (libraries / kind / name).read_bytes()
+
+
+def test_amalgamation_brings_each_header_once_and_keeps_a_files_own_names_its_own() -> None:
+    sources = {
+        "a.h": "int a;\n",
+        "b.h": '#include "a.h"\nint b;\n',
+        "x.c": '#include "b.h"\n#include <stdint.h>\n#define T 1\nstatic int own;\nint x = T;\n',
+        "y.c": '#include "a.h"\n#define T 2\nenum { own = 3 };\nint y = T;\n',
+    }
+    text = amalgamate(sources, ["a.h"])
+    assert text.count("int a;") == text.count("int b;") == 1
+    assert (
+        text.index("int a;")
+        < text.index("SERQ_IMPLEMENTATION\n/*")
+        < text.index("int b;")
+        < text.index("int x = T;")
+        < text.index("#undef T")
+    )
+    assert "#include <stdint.h>" in text
+    assert (
+        "#define own own_of_x\n" in text
+        and "#define own own_of_y\n" in text
+        and text.count("#undef own\n") == 2
+    )
+
+
+def test_a_kind_that_is_none_is_refused(model: QuantizedModel, tmp_path: Path) -> None:
+    with pytest.raises(SerqError, match=r"no library of the kind 'mbed'; choose arduino, espidf, header"):
+        export_library(model, load_board("esp32"), "mbed", tmp_path)

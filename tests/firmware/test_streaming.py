@@ -1,0 +1,611 @@
+"""Streams: firmware on every core against the numpy reference, the reference against clips, gate, answers
+and smoothing, and a long run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from serq_mcu.base.resources import FIRMWARE
+from serq_mcu.boards.board import load_board
+from serq_mcu.build import platformio
+from serq_mcu.cli import main
+from serq_mcu.codegen.export import board_files, model_files, runtime_files, write_project
+from serq_mcu.corpus.audio import read_audio
+from serq_mcu.corpus.loaders import Clip, load_corpus
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.level import LEVEL_MIN, level_from_db, level_in_db
+from serq_mcu.frontend.reference import features
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.store import save_model, shipped_model
+from serq_mcu.quantized_model.stream_evaluation import in_noise
+from serq_mcu.quantized_model.streaming import (
+    NOT_SURE,
+    SILENCE,
+    Decision,
+    Frames,
+    analyse,
+    decide,
+    decision_rule,
+    stream_decisions,
+)
+from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
+from tests.firmware.test_frontend import SPECS, stimulus, synthetic_speech
+from tests.support.models import made_up_model
+from tests.support.native import SANITIZERS, compile_program, run
+
+BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
+PROGRAMS = Path(__file__).parents[1] / "programs"
+PITCH = FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),))
+GATE, QUIET = level_from_db(-50), level_from_db(-70)
+
+
+def quiet_and_loud(spec: FeatureSpec, seed: int, pieces: int = 40) -> np.ndarray:
+    """PCM of pieces of one to four frames at levels around GATE: silence, direct current, runs of -32768,
+    squares, noise and tones.
+    """
+    rng = np.random.default_rng(seed)
+    parts: list[np.ndarray] = [stimulus(spec.frame_length, seed)]
+    for _ in range(pieces):
+        n = np.arange(rng.integers(spec.frame_length, 4 * spec.frame_length))
+        height = 10 ** rng.uniform(-4.5, 0) * 32767
+        parts.append(
+            [
+                np.zeros(n.size),
+                np.full(n.size, rng.choice([-32768, 32767, -1, 100])),
+                np.where(n // rng.integers(1, 99) % 2, 32767, -32768),
+                height * rng.normal(size=n.size),
+                height * np.sin(n * rng.uniform(0.01, 3)),
+            ][rng.integers(5)]
+        )
+    return np.clip(np.rint(np.concatenate(parts)), -32768, 32767).astype(np.int16)
+
+
+def library(model: QuantizedModel, board: str) -> dict[str, bytes]:
+    kept = {
+        name: data
+        for name, data in runtime_files().items()
+        if name.startswith("lib/") or name == "src/port.h"
+    }
+    return (
+        kept
+        | model_files(model, load_board(board))
+        | {"src/main.c": (PROGRAMS / "stream_application.c").read_bytes()}
+    )
+
+
+def host_program(
+    model: QuantizedModel,
+    folder: Path,
+    flags: Iterable[str] = ("-O1",),
+    application: str = "stream_application.c",
+) -> Path:
+    """The application and the model's library as a program of this computer."""
+    for name, data in library(model, "esp32").items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    port = [FIRMWARE / "ports" / "port_host.c"] if application == "stream_application.c" else []
+    sources = [PROGRAMS / application, *port, *sorted((folder / "lib/serq/src").glob("*.c"))]
+    compiler = (
+        "clang" if flags is SANITIZERS else "cc"
+    )  # which needs a fifth of gcc's time for the transform with sanitizers
+    return compile_program(
+        folder / "program",
+        sources,
+        [f"-I{FIRMWARE / 'ports'}", *flags],
+        compiler,
+        runtime=folder / "lib/serq/src",
+    )
+
+
+def emulated_program(model: QuantizedModel, board_name: str, folder: Path) -> list[str]:
+    board = load_board(board_name)
+    files = library(model, board_name) | board_files(board)
+    files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", b"")
+    write_project(files, "0" * 16, board, folder)
+    return platformio.emulator_command(board, platformio.build(folder).elf)
+
+
+def answers(command: list[str] | Path, model: QuantizedModel, pcm: np.ndarray, piece: int) -> list[Decision]:
+    """The decisions of the application on `pcm`, pushed in pieces of so many samples."""
+    words = command if isinstance(command, list) else [str(command)]
+    done = subprocess.run(
+        words, input=np.uint16(piece).tobytes() + pcm.tobytes(), capture_output=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    rows = np.frombuffer(done.stdout, dtype=np.int32).reshape(-1, 4 + len(model.labels)).tolist()
+    return [
+        Decision(answer, tuple(values), margin, level, frames)
+        for answer, level, frames, margin, *values in rows
+    ]
+
+
+# --- firmware against the reference
+
+RULES = [
+    {"blocks": 3, "block_frames": 4, "gate_level": GATE, "unsure_margin": 700, "smoothing": 1},
+    {"blocks": 1, "block_frames": 5, "gate_level": GATE, "smoothing": 2},
+    {"blocks": 8, "block_frames": 2, "unsure_margin": 300, "smoothing": 4},
+]
+
+
+@pytest.mark.parametrize("name", ["all blocks", "short window", "telephone", "narrow window", "chroma alone"])
+def test_host_c_is_the_reference_whatever_the_pieces(name: str, tmp_path: Path) -> None:
+    spec = SPECS[name]
+    for number, rule in enumerate(RULES if name == "narrow window" else RULES[:1]):
+        model = made_up_model((6, 3), (2, 5), spec=spec, **rule)
+        program = host_program(model, tmp_path / str(number))
+        pcm = quiet_and_loud(spec, number)
+        expected = stream_decisions(model, pcm)
+        for piece in (1, 77, 1024):
+            assert answers(program, model, pcm, piece) == expected
+
+
+def test_the_signals_reach_every_answer() -> None:
+    model = made_up_model((6, 3), (2, 5), spec=SPECS["short window"], **RULES[0])
+    found = stream_decisions(model, quiet_and_loud(model.spec, 0))
+    assert {SILENCE, NOT_SURE, 0} <= {decision.answer for decision in found}
+    assert {decision.frames for decision in found} == {0, 4, 8, 12}
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_core_answers_as_the_reference(board: str, tmp_path: Path) -> None:
+    model = made_up_model((6, 3), (2, 5), spec=SPECS["short window"], **RULES[0])
+    command = emulated_program(model, board, tmp_path / "p")
+    pcm = quiet_and_loud(model.spec, 3, pieces=12)
+    expected = stream_decisions(model, pcm)
+    for piece in (1, 1000):
+        assert answers(command, model, pcm, piece) == expected
+
+
+# --- the reference against clips
+
+
+def test_a_decision_is_the_clips_of_its_window() -> None:
+    model = made_up_model((6, 3), (2, 5), gate_level=GATE)
+    spec, rule = model.spec, decision_rule(model)
+    pcm = quiet_and_loud(spec, 5)
+    found = stream_decisions(model, pcm)
+    assert len(found) == spec.frame_count(len(pcm)) // rule.block_frames
+    for number, decision in enumerate(found, start=1):
+        if decision.frames:
+            last = number * rule.block_frames
+            window = pcm[
+                (last - decision.frames) * spec.hop_length : (last - 1) * spec.hop_length + spec.frame_length
+            ]
+            assert list(decision.scores) == scores(model, features(spec, model.tables, window)).tolist()
+
+
+# --- the gate
+
+
+def tone(spec: FeatureSpec, frames: int, db: float, hertz: float = 1000.0) -> np.ndarray:
+    """PCM [frames * hop] of a sine whose mean square is `db` relative to a full-scale square wave's."""
+    t = np.arange(frames * spec.hop_length) / spec.sample_rate
+    return np.clip(
+        np.rint(32768 * np.sqrt(2) * 10 ** (db / 20) * np.sin(2 * np.pi * hertz * t)), -32768, 32767
+    ).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    "name", ["speech120", "short window", "shortest window", "chroma alone", "all blocks"]
+)
+@pytest.mark.parametrize("db", [-3.5, -20.0, -50.0])
+def test_a_level_is_the_mean_square_in_db(name: str, db: float) -> None:
+    model = made_up_model((6, 3), (2, 5), spec=SPECS[name])
+    levels = analyse(model, tone(SPECS[name], 12, db)).levels[:8]
+    # 0.05 dB: the logarithm's chords, Q8 steps and, at -50 dB, the samples' rounding
+    assert np.abs([level_in_db(level) - db for level in levels.tolist()]).max() < 0.05
+
+
+def test_levels_at_the_ends() -> None:
+    model = made_up_model((6, 3), (2, 5), spec=SPECS["speech120"])
+    assert set(analyse(model, np.zeros(20_000, np.int16)).levels.tolist()) == {LEVEL_MIN}
+    square = np.where(np.arange(20_000) // 8 % 2, 32767, -32768).astype(np.int16)
+    assert np.abs([level_in_db(level) for level in analyse(model, square).levels.tolist()]).max() < 0.1
+
+
+def test_hum_below_the_lowest_band_opens_no_gate() -> None:
+    model = made_up_model((6, 3), (2, 5), spec=SPECS["telephone"], gate_level=GATE)
+    hum = tone(model.spec, 40, -20, hertz=50)
+    assert {decision.answer for decision in stream_decisions(model, hum)} == {SILENCE}
+
+
+def blocks_of(model: QuantizedModel, pattern: str) -> np.ndarray:
+    """PCM whose blocks are quiet (q) or loud (L) in turn; the frame that spans two blocks belongs to the
+    earlier one.
+    """
+    rule, spec = decision_rule(model), model.spec
+    rng = np.random.default_rng(0)
+    parts = [
+        tone(spec, rule.block_frames, -20 if kind == "L" else -70, hertz=rng.uniform(300, 3000))
+        for kind in pattern
+    ]
+    return np.concatenate([*parts, parts[-1]])
+
+
+def test_a_window_begins_with_a_loud_block_and_without_one_there_is_silence() -> None:
+    model = made_up_model((6, 3), (2, 5), blocks=3, block_frames=20, gate_level=GATE)
+    found = list(decide(model, decision_rule(model), analyse(model, blocks_of(model, "qLqqqLLLLLq"))))[:11]
+    assert [decision.frames // 20 for decision in found] == [0, 1, 2, 3, 0, 1, 2, 3, 3, 3, 3]
+    assert [decision.answer == SILENCE for decision in found] == [decision.frames == 0 for decision in found]
+    assert all(
+        decision.scores == (0, 0, 0) and decision.margin == 0 for decision in found if decision.frames == 0
+    )
+    assert [decision.level >= GATE for decision in found] == [kind == "L" for kind in "qLqqqLLLLLq"]
+
+
+def test_the_gate_is_open_at_its_level_and_closed_below() -> None:
+    model = made_up_model((6, 3), (2, 5), spec=SPECS["speech120"])
+    rule, frames = decision_rule(model), analyse(model, tone(model.spec, 10, -30))
+    level = next(decide(model, rule, frames)).level
+    for gate, silent in ((level, False), (level + 1, True)):
+        assert (
+            next(decide(model, dataclasses.replace(rule, gate_level=gate), frames)).answer == SILENCE
+        ) == silent
+
+
+# --- "not sure" and smoothing
+
+
+def test_an_answer_needs_its_margin() -> None:
+    model = made_up_model((6, 3), (2, 5))
+    rule, frames = decision_rule(model), analyse(model, quiet_and_loud(model.spec, 1))
+    for decision in list(decide(model, rule, frames))[:20]:
+        first, second = sorted(decision.scores, reverse=True)[:2]
+        assert decision.margin == first - second
+        assert decision.answer == decision.scores.index(first)
+    margin = next(decide(model, rule, frames)).margin
+    for least, sure in ((margin, True), (margin + 1, False)):
+        assert (
+            next(decide(model, dataclasses.replace(rule, unsure_margin=least), frames)).answer != NOT_SURE
+        ) == sure
+
+
+@pytest.mark.parametrize("smoothing", [0, 1, 2, 4])
+def test_smoothed_scores_are_an_exponential_average_that_starts_afresh_after_silence(smoothing: int) -> None:
+    model = made_up_model((6, 3), (2, 5), blocks=2, block_frames=20, gate_level=GATE)
+    frames = analyse(model, blocks_of(model, "LLLLLLLLqqqLLLL"))
+    plain = list(decide(model, decision_rule(model), frames))
+    smoothed = decide(model, dataclasses.replace(decision_rule(model), smoothing=smoothing), frames)
+    average: np.ndarray | None = None
+    for new, decision in zip(plain, smoothed, strict=True):
+        if new.answer == SILENCE:
+            average = None
+            assert decision == new
+            continue
+        scores_now = np.array(new.scores, dtype=float)
+        average = scores_now if average is None else average + (scores_now - average) / 2**smoothing
+        # floor of the average whose own floors add less than one step each time, of which 2^-smoothing
+        # remains
+        assert (np.abs(np.array(decision.scores) - average) <= 1 + 1e-9).all()
+    assert sum(decision.answer == SILENCE for decision in plain) >= 1
+
+
+def test_a_lasting_score_is_reached_exactly() -> None:
+    model = made_up_model((6, 3), (2, 5), blocks=1, block_frames=4, smoothing=4)
+    heard = analyse(model, quiet_and_loud(model.spec, 1))
+    first, lasting = np.arange(4), np.tile(np.arange(20, 24), 300)
+    for order in (first, lasting), (lasting[:4], np.tile(first, 300)):  # from above and from below
+        index = np.concatenate(order)
+        frames = Frames({stage: values[index] for stage, values in heard.stages.items()}, heard.levels[index])
+        found = list(decide(model, decision_rule(model), frames))
+        last = list(decide(model, dataclasses.replace(decision_rule(model), smoothing=0), frames))[-1]
+        assert found[0].scores != last.scores
+        assert found[-1].scores == last.scores
+
+
+def test_smoothing_that_could_overflow_is_refused_and_the_largest_proved_scores_do_not(
+    tmp_path: Path,
+) -> None:
+    plain = made_up_model((8, 2), (8, 8), fill="high", blocks=2, block_frames=2, smoothing=4)
+    last = plain.layers[-1]
+    room = (2**31 - 1 >> 4) - last.inputs * 127 * (2**last.bits - 1)
+    bias = np.array([room, -room], dtype=np.int32)
+    largest = dataclasses.replace(plain, layers=(plain.layers[0], dataclasses.replace(last, bias=bias)))
+    with pytest.raises(SerqError, match="smaller decision"):
+        dataclasses.replace(
+            plain, layers=(plain.layers[0], dataclasses.replace(last, bias=bias + np.int32([1, 0])))
+        )
+    pcm = quiet_and_loud(largest.spec, 2)
+    expected = stream_decisions(largest, pcm)
+    assert max(max(decision.scores) for decision in expected) > 0.99 * (2**31 >> 4)
+    assert min(min(decision.scores) for decision in expected) < -0.9 * (2**31 >> 4)
+    assert answers(host_program(largest, tmp_path, SANITIZERS), largest, pcm, 513) == expected
+
+
+# --- an hour
+
+
+def long_recording(clips: list[np.ndarray], minutes: float, rate: int, seed: int = 0) -> np.ndarray:
+    """Clips in random order at random levels, pauses of self-noise and of nothing, bursts of full-scale
+    squares, noise and -32768.
+    """
+    rng = np.random.default_rng(seed)
+    parts: list[np.ndarray] = []
+    total = 0
+    while total < minutes * 60 * rate:
+        pause = rng.integers(1, 4 * rate)
+        burst = np.arange(rng.integers(1, rate))
+        parts += [
+            np.rint(clips[rng.integers(len(clips))] * 10 ** rng.uniform(-2, 0)),
+            np.rint(rng.normal(scale=1.5, size=pause)) if rng.random() < 0.8 else np.zeros(pause),
+        ]
+        if rng.random() < 0.1:
+            bursts = [
+                np.full(burst.size, -32768),
+                np.where(burst // 9 % 2, 32767, -32768),
+                rng.integers(-32768, 32768, burst.size),
+            ]
+            parts.append(bursts[rng.integers(3)])
+        total += sum(part.size for part in parts[-3:])
+    return np.concatenate(parts)[: int(minutes * 60 * rate)].astype(np.int16)
+
+
+def check_long_stream(clips: list[np.ndarray], minutes: float, folder: Path) -> None:
+    """All decisions against the clip's way on the same samples in C, and a sample of them and of the
+    levels against numpy.
+    """
+    model = made_up_model(
+        (16, 7),
+        (2, 5),
+        spec=FeatureSpec(),
+        blocks=4,
+        block_frames=16,
+        gate_level=QUIET,
+        unsure_margin=2000,
+        smoothing=2,
+    )
+    spec, rule, classes = model.spec, decision_rule(model), len(model.labels)
+    pcm = long_recording(clips, minutes, spec.sample_rate)
+    fast = host_program(model, folder / "fast", ["-O3"], "stream_hour.c")
+    rows = np.frombuffer(run(fast, pcm.tobytes(), "clips"), dtype=np.int64).reshape(-1, 5 + 2 * classes)
+    careful = host_program(model, folder / "careful", SANITIZERS, "stream_hour.c")
+    assert (
+        np.frombuffer(run(careful, pcm.tobytes()), dtype=np.int64).reshape(rows.shape)[:, : 5 + classes]
+        == rows[:, : 5 + classes]
+    ).all()
+
+    ends, levels, windows, clip_scores = rows[:, 0], rows[:, 2], rows[:, 3], rows[:, 5 + classes :]
+    blocks = np.arange(1, len(rows) + 1)
+    assert len(rows) == spec.frame_count(len(pcm)) // rule.block_frames
+    assert (ends == (blocks * rule.block_frames - 1) * spec.hop_length + spec.frame_length).all()
+    loud = levels >= rule.gate_level
+    longest = np.array(
+        [
+            next((n for n in range(min(rule.blocks, i + 1), 0, -1) if loud[i - n + 1]), 0)
+            for i in range(len(rows))
+        ]
+    )
+    assert (windows == longest * rule.block_frames).all()
+    assert {0, 16, 32, 48, 64} == set(windows.tolist())
+    assert [tuple(row) for row in rows[:, [1, 4, *range(5, 5 + classes)]].tolist()] == list(
+        by_plain_rule(rule, clip_scores, windows)
+    )
+    for i in np.random.default_rng(1).permutation(np.flatnonzero(windows))[:20]:
+        heard = pcm[ends[i] - (windows[i] - 1) * spec.hop_length - spec.frame_length : ends[i]]
+        assert scores(model, features(spec, model.tables, heard)).tolist() == clip_scores[i].tolist()
+        newest = analyse(model, heard).levels[-rule.block_frames :]
+        assert (newest.sum() + rule.block_frames // 2) // rule.block_frames == levels[i]
+
+
+def by_plain_rule(
+    rule: DecisionRule, clip_scores: np.ndarray, windows: np.ndarray
+) -> Iterable[tuple[int, ...]]:
+    """Answer, margin and smoothed scores, from the scores of each window as a clip."""
+    sums: list[int] | None = None
+    for new, window in zip(clip_scores.tolist(), windows.tolist(), strict=True):
+        if window == 0:
+            sums = None
+            yield SILENCE, 0, *[0] * len(new)
+            continue
+        sums = (
+            [2**rule.smoothing * s for s in new]
+            if sums is None
+            else [a - (a >> rule.smoothing) + s for a, s in zip(sums, new, strict=True)]
+        )
+        now = [a >> rule.smoothing for a in sums]
+        lead = max(now) - sorted(now)[-2]
+        yield now.index(max(now)) if lead >= rule.unsure_margin else NOT_SURE, lead, *now
+
+
+def test_minutes_of_anything_are_the_clips_of_their_windows(tmp_path: Path) -> None:
+    check_long_stream([synthetic_speech(3), synthetic_speech(1)], 3, tmp_path)
+
+
+def test_an_hour_of_speech_and_noise_is_the_clips_of_its_windows(emodb_dir: Path, tmp_path: Path) -> None:
+    clips = [read_audio(clip.path, 16000).pcm for clip in load_corpus(emodb_dir).clips]
+    check_long_stream(clips, 60, tmp_path)
+
+
+# --- what is linked, and what it takes
+
+
+def compiled(
+    folder: Path, source: str, *flags: str, compiler: str = "cc"
+) -> subprocess.CompletedProcess[str]:
+    words = [
+        compiler,
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Werror",
+        "-pedantic",
+        f"-I{folder / 'lib/serq/src'}",
+        *flags,
+    ]
+    return subprocess.run(
+        [*words, "-c", "-x", "c", "-", "-o", "/dev/null"],
+        input=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_without_a_decision_rule_clips_are_classified_and_streams_are_refused(tmp_path: Path) -> None:
+    model = dataclasses.replace(made_up_model((6, 3), (2, 5), spec=PITCH), decision=None)
+    for name, data in library(model, "esp32").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    for source in sorted((tmp_path / "lib/serq/src").glob("*.c")):
+        assert compiled(tmp_path, f'#include "{source.name}"\n').stderr == ""
+    refused = compiled(tmp_path, '#include "serq_stream.h"\n')
+    assert refused.returncode != 0
+    assert "no parameters for live audio" in refused.stderr
+    with pytest.raises(SerqError, match="cannot stream"):
+        stream_decisions(model, np.zeros(9999, np.int16))
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"blocks": 1, "block_frames": 2},
+        {"blocks": 32, "block_frames": 128, "gate_level": -10240, "smoothing": 4},
+    ],
+)
+def test_rules_at_their_ends_compile_without_a_word(
+    rule: dict[str, int], compiler: str, tmp_path: Path
+) -> None:
+    for name, data in library(made_up_model((6, 3), (2, 5), **rule), "esp32").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    for flags in (["-O2"], ["-O2", "-DSERQ_TRACE=1"]):
+        done = compiled(
+            tmp_path, '#include "serq_stream.c"\nint main(void) { return 0; }\n', *flags, compiler=compiler
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+RAM_PLACE = 20  # bytes a coefficient and block, of a window's blocks but one
+
+
+def test_ram_grows_by_a_place_a_block_and_stays_within_what_is_promised(tmp_path: Path) -> None:
+    sizes = {}
+    for blocks in (1, 2, 4, 8):
+        model = dataclasses.replace(
+            shipped_model(), decision=dataclasses.replace(decision_rule(shipped_model()), blocks=blocks)
+        )
+        for name, data in library(model, "emulated-m0").items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(data)
+        command = [
+            "arm-none-eabi-gcc",
+            "-mcpu=cortex-m0",
+            "-mthumb",
+            "--specs=picolibc.specs",
+            f"-I{tmp_path / 'lib/serq/src'}",
+            "-S",
+            "-o",
+            "-",
+        ]
+        text = '#include "serq_stream.h"\nunsigned size_is = sizeof(serq_stream);\n'
+        listing = subprocess.run(
+            [*command, "-x", "c", "-"], input=text, capture_output=True, text=True, check=True
+        ).stdout
+        sizes[blocks] = int(listing.split("size_is:")[1].split(".word")[1].split()[0])
+    coefficients = sum(block.size for block in shipped_model().spec.blocks)
+    assert abs(sizes[8] - sizes[4] - 4 * (coefficients * RAM_PLACE + 2)) <= 8
+    assert abs(sizes[4] - sizes[2] - 2 * (coefficients * RAM_PLACE + 2)) <= 8
+    assert sizes[4] <= STREAM_LIMIT, sizes
+
+
+STREAM_LIMIT = 15_640  # bytes on a Cortex-M0, of the model that ships: what the README says
+
+
+# --- evaluation
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Six clips of two seconds, of two classes, peak at about -20 dB."""
+    for number in range(6):
+        label = ("calm", "loud")[number % 2]
+        (tmp_path / "corpus" / label).mkdir(parents=True, exist_ok=True)
+        pcm = synthetic_speech(number, seconds=2.0, level=0.1)
+        soundfile.write(tmp_path / "corpus" / label / f"{number}.wav", pcm, 16000, subtype="PCM_16")
+    return tmp_path / "corpus"
+
+
+def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path) -> None:
+    bare = made_up_model(
+        (8, 2),
+        (2, 4),
+        spec=FeatureSpec(),
+        labels=("calm", "loud"),
+        blocks=3,
+        block_frames=16,
+        gate_level=GATE,
+        smoothing=1,
+    )
+    clips = load_corpus(corpus).clips
+    names = {"held_out": [clip.name for clip in clips[:4]], "validation": [clip.name for clip in clips[4:]]}
+    trained = dataclasses.replace(bare, provenance={"corpus": load_corpus(corpus).name, **names})
+    margin = sorted(d.margin for clip in clips for d in _decisions(trained, clip) if d.answer != SILENCE)[3]
+    model = dataclasses.replace(
+        trained, decision=dataclasses.replace(decision_rule(trained), unsure_margin=margin)
+    )
+    path = save_model(model, tmp_path / "m.serq")
+    for option, part in (((), clips[:4]), (("--validation",), clips[4:])):
+        page = tmp_path / "page.md"
+        done = CliRunner().invoke(
+            main,
+            ["evaluate-streams", str(path), "--corpus", str(corpus), *option, "--page", str(page), "--json"],
+        )
+        assert done.exit_code == 0, done.output
+        report = json.loads(done.stdout)
+        spoken = [
+            (d.answer, model.labels.index(clip.label))
+            for clip in part
+            for d in _decisions(model, clip)
+            if d.answer != SILENCE
+        ]
+        (own,) = [row for row in report["margins"] if row["unsure_margin"] == margin]
+        assert own["decisions"] == len(spoken)
+        assert own["answered"] == sum(answer != NOT_SURE for answer, _ in spoken)
+        assert own["correct"] == sum(answer == truth for answer, truth in spoken)
+        assert len(report["variants"]) == 4 * 3 * 3
+        silence, noise = report["noise"][:2]
+        assert {
+            row["count"] for row in silence["not_silent"] + noise["not_silent"] if row["gate_db"] > -80
+        } == {0}
+        assert -88 < noise["loudest_db"] < -86
+        medians = [row["median_db"] for row in report["levels"]]
+        assert all(
+            -18 <= later - earlier < -1 for earlier, later in itertools.pairwise(medians)
+        )  # pauses have the noise's level at all of them
+        assert f"{own['accuracy']:.1%}" in page.read_text()
+        assert f"corpus/{' --validation' if option else ''} --page docs/page.md" in page.read_text()
+
+
+def _decisions(model: QuantizedModel, clip: Clip) -> list[Decision]:
+    """The decisions on a clip with its noise, whose seed is the clip's place among those that are judged
+    together.
+    """
+    part = next(part for part in ("held_out", "validation") if clip.name in model.provenance[part])
+    place = model.provenance[part].index(clip.name)
+    return stream_decisions(model, in_noise(read_audio(clip.path, 16000).pcm, 0, 16000, place))
+
+
+def test_a_model_for_clips_alone_has_no_streams_to_evaluate(corpus: Path, tmp_path: Path) -> None:
+    path = save_model(
+        dataclasses.replace(made_up_model((8, 2), (2, 4), labels=("calm", "loud")), decision=None),
+        tmp_path / "m.serq",
+    )
+    done = CliRunner().invoke(main, ["evaluate-streams", str(path), "--corpus", str(corpus)])
+    assert done.exit_code == 1
+    assert "cannot stream" in done.output

@@ -1,0 +1,1 @@
+"""What tests share: models, compilers, devices made of programs, documented commands."""

@@ -1,0 +1,1 @@
+"""Python alone, or nearly."""

@@ -1,0 +1,455 @@
+"""The command line as a user meets it: help everywhere, JSON where it reports, one clear sentence for bad
+input.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+
+from serq_mcu.cli import main
+from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantization.run_folder import Run, save_run
+from serq_mcu.quantized_model.store import model_bytes, save_model
+from serq_mcu.training.config import load_config
+from tests.support.models import made_up_model
+
+RATE = 16000
+HOSTILE = '"; } int x = 0;'
+
+
+def _run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def _refused(result: Result, words: str) -> None:
+    """One sentence that says `words`, no traceback, a non-zero exit."""
+    assert result.exit_code != 0
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    message = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(message) == 1, result.output
+    assert re.search(words, message[0]), message[0]
+
+
+def _speech(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal(int(seconds * RATE))).clip(-1, 1)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Two classes with two clips each."""
+    for index, label in enumerate(["calm", "calm", "loud", "loud"]):
+        (tmp_path / "clips" / label).mkdir(parents=True, exist_ok=True)
+        soundfile.write(
+            tmp_path / "clips" / label / f"{index}.wav", _speech(seed=index), RATE, subtype="PCM_16"
+        )
+    return tmp_path / "clips"
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    return save_model(made_up_model((8, 2), (2, 4), labels=("calm", "loud")), tmp_path / "m.serq")
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run of a small untrained network on two classes of made-up features."""
+    rng, spec = np.random.default_rng(0), FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
+    truth = np.arange(40) % 2
+    pooled = (rng.normal(0, 3000, (1, 40, spec.feature_count)) + 4000 * truth[:, None]).astype(np.int32)
+    kernels = tuple(
+        rng.normal(0, 0.3, shape).astype(np.float32).astype(np.float64)
+        for shape in ((spec.feature_count, 64), (64, 2))
+    )
+    network = FloatNetwork(
+        kernels, (np.zeros(64), np.zeros(2)), pooled[0].mean(axis=0), pooled[0].std(axis=0)
+    )
+    config = load_config().to_json() | {"features": json.loads(json.dumps(spec.to_json()))}
+    parts = (np.arange(40) // 14).astype(np.uint8)
+    run = Run(
+        config,
+        "made",
+        ("calm", "loud"),
+        tuple(f"c{i}" for i in range(40)),
+        pooled,
+        truth,
+        parts,
+        network,
+        1,
+        1,
+        {},
+    )
+    return save_run(run, tmp_path / "run", {})
+
+
+def _commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in group.commands.items():
+        found += _commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+    return found
+
+
+@pytest.mark.parametrize("command", _commands(main), ids=" ".join)
+def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
+    result = _run(*command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: serq-mcu {' '.join(command)}" in " ".join(result.output.split())
+
+
+def test_the_promised_commands_exist() -> None:
+    promised = {
+        "corpus check",
+        "frontend compare",
+        "train",
+        "quantize",
+        "evaluate",
+        "robustness",
+        "boards",
+        "export",
+        "check",
+        "build",
+        "flash",
+        "monitor",
+        "verify",
+        "bench",
+        "experiment run",
+        "experiment page",
+        "toolchain setup",
+        "demo",
+    }
+    assert promised <= {" ".join(command) for command in _commands(main)}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from serq_mcu.cli import main\nmain(['--help'], standalone_mode=False)\nheavy ="
+        " {'tensorflow', 'tf_keras', 'librosa', 'numpy', 'scipy', 'sklearn', 'matplotlib', 'platformio'} &"
+        " set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_corpus_check_reports_and_exits_by_the_outcome(clips: Path) -> None:
+    assert _run("corpus", "check", clips).exit_code == 0
+    report = json.loads(_run("corpus", "check", clips, "--json").stdout)
+    assert report["ok"] is True
+    (clips / "calm" / "bad.wav").write_bytes(b"")
+    result = _run("corpus", "check", clips)
+    assert result.exit_code == 1
+    assert "calm/bad" in result.output
+
+
+def test_corpus_synthesise_writes_labelled_speech_and_says_what_it_is(tmp_path: Path) -> None:
+    result = _run("corpus", "synthesise", tmp_path / "speech", "--seconds", "2")
+    assert result.exit_code == 0, result.output
+    assert "means nothing" in result.output
+    assert sorted(path.name for path in (tmp_path / "speech").iterdir() if path.is_dir()) == [
+        "anger",
+        "fear",
+        "happiness",
+        "neutral",
+        "sadness",
+    ]
+    report = json.loads(
+        _run("corpus", "synthesise", tmp_path / "speech", "--seconds", "1", "--seed", "1", "--json").stdout
+    )
+    assert report["clips"] == len(list((tmp_path / "speech").rglob("*.wav"))) == 5
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").touch()
+    _refused(_run("corpus", "synthesise", tmp_path / "mine"), "was not made by serq-mcu")
+
+
+def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Path, model_file: Path) -> None:
+    page = tmp_path / "page.md"
+    report = json.loads(_run("frontend", "compare", clips, "--page", page, "--json").stdout)
+    assert report["clips"] == 4
+    assert 0 < report["stages"]["mel"]["mean"] < 0.02
+    assert f"{report['stages']['chroma']['max']:.5f}" in page.read_text()
+    assert report["effect"] is None  # the model that ships has other classes
+    assert _run("frontend", "compare", clips, "--model", model_file).stdout.startswith("4 clips")
+    effect = json.loads(
+        _run("frontend", "compare", clips, "--model", model_file, "--page", page, "--json").stdout
+    )["effect"]
+    assert [row["n"] for row in effect["scores"]] == [4] * 4
+    assert {(row["changed"], row["n"]) for row in effect["labels_changed"]} == {(0, 4)}
+    assert "## What the difference does to the answers" in page.read_text()
+    soundfile.write(clips / "calm" / "0.wav", _speech(0.05), RATE, subtype="PCM_16")
+    _refused(_run("frontend", "compare", clips, "--page", page), r"clip number 0: .*longer recording")
+
+
+def _write(path: Path, data: np.ndarray, rate: int = RATE, **how: str) -> None:
+    soundfile.write(path, data, rate, **how)
+
+
+CONVERSIONS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "stereo": (
+        lambda p: _write(p, np.stack([_speech(), _speech(seed=1)], axis=1), subtype="PCM_16"),
+        "stereo|channels",
+    ),
+    "8 bit": (lambda p: _write(p, _speech(), subtype="PCM_U8"), "8-bit"),
+    "24 bit": (lambda p: _write(p, _speech(), subtype="PCM_24"), "24-bit"),
+    "float": (lambda p: _write(p, _speech(), subtype="FLOAT"), "float"),
+    "96 kHz": (lambda p: _write(p, _speech(6), 96000, subtype="PCM_16"), "96000"),
+}
+
+
+@pytest.mark.parametrize("kind", CONVERSIONS)
+def test_odd_formats_are_converted_and_said(clips: Path, kind: str) -> None:
+    write, words = CONVERSIONS[kind]
+    write(clips / "calm" / "odd.wav")
+    result = _run("corpus", "check", clips)
+    assert result.exit_code == 0, result.output
+    assert re.search(words, result.output), result.output
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "zero length": (lambda p: p.write_bytes(b""), "odd"),
+    "truncated": (
+        lambda p: (_write(p, _speech(), subtype="PCM_16"), p.write_bytes(p.read_bytes()[:9000])),
+        "odd.*(truncated|cut)",
+    ),
+    "too short": (lambda p: _write(p, _speech(0.02), subtype="PCM_16"), "too short.*odd"),
+    "NaN": (
+        lambda p: _write(p, np.where(np.arange(RATE) == 5, np.nan, _speech()), subtype="FLOAT"),
+        "odd.*(NaN|finite|not a number)",
+    ),
+    "no audio": (lambda p: p.write_bytes(b"this is no audio" * 100), "odd"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_clips_are_named(clips: Path, model_file: Path, kind: str, tmp_path: Path) -> None:
+    write, words = DAMAGE[kind]
+    write(clips / "calm" / "odd.wav")
+    checked = _run("corpus", "check", clips)
+    assert checked.exit_code == 1
+    assert re.search(words, checked.output), checked.output
+    _refused(_run("evaluate", model_file, "--corpus", clips), "odd")
+    _refused(_run("train", clips, "--out", tmp_path / "run"), "odd|fold|clips")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_is_evaluated_in_noise_and_at_a_gain(clips: Path, model_file: Path) -> None:
+    arguments = (
+        "evaluate",
+        model_file,
+        "--corpus",
+        clips,
+        "--noise",
+        "babble",
+        "--snr",
+        "5",
+        "--gain",
+        "-12",
+    )
+    first, second = _run(*arguments), _run(*arguments)
+    assert first.exit_code == 0, first.output
+    assert "babble at 5 dB, gain -12 dB" in first.output
+    assert first.stdout == second.stdout
+    _refused(_run(*arguments[:5], "rain"), "noise 'rain' is not one of white, pink")
+    _refused(_run(*arguments, "--gain", "99"), "gain of 99 dB must be")
+
+
+@pytest.mark.parametrize("command", [("corpus", "check"), ("train", "--out", "RUN")])
+def test_an_empty_folder_and_one_class_are_refused(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "one" / "calm").mkdir(parents=True)
+    _write(tmp_path / "one" / "calm" / "a.wav", _speech(), subtype="PCM_16")
+    words = [str(tmp_path / "run") if word == "RUN" else word for word in command]
+    _refused(_run(*words, tmp_path / "none"), "holds no")
+    _refused(_run(*words, tmp_path / "one"), "two classes|one class")
+    assert not (tmp_path / "run").exists()
+
+
+def test_model_files_that_cannot_be_used(tmp_path: Path, model_file: Path) -> None:
+    out = tmp_path / "out"
+    for content, words in [
+        (model_file.read_bytes()[:500], "damaged"),
+        (b"", "damaged"),
+        (b"PK\x03\x04 something else", "damaged"),
+    ]:
+        (tmp_path / "bad.serq").write_bytes(content)
+        _refused(_run("export", tmp_path / "bad.serq", "--board", "esp32", "--out", out), words)
+    _refused(_run("export", tmp_path / "missing.serq", "--board", "esp32", "--out", out), "does not exist")
+    assert not out.exists()
+
+
+def test_an_unknown_board_names_the_nearest(tmp_path: Path, model_file: Path) -> None:
+    for command in (("export", model_file, "--out", tmp_path / "p"), ("check", model_file)):
+        _refused(_run(*command, "--board", "esp33"), "esp32")
+    assert not (tmp_path / "p").exists()
+
+
+def test_missing_tools_are_named(
+    tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run("export", model_file, "--board", "m4f", "--out", tmp_path / "p").exit_code == 0
+    assert _run("build", tmp_path / "p").exit_code == 0
+    tools = tmp_path / "tools"  # all of today's PATH but the named ones
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.delenv("CC", raising=False)
+    _refused(
+        _run("verify", tmp_path / "p", "--clips", clips, "--on", "host"), "compiler.*install gcc or clang"
+    )
+    _refused(_run("build", tmp_path / "p"), "gcc-arm-none-eabi")
+    _refused(_run("verify", tmp_path / "p", "--clips", clips, "--on", "emulator"), "gcc-arm-none-eabi|qemu")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
+    _refused(_run("build", tmp_path / "p"), r"serq-mcu\[build\]")
+
+
+def test_no_qemu_is_said(
+    tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run("export", model_file, "--board", "m4f", "--out", tmp_path / "p").exit_code == 0
+    real = shutil.which
+    monkeypatch.setattr(
+        "shutil.which", lambda name, *rest, **more: None if "qemu" in name else real(name, *rest, **more)
+    )
+    _refused(_run("verify", tmp_path / "p", "--clips", clips, "--on", "emulator"), "qemu-system-arm")
+
+
+def test_esp32_without_vendor_packages_says_so_at_once(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path / "core"))
+    monkeypatch.setattr("serq_mcu.build.platformio._registry_reachable", lambda: False)
+    assert _run("export", model_file, "--board", "esp32", "--out", tmp_path / "p").exit_code == 0
+    _refused(_run("build", tmp_path / "p"), "espressif32.*network")
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path: Path, clips: Path) -> None:
+    for command in (
+        ("build", clips),
+        ("flash", clips, "--port", "/dev/null"),
+        ("monitor", clips),
+        ("verify", clips, "--clips", clips),
+    ):
+        _refused(_run(*command), "not an exported project")
+
+
+def test_export_check_verify_with_a_hostile_class_name(tmp_path: Path) -> None:
+    model = made_up_model((8, 2), (2, 4), labels=(HOSTILE, "calm"))
+    for label in model.labels:
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        _write(tmp_path / "clips" / label / "a.wav", _speech(), subtype="PCM_16")
+    (tmp_path / "m.serq").write_bytes(model_bytes(model))
+    assert _run("export", tmp_path / "m.serq", "--board", "esp32", "--out", tmp_path / "p").exit_code == 0
+    verified = CliRunner().invoke(
+        main, ["verify", str(tmp_path / "p"), "--clips", str(tmp_path / "clips"), "--json"]
+    )
+    assert verified.exit_code == 0, verified.output
+    report = json.loads(verified.stdout)
+    assert (report["differing_clips"], report["differing_integers"], report["clips"]) == (0, 0, 2)
+
+
+def test_check_says_the_basis_of_each_figure_and_exits_by_the_fit(tmp_path: Path, model_file: Path) -> None:
+    result = _run("check", model_file, "--board", "esp32", "--json")
+    assert result.exit_code == 0
+    items = json.loads(result.output)["items"]
+    assert all(item["basis"] for item in items)
+    assert any("not known yet" in item["basis"] for item in items)
+    large = save_model(made_up_model((4096, 512, 2), (8, 8, 1)), tmp_path / "large.serq")
+    seven = save_model(made_up_model((64, 2), (7, 7)), tmp_path / "seven.serq")
+    kept = {
+        layout: json.loads(_run("check", seven, "--board", "m0", "--layout", layout, "--json").output)
+        for layout in ("dense", "fast")
+    }
+    assert [report["items"][0]["flash_bytes"] for report in kept.values()] == [
+        24 * 64 * 7 // 8 + 64 * 2 * 7 // 8,
+        24 * 64 + 64 * 2 * 7 // 8,
+    ]
+    assert kept["fast"]["rows"][-1]["instructions"] < kept["dense"]["rows"][-1]["instructions"]
+    assert _run("export", seven, "--board", "m0", "--layout", "fast", "--out", tmp_path / "p").exit_code == 0
+    assert "layout mul8" in (tmp_path / "p/lib/serq/src/serq_weights.h").read_text()
+    result = _run("check", large, "--board", "m0")
+    assert result.exit_code == 1
+    assert "does not fit" in result.output
+
+
+def test_boards_lists_all_with_json() -> None:
+    names = {board["board"]["name"] for board in json.loads(_run("boards", "--json").output)}
+    assert {
+        "esp32",
+        "esp32c3",
+        "nucleo_f446re",
+        "emulated-m0",
+        "emulated-m4f",
+        "emulated-m7",
+        "emulated-rv32imc",
+        "emulated-xtensa",
+    } <= names
+    assert "esp32c3" in _run("boards").output
+
+
+def test_experiments_page_follows_its_results(tmp_path: Path) -> None:
+    _refused(
+        _run("experiment", "page", tmp_path / "none.csv", "--page", tmp_path / "p.md"), "holds no results"
+    )
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    _refused(
+        _run("experiment", "page", tmp_path / "other.csv", "--page", tmp_path / "p.md"), "not a results file"
+    )
+    assert not (tmp_path / "p.md").exists()
+
+
+def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path) -> None:
+    _refused(
+        _run("experiment", "run", clips, "--plan", "none", "--results", tmp_path / "r.csv"),
+        "there is no plan none",
+    )
+    _refused(
+        _run("experiment", "run", clips, "--plan", "short", "--results", tmp_path / "r.csv"),
+        "of which no folder was given",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--max-bytes", "100", "--max-instructions", "5", "--board", "esp32"], "two budgets"),
+        (["--max-instructions", "5"], "go together"),
+        (["--board", "esp32"], "go together"),
+        (["--max-bytes", "100", "--method", "2"], "both choose"),
+        (["--max-bytes", "100"], "smallest model needs"),
+    ],
+)
+def test_quantize_refuses_budgets_that_cannot_be(
+    run_folder: Path, tmp_path: Path, options: list[str], words: str
+) -> None:
+    _refused(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options), words)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--max-bytes", "900"],
+        ["--max-instructions", "9000", "--board", "nucleo_f446re"],
+        ["--method", "1", "--qat"],
+    ],
+)
+def test_quantize_within_a_budget_and_fine_tuned(
+    run_folder: Path, tmp_path: Path, options: list[str]
+) -> None:
+    report = json.loads(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options, "--json").stdout)
+    assert (tmp_path / "m.serq").exists()
+    assert report["fine_tuned"] == ("--qat" in options)
+    if "--qat" not in options:
+        assert report["budget"]["cost"] <= report["budget"]["most"] == float(options[1])
+        assert report["budget"]["unit"].startswith(
+            "bytes" if options[0] == "--max-bytes" else "instructions on nucleo"
+        )

@@ -1,0 +1,169 @@
+"""Generated projects: reviewed text, safe names, same bytes, and no way to lose work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serq_mcu.boards.board import Relative, all_boards, load_board
+from serq_mcu.codegen.export import APPS, export, model_files, read_project, retarget
+from serq_mcu.codegen.render import c_numbers, c_string, render
+from serq_mcu.errors import SerqError
+from serq_mcu.quantized_model.store import load_model, save_model
+from serq_mcu.quantized_model.types import QuantizedModel
+from tests.support.models import made_up_model
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+HOSTILE = '"; } int x = 0;'
+
+
+@pytest.fixture
+def model() -> QuantizedModel:
+    return made_up_model((16, 9, 3), (3, 8, 1), labels=("anger", HOSTILE, "日本語 */ ??/ %s \\"))
+
+
+@pytest.mark.parametrize("name", ["serq_model.h", "serq_model.c"])
+def test_the_order_of_calls_is_the_reviewed_one(model: QuantizedModel, name: str) -> None:
+    # the identity covers tables whose last bits depend on the platform's cosine, so it is left out of the
+    # comparison
+    text = (
+        model_files(model, load_board("emulated-m4f"))[f"lib/serq/src/{name}"]
+        .decode()
+        .replace(model.sha256[:16], "IDENTITY")
+    )
+    text = text.replace(", ".join(map(str, model.identity)), "IDENTITY")
+    assert text == (GOLDEN / name).read_text(), (
+        "the generated text changed: review it, then replace the golden copy"
+    )
+
+
+def test_two_exports_are_byte_identical(model: QuantizedModel, tmp_path: Path) -> None:
+    first = export(model, load_board("esp32"), tmp_path / "a")
+    second = export(load_model(save_model(model, tmp_path / "m.serq")), load_board("esp32"), tmp_path / "b")
+    assert first.files == second.files
+    for name in [*first.files, "serq.json"]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    found = {
+        path.relative_to(tmp_path / "a").as_posix() for path in (tmp_path / "a").rglob("*") if path.is_file()
+    }
+    assert found == {*first.files, "serq.json"}
+
+
+@pytest.mark.parametrize("board", [board.name for board in all_boards()])
+def test_every_board_exports_every_application_to_the_same_bytes(
+    model: QuantizedModel, board: str, tmp_path: Path
+) -> None:
+    for app in APPS:
+        project = export(model, load_board(board), tmp_path / "p", app=app)
+        first = {name: (tmp_path / "p" / name).read_bytes() for name in project.files}
+        assert (project.board, project.app, project.changed(), project.added()) == (board, app, [], [])
+        assert {
+            "platformio.ini",
+            "src/main.c",
+            "src/serq_board.h",
+            "lib/serq/src/serq.h",
+            "model.serq",
+            "README.md",
+        } <= set(first)
+        again = export(model, load_board(board), tmp_path / "again", app=app)
+        assert {name: (tmp_path / "again" / name).read_bytes() for name in again.files} == first
+
+
+def test_a_real_board_runs_the_very_c_of_its_emulated_relative(model: QuantizedModel) -> None:
+    """So what is bit for bit on the relative (tests/emulated/test_firmware.py) is the same text, compiled
+    for the same instruction set or the nearest.
+    """
+    for board in all_boards():
+        if isinstance(board.emulator, Relative):
+            assert model_files(model, board) == model_files(model, load_board(board.emulator.relative)), (
+                board.name
+            )
+
+
+def test_a_hostile_class_name_is_only_ever_a_string(model: QuantizedModel) -> None:
+    for name, data in model_files(model, load_board("esp32")).items():
+        if name.endswith((".c", ".h")):
+            assert HOSTILE.encode() not in data
+    assert c_string(HOSTILE) == r'"\042\073 \175 int x \075 0\073"'
+    assert c_string("日") == r'"\346\227\245"'
+
+
+def test_numbers_survive_their_lines() -> None:
+    values = np.random.default_rng(0).integers(-(2**31) + 1, 2**31, 500)
+    text = c_numbers(values)
+    assert [int(item) for item in text.replace("\n", " ").split(",") if item.strip()] == values.tolist()
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_an_undefined_name_in_a_template_is_an_error() -> None:
+    with pytest.raises(Exception, match="undefined"):
+        render("serq_model.h.j2")
+
+
+def test_changed_and_added_files_are_not_lost(model: QuantizedModel, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    export(model, load_board("esp32"), folder)
+    export(model, load_board("nucleo_f446re"), folder)  # untouched: replaced
+    (folder / ".pio").mkdir()
+    (folder / ".pio" / "x.o").write_bytes(b"x")
+    export(model, load_board("esp32"), folder)  # a build's traces do not count
+    (folder / "src" / "main.c").write_text("mine")
+    with pytest.raises(SerqError, match=r"src/main\.c.*--force"):
+        export(model, load_board("esp32"), folder)
+    assert (folder / "src" / "main.c").read_text() == "mine"
+    export(model, load_board("esp32"), folder, force=True)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(SerqError, match=r"notes\.txt"):
+        export(model, load_board("esp32"), folder)
+
+
+def test_a_foreign_folder_is_left_alone(model: QuantizedModel, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("x")
+    for force in (False, True):
+        with pytest.raises(SerqError, match="choose another folder"):
+            export(model, load_board("esp32"), tmp_path / "home", force)
+    assert [p.name for p in tmp_path.iterdir()] == ["home"]
+
+
+def test_retarget_keeps_the_very_same_c(model: QuantizedModel, tmp_path: Path) -> None:
+    project = export(model, load_board("esp32"), tmp_path / "p")
+    (tmp_path / "p" / "lib/serq/src/serq_network.c").write_text("changed by hand")
+    moved = retarget(project, load_board("emulated-m4f"), tmp_path / "q")
+    assert (tmp_path / "q" / "lib/serq/src/serq_network.c").read_text() == "changed by hand"
+    assert moved.board == "emulated-m4f"
+    assert "src/port_semihosting.c" in moved.files
+    assert "src/port_esp32.c" not in moved.files
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"files": 3}',
+        json.dumps({"board": "x", "identity": "y", "abi": 1, "files": {"../../etc/passwd": "0"}}),
+    ],
+)
+def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "serq.json").write_text(content)
+    with pytest.raises(SerqError, match="damaged"):
+        read_project(tmp_path)
+
+
+def test_export_loads_nothing_heavy(model: QuantizedModel, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m.serq")
+    code = (
+        f"import sys; from serq_mcu.cli import main\nmain(['export', {str(tmp_path / 'm.serq')!r}, '--board',"
+        f" 'esp32', '--out', {str(tmp_path / 'p')!r}], standalone_mode=False)\nheavy = {{'tensorflow',"
+        " 'tf_keras', 'keras', 'librosa', 'sklearn', 'scipy', 'matplotlib', 'platformio', 'numba'} &"
+        " set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert read_project(tmp_path / "p").board == "esp32"
