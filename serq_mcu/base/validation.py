@@ -34,19 +34,21 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
 
-def checked(value: Any, kind: type[T], where: str) -> T:
+def checked(value: Any, kind: type[T], where: str, within: str = "") -> T:
     """Convert plain values, as TOML or JSON gives them, to a `kind`.
 
-    Raises SerqError that begins with `where` and names the key, its value and what it must be. No text may
-    hold a control character: a pattern's end would let a final line feed pass.
+    Raises SerqError that begins with `where` and names the key, its value and what it must be; `within` is
+    the path of the table in its file. A ValueError of a `__post_init__` is a rule that failed: its text
+    begins with a key of the section. No text may hold a control character: a pattern's end would let a
+    final line feed pass.
     """
     for path, text in _texts(value):
         if _CONTROL.search(text):
-            raise SerqError(f"{where}: {path} {text!r} holds a control character; take it out")
+            raise SerqError(f"{where}: {_join(within, path)} {text!r} holds a control character; take it out")
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise SerqError(f"{where}: {_sentence(str(error), value, kind)}") from error
+        raise SerqError(f"{where}: {_sentence(str(error), value, kind, within)}") from error
 
 
 def changed(section: T, **changes: Any) -> T:
@@ -80,36 +82,61 @@ def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(item, f"{path}[{index}]")
 
 
-def _sentence(message: str, value: Any, kind: type[msgspec.Struct]) -> str:
+def _sentence(message: str, value: Any, kind: type[msgspec.Struct], within: str) -> str:
     match = _PLACE.fullmatch(message)
     assert match is not None
     text, place = match[1], (match[2] or "").lstrip(".")
+    path = _join(within, place)
     if unknown := re.fullmatch("Object contains unknown field `(.*)`", text):
         known = _keys(kind, place)
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(known)}"
-        return f"unknown key {unknown[1]!r}{f' in [{place}]' if place else ''}; {hint}"
+        return f"unknown key {unknown[1]!r}{f' in [{path}]' if path else ''}; {hint}"
     if missing := re.fullmatch("Object missing required field `(.*)`", text):
-        return f"{place + '.' if place else ''}{missing[1]} is missing"
-    expected = re.fullmatch(
-        "Expected `(.*?)`(?: (matching regex .*|of length .*|[<>]=? .*))?(?:, got .*)?", text
-    )
-    found = _at(value, place)
-    if expected and place:
-        limit = (expected[2] or "").replace("matching regex", "of the form")
-        wanted = f"{_NOUNS.get(expected[1], expected[1])} {limit}".rstrip()
-        return f"{place} is {found!r}; it must be {wanted}"
-    return f"{place}: {text}" if place else text
+        return f"{_join(path, missing[1])} is missing"
+    if re.match("Expected `|Invalid enum value ", text):
+        return f"{path or 'the value'} is {_at(value, place)!r}; it must be {_wanted(_type_at(kind, place))}"
+    return f"{path}.{text}" if path else text
 
 
+def _wanted(info: Any) -> str:
+    """What a value of a type must be, as msgspec knows the type."""
+    described = getattr(info, "extra_json_schema", None) or {}
+    if "description" in described:
+        return str(described["description"])
+    info = _bare(info)
+    if hasattr(info, "values"):
+        return f"one of {', '.join(map(str, info.values))}"
+    if hasattr(info, "item_types"):
+        return f"a list of {len(info.item_types)}, each {_wanted(info.item_types[0])}"
+    noun = _NOUNS.get(type(info).__name__, "of another type")
+    if hasattr(info, "item_type"):
+        most = "" if info.max_length is None else f" of at most {info.max_length}"
+        return f"{noun}{most}, each {_wanted(info.item_type)}"
+    if getattr(info, "pattern", None):
+        return f"{noun} of the form {info.pattern}"
+    low, high = getattr(info, "ge", None), getattr(info, "le", None)
+    if low is not None and high is not None:
+        return f"{noun} from {low} to {high}"
+    limits = [f"{_LIMITS[name]} {limit}" for name in _LIMITS if (limit := getattr(info, name, None)) is not None]
+    return ", ".join(filter(None, [noun, " and ".join(limits)]))
+
+
+_LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 _NOUNS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a table",
+    "IntType": "a whole number",
+    "FloatType": "a number",
+    "StrType": "text",
+    "BoolType": "true or false",
+    "VarTupleType": "a list",
+    "ListType": "a list",
+    "StructType": "a table",
+    "DictType": "a table",
 }
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path and key else path or key
 
 
 def _at(value: Any, place: str) -> Any:
@@ -124,9 +151,27 @@ def _at(value: Any, place: str) -> Any:
 
 def _keys(kind: type[msgspec.Struct], place: str) -> list[str]:
     """The keys that the table at a path may have, as far as the types say."""
+    return [field.encode_name for field in getattr(_bare(_type_at(kind, place)), "fields", ())]
+
+
+def _type_at(kind: type[msgspec.Struct], place: str) -> Any:
+    """What msgspec knows of the type at a path such as `a.b[2]`."""
     info: Any = msgspec.inspect.type_info(kind)
-    for name in re.findall(r"[^.\[\]]+", place):
-        fields = {field.encode_name: field.type for field in getattr(info, "fields", ())}
-        info = fields.get(name, info)
-        info = getattr(info, "item_type", info)
-    return [field.encode_name for field in getattr(info, "fields", ())]
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", place):
+        info = _bare(info)
+        if index:
+            items = getattr(info, "item_types", None)
+            info = getattr(info, "item_type", info) if items is None else items[int(index)]
+        else:
+            fields = {field.encode_name: field.type for field in getattr(info, "fields", ())}
+            info = fields.get(name, info)
+    return info
+
+
+def _bare(info: Any) -> Any:
+    """A type without its metadata; of a type or nothing, the type."""
+    while type(info).__name__ == "Metadata":
+        info = info.type
+    if hasattr(info, "types"):
+        (info,) = (_bare(one) for one in info.types if type(one).__name__ != "NoneType")
+    return info
