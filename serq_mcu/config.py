@@ -49,7 +49,7 @@ Noise = Annotated[str, Meta(pattern=f"^({'|'.join(NOISES)})$", description=f"one
 Range = Annotated[tuple[float, float], Meta(description="a range [low, high] of two numbers")]
 
 
-class AugmentationConfig(Section):
+class AugmentationConfig(Section, frozen=True):
     """What the versions of a clip are drawn from; ranges are (low, high)."""
 
     versions: Annotated[int, Meta(ge=0, le=1000)]
@@ -78,7 +78,7 @@ class AugmentationConfig(Section):
                     raise ValueError(str(error)) from error
 
 
-class TrainingConfig(Section):
+class TrainingConfig(Section, frozen=True):
     """How the clips are split and the float network is trained."""
 
     hidden: Annotated[tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(max_length=7)]
@@ -105,7 +105,7 @@ class TrainingConfig(Section):
         )
 
 
-class TuningConfig(Section):
+class TuningConfig(Section, frozen=True):
     """How the network is fine-tuned at the bits chosen (quantization-aware training).
 
     Clips are presented as in training: batch_size, hearings, mixup and seed are those of [training].
@@ -118,14 +118,14 @@ class TuningConfig(Section):
     ensemble: Annotated[int, Meta(ge=1, le=100)]
 
 
-class QuantizationConfig(Section):
+class QuantizationConfig(Section, frozen=True):
     """How the bits of each layer are chosen."""
 
     method: Annotated[
         str,
         Meta(
             pattern=f"^({ADAPTIVE}|{_WIDTH}(,{_WIDTH})*)$",
-            description=f"{ADAPTIVE}, one of {', '.join(FIXED)}, or one of these for each layer (8,ternary,2)",
+            description=f"{ADAPTIVE}, one of {', '.join(FIXED)}, or one of these for each layer",
         ),
     ]
     alpha: Share
@@ -147,7 +147,7 @@ class QuantizationConfig(Section):
         return widths * (layers // len(widths))
 
 
-class DecisionConfig(Section):
+class DecisionConfig(Section, frozen=True):
     """How live audio is answered (SPEC.md section 12)."""
 
     blocks: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)]
@@ -157,7 +157,7 @@ class DecisionConfig(Section):
     smoothing: Annotated[int, Meta(ge=0, le=MAX_SMOOTHING)]
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """Everything that a run depends on, besides the recordings."""
 
     features: FeatureSpec

@@ -111,8 +111,8 @@ def _train_and_quantize(
     corpus: Path, work: Path, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[QuantizedModel]]:
     """One training and quantization per held-out fold; each leaves its run folder and model in `work`."""
+    from serq_mcu.config import load_config
     from serq_mcu.quantization.pipeline import quantize
-    from serq_mcu.training.config import load_config
     from serq_mcu.training.run import read_dataset, train_dataset
 
     config = load_config()
@@ -120,7 +120,7 @@ def _train_and_quantize(
     splits, models = [], []
     for split in range(config.training.folds):
         progress(f"training and quantizing, fold {split + 1} of {config.training.folds} held out")
-        run = train_dataset(dataset, work / f"run{split}", config.with_split(split))
+        run = train_dataset(dataset, work / f"run{split}", config.changed(training={"split": split}))
         model, allocation = quantize(run)
         save_model(model, work / f"run{split}.serq")
         (work / f"run{split}.txt").write_text("\n".join(allocation.lines()) + "\n")

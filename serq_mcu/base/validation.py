@@ -118,8 +118,9 @@ def _wanted(info: Any) -> str:
     low, high = getattr(info, "ge", None), getattr(info, "le", None)
     if low is not None and high is not None:
         return f"{noun} from {low} to {high}"
-    limits = [f"{_LIMITS[name]} {limit}" for name in _LIMITS if (limit := getattr(info, name, None)) is not None]
-    return ", ".join(filter(None, [noun, " and ".join(limits)]))
+    limits = {word: getattr(info, name, None) for name, word in _LIMITS.items()}
+    limited = " and ".join(f"{word} {limit}" for word, limit in limits.items() if limit is not None)
+    return ", ".join(filter(None, [noun, limited]))
 
 
 _LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from safetensors.numpy import load, save
 
 from serq_mcu.base.files import new_folder
 from serq_mcu.base.metrics import Score
+from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
 from serq_mcu.quantization.allocation import ValidationData
 from serq_mcu.quantization.network import FloatNetwork
@@ -42,7 +43,7 @@ class Run:
     [clips], an index of PARTS. Raises SerqError if shapes or values do not fit.
     """
 
-    config: dict[str, Any]
+    config: Config
     corpus: str
     labels: tuple[str, ...]
     names: tuple[str, ...]
@@ -71,6 +72,22 @@ class Run:
             and int(self.truth.max()) < len(self.labels)
         ):
             raise SerqError("classes or parts are out of range; train again")
+
+    def changed(self, /, **tables: Mapping[str, Any]) -> Run:
+        """The same run with other values in its configuration: `run.changed(quantization={"margin": 0.01})`.
+
+        Raises SerqError, naming section and key, if a value is refused.
+        """
+        return replace(self, config=self.config.changed(**tables))
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of network, features, classes and parts.
+
+        The model file keeps it, to say which run the model was quantized from.
+        """
+        arrays = (*_weights(self.network).values(), self.pooled, self.truth, self.part)
+        return _sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))[:16]
 
     def members(self, part: str) -> NDArray[np.intp]:
         """Indices of the clips of one of PARTS."""
@@ -114,7 +131,7 @@ class Run:
             "best_epoch": self.best_epoch,
             "metrics": {part: self.float_score(part).to_json() for part in PARTS},
             "versions": self.versions,
-            "config": self.config,
+            "config": self.config.to_json(),
             "split": {part: self.names_of(part) for part in PARTS},
         }
 
@@ -140,14 +157,9 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
 
     Raises SerqError if the folder exists and is not a run, or cannot be written.
     """
-    weights: dict[str, NDArray[Any]] = {
-        f"kernel{i}": k.astype(np.float32) for i, k in enumerate(run.network.kernels)
-    }
-    weights |= {f"bias{i}": b.astype(np.float32) for i, b in enumerate(run.network.biases)}
-    weights |= {"mean": run.network.mean, "sd": run.network.sd}
     tensors = {
         FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part}),
-        WEIGHTS: save(weights),
+        WEIGHTS: save(_weights(run.network)),
     }
     test = run.float_score("test")
     header = {
@@ -198,13 +210,21 @@ def load_run(folder: Path) -> Run:
         raise SerqError(f"the run folder {folder} is damaged ({error!r}); train again") from error
 
 
+def _weights(network: FloatNetwork) -> dict[str, NDArray[Any]]:
+    weights: dict[str, NDArray[Any]] = {
+        f"kernel{i}": k.astype(np.float32) for i, k in enumerate(network.kernels)
+    }
+    weights |= {f"bias{i}": b.astype(np.float32) for i, b in enumerate(network.biases)}
+    return weights | {"mean": network.mean, "sd": network.sd}
+
+
 def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dict[str, NDArray[Any]]) -> Run:
     count = len(header["layers"])
     kernels = tuple(weights[f"kernel{index}"].astype(np.float64) for index in range(count))
     biases = tuple(weights[f"bias{index}"].astype(np.float64) for index in range(count))
     network = FloatNetwork(kernels, biases, weights["mean"], weights["sd"])
     return Run(
-        config=dict(header["config"]),
+        config=Config.from_json(header["config"], "its configuration"),
         corpus=str(header["corpus"]),
         labels=tuple(map(str, header["labels"])),
         names=tuple(map(str, header["names"])),

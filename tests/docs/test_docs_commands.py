@@ -21,9 +21,9 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 from serq_mcu.cli import main
+from serq_mcu.config import Config, load_config
 from serq_mcu.corpus.synthetic import synthesise
 from serq_mcu.quantized_model.store import save_model, shipped_model
-from serq_mcu.training.config import Config, load_config
 from tests.support.documented import PAGES, PROGRAMS, ROOT, Command, Printed, TextFile, masked, shown
 from tests.support.keras_files import dense, keras_archive
 from tests.support.virtual_boards import capture_packets, firmware_on_a_port, packets_on_a_port, quiet_sound

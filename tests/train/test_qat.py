@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from serq_mcu.config import load_config
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.lowering import Lowering
@@ -18,7 +19,6 @@ from serq_mcu.quantization.quantizer import quantize as quantize_numpy
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
-from serq_mcu.training.config import load_config
 from serq_mcu.training.mlp import Examples, tf, train_mlp, train_others
 from serq_mcu.training.qat import FineTuner, TuningConfig, quantize_weights
 

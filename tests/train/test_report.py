@@ -18,6 +18,7 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
+from serq_mcu.config import load_config
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
@@ -27,7 +28,6 @@ from serq_mcu.quantization.run_folder import Run, load_run, save_run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.report import figures
-from serq_mcu.training.config import load_config
 
 LABELS = ("calm", "<b>&loud")  # names that HTML would take for its own
 

@@ -12,8 +12,8 @@ import soundfile
 from click.testing import CliRunner
 
 from serq_mcu.cli import main
+from serq_mcu.config import load_config
 from serq_mcu.training import robustness
-from serq_mcu.training.config import load_config
 from serq_mcu.training.robustness import CONDITIONS, RECIPES, UNSEEN_NOISES, measure_robustness
 
 RATE = 16000

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
+from serq_mcu.config import load_config
 from serq_mcu.training import teacher as module
-from serq_mcu.training.config import load_config
 from serq_mcu.training.mlp import Examples, train_mlp
 from serq_mcu.training.qat import TuningConfig
 from serq_mcu.training.teacher import RIDGE, SHARPNESS, KernelTeacher

@@ -16,6 +16,7 @@ import soundfile
 from click.testing import CliRunner
 
 from serq_mcu.cli import main
+from serq_mcu.config import Config, load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import load_corpus
@@ -31,7 +32,6 @@ from serq_mcu.quantized_model.evaluation import evaluate
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.training.augmentation import draw_condition, draw_takes
-from serq_mcu.training.config import Config, load_config
 from serq_mcu.training.robustness import UNSEEN_NOISES, judging_takes
 from serq_mcu.training.run import read_dataset, train, train_dataset
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips, split_count

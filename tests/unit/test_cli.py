@@ -19,11 +19,11 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from serq_mcu.cli import main
+from serq_mcu.config import load_config
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.quantized_model.store import model_bytes, save_model
-from serq_mcu.training.config import load_config
 from tests.support.models import made_up_model
 
 RATE = 16000

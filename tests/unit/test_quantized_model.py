@@ -14,6 +14,7 @@ from safetensors.numpy import save
 
 from serq_mcu.base import resources
 from serq_mcu.codegen.packing import stored_bytes
+from serq_mcu.config import load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.interpreter import (
     classify,
@@ -32,7 +33,6 @@ from serq_mcu.quantized_model.store import (
     shipped_models,
 )
 from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel
-from serq_mcu.training.config import load_config
 from tests.support.models import made_up_features, made_up_model
 
 
