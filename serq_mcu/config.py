@@ -214,7 +214,8 @@ class Config(Section, frozen=True):
     def to_json(self) -> dict[str, dict[str, Any]]:
         """Plain values, a table per section."""
         plain = {name: getattr(self, name) for name in self.__struct_fields__}
-        built: dict[str, dict[str, Any]] = msgspec.to_builtins(plain | {"features": self.features.to_json()})
+        text = msgspec.json.encode(plain | {"features": self.features.to_json()})
+        built: dict[str, dict[str, Any]] = msgspec.json.decode(text)
         return built
 
     def to_toml(self) -> str:

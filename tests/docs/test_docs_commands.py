@@ -6,7 +6,6 @@ below.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -237,9 +236,9 @@ def _read(command: Command) -> None:
 def _small_config(words: list[str]) -> str:
     """The configuration of a command, made small, in a file."""
     config: Config = load_config(Path(words[words.index("--config") + 1]) if "--config" in words else None)
-    training = dataclasses.replace(config.training, hidden=(16, 12), max_epochs=3, hearings=1, folds=2)
-    small = dataclasses.replace(
-        config, training=training, augmentation=dataclasses.replace(config.augmentation, versions=1)
+    small = config.changed(
+        training={"hidden": [16, 12], "max_epochs": 3, "hearings": 1, "folds": 2},
+        augmentation={"versions": 1},
     )
     Path("small_config.toml").write_text(small.to_toml())
     return "small_config.toml"

@@ -78,7 +78,7 @@ def run_folder(tmp_path: Path) -> Path:
     network = FloatNetwork(
         kernels, (np.zeros(64), np.zeros(2)), pooled[0].mean(axis=0), pooled[0].std(axis=0)
     )
-    config = load_config().to_json() | {"features": json.loads(json.dumps(spec.to_json()))}
+    config = load_config().changed(features=spec.to_json())
     parts = (np.arange(40) // 14).astype(np.uint8)
     run = Run(
         config,
