@@ -7,7 +7,6 @@ of a user's holds only what differs (`load_config`).
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,17 +15,12 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from serq_mcu.base.validation import Section, checked, read_toml
+from serq_mcu.base.validation import Section, checked, parse_toml, read_toml
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.noise import NOISES
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING, TERNARY, Width
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Protocol = Literal["clips", "speakers"]
 Teacher = Literal["labels", "kernel"]
@@ -240,7 +234,7 @@ def load_config(path: Path | None = None, split: int | None = None) -> Config:
 @functools.cache
 def _default() -> Config:
     text = resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8")
-    return Config.from_json(tomllib.loads(text), "default.toml")
+    return Config.from_json(parse_toml(text, "default.toml"), "default.toml")
 
 
 def _features(value: Mapping[str, Any], where: str) -> FeatureSpec:

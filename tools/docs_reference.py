@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from serq_mcu.base import resources
 from serq_mcu.base.files import write_file
@@ -27,6 +28,7 @@ from serq_mcu.cli import main
 from serq_mcu.cli.conventions import EXIT_CODES
 from serq_mcu.cli.shared import PATH
 from serq_mcu.codegen.export import model_files
+from serq_mcu.config import Config, load_config
 from serq_mcu.quantized_model import types
 from serq_mcu.quantized_model.store import shipped_model
 
@@ -86,9 +88,27 @@ def examples(command: click.Command) -> list[str]:
     ]
 
 
+def schemas() -> Pages:
+    """Return the JSON schemas of the files that users write: path below docs/schemas to JSON."""
+    return {"config.schema.json": _config_schema()}
+
+
+def schema(kind: type | tuple[type, ...], title: str) -> str:
+    """Return the JSON schema of a file that may be of a kind, or of any of several."""
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    refs, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    chosen = refs[0] if len(refs) == 1 else {"anyOf": list(refs)}
+    return json.dumps(head | chosen | {"$defs": definitions}, indent=2) + "\n"
+
+
 def write_pages(folder: Path) -> None:
-    """Replace the reference in `folder`. Raises SerqError if it cannot be written."""
+    """Replace the reference in `folder`, and the schemas beside it. Raises SerqError if it cannot be
+    written.
+    """
     made = pages()
+    for name, text in schemas().items():
+        write_file(folder.parent / "schemas" / name, text)
     for old in folder.rglob("*.md"):
         if old.read_text(encoding="utf-8").startswith(_GENERATED):
             old.unlink()
@@ -222,19 +242,26 @@ def _command_lines(paragraph: str) -> list[str]:
 
 
 def _configuration() -> str:
-    text = package_files.files("serq_mcu.training").joinpath("default.toml").read_text(encoding="utf-8")
+    text = _default_text()
     parts = [
         "# Configuration",
         (
             "`--config FILE` of the commands that train takes a TOML file with what differs from this"
             " default. An unknown key, a value of the wrong type or out of range is refused by name."
-            " `config.toml` in a run folder is the whole configuration that the run had."
+            " `config.toml` in a run folder is the whole configuration that the run had; `quantize` goes on"
+            " from it."
         ),
-        _code(text.strip(), "toml"),
+        (
+            "Editors check and complete such a file by its JSON schema,"
+            " [config.schema.json](../schemas/config.schema.json). A first line"
+            " `#:schema PATH/config.schema.json` names it to Taplo and to Even Better TOML of Visual Studio"
+            " Code. An installed package has the same file in the folder that `python -c 'from"
+            " serq_mcu.base.resources import SCHEMAS; print(SCHEMAS)'` prints."
+        ),
+        _code(re.sub(r"\A#:schema.*\n", "", text).strip(), "toml"),
         "## Every key and its default",
     ]
-    for section, text_of_it in re.findall(r"^\[(\w+)\](.*?)(?=^\[|\Z)", text, re.M | re.S):
-        keys = re.findall(r"^(\w+) = (.*?)(?:\s*# (.*))?$", text_of_it, re.M)
+    for section, keys in _default_keys(text).items():
         parts += [
             f"### [{section}]",
             _table(["key", "default", "meaning"], [_default_key(*key) for key in keys]),
@@ -242,8 +269,34 @@ def _configuration() -> str:
     return "\n\n".join(parts)
 
 
+def _default_text() -> str:
+    return package_files.files("serq_mcu").joinpath("default.toml").read_text(encoding="utf-8")
+
+
+def _default_keys(text: str) -> dict[str, list[tuple[str, str, str]]]:
+    """The sections of default.toml: name, value and comment of each key."""
+    sections = re.findall(r"^\[(\w+)\](.*?)(?=^\[|\Z)", text, re.M | re.S)
+    return {name: re.findall(r"^(\w+) = (.*?)(?:\s*# (.*))?$", body, re.M) for name, body in sections}
+
+
 def _default_key(name: str, value: str, comment: str) -> list[str]:
     return [f"`{name}`", "see above" if value == "[" else f"`{value}`", _cell(comment)]
+
+
+def _config_schema() -> str:
+    """The schema of a configuration file, which may leave out any key; default.toml says what keys mean."""
+    made = json.loads(schema(Config, "serq-mcu configuration"))
+    plain, comments = load_config().to_json(), _default_keys(_default_text())
+    for section, table in made["$defs"]["Config"]["properties"].items():
+        kind = made["$defs"][table["$ref"].rpartition("/")[2]]
+        kind["additionalProperties"] = False
+        for key, _, comment in comments[section]:
+            kind["properties"][key].update({"description": comment} if comment else {})
+            kind["properties"][key].update({"default": plain[section][key]} if key in plain[section] else {})
+    for name, kind in made["$defs"].items():
+        if name != "FeatureBlock":
+            kind.pop("required", None)
+    return json.dumps(made, indent=2) + "\n"
 
 
 def _board_files() -> str:

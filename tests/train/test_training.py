@@ -98,14 +98,14 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ('[training]\nhidden = [16, "a"]', r"training\.hidden\[1\] is 'a'; it must be a whole number"),
         (
             "[training]\nhidden = [1, 1, 1, 1, 1, 1, 1, 1]",
-            r"training\.hidden is .* a list of at most 7, each a",
+            r"training\.hidden is .* a list of at most 7, each item a",
         ),
         ("[training]\nsplit = 5", r"training\.split is 5; it must be 0 to 4"),
         (
             "[training]\nlearning_rate = nan",
-            r"training\.learning_rate is nan; .* a number, above 0 and at most 1",
+            r"training\.learning_rate is nan; .* a number above 0 and of at most 1",
         ),
-        ("[training]\ndropout = nan", r"training\.dropout is nan; .* a number, at least 0 and below 1"),
+        ("[training]\ndropout = nan", r"training\.dropout is nan; .* a number of at least 0 and below 1"),
         ('[training]\nprotocol = "loso"', r"training\.protocol is 'loso'; it must be one of clips, speakers"),
         ('[training]\nteacher = "me"', r"training\.teacher is 'me'; it must be one of kernel, labels"),
         (
@@ -116,7 +116,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ("[training]\nweight_decay = 2", r"training\.weight_decay"),
         ("[training]\nlabel_smoothing = 1.0", r"training\.label_smoothing"),
         ("[tuning]\nensemble = 0", r"tuning\.ensemble is 0; it must be a whole number from 1 to 100"),
-        ("[tuning]\nepochs = 1.5", r"tuning\.epochs is 1\.5; it must be a whole number, at least 1"),
+        ("[tuning]\nepochs = 1.5", r"tuning\.epochs is 1\.5; it must be a whole number of at least 1"),
         ("[tuning]\ndistillation = 2", r"tuning\.distillation is 2; it must be a number from 0 to 1"),
         ("[augmentation]\nversions = -1", r"augmentation\.versions"),
         ("[augmentation]\nsnr_db = [20]", r"augmentation\.snr_db is \[20\]; it must be a range"),
