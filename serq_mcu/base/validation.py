@@ -53,8 +53,11 @@ def checked(value: Any, kind: type[T], where: str, within: str = "") -> T:
 
 def changed(section: T, **changes: Any) -> T:
     """Copy a section with other values, checked as when it was read. Raises SerqError."""
-    values = {field: getattr(section, field.name) for field in msgspec.structs.fields(section)}
-    kept = {field.name: value for field, value in values.items() if value != field.default}
+    kept = {
+        field.name: value
+        for field in msgspec.structs.fields(section)
+        if (value := getattr(section, field.name)) != field.default
+    }
     return checked(msgspec.to_builtins(kept | changes), type(section), "the change")
 
 

@@ -268,6 +268,27 @@ def test_dequantized_weights_with_exact_activations_differ_only_by_activation_ro
     )  # see the 8-bit test
 
 
+def test_a_rare_outlier_does_not_coarsen_the_steps_of_all_activations() -> None:
+    """One clip in 20000 makes a neuron fire far above all others. It is clipped, since steps that reach so far
+    would cost the others more. No score depends on that neuron, so what is lost is the others' alone.
+    """
+    pooled, truth = _data(np.random.default_rng(11), 20000)
+    plain = _network(pooled[:500], truth[:500])
+    pooled[0] = np.rint(plain.mean + 4 * plain.sd)
+    ordinary = pooled[1:]
+    weight = np.abs(plain.kernels[0]).max()  # no larger than others, so that integer weights stay as fine
+    highest = float((plain.standardise(ordinary).sum(axis=1) * weight).max())
+    lost = {}
+    for name, bias in (("never fires", -1e3), ("fires once", -highest)):
+        kernels, biases = ([array.copy() for array in arrays] for arrays in (plain.kernels, plain.biases))
+        kernels[0][:, 0], biases[0][0], kernels[1][0] = weight, bias, 0.0
+        network = FloatNetwork(tuple(kernels), tuple(biases), plain.mean, plain.sd)
+        model = Lowering(network, pooled, SPEC, build_tables(SPEC), LABELS).model((8, 8, 8))
+        exact = dequantized(model, network).logits(device_inputs(model, ordinary))
+        lost[name] = float(np.square(scores(model, ordinary) * model.score_scale - exact).mean())
+    assert lost["fires once"] < 5 * lost["never fires"]  # 3.5; 9 if steps reach the outlier
+
+
 # The choice of bits
 
 
@@ -336,6 +357,25 @@ def test_a_ternary_model_is_stored_at_two_bits_and_says_so(run: Run) -> None:
     assert model.widths == allocation.widths == ("ternary",) * 3
     assert allocation.average_bits == 2
     assert all(set(layer.u.ravel().tolist()) == {0, 1, 2} for layer in model.layers)
+
+
+def test_a_width_that_loses_nothing_is_taken_at_a_margin_of_0(run: Run) -> None:
+    """Clips that a network of 1 bit answers as the float network does, a tenth of them wrongly."""
+    lowering, pooled = _lowering(run), run.pooled[0]
+    answers = run.network.classify(run.network.standardise(pooled))
+    ranked = sorted(
+        choose_widths(lowering, run.validation, _choosing("8", 0.5, 0.0)), key=lambda c: c.importance.rank
+    )
+    alike, widths = np.ones(len(answers), dtype=bool), [8] * 3
+    for choice in ranked:  # the models that the choice will try, when each takes its first width
+        widths[choice.importance.layer] = 1
+        alike &= classify(lowering.model(widths), pooled) == answers
+    truth = answers[alike].copy()
+    truth[::10] = (truth[::10] + 1) % len(LABELS)
+    validation = ValidationData(pooled[alike][None], truth)
+    choices = choose_widths(lowering, validation, _choosing("adaptive", 0.5, 0.0))
+    assert all(choice.trials[0].accuracy == choice.required < 1 for choice in choices)
+    assert [[trial.accepted for trial in choice.trials] for choice in choices] == [[True]] * 3
 
 
 def test_where_no_width_holds_the_best_is_taken(run: Run) -> None:
