@@ -53,11 +53,8 @@ def checked(value: Any, kind: type[T], where: str, within: str = "") -> T:
 
 def changed(section: T, **changes: Any) -> T:
     """Copy a section with other values, checked as when it was read. Raises SerqError."""
-    kept = {
-        field.name: value
-        for field in msgspec.structs.fields(section)
-        if (value := getattr(section, field.name)) != field.default
-    }
+    values = [(field, getattr(section, field.name)) for field in msgspec.structs.fields(section)]
+    kept = {field.name: value for field, value in values if value != field.default}
     return checked(msgspec.to_builtins(kept | changes), type(section), "the change")
 
 
@@ -111,6 +108,8 @@ def _sentence(message: str, value: Any, kind: type[msgspec.Struct], within: str)
     wanted = _allowed(_type_at(kind, place))
     if not wanted or not re.match("Expected `|Invalid enum value ", text):
         return _join(path, text)
+    if path.endswith("[...]"):  # msgspec does not tell the key
+        return f"each value of {path.removesuffix('[...]')} must be {wanted}"
     return f"{path or 'it'} is {_at(value, place)!r}; it must be {wanted}"
 
 

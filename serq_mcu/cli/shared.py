@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,6 @@ from rich_click.rich_panel import RichCommandPanel
 
 from serq_mcu import __version__
 from serq_mcu.cli.conventions import Group, look, quiet
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -110,9 +104,11 @@ class ConfiguredOption(RichOption):
 
     @property
     def help(self) -> str:
+        from serq_mcu.base.validation import parse_toml
+
         text = resources.files("serq_mcu").joinpath("default.toml").read_text(encoding="utf-8")
-        value = tomllib.loads(text)[self._section][self.name]
-        return f"{self._help}  [default: the run's configuration, which has {value} unless it was changed]"
+        value = parse_toml(text, "default.toml")[self._section][self.name]
+        return f"{self._help}  [default: {value}, or what the run's configuration says]"
 
     @help.setter
     def help(self, value: str | None) -> None:

@@ -269,7 +269,7 @@ def test_dequantized_weights_with_exact_activations_differ_only_by_activation_ro
 
 
 def test_a_rare_outlier_does_not_coarsen_the_steps_of_all_activations() -> None:
-    """One clip in 20000 makes a neuron fire far above all others. It is clipped, since steps that reach so far
+    """One clip in 20000 makes a neuron fire far above all others. It is clipped: steps that reach so far
     would cost the others more. No score depends on that neuron, so what is lost is the others' alone.
     """
     pooled, truth = _data(np.random.default_rng(11), 20000)
