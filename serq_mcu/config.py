@@ -240,13 +240,13 @@ def _default() -> Config:
 def _features(value: Mapping[str, Any], where: str) -> FeatureSpec:
     """The specification of [features]; whole numbers pass for floats, as in the other sections."""
     usual = FeatureSpec().to_json()
-    plain = {
-        key: float(item) if type(item) is int and isinstance(usual.get(key), float) else item
-        for key, item in value.items()
-    }
     try:
+        plain = {
+            key: float(item) if type(item) is int and isinstance(usual.get(key), float) else item
+            for key, item in value.items()
+        }
         return FeatureSpec.from_json(plain)
-    except SerqError as error:
+    except (SerqError, OverflowError) as error:
         raise SerqError(f"{where}: features: {error}") from error
 
 

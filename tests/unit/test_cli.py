@@ -418,6 +418,18 @@ def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path)
     )
 
 
+def test_the_help_states_the_defaults_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    margin = load_config().quantization.margin
+    assert f"[default: {margin:g}, or what the run's configuration says]" in _help("quantize")
+    table = {"quantization": {"method": "adaptive", "alpha": 0.5, "margin": 0.375}}
+    monkeypatch.setattr("serq_mcu.base.validation.parse_toml", lambda *_: table)
+    assert "[default: 0.375, or what the run's configuration says]" in _help("quantize")
+
+
+def _help(command: str) -> str:
+    return " ".join(_run(command, "--help").output.split())
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
