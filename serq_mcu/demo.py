@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from serq_mcu.base.files import new_folder
+from serq_mcu.base.progress import Progress
 from serq_mcu.boards.board import all_boards, load_board
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export
@@ -27,8 +27,6 @@ SUMMARY = "summary.json"
 SPLITS = 5
 EMULATED_CLIPS = 60
 FIRMWARE_BOARDS = ("esp32", "nucleo_f446re")
-
-Progress = Callable[..., None]
 
 
 @dataclass(frozen=True)

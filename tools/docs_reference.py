@@ -249,7 +249,7 @@ def _configuration() -> str:
             "`--config FILE` of the commands that train takes a TOML file with what differs from this"
             " default. An unknown key, a value of the wrong type or out of range is refused by name."
             " `config.toml` in a run folder is the whole configuration that the run had; `quantize` goes on"
-            " from it."
+            " from it, and its own `--config` changes `[tuning]`, `[quantization]` and `[decision]`."
         ),
         (
             "Editors check and complete such a file by its JSON schema,"

@@ -44,6 +44,11 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 @click.argument("run", type=FOLDER)
 @click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
 @click.option(
+    "--config",
+    type=FILE,
+    help="A TOML file with what differs from the run's [tuning], [quantization] and [decision].",
+)
+@click.option(
     "--method",
     cls=ConfiguredOption,
     section="quantization",
@@ -83,6 +88,7 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 def quantize(
     run: Path,
     out: Path,
+    config: Path | None,
     qat: bool,
     max_bytes: int | None,
     max_instructions: int | None,
@@ -94,12 +100,16 @@ def quantize(
 
     Example: serq-mcu quantize run/ --out model.serq
     """
+    from serq_mcu.base.validation import read_toml
     from serq_mcu.quantization.pipeline import quantize as quantize_run
     from serq_mcu.quantization.run_folder import load_run
     from serq_mcu.quantized_model.store import save_model
 
     given = {name: value for name, value in options.items() if value is not None}
-    trained, progress = load_run(run).changed(quantization=given), new_progress()
+    trained, progress = load_run(run), new_progress()
+    if config is not None:
+        trained = trained.merged(read_toml(config, "configuration")[0], str(config))
+    trained = trained.changed(quantization=given)
     budget = _width_budget(trained.network, max_bytes, max_instructions, board_name)
     if budget is not None and "method" in given:
         raise SerqError("--method and a budget both choose the bits; give one of them")

@@ -78,7 +78,17 @@ class Run:
 
         Raises SerqError, naming section and key, if a value is refused.
         """
-        return replace(self, config=self.config.changed(**tables))
+        return self.merged(tables, "the configuration")
+
+    def merged(self, tables: Mapping[str, Any], where: str) -> Run:
+        """The same with the values of some tables from outside; `where` begins what SerqError says.
+
+        What made the run stays as it is: SerqError refuses other features, augmentation and training.
+        """
+        for name in tables:
+            if name in ("features", "augmentation", "training"):
+                raise SerqError(f"{where}: [{name}] made the run; train again with another, or take it out")
+        return replace(self, config=self.config.merged(tables, where))
 
     @property
     def digest(self) -> str:
@@ -224,7 +234,7 @@ def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dic
     biases = tuple(weights[f"bias{index}"].astype(np.float64) for index in range(count))
     network = FloatNetwork(kernels, biases, weights["mean"], weights["sd"])
     return Run(
-        config=Config.from_json(header["config"], "its configuration"),
+        config=_config(header["config"]),
         corpus=str(header["corpus"]),
         labels=tuple(map(str, header["labels"])),
         names=tuple(map(str, header["names"])),
@@ -236,6 +246,13 @@ def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dic
         best_epoch=int(header["best_epoch"]),
         versions=dict(header["versions"]),
     )
+
+
+def _config(value: dict[str, Any]) -> Config:
+    try:
+        return Config.from_json(value, "its configuration")
+    except SerqError as error:
+        raise SerqError(f"{error}; train again") from error
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:

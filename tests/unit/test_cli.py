@@ -23,7 +23,7 @@ from serq_mcu.config import load_config
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run, save_run
-from serq_mcu.quantized_model.store import model_bytes, save_model
+from serq_mcu.quantized_model.store import load_model, model_bytes, save_model
 from tests.support.models import made_up_model
 
 RATE = 16000
@@ -416,6 +416,19 @@ def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path)
         _run("experiment", "run", clips, "--plan", "short", "--results", tmp_path / "r.csv"),
         "of which no folder was given",
     )
+
+
+def test_quantize_takes_a_configuration_and_options_in_its_place(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[quantization]\nmethod = "3"\nmargin = 0.25\n[decision]\nblocks = 2\n')
+    given = ("quantize", run_folder, "--out", tmp_path / "m.serq", "--config", tmp_path / "c.toml", "--json")
+    for options, widths in ((), [3, 3]), (("--method", "2"), [2, 2]):
+        made = json.loads(_run(*given, *options).stdout)
+        assert (made["widths"], made["margin"]) == (widths, 0.25)
+    model = load_model(tmp_path / "m.serq")
+    assert model.decision is not None and model.decision.blocks == 2
+    _refused(_run(*given, "--margin", "2"), "quantization.margin is 2.0; it must be a number from 0 to 1")
+    (tmp_path / "c.toml").write_text("[training]\nseed = 1\n")
+    _refused(_run(*given), "[training] made the run")
 
 
 def test_the_help_states_the_defaults_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -457,6 +457,12 @@ def test_a_changed_run_is_quantized_and_described_by_what_was_changed(run: Run) 
     assert model.provenance["run"] == run.digest  # which configuration quantized it is no part of the run
 
 
+@pytest.mark.parametrize("section", ["features", "augmentation", "training"])
+def test_what_made_a_run_cannot_be_changed_after_it(run: Run, section: str) -> None:
+    with pytest.raises(SerqError, match=rf"^c\.toml: \[{section}\] made the run"):
+        run.merged({section: {}}, "c.toml")
+
+
 # The run folder
 
 
@@ -494,6 +500,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "header a list": (lambda f: (f / MARKER).write_text("[]"), "damaged"),
     "newer": (lambda f: _edit_header(f, "format", 2), "newer"),
     "a label less": (lambda f: _edit_header(f, "labels", ["calm", "sad"]), "fit"),
+    "no configuration": (lambda f: _edit_header(f, "config", {}), r"\[features\] is missing; train again"),
+    "configuration a list": (lambda f: _edit_header(f, "config", []), "damaged"),
+    "a section a list": (lambda f: _edit_header(f, "config", {"tuning": []}), "'tuning' is not one of"),
     "a name less": (lambda f: _edit_header(f, "names", ["a"]), "fit"),
 }
 
