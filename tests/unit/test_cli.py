@@ -428,7 +428,7 @@ def test_quantize_takes_a_configuration_and_options_in_its_place(run_folder: Pat
     assert model.decision is not None and model.decision.blocks == 2
     _refused(_run(*given, "--margin", "2"), "quantization.margin is 2.0; it must be a number from 0 to 1")
     (tmp_path / "c.toml").write_text("[training]\nseed = 1\n")
-    _refused(_run(*given), "[training] made the run")
+    _refused(_run(*given), r"\[training\] made the run")
 
 
 def test_the_help_states_the_defaults_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
