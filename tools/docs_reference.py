@@ -26,7 +26,8 @@ from serq_mcu.boards import board as boards
 from serq_mcu.cli import main
 from serq_mcu.cli.conventions import EXIT_CODES
 from serq_mcu.cli.shared import PATH
-from serq_mcu.codegen.export import model_files
+from serq_mcu.codegen.plan import Plan
+from serq_mcu.layers import DenseLayer
 from serq_mcu.quantized_model import types
 from serq_mcu.quantized_model.store import shipped_model
 
@@ -42,7 +43,7 @@ _SECTIONS = {
     "microphone": boards.Microphone,
     "emulator": (boards.Relative, boards.Emulator),
 }
-_HEADER_PARTS = (types.QuantizedModel, types.InputQuantization, types.DenseLayer, types.DecisionRule)
+_HEADER_PARTS = (types.QuantizedModel, types.InputQuantization, DenseLayer, types.DecisionRule)
 _GENERATED = (
     "<!-- Written by `python -m tools.docs_reference docs/reference`: change the code, not this page. -->\n"
 )
@@ -351,7 +352,9 @@ def _shape(value: Any) -> str:
 
 def _c_interface() -> str:
     sources = resources.FIRMWARE / "lib" / "serq" / "src"
-    generated = model_files(shipped_model(), boards.load_board("esp32"))["lib/serq/src/serq_model.h"].decode()
+    generated = (
+        Plan(shipped_model(), boards.load_board("esp32")).model_files["lib/serq/src/serq_model.h"].decode()
+    )
     parts = [
         "# C interface",
         (

@@ -1,10 +1,14 @@
 """Exports of everything, to compare two states of the project.
 
-    python -m tools.exports write FOLDER            # every shipped model, board, application and kind of library
-    python -m tools.exports compare BEFORE AFTER    # each distinct change of a line once, with how often it occurs
+    python -m tools.exports write FOLDER
 
-Run the first with the checkout of either state (`PYTHONPATH=CHECKOUT python tools/exports.py write FOLDER`); it uses
-the command line alone. Compilers are hidden from it, so nothing is compiled. Exit code 1: something differs.
+exports every shipped model for every board, as every application and kind of library;
+
+    python -m tools.exports compare BEFORE AFTER
+
+prints each distinct change of a line once, with how often it occurs, and exits with 1 if there is any. Run
+the first with the checkout of either state (`PYTHONPATH=CHECKOUT python tools/exports.py write FOLDER`); it
+uses the command line alone. Compilers are hidden from it, so nothing is compiled.
 """
 
 from __future__ import annotations
@@ -25,7 +29,6 @@ LIBRARIES = ("arduino", "espidf", "header")
 
 def write(out: Path) -> int:
     """Export everything below `out`, a folder each; what is refused leaves its sentence in a file instead."""
-    from serq_mcu.base.resources import BOARDS  # a path that both states have
 
     import serq_mcu
 
@@ -49,7 +52,7 @@ def _export(options: list[str], folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            main(["--quiet", *options, "--out", str(folder)], standalone_mode=False)
+            main([*options, "--out", str(folder)], standalone_mode=False)
         except Exception as error:  # a refusal is a result, too
             folder.with_suffix(".refused").write_text(f"{error}\n")
 
@@ -61,8 +64,8 @@ def compare(before: Path, after: Path) -> int:
     for name in names:
         for change in _changes(before / name, after / name):
             changes[name.name, change] += 1
-    for (name, change), count in sorted(changes.items()):
-        print(f"{count:>6} x {name}: {change}")
+    for (file, change), count in sorted(changes.items()):
+        print(f"{count:>6} x {file}: {change}")
     print(f"{len(names)} files, {len(changes)} distinct changes of lines")
     return 1 if changes else 0
 

@@ -13,14 +13,11 @@ from typing import Any
 
 from serq_mcu.boards.board import EMULATED_PLATFORM, Board, Emulator, load_board
 from serq_mcu.codegen.costs import Row, estimate, milliseconds, row_lines, timing, total
-from serq_mcu.codegen.export import Files, board_files, model_files, runtime_files
-from serq_mcu.codegen.kernels import choose, core_of, packed_bytes
-from serq_mcu.codegen.packing import CONSTANT_BYTES, Part, chroma_runs, pack_bias, pack_scale, start_bias
-from serq_mcu.codegen.render import c_tables, model_names
+from serq_mcu.codegen.export import board_files, runtime_files
+from serq_mcu.codegen.plan import Files, Plan
+from serq_mcu.layers.kernels import core_of
 from serq_mcu.quantized_model.types import QuantizedModel
 
-_POOL_BYTES = 24  # sizeof(serq_pool)
-_TABLE_BYTES = 2048  # sizeof(serq_table)
 _NOT_STORED = re.compile(r"\.(comment|debug|note|riscv|ARM\.attributes|xt|xtensa|stack|heap)")
 
 
@@ -64,13 +61,13 @@ class Budget:
 
     @property
     def _stack(self) -> int:
-        return core_of(self.board.mcu).stack
+        return core_of(self.board.mcu.features).stack
 
     @property
     def basis(self) -> str:
         """What instructions, cycles and times rest on, in a sentence."""
         return (
-            f"estimated from counts in QEMU of every stage on {core_of(self.board.mcu).name} at other sizes;"
+            f"estimated from counts in QEMU of every stage on {core_of(self.board.mcu.features).name} at other sizes;"
             f" {timing(self.board.mcu)}"
         )
 
@@ -131,91 +128,36 @@ class Budget:
         return rows
 
 
-def budget(model: QuantizedModel, board: Board, wider: bool = False, app: str = "harness") -> Budget:
-    """Count what the model stores, measure the code where the board's compiler is at hand, and say what is
+def budget(plan: Plan) -> Budget:
+    """Count what the model stores, measure the code where the board's compiler is there, and state what is
     not known yet.
-
-    wider and app: as of `export`.
     """
-    core, parts = core_of(board.mcu), choose(model, board.mcu, wider)
+    board, core, listens_only = plan.board, plan.core, plan.app == "capture"
+    stack = f"reserved in the board's settings; the harness used {core.stack} when counted on {core.name}"
     items = [
-        *(_model_items(model, board, parts) if app != "capture" else []),
-        *_program_items(model, board, parts, model_files(model, board, wider), app),
-        Item(
-            "stack",
-            0,
-            board.port.stack_bytes,
-            f"reserved in the board's settings; the harness used {core.stack} when counted on {core.name}",
-        ),
+        *([] if listens_only else _model_items(plan)),
+        *_program_items(plan),
+        Item("stack", 0, board.port.stack_bytes, stack),
     ]
-    return Budget(board, model, tuple(items), estimate(model, board.mcu, parts) if app != "capture" else ())
+    return Budget(board, plan.model, tuple(items), () if listens_only else estimate(plan))
 
 
-def _model_items(model: QuantizedModel, board: Board, parts: list[tuple[Part, ...]]) -> list[Item]:
-    """What is the model's own, and not at all in an application that only passes samples on."""
+def _model_items(plan: Plan) -> list[Item]:
+    """What is the model's own, and absent from an application that only passes samples on."""
     return [
-        Item("packed weights", _packed_bytes(model, parts), 0, "counted"),
-        Item(
-            "biases, requantization",
-            _bias_bytes(model, parts) + CONSTANT_BYTES * len(model.layers),
-            0,
-            "counted",
-        ),
-        Item("input constants", _input_bytes(model), 0, "counted"),
-        Item("front-end tables", _table_bytes(model), 0, "counted"),
-        Item("recogniser state", 0, state_bytes(model, board), "counted: sizeof(serq_state)"),
+        Item("packed weights", plan.packed_bytes, 0, "counted"),
+        Item("biases, requantization", plan.constant_bytes, 0, "counted"),
+        Item("input constants", plan.input_bytes, 0, "counted"),
+        Item("front-end tables", plan.table_bytes, 0, "counted"),
+        Item("recogniser state", 0, plan.state_bytes, "counted: sizeof(serq_state)"),
     ]
 
 
-def state_bytes(model: QuantizedModel, board: Board) -> int:
-    """sizeof(serq_state) on a 32-bit core, from the layout in serq.h."""
-    spec, names = model.spec, model_names(model, board.mcu)
-    frame = (
-        _aligned(
-            8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands * spec.uses_mel + 4 * names["max_values"]
-        )
-        + 8
-        + 1
-    )
-    decision = (
-        4 * spec.feature_count
-        + 4 * names["max_outputs"]
-        + _TABLE_BYTES
-        + names["even_width"]
-        + names["odd_width"]
-    )
-    scratch = _aligned(max(_aligned(frame), _aligned(decision)))
-    return _aligned(scratch + _POOL_BYTES * names["pools"] + 2 * spec.frame_length + 4 + 2 + 2)
-
-
-def _table_bytes(model: QuantizedModel) -> int:
-    runs = None if model.tables.chroma is None else chroma_runs(model.tables.chroma)
-    return sum(array.nbytes for array in c_tables(model.spec, model.tables, runs).values())
-
-
-def _packed_bytes(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> int:
-    return sum(packed_bytes(layer, ways) for layer, ways in zip(model.layers, parts, strict=True))
-
-
-def _bias_bytes(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> int:
-    biases = (start_bias(layer, ways) for layer, ways in zip(model.layers, parts, strict=True))
-    return sum(pack_bias(bias).array.nbytes for bias in biases)
-
-
-def _input_bytes(model: QuantizedModel) -> int:
-    return model.input.center.nbytes + pack_scale(model.input).nbytes
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 8) * 8
-
-
-def _program_items(
-    model: QuantizedModel, board: Board, parts: list[tuple[Part, ...]], generated: Files, app: str
-) -> list[Item]:
+def _program_items(plan: Plan) -> list[Item]:
     """Text and data of runtime and application, compiled for the board's instruction set or the nearest
     that can be emulated; and, of an emulated board, what is linked to them.
     """
+    board, app = plan.board, plan.app
     name, rest = (
         f"code of runtime and {app}",
         "start-up code, C library" if board.emulated else "framework, drivers",
@@ -235,7 +177,7 @@ def _program_items(
             *unknown,
         ]
     with tempfile.TemporaryDirectory() as folder:
-        files = runtime_files(app) | generated | _portable_files(board, target, app)
+        files = runtime_files(app) | plan.model_files | _portable_files(board, target, app)
         for path, data in files.items():
             place = Path(folder) / path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -266,12 +208,11 @@ def _program_items(
     )
     if app == "capture":
         return [Item(name, flash, ram, basis), *unknown]
-    # the tables and weights of serq_model.c are counted above; what is left of the read-only data is the
-    # application's own
-    flash -= (
-        _table_bytes(model) + _bias_bytes(model, parts) + _input_bytes(model) + _packed_bytes(model, parts)
-    )
-    return [Item(name, flash, ram - state_bytes(model, board), f"{basis}; RAM beyond the state"), *unknown]
+    # the tables and weights of serq_model.c are counted above; what is left is the application's own
+    return [
+        Item(name, flash - plan.array_bytes, ram - plan.state_bytes, f"{basis}; RAM beyond the state"),
+        *unknown,
+    ]
 
 
 def _linked(compiler: str, target: Board, folder: Path, app: str, link: list[str]) -> tuple[int, int] | str:

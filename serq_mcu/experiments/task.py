@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from serq_mcu.base.metrics import Score
-from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
@@ -28,12 +27,12 @@ from serq_mcu.frontend.feature_cache import FeatureCache
 from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
 from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
 from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.types import Width
 from serq_mcu.training.config import CLIPS, SPEAKERS, Config, TrainingConfig, load_config
 from serq_mcu.training.robustness import judging_takes
 from serq_mcu.training.run import Dataset, version_features
@@ -314,7 +313,7 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
                 model.average_bits,
                 model.parameters,
                 model.weights_only_bytes,
-                stored_bytes(model),
+                model.stored_bytes,
                 time.perf_counter() - start,
             )
             yield answer

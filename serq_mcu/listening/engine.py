@@ -20,7 +20,8 @@ from serq_mcu.base import resources
 from serq_mcu.base.files import write_file
 from serq_mcu.base.host import cache_folder, compiler
 from serq_mcu.boards.board import load_board
-from serq_mcu.codegen.export import Files, model_files, runtime_files
+from serq_mcu.codegen.export import runtime_files
+from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import reference
 from serq_mcu.quantized_model import interpreter
@@ -140,7 +141,7 @@ def _library(model: QuantizedModel, progress: Callable[..., None]) -> Path:
     cc = compiler()
     files = {
         name: data
-        for name, data in (runtime_files() | model_files(model, load_board(_BOARD))).items()
+        for name, data in (runtime_files() | Plan(model, load_board(_BOARD)).model_files).items()
         if name.startswith("lib/serq/src/")
     }
     version = subprocess.run([cc, "--version"], capture_output=True, check=False).stdout

@@ -41,7 +41,7 @@ def layer_importance(
     for name, value in (("alpha", alpha), ("margin", margin)):
         if not 0 <= value <= 1:
             raise SerqError(f"{name} {value} must be from 0 to 1")
-    variances = [float(np.var(kernel)) for kernel in network.kernels]
+    variances = [float(np.var(layer.weights)) for layer in network.layers]
     shares = [count / sum(network.parameters) for count in network.parameters]
     terms = [math.log(math.e - 1 + variance / max(variances)) for variance in variances]
     scores = [alpha * share + (1 - alpha) * term for share, term in zip(shares, terms, strict=True)]

@@ -16,6 +16,7 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.allocation import LayerChoice, QuantizationConfig, choose_widths
 from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan_widths
 from serq_mcu.quantization.decision import DecisionConfig, decision_rule
@@ -23,7 +24,7 @@ from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, 
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import PARTS, Run, load_run
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.types import QuantizedModel, Width
+from serq_mcu.quantized_model.types import QuantizedModel
 
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
 JUDGED = ("validation", "test")

@@ -24,6 +24,7 @@ from safetensors.numpy import load, save
 from serq_mcu.base.files import new_folder
 from serq_mcu.base.metrics import Score
 from serq_mcu.errors import SerqError
+from serq_mcu.layers import FLOAT_LAYERS, FloatLayer
 from serq_mcu.quantization.allocation import ValidationData
 from serq_mcu.quantization.network import FloatNetwork
 
@@ -62,7 +63,7 @@ class Run:
             and self.truth.shape == self.part.shape == (clips,)
         )
         if not (
-            shapes and self.pooled.dtype == np.int32 and self.network.kernels[-1].shape[1] == len(self.labels)
+            shapes and self.pooled.dtype == np.int32 and self.network.layers[-1].outputs == len(self.labels)
         ):
             raise SerqError("the arrays do not fit each other; train again")
         if not (
@@ -109,7 +110,10 @@ class Run:
             "corpus": self.corpus,
             "labels": list(self.labels),
             "clips": {part: len(self.members(part)) for part in PARTS},
-            "layers": [list(kernel.shape) for kernel in self.network.kernels],
+            "layers": [
+                {"kind": layer.kind, "inputs": layer.inputs, "outputs": layer.outputs}
+                for layer in self.network.layers
+            ],
             "epochs": self.epochs,
             "best_epoch": self.best_epoch,
             "metrics": {part: self.float_score(part).to_json() for part in PARTS},
@@ -141,9 +145,10 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
     Raises SerqError if the folder exists and is not a run, or cannot be written.
     """
     weights: dict[str, NDArray[Any]] = {
-        f"kernel{i}": k.astype(np.float32) for i, k in enumerate(run.network.kernels)
+        f"layer{index}.{name}": array.astype(np.float32)
+        for index, layer in enumerate(run.network.layers)
+        for name, array in layer.tensors().items()
     }
-    weights |= {f"bias{i}": b.astype(np.float32) for i, b in enumerate(run.network.biases)}
     weights |= {"mean": run.network.mean, "sd": run.network.sd}
     tensors = {
         FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part}),
@@ -199,10 +204,9 @@ def load_run(folder: Path) -> Run:
 
 
 def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dict[str, NDArray[Any]]) -> Run:
-    count = len(header["layers"])
-    kernels = tuple(weights[f"kernel{index}"].astype(np.float64) for index in range(count))
-    biases = tuple(weights[f"bias{index}"].astype(np.float64) for index in range(count))
-    network = FloatNetwork(kernels, biases, weights["mean"], weights["sd"])
+    kinds = [str(layer["kind"]) for layer in header["layers"]]
+    layers = tuple(_layer(kind, index, len(kinds), weights) for index, kind in enumerate(kinds))
+    network = FloatNetwork(layers, weights["mean"], weights["sd"])
     return Run(
         config=dict(header["config"]),
         corpus=str(header["corpus"]),
@@ -216,6 +220,15 @@ def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dic
         best_epoch=int(header["best_epoch"]),
         versions=dict(header["versions"]),
     )
+
+
+def _layer(kind: str, index: int, count: int, weights: dict[str, NDArray[Any]]) -> FloatLayer:
+    own = {
+        name.removeprefix(f"layer{index}."): array.astype(np.float64)
+        for name, array in weights.items()
+        if name.startswith(f"layer{index}.")
+    }
+    return FLOAT_LAYERS[kind].from_tensors(own, last=index == count - 1)
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:

@@ -17,17 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.layers.base import ACTIVATION_MAX
+from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run
-from serq_mcu.quantized_model.types import (
-    ACTIVATION_MAX,
-    ENCODINGS,
-    INPUT_STEPS_PER_SD,
-    INPUT_ZERO_POINT,
-    Width,
-    encoding_of,
-)
+from serq_mcu.quantized_model.types import INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
 from serq_mcu.training.config import KERNEL, training_config
 from serq_mcu.training.mlp import Examples, train_others
 
@@ -394,9 +389,8 @@ class FineTuner:
             if index < len(start.steps):
                 part["output_log_step"].assign(np.log(start.steps[index]))
             for variables, teacher in zip(self._teachers, teachers, strict=True):
-                for variable, value in zip(
-                    variables[index], (teacher.kernels[index], teacher.biases[index]), strict=True
-                ):
+                layer = teacher.dense[index]
+                for variable, value in zip(variables[index], (layer.kernel, layer.bias), strict=True):
                     variable.assign(value.astype(np.float32))
         self._update_units()
         for index, dropout in enumerate(self._dropouts):

@@ -69,7 +69,7 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     shape = (spec.feature_count, 8, 6, len(loaded.labels))
     kernels = tuple(rng.normal(0, 1, pair) / np.sqrt(pair[0]) for pair in itertools.pairwise(shape))
-    network = FloatNetwork(
+    network = FloatNetwork.mlp(
         kernels, tuple(np.zeros(n) for n in shape[1:]), pooled[0].mean(axis=0), pooled[0].std(axis=0) + 1
     )
     config = load_config().to_json() | {"features": spec.to_json()}

@@ -33,7 +33,8 @@ from hypothesis import strategies as st
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
-from serq_mcu.codegen.export import export, model_files
+from serq_mcu.codegen.export import export
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
@@ -146,7 +147,7 @@ def test_a_compiler_that_fails_is_named_and_the_reference_answers(
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_its_c_compiles_without_a_word(compiler: str, tmp_path: Path) -> None:
     for model in (MODEL, made_up_model((5,), (3,), spec=FeatureSpec(center=True))):
-        for name, data in model_files(model, load_board("esp32")).items():
+        for name, data in Plan(model, load_board("esp32")).model_files.items():
             (tmp_path / Path(name).name).write_bytes(data)
         stream = ["-DSERQ_CAN_STREAM"] if model.decision else []
         includes = [f"-I{tmp_path}", f"-I{FIRMWARE / 'lib' / 'serq' / 'src'}"]

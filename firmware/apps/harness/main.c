@@ -9,6 +9,7 @@
 #include "port.h"
 #include "serq.h"
 #include "serq_board.h"
+#include "serq_checks.h"
 #include "serq_trace.h"
 #include "wire.h"
 
@@ -16,9 +17,8 @@
 #error "digests and the wire are little-endian; this core is not"
 #endif
 
-#define STAGES \
-    (7 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) \
-                                 of each layer */
+SERQ_CHECK(digests, 4 + 5 * SERQ_STAGES <= SERQ_HARNESS_PAYLOAD) /* in one answer */
+
 #define LATE 0xFFFFu /* a request numbered 1 .. LATE below the last one served comes too late */
 
 enum {
@@ -31,6 +31,7 @@ enum {
     LABEL = 0x07,
     READ = 0x08,
     CONTINUE = 0x09,
+    STAGE = 0x0A,
     STOPPED = 0x8A,
     ERROR = 0xFF,
     ANSWER = 0x80 /* added to a request's type */
@@ -83,7 +84,7 @@ static struct {
     uint16_t features; /* how many of the first features the host has sent since BEGIN and the last
                           samples */
     uint32_t sum, sum_of_sums; /* of the input's 16-bit words */
-    stage_digest digests[STAGES];
+    stage_digest digests[SERQ_STAGES];
     uint8_t stages; /* digests in use, in the order in which their stages first came by */
     bool finished;  /* the members below hold the clip's result */
     uint8_t label;
@@ -148,13 +149,14 @@ static void answer_identity(const uint8_t *request)
     static const uint8_t identity[8] = SERQ_IDENTITY;
 
     begin_answer(request,
-                 1 + sizeof identity + 2 + 2 + 1 + 1 + 2 + 2 + 4 + 4 + sizeof SERQ_BOARD_NAME - 1);
+                 1 + sizeof identity + 2 + 2 + 3 + 2 + 2 + 4 + 4 + sizeof SERQ_BOARD_NAME - 1);
     wire_put_u8(SERQ_ABI);
     wire_put(identity, sizeof identity);
     wire_put_u16(SERQ_HARNESS_PAYLOAD);
     wire_put_u16(SERQ_FEATURES);
     wire_put_u8(SERQ_CLASSES);
     wire_put_u8(SERQ_LAYERS);
+    wire_put_u8(SERQ_STAGES);
     wire_put_u16(SERQ_FRAME_LENGTH);
     wire_put_u16(SERQ_HOP_LENGTH);
     wire_put_u32(SERQ_SAMPLE_RATE);
@@ -169,6 +171,23 @@ static void answer_label(const uint8_t *request)
 
     begin_answer(request, length);
     wire_put(name, length);
+}
+
+/* Nothing beyond the last stage. */
+static void answer_stage(const uint8_t *request)
+{
+    unsigned index = request[WIRE_HEADER];
+    const serq_stage *stage = serq_stages + index;
+    uint32_t length = index < SERQ_STAGES ? (uint32_t)strlen(stage->name) : 0;
+
+    if (length == 0) {
+        begin_answer(request, 0);
+        return;
+    }
+    begin_answer(request, 2 + length);
+    wire_put_u8(stage->size);
+    wire_put_u8(stage->per_frame);
+    wire_put(stage->name, length);
 }
 
 static void answer_result(const uint8_t *request)
@@ -213,6 +232,9 @@ static void answer(const uint8_t *request)
         break;
     case DIGESTS:
         answer_digests(request);
+        break;
+    case STAGE:
+        answer_stage(request);
         break;
     case LABEL:
         answer_label(request);
@@ -269,7 +291,7 @@ static void name_clip(const uint8_t *begin)
 /* The length that a request served at a breakpoint must have. */
 static uint32_t stopped_length(uint8_t type)
 {
-    return type == BEGIN ? BEGIN_LENGTH : type == READ ? READ_LENGTH : type == LABEL ? 1 : 0;
+    return type == BEGIN ? BEGIN_LENGTH : type == READ ? READ_LENGTH : type == LABEL || type == STAGE ? 1 : 0;
 }
 
 /* Serve one request of those allowed at a breakpoint. Returns false when the work shall go on. */
@@ -286,7 +308,7 @@ static bool serve_stopped(const event *e)
     if (number_of(request) ==
         number_of(harness.request.bytes)) { /* repeated: the answer was lost */
         answer_stopped(e);
-    } else if (type != IDENTIFY && type != LABEL && type != READ && type != CONTINUE &&
+    } else if (type != IDENTIFY && type != LABEL && type != STAGE && type != READ && type != CONTINUE &&
                type != BEGIN) {
         answer_error(request, OUT_OF_ORDER);
     } else if (length != stopped_length(type)) {
@@ -323,7 +345,7 @@ static void add_to_digest(const event *e)
     while (i < harness.stages && harness.digests[i].stage != e->stage) {
         i++;
     }
-    if (i == STAGES) { /* more stages than the model can have: the host misses this one's digest */
+    if (i == SERQ_STAGES) { /* a stage that is not in the table: the host misses its digest */
         return;
     }
     if (i == harness.stages) {
@@ -519,6 +541,7 @@ static verdict perform(const uint8_t *request, uint32_t length)
     case IDENTIFY:
         return length == 0 ? GOOD : BAD_LENGTH;
     case LABEL:
+    case STAGE:
         return length == 1 ? GOOD : BAD_LENGTH;
     case BEGIN:
         if (length != BEGIN_LENGTH) {

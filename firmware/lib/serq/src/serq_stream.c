@@ -4,7 +4,10 @@
 
 #include <string.h>
 
+#include "serq_checks.h"
 #include "serq_stream.h"
+
+SERQ_CHECK(stream, sizeof(serq_stream) <= SERQ_STREAM_BYTES)
 
 /* Places lie in a ring; the newest block that has ended is before `next`. */
 static unsigned place(const serq_stream *stream, unsigned age)
