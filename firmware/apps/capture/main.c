@@ -28,12 +28,12 @@ static const uint8_t magic[4] = {'S', 'Q', 'P', '1'};
 /* CRC-32 (IEEE 802.3), bit by bit: a packet is short. */
 static uint32_t crc32(const uint8_t *bytes, uint32_t count)
 {
-    uint32_t crc = 0xFFFFFFFFu;
+    uint32_t crc = 0xFFFFFFFFU;
 
     while (count-- > 0) {
         crc ^= *bytes++;
         for (int bit = 0; bit < 8; bit++) {
-            crc = crc >> 1 ^ (0xEDB88320u & (0u - (crc & 1u)));
+            crc = crc >> 1 ^ (0xEDB88320U & (0U - (crc & 1U)));
         }
     }
     return ~crc;

@@ -63,7 +63,7 @@ static void put_signed(int32_t value)
     if (value < 0) {
         put("-", 1);
     }
-    put_unsigned(value < 0 ? 0u - (uint32_t)value : (uint32_t)value);
+    put_unsigned(value < 0 ? 0U - (uint32_t)value : (uint32_t)value);
 }
 
 static void put_hexadecimal(uint8_t byte)

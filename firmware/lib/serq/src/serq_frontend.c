@@ -148,8 +148,8 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
                  const int16_t *weight, int32_t *chroma)
 {
     enum { CLASSES = SERQ_PITCH_CLASSES, WIDTH = 4 };
-    int32_t sums[CLASSES + WIDTH - 1] = {
-        0}; /* those beyond the last class belong to the first ones */
+    /* those beyond the last class belong to the first ones */
+    int32_t sums[CLASSES + WIDTH - 1] = {0};
     uint32_t high = (uint32_t)(total >> 32);
     unsigned top =
         high != 0 ? 63 - serq_leading_zeros(high) : 31 - serq_leading_zeros((uint32_t)total | 1);
@@ -201,8 +201,8 @@ void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_
             pool->first = v;
             pool->last = v;
         }
-        uint32_t difference = (uint32_t)(v - pool->last); /* its square modulo 2^32 is the square of
-                                                             the signed one, below 2^32 */
+        /* its square modulo 2^32 is the square of the signed one, below 2^32 */
+        uint32_t difference = (uint32_t)(v - pool->last);
         pool->square += (uint32_t)(v * v);
         pool->delta += difference * difference;
         pool->sum += v;
