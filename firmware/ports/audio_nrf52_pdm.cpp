@@ -33,7 +33,6 @@ static void give(uint32_t buffer)
 extern "C" void PDM_IRQHandler(void)
 {
     static bool first = true;
-
     if (NRF_PDM->EVENTS_STARTED == 0) {
         return;
     }

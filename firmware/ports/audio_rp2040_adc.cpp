@@ -31,7 +31,6 @@ static void full()
 static void set_up(uint32_t i)
 {
     dma_channel_config config = dma_channel_get_default_config(channels[i]);
-
     channel_config_set_transfer_data_size(&config, DMA_SIZE_16);
     channel_config_set_read_increment(&config, false);
     channel_config_set_write_increment(&config, true);
@@ -44,7 +43,6 @@ static void set_up(uint32_t i)
 bool audio_start(void)
 {
     int first = dma_claim_unused_channel(false), second = dma_claim_unused_channel(false);
-
     if (first < 0 || second < 0) {
         return false;
     }

@@ -39,7 +39,6 @@ uint32_t port_cycles(void)
 size_t port_read(uint8_t *bytes, size_t capacity)
 {
     size_t count = 0;
-
     while (Serial.available() <= 0) {
         yield();
     }

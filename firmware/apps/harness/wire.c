@@ -33,7 +33,6 @@ uint32_t wire_crc32(uint32_t crc, const void *bytes, uint32_t count)
 {
     const uint8_t *next = bytes;
     const uint8_t *end = next + count;
-
     crc = ~crc;
     while (next < end) {
         crc = (crc >> 8) ^ crc_table[(crc ^ *next++) & 0xFFU];
@@ -65,8 +64,7 @@ static void append(frame *f, uint8_t byte)
     if (f->length < f->capacity) {
         f->bytes[f->length] = byte;
     }
-    if (f->length <
-        UINT32_MAX) { /* a stream without delimiters saturates instead of starting again */
+    if (f->length < UINT32_MAX) { /* a stream without delimiters saturates */
         f->length++;
     }
     f->crc = wire_crc32(f->crc, &byte, 1);
@@ -79,7 +77,6 @@ static int decode(frame *f)
     uint8_t code = 0xFF; /* of the block being read; all but 0xFF end in a zero that is not sent */
     uint8_t left = 0;    /* bytes missing from it */
     int byte = next_byte();
-
     for (; byte > 0; byte = next_byte()) {
         if (left > 0) {
             append(f, (uint8_t)byte);
@@ -111,7 +108,6 @@ uint32_t wire_receive(uint8_t *bytes, uint32_t capacity)
     for (;;) {
         frame f = {bytes, capacity, 0, 0};
         int whole = decode(&f);
-
         if (whole < 0) {
             return 0;
         }
@@ -174,7 +170,6 @@ void wire_put(const void *bytes, uint32_t count)
 {
     const uint8_t *next = bytes;
     const uint8_t *end = next + count;
-
     wire.crc = wire_crc32(wire.crc, bytes, count);
     while (next < end) {
         encode(*next++);

@@ -24,14 +24,12 @@ static int16_t sample(serq_audio *audio, int32_t value)
 {
     uint32_t shift = audio->settings.gain_shift;
     int32_t product = without_level(audio, value) * audio->settings.gain; /* below 2^20 x 2^10 */
-
     return (int16_t)serq_clamp((product + (1 << (shift - 1))) >> shift, INT16_MIN, INT16_MAX);
 }
 
 void serq_audio_i2s(serq_audio *audio, const int32_t *words, uint32_t count, int16_t *samples)
 {
     uint32_t shift = 12U - audio->settings.bit_shift;
-
     for (uint32_t i = 0; i < count; i++) {
         samples[i] = sample(audio, serq_clamp(words[i] >> shift, -HALF_SCALE, HALF_SCALE - 1));
     }
@@ -90,7 +88,6 @@ static int32_t filter(const serq_pdm *pdm)
     enum { MASK = SERQ_PDM_TAPS, MIDDLE = SERQ_PDM_TAPS / 2 };
     uint32_t oldest = pdm->newest + 2U; /* the ring holds one more than the filter sees */
     int32_t sum = half_filter[MIDDLE] * pdm->history[(oldest + MIDDLE) & MASK];
-
     for (uint32_t i = 0; i < MIDDLE; i++) {
         sum += half_filter[i] * (pdm->history[(oldest + i) & MASK] +
                                  pdm->history[(oldest + SERQ_PDM_TAPS - 1 - i) & MASK]);
@@ -102,7 +99,6 @@ void serq_audio_pdm(serq_audio *audio, serq_pdm *pdm, const uint16_t *words, uin
                     int16_t *samples)
 {
     enum { WORDS = SERQ_PDM_DECIMATION / 16 };
-
     for (uint32_t i = 0; i < count / WORDS; i++) {
         for (uint32_t j = 0; j < WORDS; j++) {
             pdm->newest = (uint8_t)((pdm->newest + 1) & SERQ_PDM_TAPS);

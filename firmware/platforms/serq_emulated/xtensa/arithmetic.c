@@ -23,7 +23,6 @@ uint64_t __udivmoddi4(uint64_t dividend, uint64_t divisor,
 uint32_t __udivsi3(uint32_t dividend, uint32_t divisor)
 {
     uint32_t rest = 0;
-
     for (int i = 0; i < 32; i++) {
         uint32_t overflow = rest >> 31;
         rest = rest << 1 | dividend >> 31;
@@ -45,7 +44,6 @@ int32_t __divsi3(int32_t dividend, int32_t divisor)
 {
     uint32_t quotient = __udivsi3(dividend < 0 ? 0U - (uint32_t)dividend : (uint32_t)dividend,
                                   divisor < 0 ? 0U - (uint32_t)divisor : (uint32_t)divisor);
-
     return (int32_t)((dividend < 0) != (divisor < 0) ? 0U - quotient : quotient);
 }
 
@@ -77,7 +75,6 @@ uint64_t __udivdi3(uint64_t dividend, uint64_t divisor)
 uint64_t __umoddi3(uint64_t dividend, uint64_t divisor)
 {
     uint64_t remainder;
-
     __udivmoddi4(dividend, divisor, &remainder);
     return remainder;
 }
@@ -86,6 +83,5 @@ int64_t __divdi3(int64_t dividend, int64_t divisor)
 {
     uint64_t quotient = __udivdi3(dividend < 0 ? 0U - (uint64_t)dividend : (uint64_t)dividend,
                                   divisor < 0 ? 0U - (uint64_t)divisor : (uint64_t)divisor);
-
     return (int64_t)((dividend < 0) != (divisor < 0) ? 0U - quotient : quotient);
 }
