@@ -10,6 +10,7 @@
 #endif
 
 /* A clip's label, or an error of serq.h. scores: SERQ_CLASSES. */
+/* NOLINTNEXTLINE(misc-use-internal-linkage): Python calls it */
 int32_t classify_clip(const int16_t *samples, uint32_t count, int32_t *scores)
 {
     static serq_state state;

@@ -151,6 +151,7 @@ static void encode(uint8_t byte)
         reserve_byte();
     } else {
         reserve_byte();
+        /* NOLINTNEXTLINE(clang-analyzer-security.ArrayBound): reserve_byte() made room */
         wire.output[wire.used - 1] = byte;
     }
 }

@@ -19,10 +19,10 @@
 /* A pair of inputs and 4 rows of 8 bits, two words; the lanes of the weights are in the other order
  * than those of the pair. */
 #define FOUR_ROWS(s, weights, i) \
-    UPPER(s##0, weights[2 * (i)] & 0x00ff00ffU, pairs[i]); \
-    UPPER(s##1, weights[2 * (i)] >> 8 & 0x00ff00ffU, pairs[i]); \
-    UPPER(s##2, weights[2 * (i) + 1] & 0x00ff00ffU, pairs[i]); \
-    UPPER(s##3, weights[2 * (i) + 1] >> 8 & 0x00ff00ffU, pairs[i])
+    UPPER(s##0, (weights)[2 * (i)] & 0x00ff00ffU, pairs[i]); \
+    UPPER(s##1, (weights)[2 * (i)] >> 8 & 0x00ff00ffU, pairs[i]); \
+    UPPER(s##2, (weights)[2 * (i) + 1] & 0x00ff00ffU, pairs[i]); \
+    UPPER(s##3, (weights)[2 * (i) + 1] >> 8 & 0x00ff00ffU, pairs[i])
 
 #if !SERQ_THUMB
 
@@ -113,10 +113,10 @@ SERQ_DENSE(mul8, uint32_t)
 
 /* An input and 8 rows of 4 bits, row j in nibble j. */
 #define EIGHT_ROWS(s, weights, i) \
-    BOTH(s##1, weights[i] >> 4 & 0x000f000fU, x[i]); \
-    SHIFTED(s##2, weights[i], 8, x[i]); \
-    SHIFTED(s##3, weights[i], 12, x[i]); \
-    BOTH(s##0, weights[i], x[i])
+    BOTH(s##1, (weights)[i] >> 4 & 0x000f000fU, x[i]); \
+    SHIFTED(s##2, (weights)[i], 8, x[i]); \
+    SHIFTED(s##3, (weights)[i], 12, x[i]); \
+    BOTH(s##0, (weights)[i], x[i])
 
 /* Two lanes of 16 bits hold the sums of 32 inputs: 32 * 127 * 15 < 2^16. Those of nibbles 0 and 4
  * are what the sum s0 of whole words leaves. */

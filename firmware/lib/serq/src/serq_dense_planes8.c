@@ -60,7 +60,7 @@ static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsi
         ADD_ENTRY(2) \
         ADD_ENTRY(3) \
     } \
-    weights += tables;
+    weights += (tables);
 
 /* A row: accumulator += sum of the tile. Planes come most significant first. */
 #define ROW(tables, planes) \

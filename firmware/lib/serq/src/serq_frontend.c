@@ -96,6 +96,8 @@ int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t
 /* floor(power * 2^(2 * doublings) / 2^32) of bin i. */
 #if SERQ_STORED_POWER
 
+/* NOLINTBEGIN(clang-analyzer-security.ArrayBound): the bins' memory as words */
+
 /* All of them, at once and in place: each as the int32 of its number, where bin i / 2 was that has
  * been read. */
 static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
@@ -120,6 +122,8 @@ static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned do
     (void)doublings;
     return (&bins->z.re)[i];
 }
+
+/* NOLINTEND(clang-analyzer-security.ArrayBound) */
 
 #else
 
