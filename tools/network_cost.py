@@ -174,7 +174,7 @@ def _table(board: Board) -> str:
     for bits in WIDTHS:
         reports = {inputs: _bench(board, network(inputs, bits)) for inputs in STATISTICS}
         sizes = " / ".join(
-            f"{sum(layer.inputs * layer.outputs * layer.bits for layer in network(inputs, bits).layers) // 8:,}"
+            f"{sum(one.inputs * one.outputs * one.bits for one in network(inputs, bits).layers) // 8:,}"
             for inputs in STATISTICS
         )
         cells = [_cell(report) for report in reports.values()]

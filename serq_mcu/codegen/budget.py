@@ -66,10 +66,9 @@ class Budget:
     @property
     def basis(self) -> str:
         """What instructions, cycles and times rest on, in a sentence."""
-        return (
-            f"estimated from counts in QEMU of every stage on {core_of(self.board.mcu.features).name} at other sizes;"
-            f" {timing(self.board.mcu)}"
-        )
+        core = core_of(self.board.mcu.features).name
+        counts = f"estimated from counts in QEMU of every stage on {core} at other sizes"
+        return f"{counts}; {timing(self.board.mcu)}"
 
     def to_json(self) -> dict[str, Any]:
         """For `check --json`."""

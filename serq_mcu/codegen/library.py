@@ -5,7 +5,6 @@ component, or one header.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 from serq_mcu import __version__
@@ -20,9 +19,6 @@ from serq_mcu.quantized_model.types import QuantizedModel
 KINDS = ("arduino", "espidf", "header")
 HEADER = "serq_amalgamated.h"
 _INCLUDE = re.compile(r'^#include "(\w+\.h)".*\n', re.MULTILINE)
-_DEFINE = re.compile(r"^ *# *define +(\w+)", re.MULTILINE)
-_STATIC = re.compile(r"^static [^;={(\[]*?(\w+) *[(\[=;]", re.MULTILINE)
-_ENUM = re.compile(r"^enum \{([^}]*)\};", re.MULTILINE)
 
 
 def export_library(
@@ -47,14 +43,15 @@ def export_library(
 
 
 def amalgamate(sources: dict[str, str], public: list[str]) -> str:
-    """One header of C sources, file name to text: `public` headers with all that they include, then, where
-    SERQ_IMPLEMENTATION is defined, the rest. Each header comes once; macros of a .c file end with it, and
-    what two of them call alike gets the file's name.
+    """Return one header of C sources, file name to text: `public` headers with all that they include, then,
+    where SERQ_IMPLEMENTATION is defined, the rest.
+
+    Each header comes once. Nothing is renamed: no two .c files define the same name at file scope.
     """
     seen: set[str] = set()
 
     def inlined(name: str) -> str:
-        if name in seen and name.endswith(".h"):
+        if name in seen:
             return ""
         seen.add(name)
         return _INCLUDE.sub(
@@ -62,25 +59,9 @@ def amalgamate(sources: dict[str, str], public: list[str]) -> str:
         )
 
     declarations = "\n".join(inlined(name) for name in public)
-    bodies, names = [], sorted(name for name in sources if name.endswith(".c"))
-    shared = [
-        word
-        for word, count in Counter(word for name in names for word in _file_scope(sources[name])).items()
-        if count > 1
-    ]
-    for name in names:
-        macros = _DEFINE.findall(sources[name])
-        own = [word for word in shared if word in _file_scope(sources[name]) and word not in macros]
-        renamed = "".join(f"#define {word} {word}_of_{name.removesuffix('.c')}\n" for word in own)
-        ended = "".join(f"#undef {word}\n" for word in dict.fromkeys([*own, *macros]))
-        bodies.append(f"/* ---- {name} ---- */\n{renamed}{inlined(name)}{ended}")
-    return render("amalgamated.h.j2", declarations=declarations, bodies="\n".join(bodies))
-
-
-def _file_scope(text: str) -> set[str]:
-    """What a .c file names for itself: static functions and objects, and enumerators."""
-    enumerators = {item.split("=")[0].strip() for group in _ENUM.findall(text) for item in group.split(",")}
-    return {*_STATIC.findall(text), *enumerators}
+    names = sorted(name for name in sources if name.endswith(".c"))
+    bodies = "\n".join(f"/* ---- {name} ---- */\n{inlined(name)}" for name in names)
+    return render("amalgamated.h.j2", declarations=declarations, bodies=bodies)
 
 
 def _sources(plan: Plan) -> Files:

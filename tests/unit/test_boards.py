@@ -303,7 +303,7 @@ def test_project_files_of_an_esp32() -> None:
     }
     assert "platform = espressif32@6.13.0\nboard = esp32dev\nframework = espidf\n" in files["platformio.ini"]
     assert "monitor_speed = 460800\n" in files["platformio.ini"]
-    assert "#define SERQ_BOARD_CLOCK_HZ 240000000u" in files["src/serq_board.h"]
+    assert "#define SERQ_BOARD_CLOCK_HZ 240000000U" in files["src/serq_board.h"]
     assert "CONFIG_ESP_CONSOLE_NONE=y\n" in files["sdkconfig.defaults"]
     assert "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_240=y\n" in files["sdkconfig.defaults"]
 

@@ -19,7 +19,7 @@
 
 SERQ_CHECK(digests, 4 + 5 * SERQ_STAGES <= SERQ_HARNESS_PAYLOAD) /* in one answer */
 
-#define LATE 0xFFFFu /* a request numbered 1 .. LATE below the last one served comes too late */
+#define LATE 0xFFFFU /* a request numbered 1 .. LATE below the last one served comes too late */
 
 enum {
     IDENTIFY = 0x01,
@@ -116,10 +116,8 @@ static uint32_t number_of(const uint8_t *request)
 static uint32_t receive(uint8_t *request, uint32_t capacity)
 {
     uint32_t length;
-
     while ((length = wire_receive(request, capacity)) != 0) {
         uint32_t behind = harness.last - number_of(request);
-
         if (!harness.heard || behind == 0 || behind > LATE) {
             harness.heard = true;
             harness.last = number_of(request);
@@ -147,7 +145,6 @@ static void answer_error(const uint8_t *request, verdict code)
 static void answer_identity(const uint8_t *request)
 {
     static const uint8_t identity[8] = SERQ_IDENTITY;
-
     begin_answer(request,
                  1 + sizeof identity + 2 + 2 + 3 + 2 + 2 + 4 + 4 + sizeof SERQ_BOARD_NAME - 1);
     wire_put_u8(SERQ_ABI);
@@ -168,7 +165,6 @@ static void answer_label(const uint8_t *request)
 {
     const char *name = serq_label(request[WIRE_HEADER]);
     uint32_t length = (uint32_t)strlen(name);
-
     begin_answer(request, length);
     wire_put(name, length);
 }
@@ -205,7 +201,7 @@ static void answer_result(const uint8_t *request)
 
 static void answer_digests(const uint8_t *request)
 {
-    begin_answer(request, 4 + 5u * harness.stages);
+    begin_answer(request, 4 + 5U * harness.stages);
     wire_put_u32(harness.clip.number);
     for (uint8_t i = 0; i < harness.stages; i++) {
         wire_put_u8(harness.digests[i].stage);
@@ -266,13 +262,11 @@ static void answer_stopped(const event *e)
 static void answer_read(const uint8_t *request, const event *e)
 {
     uint32_t offset = get_u16(request + WIRE_HEADER);
-    uint32_t room = (SERQ_HARNESS_PAYLOAD - 5u) / e->size;
-    uint32_t count;
-
+    uint32_t room = (SERQ_HARNESS_PAYLOAD - 5U) / e->size;
     if (offset > e->count) {
         offset = e->count;
     }
-    count = e->count - offset < room ? e->count - offset : room;
+    uint32_t count = e->count - offset < room ? e->count - offset : room;
     begin_answer(request, 5 + count * e->size);
     wire_put_u8(e->size);
     wire_put_u16((uint16_t)count);
@@ -291,7 +285,10 @@ static void name_clip(const uint8_t *begin)
 /* The length that a request served at a breakpoint must have. */
 static uint32_t stopped_length(uint8_t type)
 {
-    return type == BEGIN ? BEGIN_LENGTH : type == READ ? READ_LENGTH : type == LABEL || type == STAGE ? 1 : 0;
+    return type == BEGIN                    ? BEGIN_LENGTH
+           : type == READ                   ? READ_LENGTH
+           : type == LABEL || type == STAGE ? 1
+                                            : 0;
 }
 
 /* Serve one request of those allowed at a breakpoint. Returns false when the work shall go on. */
@@ -301,15 +298,13 @@ static bool serve_stopped(const event *e)
                                                     in harness.request */
     uint32_t length = receive(request, sizeof request);
     uint8_t type = request[0];
-
     if (length == UINT32_MAX) {
         return false;
     }
-    if (number_of(request) ==
-        number_of(harness.request.bytes)) { /* repeated: the answer was lost */
+    if (number_of(request) == number_of(harness.request.bytes)) { /* the answer was lost */
         answer_stopped(e);
-    } else if (type != IDENTIFY && type != LABEL && type != STAGE && type != READ && type != CONTINUE &&
-               type != BEGIN) {
+    } else if (type != IDENTIFY && type != LABEL && type != STAGE && type != READ &&
+               type != CONTINUE && type != BEGIN) {
         answer_error(request, OUT_OF_ORDER);
     } else if (length != stopped_length(type)) {
         answer_error(request, BAD_LENGTH);
@@ -341,7 +336,6 @@ static void stop(const event *e)
 static void add_to_digest(const event *e)
 {
     uint8_t i = 0;
-
     while (i < harness.stages && harness.digests[i].stage != e->stage) {
         i++;
     }
@@ -361,7 +355,6 @@ void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size)
 {
     uint32_t start = port_cycles();
     event e = {stage, size, count, values};
-
     if (harness.abandoned) {
         return;
     }
@@ -374,8 +367,7 @@ void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size)
 
 /* ---- requests ---- */
 
-/* Cycles since `start`, which was taken when trace_cycles was `traced`, without those of tracing.
- */
+/* Cycles since `start`, taken when trace_cycles was `traced`, without those of tracing. */
 static uint32_t cycles_since(uint32_t start, uint32_t traced)
 {
     return port_cycles() - start - (harness.trace_cycles - traced);
@@ -402,7 +394,6 @@ static void add_to_sums(const void *words, uint32_t count)
 {
     const uint8_t *next = words;
     const uint8_t *end = next + 2 * count;
-
     for (; next < end; next += 2) {
         harness.sum += get_u16(next);
         harness.sum_of_sums += harness.sum;
@@ -413,9 +404,8 @@ static verdict push(const int16_t *samples, uint32_t count)
 {
     uint32_t start = port_cycles();
     uint32_t traced = harness.trace_cycles;
-
-    harness.features =
-        0; /* they lie in the recogniser's scratch memory, where the frame's transform writes */
+    /* they lie in the recogniser's scratch memory, where the frame's transform writes */
+    harness.features = 0;
     if (serq_push(&harness.recogniser, samples, count) < 0) {
         return TOO_MANY_FRAMES;
     }
@@ -427,13 +417,10 @@ static verdict push(const int16_t *samples, uint32_t count)
 
 static verdict take_samples(const uint8_t *payload, uint32_t length)
 {
-    uint32_t offset, count;
-
     if (length < 4 || (length - 4) % 2 != 0) {
         return BAD_LENGTH;
     }
-    offset = get_u32(payload);
-    count = (length - 4) / 2;
+    uint32_t offset = get_u32(payload), count = (length - 4) / 2;
     if (offset < harness.samples || count == 0) {
         return offset <= harness.samples ? GOOD : OUT_OF_ORDER;
     }
@@ -445,13 +432,10 @@ static verdict take_samples(const uint8_t *payload, uint32_t length)
 
 static verdict take_features(const uint8_t *payload, uint32_t length)
 {
-    uint32_t index, end;
-
     if (length < 2 || (length - 2) % 4 != 0) {
         return BAD_LENGTH;
     }
-    index = get_u16(payload);
-    end = index + (length - 2) / 4;
+    uint32_t index = get_u16(payload), end = index + (length - 2) / 4;
     if (end > SERQ_FEATURES) {
         return BAD_LENGTH;
     }
@@ -469,7 +453,6 @@ static verdict pool_samples(void)
 {
     uint32_t start = port_cycles();
     uint32_t traced = harness.trace_cycles;
-
     if (serq_features(&harness.recogniser) == NULL) {
         return TOO_FEW_SAMPLES;
     }
@@ -480,11 +463,10 @@ static verdict pool_samples(void)
 static verdict pool_sent_features(void)
 {
     const int32_t *pooled = harness.recogniser.scratch.decision.pooled;
-
     if (harness.features != SERQ_FEATURES || harness.samples != 0) {
         return OUT_OF_ORDER;
     }
-    add_to_sums(pooled, 2u * SERQ_FEATURES);
+    add_to_sums(pooled, 2U * SERQ_FEATURES);
     serq_trace(SERQ_STAGE_POOLED, pooled, SERQ_FEATURES, sizeof(int32_t));
     return GOOD;
 }
@@ -493,7 +475,6 @@ static void decide(void)
 {
     uint32_t start = port_cycles();
     uint32_t traced = harness.trace_cycles;
-
     harness.label = (uint8_t)serq_decide(&harness.recogniser, harness.scores);
     harness.network_cycles = cycles_since(start, traced);
     harness.finished = true;
@@ -501,15 +482,13 @@ static void decide(void)
 
 static verdict finish(const uint8_t *payload, uint32_t length)
 {
-    verdict pooled;
-
     if (length != 1 || payload[0] > FROM_FEATURES) {
         return BAD_LENGTH;
     }
     if (harness.finished) {
         return GOOD;
     }
-    pooled = payload[0] == FROM_FEATURES ? pool_sent_features() : pool_samples();
+    verdict pooled = payload[0] == FROM_FEATURES ? pool_sent_features() : pool_samples();
     if (pooled == GOOD) {
         decide();
     }
@@ -577,10 +556,8 @@ static void begin_afresh(void)
 
 static void serve(const uint8_t *request, uint32_t length)
 {
-    verdict result;
-
     harness.interrupted = false;
-    result = perform(request, length);
+    verdict result = perform(request, length);
     if (harness.abandoned) {
         begin_afresh();
     } else if (harness.interrupted) {
@@ -596,7 +573,6 @@ void application_run(void)
 {
     uint8_t *request = harness.request.bytes;
     uint32_t length;
-
     while ((length = receive(request, sizeof harness.request.bytes)) != UINT32_MAX) {
         if (length <= SERQ_HARNESS_PAYLOAD) {
             serve(request, length);

@@ -56,7 +56,8 @@ typedef union {
         int32_t pooled[SERQ_FEATURES];
         int32_t accumulators[SERQ_ACCUMULATORS];
         serq_table table;
-        uint8_t activations[SERQ_ACTIVATIONS]; /* where each layer finds its input, serq_model.c says */
+        uint8_t
+            activations[SERQ_ACTIVATIONS]; /* where each layer finds its input, serq_model.c says */
     } decision;
 } serq_scratch;
 

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* A stage of the model's own table: its name, bytes of an integer, whether every frame has one event
- * of it or every decision. Its number is its place in the table, counted from 1. */
+/* A stage of the model's own table: its name, bytes of an integer, whether every frame has one
+ * event of it or every decision. Its number is its place in the table, counted from 1. */
 typedef struct {
     const char *name;
     uint8_t size, per_frame;
