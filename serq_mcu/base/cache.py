@@ -105,7 +105,7 @@ def key(kind: str, *parts: Any, code: Iterable[str | Path] = (), versions: Itera
 @functools.cache
 def environment_digest(code: tuple[str | Path, ...], versions: tuple[str, ...]) -> bytes:
     """Return the SHA-256 of sources and versions, as `key` has them; read once per process."""
-    installed = [[name, importlib.metadata.version(name)] for name in versions]
+    installed = [[name, _version(name)] for name in versions]
     digest = hashlib.sha256(json.dumps(installed).encode())
     for item in code:
         folder = _place(item).parent
@@ -136,6 +136,13 @@ def _place(item: str | Path) -> Path:
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
     return Path(str(spec.origin))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _plain(value: Any) -> Any:
