@@ -225,13 +225,9 @@ class Cache:
     def clear(self, kind: str | None = None) -> CacheInfo:
         """Remove all entries, or those of one kind, and return what was removed.
 
-        Raises SerqError if there is no such kind, or if entries cannot be removed.
+        Raises SerqError if they cannot be removed.
         """
-        before = self.info()
-        removed = tuple(usage for usage in before.kinds if kind in (None, usage.kind))
-        if kind is not None and not removed:
-            kinds = ", ".join(usage.kind for usage in before.kinds) or "nothing"
-            raise SerqError(f"the cache holds no entries of kind {kind!r}; it holds {kinds}")
+        removed = tuple(usage for usage in self.info().kinds if kind in (None, usage.kind))
         if removed and not self._attempt(lambda database: self._clear(database, kind), False):
             raise SerqError(f"cannot remove entries from {self.folder}; check that you may write to it")
         return CacheInfo(self.folder, self.limit, removed)
@@ -349,7 +345,7 @@ class Cache:
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_private(self.folder)
+        check_private(self.folder)
         with contextlib.closing(sqlite3.connect(self._database, timeout=_WAIT)) as database:
             database.execute("PRAGMA synchronous = NORMAL")
             if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'by_use'").fetchone():
@@ -397,7 +393,7 @@ def _own_file(path: Path) -> bytes | None:
         return None
 
 
-def _check_private(folder: Path) -> None:
+def check_private(folder: Path) -> None:
     """Make the folder private to the user.
 
     Code is loaded from it: raises SerqError if somebody else owns it, may write to it or may replace it.
