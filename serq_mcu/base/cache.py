@@ -49,6 +49,7 @@ CREATE INDEX IF NOT EXISTS by_use ON entries (used, kind, bytes);
 """
 
 T = TypeVar("T")
+_NOTED: set[Path] = set()  # folders whose note is printed
 
 
 class Key(NamedTuple):
@@ -429,6 +430,3 @@ def _note(folder: Path, error: Exception) -> None:
     if folder not in _NOTED:
         _NOTED.add(folder)
         print(f"note: the cache folder {folder} cannot be used ({error}); nothing is kept", file=sys.stderr)
-
-
-_NOTED: set[Path] = set()
