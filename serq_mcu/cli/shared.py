@@ -74,7 +74,7 @@ PATH = {
     ),
     "Proof": ("verify", "bench"),
     "Listening": ("classify", "listen", "live", "record"),
-    "This computer": ("demo", "doctor", "toolchain", "completion"),
+    "This computer": ("demo", "doctor", "toolchain", "cache", "completion"),
 }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from serq_mcu.base.cache import Cache
 from serq_mcu.base.metrics import Score
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import Clip, load_corpus
@@ -23,7 +24,6 @@ from serq_mcu.errors import SerqError
 from serq_mcu.experiments.features import in_units
 from serq_mcu.experiments.plan import ACROSS, BUDGET, BY_CORPUS, BY_SPEAKER, FLOAT, MLP, SHARED_EMOTIONS, Task
 from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
-from serq_mcu.frontend.feature_cache import FeatureCache
 from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
@@ -246,7 +246,7 @@ def _in_noise(
     for ratio in ratios_db:
         takes = judging_takes(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
         found[str(takes[0].condition)] = take_features(
-            spec, build_tables(spec), dataset.recordings, takes, cache=FeatureCache()
+            spec, build_tables(spec), dataset.recordings, takes, cache=Cache()
         )
     return found
 

@@ -127,7 +127,7 @@ def test_c_is_compiled_once_for_a_model(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for model in (first, first, second, first):
         assert open_ear(model, said.append).by == C
     assert said == ["compiling the model's C for this computer, once"] * 2
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list((tmp_path / "files").iterdir())) == 2
     monkeypatch.setattr(ears, "_FLAGS", (*ears._FLAGS, "-DANOTHER"))
     open_ear(first, said.append)
     assert len(said) == 3
@@ -141,7 +141,7 @@ def test_a_compiler_that_fails_is_named_and_the_reference_answers(
     said: list[str] = []
     assert open_ear(MODEL, said.append).by == PYTHON
     assert "does not compile the model's C" in said[-1] and "the Python reference answers instead" in said[-1]
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "files").exists()
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
