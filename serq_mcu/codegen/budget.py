@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from serq_mcu.boards.board import EMULATED_PLATFORM, Board, Emulator, load_board
+from serq_mcu.boards.board import Board
 from serq_mcu.codegen.costs import Row, estimate, milliseconds, row_lines, timing, total
-from serq_mcu.codegen.export import board_files, runtime_files
-from serq_mcu.codegen.plan import Files, Plan
+from serq_mcu.codegen.plan import Plan
+from serq_mcu.codegen.program_size import measure_program
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.quantized_model.types import QuantizedModel
-
-_NOT_STORED = re.compile(r"\.(comment|debug|note|riscv|ARM\.attributes|xt|xtensa|stack|heap)")
 
 
 @dataclass(frozen=True)
@@ -157,146 +149,26 @@ def _program_items(plan: Plan) -> list[Item]:
     that can be emulated; and, of an emulated board, what is linked to them.
     """
     board, app = plan.board, plan.app
-    name, rest = (
-        f"code of runtime and {app}",
-        "start-up code, C library" if board.emulated else "framework, drivers",
-    )
-    unknown = [Item(rest, None, None, "not known yet: `serq-mcu build` measures it")]
-    target = board if isinstance(board.emulator, Emulator) else load_board(board.emulator.relative)
-    assert isinstance(target.emulator, Emulator)
-    compiler = shutil.which(f"{target.emulator.compiler}gcc")
-    if compiler is None:
-        return [
-            Item(
-                name,
-                None,
-                None,
-                f"not known yet: {target.emulator.compiler}gcc is not installed (`serq-mcu toolchain setup`)",
-            ),
-            *unknown,
-        ]
-    with tempfile.TemporaryDirectory() as folder:
-        files = runtime_files(app) | plan.model_files | _portable_files(board, target, app)
-        for path, data in files.items():
-            place = Path(folder) / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(data)
-        application = _linked(
-            compiler, target, Path(folder), app, ["-nostdlib", "-r", "-Wl,--entry=application_run"]
-        )
-        whole = (
-            _linked(compiler, target, Path(folder), app, _program_flags(target))
-            if board.emulated
-            else application
-        )
-    if isinstance(application, str):
-        return [Item(name, None, None, f"not known yet: {compiler} failed ({application})"), *unknown]
-    flash, ram = application
-    if isinstance(
-        whole, str
-    ):  # most often because it is larger than the board's memory, which the rest then shows
-        unknown = [Item(rest, None, None, f"not known yet: it does not link ({whole})")]
-    elif board.emulated:
-        whole_flash, whole_ram = whole
-        unknown = [
-            Item(rest, whole_flash - flash, whole_ram - ram, f"compiled and linked for {target.mcu.core}")
-        ]
-    basis = (
-        f"compiled for {target.mcu.core} with"
-        f" -O2{'' if target is board else f', the nearest compiler to {board.mcu.core}'}"
-    )
+    name = f"code of runtime and {app}"
+    rest = "start-up code, C library" if board.emulated else "framework, drivers"
+    unknown = Item(rest, None, None, "not known yet: `serq-mcu build` measures it")
+    program = measure_program(plan)
+    if isinstance(program.application, str):
+        return [Item(name, None, None, f"not known yet: {program.application}"), unknown]
+    flash, ram = program.application
+    if isinstance(program.whole, str):
+        unknown = Item(rest, None, None, f"not known yet: it does not link ({program.whole})")
+    elif program.whole is not None:
+        basis = f"compiled and linked for {program.core}"
+        unknown = Item(rest, program.whole[0] - flash, program.whole[1] - ram, basis)
+    basis = f"compiled for {program.core} with -O2"
+    if program.core != board.mcu.core:
+        basis += f", the nearest compiler to {board.mcu.core}"
     if app == "capture":
-        return [Item(name, flash, ram, basis), *unknown]
+        return [Item(name, flash, ram, basis), unknown]
     # the tables and weights of serq_model.c are counted above; what is left is the application's own
-    return [
-        Item(name, flash - plan.array_bytes, ram - plan.state_bytes, f"{basis}; RAM beyond the state"),
-        *unknown,
-    ]
-
-
-def _linked(compiler: str, target: Board, folder: Path, app: str, link: list[str]) -> tuple[int, int] | str:
-    """Flash and RAM bytes of the program in `folder`, or with -r of what is portable in it; or what the
-    compiler said.
-    """
-    assert isinstance(target.emulator, Emulator)
-    found = (
-        path.relative_to(folder).as_posix()
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in (".c", ".S")
-    )
-    sources = [
-        path
-        for path in found
-        if "-r" not in link or (path.startswith(("lib/", "src/")) and "port_" not in path)
-    ]
-    trace = ["-DSERQ_TRACE=1"] if app == "harness" else []
-    flags = [
-        "-O2",
-        "-std=gnu11",
-        *trace,
-        "-ffunction-sections",
-        "-fdata-sections",
-        "-Ilib/serq/src",
-        "-Ilib/serq_audio/src",
-        "-Isrc",
-    ]
-    # -r takes no --specs; unused sections go in both, so that no kernel counts which the model does not call
-    machine = (
-        [flag for flag in target.emulator.compile_flags if flag.startswith("-m")]
-        if "-r" in link
-        else target.emulator.compile_flags
-    )
-    objects = [f"{Path(source).stem}.o" for source in sources]
-    for command in (
-        [*target.emulator.compile_flags, *flags, "-c", *sources],
-        [*machine, "-Wl,--gc-sections", *link, *objects, "-o", "program"],
-    ):
-        done = subprocess.run([compiler, *command], cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or ["no message"]
-            return next((line for line in said if "overflowed" in line), said[-1])
-    size = subprocess.run(
-        [compiler.removesuffix("gcc") + "size", "-A", "program"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return _sections(size.stdout.splitlines())
-
-
-def _program_flags(board: Board) -> list[str]:
-    """How the emulated platform's builder links a program."""
-    assert isinstance(board.emulator, Emulator)
-    own = board.emulator.runtime
-    script = f"platforms/{EMULATED_PLATFORM}/{own}/link.ld" if own else "picolibc.ld"
-    symbols = [f"-Wl,--defsym={symbol}={value:#x}" for symbol, value in board.linker_symbols.items()]
-    return [*symbols, "-T", script, *(["-nostartfiles"] if own else [])]
-
-
-def _portable_files(board: Board, target: Board, app: str) -> Files:
-    """The files for the emulated `target` that stand for the board's own, with the board's settings: its
-    ring is as long as it is.
-    """
-    settings = "src/serq_board.h"
-    return board_files(target, app) | {settings: board_files(board, app)[settings]}
-
-
-def _sections(lines: Iterable[str]) -> tuple[int, int]:
-    """Flash and RAM bytes of `size -A` lines."""
-    flash = ram = 0
-    for line in lines:
-        parts = line.split()
-        if (
-            len(parts) == 3
-            and parts[0].startswith(".")
-            and parts[1].isdigit()
-            and not _NOT_STORED.match(parts[0])
-        ):
-            size = int(parts[1])
-            flash += 0 if parts[0].startswith(".bss") else size
-            ram += size if parts[0].startswith((".bss", ".data")) else 0
-    return flash, ram
+    own = Item(name, flash - plan.array_bytes, ram - plan.state_bytes, f"{basis}; RAM beyond the state")
+    return [own, unknown]
 
 
 def _bytes(value: int | None) -> str:
