@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 
 from serq_mcu.cli.shared import (
     FILE,
@@ -39,7 +40,7 @@ def boards(as_json: bool) -> None:
         " KB RAM"
         for b in known
     ]
-    print_result([dataclasses.asdict(b) for b in known], lines, as_json)
+    print_result([b.to_json() for b in known], lines, as_json)
 
 
 @main.command()
@@ -53,7 +54,7 @@ def microphones(as_json: bool) -> None:
 
     known = all_microphones()
     lines = [f"{m.name:<12}{m.interface:<6}{m.gain_db:>4} dB  {m.title}" for m in known]
-    print_result([dataclasses.asdict(m) for m in known], lines, as_json)
+    print_result([msgspec.to_builtins(m) for m in known], lines, as_json)
 
 
 @main.command()
