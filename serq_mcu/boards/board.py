@@ -41,7 +41,7 @@ _IDENTIFIER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _FILE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 
 Identifier = Annotated[str, _form(_IDENTIFIER)]
-Prose = Annotated[str, _form(r"[^\x00-\x1f\"\\$%{}]+")]  # fits a C string, an ini comment and JSON
+Prose = Annotated[str, _form(r'[^\x00-\x1f"\\$%{}]+')]  # fits a C string, an ini comment and JSON
 Pin = Annotated[str, _form("[A-Z][A-Z0-9_]{1,31}|[0-9]{1,3}")]  # a number, or the framework's name
 CName = Annotated[str, _form("[a-z][a-z0-9_]{0,31}")]
 Source = Annotated[str, _form(rf"({_FILE}/)*{_FILE}\.(c|cpp|S)")]  # relative, and no .. in it

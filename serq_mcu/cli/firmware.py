@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 from serq_mcu.cli.shared import (
     FILE,
@@ -50,11 +49,13 @@ def microphones(as_json: bool) -> None:
 
     Example: serq-mcu microphones
     """
+    from msgspec import to_builtins
+
     from serq_mcu.boards.board import all_microphones
 
     known = all_microphones()
     lines = [f"{m.name:<12}{m.interface:<6}{m.gain_db:>4} dB  {m.title}" for m in known]
-    print_result([msgspec.to_builtins(m) for m in known], lines, as_json)
+    print_result([to_builtins(m) for m in known], lines, as_json)
 
 
 @main.command()
