@@ -298,27 +298,32 @@ class Board:
         """Return the port's files and, for an application that listens, the audio driver's: path in a
         project to file.
 
-        What the board file itself brings has the name that the family's file would have. An audio driver
-        that no application uses lies beside board.toml, where no build looks.
+        A file that the board file brings gets the name that the family's own file would have. An audio driver
+        that the application does not use goes beside board.toml, where no build looks for sources.
         """
-        files = [] if self.port.source else self.family.port
-        files = files + (self.family.shared_audio if app in LISTENING else [])
-        found = {f"src/{path.name}": path for path in files}
-        found |= {place: self.folder / source for place, source in self._brought(app)}
-        driver = self.driver(self.microphone.interface)
-        if app in LISTENING and not self.audio.source:
-            assert driver is not None  # checked when the board was read
-            found[f"src/{driver.name}"] = driver
-        return found
+        port = [] if self.port.source else self.family.port
+        audio = self._driver_files() if app in LISTENING else []
+        found = {f"src/{path.name}": path for path in (*port, *audio)}
+        return found | {place: self.folder / source for source, place in self._brought(app).values()}
 
-    def _brought(self, app: str) -> list[tuple[str, str]]:
-        """Place in a project and path of each file that the board file brings."""
-        port, audio, found = self.port, self.audio, []
+    def _driver_files(self) -> list[Path]:
+        """Return the family's files of the audio driver."""
+        if self.audio.source:
+            return self.family.shared_audio
+        driver = self.driver(self.microphone.interface)
+        assert driver is not None  # checked when the board was read
+        return [*self.family.shared_audio, driver]
+
+    def _brought(self, app: str) -> dict[str, tuple[str, str]]:
+        """Return what [port] and [audio] bring: section to the path beside the board file and to that in a
+        project.
+        """
+        port, audio, found = self.port, self.audio, {}
         if port.source:
-            found.append((f"src/port_{port.family}{Path(port.source).suffix}", port.source))
+            found["port"] = (port.source, f"src/port_{port.family}{Path(port.source).suffix}")
         if audio.source:
             name = f"audio_{audio.driver}_{self.microphone.interface}{Path(audio.source).suffix}"
-            found.append((f"src/{name}" if app in LISTENING else name, audio.source))
+            found["audio"] = (audio.source, f"src/{name}" if app in LISTENING else name)
         return found
 
     def project_files(self, render: Render, app: str = "harness") -> dict[str, str]:
@@ -337,17 +342,14 @@ class Board:
         return files
 
     def _moved(self, app: str) -> str:
-        """The board file as it stands in a project: what it brings has its place there."""
-        places = {source: place for place, source in self._brought(app)}
-        if not places:
+        """Return the board file as it stands in a project: what it brings has its place there."""
+        brought = self._brought(app)
+        if not brought:
             return self.toml
-        import tomlkit
-
-        document: Any = tomlkit.parse(self.toml)
-        for section in ("port", "audio"):
-            if source := document[section].get("source"):
-                document[section]["source"] = places[source]
-        return tomlkit.dumps(document)
+        document = _document(self.toml)
+        for section, (_, place) in brought.items():
+            document[section]["source"] = place
+        return str(document.as_string())
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
@@ -393,8 +395,8 @@ def load_board(name: str) -> Board:
     likely = [known for known, board in boards.items() if board.emulated == emulated]
     near = difflib.get_close_matches(spoken, likely, n=1, cutoff=0.0)
     raise SerqError(
-        f"there is no board {name!r}; the nearest is {boards[near[0]].name}; `serq-mcu boards` lists all, and"
-        " a board file (.toml) can be given too"
+        f"unknown board {name!r}; did you mean {boards[near[0]].name}? `serq-mcu boards` lists all boards,"
+        " and a board file (.toml) works too"
     )
 
 
@@ -418,18 +420,16 @@ def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) 
     """
     if microphone is None and not settings:
         return board
-    import tomlkit
-
-    document: Any = tomlkit.parse(board.toml)
+    document = _document(board.toml)
     if microphone or "microphone" not in document:
         path = _microphone_path(microphone or board.audio.microphone)
         document["audio"]["microphone"] = _read_microphone(path).name
-        document["microphone"] = tomlkit.parse(read_toml(path, "microphone")[1])["microphone"]
+        document["microphone"] = _document(read_toml(path, "microphone")[1])["microphone"]
     for setting in settings:
         section, key, value = _setting(setting)
         document[section][key] = value
     where = Path(f"{board.name} with --microphone or --set")
-    text = tomlkit.dumps(document)
+    text = document.as_string()
     return _board(parse_toml(text, str(where)), text, where, board.folder)
 
 
@@ -438,11 +438,22 @@ def all_microphones() -> list[Microphone]:
     return [_read_microphone(path) for path in sorted(resources.MICROPHONES.glob("*.toml"))]
 
 
+def _document(text: str) -> Any:
+    """Return a TOML text as a document that keeps comments and order when it is changed."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        return tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise SerqError(f"the board or microphone file cannot be changed: {error}") from error
+
+
 def _setting(text: str) -> tuple[str, str, str | int]:
     match = re.fullmatch(r"(audio|microphone)\.([a-z0-9_]+)=(.+)", text)
     if not match:
         raise SerqError(
-            f"{text!r} is not a setting; say --set audio.KEY=VALUE or --set microphone.KEY=VALUE, as"
+            f"{text!r} is not a setting; use --set audio.KEY=VALUE or --set microphone.KEY=VALUE, as"
             " in --set microphone.gain_db=30"
         )
     section, key, value = match.groups()
@@ -489,9 +500,7 @@ def _microphone_path(name: str) -> Path:
     path = resources.MICROPHONES / f"{name.casefold()}.toml"
     if not (re.fullmatch(_IDENTIFIER, name) and path.is_file()):
         known = ", ".join(sorted(path.stem for path in resources.MICROPHONES.glob("*.toml")))
-        raise SerqError(
-            f"there is no microphone {name!r}; known are {known}, or name a microphone file (.toml)"
-        )
+        raise SerqError(f"unknown microphone {name!r}; use one of {known}, or a microphone file (.toml)")
     return path
 
 
@@ -562,8 +571,8 @@ def _by_spoken_name() -> dict[str, Board]:
         for name in (board.name, *board.board.aliases):
             if found.setdefault(_spoken(name), board) is not board:
                 raise SerqError(
-                    f"the boards {found[_spoken(name)].name} and {board.name} both answer to {name!r}; change"
-                    " one's aliases"
+                    f"the boards {found[_spoken(name)].name} and {board.name} both have the name {name!r};"
+                    " change the aliases of one"
                 )
     return found
 
