@@ -35,25 +35,26 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
 
-def checked(value: Any, kind: type[T], where: str) -> T:
+def checked(value: Any, kind: type[T], where: str, within: str = "") -> T:
     """Convert plain values, as TOML or JSON gives them, to a `kind`.
 
-    Raises SerqError that begins with `where` and names the key, its value and what it must be. No text may
-    hold a control character: a pattern's end would let a final line feed pass.
+    Raises SerqError that begins with `where` and names the key, its value and what it must be; `within` is
+    the path of the table in its file. A rule between keys is a ValueError of `__post_init__`, whose text
+    begins with a key. No text may hold a control character: a pattern's end would let a final line feed pass.
     """
     for path, text in _texts(value):
         if _CONTROL.search(text):
-            raise SerqError(f"{where}: {path} {text!r} holds a control character; take it out")
+            raise SerqError(f"{where}: {_join(within, path)} {text!r} holds a control character; take it out")
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise SerqError(f"{where}: {_sentence(str(error), value, kind)}") from error
+        raise SerqError(f"{where}: {_sentence(str(error), value, kind, within)}") from error
 
 
 def changed(section: T, **changes: Any) -> T:
     """Copy a section with other values, checked as when it was read. Raises SerqError."""
-    values = {field: getattr(section, field.name) for field in msgspec.structs.fields(section)}
-    kept = {field.name: value for field, value in values.items() if value != field.default}
+    values = [(field, getattr(section, field.name)) for field in msgspec.structs.fields(section)]
+    kept = {field.name: value for field, value in values if value != field.default}
     return checked(msgspec.to_builtins(kept | changes), type(section), "the change")
 
 
@@ -90,23 +91,30 @@ def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(item, f"{path}[{index}]")
 
 
-def _sentence(message: str, value: Any, kind: type[msgspec.Struct]) -> str:
+def _sentence(message: str, value: Any, kind: type[msgspec.Struct], within: str) -> str:
     """Say msgspec's message with the key, its value, and what the type of that key allows."""
     match = _PLACE.fullmatch(message)
     assert match is not None
     text, place = match[1], (match[2] or "").lstrip(".")
-    table = f" in [{place}]" if place else ""
+    path = _join(within, place)
+    table = f" in [{path}]" if path else ""
     if unknown := re.fullmatch("Object contains unknown field `(.*)`", text):
         known = [field.encode_name for field in _fields(_type_at(kind, place))]
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(known)}"
         return f"unknown key {unknown[1]!r}{table}; {hint}"
     if missing := re.fullmatch("Object missing required field `(.*)`", text):
-        return f"{place + '.' if place else ''}{missing[1]} is missing"
+        return f"{_join(path, missing[1])} is missing"
     wanted = _allowed(_type_at(kind, place))
-    if not wanted:
-        return f"{place}: {text}" if place else text
-    return f"{place or 'it'} is {_at(value, place)!r}; it must be {wanted}"
+    if not wanted or not re.match("Expected `|Invalid enum value ", text):
+        return _join(path, text)
+    if path.endswith("[...]"):  # msgspec does not tell the key
+        return f"each value of {path.removesuffix('[...]')} must be {wanted}"
+    return f"{path or 'it'} is {_at(value, place)!r}; it must be {wanted}"
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path and key else path or key
 
 
 _STEPS = re.compile(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -124,13 +132,15 @@ def _at(value: Any, place: str) -> Any:
 
 def _type_at(kind: type[msgspec.Struct], place: str) -> Any:
     """Return msgspec's description of the type at such a path; None where it has none."""
-    info: Any = _plain(msgspec.inspect.type_info(kind))
+    info: Any = msgspec.inspect.type_info(kind)
     for name, index in _STEPS.findall(place):
-        if index:
+        info = _plain(info)
+        if isinstance(info, msgspec.inspect.TupleType):
+            info = info.item_types[int(index)]
+        elif index:
             info = getattr(info, "item_type", getattr(info, "value_type", None))
         else:
             info = next((field.type for field in _fields(info) if field.encode_name == name), None)
-        info = _plain(info)
     return info
 
 
@@ -145,11 +155,15 @@ def _plain(info: Any) -> Any:
 
 
 def _fields(info: Any) -> tuple[Any, ...]:
-    return getattr(info, "fields", ())
+    return getattr(_plain(info), "fields", ())
 
 
 def _allowed(info: Any) -> str:
-    """Say in words what a type allows; nothing for one that has no words here."""
+    """Say in words what a type allows, its description if it has one; nothing where there are no words."""
+    described = getattr(info, "extra_json_schema", None) or {}
+    if "description" in described:
+        return str(described["description"])
+    info = _plain(info)
     match info:
         case msgspec.inspect.IntType():
             return f"a whole number{_limits(info)}"
@@ -165,8 +179,9 @@ def _allowed(info: Any) -> str:
         case msgspec.inspect.LiteralType():
             return f"one of {', '.join(str(item) for item in info.values if item != '')}"
         case msgspec.inspect.VarTupleType() | msgspec.inspect.ListType():
-            inner_words = _allowed(_plain(info.item_type))
-            return f"a list{f', each item {inner_words}' if inner_words else ''}"
+            most = "" if info.max_length is None else f" of at most {info.max_length}"
+            inner_words = _allowed(info.item_type)
+            return f"a list{most}{f', each item {inner_words}' if inner_words else ''}"
         case msgspec.inspect.DictType() | msgspec.inspect.StructType():
             return "a table"
     return ""
