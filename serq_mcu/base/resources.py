@@ -1,5 +1,5 @@
-"""Where templates, firmware, boards and shipped models lie: beside the package in a checkout, inside it in
-a wheel.
+"""Where templates, firmware, boards, schemas and shipped models lie: beside the package in a checkout,
+inside it in a wheel.
 """
 
 from __future__ import annotations
@@ -13,4 +13,5 @@ TEMPLATES = _ROOT / "templates"
 FIRMWARE = _ROOT / "firmware"
 BOARDS = _ROOT / "boards"
 MICROPHONES = BOARDS / "microphones"
+SCHEMAS = _ROOT / ("docs/schemas" if _PACKAGE.parent == _ROOT else "schemas")
 MODELS = _PACKAGE / "models"

@@ -30,29 +30,32 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A validated, immutable table.
 
-    Subclass it; give each key its type, range or pattern, and its default.
+    Subclass it, with `frozen=True` again for type checkers; give each key its type, range or pattern, and its
+    default. A default is not checked, so it may be a value that a file cannot give.
     """
 
 
-def checked(value: Any, kind: type[T], where: str) -> T:
+def checked(value: Any, kind: type[T], where: str, within: str = "") -> T:
     """Convert plain values, as TOML or JSON gives them, to a `kind`.
 
-    Raises SerqError that begins with `where` and names the key, its value and what it must be. No text may
-    hold a control character: a pattern's end would let a final line feed pass.
+    Raises SerqError that begins with `where` and names the key, its value and what it must be; `within` is
+    the path of the table in its file. A rule between keys is a ValueError of `__post_init__`, whose text
+    begins with a key. No text may hold a control character: a pattern's end would let a final line feed pass.
     """
     for path, text in _texts(value):
         if _CONTROL.search(text):
-            raise SerqError(f"{where}: {path} {text!r} holds a control character; take it out")
+            raise SerqError(f"{where}: {_join(within, path)} {text!r} holds a control character; take it out")
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise SerqError(f"{where}: {_sentence(str(error), value, kind)}") from error
+        raise SerqError(f"{where}: {_sentence(str(error), value, kind, within)}") from error
 
 
 def changed(section: T, **changes: Any) -> T:
     """Copy a section with other values, checked as when it was read. Raises SerqError."""
-    plain = {name: getattr(section, name) for name in section.__struct_fields__} | changes
-    return checked(msgspec.to_builtins(plain), type(section), "the change")
+    values = [(field, getattr(section, field.name)) for field in msgspec.structs.fields(section)]
+    kept = {field.name: value for field, value in values if value != field.default}
+    return checked(msgspec.to_builtins(kept | changes), type(section), "the change")
 
 
 def read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
@@ -62,11 +65,19 @@ def read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text), text
     except OSError as error:
         raise SerqError(f"cannot read the {what} file {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are both ValueErrors
+    except ValueError as error:  # not UTF-8
         raise SerqError(f"the {what} file {path} is not valid TOML: {error}") from error
+    return parse_toml(text, f"the {what} file {path}"), text
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Return the values of a TOML text. Raises SerqError that begins with `where` if it is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SerqError(f"{where} is not valid TOML: {error}") from error
 
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -80,53 +91,106 @@ def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(item, f"{path}[{index}]")
 
 
-def _sentence(message: str, value: Any, kind: type[msgspec.Struct]) -> str:
+def _sentence(message: str, value: Any, kind: type[msgspec.Struct], within: str) -> str:
+    """Say msgspec's message with the key, its value, and what the type of that key allows."""
     match = _PLACE.fullmatch(message)
     assert match is not None
     text, place = match[1], (match[2] or "").lstrip(".")
+    path = _join(within, place)
+    table = f" in [{path}]" if path else ""
     if unknown := re.fullmatch("Object contains unknown field `(.*)`", text):
-        known = _keys(kind, place)
+        known = [field.encode_name for field in _fields(_type_at(kind, place))]
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(known)}"
-        return f"unknown key {unknown[1]!r}{f' in [{place}]' if place else ''}; {hint}"
+        return f"unknown key {unknown[1]!r}{table}; {hint}"
     if missing := re.fullmatch("Object missing required field `(.*)`", text):
-        return f"{place + '.' if place else ''}{missing[1]} is missing"
-    expected = re.fullmatch(
-        "Expected `(.*?)`(?: (matching regex .*|of length .*|[<>]=? .*))?(?:, got .*)?", text
-    )
-    found = _at(value, place)
-    if expected and place:
-        limit = (expected[2] or "").replace("matching regex", "of the form")
-        wanted = f"{_NOUNS.get(expected[1], expected[1])} {limit}".rstrip()
-        return f"{place} is {found!r}; it must be {wanted}"
-    return f"{place}: {text}" if place else text
+        return f"{_join(path, missing[1])} is missing"
+    wanted = _allowed(_type_at(kind, place))
+    if not wanted or not re.match("Expected `|Invalid enum value ", text):
+        return _join(path, text)
+    if path.endswith("[...]"):  # msgspec does not tell the key
+        return f"each value of {path.removesuffix('[...]')} must be {wanted}"
+    return f"{path or 'it'} is {_at(value, place)!r}; it must be {wanted}"
 
 
-_NOUNS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a table",
-}
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path and key else path or key
+
+
+_STEPS = re.compile(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 def _at(value: Any, place: str) -> Any:
-    """The value at a path such as `a.b[2]`; None where there is none."""
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", place):
+    """Return the value at a path such as `a.b[2]`; None where there is none."""
+    for name, index in _STEPS.findall(place):
         try:
             value = value[int(index)] if index else value[name]
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError, ValueError):
             return None
     return value
 
 
-def _keys(kind: type[msgspec.Struct], place: str) -> list[str]:
-    """The keys that the table at a path may have, as far as the types say."""
+def _type_at(kind: type[msgspec.Struct], place: str) -> Any:
+    """Return msgspec's description of the type at such a path; None where it has none."""
     info: Any = msgspec.inspect.type_info(kind)
-    for name in re.findall(r"[^.\[\]]+", place):
-        fields = {field.encode_name: field.type for field in getattr(info, "fields", ())}
-        info = fields.get(name, info)
-        info = getattr(info, "item_type", info)
-    return [field.encode_name for field in getattr(info, "fields", ())]
+    for name, index in _STEPS.findall(place):
+        info = _plain(info)
+        if isinstance(info, msgspec.inspect.TupleType):
+            info = info.item_types[int(index)]
+        elif index:
+            info = getattr(info, "item_type", getattr(info, "value_type", None))
+        else:
+            info = next((field.type for field in _fields(info) if field.encode_name == name), None)
+    return info
+
+
+def _plain(info: Any) -> Any:
+    """Take off what wraps a type: a title or description, and `| None`."""
+    while isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    if isinstance(info, msgspec.inspect.UnionType):
+        kinds = [kind for kind in info.types if not isinstance(kind, msgspec.inspect.NoneType)]
+        return _plain(kinds[0]) if len(kinds) == 1 else info
+    return info
+
+
+def _fields(info: Any) -> tuple[Any, ...]:
+    return getattr(_plain(info), "fields", ())
+
+
+def _allowed(info: Any) -> str:
+    """Say in words what a type allows, its description if it has one; nothing where there are no words."""
+    described = getattr(info, "extra_json_schema", None) or {}
+    if "description" in described:
+        return str(described["description"])
+    info = _plain(info)
+    match info:
+        case msgspec.inspect.IntType():
+            return f"a whole number{_limits(info)}"
+        case msgspec.inspect.FloatType():
+            return f"a number{_limits(info)}"
+        case msgspec.inspect.StrType(pattern=str() as pattern):
+            inner = re.fullmatch(r"\^\(\?:(.*)\)\$", pattern)
+            return f"text of the form {inner[1] if inner else pattern}"
+        case msgspec.inspect.StrType():
+            return "text"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.LiteralType():
+            return f"one of {', '.join(str(item) for item in info.values if item != '')}"
+        case msgspec.inspect.VarTupleType() | msgspec.inspect.ListType():
+            most = "" if info.max_length is None else f" of at most {info.max_length}"
+            inner_words = _allowed(info.item_type)
+            return f"a list{most}{f', each item {inner_words}' if inner_words else ''}"
+        case msgspec.inspect.DictType() | msgspec.inspect.StructType():
+            return "a table"
+    return ""
+
+
+def _limits(info: Any) -> str:
+    """Say the range of a number: ` from 1 to 8`, ` of at least 1`, ` above 0 and below 1`."""
+    if info.ge is not None and info.le is not None:
+        return f" from {info.ge} to {info.le}"
+    bounds = ((info.ge, "of at least"), (info.gt, "above"), (info.le, "of at most"), (info.lt, "below"))
+    found = [f"{words} {bound}" for bound, words in bounds if bound is not None]
+    return f" {' and '.join(found)}" if found else ""

@@ -39,7 +39,7 @@ def boards(as_json: bool) -> None:
         " KB RAM"
         for b in known
     ]
-    print_result([dataclasses.asdict(b) for b in known], lines, as_json)
+    print_result([b.to_json() for b in known], lines, as_json)
 
 
 @main.command()
@@ -49,11 +49,13 @@ def microphones(as_json: bool) -> None:
 
     Example: serq-mcu microphones
     """
+    from msgspec import to_builtins
+
     from serq_mcu.boards.board import all_microphones
 
     known = all_microphones()
     lines = [f"{m.name:<12}{m.interface:<6}{m.gain_db:>4} dB  {m.title}" for m in known]
-    print_result([dataclasses.asdict(m) for m in known], lines, as_json)
+    print_result([to_builtins(m) for m in known], lines, as_json)
 
 
 @main.command()

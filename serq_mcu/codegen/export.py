@@ -11,7 +11,7 @@ from typing import Any
 from serq_mcu import __version__
 from serq_mcu.base import resources
 from serq_mcu.base.files import new_folder
-from serq_mcu.boards.board import Board
+from serq_mcu.boards.board import LISTENING, Board
 from serq_mcu.codegen.plan import MODEL, Files, Plan
 from serq_mcu.codegen.render import ABI, render
 from serq_mcu.errors import SerqError
@@ -20,7 +20,6 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 MANIFEST = "serq.json"
 APPS = ("harness", "live", "capture")
-LISTENING = ("live", "capture")  # those that need the board's microphone
 # of the model's rate: a microphone off by a semitone's sixth sounds the same, and so do the speed copies of
 # training
 RATE_TOLERANCE = 0.01
@@ -180,11 +179,7 @@ def board_files(board: Board, app: str = "harness") -> Files:
     """What depends on the board alone: its ports, its settings and, for an emulated one, its PlatformIO
     platform.
     """
-    ports = [
-        *(resources.FIRMWARE / "ports").glob(f"port_{board.port.family}.c*"),
-        *(board.audio_sources() if app in LISTENING else []),
-    ]
-    files = {f"src/{port.name}": port.read_bytes() for port in ports}
+    files = {name: path.read_bytes() for name, path in board.sources_in_project(app).items()}
     return files | {name: text.encode() for name, text in board.project_files(render, app).items()}
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 import click
 import pytest
 
+from serq_mcu.base import resources
 from serq_mcu.cli import main
-from tools.docs_reference import commands, examples, page_name, pages
+from tools.docs_reference import commands, examples, page_name, pages, schemas
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+TOYS = ROOT / "tests" / "support" / "toy_family" / "boards"
 COMMANDS = dict(commands())
 REGENERATE = "run `python -m tools.docs_reference docs/reference` and commit what it writes"
 FROM_ELSEWHERE = re.compile(
@@ -37,6 +39,34 @@ def test_no_page_is_stale_missing_or_left_over() -> None:
     )
     assert sorted(there) == sorted(wanted), REGENERATE
     assert [name for name in wanted if wanted[name] != there[name]] == [], REGENERATE
+
+
+def test_no_schema_is_stale_missing_or_left_over() -> None:
+    there = {path.name: path.read_text() for path in resources.SCHEMAS.iterdir()}
+    assert there == schemas(), REGENERATE
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("board", [*resources.BOARDS.glob("*.toml"), *TOYS.glob("*.toml")]),
+        ("microphone", [*resources.MICROPHONES.glob("*.toml")]),
+    ],
+)
+def test_files_that_ship_validate_against_their_schema_and_a_bad_one_does_not(
+    name: str, files: list[Path], tmp_path: Path
+) -> None:
+    def check(*paths: Path) -> subprocess.CompletedProcess[str]:
+        where = str(resources.SCHEMAS / f"{name}.schema.json")
+        command = [sys.executable, "-m", "check_jsonschema", "--schemafile", where, *map(str, paths)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = check(*files)
+    assert len(files) > 5 and done.returncode == 0, done.stdout + done.stderr
+    for index, (old, new) in enumerate([('name = "', 'nmae = "'), ('title = "', 'title = "$')]):
+        bad = tmp_path / f"bad{index}.toml"
+        bad.write_text(files[0].read_text().replace(old, new, 1))
+        assert check(bad).returncode == 1
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
