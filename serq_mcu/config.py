@@ -20,7 +20,8 @@ from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.noise import NOISES
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING, TERNARY, Width
+from serq_mcu.layers.encodings import TERNARY, Width
+from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING
 
 Protocol = Literal["clips", "speakers"]
 Teacher = Literal["labels", "kernel"]

@@ -18,7 +18,7 @@ from serq_mcu.base.progress import Progress
 from serq_mcu.boards.board import all_boards, load_board
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export
-from serq_mcu.codegen.packing import stored_bytes
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -144,7 +144,7 @@ def _export_firmware(
         board = load_board(name)
         folder = work / name
         export(model, board, folder)
-        known = budget(model, board)
+        known = budget(Plan(model, board))
         state, flash, ram = "exported", known.flash, known.ram
         if missing := platformio.missing_packages(board):  # gigabytes: not without being asked
             state = (
@@ -213,7 +213,7 @@ def _size(model: QuantizedModel) -> dict[str, Any]:
         "widths": list(model.widths),
         "average_bits": model.average_bits,
         "weights_only_bytes": model.weights_only_bytes,
-        "stored_bytes": stored_bytes(model),
+        "stored_bytes": model.stored_bytes,
     }
 
 

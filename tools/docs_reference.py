@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from importlib import resources as package_files
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,13 @@ import msgspec
 from serq_mcu.base import resources
 from serq_mcu.base.files import write_file
 from serq_mcu.boards import board as boards
+from serq_mcu.boards.family import FAMILIES, PORTS
 from serq_mcu.cli import main
 from serq_mcu.cli.conventions import EXIT_CODES
 from serq_mcu.cli.shared import PATH
-from serq_mcu.codegen.export import model_files
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.config import Config, load_config
+from serq_mcu.layers import DenseLayer
 from serq_mcu.quantized_model import types
 from serq_mcu.quantized_model.store import shipped_model
 
@@ -44,7 +46,7 @@ _SECTIONS = {
     "microphone": boards.Microphone,
     "emulator": (boards.Relative, boards.Emulator),
 }
-_HEADER_PARTS = (types.QuantizedModel, types.InputQuantization, types.DenseLayer, types.DecisionRule)
+_HEADER_PARTS = (types.QuantizedModel, types.InputQuantization, DenseLayer, types.DecisionRule)
 _GENERATED = (
     "<!-- Written by `python -m tools.docs_reference docs/reference`: change the code, not this page. -->\n"
 )
@@ -90,7 +92,11 @@ def examples(command: click.Command) -> list[str]:
 
 def schemas() -> Pages:
     """Return the JSON schemas of the files that users write: path below docs/schemas to JSON."""
-    return {"config.schema.json": _config_schema()}
+    return {
+        "board.schema.json": schema((boards.RealBoardFile, boards.EmulatedBoardFile), "serq-mcu board file"),
+        "config.schema.json": _config_schema(),
+        "microphone.schema.json": schema(boards.MicrophoneFile, "serq-mcu microphone file"),
+    }
 
 
 def schema(kind: type | tuple[type, ...], title: str) -> str:
@@ -307,13 +313,21 @@ def _board_files() -> str:
             ' `[sources]`, `"section.key" = "where the figure is from"`. A value that does not match its form'
             " is refused by name. `--board` and `--microphone` take a name or a file."
         ),
+        (
+            "Editors check and complete such a file by its JSON schema:"
+            " [board.schema.json](../schemas/board.schema.json),"
+            " [microphone.schema.json](../schemas/microphone.schema.json). A first line"
+            " `#:schema PATH/board.schema.json` names it to Taplo and to Even Better TOML of Visual Studio"
+            " Code. An installed package has the same files in the folder that `python -c 'from"
+            " serq_mcu.base.resources import SCHEMAS; print(SCHEMAS)'` prints."
+        ),
     ]
     for name, kinds in _SECTIONS.items():
         for kind in kinds if isinstance(kinds, tuple) else (kinds,):
             parts += [
                 f"## [{name}]",
-                _docstring(kind, f"[{name}]"),
-                _table(["key", "form", "default"], [_key(item) for item in fields(kind)]),
+                " ".join([_docstring(kind, f"[{name}]"), *_known(name)]),
+                _table(["key", "form", "default"], [_key(item) for item in _struct_fields(kind)]),
             ]
     known = [
         [
@@ -344,16 +358,38 @@ def _docstring(kind: type, section: str = "") -> str:
     return _prose(text[0].upper() + text[1:])
 
 
+def _known(section: str) -> list[str]:
+    """Say what a section can name of what ships."""
+    families = [family for family in FAMILIES.values() if family.folder == PORTS]
+    names = {
+        "port": ("Families", [family.name for family in families]),
+        "audio": ("Drivers", families[0].drivers()),
+    }
+    words, known = names.get(section, ("", []))
+    return [f"{words} that ship: {', '.join(f'`{name}`' for name in known)}."] if known else []
+
+
+def _struct_fields(kind: type) -> tuple[Any, ...]:
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return info.fields
+
+
 def _key(item: Any) -> list[str]:
-    allowed = item.metadata.get("range")
-    many = "list of texts, each " if str(item.type).startswith("tuple") else "text "
-    form = (
-        f"{allowed[0]:,} to {allowed[-1]:,}"
-        if allowed is not None
-        else f"{many}{_literal(item.metadata['pattern'])}"
-    )
-    default = "required" if item.default is MISSING else f"`{json.dumps(item.default)}`"
-    return [f"`{item.name}`", form, default]
+    default = "required" if item.required else f"`{json.dumps(item.default)}`"
+    return [f"`{item.encode_name}`", _allowed(item.type), default]
+
+
+def _allowed(kind: Any) -> str:
+    """Say what a key of a board file may be, of which there are four types."""
+    if isinstance(kind, msgspec.inspect.IntType):
+        return f"{kind.ge:,} to {kind.le:,}"
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return "one of " + ", ".join(f"`{value}`" for value in kind.values if value)
+    if isinstance(kind, msgspec.inspect.VarTupleType):
+        return f"list, each {_allowed(kind.item_type)}"
+    assert isinstance(kind, msgspec.inspect.StrType) and kind.pattern
+    return f"text {_literal(kind.pattern.removeprefix('^(?:').removesuffix(')$'))}"
 
 
 def _model_file() -> str:
@@ -404,7 +440,9 @@ def _shape(value: Any) -> str:
 
 def _c_interface() -> str:
     sources = resources.FIRMWARE / "lib" / "serq" / "src"
-    generated = model_files(shipped_model(), boards.load_board("esp32"))["lib/serq/src/serq_model.h"].decode()
+    generated = (
+        Plan(shipped_model(), boards.load_board("esp32")).model_files["lib/serq/src/serq_model.h"].decode()
+    )
     parts = [
         "# C interface",
         (

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, load_board
 from serq_mcu.build import platformio
-from serq_mcu.codegen.export import board_files, model_files, runtime_files, write_project
+from serq_mcu.codegen.export import board_files, runtime_files, write_project
+from serq_mcu.codegen.frontend_names import c_tables
 from serq_mcu.codegen.packing import chroma_runs
-from serq_mcu.codegen.render import c_tables
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.counting.bench import FRAME
 from serq_mcu.counting.qemu import code_bytes, counted, functions
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
@@ -131,7 +132,10 @@ def build_frontend(board: Board, model: QuantizedModel, folder: Path) -> platfor
         if name.startswith("lib/") or name == "src/port.h"
     }
     files = (
-        library | model_files(model, board) | {"src/main.c": APPLICATION.read_bytes()} | board_files(board)
+        library
+        | Plan(model, board).model_files
+        | {"src/main.c": APPLICATION.read_bytes()}
+        | board_files(board)
     )
     assert files["platformio.ini"].count(b"-DSERQ_TRACE=1") == 1
     files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", b"")

@@ -1,7 +1,7 @@
 """Counts that the choice of kernels and the estimates of `check` rest on: every kernel and stage at many
 sizes on every kind of core, fitted.
 
-`python -m tools.kernel_costs` writes serq_mcu/codegen/kernel_costs.toml anew, which takes some minutes.
+`python -m tools.kernel_costs` writes serq_mcu/layers/kernel_costs.toml anew, which takes some minutes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, Emulator, load_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.costs import stages
-from serq_mcu.codegen.export import Files, board_files, export, runtime_files, write_project
-from serq_mcu.codegen.kernels import COSTS, choose, terms
-from serq_mcu.codegen.packing import GROUP, LAYOUTS
+from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
+from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.counting.bench import bench
 from serq_mcu.counting.qemu import Count, counted
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.layers.kernels import COSTS, terms
+from serq_mcu.layers.packing import GROUP, LAYOUTS
 from tools.network_cost import random_model
 
 # The emulated board that stands for a kind of core, and the features which tell that kind. The last is also
@@ -211,9 +212,9 @@ def measure_stages(board: Board) -> tuple[Counted, int]:
             export(model, board, Path(folder) / "p")
             report = bench(Path(folder) / "p")
         rows = {(row.part, row.name): row for row in report.rows}
-        for stage in stages(model, choose(model, board.mcu)):
+        for stage in stages(Plan(model, board)):
             row = rows[stage.part, stage.name]
-            if stage.layer is None:
+            if not stage.kernels:
                 assert row.instructions is not None
                 found[stage.cost].append((stage.terms, Count(stage.name, row.instructions, row.cycles)))
         stack = max(stack, report.stack_bytes or 0)

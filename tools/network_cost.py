@@ -21,15 +21,9 @@ from serq_mcu.counting.bench import Bench, bench
 from serq_mcu.counting.qemu import counted
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantized_model.types import (
-    ENCODINGS,
-    TERNARY,
-    DenseLayer,
-    InputQuantization,
-    QuantizedModel,
-    Width,
-    encoding_of,
-)
+from serq_mcu.layers import DenseLayer
+from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
+from serq_mcu.quantized_model.types import InputQuantization, QuantizedModel
 
 PAGE = Path(__file__).parents[1] / "docs" / "network_cost.md"
 BOARDS = ("emulated-m4f", "emulated-m0", "emulated-rv32imc", "emulated-xtensa")
@@ -180,7 +174,7 @@ def _table(board: Board) -> str:
     for bits in WIDTHS:
         reports = {inputs: _bench(board, network(inputs, bits)) for inputs in STATISTICS}
         sizes = " / ".join(
-            f"{sum(layer.u.size * layer.bits for layer in network(inputs, bits).layers) // 8:,}"
+            f"{sum(one.inputs * one.outputs * one.bits for one in network(inputs, bits).layers) // 8:,}"
             for inputs in STATISTICS
         )
         cells = [_cell(report) for report in reports.values()]

@@ -13,7 +13,6 @@ static serq_audio converter = {SERQ_AUDIO_SETTINGS, 0, 0};
 void audio_take_i2s(const int32_t *words, uint32_t count)
 {
     int16_t samples[PIECE];
-
     for (uint32_t i = 0; i < count; i += PIECE) {
         uint32_t piece = count - i < PIECE ? count - i : PIECE;
         serq_audio_i2s(&converter, words + i, piece, samples);
@@ -24,7 +23,6 @@ void audio_take_i2s(const int32_t *words, uint32_t count)
 void audio_take_pcm(const int16_t *words, uint32_t count)
 {
     int16_t samples[PIECE];
-
     for (uint32_t i = 0; i < count; i += PIECE) {
         uint32_t piece = count - i < PIECE ? count - i : PIECE;
         serq_audio_pcm(&converter, words + i, piece, samples);
@@ -35,7 +33,6 @@ void audio_take_pcm(const int16_t *words, uint32_t count)
 void audio_take_adc(const uint16_t *words, uint32_t count)
 {
     int16_t samples[PIECE];
-
     for (uint32_t i = 0; i < count; i += PIECE) {
         uint32_t piece = count - i < PIECE ? count - i : PIECE;
         serq_audio_adc(&converter, words + i, piece, samples);
@@ -47,7 +44,6 @@ void audio_take_pdm(const uint16_t *words, uint32_t count)
 {
     static serq_pdm decimator;
     int16_t samples[PIECE];
-
     for (uint32_t i = 0; i < count; i += 4 * PIECE) {
         uint32_t piece = count - i < 4 * PIECE ? count - i : 4 * PIECE;
         serq_audio_pdm(&converter, &decimator, words + i, piece, samples);
@@ -58,7 +54,6 @@ void audio_take_pdm(const uint16_t *words, uint32_t count)
 uint32_t audio_read(int16_t *samples, uint32_t capacity)
 {
     uint32_t count;
-
     while ((count = serq_ring_read(&ring, samples, capacity)) == 0) {
         if (!audio_wait()) {
             return 0;

@@ -13,7 +13,6 @@ static TaskHandle_t reader;
 bool audio_wake(void)
 {
     BaseType_t woken = pdFALSE;
-
     vTaskNotifyGiveFromISR(reader, &woken);
     return woken == pdTRUE;
 }
@@ -21,7 +20,6 @@ bool audio_wake(void)
 bool audio_listen(i2s_chan_handle_t microphone, i2s_isr_callback_t received)
 {
     const i2s_event_callbacks_t callbacks = {.on_recv = received};
-
     reader = xTaskGetCurrentTaskHandle();
     return i2s_channel_register_event_callback(microphone, &callbacks, NULL) == ESP_OK &&
            i2s_channel_enable(microphone) == ESP_OK;

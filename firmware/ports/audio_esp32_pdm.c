@@ -12,7 +12,6 @@ static bool received(i2s_chan_handle_t microphone, i2s_event_data_t *event, void
     const int16_t *words = (const int16_t *)event->dma_buf; /* left, right, left, … */
     uint32_t frames = (uint32_t)(event->size / (2 * sizeof(int16_t)));
     int16_t slot[AUDIO_FRAMES];
-
     (void)microphone;
     (void)unused;
     for (uint32_t i = 0; i < frames && i < AUDIO_FRAMES; i++) {
@@ -24,8 +23,8 @@ static bool received(i2s_chan_handle_t microphone, i2s_event_data_t *event, void
 
 bool audio_start(void)
 {
-    i2s_chan_config_t channel =
-        I2S_CHANNEL_DEFAULT_CONFIG(I2S_NUM_0, I2S_ROLE_MASTER); /* the one with the decimator */
+    /* I2S_NUM_0 is the one with the decimator */
+    i2s_chan_config_t channel = I2S_CHANNEL_DEFAULT_CONFIG(I2S_NUM_0, I2S_ROLE_MASTER);
     const i2s_pdm_rx_config_t pdm = {
         .clk_cfg = I2S_PDM_RX_CLK_DEFAULT_CONFIG(SERQ_AUDIO_RATE),
         .slot_cfg =

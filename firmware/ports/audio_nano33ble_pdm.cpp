@@ -17,7 +17,6 @@ enum {
 static void received()
 {
     static int16_t words[256]; // the library's buffer of 512 bytes
-
     audio_take_pcm(words, static_cast<uint32_t>(PDM.read(words, sizeof words)) / sizeof words[0]);
 }
 

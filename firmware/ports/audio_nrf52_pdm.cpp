@@ -10,8 +10,8 @@
 #endif
 
 enum { WORDS = 128 };                            // of a buffer: 8 ms
-static const uint32_t clock_1280k = 0x0A000000u; // 32 MHz / 25; 80 of its periods are a sample
-static const uint32_t ratio_80 = 1u, mono_left_falling = 1u, neutral_gain = 40u, started = 1u << 0;
+static const uint32_t clock_1280k = 0x0A000000U; // 32 MHz / 25; 80 of its periods are a sample
+static const uint32_t ratio_80 = 1U, mono_left_falling = 1U, neutral_gain = 40U, started = 1U << 0;
 
 static int16_t buffers[2][WORDS];
 static uint32_t filling; // the buffer that was given to the peripheral last
@@ -19,7 +19,7 @@ static uint32_t filling; // the buffer that was given to the peripheral last
 // The chip's register that the core's header, which serves the nRF52832 too, may not name.
 static volatile uint32_t &ratio()
 {
-    return *reinterpret_cast<volatile uint32_t *>(reinterpret_cast<uintptr_t>(NRF_PDM) + 0x520u);
+    return *reinterpret_cast<volatile uint32_t *>(reinterpret_cast<uintptr_t>(NRF_PDM) + 0x520U);
 }
 
 static void give(uint32_t buffer)
@@ -33,12 +33,11 @@ static void give(uint32_t buffer)
 extern "C" void PDM_IRQHandler(void)
 {
     static bool first = true;
-
     if (NRF_PDM->EVENTS_STARTED == 0) {
         return;
     }
     NRF_PDM->EVENTS_STARTED = 0;
-    filling ^= 1u;
+    filling ^= 1U;
     if (!first) {
         audio_take_pcm(buffers[filling], WORDS);
     }
@@ -58,8 +57,8 @@ bool audio_start(void)
     NRF_PDM->GAINR = neutral_gain;
     NRF_PDM->PSEL.CLK = SERQ_AUDIO_PDM_CLOCK;
     NRF_PDM->PSEL.DIN = SERQ_AUDIO_PDM_DATA;
-    NRF_P0->PIN_CNF[SERQ_AUDIO_PDM_CLOCK] = 1u; // output, as the specification asks
-    NRF_P0->PIN_CNF[SERQ_AUDIO_PDM_DATA] = 0u;  // input
+    NRF_P0->PIN_CNF[SERQ_AUDIO_PDM_CLOCK] = 1U; // output, as the specification asks
+    NRF_P0->PIN_CNF[SERQ_AUDIO_PDM_DATA] = 0U;  // input
     NRF_PDM->EVENTS_STARTED = 0;
     NRF_PDM->INTENSET = started;
     NVIC_SetPriority(PDM_IRQn, 6);

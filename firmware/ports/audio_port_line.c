@@ -20,7 +20,6 @@ bool audio_wait(void)
     int16_t words[BYTES / 2];
     size_t count = port_read(bytes + kept, sizeof bytes - kept);
     size_t have = kept + count;
-
     memcpy(words, bytes, have / 2 * 2);
     audio_take_pcm(words, (uint32_t)(have / 2));
     kept = have % 2;

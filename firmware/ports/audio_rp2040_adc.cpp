@@ -11,7 +11,7 @@
 #include "serq_board.h"
 
 enum { WORDS = 128, FIRST_PIN = 26 }; // of a buffer: 8 ms at 16 kHz
-static const uint32_t adc_clock = 48000000u;
+static const uint32_t adc_clock = 48000000U;
 
 static uint16_t buffers[2][WORDS];
 static uint channels[2];
@@ -31,12 +31,11 @@ static void full()
 static void set_up(uint32_t i)
 {
     dma_channel_config config = dma_channel_get_default_config(channels[i]);
-
     channel_config_set_transfer_data_size(&config, DMA_SIZE_16);
     channel_config_set_read_increment(&config, false);
     channel_config_set_write_increment(&config, true);
     channel_config_set_dreq(&config, DREQ_ADC);
-    channel_config_set_chain_to(&config, channels[i ^ 1u]);
+    channel_config_set_chain_to(&config, channels[i ^ 1U]);
     dma_channel_set_irq1_enabled(channels[i], true);
     dma_channel_configure(channels[i], &config, buffers[i], &adc_hw->fifo, WORDS, false);
 }
@@ -44,7 +43,6 @@ static void set_up(uint32_t i)
 bool audio_start(void)
 {
     int first = dma_claim_unused_channel(false), second = dma_claim_unused_channel(false);
-
     if (first < 0 || second < 0) {
         return false;
     }
@@ -54,7 +52,7 @@ bool audio_start(void)
     adc_gpio_init(SERQ_AUDIO_ADC_PIN);
     adc_select_input(SERQ_AUDIO_ADC_PIN - FIRST_PIN);
     adc_fifo_setup(true, true, 1, false, false);
-    adc_hw->div = (adc_clock / SERQ_AUDIO_RATE - 1u) << 8; // a conversion every div + 1 periods
+    adc_hw->div = (adc_clock / SERQ_AUDIO_RATE - 1U) << 8; // a conversion every div + 1 periods
     set_up(0);
     set_up(1);
     irq_set_exclusive_handler(DMA_IRQ_1, full);

@@ -94,7 +94,6 @@ static bool set_up_converter(PinName pin)
 {
     ADC_ChannelConfTypeDef channel = {};
     uint32_t bank = 0;
-
     converter.Instance = ADC1;
     converter.Init.Resolution = ADC_RESOLUTION_12B;
     converter.Init.EOCSelection = ADC_EOC_SINGLE_CONV;
@@ -141,7 +140,6 @@ static bool start_timer()
 {
     static HardwareTimer timer(TIM3);
     TIM_MasterConfigTypeDef master = {};
-
     timer.setOverflow(SERQ_AUDIO_RATE, HERTZ_FORMAT);
     master.MasterOutputTrigger = TIM_TRGO_UPDATE;
     master.MasterSlaveMode = TIM_MASTERSLAVEMODE_DISABLE;
@@ -155,7 +153,6 @@ static bool start_timer()
 bool audio_start(void)
 {
     PinName pin = analogInputToPinName(SERQ_AUDIO_ADC_PIN);
-
     if (pinmap_peripheral(pin, PinMap_ADC) != ADC1) {
         return false; // a pin of another converter, or of none
     }

@@ -33,9 +33,8 @@ extern "C" void DMA1_Stream3_IRQHandler(void)
 static bool set_up_clock()
 {
     RCC_PeriphCLKInitTypeDef clocks = {};
-
-    clocks.PeriphClockSelection =
-        RCC_PERIPHCLK_I2S; // 1 MHz x 213 / 2: 32001 words of two slots a second, RM0090 table 127
+    // 1 MHz x 213 / 2: 32001 words of two slots a second, RM0090 table 127
+    clocks.PeriphClockSelection = RCC_PERIPHCLK_I2S;
     clocks.PLLI2S.PLLI2SN = 213;
     clocks.PLLI2S.PLLI2SR = 2;
     return HAL_RCCEx_PeriphCLKConfig(&clocks) == HAL_OK;

@@ -12,7 +12,6 @@ static uint32_t channel;
 static void tick()
 {
     uint16_t word = static_cast<uint16_t>(ADC1_R0);
-
     ADC1_HC0 = channel;
     audio_take_adc(&word, 1);
 }

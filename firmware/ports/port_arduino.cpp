@@ -7,18 +7,18 @@
 
 #if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__)
 // Addresses and bits: Armv7-M Architecture Reference Manual, C1.6 (DEMCR) and C1.8 (DWT).
-static volatile uint32_t *const demcr = reinterpret_cast<volatile uint32_t *>(0xE000EDFCu);
-static volatile uint32_t *const dwt_control = reinterpret_cast<volatile uint32_t *>(0xE0001000u);
-static volatile uint32_t *const dwt_cycles = reinterpret_cast<volatile uint32_t *>(0xE0001004u);
+static volatile uint32_t *const demcr = reinterpret_cast<volatile uint32_t *>(0xE000EDFCU);
+static volatile uint32_t *const dwt_control = reinterpret_cast<volatile uint32_t *>(0xE0001000U);
+static volatile uint32_t *const dwt_cycles = reinterpret_cast<volatile uint32_t *>(0xE0001004U);
 static volatile uint32_t *const dwt_lock_access =
-    reinterpret_cast<volatile uint32_t *>(0xE0001FB0u);
+    reinterpret_cast<volatile uint32_t *>(0xE0001FB0U);
 
 static void start_cycles()
 {
-    *demcr = *demcr | 1u << 24;     // TRCENA: the unit is on
-    *dwt_lock_access = 0xC5ACCE55u; // a Cortex-M7 guards it with a lock; elsewhere this is ignored
+    *demcr = *demcr | 1U << 24;     // TRCENA: the unit is on
+    *dwt_lock_access = 0xC5ACCE55U; // a Cortex-M7 guards it with a lock; elsewhere this is ignored
     *dwt_cycles = 0;
-    *dwt_control = *dwt_control | 1u; // CYCCNTENA
+    *dwt_control = *dwt_control | 1U; // CYCCNTENA
 }
 
 uint32_t port_cycles(void)
@@ -39,7 +39,6 @@ uint32_t port_cycles(void)
 size_t port_read(uint8_t *bytes, size_t capacity)
 {
     size_t count = 0;
-
     while (Serial.available() <= 0) {
         yield();
     }

@@ -16,8 +16,6 @@
 size_t port_read(uint8_t *bytes, size_t capacity)
 {
     size_t waiting = 0;
-    int count;
-
     if (uart_read_bytes(UART_NUM_0, bytes, 1, portMAX_DELAY) != 1) {
         return 0;
     }
@@ -25,7 +23,7 @@ size_t port_read(uint8_t *bytes, size_t capacity)
     if (waiting > capacity - 1) {
         waiting = capacity - 1;
     }
-    count = uart_read_bytes(UART_NUM_0, bytes + 1, (uint32_t)waiting, 0);
+    int count = uart_read_bytes(UART_NUM_0, bytes + 1, (uint32_t)waiting, 0);
     return count > 0 ? 1 + (size_t)count : 1;
 }
 

@@ -6,7 +6,6 @@
 size_t port_read(uint8_t *bytes, size_t capacity)
 {
     ssize_t count = read(STDIN_FILENO, bytes, capacity);
-
     return count > 0 ? (size_t)count : 0;
 }
 

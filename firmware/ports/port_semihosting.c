@@ -33,7 +33,6 @@ static uintptr_t open_line(uintptr_t mode)
 {
     static const char line[] = ":tt";
     const uintptr_t block[] = {(uintptr_t)line, mode, sizeof(line) - 1};
-
     return semihosting(SYS_OPEN, block);
 }
 
@@ -41,7 +40,6 @@ static void leave(uintptr_t code)
 {
     const uintptr_t application_exit = 0x20026;
     const uintptr_t block[] = {application_exit, code};
-
     semihosting(SYS_EXIT_EXTENDED, block);
     for (;;) {
     }
@@ -50,9 +48,8 @@ static void leave(uintptr_t code)
 size_t port_read(uint8_t *bytes, size_t capacity)
 {
     const uintptr_t block[] = {input, (uintptr_t)bytes, capacity};
-    uintptr_t left = semihosting(
-        SYS_READ, block); /* bytes not read, all of them at the end, or an error beyond */
-
+    /* bytes not read, all of them at the end, or an error beyond */
+    uintptr_t left = semihosting(SYS_READ, block);
     return left < capacity ? capacity - left : 0;
 }
 

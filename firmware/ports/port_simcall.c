@@ -12,7 +12,6 @@ static int32_t simcall(int32_t operation, int32_t first, int32_t second, int32_t
     register int32_t a3 __asm__("a3") = first;
     register int32_t a4 __asm__("a4") = second;
     register int32_t a5 __asm__("a5") = third;
-
     __asm__ volatile("simcall" : "+r"(a2), "+r"(a3) : "r"(a4), "r"(a5) : "memory");
     return a2;
 }
@@ -27,7 +26,6 @@ static void leave(int32_t code)
 size_t port_read(uint8_t *bytes, size_t capacity)
 {
     int32_t count = simcall(SYS_READ, STANDARD_INPUT, (int32_t)bytes, (int32_t)capacity);
-
     return count > 0 ? (size_t)count : 0;
 }
 

@@ -78,6 +78,17 @@ class CPart:
     sources: tuple[Path, ...] = field(default=())
 
 
+def c_statement(step: Step) -> str:
+    """Write a step as a C statement without indentation."""
+    if isinstance(step, Trace):
+        stage = "SERQ_STAGE_" + step.stage.upper().replace(" ", "_")
+        return f"SERQ_TRACE_STAGE({stage}, {step.values}, {step.count}, sizeof({step.type}));"
+    if isinstance(step, Declare):
+        return f"{step.type} {step.name} = {step.value};"
+    result = f"{step.result} = " if step.result else ""
+    return f"{result}{step.function}({', '.join(map(str, step.arguments))});"
+
+
 def c_string(text: str) -> str:
     """Write any text as a C string literal.
 

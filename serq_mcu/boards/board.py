@@ -1,8 +1,10 @@
 """Boards are data: boards/*.toml to frozen, validated objects, found by the names people say; and so are
 microphones.
 
-A board file may come from anywhere, so each value must match the pattern or range that stands beside its
-field below: nothing in it can add a line to an ini file, an option to a compiler or a program to a command.
+A board file may come from anywhere, so each value must match the pattern or range of its type below, and no
+text may hold a control character: nothing in a board file can add a line to an ini file, an option to a
+compiler or a program to a command. A port or audio driver that a board file brings is a program, as the
+firmware is: it is copied into the project and compiled there.
 """
 
 from __future__ import annotations
@@ -10,147 +12,142 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
 
 from serq_mcu.base import resources
+from serq_mcu.base.registry import load_extensions
+from serq_mcu.base.validation import Section, checked, parse_toml, read_toml
+from serq_mcu.boards.family import FAMILIES, PORTS, Family, require_port
+from serq_mcu.boards.framework import FRAMEWORKS, FrameworkName
 from serq_mcu.boards.samples import MAX_DC_SHIFT, Conversion, conversion
 from serq_mcu.errors import SerqError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 EMULATED_PLATFORM = "serq_emulated"
 BOARD_FILE = "board.toml"  # in an exported project: the board as it was then
-_IDENTIFIER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-_PROSE = r"[^\x00-\x1f\"\\$%{}]+"  # what may stand in a C string, an ini comment and JSON alike
-_PIN = "[A-Z][A-Z0-9_]{1,31}|[0-9]{1,3}"  # a number, or a name that the board's framework knows
-_ADDRESS = range(2**32)
-_SIZE = range(1, 2**32)
+LISTENING = ("live", "capture")  # applications that need the board's microphone
 
-Section = TypeVar("Section")
+
+def _form(pattern: str) -> Meta:
+    return Meta(pattern=f"^(?:{pattern})$")
+
+
+_IDENTIFIER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+_FILE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+
+Identifier = Annotated[str, _form(_IDENTIFIER)]
+Prose = Annotated[str, _form(r'[^\x00-\x1f"\\$%{}]+')]  # fits a C string, an ini comment and JSON
+Pin = Annotated[str, _form("[A-Z][A-Z0-9_]{1,31}|[0-9]{1,3}")]  # a number, or the framework's name
+CName = Annotated[str, _form("[a-z][a-z0-9_]{0,31}")]
+Source = Annotated[str, _form(rf"({_FILE}/)*{_FILE}\.(c|cpp|S)")]  # relative, and no .. in it
+Address = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Size = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Render = Callable[..., str]
 
 
-def _text(pattern: str, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={"pattern": pattern})
-
-
-def _number(allowed: range, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={"range": allowed})
-
-
-@dataclass(frozen=True)
-class Identity:
+class Identity(Section, frozen=True):
     """[board]: what it is called."""
 
-    name: str = _text(_IDENTIFIER)
-    title: str = _text(_PROSE)
-    aliases: tuple[str, ...] = _text(_PROSE, ())
+    name: Identifier
+    title: Prose
+    aliases: tuple[Prose, ...] = ()
 
 
-@dataclass(frozen=True)
-class PlatformIO:
+class PlatformIO(Section, frozen=True):
     """[platformio]: the pinned platform that builds for it, and what its environment in platformio.ini
     says beside the common part.
+
+    Without its packages in PlatformIO's packages folder, a build needs the network.
     """
 
-    platform: str = _text(rf"{EMULATED_PLATFORM}|[a-z0-9]+@\d+\.\d+\.\d+")
-    board: str = _text(_IDENTIFIER)
-    framework: str = _text("arduino|espidf", "")
-    packages: tuple[str, ...] = _text(
-        _IDENTIFIER, ()
-    )  # without these in PlatformIO's packages folder a build needs the network
-    build_flags: tuple[str, ...] = _text(r"-D[A-Z][A-Z0-9_]*(=[A-Za-z0-9_]+)?", ())
-    sdkconfig: tuple[str, ...] = _text(r"CONFIG_[A-Z0-9_]+=[A-Za-z0-9]+", ())
+    platform: Annotated[str, _form(rf"{EMULATED_PLATFORM}|[a-z0-9]+@[0-9]+\.[0-9]+\.[0-9]+")]
+    board: Identifier
+    framework: FrameworkName = ""
+    packages: tuple[Identifier, ...] = ()
+    build_flags: tuple[Annotated[str, _form(r"-D[A-Z][A-Z0-9_]*(=[A-Za-z0-9_]+)?")], ...] = ()
+    sdkconfig: tuple[Annotated[str, _form(r"CONFIG_[A-Z0-9_]+=[A-Za-z0-9]+")], ...] = ()
 
 
-@dataclass(frozen=True)
-class Mcu:
+class Mcu(Section, frozen=True):
     """[mcu]: the core, and what a program may fill. A clock of 0 Hz: it has none (an emulator)."""
 
-    core: str = _text(_PROSE)
-    features: tuple[str, ...] = _text(_IDENTIFIER)
-    clock_hz: int = _number(_ADDRESS)
-    flash_bytes: int = _number(_SIZE)
-    ram_bytes: int = _number(_SIZE)
+    core: Prose
+    features: tuple[Identifier, ...]
+    clock_hz: Address
+    flash_bytes: Size
+    ram_bytes: Size
 
 
-@dataclass(frozen=True)
-class Port:
+class Port(Section, frozen=True):
     """[port]: how the application reaches its host.
 
-    Family f is firmware/ports/port_f.*; no baud rate: not a serial line.
+    Family f is firmware/ports/port_f.*, or a family that an extension registered. With a source, a file
+    beside the board file is the port, and family a name for it. No baud rate: not a serial line.
     """
 
-    family: str = _text("arduino|esp32|semihosting|simcall")
-    stack_bytes: int = _number(range(512, 2**20))
-    baud: int = _number(range(1200, 4_000_001), 0)
+    family: CName
+    stack_bytes: Annotated[int, Meta(ge=512, le=2**20 - 1)]
+    source: Source = ""
+    baud: Annotated[int, Meta(ge=1200, le=4_000_000)] = 0
 
 
-@dataclass(frozen=True)
-class Audio:
+class Audio(Section, frozen=True):
     """[audio]: the microphone it listens to unless another is chosen, and where one of each interface is
     wired.
 
-    Driver d takes the interfaces i of firmware/ports/audio_d_i.*. rate_hz is what the driver is asked for;
-    true_rate_hz, where it differs, what it then gives. ring_samples, a power of two, is what may wait while
-    the processor decides.
+    Driver d takes the interfaces i of firmware/ports/audio_d_i.*, or of the folder of the board's family.
+    With a source, a file beside the board file is the driver, for each interface that has pins. rate_hz is
+    what the driver is asked for; true_rate_hz, where it differs, what it then gives. ring_samples, a power of
+    two, is what may wait while the processor decides.
     """
 
-    driver: str = _text("esp32|nano33ble|nrf52|port|rp2040|stm32|teensy")
-    microphone: str = _text(_IDENTIFIER)
-    rate_hz: int = _number(range(8000, 48001))
-    true_rate_hz: int = _number(range(48001), 0)
-    channel: str = _text("left|right", "left")
-    i2s_clock: str = _text(_PIN, "")
-    i2s_select: str = _text(_PIN, "")
-    i2s_data: str = _text(_PIN, "")
-    pdm_clock: str = _text(_PIN, "")
-    pdm_data: str = _text(_PIN, "")
-    adc_pin: str = _text(_PIN, "")
-    ring_samples: int = _number(range(256, 65537), 4096)
+    driver: CName
+    microphone: Identifier
+    rate_hz: Annotated[int, Meta(ge=8000, le=48000)]
+    source: Source = ""
+    true_rate_hz: Annotated[int, Meta(ge=0, le=48000)] = 0
+    channel: Literal["left", "right"] = "left"
+    i2s_clock: Pin = ""
+    i2s_select: Pin = ""
+    i2s_data: Pin = ""
+    pdm_clock: Pin = ""
+    pdm_data: Pin = ""
+    adc_pin: Pin = ""
+    ring_samples: Annotated[int, Meta(ge=256, le=65536)] = 4096
 
     @property
     def nominal_rate_hz(self) -> int:
         """Samples a second that really come, as far as the clocks are what they say."""
         return self.true_rate_hz or self.rate_hz
 
-    def takes(self, interface: str) -> bool:
-        """Whether this board has pins and a driver for a microphone of that interface."""
-        wired = {
-            "i2s": self.i2s_clock and self.i2s_select and self.i2s_data,
-            "pdm": self.pdm_clock and self.pdm_data,
-            "adc": self.adc_pin,
+    def wired(self, interface: str) -> bool:
+        """Return whether a microphone of that interface has pins."""
+        pins = {
+            "i2s": (self.i2s_clock, self.i2s_select, self.i2s_data),
+            "pdm": (self.pdm_clock, self.pdm_data),
+            "adc": (self.adc_pin,),
         }
-        return bool(wired.get(interface, "line")) and bool(self.source(interface))
-
-    def source(self, interface: str) -> Path | None:
-        """The driver's source file for an interface, if there is one."""
-        return next(
-            iter(sorted((resources.FIRMWARE / "ports").glob(f"audio_{self.driver}_{interface}.c*"))), None
-        )
+        return all(pins.get(interface, ()))
 
 
-@dataclass(frozen=True)
-class Microphone:
+class Microphone(Section, frozen=True):
     """[microphone] of boards/microphones/*.toml: how its words become PCM (SPEC.md section 13).
 
     No slot: not I2S.
     """
 
-    name: str = _text(_IDENTIFIER)
-    title: str = _text(_PROSE)
-    interface: str = _text("adc|i2s|line|pdm")
-    dc_shift: int = _number(range(MAX_DC_SHIFT + 1))
-    gain_db: int = _number(range(-20, 41))
-    slot: str = _text("philips|msb", "")
-    bit_shift: int = _number(range(9), 0)
+    name: Identifier
+    title: Prose
+    interface: Literal["adc", "i2s", "line", "pdm"]
+    dc_shift: Annotated[int, Meta(ge=0, le=MAX_DC_SHIFT)]
+    gain_db: Annotated[int, Meta(ge=-20, le=40)]
+    slot: Literal["", "philips", "msb"] = ""
+    bit_shift: Annotated[int, Meta(ge=0, le=8)] = 0
 
     @property
     def conversion(self) -> Conversion:
@@ -158,26 +155,27 @@ class Microphone:
         return conversion(self.bit_shift, self.dc_shift, self.gain_db)
 
 
-@dataclass(frozen=True)
-class Emulator:
+class Emulator(Section, frozen=True):
     """[emulator] of an emulated board: the QEMU machine, the compiler for it, and where flash and RAM
     begin.
+
+    compiler is the prefix of gcc, objcopy and so on; packages are those of Debian and Ubuntu with compiler, C
+    library and emulator; runtime is the folder of the platform with start-up code and link.ld, where the C
+    library has none.
     """
 
-    command: str = _text("qemu-system-[a-z0-9]+")
-    machine: str = _text(_IDENTIFIER)
-    compiler: str = _text("([a-z0-9]+-)+")  # prefix of gcc, objcopy, …
-    compile_flags: tuple[str, ...] = _text(
-        r"-m[a-z0-9=+.-]+|--specs=(/usr/lib/xtensa-lx106-elf/)?picolibc\.specs"
-    )
-    flash_origin: int = _number(_ADDRESS)
-    ram_origin: int = _number(_ADDRESS)
-    packages: tuple[str, ...] = _text(_IDENTIFIER)  # of Debian and Ubuntu: compiler, C library, emulator
-    cpu: str = _text(_IDENTIFIER, "")
-    bios: str = _text("none", "")
-    runtime: str = _text(
-        "xtensa", ""
-    )  # folder of the platform with start-up code and link.ld, where the C library has none
+    command: Annotated[str, _form("qemu-system-[a-z0-9]+")]
+    machine: Identifier
+    compiler: Annotated[str, _form("([a-z0-9]+-)+")]
+    compile_flags: tuple[
+        Annotated[str, _form(r"-m[a-z0-9=+.-]+|--specs=(/usr/lib/xtensa-lx106-elf/)?picolibc\.specs")], ...
+    ]
+    flash_origin: Address
+    ram_origin: Address
+    packages: tuple[Identifier, ...]
+    cpu: Identifier = ""
+    bios: Literal["", "none"] = ""
+    runtime: Literal["", "xtensa"] = ""
 
     @property
     def command_line(self) -> list[str]:
@@ -202,13 +200,43 @@ class Emulator:
         return [self.command, "-M", self.machine, *chosen, *quiet, "-kernel"]
 
 
-@dataclass(frozen=True)
-class Relative:
+class Relative(Section, frozen=True):
     """[emulator] of a real board: the emulated board that runs its instruction set, or the closest there
     is.
     """
 
-    relative: str = _text(_IDENTIFIER)
+    relative: Identifier
+
+
+class BoardFile(Section, frozen=True):
+    """A board file. [microphone] is there where it differs from the one that [audio] names."""
+
+    board: Identity
+    platformio: PlatformIO
+    mcu: Mcu
+    port: Port
+    audio: Audio
+    microphone: Microphone | None = None
+    sources: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class RealBoardFile(BoardFile, frozen=True, kw_only=True):
+    """The file of a board with a vendor's PlatformIO platform."""
+
+    emulator: Relative
+
+
+class EmulatedBoardFile(BoardFile, frozen=True, kw_only=True):
+    """The file of a board that QEMU emulates."""
+
+    emulator: Emulator
+
+
+class MicrophoneFile(Section, frozen=True):
+    """A microphone file."""
+
+    microphone: Microphone
+    sources: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,6 +252,7 @@ class Board:
     emulator: Emulator | Relative
     sources: dict[str, str]
     toml: str  # the file all this was read from
+    folder: Path  # of that file: the files that it brings are relative to it
 
     @property
     def name(self) -> str:
@@ -249,229 +278,287 @@ class Board:
             "__stack_size": self.port.stack_bytes,
         }
 
-    def audio_sources(self) -> list[Path]:
-        """The microphone's driver: what the family shares, and the file of its interface."""
-        ports, source = resources.FIRMWARE / "ports", self.audio.source(self.microphone.interface)
-        assert source is not None  # checked when the board was read
-        return [*sorted(ports.glob(f"audio_{self.port.family}.*")), source]
+    @property
+    def family(self) -> Family:
+        """The chip family; of a board that brings its port under a name of its own, one without files."""
+        name = self.port.family
+        return FAMILIES[name] if name in FAMILIES else Family(name, PORTS)
+
+    def takes(self, interface: str) -> bool:
+        """Return whether this board has pins and a driver for a microphone of that interface."""
+        return self.audio.wired(interface) and self.driver(interface) is not None
+
+    def driver(self, interface: str) -> Path | None:
+        """Return the source file of the audio driver for an interface, if there is one."""
+        if self.audio.source:
+            return self.folder / self.audio.source
+        return self.family.driver(self.audio.driver, interface)
+
+    def sources_in_project(self, app: str = "harness") -> dict[str, Path]:
+        """Return the port's files and, for an application that listens, the audio driver's: path in a
+        project to file.
+
+        A file that the board file brings gets the name that the family's own file would have. An audio driver
+        that the application does not use goes beside board.toml, where no build looks for sources.
+        """
+        port = [] if self.port.source else self.family.port
+        audio = self._driver_files() if app in LISTENING else []
+        found = {f"src/{path.name}": path for path in (*port, *audio)}
+        return found | {place: self.folder / source for source, place in self._brought(app).values()}
+
+    def _driver_files(self) -> list[Path]:
+        """Return the family's files of the audio driver."""
+        if self.audio.source:
+            return self.family.shared_audio
+        driver = self.driver(self.microphone.interface)
+        assert driver is not None  # checked when the board was read
+        return [*self.family.shared_audio, driver]
+
+    def _brought(self, app: str) -> dict[str, tuple[str, str]]:
+        """Return what [port] and [audio] bring: section to the path beside the board file and to that in a
+        project.
+        """
+        port, audio, found = self.port, self.audio, {}
+        if port.source:
+            found["port"] = (port.source, f"src/port_{port.family}{Path(port.source).suffix}")
+        if audio.source:
+            name = f"audio_{audio.driver}_{self.microphone.interface}{Path(audio.source).suffix}"
+            found["audio"] = (audio.source, f"src/{name}" if app in LISTENING else name)
+        return found
 
     def project_files(self, render: Render, app: str = "harness") -> dict[str, str]:
-        """What an exported project with an application holds for this board beside its ports: path to text.
+        """Return what an exported project with an application holds for this board beside its ports: path to
+        text.
 
         `render(template, **names)` fills a template.
         """
+        framework = FRAMEWORKS[self.platformio.framework]
         templates = {"platformio.ini": "platformio.ini.j2", "src/serq_board.h": "serq_board.h.j2"}
-        if self.platformio.framework == "espidf":
-            templates |= {
-                "CMakeLists.txt": "CMakeLists.txt.j2",
-                "src/CMakeLists.txt": "src_CMakeLists.txt.j2",
-            }
-            templates |= {"sdkconfig.defaults": "sdkconfig.defaults.j2"}
-        names = {"board": self, "conversion": self.microphone.conversion, "app": app}
-        files = {path: render(template, **names) for path, template in templates.items()} | {
-            BOARD_FILE: self.toml
-        }
-        return files | (
-            _emulated_platform(self, self.emulator) if isinstance(self.emulator, Emulator) else {}
-        )
+        names = {"board": self, "framework": framework, "conversion": self.microphone.conversion, "app": app}
+        files = {path: render(name, **names) for path, name in (templates | framework.templates).items()}
+        files[BOARD_FILE] = self._moved(app)
+        if isinstance(self.emulator, Emulator):
+            files |= _emulated_platform(self, self.emulator)
+        return files
+
+    def _moved(self, app: str) -> str:
+        """Return the board file as it stands in a project: what it brings has its place there."""
+        brought = self._brought(app)
+        if not brought:
+            return self.toml
+        document = _document(self.toml)
+        for section, (_, place) in brought.items():
+            document[section]["source"] = place
+        return str(document.as_string())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        names = [item.name for item in fields(self) if item.name != "folder"]
+        return {name: msgspec.to_builtins(getattr(self, name)) for name in names}
+
+
+_registered: dict[str, Path] = {}  # board files of extensions, by the names people say
+
+
+def register_boards(folder: Path) -> None:
+    """Add the boards of a folder of board files: `--board` then knows each by its file's name.
+
+    Raises SerqError if the folder has no board file, or if the name of one is taken. A file is read when its
+    board is asked for.
+    """
+    files = {_spoken(path.stem): path for path in sorted(folder.glob("*.toml"))}
+    if not files:
+        raise SerqError(f"the folder {folder} has no board file (.toml)")
+    taken = {_spoken(path.stem): path for path in _board_files()}
+    for name in files.keys() & taken.keys():
+        raise SerqError(f"the board file {files[name]} has the name of {taken[name]}; give it another name")
+    _registered.update(files)
 
 
 def load_board(name: str) -> Board:
-    """The board of that name or alias (case, spaces, dashes and underscores do not count), or of that TOML
-    file.
+    """Return the board of that name or alias (case, spaces, dashes and underscores do not count), or of that
+    TOML file.
 
     Raises SerqError for an unknown name, with the nearest one, and for a file that is damaged or says what no
     board may say.
     """
     if name.endswith(".toml"):
         return read_board(Path(name))
+    spoken = _spoken(name)
+    for path in _board_files():
+        if _spoken(path.stem) == spoken:
+            return _named_board(path)
     boards = _by_spoken_name()
-    if _spoken(name) in boards:
-        return boards[_spoken(name)]
-    near = difflib.get_close_matches(_spoken(name), boards, n=1, cutoff=0.0)
+    if spoken in boards:
+        return boards[spoken]
+    emulated = spoken.startswith(("emul", "qemu"))  # never an emulated board for a real one
+    likely = [known for known, board in boards.items() if board.emulated == emulated]
+    near = difflib.get_close_matches(spoken, likely, n=1, cutoff=0.0)
     raise SerqError(
-        f"there is no board {name!r}; the nearest is {boards[near[0]].name}, and `serq-mcu boards` lists all"
+        f"unknown board {name!r}; did you mean {boards[near[0]].name}? `serq-mcu boards` lists all boards,"
+        " and a board file (.toml) works too"
     )
 
 
 def all_boards() -> list[Board]:
-    """Every board that ships, real ones first, then by name."""
-    boards = [read_board(path) for path in sorted(resources.BOARDS.glob("*.toml"))]
+    """Return every board that ships or is registered, real ones first, then by name."""
+    boards = [_named_board(path) for path in _board_files()]
     return sorted(boards, key=lambda board: (board.emulated, board.name))
 
 
 def read_board(path: Path) -> Board:
-    """The board of a TOML file. Raises SerqError that names the file and the key."""
-    return _board(*_read_toml(path, "board"), path)
+    """Return the board of a TOML file. Raises SerqError that names the file and the key."""
+    return _board(*read_toml(path, "board"), path, path.parent)
 
 
 def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) -> Board:
-    """The board with another microphone (a name or a .toml file) and with settings `section.key=value` of
-    [audio] and [microphone].
+    """Return the board with another microphone (a name or a .toml file) and with settings
+    `section.key=value` of [audio] and [microphone]; comments and order of its file stay.
 
     Raises SerqError for a microphone the board cannot take, and for a setting that is not one, with what
     there is.
     """
     if microphone is None and not settings:
         return board
-    data = tomllib.loads(board.toml)
-    known = None if microphone else data.get("microphone")
-    data["microphone"] = known or _microphone_table(microphone or board.audio.microphone)[0]
-    data["audio"]["microphone"] = data["microphone"].get("name", "")
+    document = _document(board.toml)
+    if microphone or "microphone" not in document:
+        path = _microphone_path(microphone or board.audio.microphone)
+        document["audio"]["microphone"] = _read_microphone(path).name
+        document["microphone"] = _document(read_toml(path, "microphone")[1])["microphone"]
     for setting in settings:
-        match = re.fullmatch(r"(audio|microphone)\.([a-z0-9_]+)=(.+)", setting)
-        if not match:
-            raise SerqError(
-                f"{setting!r} is not a setting; say --set audio.KEY=VALUE or --set microphone.KEY=VALUE, as"
-                " in --set microphone.gain_db=30"
-            )
-        section, key, value = match.groups()
-        number = re.fullmatch(r"-?[0-9]{1,9}", value) and not re.fullmatch(".*_(clock|select|data|pin)", key)
-        data[section][key] = int(value) if number else value
-    return _board(data, _toml(data), Path(f"{board.name} with --microphone or --set"))
+        section, key, value = _setting(setting)
+        document[section][key] = value
+    where = Path(f"{board.name} with --microphone or --set")
+    text = document.as_string()
+    return _board(parse_toml(text, str(where)), text, where, board.folder)
 
 
 def all_microphones() -> list[Microphone]:
-    """Every microphone that ships, by name."""
-    tables = [
-        (_read_toml(path, "microphone")[0], path) for path in sorted(resources.MICROPHONES.glob("*.toml"))
-    ]
-    return [_section(Microphone, data.get("microphone"), f"{path}: [microphone]") for data, path in tables]
+    """Return every microphone that ships, by name."""
+    return [_read_microphone(path) for path in sorted(resources.MICROPHONES.glob("*.toml"))]
 
 
-def _board(data: dict[str, Any], text: str, path: Path) -> Board:
-    emulated = (
-        isinstance(data.get("platformio"), dict) and data["platformio"].get("platform") == EMULATED_PLATFORM
-    )
-    sections: dict[str, Any] = {
-        "board": Identity,
-        "platformio": PlatformIO,
-        "mcu": Mcu,
-        "port": Port,
-        "audio": Audio,
-    }
-    sections["emulator"] = Emulator if emulated else Relative
-    read = {
-        name: _section(section, data.get(name), f"{path}: [{name}]") for name, section in sections.items()
-    }
-    unknown = sorted(set(data) - {*sections, "microphone", "sources"})
-    if unknown:
+def _document(text: str) -> Any:
+    """Return a TOML text as a document that keeps comments and order when it is changed."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        return tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise SerqError(f"the board or microphone file cannot be changed: {error}") from error
+
+
+def _setting(text: str) -> tuple[str, str, str | int]:
+    match = re.fullmatch(r"(audio|microphone)\.([a-z0-9_]+)=(.+)", text)
+    if not match:
         raise SerqError(
-            f"{path}: unknown section [{unknown[0]}]; a board has"
-            f" {', '.join([*sections, 'microphone', 'sources'])}"
+            f"{text!r} is not a setting; use --set audio.KEY=VALUE or --set microphone.KEY=VALUE, as"
+            " in --set microphone.gain_db=30"
         )
-    table, source = (
-        (data["microphone"], path) if "microphone" in data else _microphone_table(read["audio"].microphone)
+    section, key, value = match.groups()
+    number = re.fullmatch(r"-?[0-9]{1,9}", value) and not re.fullmatch(".*_(clock|select|data|pin)", key)
+    return section, key, int(value) if number else value
+
+
+def _board(data: dict[str, Any], text: str, path: Path, folder: Path) -> Board:
+    platform = data.get("platformio")
+    emulated = isinstance(platform, dict) and platform.get("platform") == EMULATED_PLATFORM
+    kind: type[RealBoardFile | EmulatedBoardFile] = EmulatedBoardFile if emulated else RealBoardFile
+    file = checked(data, kind, str(path))
+    board = Board(
+        board=file.board,
+        platformio=file.platformio,
+        mcu=file.mcu,
+        port=file.port,
+        audio=file.audio,
+        microphone=file.microphone or _read_microphone(_microphone_path(file.audio.microphone)),
+        emulator=file.emulator,
+        sources=file.sources,
+        toml=text,
+        folder=folder,
     )
-    microphone = _section(Microphone, table, f"{source}: [microphone]")
-    board = Board(**read, microphone=microphone, sources=_sources(data.get("sources", {}), path), toml=text)
     _check(board, path)
     return board
 
 
-def _microphone_table(name: str) -> tuple[dict[str, Any], Path]:
-    """The [microphone] of a file, or of one that ships, found by name."""
-    path = Path(name) if name.endswith(".toml") else resources.MICROPHONES / f"{name.casefold()}.toml"
-    if not name.endswith(".toml") and not (re.fullmatch(_IDENTIFIER, name) and path.is_file()):
+def _named_board(path: Path) -> Board:
+    board = read_board(path)
+    if board.name != path.stem:
+        raise SerqError(f"{path}: board.name is {board.name!r}; a board that is found by name has its file's")
+    return board
+
+
+def _read_microphone(path: Path) -> Microphone:
+    return checked(read_toml(path, "microphone")[0], MicrophoneFile, str(path)).microphone
+
+
+def _microphone_path(name: str) -> Path:
+    """Return a microphone's file, or that of one that ships, found by name."""
+    if name.endswith(".toml"):
+        return Path(name)
+    path = resources.MICROPHONES / f"{name.casefold()}.toml"
+    if not (re.fullmatch(_IDENTIFIER, name) and path.is_file()):
         known = ", ".join(sorted(path.stem for path in resources.MICROPHONES.glob("*.toml")))
-        raise SerqError(
-            f"there is no microphone {name!r}; known are {known}, or name a microphone file (.toml)"
-        )
-    table = _read_toml(path, "microphone")[0].get("microphone")
-    if not isinstance(table, dict):
-        raise SerqError(f"{path}: [microphone] is missing")
-    return table, path
-
-
-def _read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text), text
-    except OSError as error:
-        raise SerqError(f"cannot read the {what} file {path}: {error.strerror or error}") from error
-    except ValueError as error:  # TOML and UTF-8 errors are both
-        raise SerqError(f"the {what} file {path} is not valid TOML: {error}") from error
-
-
-def _toml(data: dict[str, dict[str, Any]]) -> str:
-    """Sections of texts, integers and lists of texts, as TOML: JSON's strings and lists are TOML's too."""
-    return "\n".join(
-        f"[{name}]\n"
-        + "".join(
-            f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in section.items()
-        )
-        for name, section in data.items()
-    )
-
-
-def _section(section: type[Section], table: Any, where: str) -> Section:
-    if not isinstance(table, dict):
-        raise SerqError(f"{where} is missing")
-    types, known = get_type_hints(section), {item.name: item for item in fields(section)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            raise SerqError(f"{where} has an unknown key {key!r}; it may have {', '.join(known)}")
-    for key, item in known.items():
-        if key not in table and item.default is MISSING:
-            raise SerqError(f"{where} has no {key!r}")
-    return section(
-        **{
-            key: _value(value, types[key], known[key].metadata, f"{where} {key}")
-            for key, value in table.items()
-        }
-    )
-
-
-def _value(value: Any, kind: Any, rule: Any, where: str) -> Any:
-    if kind is int:
-        if type(value) is not int or value not in rule["range"]:
-            raise SerqError(
-                f"{where} must be an integer from {rule['range'][0]} to {rule['range'][-1]}, not {value!r}"
-            )
-        return value
-    texts = [value] if kind is str else value
-    if not isinstance(texts, list) or not all(
-        isinstance(text, str) and re.fullmatch(rule["pattern"], text) for text in texts
-    ):
-        shape = "text" if kind is str else "a list of texts, each"
-        raise SerqError(f"{where} must be {shape} of the form {rule['pattern']}, not {value!r}")
-    return value if kind is str else tuple(texts)
-
-
-def _sources(table: Any, path: Path) -> dict[str, str]:
-    if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
-        raise SerqError(f"{path}: [sources] must name a source, as text, for each figure")
-    return dict(table)
+        raise SerqError(f"unknown microphone {name!r}; use one of {known}, or a microphone file (.toml)")
+    return path
 
 
 def _check(board: Board, path: Path) -> None:
     """What no single field can say."""
     if board.port.stack_bytes > board.mcu.ram_bytes:
-        raise SerqError(f"{path}: [port] stack_bytes is more than [mcu] ram_bytes")
+        raise SerqError(f"{path}: port.stack_bytes is more than mcu.ram_bytes")
     if not board.emulated and not (board.port.baud and board.mcu.clock_hz and board.platformio.framework):
         raise SerqError(
-            f"{path}: a real board needs [port] baud, [mcu] clock_hz above 0 and [platformio] framework"
+            f"{path}: a real board needs port.baud, mcu.clock_hz above 0 and platformio.framework"
         )
-    if board.emulated != (board.port.family in ("semihosting", "simcall")):
+    if board.port.family not in FAMILIES and not board.port.source:
         raise SerqError(
-            f"{path}: [port] family {board.port.family!r} does not fit [platformio] platform"
+            f"{path}: port.family {board.port.family!r} is not one of {', '.join(FAMILIES)}; install the"
+            " extension that has it, or name the port's file with port.source"
+        )
+    for key, source in (("port", board.port.source), ("audio", board.audio.source)):
+        if source:
+            _require_beside(board.folder, source, f"{path}: {key}.source")
+    if board.port.source:
+        require_port([board.folder / board.port.source])
+    elif board.family.emulated is not None and board.emulated != board.family.emulated:
+        raise SerqError(
+            f"{path}: port.family {board.port.family!r} does not fit platformio.platform"
             f" {board.platformio.platform!r}"
         )
     interface, ring = board.microphone.interface, board.audio.ring_samples
-    if not board.audio.takes(interface):
-        able = [m.name for m in all_microphones() if board.audio.takes(m.interface)]
+    if not board.audio.source and board.audio.driver not in board.family.drivers():
+        raise SerqError(
+            f"{path}: audio.driver {board.audio.driver!r} is not one of {', '.join(board.family.drivers())};"
+            " name the driver's file with audio.source"
+        )
+    if not board.takes(interface):
+        able = [m.name for m in all_microphones() if board.takes(m.interface)]
         raise SerqError(
             f"{path}: the microphone {board.microphone.name} needs {interface.upper()}, for which"
             f" {board.name} has no pins or no driver; it takes {', '.join(able)}"
         )
     if (interface == "i2s") != bool(board.microphone.slot):
-        raise SerqError(
-            f"{path}: [microphone] slot is for I2S microphones, and they need one (philips or msb)"
-        )
+        raise SerqError(f"{path}: microphone.slot is for I2S microphones, and they need one (philips or msb)")
     if board.microphone.bit_shift and interface != "i2s":
-        raise SerqError(f"{path}: [microphone] bit_shift is for I2S microphones alone")
+        raise SerqError(f"{path}: microphone.bit_shift is for I2S microphones alone")
     if ring & (ring - 1):
-        raise SerqError(f"{path}: [audio] ring_samples must be a power of two, not {ring}")
+        raise SerqError(f"{path}: audio.ring_samples must be a power of two, not {ring}")
+
+
+def _require_beside(folder: Path, source: str, where: str) -> None:
+    """Raise SerqError unless a file that a board file brings is a regular file below its folder."""
+    path = folder / source
+    if not path.is_file():
+        raise SerqError(f"{where}: {path} is not a file")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise SerqError(f"{where}: {path} is a link out of the folder of the board file; copy the file there")
+
+
+def _board_files() -> list[Path]:
+    load_extensions()
+    return [*sorted(resources.BOARDS.glob("*.toml")), *_registered.values()]
 
 
 def _spoken(name: str) -> str:
@@ -484,8 +571,8 @@ def _by_spoken_name() -> dict[str, Board]:
         for name in (board.name, *board.board.aliases):
             if found.setdefault(_spoken(name), board) is not board:
                 raise SerqError(
-                    f"the boards {found[_spoken(name)].name} and {board.name} both answer to {name!r}; change"
-                    " one's aliases"
+                    f"the boards {found[_spoken(name)].name} and {board.name} both have the name {name!r};"
+                    " change the aliases of one"
                 )
     return found
 

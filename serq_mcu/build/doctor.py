@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from serq_mcu.base import resources
+from serq_mcu.base.cache import check_private
 from serq_mcu.base.host import cache_folder
 from serq_mcu.boards.board import all_boards
 from serq_mcu.build import platformio
+from serq_mcu.errors import SerqError
 from serq_mcu.harness.serial_ports import comports, why_not_open
 
 _PACKAGE = "serq-mcu"
@@ -120,16 +122,27 @@ def _python() -> Iterator[Finding]:
         "everything",
         True,
     )
-    cache = cache_folder()
-    writable = os.access(next(place for place in (cache, *cache.parents) if place.exists()), os.W_OK)
+    usable, found = _cache()
     yield Finding(
         "Python",
         "cache",
-        writable,
-        str(cache),
-        "export SERQ_CACHE=FOLDER, a folder that you may write to",
+        usable,
+        found,
+        "export SERQ_CACHE=FOLDER, a folder of your own",
         "quick second runs",
     )
+
+
+def _cache() -> tuple[bool, str]:
+    """Whether the cache folder can be used, and the folder or why not."""
+    folder = cache_folder()
+    try:
+        if folder.exists():
+            check_private(folder)
+        above = next(place for place in (folder, *folder.parents) if place.exists())
+        return os.access(above, os.W_OK), str(folder)
+    except SerqError as error:
+        return False, str(error).split(";")[0]
 
 
 def _extras() -> Iterator[Finding]:

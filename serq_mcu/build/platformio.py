@@ -30,6 +30,7 @@ LOG = "build.log"
 _NO_PLATFORMIO = "PlatformIO is not installed in this Python environment; run `pip install 'serq-mcu[build]'`"
 # of picolibc and STM32; with the prefix, of ESP-IDF
 _RAM_SECTIONS = re.compile(r"\.(dram0\.)?(data|bss|noinit)")
+_COMPILER_ERROR = re.compile(r"^.*?:\d+: (?:fatal )?error: .*|^.*undefined reference to .*", re.M)
 _HOST_PACKAGES = ("gcc", "libc6-dev")  # of Debian and Ubuntu
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -442,9 +443,10 @@ def _run(arguments: list[str], folder: Path, what: str, progress: Progress) -> P
     except OSError as error:
         raise SerqError(f"cannot write {log}: {error.strerror or error}") from error
     if process.returncode:
-        raise SerqError(
-            f"the {what} of {folder} failed; {log} ends with:\n{_last_lines(log.read_text(), 12)}"
-        )
+        text = log.read_text(errors="replace")
+        if said := _COMPILER_ERROR.search(text):
+            raise SerqError(f"the {what} of {folder} failed: {said[0].strip()}; {log} has the rest")
+        raise SerqError(f"the {what} of {folder} failed; {log} ends with:\n{_last_lines(text, 12)}")
     return log
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from serq_mcu.boards.board import BOARD_FILE, Board, read_board
 from serq_mcu.build.platformio import BuildResult
 from serq_mcu.codegen.budget import budget
-from serq_mcu.codegen.export import MODEL, model_files, read_project
+from serq_mcu.codegen.export import read_project
+from serq_mcu.codegen.plan import MODEL, Plan
 from serq_mcu.quantized_model.store import load_model
 
-_WEIGHTS = "lib/serq/src/serq_weights.h"
 TOLERANCE = 0.05  # of what was built: other compiler versions, and what the linker puts between sections
 
 
@@ -72,9 +71,7 @@ def compare(folder: Path, built: BuildResult) -> Comparison:
     Raises SerqError if the folder is damaged.
     """
     project, board = read_project(folder), read_board(folder / BOARD_FILE)
-    model = load_model(folder / MODEL)
-    plain = hashlib.sha256(model_files(model, board)[_WEIGHTS]).hexdigest()
-    stated = budget(model, board, wider=project.files.get(_WEIGHTS) != plain, app=project.app)
+    stated = budget(Plan(load_model(folder / MODEL), board, project.app, project.storage))
     return Comparison(
         board,
         {"flash": stated.flash, "RAM": stated.ram},

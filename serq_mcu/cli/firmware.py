@@ -17,10 +17,10 @@ from serq_mcu.cli.shared import (
     board_option,
     chosen_model,
     json_option,
-    layout_option,
     main,
     new_progress,
     print_result,
+    storage_option,
 )
 
 
@@ -39,7 +39,7 @@ def boards(as_json: bool) -> None:
         " KB RAM"
         for b in known
     ]
-    print_result([dataclasses.asdict(b) for b in known], lines, as_json)
+    print_result([b.to_json() for b in known], lines, as_json)
 
 
 @main.command()
@@ -49,20 +49,22 @@ def microphones(as_json: bool) -> None:
 
     Example: serq-mcu microphones
     """
+    from msgspec import to_builtins
+
     from serq_mcu.boards.board import all_microphones
 
     known = all_microphones()
     lines = [f"{m.name:<12}{m.interface:<6}{m.gain_db:>4} dB  {m.title}" for m in known]
-    print_result([dataclasses.asdict(m) for m in known], lines, as_json)
+    print_result([to_builtins(m) for m in known], lines, as_json)
 
 
 @main.command()
 @click.argument("model", type=FILE, required=False)
 @board_option
 @app_option
-@layout_option
+@storage_option
 @json_option
-def check(model: Path | None, board_name: str, app: str, layout: str, as_json: bool) -> None:
+def check(model: Path | None, board_name: str, app: str, storage: str, as_json: bool) -> None:
     """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a
     decision take, each figure with its basis and without a build; exit 1 if it does not fit.
 
@@ -70,8 +72,10 @@ def check(model: Path | None, board_name: str, app: str, layout: str, as_json: b
     """
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.budget import budget
+    from serq_mcu.codegen.plan import Plan
+    from serq_mcu.layers.kernels import Storage
 
-    report = budget(chosen_model(model), load_board(board_name), layout == "fast", app)
+    report = budget(Plan(chosen_model(model), load_board(board_name), app, Storage(storage)))
     print_result(report.to_json(), report.lines(), as_json)
     sys.exit(0 if report.fits else 1)
 
@@ -95,7 +99,7 @@ def check(model: Path | None, board_name: str, app: str, layout: str, as_json: b
 @click.option(
     "--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added."
 )
-@layout_option
+@storage_option
 @json_option
 def export(
     model: Path | None,
@@ -105,7 +109,7 @@ def export(
     microphone: str | None,
     settings: tuple[str, ...],
     force: bool,
-    layout: str,
+    storage: str,
     as_json: bool,
 ) -> None:
     """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a
@@ -119,11 +123,13 @@ def export(
     """
     from serq_mcu.boards.board import load_board, with_changes
     from serq_mcu.codegen.budget import budget
-    from serq_mcu.codegen.export import export as export_project
+    from serq_mcu.codegen.export import export_plan
+    from serq_mcu.codegen.plan import Plan
+    from serq_mcu.layers.kernels import Storage
 
-    board, loaded = with_changes(load_board(board_name), microphone, settings), chosen_model(model)
-    project = export_project(loaded, board, out, force, app, wider=layout == "fast")
-    needed = budget(loaded, board, layout == "fast", app)
+    board = with_changes(load_board(board_name), microphone, settings)
+    plan = Plan(chosen_model(model), board, app, Storage(storage))
+    project, needed = export_plan(plan, out, force), budget(plan)
     lines = [
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
@@ -152,8 +158,11 @@ def export(
 @click.option(
     "--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added."
 )
+@storage_option
 @json_option
-def library(model: Path | None, board_name: str, kind: str, out: Path, force: bool, as_json: bool) -> None:
+def library(
+    model: Path | None, board_name: str, kind: str, out: Path, force: bool, storage: str, as_json: bool
+) -> None:
     """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF
     component, or one header.
 
@@ -163,8 +172,10 @@ def library(model: Path | None, board_name: str, kind: str, out: Path, force: bo
     """
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.library import export_library
+    from serq_mcu.layers.kernels import Storage
 
-    project = export_library(chosen_model(model), load_board(board_name), kind, out, force)
+    board = load_board(board_name)
+    project = export_library(chosen_model(model), board, kind, out, force, Storage(storage))
     lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
     print_result(
         {"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)},

@@ -64,11 +64,12 @@ def report(
     """
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.budget import budget
+    from serq_mcu.codegen.plan import Plan
     from serq_mcu.report.gather import gather
     from serq_mcu.report.page import report_json, write_report
 
     board, progress = load_board(board_name), new_progress()
     told = gather(source, model, corpus, firmware, target, progress)
-    needed = budget(told.model, board)
+    needed = budget(Plan(told.model, board))
     written = write_report(told, needed, clip, out, progress)
     print_result(report_json(told, needed, written), [f"wrote {path}" for path in written], as_json)

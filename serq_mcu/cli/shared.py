@@ -35,10 +35,10 @@ board_option = click.option(
     help="A name that `serq-mcu boards` lists, or a board file (.toml).",
     shell_complete=_complete_boards,
 )
-layout_option = click.option(
-    "--layout",
-    type=click.Choice(["dense", "fast"]),
-    default="dense",
+storage_option = click.option(
+    "--storage",
+    type=click.Choice(["compact", "fast"]),
+    default="compact",
     show_default=True,
     help="fast: store weights with more bits than they have where that runs faster (5 to 7 bits as 8, say).",
 )
@@ -76,7 +76,7 @@ PATH = {
     ),
     "Proof": ("verify", "bench"),
     "Listening": ("classify", "listen", "live", "record"),
-    "This computer": ("demo", "doctor", "toolchain", "completion"),
+    "This computer": ("demo", "doctor", "toolchain", "cache", "completion"),
 }
 
 

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from serq_mcu.boards.board import Mcu
-from serq_mcu.codegen.kernels import Core, core_of
-from serq_mcu.codegen.packing import GROUP, Part, chroma_runs, pack_bias, start_bias
+from serq_mcu.codegen.packing import chroma_runs
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.frontend.spec import STATISTICS
-from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel, spoken
-
-Terms = tuple[int, ...]
+from serq_mcu.layers.kernels import Core, CostStage
+from serq_mcu.quantized_model.types import QuantizedModel
 
 
 @dataclass(frozen=True)
@@ -26,26 +25,9 @@ class Row:
     cycles: int | None  # estimated for Cortex-M, counted on a board, None elsewhere
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage: its name, that of its counted cost, and what that is a linear function of; a layer's has
-    its kernels' costs too.
-    """
-
-    part: str
-    name: str
-    cost: str
-    terms: Terms
-    layer: DenseLayer | None = None
-    kernels: tuple[Part, ...] = ()
-
-
-def estimate(model: QuantizedModel, mcu: Mcu, parts: list[tuple[Part, ...]]) -> tuple[Row, ...]:
-    """A row for each stage of a frame and of a decision whose layers are computed by `parts`, named as
-    `bench` names what it counts.
-    """
-    core = core_of(mcu)
-    return tuple(_row(stage, core) for stage in stages(model, parts))
+def estimate(plan: Plan) -> tuple[Row, ...]:
+    """Estimate each stage of a frame and of a decision, named as `bench` names what it counts."""
+    return tuple(_row(stage, plan.core) for stage in stages(plan))
 
 
 def total(rows: Iterable[Row], part: str) -> Row:
@@ -79,78 +61,54 @@ def timing(mcu: Mcu) -> str:
     return "times are estimates: one instruction a cycle, no cache misses"
 
 
-def stages(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> Iterator[Stage]:
-    """The stages of a model whose layers are computed by `parts`, in the order in which `bench` names
-    them.
-    """
+def stages(plan: Plan) -> Iterator[CostStage]:
+    """List the stages of a plan's model in the order in which `bench` names them."""
+    model, spec = plan.model, plan.model.spec
     yield from _frame(model)
-    spec = model.spec
     counts = [
         sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
         for name in STATISTICS
     ]
-    yield Stage("decision", "statistics", "statistics", tuple(counts))
-    yield Stage("decision", "standardize", "standardize", (spec.feature_count, 1))
-    for index, (layer, ways) in enumerate(zip(model.layers, parts, strict=True)):
-        names = " + ".join(part.kernel for part in ways)
-        start = "start 24" if pack_bias(start_bias(layer, ways)).bits == 24 else "start"
-        terms = (layer.outputs, -(-layer.inputs // GROUP), 1)
-        yield Stage(
-            "decision",
-            f"layer {index}: {layer.inputs}x{layer.outputs}, {spoken(layer.width)}, {names}",
-            start,
-            terms,
-            layer,
-            ways,
-        )
-        if layer.multiplier is not None:
-            long = layer.multiplier << 2 >> (layer.shift or 0) == 0  # what serq_requantize() tells apart
-            yield Stage(
-                "decision",
-                f"layer {index}: ReLU, requantization",
-                "requantize" if long else "requantize large",
-                (layer.outputs, 1),
-            )
-    yield Stage("decision", "argmax", "argmax", (len(model.labels), 1))
-    yield Stage(
-        "decision",
-        "calls",
-        "calls",
-        (len(model.layers), sum(len(block.statistics) for block in spec.blocks), 1),
-    )
+    yield CostStage("decision", "statistics", "statistics", tuple(counts))
+    yield CostStage("decision", "standardize", "standardize", (spec.feature_count, 1))
+    yield from plan.layer_costs
+    yield CostStage("decision", "argmax", "argmax", (len(model.labels), 1))
+    pooled = sum(len(block.statistics) for block in spec.blocks)
+    yield CostStage("decision", "calls", "calls", (len(model.layers), pooled, 1))
 
 
-def _frame(model: QuantizedModel) -> Iterator[Stage]:
+def _frame(model: QuantizedModel) -> Iterator[CostStage]:
     spec, tables = model.spec, model.tables
     length, points, bands = spec.frame_length, spec.fft_length // 2, spec.mel_bands
-    yield Stage("frame", "frame shift", "frame shift", (length, 1))
-    yield Stage("frame", "fft", f"fft {spec.fft_length}", (length, 1))
-    yield Stage("frame", "spectrum", "spectrum", (points, 1))
-    yield Stage("frame", "power", "power", (points, 1))
+    yield CostStage("frame", "frame shift", "frame shift", (length, 1))
+    yield CostStage("frame", "fft", f"fft {spec.fft_length}", (length, 1))
+    yield CostStage("frame", "spectrum", "spectrum", (points, 1))
+    yield CostStage("frame", "power", "power", (points, 1))
     read = 0
     if spec.uses_mel:
         read = int(tables.segment[:, 0].sum())
-        yield Stage("frame", "mel", "mel", (read, bands, 1))
-        yield Stage("frame", "log", "log", (bands, 1))
+        yield CostStage("frame", "mel", "mel", (read, bands, 1))
+        yield CostStage("frame", "log", "log", (bands, 1))
     if mfcc := spec.block("mfcc"):
         pairs = -(-mfcc.size // 4) + -(-(mfcc.size // 2) // 2)  # of rows of the DCT
-        yield Stage("frame", "dct", "dct", (pairs * (bands // 8), pairs * (bands // 2 % 4), pairs, bands, 1))
+        yield CostStage(
+            "frame", "dct", "dct", (pairs * (bands // 8), pairs * (bands // 2 % 4), pairs, bands, 1)
+        )
     if tables.chroma is not None:
         runs = chroma_runs(tables.chroma)
         if points + 1 > read:
-            yield Stage("frame", "add power", "add power", (points + 1 - read, 1))
-        yield Stage("frame", "chroma", "chroma", (len(runs.weights), len(runs.runs), points, 1))
-    yield Stage("frame", "pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
-    yield Stage("frame", "calls, moving samples", "moving", (length - spec.hop_length, spec.hop_length, 1))
+            yield CostStage("frame", "add power", "add power", (points + 1 - read, 1))
+        yield CostStage("frame", "chroma", "chroma", (len(runs.weights), len(runs.runs), points, 1))
+    yield CostStage(
+        "frame", "pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks))
+    )
+    yield CostStage(
+        "frame", "calls, moving samples", "moving", (length - spec.hop_length, spec.hop_length, 1)
+    )
 
 
-def _row(stage: Stage, core: Core) -> Row:
-    def cost(kernels: dict[str, tuple[float, ...]], costs: dict[str, tuple[float, ...]]) -> int:
-        own = sum(c * t for c, t in zip(costs[stage.cost], stage.terms, strict=True))
-        return round(own + (core.layer_cost(stage.layer, stage.kernels, kernels) if stage.layer else 0))
-
-    cycles = cost(core.kernel_cycles, core.stage_cycles) if core.stage_cycles else None
-    return Row(stage.part, stage.name, cost(core.kernels, core.stages), cycles)
+def _row(stage: CostStage, core: Core) -> Row:
+    return Row(stage.part, stage.name, core.instructions(stage), core.cycles(stage))
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

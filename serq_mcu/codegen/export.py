@@ -11,24 +11,20 @@ from typing import Any
 from serq_mcu import __version__
 from serq_mcu.base import resources
 from serq_mcu.base.files import new_folder
-from serq_mcu.boards.board import Board
-from serq_mcu.codegen.render import ABI, model_names, render
+from serq_mcu.boards.board import LISTENING, Board
+from serq_mcu.codegen.plan import MODEL, Files, Plan
+from serq_mcu.codegen.render import ABI, render
 from serq_mcu.errors import SerqError
-from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.layers.kernels import Storage
 from serq_mcu.quantized_model.types import QuantizedModel
 
 MANIFEST = "serq.json"
-MODEL = "model.serq"
 APPS = ("harness", "live", "capture")
-LISTENING = ("live", "capture")  # those that need the board's microphone
-GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 # of the model's rate: a microphone off by a semitone's sixth sounds the same, and so do the speed copies of
 # training
 RATE_TOLERANCE = 0.01
 _BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them, not a person
 _BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock")
-
-Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,7 @@ class Project:
     identity: str
     abi: int
     app: str
+    storage: Storage
     files: dict[str, str]  # relative path to SHA-256
 
     def require_app(self, app: str) -> None:
@@ -67,29 +64,33 @@ def export(
     out: Path,
     force: bool = False,
     app: str = "harness",
-    wider: bool = False,
+    storage: Storage = Storage.COMPACT,
 ) -> Project:
-    """Write the project of `model` for `board` with one of APPS to the folder `out`, atomically; the same
-    input gives the same bytes.
+    """Write the project of `model` for `board`; `export_plan` with the plan of these."""
+    return export_plan(Plan(model, board, app, storage), out, force)
 
-    wider: weights may be stored with more bits than they have where that runs faster.
 
-    An earlier export there is replaced. Raises SerqError if somebody changed or added a file in it (unless
-    `force`), if the folder is not an export, or if the application cannot run this model.
+def export_plan(plan: Plan, out: Path, force: bool = False) -> Project:
+    """Write the project of a plan with one of APPS to the folder `out`, atomically.
+
+    The same plan gives the same bytes. An earlier export there is replaced. Raises SerqError if somebody
+    changed or added a file in it (unless `force`), if the folder is not an export, or if the application
+    cannot run the model.
     """
-    if app == "live":
-        _require_live(model, board)
-    files = (
-        runtime_files(app)
-        | model_files(model, board, wider)
-        | board_files(board, app)
-        | _readme(model, board, app)
-    )
-    return write_project(files, model.sha256[:16], board, out, force, app)
+    if plan.app == "live":
+        _require_live(plan.model, plan.board)
+    files = runtime_files(plan.app) | plan.model_files | board_files(plan.board, plan.app) | _readme(plan)
+    return write_project(files, plan.identity, plan.board, out, force, plan.app, plan.storage)
 
 
 def write_project(
-    files: Files, identity: str, board: Board, out: Path, force: bool = False, app: str = "harness"
+    files: Files,
+    identity: str,
+    board: Board,
+    out: Path,
+    force: bool = False,
+    app: str = "harness",
+    storage: Storage = Storage.COMPACT,
 ) -> Project:
     """Write `files` and their manifest to the folder `out`, atomically."""
     if not force and (out / MANIFEST).exists():
@@ -100,6 +101,7 @@ def write_project(
         "abi": ABI,
         "board": board.name,
         "app": app,
+        "storage": storage.value,
         "identity": identity,
         "files": digests,
     }
@@ -124,6 +126,7 @@ def read_project(folder: Path) -> Project:
             str(manifest["identity"]),
             int(manifest["abi"]),
             str(manifest["app"]),
+            Storage(manifest["storage"]),
             files,
         )
     except FileNotFoundError as error:
@@ -145,9 +148,8 @@ def retarget(project: Project, board: Board, out: Path) -> Project:
         if (name.startswith("lib/") or name in application_files(project.app) or name == MODEL)
         and (project.folder / name).exists()
     }
-    return write_project(
-        kept | board_files(board, project.app), project.identity, board, out, app=project.app
-    )
+    files = kept | board_files(board, project.app)
+    return write_project(files, project.identity, board, out, app=project.app, storage=project.storage)
 
 
 def runtime_files(app: str = "harness") -> Files:
@@ -173,24 +175,11 @@ def application_files(app: str = "harness") -> Files:
     return {f"src/{path.name}": path.read_bytes() for path in sources}
 
 
-def model_files(model: QuantizedModel, board: Board, wider: bool = False) -> Files:
-    """The model's generated C, with the kernels that the board's core runs fastest, and the model itself
-    for the verifier.
-    """
-    names = model_names(model, board.mcu, wider)
-    generated = {f"lib/serq/src/{name}": render(f"{name}.j2", **names).encode() for name in GENERATED}
-    return generated | {MODEL: model_bytes(model)}
-
-
 def board_files(board: Board, app: str = "harness") -> Files:
     """What depends on the board alone: its ports, its settings and, for an emulated one, its PlatformIO
     platform.
     """
-    ports = [
-        *(resources.FIRMWARE / "ports").glob(f"port_{board.port.family}.c*"),
-        *(board.audio_sources() if app in LISTENING else []),
-    ]
-    files = {f"src/{port.name}": port.read_bytes() for port in ports}
+    files = {name: path.read_bytes() for name, path in board.sources_in_project(app).items()}
     return files | {name: text.encode() for name, text in board.project_files(render, app).items()}
 
 
@@ -208,14 +197,9 @@ def _require_live(model: QuantizedModel, board: Board) -> None:
         )
 
 
-def _readme(model: QuantizedModel, board: Board, app: str) -> Files:
-    return {
-        "README.md": (
-            render(
-                "project_readme.md.j2", model=model, board=board, identity=model.sha256[:16], app=app
-            ).encode()
-        )
-    }
+def _readme(plan: Plan) -> Files:
+    names = {"model": plan.model, "board": plan.board, "identity": plan.identity, "app": plan.app}
+    return {"README.md": render("project_readme.md.j2", **names).encode()}
 
 
 def _refuse_to_lose(project: Project) -> None:

@@ -5,46 +5,53 @@ component, or one header.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 from serq_mcu import __version__
 from serq_mcu.boards.board import Board
-from serq_mcu.codegen.export import MODEL, Files, Project, model_files, runtime_files, write_project
+from serq_mcu.codegen.export import Project, runtime_files, write_project
+from serq_mcu.codegen.plan import LIBRARY, MODEL, Files, Plan
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
+from serq_mcu.layers.kernels import Storage
 from serq_mcu.quantized_model.types import QuantizedModel
 
 KINDS = ("arduino", "espidf", "header")
 HEADER = "serq_amalgamated.h"
 _INCLUDE = re.compile(r'^#include "(\w+\.h)".*\n', re.MULTILINE)
-_DEFINE = re.compile(r"^ *# *define +(\w+)", re.MULTILINE)
-_STATIC = re.compile(r"^static [^;={(\[]*?(\w+) *[(\[=;]", re.MULTILINE)
-_ENUM = re.compile(r"^enum \{([^}]*)\};", re.MULTILINE)
 
 
-def export_library(model: QuantizedModel, board: Board, kind: str, out: Path, force: bool = False) -> Project:
-    """Write `model` as a library of one of KINDS, with the kernels that are fastest on `board`, to the
-    folder `out`; see export().
+def export_library(
+    model: QuantizedModel,
+    board: Board,
+    kind: str,
+    out: Path,
+    force: bool = False,
+    storage: Storage = Storage.COMPACT,
+) -> Project:
+    """Write `model` as a library of one of KINDS, with the kernels that are fastest on `board`, to the folder
+    `out`; see export().
 
     All kinds compute the same integers on any core. Raises SerqError as export() does.
     """
     if kind not in KINDS:
         raise SerqError(f"there is no library of the kind {kind!r}; choose {', '.join(KINDS)}")
     makers = {"arduino": _arduino, "espidf": _component, "header": _header}
-    files = makers[kind](model, _sources(model, board)) | {MODEL: model_files(model, board)[MODEL]}
-    return write_project(files, model.sha256[:16], board, out, force, app=f"library ({kind})")
+    plan = Plan(model, board, f"library ({kind})", storage)
+    files = makers[kind](plan, _sources(plan)) | {MODEL: plan.model_files[MODEL]}
+    return write_project(files, plan.identity, board, out, force, plan.app, storage)
 
 
 def amalgamate(sources: dict[str, str], public: list[str]) -> str:
-    """One header of C sources, file name to text: `public` headers with all that they include, then, where
-    SERQ_IMPLEMENTATION is defined, the rest. Each header comes once; macros of a .c file end with it, and
-    what two of them call alike gets the file's name.
+    """Return one header of C sources, file name to text: `public` headers with all that they include, then,
+    where SERQ_IMPLEMENTATION is defined, the rest.
+
+    Each header comes once. Nothing is renamed: no two .c files define the same name at file scope.
     """
     seen: set[str] = set()
 
     def inlined(name: str) -> str:
-        if name in seen and name.endswith(".h"):
+        if name in seen:
             return ""
         seen.add(name)
         return _INCLUDE.sub(
@@ -52,68 +59,53 @@ def amalgamate(sources: dict[str, str], public: list[str]) -> str:
         )
 
     declarations = "\n".join(inlined(name) for name in public)
-    bodies, names = [], sorted(name for name in sources if name.endswith(".c"))
-    shared = [
-        word
-        for word, count in Counter(word for name in names for word in _file_scope(sources[name])).items()
-        if count > 1
-    ]
-    for name in names:
-        macros = _DEFINE.findall(sources[name])
-        own = [word for word in shared if word in _file_scope(sources[name]) and word not in macros]
-        renamed = "".join(f"#define {word} {word}_of_{name.removesuffix('.c')}\n" for word in own)
-        ended = "".join(f"#undef {word}\n" for word in dict.fromkeys([*own, *macros]))
-        bodies.append(f"/* ---- {name} ---- */\n{renamed}{inlined(name)}{ended}")
-    return render("amalgamated.h.j2", declarations=declarations, bodies="\n".join(bodies))
+    names = sorted(name for name in sources if name.endswith(".c"))
+    bodies = "\n".join(f"/* ---- {name} ---- */\n{inlined(name)}" for name in names)
+    return render("amalgamated.h.j2", declarations=declarations, bodies=bodies)
 
 
-def _file_scope(text: str) -> set[str]:
-    """What a .c file names for itself: static functions and objects, and enumerators."""
-    enumerators = {item.split("=")[0].strip() for group in _ENUM.findall(text) for item in group.split(",")}
-    return {*_STATIC.findall(text), *enumerators}
-
-
-def _sources(model: QuantizedModel, board: Board) -> Files:
+def _sources(plan: Plan) -> Files:
     """File name to content, of lib/serq/src as it lies in a project."""
-    files, place = runtime_files() | model_files(model, board), "lib/serq/src/"
+    files, place = runtime_files() | plan.model_files, f"{LIBRARY}/"
     return {name.removeprefix(place): data for name, data in files.items() if name.startswith(place)}
 
 
-def _arduino(model: QuantizedModel, sources: Files) -> Files:
+def _arduino(plan: Plan, sources: Files) -> Files:
     texts = {
         "library.properties": render("library.properties.j2", version=__version__),
         "library.json": render("library.json.j2", version=__version__),
-        "examples/minimal/minimal.ino": render("minimal.ino.j2", model=model, identity=model.sha256[:16]),
+        "examples/minimal/minimal.ino": render("minimal.ino.j2", model=plan.model, identity=plan.identity),
     }
     return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts)
 
 
-def _component(model: QuantizedModel, sources: Files) -> Files:
+def _component(plan: Plan, sources: Files) -> Files:
     texts = {
         "CMakeLists.txt": render("component_CMakeLists.txt.j2"),
         "idf_component.yml": render("idf_component.yml.j2", version=__version__),
         "examples/minimal/CMakeLists.txt": render("example_CMakeLists.txt.j2"),
         "examples/minimal/main/CMakeLists.txt": render("example_main_CMakeLists.txt.j2"),
-        "examples/minimal/main/main.c": _minimal(model, "serq.h", "app_main"),
+        "examples/minimal/main/main.c": _minimal(plan, "serq.h", "app_main"),
     }
     return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts)
 
 
-def _header(model: QuantizedModel, sources: Files) -> Files:
-    public = ["serq.h", *(["serq_stream.h"] if model.decision else [])]
+def _header(plan: Plan, sources: Files) -> Files:
+    public = ["serq.h", *(["serq_stream.h"] if plan.model.decision else [])]
     texts = {
         name: data.decode()
         for name, data in sources.items()
-        if not name.endswith(".S") and (model.decision or "stream" not in name)
+        if not name.endswith(".S") and (plan.model.decision or "stream" not in name)
     }
-    example = _minimal(model, HEADER, "main").replace(
+    example = _minimal(plan, HEADER, "main").replace(
         "#include", "#define SERQ_IMPLEMENTATION /* in one .c file of a program */\n#include", 1
     )
     return _encoded({HEADER: amalgamate(texts, public), "minimal.c": example})
 
 
-def _minimal(model: QuantizedModel, header: str, entry: str) -> str:
-    return render("minimal.c.j2", model=model, identity=model.sha256[:16], header=header, entry=entry)
+def _minimal(plan: Plan, header: str, entry: str) -> str:
+    names = {"model": plan.model, "identity": plan.identity, "header": header, "entry": entry}
+    return render("minimal.c.j2", **names)
 
 
 def _encoded(texts: dict[str, str]) -> Files:

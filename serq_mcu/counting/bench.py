@@ -16,26 +16,19 @@ import numpy as np
 from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, Relative, load_board, read_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.costs import Row, milliseconds, row_lines, timing, total
-from serq_mcu.codegen.export import MODEL, Project, export, read_project, retarget
-from serq_mcu.codegen.packing import LAYOUTS
+from serq_mcu.codegen.export import Project, export, read_project, retarget
+from serq_mcu.codegen.plan import MODEL, Plan
 from serq_mcu.counting.qemu import Count, Counts, code_bytes, counted, functions
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.device import Device
 from serq_mcu.harness.transports import ProcessTransport
 from serq_mcu.quantized_model.store import load_model
-from serq_mcu.quantized_model.types import QuantizedModel, spoken
+from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.target import open_target
 
 _STAGES = ("frame_shift", "fft", "spectrum", "power", "mel", "log", "dct", "add_power", "chroma", "pool_add")
 FRAME = tuple(f"serq_{stage}" for stage in _STAGES)
 STATISTICS = ("serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd")
-_START = "serq_dense_start"
-NETWORK = (
-    "serq_standardize",
-    *(f"{_START}{bits}" for bits in (8, 16, 24, 32)),
-    "serq_requantize",
-    "serq_argmax",
-)
 _AROUND = (
     "serq_push",
     "take_frame",
@@ -153,8 +146,8 @@ def _on_board(project: Project, board: Board, port: str) -> Bench:
 def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Board) -> Bench:
     assert isinstance(runs.emulator, Emulator)
     built = platformio.build(project.folder)
-    kernels = [f"serq_dense_{layout.kernel(bits)}" for layout in LAYOUTS.values() for bits in layout.widths]
-    calls = [*FRAME, *STATISTICS, *NETWORK, *kernels]
+    plan = Plan(model, board, project.app, project.storage)
+    calls = [*FRAME, *STATISTICS, "serq_standardize", *_network_calls(plan), "serq_argmax"]
     harness = functions(runs, project.folder, ("main.", "wire.", "port_"))
     with counted(runs, built.elf, calls, [*_AROUND, *sorted(harness - set(_AROUND))]) as (command, read):
         transport = ProcessTransport(command)
@@ -169,7 +162,7 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
         functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb"))
         | {"serq_model_network"},
     )
-    rows = (*_frame_rows(counts), *_decision_rows(counts, model))
+    rows = (*_frame_rows(counts), *_decision_rows(counts, plan))
     return Bench(
         board, runs.name, project.identity, rows, built.flash_bytes, built.ram_bytes, counts.stack_bytes, code
     )
@@ -197,52 +190,30 @@ def _frame_rows(counts: Counts) -> Iterator[Row]:
     )
 
 
-def _decision_rows(counts: Counts, model: QuantizedModel) -> Iterator[Row]:
-    records = [
-        record
-        for record in counts.records
-        if record.function in (*STATISTICS, *NETWORK) or record.function.startswith("serq_dense_")
-    ]
-    yield _row("decision", "statistics", [record for record in records if record.function in STATISTICS])
-    yield _row(
-        "decision", "standardize", [record for record in records if record.function == "serq_standardize"]
-    )
-    layer = -1
-    for starts, group in itertools.groupby(_numbered(records), lambda item: item[0]):
-        layer = starts
-        if layer < 0:
-            continue
-        inside = [record for _, record in group if record.function != "serq_argmax"]
-        shape = (
-            f"{model.layers[layer].inputs}x{model.layers[layer].outputs}, {spoken(model.layers[layer].width)}"
-        )
-        dense = [record for record in inside if record.function != "serq_requantize"]
-        names = " + ".join(record.function.removeprefix("serq_dense_") for record in dense[1:])
-        yield _row("decision", f"layer {layer}: {shape}, {names}", dense)
-        if model.layers[layer].multiplier is not None:
-            yield _row(
-                "decision",
-                f"layer {layer}: ReLU, requantization",
-                [record for record in inside if record.function == "serq_requantize"],
+def _decision_rows(counts: Counts, plan: Plan) -> Iterator[Row]:
+    records = [record for record in counts.records if record.function in STATISTICS]
+    yield _row("decision", "statistics", records)
+    yield _row("decision", "standardize", _of(counts, "serq_standardize"))
+    called = iter(_of(counts, *_network_calls(plan)))
+    for stage in plan.layer_costs:
+        records = list(itertools.islice(called, len(stage.calls)))
+        if [record.function for record in records] != list(stage.calls):
+            raise SerqError(
+                f"{stage.name}: the firmware called other functions than {', '.join(stage.calls)}"
             )
-    yield _row("decision", "argmax", [record for record in records if record.function == "serq_argmax"])
-    yield _row(
-        "decision",
-        "calls",
-        [
-            r
-            for r in counts.records
-            if r.function in ("serq_model_features", "serq_model_network", "serq_decide")
-        ],
-    )
+        yield _row("decision", stage.name, records)
+    yield _row("decision", "argmax", _of(counts, "serq_argmax"))
+    yield _row("decision", "calls", _of(counts, "serq_model_features", "serq_model_network", "serq_decide"))
 
 
-def _numbered(records: list[Count]) -> Iterator[tuple[int, Count]]:
-    """Each record with the number of its layer; -1 before the first."""
-    layer = -1
-    for record in records:
-        layer += record.function.startswith(_START)
-        yield layer, record
+def _of(counts: Counts, *functions: str) -> list[Count]:
+    """The records of these functions, in the order of the calls."""
+    return [record for record in counts.records if record.function in functions]
+
+
+def _network_calls(plan: Plan) -> list[str]:
+    """The functions that compute the layers."""
+    return sorted({function for stage in plan.layer_costs for function in stage.calls})
 
 
 def _row(part: str, name: str, records: list[Count], events: int = 1) -> Row:

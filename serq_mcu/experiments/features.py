@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.base.files import write_file
-from serq_mcu.base.host import cache_folder
+from serq_mcu.base.cache import Cache, Key, key
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import recorded_features
+from serq_mcu.frontend.recordings import FEATURE_CODE, FEATURE_VERSIONS, recorded_features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 
@@ -48,12 +44,17 @@ class FeatureSet:
     spec: FeatureSpec
     words: str
 
-    @property
-    def key(self) -> str:
-        """What a change of which makes other features."""
-        packages = ("numpy", "librosa", "soxr") if self.source != "device" else ("numpy", "soxr")
-        versions = {name: importlib.metadata.version(name) for name in packages}
-        return json.dumps([self.source, self.spec.to_json(), versions, FRAMES, FRAME_MFCC], sort_keys=True)
+    def key(self, digest: str) -> Key:
+        """Name these features of the clips of a `corpus_digest` in the cache."""
+        return key(
+            "experiments",
+            digest,
+            self.source,
+            self.spec.to_json(),
+            [FRAMES, FRAME_MFCC],
+            code=(*FEATURE_CODE, "serq_mcu.experiments.features"),
+            versions=FEATURE_VERSIONS if self.source == "device" else (*FEATURE_VERSIONS, "librosa"),
+        )
 
 
 def _paper_size(name: str, mfcc: int) -> FeatureSpec:
@@ -129,14 +130,13 @@ def compute(
     `digest` is the clips' `corpus_digest`. Raises SerqError if a clip cannot be used, or librosa is not
     installed.
     """
-    place = (
-        cache_folder()
-        / "experiments"
-        / f"{hashlib.sha256(f'{digest} {features.key}'.encode()).hexdigest()[:32]}.npy"
-    )
-    if place.exists():
-        found: NDArray[Any] = np.load(place, allow_pickle=False)
-        return found
+    data = Cache().remembered(features.key(digest), lambda: _stored(_computed(features, clips, progress)))
+    found: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    return found
+
+
+def _computed(features: FeatureSet, clips: Sequence[Clip], progress: Progress | None) -> NDArray[Any]:
+    """`compute` without a cache."""
     if features.source == "device":
         pooled = recorded_features(features.spec, build_tables(features.spec), clips, progress=progress)
         values: NDArray[Any] = pooled.reshape(len(clips), -1)
@@ -152,7 +152,6 @@ def compute(
             if progress is not None:
                 progress(f"computing {features.name} features", index + 1, len(clips))
         values = np.stack(rows)
-    _save(place, values)
     return values
 
 
@@ -209,7 +208,8 @@ def _librosa() -> Any:
     return librosa
 
 
-def _save(place: Path, values: NDArray[Any]) -> None:
+def _stored(values: NDArray[Any]) -> bytes:
+    """Write an array in NumPy's NPY format."""
     data = io.BytesIO()
     np.save(data, values, allow_pickle=False)
-    write_file(place, data.getvalue())
+    return data.getvalue()

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from serq_mcu.base.cache import Cache
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.validation import changed
-from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.config import CLIPS, SPEAKERS, Config, QuantizationConfig, load_config
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import Clip, load_corpus
@@ -36,16 +36,15 @@ from serq_mcu.experiments.plan import (
     configured,
 )
 from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
-from serq_mcu.frontend.feature_cache import FeatureCache
 from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.allocation import ValidationData, choose_widths
 from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
 from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.types import Width
 from serq_mcu.training.robustness import judging_takes
 from serq_mcu.training.run import Dataset, version_features
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
@@ -245,7 +244,7 @@ def _in_noise(
     for ratio in ratios_db:
         takes = judging_takes(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
         found[str(takes[0].condition)] = take_features(
-            spec, build_tables(spec), dataset.recordings, takes, cache=FeatureCache()
+            spec, build_tables(spec), dataset.recordings, takes, cache=Cache()
         )
     return found
 
@@ -313,7 +312,7 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
                 model.average_bits,
                 model.parameters,
                 model.weights_only_bytes,
-                stored_bytes(model),
+                model.stored_bytes,
                 time.perf_counter() - start,
             )
             yield answer

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import zlib
@@ -18,16 +17,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.corpus import conditions, noise
+from serq_mcu.base import resources
+from serq_mcu.base.cache import Cache, Key, key
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import AS_RECORDED, VOICES, Condition, heard
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.feature_cache import FeatureCache
-from serq_mcu.frontend.native import clip_features, source_digest
+from serq_mcu.frontend.native import clip_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
+# what the features of a recording depend on, for keys of the cache
+FEATURE_CODE: tuple[str | Path, ...] = (
+    *("serq_mcu.frontend", "serq_mcu.corpus.audio", "serq_mcu.corpus.conditions", "serq_mcu.corpus.noise"),
+    *(resources.FIRMWARE / "lib" / "serq", resources.FIRMWARE / "apps" / "features", resources.TEMPLATES),
+)
+FEATURE_VERSIONS = ("numpy", "soxr", "soundfile")
 _BATCH = 256  # clips between two reports of progress, kept together
 
 
@@ -121,7 +126,7 @@ def take_features(
     recordings: Recordings,
     takes: Sequence[Take],
     progress: Callable[..., None] | None = None,
-    cache: FeatureCache | None = None,
+    cache: Cache | None = None,
 ) -> NDArray[np.int32]:
     """Pooled features int32 [takes, features], remembered by content from one call to the next where a
     cache is given.
@@ -133,10 +138,9 @@ def take_features(
     keys = [_key(spec, tables, recordings, take) for take in takes] if cache else []
     found = cache.find(keys) if cache else {}
     todo = [index for index in range(len(takes)) if not cache or keys[index] not in found]
-    if cache:
-        for index, key in enumerate(keys):
-            if key in found:
-                pooled[index] = found[key]
+    for index, name in enumerate(keys):
+        if name in found:
+            pooled[index] = np.frombuffer(found[name], dtype="<i4")
     features = clip_features(spec, tables, progress)
 
     def compute(index: int) -> NDArray[np.int32]:
@@ -160,7 +164,7 @@ def take_features(
             batch = todo[start : start + _BATCH]
             pooled[batch] = list(pool.map(compute, batch))
             if cache:
-                cache.keep({keys[index]: pooled[index] for index in batch})
+                cache.keep({keys[index]: pooled[index].astype("<i4").tobytes() for index in batch})
             if progress is not None:
                 progress("computing features", start + len(batch), len(todo))
     return pooled
@@ -175,18 +179,19 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, take: Take) -> bytes:
-    """Digest of all that decides a take's features."""
-    parts = [
-        _code_digest(),
+def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, take: Take) -> Key:
+    """Name all that decides a take's features."""
+    return key(
+        "features",
         _tables_digest(spec, tables),
         recordings.rate,
         recordings.digests[take.clip],
         take.condition.to_json(),
         take.seed,
         [recordings.digests[voice] for voice in take.voices],
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
+        code=FEATURE_CODE,
+        versions=FEATURE_VERSIONS,
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -195,11 +200,3 @@ def _tables_digest(spec: FeatureSpec, tables: FrontendTables) -> str:
     for name, array in tables.arrays().items():
         digest.update(name.encode() + array.tobytes())
     return digest.hexdigest()
-
-
-@functools.cache
-def _code_digest() -> str:
-    """Of the front end, of what conditions are made by, and of the libraries that they use."""
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "soxr")]
-    sources = [Path(str(module.__file__)).read_bytes() for module in (conditions, noise)]
-    return hashlib.sha256(source_digest() + repr(versions).encode() + b"".join(sources)).hexdigest()

@@ -4,6 +4,9 @@ intermediate integers.
 
 from __future__ import annotations
 
+from serq_mcu.base.stages import Stage
+from serq_mcu.frontend.spec import FeatureSpec
+
 STAGE_WINDOW = 1
 STAGE_SPECTRUM = 2
 STAGE_POWER = 3
@@ -47,3 +50,12 @@ def stage_name(stage: int) -> str:
         layer, output = divmod(stage - STAGE_ACCUMULATOR, 2)
         return f"layer {layer} {'output' if output else 'accumulator'}"
     return _NAMES.get(stage, f"stage {stage}")
+
+
+def frame_stage_table(spec: FeatureSpec) -> tuple[Stage, ...]:
+    """The stages of a frame that a specification has, in the order of computing."""
+    types = {STAGE_POWER: "uint64", STAGE_MEL: "uint64"}
+    kinds = {block.kind for block in spec.blocks}
+    there = [STAGE_WINDOW, STAGE_SPECTRUM, STAGE_POWER] + [STAGE_MEL, STAGE_LOG] * spec.uses_mel
+    there += [STAGE_MFCC] * ("mfcc" in kinds) + [STAGE_CHROMA] * ("chroma" in kinds)
+    return tuple(Stage(_NAMES[stage], types.get(stage, "int32"), per_frame=True) for stage in there)

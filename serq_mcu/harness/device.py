@@ -8,6 +8,7 @@ is a LineError: never a wrong result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import struct
 import time
@@ -17,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.stages import Stage
 from serq_mcu.errors import SerqError
 from serq_mcu.harness import protocol
 from serq_mcu.harness.protocol import Code, Frame, Identity, Result, Type, input_sums
@@ -112,7 +114,7 @@ class Device:
 
         return self.persist(run)
 
-    def digests_by_frame(self, pcm: NDArray[np.int16], padding: int = 0) -> Iterator[dict[int, int]]:
+    def digests_by_frame(self, pcm: NDArray[np.int16], padding: int = 0) -> Iterator[dict[str, int]]:
         """The digests of a clip, int16 [samples] after `padding` zeros, after each of its frames that the
         samples complete.
 
@@ -123,21 +125,27 @@ class Device:
         for end in range(self.identity.frame_length - padding, len(pcm) + 1, self.identity.hop_length):
             self._push(pcm[:end], start)
             start = end
-            yield self._digests(clip)[1]
+            yield self._digests(clip)
 
-    def values(self, pcm: NDArray[np.int16], stage: int, event: int) -> NDArray[np.unsignedinteger] | None:
+    def values(self, pcm: NDArray[np.int16], stage: str, event: int) -> NDArray[np.unsignedinteger] | None:
         """The integers of one event of a stage while the device works on a clip, int16 [samples]; None if
         that event never comes.
         """
         return self.persist(lambda: self._values(_FROM_PCM, stage, event, lambda: self._push(pcm)))
 
-    def values_of_features(self, pooled: NDArray[np.int32], stage: int) -> NDArray[np.unsignedinteger] | None:
+    def values_of_features(self, pooled: NDArray[np.int32], stage: str) -> NDArray[np.unsignedinteger] | None:
         """The integers of a stage of the network while the device decides on pooled features, int32
         [features]; None if the stage never comes.
         """
         return self.persist(
             lambda: self._values(_FROM_FEATURES, stage, 0, lambda: self._push_features(pooled))
         )
+
+    @functools.cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The device's table of stages, in the order of their numbers, which begin with 1."""
+        rows = (self._request(Type.STAGE, bytes([index])) for index in range(self.identity.stages))
+        return tuple(protocol.parse_stage(row.payload) for row in rows)
 
     def label(self, index: int) -> str:
         """The name of a label in the firmware, "" beyond the last."""
@@ -186,12 +194,6 @@ class Device:
                 self._number = random.getrandbits(32)
             with contextlib.suppress(_Silent):
                 return protocol.parse_identity(self._request(Type.IDENTIFY).payload)
-            if self._reader.met_protocol_1:
-                speaks = (
-                    f"the device on {self.name} speaks harness protocol 1, this serq-mcu speaks"
-                    f" {protocol.PROTOCOL}"
-                )
-                raise SerqError(f"{speaks}; export and flash the project again")
         waited = time.monotonic() - began
         raise LineError(
             f"{self.name} did not answer for {waited:.0f} s; check that it runs firmware that serq-mcu"
@@ -227,24 +229,33 @@ class Device:
 
     def _finish(self, mode: int, clip: int, sent: NDArray[np.int16] | NDArray[np.int32]) -> Result:
         decision = self._request(Type.FINISH, bytes([mode]))
-        result = protocol.parse_result(decision.payload, self._digests(clip)[0])
+        result = protocol.parse_result(decision.payload, self._digests(clip))
         if result.clip != clip:
             raise _Lost("it answered for another clip")
         if result.sums != input_sums(sent):
             raise _Lost("it did not hear what was sent")
         return result
 
-    def _digests(self, clip: int) -> tuple[bytes, dict[int, int]]:
-        payload = self._request(Type.DIGESTS).payload
-        of, digests = protocol.parse_digests(payload)
+    def _digests(self, clip: int) -> dict[str, int]:
+        of, digests = protocol.parse_digests(self._request(Type.DIGESTS).payload)
         if of != clip:
             raise _Lost("it answered for another clip")
-        return payload, digests
+        return {self._stage_name(number): crc for number, crc in digests.items()}
+
+    def _stage_name(self, number: int) -> str:
+        table = self.stages
+        return table[number - 1].name if 1 <= number <= len(table) else f"stage {number}"
+
+    def _stage_number(self, name: str) -> int:
+        names = [stage.name for stage in self.stages]
+        if name not in names:
+            raise SerqError(f"{self.name} has no stage {name}; build and flash the project again")
+        return names.index(name) + 1
 
     def _values(
-        self, mode: int, stage: int, event: int, push: Callable[[], bool]
+        self, mode: int, stage: str, event: int, push: Callable[[], bool]
     ) -> NDArray[np.unsignedinteger] | None:
-        self._begin(stage, event)
+        self._begin(self._stage_number(stage), event)
         stopped = push() or self._request(Type.FINISH, bytes([mode])).type == Type.STOPPED
         if not stopped:
             return None

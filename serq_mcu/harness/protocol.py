@@ -16,9 +16,10 @@ import numpy as np
 from cobs import cobs
 from numpy.typing import NDArray
 
+from serq_mcu.base.stages import Stage
 from serq_mcu.errors import SerqError
 
-PROTOCOL = 2
+PROTOCOL = 3
 _MAX_ENCODED = (
     1 << 17
 )  # more bytes than any frame has (payloads are announced in 16 bits): a stream without delimiters is garbage
@@ -36,6 +37,7 @@ class Type(IntEnum):
     LABEL = 0x07
     READ = 0x08
     CONTINUE = 0x09
+    STAGE = 0x0A
     STOPPED = 0x8A
     ERROR = 0xFF
 
@@ -63,9 +65,6 @@ class Frame:
 
 _HEADER = struct.Struct("<BBHI")  # type, protocol, payload length, number
 _CRC = struct.Struct("<I")
-_ANSWER_OF_PROTOCOL_1 = bytes(
-    (Type.ERROR, PROTOCOL, Code.BAD_LENGTH, Type.IDENTIFY)
-)  # its sequence is our second byte
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -100,16 +99,12 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._rest = b""
-        self.met_protocol_1 = False  # a device with firmware of an earlier serq-mcu answered to IDENTIFY
 
     def feed(self, data: bytes) -> list[Frame]:
         """The good frames that `data` completes."""
         *whole, self._rest = (self._rest + data).split(b"\0")
         self._rest = self._rest[-_MAX_ENCODED:]
         frames = [decode_frame(encoded) for encoded in whole]
-        self.met_protocol_1 |= None in frames and any(
-            _body(encoded) == _ANSWER_OF_PROTOCOL_1 for encoded in whole
-        )
         return [frame for frame in frames if frame is not None]
 
 
@@ -123,6 +118,7 @@ class Identity:
     features: int
     classes: int
     layers: int
+    stages: int
     frame_length: int
     hop_length: int
     sample_rate: int
@@ -145,10 +141,10 @@ class Result:
     clip: int
     sums: tuple[int, int]
     scores: NDArray[np.int32]
-    digests: dict[int, int]
+    digests: dict[str, int]
 
 
-_IDENTITY = struct.Struct("<B8sHHBBHHII")
+_IDENTITY = struct.Struct("<B8sHHBBBHHII")
 _RESULT = struct.Struct("<BIIIIII")
 _VALUES = struct.Struct("<BHH")
 _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
@@ -171,21 +167,29 @@ def parse_identity(payload: bytes) -> Identity:
     return identity
 
 
-def parse_result(payload: bytes, digests: bytes) -> Result:
-    """The answers to FINISH and to the DIGESTS after it. Raises SerqError if one is malformed."""
+def parse_result(payload: bytes, digests: dict[str, int]) -> Result:
+    """The answer to FINISH, with the digests of the clip. Raises SerqError if it is malformed."""
     _require(len(payload) > _RESULT.size and (len(payload) - _RESULT.size) % 4 == 0, "result")
     label, frames, frontend, network, clip, *sums = _RESULT.unpack_from(payload)
     scores = np.frombuffer(payload, "<i4", offset=_RESULT.size).astype(np.int32)
     _require(label < len(scores), "result")
-    return Result(
-        label, frames, frontend, network, clip, (sums[0], sums[1]), scores, parse_digests(digests)[1]
-    )
+    return Result(label, frames, frontend, network, clip, (sums[0], sums[1]), scores, digests)
 
 
 def parse_digests(payload: bytes) -> tuple[int, dict[int, int]]:
     """The answer to DIGESTS: the clip, and stage to CRC-32. Raises SerqError if it is malformed."""
     _require(len(payload) >= 4 and (len(payload) - 4) % 5 == 0, "digests")
     return int.from_bytes(payload[:4], "little"), dict(struct.iter_unpack("<BI", payload[4:]))
+
+
+def parse_stage(payload: bytes) -> Stage:
+    """The answer to STAGE: a row of the device's table, whose types are of the right size only.
+
+    Raises SerqError if it is malformed.
+    """
+    _require(len(payload) > 2 and payload[0] in _UNSIGNED and payload[1] in (0, 1), "stage")
+    name = payload[2:].decode(errors="replace")
+    return Stage(name, f"uint{8 * payload[0]}", bool(payload[1]))
 
 
 def parse_values(payload: bytes) -> tuple[int, NDArray[np.unsignedinteger]]:

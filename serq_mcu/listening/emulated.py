@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from serq_mcu.boards.board import BOARD_FILE, Relative, load_board, read_board
 from serq_mcu.build import platformio
-from serq_mcu.codegen.export import MODEL, read_project, retarget
+from serq_mcu.codegen.export import read_project, retarget
+from serq_mcu.codegen.plan import MODEL
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model

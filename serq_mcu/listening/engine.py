@@ -5,8 +5,6 @@ where there is no compiler.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -17,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base import resources
-from serq_mcu.base.files import write_file
-from serq_mcu.base.host import cache_folder, compiler
+from serq_mcu.base.cache import Cache, key
+from serq_mcu.base.host import compiler
 from serq_mcu.boards.board import load_board
-from serq_mcu.codegen.export import Files, model_files, runtime_files
+from serq_mcu.codegen.export import runtime_files
+from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import reference
 from serq_mcu.quantized_model import interpreter
@@ -140,18 +139,17 @@ def _library(model: QuantizedModel, progress: Callable[..., None]) -> Path:
     cc = compiler()
     files = {
         name: data
-        for name, data in (runtime_files() | model_files(model, load_board(_BOARD))).items()
+        for name, data in (runtime_files() | Plan(model, load_board(_BOARD)).model_files).items()
         if name.startswith("lib/serq/src/")
     }
     version = subprocess.run([cc, "--version"], capture_output=True, check=False).stdout
-    digest = hashlib.sha256(
-        repr((cc, _FLAGS, version, sorted(files.items()), _SOURCE.read_bytes())).encode()
-    ).hexdigest()
-    library = cache_folder() / f"classify-{digest[:32]}.so"
-    if not library.exists():
+    name = key("classify", cc, _FLAGS, version, files, code=(_SOURCE,))
+
+    def build(library: Path) -> None:
         progress("compiling the model's C for this computer, once")
         _compile(cc, files, model.decision is not None, library)
-    return library
+
+    return Cache().file(name, ".so", build)
 
 
 def _compile(cc: str, files: Files, can_stream: bool, library: Path) -> None:
@@ -161,7 +159,6 @@ def _compile(cc: str, files: Files, can_stream: bool, library: Path) -> None:
             path = Path(work) / Path(name).name
             path.write_bytes(data)
             sources += [path] if path.suffix == ".c" and (can_stream or "stream" not in path.name) else []
-        made = Path(work) / library.name
         command = [
             cc,
             *_FLAGS,
@@ -169,12 +166,10 @@ def _compile(cc: str, files: Files, can_stream: bool, library: Path) -> None:
             f"-I{work}",
             *map(str, sources),
             "-o",
-            str(made),
+            str(library),
         ]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode != 0:
             raise SerqError(
                 f"{cc} does not compile the model's C: {(done.stderr.splitlines() or ['no message'])[0]}"
             )
-        write_file(library, made.read_bytes())
-    os.chmod(library, 0o755)

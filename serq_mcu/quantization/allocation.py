@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from serq_mcu.base.metrics import wilson_interval
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import ADAPTIVE, MAX_BITS, MIN_BITS, QuantizationConfig
+from serq_mcu.layers.encodings import Width, width_label
 from serq_mcu.quantization.importance import LayerImportance, layer_importance
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.types import Width, spoken
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class LayerChoice:
             f" {t.interval95[1]:.1%}){' kept' if t.accepted else ''}"
             for t in self.trials
         ]
-        return [head, *tried, f"  {spoken(self.bits)}: {self.reason}"]
+        return [head, *tried, f"  {width_label(self.bits)}: {self.reason}"]
 
 
 def choose_widths(
@@ -118,7 +118,7 @@ def choose_widths(
                 progress("choosing bits per layer", visited, len(ranked))
             trials = _try_widths(lowering, validation, widths, index, required)
             widths[index], reason = _decide(trials)
-        inputs, outputs = network.kernels[index].shape
+        inputs, outputs = network.layers[index].inputs, network.layers[index].outputs
         choices[index] = LayerChoice(inputs, outputs, ranked[index], required, trials, widths[index], reason)
     if progress is not None and config.method == ADAPTIVE:
         progress("choosing bits per layer", len(ranked), len(ranked))

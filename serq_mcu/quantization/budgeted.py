@@ -109,7 +109,7 @@ class Sensitivity:
 
 def measure(lowering: Lowering, validation: ValidationData, progress: Progress | None = None) -> Sensitivity:
     """The sensitivity of a network, on validation data."""
-    layers = len(lowering.network.kernels)
+    layers = len(lowering.network.layers)
     base = validation_loss(lowering.model([MAX_BITS] * layers), validation)
     added = np.zeros((layers, MAX_BITS))
     for layer in range(layers):

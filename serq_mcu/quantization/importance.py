@@ -33,7 +33,7 @@ class LayerImportance:
 
 def layer_importance(network: FloatNetwork, config: QuantizationConfig) -> tuple[LayerImportance, ...]:
     """The terms of each layer, in layer order."""
-    variances = [float(np.var(kernel)) for kernel in network.kernels]
+    variances = [float(np.var(layer.weights)) for layer in network.layers]
     shares = [count / sum(network.parameters) for count in network.parameters]
     terms = [math.log(math.e - 1 + variance / max(variances)) for variance in variances]
     alpha = config.alpha

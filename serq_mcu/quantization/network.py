@@ -1,89 +1,112 @@
-"""The float network as numpy sees it: standardised features, dense layers, ReLU between them."""
+"""The float network as numpy sees it: standardised features, and layers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.layers import FloatDense, FloatLayer
 
-UNINFORMATIVE = (
-    2.0**20
-)  # the standard deviation given to a feature that does not vary: whatever arrives stays next to 0
+UNINFORMATIVE = 2.0**20  # the standard deviation given to a feature that does not vary: it stays next to 0
 CLIP = 4.0  # standard deviations: beyond them a feature saturates, on the device and in training
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FloatNetwork:
-    """kernels [inputs, outputs] and biases [outputs] per layer; mean and sd [features] of pooled features
-    in device units.
+    """Layers, and mean and sd [features] of the pooled features in device units.
 
     Raises SerqError if shapes do not fit each other or a number is not finite.
     """
 
-    kernels: tuple[NDArray[np.float64], ...]
-    biases: tuple[NDArray[np.float64], ...]
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
+    layers: tuple[FloatLayer, ...]
+    mean: Floats
+    sd: Floats
 
     def __post_init__(self) -> None:
-        if not self.kernels or len(self.kernels) != len(self.biases):
-            raise SerqError("a network needs as many biases as kernels, and at least one")
+        if not self.layers:
+            raise SerqError("a network needs at least one layer")
         width = self.mean.size
-        for index, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
-            if kernel.ndim != 2 or kernel.shape[0] != width or bias.shape != (kernel.shape[1],):
+        for index, layer in enumerate(self.layers):
+            if layer.inputs != width:
                 raise SerqError(f"layer {index} of the network does not fit the layer before it")
-            if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-                raise SerqError(
-                    f"layer {index} of the network holds numbers that are not finite; train again"
-                )
-            width = kernel.shape[1]
+            width = layer.outputs
         if self.sd.shape != self.mean.shape or not np.isfinite(self.mean).all() or not (self.sd > 0).all():
             raise SerqError("the network's feature means and standard deviations do not fit each other")
+
+    @classmethod
+    def mlp(
+        cls, kernels: Sequence[Floats], biases: Sequence[Floats], mean: Floats, sd: Floats
+    ) -> FloatNetwork:
+        """Make a multilayer perceptron: kernels [inputs, outputs] and biases [outputs], a ReLU after all
+        but the last. Raises SerqError as the class does.
+        """
+        if len(kernels) != len(biases):
+            raise SerqError("a network needs as many biases as kernels")
+        layers = []
+        for index, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
+            try:
+                layers.append(FloatDense(kernel, bias, relu=index < len(kernels) - 1))
+            except SerqError as error:
+                raise SerqError(f"layer {index} of the network: {error}") from error
+        return cls(tuple(layers), mean, sd)
 
     @property
     def parameters(self) -> tuple[int, ...]:
         """Weights and biases of each layer."""
-        return tuple(kernel.size + bias.size for kernel, bias in zip(self.kernels, self.biases, strict=True))
+        return tuple(layer.parameters for layer in self.layers)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Features, neurons of each hidden layer, classes."""
-        return (self.mean.size, *(bias.size for bias in self.biases))
+        """Features, outputs of each layer."""
+        return (self.mean.size, *(layer.outputs for layer in self.layers))
 
-    def standardise(self, pooled: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Pooled features [n, features] to standard deviations, clipped."""
+    @property
+    def dense(self) -> tuple[FloatDense, ...]:
+        """The layers of a multilayer perceptron. Raises SerqError if one is of another kind."""
+        for index, layer in enumerate(self.layers):
+            if type(layer) is not FloatDense:
+                raise SerqError(
+                    f"layer {index} is of the kind {layer.kind}, and this works on dense layers alone;"
+                    " quantize the network without fine-tuning"
+                )
+        return tuple(layer for layer in self.layers if isinstance(layer, FloatDense))
+
+    def standardise(self, pooled: NDArray[np.integer]) -> Floats:
+        """Turn pooled features [n, features] into standard deviations, clipped."""
         return standardise(pooled, self.mean, self.sd)
 
-    def logits(self, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Logits [n, classes] of standardised features [n, features]."""
-        return self.preactivations(standardised)[-1]
+    def logits(self, standardised: Floats) -> Floats:
+        """Compute logits [n, classes] of standardised features [n, features]."""
+        return self.targets(standardised)[-1]
 
-    def classify(self, standardised: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Label indices [...] of standardised features [..., features]."""
+    def classify(self, standardised: Floats) -> NDArray[np.intp]:
+        """Compute label indices [...] of standardised features [..., features]."""
         labels: NDArray[np.intp] = np.argmax(self.logits(standardised), axis=-1)
         return labels
 
-    def preactivations(self, standardised: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        """What each layer [n, outputs] computes before its ReLU; the last are the logits."""
+    def targets(self, standardised: Floats) -> list[Floats]:
+        """Compute what each layer [n, outputs] gives before its activation function; the last are the
+        logits.
+        """
         found, x = [], standardised
-        for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            found.append(x @ kernel + bias)
-            x = np.maximum(found[-1], 0)
+        for layer in self.layers:
+            target, x = layer.forward(x)
+            found.append(target)
         return found
 
 
-def standardise(
-    pooled: NDArray[np.integer], mean: NDArray[np.float64], sd: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Pooled features [..., features] to standard deviations, clipped."""
+def standardise(pooled: NDArray[np.integer], mean: Floats, sd: Floats) -> Floats:
+    """Turn pooled features [..., features] into standard deviations, clipped."""
     return np.clip((pooled - mean) / sd, -CLIP, CLIP)
 
 
-def standardisation(pooled: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation [features] of training features [n, features], in device units.
+def standardisation(pooled: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Compute mean and standard deviation [features] of training features [n, features], in device units.
 
     A feature that varies by less than half a unit says nothing; its deviation is set so large that it stays
     at 0.

@@ -15,13 +15,14 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import QuantizationConfig
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.allocation import LayerChoice, choose_widths
 from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan_widths
 from serq_mcu.quantization.decision import decision_rule
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
 from serq_mcu.quantization.run_folder import PARTS, Run
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.types import QuantizedModel, Width
+from serq_mcu.quantized_model.types import QuantizedModel
 
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
 JUDGED = ("validation", "test")

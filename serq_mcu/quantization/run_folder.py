@@ -25,6 +25,7 @@ from serq_mcu.base.files import new_folder
 from serq_mcu.base.metrics import Score
 from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
+from serq_mcu.layers import FLOAT_LAYERS, FloatLayer
 from serq_mcu.quantization.allocation import ValidationData
 from serq_mcu.quantization.network import FloatNetwork
 
@@ -63,7 +64,7 @@ class Run:
             and self.truth.shape == self.part.shape == (clips,)
         )
         if not (
-            shapes and self.pooled.dtype == np.int32 and self.network.kernels[-1].shape[1] == len(self.labels)
+            shapes and self.pooled.dtype == np.int32 and self.network.layers[-1].outputs == len(self.labels)
         ):
             raise SerqError("the arrays do not fit each other; train again")
         if not (
@@ -136,7 +137,10 @@ class Run:
             "corpus": self.corpus,
             "labels": list(self.labels),
             "clips": {part: len(self.members(part)) for part in PARTS},
-            "layers": [list(kernel.shape) for kernel in self.network.kernels],
+            "layers": [
+                {"kind": layer.kind, "inputs": layer.inputs, "outputs": layer.outputs}
+                for layer in self.network.layers
+            ],
             "epochs": self.epochs,
             "best_epoch": self.best_epoch,
             "metrics": {part: self.float_score(part).to_json() for part in PARTS},
@@ -222,17 +226,17 @@ def load_run(folder: Path) -> Run:
 
 def _weights(network: FloatNetwork) -> dict[str, NDArray[Any]]:
     weights: dict[str, NDArray[Any]] = {
-        f"kernel{i}": k.astype(np.float32) for i, k in enumerate(network.kernels)
+        f"layer{index}.{name}": array.astype(np.float32)
+        for index, layer in enumerate(network.layers)
+        for name, array in layer.tensors().items()
     }
-    weights |= {f"bias{i}": b.astype(np.float32) for i, b in enumerate(network.biases)}
     return weights | {"mean": network.mean, "sd": network.sd}
 
 
 def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dict[str, NDArray[Any]]) -> Run:
-    count = len(header["layers"])
-    kernels = tuple(weights[f"kernel{index}"].astype(np.float64) for index in range(count))
-    biases = tuple(weights[f"bias{index}"].astype(np.float64) for index in range(count))
-    network = FloatNetwork(kernels, biases, weights["mean"], weights["sd"])
+    kinds = [str(layer["kind"]) for layer in header["layers"]]
+    layers = tuple(_layer(kind, index, len(kinds), weights) for index, kind in enumerate(kinds))
+    network = FloatNetwork(layers, weights["mean"], weights["sd"])
     return Run(
         config=_config(header["config"]),
         corpus=str(header["corpus"]),
@@ -253,6 +257,15 @@ def _config(value: dict[str, Any]) -> Config:
         return Config.from_json(value, "its configuration")
     except SerqError as error:
         raise SerqError(f"{error}; train again") from error
+
+
+def _layer(kind: str, index: int, count: int, weights: dict[str, NDArray[Any]]) -> FloatLayer:
+    own = {
+        name.removeprefix(f"layer{index}."): array.astype(np.float64)
+        for name, array in weights.items()
+        if name.startswith(f"layer{index}.")
+    }
+    return FLOAT_LAYERS[kind].from_tensors(own, last=index == count - 1)
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:

@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.frontend.reference import rshift_round
-from serq_mcu.frontend.stages import STAGE_ACCUMULATOR, STAGE_INPUT, STAGE_OUTPUT, STAGE_POOLED, STAGE_SCORES
-from serq_mcu.quantized_model.types import (
-    ACTIVATION_MAX,
-    INPUT_ZERO_POINT,
-    DenseLayer,
-    InputQuantization,
-    QuantizedModel,
-)
+from serq_mcu.layers.base import ACTIVATION_MAX
+from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, InputQuantization, QuantizedModel
 
 DEVIATION_MAX = 2**20 - 1
 
@@ -30,40 +24,24 @@ def quantize_input(constants: InputQuantization, pooled: NDArray[np.integer]) ->
     )
 
 
-def accumulate(layer: DenseLayer, activations: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Activations [..., inputs] to accumulators [..., outputs]; exact."""
-    # float64 matrix products are exact here: every partial sum is an integer below 2^31
-    # (DenseLayer.accumulator_bound)
-    sums = activations.astype(np.float64) @ layer.q.T.astype(np.float64)
-    return sums.astype(np.int64) + layer.bias
-
-
-def requantize(layer: DenseLayer, accumulators: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Accumulators to the next layer's activations 0..127: ReLU, scale, saturation."""
-    assert layer.multiplier is not None and layer.shift is not None
-    return np.clip(rshift_round(accumulators * layer.multiplier, layer.shift), 0, ACTIVATION_MAX)
-
-
-def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each stage identifier of SPEC.md section 7 from pooled on, with its integers, for features [...,
-    features].
-    """
-    yield STAGE_POOLED, pooled.astype(np.int64)
+def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Compute each stage of SPEC.md section 7 from pooled on, by name, for features [..., features]."""
+    yield "pooled", pooled.astype(np.int64)
     activations = quantize_input(model.input, pooled)
-    yield STAGE_INPUT, activations
+    yield "input", activations
     for index, layer in enumerate(model.layers):
-        accumulators = accumulate(layer, activations)
-        yield STAGE_ACCUMULATOR + 2 * index, accumulators
-        if layer.multiplier is None:
-            yield STAGE_SCORES, accumulators
-        else:
-            activations = requantize(layer, accumulators)
-            yield STAGE_OUTPUT + 2 * index, activations
+        computed = layer.run(activations)
+        yield from (
+            (f"layer {index} {stage.name}", values)
+            for stage, values in zip(layer.stages(), computed, strict=True)
+        )
+        activations = computed[-1]
+    yield "scores", activations
 
 
 def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
     """Scores [..., classes] of pooled features [..., features]."""
-    return dict(stages(model, pooled))[STAGE_SCORES]
+    return dict(stages(model, pooled))["scores"]
 
 
 def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np.int64]:
@@ -78,12 +56,7 @@ def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np
         + (pooled.astype(np.float64) - constants.center) * constants.multiplier / 2.0**constants.shift
     )
     for layer in model.layers:
-        sums = np.clip(activations, 0, ACTIVATION_MAX) @ layer.q.T.astype(np.float64) + layer.bias
-        activations = (
-            sums
-            if layer.multiplier is None or layer.shift is None
-            else sums * layer.multiplier / 2.0**layer.shift
-        )
+        activations = layer.run_without_rounding(activations)
     labels: NDArray[np.int64] = np.argmax(activations, axis=-1)
     return labels
 

@@ -17,7 +17,8 @@ from serq_mcu.base.files import write_file
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
-from serq_mcu.quantized_model.types import FORMAT, DecisionRule, DenseLayer, InputQuantization, QuantizedModel
+from serq_mcu.layers import LAYERS, Layer
+from serq_mcu.quantized_model.types import FORMAT, DecisionRule, InputQuantization, QuantizedModel
 
 DEFAULT_MODEL = "emodb"
 
@@ -58,14 +59,9 @@ def load_model(path: Path) -> QuantizedModel:
     try:
         header = json.loads(metadata["serq"])
         version = header["format"]
-        if not isinstance(version, int) or version > FORMAT:
+        if version != FORMAT:
             raise SerqError(
-                f"{path} has format {version}, made by a newer serq-mcu than this one, which reads up to"
-                f" {FORMAT}; upgrade serq-mcu"
-            )
-        if version < FORMAT:
-            raise SerqError(
-                f"it has format {version}, of an earlier serq-mcu without streaming; make it again with"
+                f"it has format {version}, and this serq-mcu reads format {FORMAT}; make it again with"
                 " `serq-mcu quantize`"
             )
         model = _model(header, tensors)
@@ -120,18 +116,7 @@ def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
         for name, array in tensors.items()
         if name.startswith("frontend.")
     }
-    layers = tuple(
-        DenseLayer(
-            u=tensors[f"layer{index}.u"],
-            bias=tensors[f"layer{index}.bias"],
-            encoding=item["encoding"],
-            multiplier=item["multiplier"],
-            shift=item["shift"],
-            weight_scale=item["weight_scale"],
-            input_scale=item["input_scale"],
-        )
-        for index, item in enumerate(header["layers"])
-    )
+    layers = tuple(_layer(index, item, tensors) for index, item in enumerate(header["layers"]))
     return QuantizedModel(
         spec=spec,
         tables=FrontendTables.from_parts(header["frontend"], frontend),
@@ -142,3 +127,9 @@ def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
         provenance=header["provenance"],
         decision=None if header["decision"] is None else DecisionRule(**header["decision"]),
     )
+
+
+def _layer(index: int, header: dict[str, Any], tensors: dict[str, Any]) -> Layer:
+    """One layer. Raises SerqError if its kind is unknown or a bound fails."""
+    own = {name.removeprefix(f"layer{index}."): array for name, array in tensors.items()}
+    return LAYERS[header["kind"]].from_parts(header, own)

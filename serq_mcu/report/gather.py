@@ -10,7 +10,8 @@ import numpy as np
 
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
-from serq_mcu.codegen.export import MODEL, read_project
+from serq_mcu.codegen.export import read_project
+from serq_mcu.codegen.plan import MODEL
 from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError

@@ -14,7 +14,6 @@ from serq_mcu.base.files import new_folder
 from serq_mcu.base.progress import Progress
 from serq_mcu.codegen.budget import Budget
 from serq_mcu.codegen.costs import Row, milliseconds
-from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.frontend.reference import frame_stages
 from serq_mcu.frontend.stages import STAGE_LOG, STAGE_MFCC
 from serq_mcu.listening.classify import Classification, classify_file
@@ -101,7 +100,7 @@ def _facts(told: Told) -> Iterator[tuple[str, str]]:
     )
     yield (
         "Size",
-        f"{model.weights_only_bytes / 1000:.1f} KB of weights, {stored_bytes(model) / 1000:.1f} KB stored",
+        f"{model.weights_only_bytes / 1000:.1f} KB of weights, {model.stored_bytes / 1000:.1f} KB stored",
     )
     if told.quantized:
         yield "Quantized", told.quantized

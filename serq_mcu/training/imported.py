@@ -101,7 +101,7 @@ def import_keras(
         pooled=pooled,
         truth=truth,
         part=part,
-        network=FloatNetwork(found.kernels, found.biases, mean, sd),
+        network=FloatNetwork.mlp(found.kernels, found.biases, mean, sd),
         epochs=0,
         best_epoch=0,
         versions={"serq-mcu": __version__, "imported": file.name},

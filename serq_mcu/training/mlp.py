@@ -130,7 +130,7 @@ def train_mlp(
     ).history
     weights = network.get_weights()
     return Trained(
-        FloatNetwork(_float64(weights[::2]), _float64(weights[1::2]), mean, sd),
+        FloatNetwork.mlp(_float64(weights[::2]), _float64(weights[1::2]), mean, sd),
         np.array([history[name] for name in HISTORY]).T,
     )
 

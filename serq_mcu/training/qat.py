@@ -19,17 +19,12 @@ from numpy.typing import NDArray
 from serq_mcu.base.progress import Progress
 from serq_mcu.base.validation import changed
 from serq_mcu.config import TrainingConfig, TuningConfig
+from serq_mcu.layers.base import ACTIVATION_MAX
+from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run
-from serq_mcu.quantized_model.types import (
-    ACTIVATION_MAX,
-    ENCODINGS,
-    INPUT_STEPS_PER_SD,
-    INPUT_ZERO_POINT,
-    Width,
-    encoding_of,
-)
+from serq_mcu.quantized_model.types import INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
 from serq_mcu.training.mlp import Examples, train_others
 
 # after mlp, which sets how TensorFlow and Keras load
@@ -357,9 +352,8 @@ class FineTuner:
             if index < len(start.steps):
                 part["output_log_step"].assign(np.log(start.steps[index]))
             for variables, teacher in zip(self._teachers, teachers, strict=True):
-                for variable, value in zip(
-                    variables[index], (teacher.kernels[index], teacher.biases[index]), strict=True
-                ):
+                layer = teacher.dense[index]
+                for variable, value in zip(variables[index], (layer.kernel, layer.bias), strict=True):
                     variable.assign(value.astype(np.float32))
         self._update_units()
         for index, dropout in enumerate(self._dropouts):

@@ -8,7 +8,6 @@ user's cache, so that an interrupted measurement goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.base.files import write_file
-from serq_mcu.base.host import cache_folder
+from serq_mcu.base.cache import Cache, key
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import PROTOCOLS, Config, load_config
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
-from serq_mcu.errors import SerqError
-from serq_mcu.frontend.feature_cache import FeatureCache
-from serq_mcu.frontend.native import source_digest
-from serq_mcu.frontend.recordings import Take, take_features, takes_of
+from serq_mcu.frontend.recordings import FEATURE_CODE, FEATURE_VERSIONS, Take, take_features, takes_of
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import PARTS
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.training.run import Dataset, fit, read_dataset
+from serq_mcu.training.run import PACKAGES, Dataset, fit, read_dataset
 
 UNSEEN_NOISES = ("brown", "blue", "clatter", "siren")  # kept out of the default training, and of every choice
 CONDITIONS: tuple[Condition, ...] = (
@@ -44,6 +39,13 @@ CONDITIONS: tuple[Condition, ...] = (
     *(Condition(room="shoebox", reverberation=seconds) for seconds in (0.3, 0.6)),
     Condition(room="shoebox", reverberation=0.4, noise="babble", snr_db=15.0, gain_db=-12.0),
 )
+_ROOMS = ("corpus", "frontend", "layers", "training", "quantization", "quantized_model")
+_CODE = (
+    *FEATURE_CODE,
+    "serq_mcu.config",
+    *(f"serq_mcu.{room}" for room in _ROOMS),
+)  # what the answers depend on
+_VERSIONS = (*FEATURE_VERSIONS, *PACKAGES)
 RECIPES = ("default", "without augmentation")
 _HELD_OUT = {"clips": "{} stratified folds of the clips", "speakers": "each of {} speakers"}
 
@@ -226,25 +228,19 @@ def _with_protocol(config: Config, protocol: str) -> Config:
 
 def _remembered_split(dataset: Dataset, config: Config) -> dict[str, Any]:
     """`_split`, from the cache if it is there."""
-    parts = [
-        _code_digest(),
+    name = key(
+        "robustness",
         config.to_json(),
         dataset.recordings.digests,
         dataset.names,
         dataset.truth.tolist(),
         [str(c) for c in CONDITIONS],
-    ]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    path = cache_folder() / "robustness" / f"{digest[:32]}.json"
-    try:
-        remembered: dict[str, Any] = json.loads(path.read_text())
-        return remembered
-    except (OSError, ValueError):
-        result = _split(dataset, config)
-    try:
-        write_file(path, json.dumps(result))
-    except SerqError:
-        return result  # nothing is kept where nothing can be written
+        code=_CODE,
+        versions=_VERSIONS,
+    )
+    result: dict[str, Any] = json.loads(
+        Cache().remembered(name, lambda: json.dumps(_split(dataset, config)).encode())
+    )
     return result
 
 
@@ -260,7 +256,7 @@ def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
         for condition in CONDITIONS
         for take in judging_takes(dataset, run.part, condition, config.training.seed)
     ]
-    pooled = take_features(model.spec, model.tables, dataset.recordings, takes, cache=FeatureCache()).reshape(
+    pooled = take_features(model.spec, model.tables, dataset.recordings, takes, cache=Cache()).reshape(
         len(CONDITIONS), len(members), -1
     )
     return {
@@ -279,17 +275,6 @@ def _score(dataset: Dataset, rows: Sequence[dict[str, Any]], condition: int | No
         [row["float_answers"] if condition is None else row["answers"][condition] for row in rows]
     ).astype(np.int64)
     return Score.of(dataset.truth[clips], answers, dataset.labels)
-
-
-def _code_digest() -> str:
-    """Of everything that the answers depend on, from the recordings to the interpreter."""
-    package = Path(__file__).parents[1]
-    rooms = ("corpus", "frontend", "training", "quantization", "quantized_model")
-    digest = hashlib.sha256(source_digest())
-    files = [package / "config.py", *(path for room in rooms for path in (package / room).glob("*.py"))]
-    for path in sorted(files):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _name(condition: Condition) -> str:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu import __version__
+from serq_mcu.base.cache import Cache
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import Config
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.feature_cache import FeatureCache
 from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.run_folder import Run, save_run
@@ -114,7 +114,7 @@ def version_features(
     """
     takes = draw_takes(dataset.recordings, part, training_part, config.augmentation, config.training.seed)
     spec, flat = config.features, [take for version in takes for take in version]
-    pooled = take_features(spec, build_tables(spec), dataset.recordings, flat, progress, FeatureCache())
+    pooled = take_features(spec, build_tables(spec), dataset.recordings, flat, progress, Cache())
     return pooled.reshape(len(takes), len(dataset.truth), -1)
 
 

@@ -14,21 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.codegen.export import MODEL, Project, read_project
+from serq_mcu.codegen.export import Project, read_project
+from serq_mcu.codegen.plan import MODEL
 from serq_mcu.codegen.render import ABI
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import frame_stages, pool
-from serq_mcu.frontend.stages import (
-    FRAME_STAGES,
-    STAGE_INPUT,
-    STAGE_OUTPUT,
-    STAGE_POOLED,
-    STAGE_SCORES,
-    STAGE_WINDOW,
-    stage_name,
-)
+from serq_mcu.frontend.stages import stage_name
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
 from serq_mcu.quantized_model.interpreter import stages as network_stages
@@ -39,9 +32,8 @@ from serq_mcu.verification.duration import estimate
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 
-Stages = dict[
-    int, NDArray[Any]
-]  # stage to integers [events, values], in pipeline order, in the types of SPEC.md section 7
+# Stage to integers [events, values], in the order of computing, in the types of SPEC.md section 7.
+Stages = dict[str, NDArray[Any]]
 _IN_A_ROW = 3  # clips that fail before it is given up
 ProgressCall = Callable[..., None]  # a sentence; or a sentence, the units done and their total
 
@@ -62,7 +54,7 @@ class Reference:
     """
 
     pooled: NDArray[np.int32]
-    digests: dict[int, int]
+    digests: dict[str, int]
     scores: NDArray[np.int32]
     label: int
     frames: int
@@ -197,11 +189,12 @@ def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mod
 
 def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
     """Every stage's integers for a clip, int16 [samples]. Raises SerqError if it is too short or too long."""
-    stages: Stages = dict(frame_stages(model.spec, model.tables, pcm))
-    pooled = pool(model.spec, model.tables, stages)
-    for stage, values in network_stages(model, pooled):
-        stages[stage] = values.astype(np.uint8 if _is_activation(stage) else np.int32)[None]
-    return stages
+    found: dict[str, NDArray[Any]] = {}
+    by_number = frame_stages(model.spec, model.tables, pcm)
+    found |= {stage_name(number): values for number, values in by_number.items()}
+    pooled = pool(model.spec, model.tables, by_number)
+    found |= {stage: values[None] for stage, values in network_stages(model, pooled)}
+    return {stage.name: found[stage.name].astype(stage.type, copy=False) for stage in model.stages}
 
 
 def digest(values: NDArray[Any], before: int = 0) -> int:
@@ -222,7 +215,7 @@ def locate(
         if stage in expected.digests and result.digests.get(stage) != expected.digests[stage]:
             return _locate_in_stage(
                 device, recording, model.spec.padding, expected, stage, values
-            ) or Difference(recording.name, stage_name(stage), 1)
+            ) or Difference(recording.name, stage, 1)
     return _compare_answers(recording.name, expected, result)
 
 
@@ -256,12 +249,13 @@ def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -
         stages = reference_stages(model, recording.pcm)
     except SerqError as error:
         raise SerqError(f"{recording.name}: {error}") from error
-    frames = len(stages[STAGE_WINDOW])
+    frames = len(stages["window"])
     if mode == "features":
-        stages, frames = {stage: values for stage, values in stages.items() if stage not in FRAME_STAGES}, 0
-    scores = stages[STAGE_SCORES][0]
+        per_frame = {stage.name for stage in model.stages if stage.per_frame}
+        stages, frames = {name: values for name, values in stages.items() if name not in per_frame}, 0
+    scores = stages["scores"][0]
     return Reference(
-        pooled=stages[STAGE_POOLED][0],
+        pooled=stages["pooled"][0],
         digests={stage: digest(values) for stage, values in stages.items()},
         scores=scores,
         label=int(np.argmax(scores)),
@@ -275,15 +269,15 @@ def _locate_in_stage(
     recording: Recording,
     padding: int,
     reference: Reference,
-    stage: int,
+    stage: str,
     expected: NDArray[Any],
 ) -> Difference | None:
     """The first difference in a stage's integers [events, values]; None if the device now computes them
     right.
     """
-    name, from_features = stage_name(stage), reference.frames == 0
+    from_features = reference.frames == 0
     events: Iterable[int] = [0]
-    if stage in FRAME_STAGES:
+    if len(expected) == reference.frames:
         events = device.persist(lambda: _suspects(device, recording.pcm, padding, stage, expected))
     for event in events:
         actual = (
@@ -294,7 +288,7 @@ def _locate_in_stage(
         difference = (
             None
             if actual is None
-            else _compare(recording.name, name, event, expected[event], _same_type(actual, expected, name))
+            else _compare(recording.name, stage, event, expected[event], _same_type(actual, expected, stage))
         )
         if difference is not None:
             return difference
@@ -302,7 +296,7 @@ def _locate_in_stage(
 
 
 def _suspects(
-    device: Device, pcm: NDArray[np.int16], padding: int, stage: int, expected: NDArray[Any]
+    device: Device, pcm: NDArray[np.int16], padding: int, stage: str, expected: NDArray[Any]
 ) -> Iterable[int]:
     """The events that may differ first: the one at which the digest does, or else those that only the
     zeros after a padded clip complete.
@@ -355,8 +349,7 @@ def _compare_answers(clip: str, reference: Reference, result: Result) -> Differe
             return difference
     extra = min(set(result.digests) - set(reference.digests))
     raise SerqError(
-        f"the device computes {stage_name(extra)}, which this serq-mcu does not know; export the project"
-        " again"
+        f"the device computes {extra}, which this serq-mcu does not know; export the project again"
     )
 
 
@@ -389,13 +382,15 @@ def require_same_firmware(model: QuantizedModel, target: Target) -> None:
             f"the firmware on {target.name} carries model {identity.model}, not {model.identity.hex()};"
             f" {again}"
         )
+    shown, expected = (
+        [(one.name, one.size, one.per_frame) for one in table]
+        for table in (target.device.stages, model.stages)
+    )
+    if shown != expected:
+        raise SerqError(f"the firmware on {target.name} shows other stages than its model has; {again}")
     for index, label in enumerate((*model.labels, "")):
         if (told := target.device.label(index)) != label:
             raise SerqError(
                 f"label {index} of the firmware on {target.name} is {told!r}, not {label!r}: its labels are"
                 f" not the model's; {again}"
             )
-
-
-def _is_activation(stage: int) -> bool:
-    return stage == STAGE_INPUT or (stage >= STAGE_OUTPUT and (stage - STAGE_OUTPUT) % 2 == 0)

@@ -22,7 +22,7 @@ def test_the_table_has_every_board_with_its_core_interfaces_and_relative() -> No
         _, _, core, framework, microphones, emulated, done, _ = (cell.strip() for cell in row.split("|"))
         assert core == board.mcu.core.removeprefix("RISC-V ")
         assert {i for i, word in INTERFACES.items() if word in microphones} == {
-            i for i in INTERFACES if board.audio.takes(i)
+            i for i in INTERFACES if board.takes(i)
         }
         assert done == ("run" if board.emulated else "compiled")
         assert emulated.split()[0] == ("itself" if board.emulated else board.emulator.relative)  # type: ignore[union-attr]

@@ -26,7 +26,7 @@ else:
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CARRIED = ("templates", "firmware", "boards")  # beside the package in a checkout, inside it in a wheel
+CARRIED = ("templates", "firmware", "boards", "docs/schemas")  # beside the package; inside it in a wheel
 IMPORTED_AS = {"pyserial": "serial", "rich-click": "rich_click"}
 NOT_CORE = (
     "tensorflow",
@@ -66,7 +66,10 @@ def test_both_carry_everything(archives: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = archive.read(f"serq_mcu-{__version__}.dist-info/METADATA").decode()
-    assert found == {name if name.startswith("serq_mcu/") else f"serq_mcu/data/{name}" for name in wanted}
+    assert found == {
+        name if name.startswith("serq_mcu/") else f"serq_mcu/data/{name.removeprefix('docs/')}"
+        for name in wanted
+    }
     assert (ROOT / "README.md").read_text() in metadata and "License-File: LICENSE" in metadata
 
 

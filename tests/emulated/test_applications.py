@@ -26,6 +26,7 @@ from serq_mcu.build.sizes import compare
 from serq_mcu.cli import main
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import APPS, export, read_project, retarget
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
@@ -142,7 +143,7 @@ def test_live_on_an_emulated_board_answers_what_the_reference_does(
 
 def test_a_statement_that_is_off_is_a_warning_and_a_framework_is_not(tmp_path: Path) -> None:
     export(MODEL, load_board("emulated-m4f"), tmp_path / "p", app="capture")
-    stated = budget(MODEL, load_board("emulated-m4f"), app="capture")
+    stated = budget(Plan(MODEL, load_board("emulated-m4f"), app="capture"))
     assert not stated.rows and stated.items[0].name == "code of runtime and capture"
     compared = compare(tmp_path / "p", platformio.BuildResult(tmp_path, stated.flash, stated.ram, tmp_path))
     assert compared.complete and compared.errors == {"flash": 0, "RAM": 0}

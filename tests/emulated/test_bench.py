@@ -15,11 +15,12 @@ from serq_mcu.build import platformio
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.costs import total
 from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
-from serq_mcu.codegen.kernels import core_of
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.counting.bench import Bench, bench
 from serq_mcu.counting.qemu import counted
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.layers.kernels import core_of
 from tests.support.models import made_up_model
 from tools.network_cost import network, random_model
 
@@ -98,9 +99,9 @@ def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path
     spec = FeatureSpec(fft_length=512, hop_length=200, window_length=480, mel_bands=36, blocks=blocks)
     model = random_model(spec, (72, 20, 96, 6), (4, "ternary", 8, 1), seed=5)
     export(model, load_board(board), tmp_path / "p")
-    counted, stated = bench(tmp_path / "p"), budget(model, load_board(board))
+    counted, stated = bench(tmp_path / "p"), budget(Plan(model, load_board(board)))
     assert [(row.part, row.name) for row in stated.rows] == [(row.part, row.name) for row in counted.rows]
-    assert counted.stack_bytes <= core_of(load_board(board).mcu).stack
+    assert counted.stack_bytes <= core_of(load_board(board).mcu.features).stack
     for unit in ("instructions", "cycles") if board.startswith("emulated-m") else ("instructions",):
         for part in ("frame", "decision"):
             whole, near = (
@@ -119,15 +120,15 @@ def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path
 
 def test_a_reserved_stack_that_is_too_small_does_not_fit(tmp_path: Path) -> None:
     board = load_board("m0")
-    board = replace(board, port=replace(board.port, stack_bytes=core_of(board.mcu).stack - 1))
-    report = budget(made_up_model((16, 5), (4, 3)), board)
+    board = replace(board, port=replace(board.port, stack_bytes=core_of(board.mcu.features).stack - 1))
+    report = budget(Plan(made_up_model((16, 5), (4, 3)), board))
     assert not report.fits
     assert "raise [port] stack_bytes" in report.lines()[-1]
-    assert budget(made_up_model((16, 5), (4, 3)), load_board("m0")).fits
+    assert budget(Plan(made_up_model((16, 5), (4, 3)), load_board("m0"))).fits
 
 
 def test_milliseconds_are_those_of_the_boards_clock() -> None:
-    report = budget(made_up_model((16, 5), (4, 3)), load_board("nucleo")).to_json()
+    report = budget(Plan(made_up_model((16, 5), (4, 3)), load_board("nucleo"))).to_json()
     assert "estimate" in report["basis"]
     for row in report["rows"]:
         assert row["milliseconds"] == pytest.approx(row["cycles"] / 180_000)

@@ -15,8 +15,9 @@ from serq_mcu.boards.board import Emulator, load_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.budget import budget, state_bytes
 from serq_mcu.codegen.export import export, read_project
-from serq_mcu.codegen.packing import LAYOUTS, Part
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.layers.packing import LAYOUTS, Part
 from serq_mcu.quantized_model.interpreter import stages
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.target import open_target
@@ -205,7 +206,7 @@ def test_the_stated_state_is_what_the_compiler_makes_of_it(board: str, tmp_path:
 @pytest.mark.parametrize("board", EMULATED)
 def test_the_budget_before_a_build_is_near_the_build(board: str, tmp_path: Path) -> None:
     model = made_up_model((256, 512, 64, 7), (2, 1, 3, 8), spec=FeatureSpec())
-    stated = budget(model, load_board(board))
+    stated = budget(Plan(model, load_board(board)))
     export(model, load_board(board), tmp_path / "p")
     built = platformio.build(tmp_path / "p")
     # what is left is what the budget calls unknown, start-up code and C library, and code that the linker

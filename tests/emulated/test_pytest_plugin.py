@@ -96,7 +96,7 @@ def test_what_is_missing_or_wrong_is_one_sentence(repository: Path) -> None:
     )
     for arguments, words in (
         (["--serq-clips", clips], "--serq-board (or serq_board in pytest's configuration) is missing"),
-        (["--serq-clips", clips, "--serq-board", "esp33"], "there is no board 'esp33'; the nearest is esp32"),
+        (["--serq-clips", clips, "--serq-board", "esp33"], "unknown board 'esp33'; did you mean esp32"),
         (["--serq-clips", clips, "--serq-count", "0"], "--serq-count must be a number from 1, not 0"),
         (
             ["--serq-clips", clips, "--serq-board", "esp32", "--serq-port", "/dev/no"],

@@ -18,10 +18,9 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.build.host_program import SMALL_FRAMES, host_build
 from serq_mcu.codegen.export import export
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.stages import STAGE_MFCC, STAGE_SCORES
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.faults import Faults, FaultyTransport
-from serq_mcu.harness.protocol import Result, Type, decode_frame
+from serq_mcu.harness.protocol import Result, Type
 from serq_mcu.harness.transports import ProcessTransport, Transport
 from serq_mcu.verification.verify import digest, reference_stages
 from tests.support.models import made_up_model
@@ -38,7 +37,7 @@ def noise(seconds: float = 0.2, seed: int = 0) -> np.ndarray:
 def right(result: Result, pcm: np.ndarray) -> bool:
     stages = reference_stages(MODEL, pcm)
     digests = {stage: digest(values) for stage, values in stages.items()}
-    return result.digests == digests and result.scores.tolist() == stages[STAGE_SCORES][0].tolist()
+    return result.digests == digests and result.scores.tolist() == stages["scores"][0].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +103,8 @@ def test_a_bad_line_costs_time_but_no_bit(program: Path, faults: Faults) -> None
         pcm = noise(0.4, seed)
         assert right(device.run_clip(pcm), pcm)
         assert (
-            device.values(pcm, STAGE_MFCC, 11).view(np.int32).tolist()
-            == reference_stages(MODEL, pcm)[STAGE_MFCC][11].tolist()
+            device.values(pcm, "mfcc", 11).view(np.int32).tolist()
+            == reference_stages(MODEL, pcm)["mfcc"][11].tolist()
         )
     assert sum(line.incidents.values()) > 10
     device.close()
@@ -210,7 +209,7 @@ def test_a_host_that_vanishes_in_mid_clip_leaves_a_device_that_serves_the_next(p
     transport = ProcessTransport([str(program)])
     for cut in (1, 100, 270, 271, 400):
         first = Device(transport, timeout=0.5)
-        first._begin(STAGE_MFCC, 0)
+        first._begin(first._stage_number("mfcc"), 0)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(transport, "write", _vanishing(transport, cut))
@@ -316,37 +315,3 @@ def test_an_answer_to_an_earlier_request_is_not_taken_for_the_next(program: Path
         pcm = noise(0.5, seed)
         assert right(device.run_clip(pcm), pcm)
     device.close()
-
-
-def test_firmware_of_protocol_1_is_named() -> None:
-    """An earlier harness takes our second byte for its sequence, and refuses the header's rest as a
-    payload.
-    """
-    import struct
-    import zlib
-
-    from cobs import cobs
-
-    class Old:
-        name = "old"
-
-        def __init__(self) -> None:
-            self.answers = b""
-
-        def write(self, data: bytes) -> None:
-            for encoded in filter(None, data.split(b"\0")):
-                assert decode_frame(encoded) is not None
-                body = bytes([0xFF, cobs.decode(encoded)[1], 2, 1])
-                self.answers += cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
-
-        def read(self, timeout: float) -> bytes:
-            data, self.answers = self.answers, b""
-            return data
-
-        def seconds(self, count: int) -> float:
-            return 0.0
-
-    with pytest.raises(
-        SerqError, match="speaks harness protocol 1, this serq-mcu speaks 2; export and flash"
-    ):
-        Device(Old(), timeout=0.01)  # type: ignore[arg-type]

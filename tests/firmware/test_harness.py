@@ -29,18 +29,10 @@ from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.build.host_program import FLAGS, PAYLOAD, host_build
 from serq_mcu.codegen.export import MODEL, export, read_project
+from serq_mcu.codegen.render import ABI
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import MAX_FRAMES, FeatureBlock, FeatureSpec
-from serq_mcu.frontend.stages import (
-    FRAME_STAGES,
-    STAGE_MFCC,
-    STAGE_POOLED,
-    STAGE_SCORES,
-    STAGE_SPECTRUM,
-    STAGE_WINDOW,
-    stage_name,
-)
 from serq_mcu.harness import transports
 from serq_mcu.harness.device import Device, DeviceError
 from serq_mcu.harness.protocol import (
@@ -119,6 +111,11 @@ def clips(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, noise(0.1 + 0.013 * index, 2 * index + take), 16000)
     return tmp_path / "clips"
+
+
+def _number(stage: str) -> int:
+    """A stage's number on the wire: its place in the model's table."""
+    return [one.name for one in MODEL_UNDER_TEST.stages].index(stage) + 1
 
 
 class Line:
@@ -266,7 +263,7 @@ def test_identify_tells_the_model(device: Device) -> None:
     spec, identity = MODEL_UNDER_TEST.spec, device.identity
     assert identity.model == MODEL_UNDER_TEST.identity.hex()
     assert (identity.abi, identity.max_payload, identity.board, identity.clock_hz) == (
-        2,
+        ABI,
         PAYLOAD,
         BOARD,
         240_000_000,
@@ -280,8 +277,8 @@ def test_a_clip_equals_the_reference_at_every_stage(device: Device) -> None:
         stages = reference_stages(MODEL_UNDER_TEST, noise(seed=seed))
         result = device.run_clip(noise(seed=seed))
         assert result.digests == {stage: zlib.crc32(values.tobytes()) for stage, values in stages.items()}
-        assert result.scores.tolist() == stages[STAGE_SCORES][0].tolist()
-        assert (result.label, result.frames) == (stages[STAGE_SCORES][0].argmax(), len(stages[STAGE_MFCC]))
+        assert result.scores.tolist() == stages["scores"][0].tolist()
+        assert (result.label, result.frames) == (stages["scores"][0].argmax(), len(stages["mfcc"]))
 
 
 def test_features_equal_the_reference(device: Device) -> None:
@@ -289,8 +286,8 @@ def test_features_equal_the_reference(device: Device) -> None:
         result = device.run_features(row)
         expected = dict(network_stages(MODEL_UNDER_TEST, row))
         assert list(result.digests) == list(expected)
-        assert result.digests[STAGE_POOLED] == zlib.crc32(row.astype("<i4").tobytes())
-        assert result.scores.tolist() == expected[STAGE_SCORES].tolist()
+        assert result.digests["pooled"] == zlib.crc32(row.astype("<i4").tobytes())
+        assert result.scores.tolist() == expected["scores"].tolist()
         assert result.frames == 0
 
 
@@ -300,10 +297,7 @@ def test_a_small_payload_gives_the_same(project: Path) -> None:
         assert device.identity.max_payload == 256
         stages = reference_stages(MODEL_UNDER_TEST, noise())
         assert device.run_clip(noise()).digests == {stage: digest(values) for stage, values in stages.items()}
-        assert (
-            device.values(noise(), STAGE_SPECTRUM, 7).view(np.int32).tolist()
-            == stages[STAGE_SPECTRUM][7].tolist()
-        )
+        assert device.values(noise(), "spectrum", 7).view(np.int32).tolist() == stages["spectrum"][7].tolist()
         device.close()
 
 
@@ -317,12 +311,12 @@ def test_every_byte_value_passes_both_ways(device: Device, line: Line) -> None:
         np.full(size, 7, np.uint8),
         np.repeat(np.array([0, 1, 255, 0], np.uint8), size // 4),
     ):
-        assert device.run_features(np.frombuffer(row.tobytes(), "<i4")).digests[STAGE_POOLED] == zlib.crc32(
+        assert device.run_features(np.frombuffer(row.tobytes(), "<i4")).digests["pooled"] == zlib.crc32(
             row.tobytes()
         )
     seen = set[int]()
-    for event, expected in enumerate(reference_stages(MODEL_UNDER_TEST, noise())[STAGE_WINDOW]):
-        assert device.values(noise(), STAGE_WINDOW, event).tobytes() == expected.tobytes()
+    for event, expected in enumerate(reference_stages(MODEL_UNDER_TEST, noise())["window"]):
+        assert device.values(noise(), "window", event).tobytes() == expected.tobytes()
         seen |= set(expected.tobytes())
     assert len(seen) == 256
     line.begin()
@@ -369,7 +363,7 @@ def test_requests_may_be_repeated(line: Line) -> None:
     assert answers == {b"": 2, struct.pack("<I", 500): 2, struct.pack("<I", 1000): 3}
     first, second = line.ask(Type.FINISH, b"\0"), line.ask(Type.FINISH, b"\0")
     assert first.payload == second.payload
-    scores = reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES][0]
+    scores = reference_stages(MODEL_UNDER_TEST, pcm)["scores"][0]
     assert first.payload[25:] == scores.tobytes()
 
 
@@ -415,8 +409,8 @@ def test_clips_too_short_and_too_long_are_refused(device: Device) -> None:
     assert device.run_clip(np.zeros(spec.max_samples, np.int16)).frames == MAX_FRAMES
     with pytest.raises(DeviceError, match="too many frames"):
         device.run_clip(np.zeros(spec.max_samples + 1, np.int16))
-    assert device.run_clip(noise()).digests[STAGE_WINDOW] == digest(
-        reference_stages(MODEL_UNDER_TEST, noise())[STAGE_WINDOW]
+    assert device.run_clip(noise()).digests["window"] == digest(
+        reference_stages(MODEL_UNDER_TEST, noise())["window"]
     )
 
 
@@ -426,23 +420,18 @@ def test_a_breakpoint_reads_every_stage(device: Device) -> None:
         for event in {0, len(expected) // 2, len(expected) - 1}:
             values = device.values(pcm, stage, event)
             assert values is not None
-            assert values.view(expected.dtype).tolist() == expected[event].tolist(), (
-                stage_name(stage),
-                event,
-            )
+            assert values.view(expected.dtype).tolist() == expected[event].tolist(), (stage, event)
         assert device.values(pcm, stage, len(expected)) is None
-    assert device.run_clip(pcm).digests[STAGE_SCORES] == digest(
-        reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES]
-    )
+    assert device.run_clip(pcm).digests["scores"] == digest(reference_stages(MODEL_UNDER_TEST, pcm)["scores"])
 
 
 def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     pcm = noise()[:900]
     stages = reference_stages(MODEL_UNDER_TEST, pcm)
-    line.begin(STAGE_MFCC, 1)
+    line.begin(_number("mfcc"), 1)
     line.number += 1
     request = Frame(Type.PCM, line.number, struct.pack("<I", 0) + pcm.tobytes())
-    stopped = Frame(Type.STOPPED, line.number, struct.pack("<BI", STAGE_MFCC, 1))
+    stopped = Frame(Type.STOPPED, line.number, struct.pack("<BI", _number("mfcc"), 1))
     line.send(2 * encode_frame(request))
     assert line.answers() == [stopped, stopped], "a repeated request is answered again"
     line.send(encode_frame(request))
@@ -461,7 +450,7 @@ def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     )
     assert line.ask(Type.LABEL, b"\1").payload == LABELS[1].encode()
     offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 5)).payload)
-    assert (offset, values.view(np.int32).tolist()) == (5, stages[STAGE_MFCC][1][5:].tolist())
+    assert (offset, values.view(np.int32).tolist()) == (5, stages["mfcc"][1][5:].tolist())
     offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 60000)).payload)
     assert (offset, len(values)) == (7, 0)
     line.number += 1
@@ -471,7 +460,7 @@ def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     )
     assert line.refusal(Type.CONTINUE) == Code.NOT_STOPPED
     assert line.ask(Type.PCM, request.payload).payload == struct.pack("<I", 900)
-    assert line.ask(Type.FINISH, b"\0").payload[25:] == stages[STAGE_SCORES][0].tobytes()
+    assert line.ask(Type.FINISH, b"\0").payload[25:] == stages["scores"][0].tobytes()
 
 
 def test_a_device_that_was_met_is_asked_under_the_next_number(device: Device) -> None:
@@ -484,28 +473,28 @@ def test_a_device_that_was_met_is_asked_under_the_next_number(device: Device) ->
 def test_begin_counts_events_anew(line: Line) -> None:
     three_frames = struct.pack("<I", 0) + noise()[: 256 + 2 * 128].tobytes()
     for _ in range(2):
-        line.begin(STAGE_MFCC, 2)
+        line.begin(_number("mfcc"), 2)
         assert line.ask(Type.PCM, three_frames[:-256]).type == Type.PCM | 0x80
-    line.begin(STAGE_MFCC, 2)
+    line.begin(_number("mfcc"), 2)
     assert line.ask(Type.PCM, three_frames).type == Type.STOPPED
 
 
-@pytest.mark.parametrize("stage", [STAGE_WINDOW, STAGE_POOLED, STAGE_SCORES])
-def test_a_new_clip_begins_at_a_breakpoint(line: Line, stage: int) -> None:
+@pytest.mark.parametrize("stage", ["window", "pooled", "scores"])
+def test_a_new_clip_begins_at_a_breakpoint(line: Line, stage: str) -> None:
     """A BEGIN drops the interrupted request with its clip and its breakpoint, and is answered once."""
     pcm = struct.pack("<I", 0) + noise()[:900].tobytes()
-    line.begin(stage, 0)
+    line.begin(_number(stage), 0)
     requests = [(Type.PCM, pcm), (Type.FINISH, b"\0")]
     assert any(line.ask(*request).type == Type.STOPPED for request in requests)
     number = line.begin()
     assert line.ask(Type.PCM, pcm).payload == struct.pack("<I", 900)
     answer = line.ask(Type.FINISH, b"\0")
-    assert answer.payload[25:] == reference_stages(MODEL_UNDER_TEST, noise()[:900])[STAGE_SCORES][0].tobytes()
+    assert answer.payload[25:] == reference_stages(MODEL_UNDER_TEST, noise()[:900])["scores"][0].tobytes()
     assert struct.unpack_from("<I", answer.payload, 13)[0] == number
     expected = reference_stages(MODEL_UNDER_TEST, noise()[:900])
     assert parse_digests(line.ask(Type.DIGESTS).payload) == (
         number,
-        {stage: digest(values) for stage, values in expected.items()},
+        {_number(stage): digest(values) for stage, values in expected.items()},
     )
 
 
@@ -521,7 +510,7 @@ def test_a_new_host_frees_a_stopped_device(program: Path) -> None:
 
 def test_the_end_of_input_ends_the_program_even_at_a_breakpoint(program: Path) -> None:
     requests = (
-        (Type.BEGIN, 1, struct.pack("<BI", STAGE_SCORES, 0)),
+        (Type.BEGIN, 1, struct.pack("<BI", _number("scores"), 0)),
         (Type.PCM, 2, bytes(4) + bytes(2000)),
         (Type.FINISH, 3, b"\0"),
     )
@@ -555,7 +544,7 @@ def test_late_requests_are_dropped(line: Line) -> None:
             assert line.answers() == []
     assert (
         line.ask(Type.FINISH, b"\0").payload[25:]
-        == reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES][0].tobytes()
+        == reference_stages(MODEL_UNDER_TEST, pcm)["scores"][0].tobytes()
     )
     late_by = {0xFFFF: 0, 0x10000: 1, -1: 1}
     for behind, answers in late_by.items():
@@ -567,7 +556,7 @@ def test_late_requests_are_dropped(line: Line) -> None:
 
 
 def test_frames_of_another_protocol_or_length_are_dropped(line: Line) -> None:
-    for protocol, length in ((1, 0), (3, 0), (2, 1), (2, 256)):
+    for protocol, length in ((1, 0), (2, 0), (4, 0), (3, 1), (3, 256)):
         body = struct.pack("<BBHI", Type.IDENTIFY, protocol, length, 99)
         line.send(cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0")
         assert line.answers() == []
@@ -604,8 +593,8 @@ def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path
         tmp_path / "clocked", sources, ("-D_POSIX_C_SOURCE=200112L", *FLAGS[2:], *includes)
     )
     with Line(clocked) as line:
-        for stage in (STAGE_MFCC, STAGE_SCORES):
-            line.begin(stage, 0)
+        for stage in ("mfcc", "scores"):
+            line.begin(_number(stage), 0)
             requests = [(Type.PCM, struct.pack("<I", 0) + noise()[:1500].tobytes()), (Type.FINISH, b"\0")]
             types = []
             for request in requests:
@@ -651,7 +640,7 @@ def _random_payload(rng: random.Random) -> bytes:
         lambda: b"",
         lambda: rng.randbytes(rng.randrange(12)),
         lambda: struct.pack("<I", 0) + rng.randbytes(2 * rng.randrange(2000)),
-        lambda: struct.pack("<BI", rng.choice([*FRAME_STAGES, 16, 17, 31, 32, 33]), rng.randrange(4)),
+        lambda: struct.pack("<BI", rng.randrange(len(MODEL_UNDER_TEST.stages) + 2), rng.randrange(4)),
         lambda: struct.pack("<H", rng.randrange(300)) + rng.randbytes(4 * rng.randrange(25)),
         lambda: rng.randbytes(rng.randrange(PAYLOAD + 20)),
     ]
@@ -724,11 +713,7 @@ def test_a_changed_line_of_c_is_caught_and_its_stage_named(
     for difference in report.differences:
         assert difference.stage == stage
         pcm = soundfile.read(next(clips.rglob(f"{Path(difference.clip).name}.wav")), dtype="int16")[0]
-        expected = next(
-            values
-            for id_, values in reference_stages(MODEL_UNDER_TEST, pcm).items()
-            if stage_name(id_) == stage
-        )
+        expected = reference_stages(MODEL_UNDER_TEST, pcm)[stage]
         assert difference.expected == expected[difference.event][difference.index] != difference.actual
     assert any(f"first difference in stage {stage}, event" in text for text in report.lines())
 
@@ -743,10 +728,10 @@ def test_only_the_first_differing_event_is_named(program: Path) -> None:
         def run_clip(self, pcm: np.ndarray) -> Result:
             return super().run_clip(heard(pcm))
 
-        def digests_by_frame(self, pcm: np.ndarray, padding: int = 0) -> Iterator[dict[int, int]]:
+        def digests_by_frame(self, pcm: np.ndarray, padding: int = 0) -> Iterator[dict[str, int]]:
             return super().digests_by_frame(heard(pcm), padding)
 
-        def values(self, pcm: np.ndarray, stage: int, event: int) -> np.ndarray | None:
+        def values(self, pcm: np.ndarray, stage: str, event: int) -> np.ndarray | None:
             return super().values(heard(pcm), stage, event)
 
     device = Deaf(ProcessTransport([str(program)]))
@@ -811,10 +796,10 @@ def test_a_difference_in_a_padded_clip_is_found_at_its_frame(
         def run_clip(self, pcm: np.ndarray) -> Result:
             return super().run_clip(heard(pcm))
 
-        def digests_by_frame(self, pcm: np.ndarray, padding: int = 0) -> Iterator[dict[int, int]]:
+        def digests_by_frame(self, pcm: np.ndarray, padding: int = 0) -> Iterator[dict[str, int]]:
             return super().digests_by_frame(heard(pcm), padding)
 
-        def values(self, pcm: np.ndarray, stage: int, event: int) -> np.ndarray | None:
+        def values(self, pcm: np.ndarray, stage: str, event: int) -> np.ndarray | None:
             return super().values(heard(pcm), stage, event)
 
     def heard(pcm: np.ndarray) -> np.ndarray:

@@ -4,8 +4,11 @@ says what the reference says.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +58,19 @@ def libraries(model: QuantizedModel, tmp_path_factory: pytest.TempPathFactory) -
     for kind in KINDS:
         export_library(model, load_board("esp32"), kind, folder / kind)
     return folder
+
+
+def _file_scope(source: Path) -> set[str]:
+    """What a .c file names for itself: macros, static functions and objects, types and enumerators."""
+    text = re.sub(r"/\*.*?\*/", "", source.read_text(encoding="utf-8"), flags=re.DOTALL)
+    enums = re.findall(r"^enum \{([^}]*)\};", text, re.MULTILINE)
+    return {
+        *re.findall(r"^ *# *define +(\w+)", text, re.MULTILINE),
+        *re.findall(r"^(?:static|SERQ_INLINE) [^;={(\[]*?(\w+) *[(\[=;]", text, re.MULTILINE),
+        *re.findall(r"^typedef [^;{]*?\(?\*?(\w+)\)?(?:\([^;]*)?;", text, re.MULTILINE),
+        *re.findall(r"^\} (\w+);", text, re.MULTILINE),
+        *(item.split("=")[0].strip() for group in enums for item in group.split(",") if item.strip()),
+    }
 
 
 def _run(*command: str | Path, cwd: Path) -> str:
@@ -196,12 +212,12 @@ def test_a_library_is_the_same_bytes_twice(
         assert (tmp_path / "again" / name).read_bytes() == (libraries / kind / name).read_bytes()
 
 
-def test_amalgamation_brings_each_header_once_and_keeps_a_files_own_names_its_own() -> None:
+def test_amalgamation_brings_each_header_once_and_renames_nothing() -> None:
     sources = {
         "a.h": "int a;\n",
         "b.h": '#include "a.h"\nint b;\n',
         "x.c": '#include "b.h"\n#include <stdint.h>\n#define T 1\nstatic int own;\nint x = T;\n',
-        "y.c": '#include "a.h"\n#define T 2\nenum { own = 3 };\nint y = T;\n',
+        "y.c": '#include "a.h"\nint y;\n',
     }
     text = amalgamate(sources, ["a.h"])
     assert text.count("int a;") == text.count("int b;") == 1
@@ -209,15 +225,39 @@ def test_amalgamation_brings_each_header_once_and_keeps_a_files_own_names_its_ow
         text.index("int a;")
         < text.index("SERQ_IMPLEMENTATION\n/*")
         < text.index("int b;")
-        < text.index("int x = T;")
-        < text.index("#undef T")
+        < text.index("static int own;")
+        < text.index("int y;")
     )
     assert "#include <stdint.h>" in text
-    assert (
-        "#define own own_of_x\n" in text
-        and "#define own own_of_y\n" in text
-        and text.count("#undef own\n") == 2
+    assert "#undef" not in text
+
+
+def test_no_two_c_files_of_the_runtime_define_the_same_name(libraries: Path, tmp_path: Path) -> None:
+    files = sorted((libraries / "espidf" / "src").glob("*.c"))
+    shared = [name for name, count in Counter(chain(*map(_file_scope, files))).items() if count > 1]
+    assert len(files) > 5
+    assert shared == []
+
+
+def test_file_scope_names_are_found(tmp_path: Path) -> None:
+    source = tmp_path / "x.c"
+    source.write_text(
+        """#define A 1
+# define B(x) x
+static inline const int *c(int d)
+{
+    static int e;
+    return &e;
+}
+static int32_t f[2] = {A, 2}, g;
+enum { H = 3, I };
+typedef struct {
+    int j;
+} k;
+int l(void);
+"""
     )
+    assert _file_scope(source) == {"A", "B", "c", "f", "H", "I", "k"}
 
 
 def test_a_kind_that_is_none_is_refused(model: QuantizedModel, tmp_path: Path) -> None:

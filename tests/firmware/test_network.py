@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serq_mcu.codegen.kernels import possible_parts
-from serq_mcu.codegen.packing import LAYOUTS, Part, pack_bias, pack_scale, start_bias, start_factor
-from serq_mcu.quantized_model.interpreter import accumulate, quantize_input, requantize
-from serq_mcu.quantized_model.types import ENCODINGS, DenseLayer, InputQuantization
+from serq_mcu.codegen.packing import pack_scale
+from serq_mcu.layers import DenseLayer
+from serq_mcu.layers.encodings import ENCODINGS
+from serq_mcu.layers.kernels import Storage, possible_parts
+from serq_mcu.layers.packing import LAYOUTS, Part, pack_bias
+from serq_mcu.quantized_model.interpreter import quantize_input
+from serq_mcu.quantized_model.types import InputQuantization
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
 
 SOURCES = [
@@ -36,7 +39,7 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def _ways(layer: DenseLayer, first: int = 0) -> Iterator[tuple[Part, ...]]:
     """All ways to compute a layer, two parts at most."""
-    for part in possible_parts(layer, first):
+    for part in possible_parts(layer.outputs, layer.bits, first):
         if first + part.bits == layer.bits:
             yield (part,)
         elif first == 0:
@@ -74,17 +77,15 @@ def _check(
     )
     pooled = (rng.integers(-(2**31), 2**31, FEATURES) >> rng.integers(0, 31, FEATURES)).astype(np.int32)
     pooled[:2] = 2**31 - 1, -(2**31)
-    accumulators = accumulate(layer, activations.astype(np.int64))
+    accumulators, outputs = layer.run(activations.astype(np.int64))
     expected = (
         quantize_input(constants, pooled).astype(np.uint8).tobytes() + accumulators.astype(np.int32).tobytes()
     )
-    expected += requantize(layer, accumulators).astype(np.uint8).tobytes() + bytes(
-        [int(np.argmax(accumulators[:255]))]
-    )
+    expected += outputs.astype(np.uint8).tobytes() + bytes([int(np.argmax(accumulators[:255]))])
     ways = ways or list(_ways(layer))
     assert ways
     for parts in ways:
-        bias, factor = pack_bias(start_bias(layer, parts)), start_factor(layer, parts)
+        bias, factor = layer.packed_bias(parts), layer.start_factor(parts)
         numbers = [
             FEATURES,
             layer.inputs,
@@ -98,7 +99,7 @@ def _check(
         arrays = [np.array(numbers, np.uint32), np.array([bias.base, factor], np.int32), pooled]
         arrays += [constants.center, pack_scale(constants), activations, bias.array]
         for part in parts:
-            packed = part.pack(layer)
+            packed = part.pack(layer.u)
             arrays += [np.array([KERNELS.index(part.kernel), part.first, packed.nbytes], np.uint32), packed]
         assert run(program, b"".join(array.tobytes() for array in arrays)) == expected, [
             (part.kernel, part.first) for part in parts
@@ -152,7 +153,11 @@ def test_fields_may_be_stored_with_more_bits_than_they_have(program: Path, encod
     rng = np.random.default_rng(3)
     bias = rng.integers(-(2**20), 2**20, 16).astype(np.int32)
     layer = DenseLayer(_fields("random", (16, 531), encoding, rng), bias, encoding, 12_345, 24, 1.0, 1.0)
-    ways = [(part,) for part in possible_parts(layer, 0, wider=True) if part.bits > layer.bits]
+    ways = [
+        (part,)
+        for part in possible_parts(layer.outputs, layer.bits, 0, Storage.FAST)
+        if part.bits > layer.bits
+    ]
     assert {"mul8", "dsp8"} <= {part.kernel for (part,) in ways}
     _check(program, layer, _activations("random", 531, rng), rng, ways)
 

@@ -213,7 +213,8 @@ def test_the_ring_loses_nothing_uncounted_between_threads(sanitizer: str, tmp_pa
     program = compile_program(tmp_path / "ring", sources, flags)
     done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    total, received, dropped, gaps, _ = map(int, done.stdout.split())
-    assert total >= 2_000_000
-    assert received > 0
-    assert dropped > gaps > 0, "the reader was never too slow, so this run has shown nothing of gaps"
+    written, received, lost, gaps_in_turns, gaps_of_a_slow_reader, _ = map(int, done.stdout.split())
+    assert written == received + lost
+    assert received >= 1_000_000
+    assert gaps_in_turns == 64
+    assert gaps_of_a_slow_reader >= 100

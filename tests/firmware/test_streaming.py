@@ -20,7 +20,8 @@ from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.cli import main
-from serq_mcu.codegen.export import board_files, model_files, runtime_files, write_project
+from serq_mcu.codegen.export import board_files, runtime_files, write_project
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
@@ -80,7 +81,7 @@ def library(model: QuantizedModel, board: str) -> dict[str, bytes]:
     }
     return (
         kept
-        | model_files(model, load_board(board))
+        | Plan(model, load_board(board)).model_files
         | {"src/main.c": (PROGRAMS / "stream_application.c").read_bytes()}
     )
 

@@ -200,7 +200,7 @@ def test_a_model_file_of_another_version_is_caught_and_named(
     data, written = model_bytes(MODEL_UNDER_TEST), f'\\"format\\": {FORMAT},'.encode()
     assert data.count(written) == 1
     (tmp_path / "changed" / MODEL).write_bytes(data.replace(written, b'\\"format\\": 9,'))
-    with pytest.raises(SerqError, match=r"has format 9, made by a newer serq-mcu than this one"):
+    with pytest.raises(SerqError, match=r"has format 9, and this serq-mcu reads format 3"):
         verify_project(tmp_path / "changed", clips, "host")
 
 
@@ -210,7 +210,13 @@ def test_from_features_too_the_first_wrong_stage_is_named(project: Path, clips: 
     """
     shift = MODEL_UNDER_TEST.layers[0].shift
     assert shift is not None
-    _change(project, tmp_path, "serq_model.c", f", {shift}, odd);", f", {shift - 1}, odd);")
+    _change(
+        project,
+        tmp_path,
+        "serq_model.c",
+        f", {shift}, activations + 24);",
+        f", {shift - 1}, activations + 24);",
+    )
     found = verify_project(tmp_path / "changed", clips, "host", mode="features")
     assert found.differing_by_stage == {"layer 0 output": found.differing_integers}
     assert found.differing_integers >= found.differing_clips > 0

@@ -22,7 +22,7 @@ import soundfile
 from safetensors.numpy import save
 
 from serq_mcu.base import resources
-from serq_mcu.boards.board import read_board
+from serq_mcu.boards.board import read_board, with_changes
 from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import RULES, load_corpus
@@ -117,11 +117,12 @@ def _places(value: object) -> Iterator[tuple[Any, Any]]:
 
 
 def board_file(data: bytes) -> None:
-    """A board's TOML; one that is read can be made into a project's files."""
+    """A board's TOML; one that is read can be made into a project's files, and its settings changed."""
     from serq_mcu.codegen.render import render
 
     board = read_board(_file("fuzz.toml", data))
     assert all(text.isprintable() or "\n" in text for text in board.project_files(render).values())
+    assert with_changes(board, None, ["microphone.gain_db=3"]).microphone.gain_db == 3
 
 
 def configuration(data: bytes) -> None:

@@ -2,7 +2,7 @@
 #ifndef SERQ_MODEL_H
 #define SERQ_MODEL_H
 
-#define SERQ_MODEL_ABI 2
+#define SERQ_MODEL_ABI 3
 #define SERQ_IDENTITY { IDENTITY } /* first bytes of the model's SHA-256 */
 
 /* Front end: "small" */
@@ -20,9 +20,9 @@
 /* Network: 21-16-9-3 at 3, 8, 1 bits */
 #define SERQ_LAYERS 3
 #define SERQ_CLASSES 3
-#define SERQ_MAX_OUTPUTS 16
-#define SERQ_EVEN_WIDTH 24
-#define SERQ_ODD_WIDTH 16
+#define SERQ_ACCUMULATORS 16
+#define SERQ_ACTIVATIONS 40 /* bytes: every layer's input, and its output at the same time */
+#define SERQ_STATE_BYTES 2928 /* at most, on any core */
 
 /* Live audio (serq_stream.h): blocks of a window, frames of a block, and when there is an answer */
 #define SERQ_BLOCKS 3
@@ -30,5 +30,25 @@
 #define SERQ_GATE_LEVEL (-10240)
 #define SERQ_UNSURE_MARGIN 0
 #define SERQ_SMOOTHING 0
+#define SERQ_STREAM_BYTES 3232 /* at most, on any core */
+
+/* Stages, in the order of computing (SPEC.md section 7) */
+#define SERQ_STAGES 14
+enum {
+    SERQ_STAGE_WINDOW = 1,
+    SERQ_STAGE_SPECTRUM = 2,
+    SERQ_STAGE_POWER = 3,
+    SERQ_STAGE_MEL = 4,
+    SERQ_STAGE_LOG = 5,
+    SERQ_STAGE_MFCC = 6,
+    SERQ_STAGE_POOLED = 7,
+    SERQ_STAGE_INPUT = 8,
+    SERQ_STAGE_LAYER_0_ACCUMULATOR = 9,
+    SERQ_STAGE_LAYER_0_OUTPUT = 10,
+    SERQ_STAGE_LAYER_1_ACCUMULATOR = 11,
+    SERQ_STAGE_LAYER_1_OUTPUT = 12,
+    SERQ_STAGE_LAYER_2_ACCUMULATOR = 13,
+    SERQ_STAGE_SCORES = 14
+};
 
 #endif

@@ -9,17 +9,10 @@ import numpy as np
 from serq_mcu.frontend.level import LEVEL_MIN, level_offset
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantized_model.types import (
-    ACTIVATION_MAX,
-    ENCODINGS,
-    INPUT_ZERO_POINT,
-    DecisionRule,
-    DenseLayer,
-    InputQuantization,
-    QuantizedModel,
-    Width,
-    encoding_of,
-)
+from serq_mcu.layers import DenseLayer
+from serq_mcu.layers.base import ACTIVATION_MAX
+from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
+from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, DecisionRule, InputQuantization, QuantizedModel
 
 SMALL_SPEC = FeatureSpec(
     name="small",

@@ -16,7 +16,6 @@ import pytest
 import soundfile
 
 from serq_mcu.boards.board import load_board
-from serq_mcu.codegen.kernels import core_of
 from serq_mcu.codegen.width_costs import width_costs
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
@@ -41,6 +40,7 @@ from serq_mcu.experiments.results import (
 )
 from serq_mcu.experiments.sequence_networks import SequenceResult, build, train_sequences
 from serq_mcu.experiments.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
+from serq_mcu.layers.kernels import core_of
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
 from tests.train.test_training import _small
 
@@ -53,13 +53,6 @@ TRAINING = {
     "mixup": 0.0,
     "validation_fraction": 0.2,
 }
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -640,7 +633,7 @@ def test_costs_in_instructions_are_those_of_the_cheapest_kernels() -> None:
     assert costs.shape == (2, 8)
     assert (costs[0] > costs[1]).all()
     assert costs[0, 0] < costs[0, 7]  # fewer bits are faster
-    assert core_of(board.mcu) is not core_of(load_board("emulated-m0").mcu)
+    assert core_of(board.mcu.features) is not core_of(load_board("emulated-m0").mcu.features)
     assert (width_costs((120, 64, 7), load_board("emulated-m0").mcu) > costs).any()
 
 

@@ -11,13 +11,13 @@ from serq_mcu.base.validation import changed
 from serq_mcu.config import load_config
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
+from serq_mcu.layers.quantizer import dequantize, fields
+from serq_mcu.layers.quantizer import quantize as quantize_numpy
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork, standardisation
-from serq_mcu.quantization.quantizer import dequantize, fields
-from serq_mcu.quantization.quantizer import quantize as quantize_numpy
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
-from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
 from serq_mcu.training.mlp import Examples, tf, train_mlp, train_others
 from serq_mcu.training.qat import FineTuner, quantize_weights
 
@@ -40,6 +40,10 @@ def data() -> tuple[Examples, Examples]:
     return _examples(1, 320), _examples(2, 120)
 
 
+def _kernels(network: FloatNetwork) -> list[np.ndarray]:
+    return [layer.kernel for layer in network.dense]
+
+
 @pytest.fixture(scope="module")
 def lowering(data: tuple[Examples, Examples]) -> Lowering:
     """A random hidden layer under a least-squares last one: a classifier that works, without training."""
@@ -47,11 +51,11 @@ def lowering(data: tuple[Examples, Examples]) -> Lowering:
     mean, sd = standardisation(train.pooled[0])
     kernels = [rng.normal(0, 0.25, (SPEC.feature_count, HIDDEN)), rng.normal(0, 0.2, (HIDDEN, HIDDEN))]
     biases = [rng.normal(0, 0.2, HIDDEN), rng.normal(0, 0.2, HIDDEN)]
-    front = FloatNetwork(tuple(kernels), tuple(biases), mean, sd)
-    hidden = np.maximum(front.preactivations(front.standardise(train.pooled[0]))[-1], 0)
+    front = FloatNetwork.mlp(tuple(kernels), tuple(biases), mean, sd)
+    hidden = np.maximum(front.targets(front.standardise(train.pooled[0]))[-1], 0)
     design = np.hstack([hidden, np.ones((len(hidden), 1))])
     last = np.linalg.solve(design.T @ design + 3 * np.eye(HIDDEN + 1), design.T @ np.eye(3)[train.truth]) * 4
-    network = FloatNetwork((*kernels, last[:-1]), (*biases, last[-1]), mean, sd)
+    network = FloatNetwork.mlp((*kernels, last[:-1]), (*biases, last[-1]), mean, sd)
     return Lowering(network, train.pooled[0], SPEC, build_tables(SPEC), LABELS)
 
 
@@ -155,8 +159,8 @@ def test_an_ensemble_teaches_what_its_networks_say_on_average(
     others = train_others(*data, len(LABELS), config, 2)
     assert len(others) == 2
     alone = train_mlp(*data, len(LABELS), changed(config, seed=8)).network
-    assert all((a == b).all() for a, b in zip(others[0].kernels, alone.kernels, strict=True))
-    assert (others[0].kernels[0] != others[1].kernels[0]).any()
+    assert all((a == b).all() for a, b in zip(_kernels(others[0]), _kernels(alone), strict=True))
+    assert (_kernels(others[0])[0] != _kernels(others[1])[0]).any()
     by_three = _tuner(lowering, ensemble=3)
     tuned = by_three.tune(lowering, (2, 2, 2), *data, others=others)
     inputs = np.random.default_rng(3).integers(-16, 17, (5, SPEC.feature_count)) / 16

@@ -70,7 +70,7 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     shape = (spec.feature_count, 8, 6, len(loaded.labels))
     kernels = tuple(rng.normal(0, 1, pair) / np.sqrt(pair[0]) for pair in itertools.pairwise(shape))
-    network = FloatNetwork(
+    network = FloatNetwork.mlp(
         kernels, tuple(np.zeros(n) for n in shape[1:]), pooled[0].mean(axis=0), pooled[0].std(axis=0) + 1
     )
     config = load_config().changed(features=spec.to_json())
@@ -230,8 +230,7 @@ def test_a_model_is_described_as_it_was_quantized(run_folder: Path, tmp_path: Pa
 
 def test_a_model_of_another_run_is_refused(run_folder: Path, tmp_path: Path) -> None:
     run = load_run(run_folder)
-    biases = tuple(bias + 1 for bias in run.network.biases)
-    other = replace(run, network=replace(run.network, biases=biases))
+    other = replace(run, network=replace(run.network, mean=run.network.mean + 1))
     path = save_model(quantize(other)[0], tmp_path / "m.serq")
     refused = _report(run_folder, path, "--out", tmp_path / "out")
     assert refused.exit_code == 1

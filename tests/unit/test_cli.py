@@ -75,7 +75,7 @@ def run_folder(tmp_path: Path) -> Path:
         rng.normal(0, 0.3, shape).astype(np.float32).astype(np.float64)
         for shape in ((spec.feature_count, 64), (64, 2))
     )
-    network = FloatNetwork(
+    network = FloatNetwork.mlp(
         kernels, (np.zeros(64), np.zeros(2)), pooled[0].mean(axis=0), pooled[0].std(axis=0)
     )
     config = load_config().changed(features=spec.to_json())

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from serq_mcu.boards.board import Relative, all_boards, load_board
-from serq_mcu.codegen.export import APPS, export, model_files, read_project, retarget
+from serq_mcu.codegen.export import APPS, export, read_project, retarget
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.render import c_numbers, c_string, render
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model, save_model
@@ -32,7 +33,8 @@ def test_the_order_of_calls_is_the_reviewed_one(model: QuantizedModel, name: str
     # the identity covers tables whose last bits depend on the platform's cosine, so it is left out of the
     # comparison
     text = (
-        model_files(model, load_board("emulated-m4f"))[f"lib/serq/src/{name}"]
+        Plan(model, load_board("emulated-m4f"))
+        .model_files[f"lib/serq/src/{name}"]
         .decode()
         .replace(model.sha256[:16], "IDENTITY")
     )
@@ -80,13 +82,13 @@ def test_a_real_board_runs_the_very_c_of_its_emulated_relative(model: QuantizedM
     """
     for board in all_boards():
         if isinstance(board.emulator, Relative):
-            assert model_files(model, board) == model_files(model, load_board(board.emulator.relative)), (
-                board.name
-            )
+            assert (
+                Plan(model, board).model_files == Plan(model, load_board(board.emulator.relative)).model_files
+            ), board.name
 
 
 def test_a_hostile_class_name_is_only_ever_a_string(model: QuantizedModel) -> None:
-    for name, data in model_files(model, load_board("esp32")).items():
+    for name, data in Plan(model, load_board("esp32")).model_files.items():
         if name.endswith((".c", ".h")):
             assert HOSTILE.encode() not in data
     assert c_string(HOSTILE) == r'"\042\073 \175 int x \075 0\073"'

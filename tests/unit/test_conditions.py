@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serq_mcu.base.cache import Cache
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition, at_speed, heard
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.corpus.noise import BABBLE, NOISES, ROOMS, make_noise
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import recordings as recordings_module
-from serq_mcu.frontend.feature_cache import FeatureCache
 from serq_mcu.frontend.recordings import Recordings, Take, choose_voices, take_features, takes_of
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
@@ -188,7 +188,7 @@ def test_the_cache_spares_the_work_and_knows_what_changed(
         return heard(pcm, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(recordings_module, "heard", counted)
-    cache, recordings = FeatureCache(tmp_path / "deep" / "cache.sqlite"), made_up_recordings("abcd")
+    cache, recordings = Cache(tmp_path / "deep" / "cache"), made_up_recordings("abcd")
     takes = [Take(clip, Condition(noise="pink", snr_db=10.0), seed=clip) for clip in range(4)]
 
     def work(spec: FeatureSpec, recordings: Recordings, takes: list[Take]) -> int:
@@ -214,18 +214,18 @@ def test_the_cache_spares_the_work_and_knows_what_changed(
     assert (
         work(replace(SMALL_SPEC, blocks=(FeatureBlock("mfcc", 7, loudness=False),)), recordings, takes) == 4
     )
-    monkeypatch.setattr(recordings_module, "_code_digest", lambda: "other code")
+    monkeypatch.setattr(recordings_module, "FEATURE_CODE", (tmp_path / "other.py",))
+    (tmp_path / "other.py").write_text("another = 1")
     assert work(SMALL_SPEC, recordings, takes) == 4
 
 
 def test_a_cache_that_cannot_be_used_is_done_without(tmp_path: Path) -> None:
-    (tmp_path / "broken.sqlite").write_text("not a database, but longer than its header would be " * 10)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cache.sqlite").mkdir()
     (tmp_path / "file").write_text("")
     recordings = made_up_recordings("ab")
-    for path in (tmp_path / "broken.sqlite", tmp_path / "file" / "cache.sqlite"):
-        pooled = take_features(
-            SMALL_SPEC, SMALL_TABLES, recordings, [Take(0), Take(1)], cache=FeatureCache(path)
-        )
+    for path in (tmp_path / "broken", tmp_path / "file" / "cache"):
+        pooled = take_features(SMALL_SPEC, SMALL_TABLES, recordings, [Take(0), Take(1)], cache=Cache(path))
         assert (pooled[1] == features(SMALL_SPEC, SMALL_TABLES, recordings.audio[1])).all()
 
 

@@ -8,22 +8,29 @@ import numpy as np
 import pytest
 
 from serq_mcu.boards.board import all_boards, load_board
-from serq_mcu.codegen.kernels import (
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.layers import DenseLayer
+from serq_mcu.layers.kernels import (
     MOST_CODE,
+    Core,
+    Storage,
+    cheapest_parts,
     choose,
-    choose_layer,
     core_of,
     cores,
-    packed_bytes,
     possible_parts,
 )
-from serq_mcu.codegen.packing import LAYOUTS
-from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.quantized_model.types import DenseLayer
+from serq_mcu.layers.packing import LAYOUTS, Part
 from tests.support.models import made_up_model
 
 WIDTHS = (*range(1, 9), "ternary")
 SHAPES = [(40, 256), (120, 256), (256, 512), (512, 64), (64, 7), (1, 1), (41, 3), (600, 9)]
+
+
+def _cheapest(layer: DenseLayer, core: Core, storage: Storage = Storage.COMPACT) -> tuple[Part, ...]:
+    parts = cheapest_parts(layer.inputs, layer.outputs, layer.bits, core, core.kernels, storage)
+    assert parts is not None
+    return parts
 
 
 def _layer(inputs: int, outputs: int, bits: int) -> DenseLayer:
@@ -46,10 +53,10 @@ def _layer(inputs: int, outputs: int, bits: int) -> DenseLayer:
 )
 def test_kernels_of_a_model_stay_small(board: str, bits: tuple[int | str, ...]) -> None:
     model, mcu = made_up_model((256, 512, 64, 7), bits, spec=FeatureSpec()), load_board(board).mcu
-    parts = choose(model, mcu)
+    parts = choose(model.layers, core_of(mcu.features))
     assert [sum(part.bits for part in way) for way in parts] == [layer.bits for layer in model.layers]
     assert (
-        sum(core_of(mcu).code[kernel] for kernel in {part.kernel for way in parts for part in way})
+        sum(core_of(mcu.features).code[kernel] for kernel in {part.kernel for way in parts for part in way})
         <= MOST_CODE
     )
 
@@ -59,10 +66,10 @@ def test_a_kernel_that_saves_next_to_nothing_is_left_out() -> None:
         made_up_model((256, 512, 64, 7), (4, 4, 4, 4), spec=FeatureSpec()),
         load_board("emulated-m0").mcu,
     )
-    fastest = [choose_layer(layer, core_of(mcu), frozenset(core_of(mcu).kernels)) for layer in model.layers]
+    fastest = [_cheapest(layer, core_of(mcu.features)) for layer in model.layers]
     assert (
-        len({part.kernel for way in fastest for part in way or ()})
-        > len({part.kernel for way in choose(model, mcu) for part in way})
+        len({part.kernel for way in fastest for part in way})
+        > len({part.kernel for way in choose(model.layers, core_of(mcu.features)) for part in way})
         == 1
     )
 
@@ -82,43 +89,39 @@ def test_the_choice_is_legal_small_and_the_cheapest(core, bits: int) -> None:
             if first == layer.bits:
                 return [()]
             return [
-                (part, *rest) for part in possible_parts(layer, first) for rest in ways(first + part.bits)
+                (part, *rest)
+                for part in possible_parts(layer.outputs, layer.bits, first)
+                for rest in ways(first + part.bits)
             ]
 
         def cost(parts, inputs: int = inputs, outputs: int = outputs) -> float:
-            return sum(core.cost(part, inputs, outputs) for part in parts)
+            return core.cost(parts, inputs, outputs)
 
-        chosen = choose_layer(layer, core, frozenset(core.kernels))
+        chosen = _cheapest(layer, core)
         assert [part.first for part in chosen] == list(
             itertools.accumulate([0] + [part.bits for part in chosen[:-1]])
         )
         assert sum(part.bits for part in chosen) == bits
         assert cost(chosen) == pytest.approx(min(map(cost, ways(0))))
-        assert packed_bytes(layer, chosen) <= min(outputs + 3, outputs * 4 // 3) * -(-inputs // 8) * bits
-        assert packed_bytes(layer, chosen) == sum(part.pack(layer).nbytes for part in chosen)
+        assert layer.packed_bytes(chosen) <= min(outputs + 3, outputs * 4 // 3) * -(-inputs // 8) * bits
+        assert layer.packed_bytes(chosen) == sum(part.pack(layer.u).nbytes for part in chosen)
 
 
 @pytest.mark.parametrize("core", cores(), ids=lambda core: core.name)
 def test_more_bits_are_stored_only_on_request_and_only_to_run_faster(core) -> None:
     for bits, shape in itertools.product(range(1, 9), SHAPES):
-        layer, allowed = _layer(*shape, bits), frozenset(core.kernels)
-        dense, fast = choose_layer(layer, core, allowed), choose_layer(layer, core, allowed, wider=True)
+        layer = _layer(*shape, bits)
+        dense, fast = _cheapest(layer, core), _cheapest(layer, core, Storage.FAST)
         assert sum(part.bits for part in dense) == bits <= sum(part.bits for part in fast)
-        assert core.layer_cost(layer, fast) <= core.layer_cost(layer, dense)
-        eight = choose_layer(_layer(*shape, 8), core, allowed)
-        assert core.layer_cost(layer, fast) <= core.layer_cost(
-            layer, eight
-        )  # no width is slower than 8 bits then
+        assert core.cost(fast, *shape) <= core.cost(dense, *shape)
+        eight = _cheapest(_layer(*shape, 8), core)
+        assert core.cost(fast, *shape) <= core.cost(eight, *shape)  # no width is slower than 8 bits then
 
 
 @pytest.mark.parametrize("core", cores(), ids=lambda core: core.name)
 def test_fewer_bits_are_expected_to_run_faster(core) -> None:
     def network(bits: int) -> float:
-        return sum(
-            core.cost(part, *shape)
-            for shape in SHAPES[1:5]
-            for part in choose_layer(_layer(*shape, bits), core, frozenset(core.kernels))
-        )
+        return sum(core.cost(_cheapest(_layer(*shape, bits), core), *shape) for shape in SHAPES[1:5])
 
     assert network(1) < network(2) < network(4)
     assert network(2) < network(
@@ -129,4 +132,4 @@ def test_fewer_bits_are_expected_to_run_faster(core) -> None:
 @pytest.mark.parametrize("board", all_boards(), ids=lambda board: board.name)
 def test_every_board_is_of_the_kind_that_its_emulator_is_of(board) -> None:
     if not board.emulated:
-        assert core_of(board.mcu) is core_of(load_board(board.emulator.relative).mcu)
+        assert core_of(board.mcu.features) is core_of(load_board(board.emulator.relative).mcu.features)

@@ -33,7 +33,8 @@ from hypothesis import strategies as st
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
-from serq_mcu.codegen.export import export, model_files
+from serq_mcu.codegen.export import export
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
@@ -126,7 +127,7 @@ def test_c_is_compiled_once_for_a_model(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for model in (first, first, second, first):
         assert open_ear(model, said.append).by == C
     assert said == ["compiling the model's C for this computer, once"] * 2
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list((tmp_path / "files").iterdir())) == 2
     monkeypatch.setattr(ears, "_FLAGS", (*ears._FLAGS, "-DANOTHER"))
     open_ear(first, said.append)
     assert len(said) == 3
@@ -140,13 +141,13 @@ def test_a_compiler_that_fails_is_named_and_the_reference_answers(
     said: list[str] = []
     assert open_ear(MODEL, said.append).by == PYTHON
     assert "does not compile the model's C" in said[-1] and "the Python reference answers instead" in said[-1]
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "files").exists()
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_its_c_compiles_without_a_word(compiler: str, tmp_path: Path) -> None:
     for model in (MODEL, made_up_model((5,), (3,), spec=FeatureSpec(center=True))):
-        for name, data in model_files(model, load_board("esp32")).items():
+        for name, data in Plan(model, load_board("esp32")).model_files.items():
             (tmp_path / Path(name).name).write_bytes(data)
         stream = ["-DSERQ_CAN_STREAM"] if model.decision else []
         includes = [f"-I{tmp_path}", f"-I{FIRMWARE / 'lib' / 'serq' / 'src'}"]

@@ -23,18 +23,18 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.level import level_in_db
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.layers.encodings import width_label
+from serq_mcu.layers.quantizer import dequantize
+from serq_mcu.layers.quantizer import quantize as quantize_weights
 from serq_mcu.quantization.allocation import ValidationData, choose_widths
 from serq_mcu.quantization.decision import unsure_margin
 from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
 from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantization.pipeline import quantize
-from serq_mcu.quantization.quantizer import dequantize
-from serq_mcu.quantization.quantizer import quantize as quantize_weights
 from serq_mcu.quantization.run_folder import FEATURES, MARKER, WEIGHTS, Run, load_run, save_run
 from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.quantized_model.store import model_bytes
-from serq_mcu.quantized_model.types import spoken
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
 FEATURE_COUNT = SPEC.feature_count
@@ -58,13 +58,13 @@ def _network(pooled: NDArray[np.int32], truth: NDArray[np.int64], hidden: int = 
         rng.normal(0, 1 / math.sqrt(hidden), (hidden, hidden)),
     ]
     biases = [rng.normal(0, 0.2, hidden), rng.normal(0, 0.2, hidden)]
-    front = FloatNetwork(tuple(kernels), tuple(biases), mean, sd)
-    x = np.maximum(front.preactivations(front.standardise(pooled))[-1], 0)
+    front = FloatNetwork.mlp(tuple(kernels), tuple(biases), mean, sd)
+    x = np.maximum(front.targets(front.standardise(pooled))[-1], 0)
     design = np.hstack([x, np.ones((len(x), 1))])
     solved = np.linalg.solve(
         design.T @ design + 3 * np.eye(hidden + 1), design.T @ np.eye(len(LABELS))[truth]
     )
-    return FloatNetwork((*kernels, solved[:-1]), (*biases, solved[-1]), mean, sd)
+    return FloatNetwork.mlp((*kernels, solved[:-1]), (*biases, solved[-1]), mean, sd)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,9 @@ def run() -> Run:
     part = np.repeat(np.array([0, 1, 2], dtype=np.uint8), [360, 120, 120])
     version = pooled + rng.integers(-300, 301, pooled.shape).astype(np.int32)
     network = _network(pooled[part == 0], truth[part == 0])
-    rounded = FloatNetwork(  # a run stores float32
-        tuple(k.astype(np.float32).astype(np.float64) for k in network.kernels),
-        tuple(b.astype(np.float32).astype(np.float64) for b in network.biases),
+    rounded = FloatNetwork.mlp(  # a run stores float32
+        tuple(k.astype(np.float32).astype(np.float64) for k in (layer.kernel for layer in network.dense)),
+        tuple(b.astype(np.float32).astype(np.float64) for b in (layer.bias for layer in network.dense)),
         network.mean,
         network.sd,
     )
@@ -175,7 +175,7 @@ def test_quantizer_refuses_what_it_cannot_do() -> None:
 
 def test_importance_is_the_papers_formula() -> None:
     kernels = (np.array([[1.0, -1.0], [1.0, -1.0]]), np.array([[0.5], [-0.5]]))
-    network = FloatNetwork(kernels, (np.zeros(2), np.zeros(1)), np.zeros(2), np.ones(2))
+    network = FloatNetwork.mlp(kernels, (np.zeros(2), np.zeros(1)), np.zeros(2), np.ones(2))
     first, second = layer_importance(network, _choosing("adaptive", 0.25, 0.1))
     assert (first.parameter_share, second.parameter_share) == pytest.approx((6 / 9, 3 / 9))
     assert (first.variance, second.variance) == pytest.approx((1.0, 0.25))
@@ -240,8 +240,11 @@ def test_constant_features_stay_silent_and_dead_layers_are_lowered() -> None:
     pooled, truth = _data(rng, 200)
     pooled[:, 4] = 777
     network = _network(pooled, truth, hidden=16)
-    dead = FloatNetwork(
-        network.kernels, (np.full(16, -100.0), network.biases[1], network.biases[2]), network.mean, network.sd
+    dead = FloatNetwork.mlp(
+        [layer.kernel for layer in network.dense],
+        [np.full(16, -100.0), *(layer.bias for layer in network.dense[1:])],
+        network.mean,
+        network.sd,
     )
     for candidate in (network, dead):
         for bits in (1, 8):
@@ -276,13 +279,16 @@ def test_a_rare_outlier_does_not_coarsen_the_steps_of_all_activations() -> None:
     plain = _network(pooled[:500], truth[:500])
     pooled[0] = np.rint(plain.mean + 4 * plain.sd)
     ordinary = pooled[1:]
-    weight = np.abs(plain.kernels[0]).max()  # no larger than others, so that integer weights stay as fine
+    weight = np.abs(
+        plain.dense[0].kernel
+    ).max()  # no larger than others, so that integer weights stay as fine
     highest = float((plain.standardise(ordinary).sum(axis=1) * weight).max())
     lost = {}
     for name, bias in (("never fires", -1e3), ("fires once", -highest)):
-        kernels, biases = ([array.copy() for array in arrays] for arrays in (plain.kernels, plain.biases))
+        kernels = tuple(layer.kernel.copy() for layer in plain.dense)
+        biases = tuple(layer.bias.copy() for layer in plain.dense)
         kernels[0][:, 0], biases[0][0], kernels[1][0] = weight, bias, 0.0
-        network = FloatNetwork(tuple(kernels), tuple(biases), plain.mean, plain.sd)
+        network = FloatNetwork.mlp(kernels, biases, plain.mean, plain.sd)
         model = Lowering(network, pooled, SPEC, build_tables(SPEC), LABELS).model((8, 8, 8))
         exact = dequantized(model, network).logits(device_inputs(model, ordinary))
         lost[name] = float(np.square(scores(model, ordinary) * model.score_scale - exact).mean())
@@ -329,7 +335,7 @@ def test_a_margin_that_allows_everything_gives_one_bit_and_a_fixed_width_asks_no
         else:
             assert tuple(choice.bits for choice in choices) == widths
             assert not any(choice.trials for choice in choices)
-            assert any(line.startswith(f"  {spoken(widths[1])}: ") for line in choices[1].lines())
+            assert any(line.startswith(f"  {width_label(widths[1])}: ") for line in choices[1].lines())
 
 
 @pytest.mark.parametrize(

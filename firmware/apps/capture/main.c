@@ -28,12 +28,11 @@ static const uint8_t magic[4] = {'S', 'Q', 'P', '1'};
 /* CRC-32 (IEEE 802.3), bit by bit: a packet is short. */
 static uint32_t crc32(const uint8_t *bytes, uint32_t count)
 {
-    uint32_t crc = 0xFFFFFFFFu;
-
+    uint32_t crc = 0xFFFFFFFFU;
     while (count-- > 0) {
         crc ^= *bytes++;
         for (int bit = 0; bit < 8; bit++) {
-            crc = crc >> 1 ^ (0xEDB88320u & (0u - (crc & 1u)));
+            crc = crc >> 1 ^ (0xEDB88320U & (0U - (crc & 1U)));
         }
     }
     return ~crc;
@@ -44,7 +43,6 @@ static uint32_t crc32(const uint8_t *bytes, uint32_t count)
 static bool fill(packet *next)
 {
     uint32_t count = 0, gaps = audio_gaps();
-
     while (count < SAMPLES) {
         uint32_t more = audio_read(next->samples + count, SAMPLES - count);
         if (more == 0) {
@@ -63,7 +61,6 @@ static bool fill(packet *next)
 void application_run(void)
 {
     static packet next;
-
     memcpy(next.magic, magic, sizeof magic);
     if (!audio_start()) {
         return; /* the host, which hears nothing, says what to check */

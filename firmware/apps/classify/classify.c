@@ -10,13 +10,12 @@
 #endif
 
 /* A clip's label, or an error of serq.h. scores: SERQ_CLASSES. */
+/* NOLINTNEXTLINE(misc-use-internal-linkage): Python calls it */
 int32_t classify_clip(const int16_t *samples, uint32_t count, int32_t *scores)
 {
     static serq_state state;
-    int result;
-
     serq_init(&state);
-    result = serq_push(&state, samples, count);
+    int result = serq_push(&state, samples, count);
     return result < 0 ? result : serq_classify(&state, scores);
 }
 
@@ -39,7 +38,6 @@ uint32_t stream_push(void *stream, const int16_t *samples, uint32_t count, int32
 {
     serq_decision found;
     uint32_t left = count;
-
     *decided = serq_stream_push(stream, &samples, &left, &found);
     if (*decided != 0) {
         decision[0] = found.answer;

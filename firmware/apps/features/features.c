@@ -87,11 +87,17 @@ uint32_t serq_clip_features(const serq_features_spec *spec, const int16_t *pcm, 
         memcpy(work.samples, pcm + start, length * sizeof *pcm);
         add_frame(spec, &work, frames, &pools);
     }
-    if (frames >= 2) {
-        out = spec->mfcc > 0 ? statistics(pools.mfcc, (uint8_t)spec->mfcc, frames, out) : out;
-        out = spec->mel_shift > 0 ? statistics(pools.mel, (uint8_t)spec->bands, frames, out) : out;
-        out =
-            spec->chroma_runs > 0 ? statistics(pools.chroma, SERQ_PITCH_CLASSES, frames, out) : out;
+    if (frames < 2) { /* a difference between frames needs two */
+        return frames;
+    }
+    if (spec->mfcc > 0) {
+        out = statistics(pools.mfcc, (uint8_t)spec->mfcc, frames, out);
+    }
+    if (spec->mel_shift > 0) {
+        out = statistics(pools.mel, (uint8_t)spec->bands, frames, out);
+    }
+    if (spec->chroma_runs > 0) {
+        (void)statistics(pools.chroma, SERQ_PITCH_CLASSES, frames, out);
     }
     return frames;
 }

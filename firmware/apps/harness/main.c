@@ -9,6 +9,7 @@
 #include "port.h"
 #include "serq.h"
 #include "serq_board.h"
+#include "serq_checks.h"
 #include "serq_trace.h"
 #include "wire.h"
 
@@ -16,10 +17,9 @@
 #error "digests and the wire are little-endian; this core is not"
 #endif
 
-#define STAGES \
-    (7 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) \
-                                 of each layer */
-#define LATE 0xFFFFu /* a request numbered 1 .. LATE below the last one served comes too late */
+SERQ_CHECK(digests, 4 + 5 * SERQ_STAGES <= SERQ_HARNESS_PAYLOAD) /* in one answer */
+
+#define LATE 0xFFFFU /* a request numbered 1 .. LATE below the last one served comes too late */
 
 enum {
     IDENTIFY = 0x01,
@@ -31,6 +31,7 @@ enum {
     LABEL = 0x07,
     READ = 0x08,
     CONTINUE = 0x09,
+    STAGE = 0x0A,
     STOPPED = 0x8A,
     ERROR = 0xFF,
     ANSWER = 0x80 /* added to a request's type */
@@ -83,7 +84,7 @@ static struct {
     uint16_t features; /* how many of the first features the host has sent since BEGIN and the last
                           samples */
     uint32_t sum, sum_of_sums; /* of the input's 16-bit words */
-    stage_digest digests[STAGES];
+    stage_digest digests[SERQ_STAGES];
     uint8_t stages; /* digests in use, in the order in which their stages first came by */
     bool finished;  /* the members below hold the clip's result */
     uint8_t label;
@@ -115,10 +116,8 @@ static uint32_t number_of(const uint8_t *request)
 static uint32_t receive(uint8_t *request, uint32_t capacity)
 {
     uint32_t length;
-
     while ((length = wire_receive(request, capacity)) != 0) {
         uint32_t behind = harness.last - number_of(request);
-
         if (!harness.heard || behind == 0 || behind > LATE) {
             harness.heard = true;
             harness.last = number_of(request);
@@ -146,15 +145,15 @@ static void answer_error(const uint8_t *request, verdict code)
 static void answer_identity(const uint8_t *request)
 {
     static const uint8_t identity[8] = SERQ_IDENTITY;
-
     begin_answer(request,
-                 1 + sizeof identity + 2 + 2 + 1 + 1 + 2 + 2 + 4 + 4 + sizeof SERQ_BOARD_NAME - 1);
+                 1 + sizeof identity + 2 + 2 + 3 + 2 + 2 + 4 + 4 + sizeof SERQ_BOARD_NAME - 1);
     wire_put_u8(SERQ_ABI);
     wire_put(identity, sizeof identity);
     wire_put_u16(SERQ_HARNESS_PAYLOAD);
     wire_put_u16(SERQ_FEATURES);
     wire_put_u8(SERQ_CLASSES);
     wire_put_u8(SERQ_LAYERS);
+    wire_put_u8(SERQ_STAGES);
     wire_put_u16(SERQ_FRAME_LENGTH);
     wire_put_u16(SERQ_HOP_LENGTH);
     wire_put_u32(SERQ_SAMPLE_RATE);
@@ -166,9 +165,25 @@ static void answer_label(const uint8_t *request)
 {
     const char *name = serq_label(request[WIRE_HEADER]);
     uint32_t length = (uint32_t)strlen(name);
-
     begin_answer(request, length);
     wire_put(name, length);
+}
+
+/* Nothing beyond the last stage. */
+static void answer_stage(const uint8_t *request)
+{
+    unsigned index = request[WIRE_HEADER];
+    const serq_stage *stage = serq_stages + index;
+    uint32_t length = index < SERQ_STAGES ? (uint32_t)strlen(stage->name) : 0;
+
+    if (length == 0) {
+        begin_answer(request, 0);
+        return;
+    }
+    begin_answer(request, 2 + length);
+    wire_put_u8(stage->size);
+    wire_put_u8(stage->per_frame);
+    wire_put(stage->name, length);
 }
 
 static void answer_result(const uint8_t *request)
@@ -186,7 +201,7 @@ static void answer_result(const uint8_t *request)
 
 static void answer_digests(const uint8_t *request)
 {
-    begin_answer(request, 4 + 5u * harness.stages);
+    begin_answer(request, 4 + 5U * harness.stages);
     wire_put_u32(harness.clip.number);
     for (uint8_t i = 0; i < harness.stages; i++) {
         wire_put_u8(harness.digests[i].stage);
@@ -213,6 +228,9 @@ static void answer(const uint8_t *request)
         break;
     case DIGESTS:
         answer_digests(request);
+        break;
+    case STAGE:
+        answer_stage(request);
         break;
     case LABEL:
         answer_label(request);
@@ -244,13 +262,11 @@ static void answer_stopped(const event *e)
 static void answer_read(const uint8_t *request, const event *e)
 {
     uint32_t offset = get_u16(request + WIRE_HEADER);
-    uint32_t room = (SERQ_HARNESS_PAYLOAD - 5u) / e->size;
-    uint32_t count;
-
+    uint32_t room = (SERQ_HARNESS_PAYLOAD - 5U) / e->size;
     if (offset > e->count) {
         offset = e->count;
     }
-    count = e->count - offset < room ? e->count - offset : room;
+    uint32_t count = e->count - offset < room ? e->count - offset : room;
     begin_answer(request, 5 + count * e->size);
     wire_put_u8(e->size);
     wire_put_u16((uint16_t)count);
@@ -269,7 +285,10 @@ static void name_clip(const uint8_t *begin)
 /* The length that a request served at a breakpoint must have. */
 static uint32_t stopped_length(uint8_t type)
 {
-    return type == BEGIN ? BEGIN_LENGTH : type == READ ? READ_LENGTH : type == LABEL ? 1 : 0;
+    return type == BEGIN                    ? BEGIN_LENGTH
+           : type == READ                   ? READ_LENGTH
+           : type == LABEL || type == STAGE ? 1
+                                            : 0;
 }
 
 /* Serve one request of those allowed at a breakpoint. Returns false when the work shall go on. */
@@ -279,15 +298,13 @@ static bool serve_stopped(const event *e)
                                                     in harness.request */
     uint32_t length = receive(request, sizeof request);
     uint8_t type = request[0];
-
     if (length == UINT32_MAX) {
         return false;
     }
-    if (number_of(request) ==
-        number_of(harness.request.bytes)) { /* repeated: the answer was lost */
+    if (number_of(request) == number_of(harness.request.bytes)) { /* the answer was lost */
         answer_stopped(e);
-    } else if (type != IDENTIFY && type != LABEL && type != READ && type != CONTINUE &&
-               type != BEGIN) {
+    } else if (type != IDENTIFY && type != LABEL && type != STAGE && type != READ &&
+               type != CONTINUE && type != BEGIN) {
         answer_error(request, OUT_OF_ORDER);
     } else if (length != stopped_length(type)) {
         answer_error(request, BAD_LENGTH);
@@ -319,11 +336,10 @@ static void stop(const event *e)
 static void add_to_digest(const event *e)
 {
     uint8_t i = 0;
-
     while (i < harness.stages && harness.digests[i].stage != e->stage) {
         i++;
     }
-    if (i == STAGES) { /* more stages than the model can have: the host misses this one's digest */
+    if (i == SERQ_STAGES) { /* a stage that is not in the table: the host misses its digest */
         return;
     }
     if (i == harness.stages) {
@@ -339,7 +355,6 @@ void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size)
 {
     uint32_t start = port_cycles();
     event e = {stage, size, count, values};
-
     if (harness.abandoned) {
         return;
     }
@@ -352,8 +367,7 @@ void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size)
 
 /* ---- requests ---- */
 
-/* Cycles since `start`, which was taken when trace_cycles was `traced`, without those of tracing.
- */
+/* Cycles since `start`, taken when trace_cycles was `traced`, without those of tracing. */
 static uint32_t cycles_since(uint32_t start, uint32_t traced)
 {
     return port_cycles() - start - (harness.trace_cycles - traced);
@@ -380,7 +394,6 @@ static void add_to_sums(const void *words, uint32_t count)
 {
     const uint8_t *next = words;
     const uint8_t *end = next + 2 * count;
-
     for (; next < end; next += 2) {
         harness.sum += get_u16(next);
         harness.sum_of_sums += harness.sum;
@@ -391,9 +404,8 @@ static verdict push(const int16_t *samples, uint32_t count)
 {
     uint32_t start = port_cycles();
     uint32_t traced = harness.trace_cycles;
-
-    harness.features =
-        0; /* they lie in the recogniser's scratch memory, where the frame's transform writes */
+    /* they lie in the recogniser's scratch memory, where the frame's transform writes */
+    harness.features = 0;
     if (serq_push(&harness.recogniser, samples, count) < 0) {
         return TOO_MANY_FRAMES;
     }
@@ -405,13 +417,10 @@ static verdict push(const int16_t *samples, uint32_t count)
 
 static verdict take_samples(const uint8_t *payload, uint32_t length)
 {
-    uint32_t offset, count;
-
     if (length < 4 || (length - 4) % 2 != 0) {
         return BAD_LENGTH;
     }
-    offset = get_u32(payload);
-    count = (length - 4) / 2;
+    uint32_t offset = get_u32(payload), count = (length - 4) / 2;
     if (offset < harness.samples || count == 0) {
         return offset <= harness.samples ? GOOD : OUT_OF_ORDER;
     }
@@ -423,13 +432,10 @@ static verdict take_samples(const uint8_t *payload, uint32_t length)
 
 static verdict take_features(const uint8_t *payload, uint32_t length)
 {
-    uint32_t index, end;
-
     if (length < 2 || (length - 2) % 4 != 0) {
         return BAD_LENGTH;
     }
-    index = get_u16(payload);
-    end = index + (length - 2) / 4;
+    uint32_t index = get_u16(payload), end = index + (length - 2) / 4;
     if (end > SERQ_FEATURES) {
         return BAD_LENGTH;
     }
@@ -447,7 +453,6 @@ static verdict pool_samples(void)
 {
     uint32_t start = port_cycles();
     uint32_t traced = harness.trace_cycles;
-
     if (serq_features(&harness.recogniser) == NULL) {
         return TOO_FEW_SAMPLES;
     }
@@ -458,11 +463,10 @@ static verdict pool_samples(void)
 static verdict pool_sent_features(void)
 {
     const int32_t *pooled = harness.recogniser.scratch.decision.pooled;
-
     if (harness.features != SERQ_FEATURES || harness.samples != 0) {
         return OUT_OF_ORDER;
     }
-    add_to_sums(pooled, 2u * SERQ_FEATURES);
+    add_to_sums(pooled, 2U * SERQ_FEATURES);
     serq_trace(SERQ_STAGE_POOLED, pooled, SERQ_FEATURES, sizeof(int32_t));
     return GOOD;
 }
@@ -471,7 +475,6 @@ static void decide(void)
 {
     uint32_t start = port_cycles();
     uint32_t traced = harness.trace_cycles;
-
     harness.label = (uint8_t)serq_decide(&harness.recogniser, harness.scores);
     harness.network_cycles = cycles_since(start, traced);
     harness.finished = true;
@@ -479,15 +482,13 @@ static void decide(void)
 
 static verdict finish(const uint8_t *payload, uint32_t length)
 {
-    verdict pooled;
-
     if (length != 1 || payload[0] > FROM_FEATURES) {
         return BAD_LENGTH;
     }
     if (harness.finished) {
         return GOOD;
     }
-    pooled = payload[0] == FROM_FEATURES ? pool_sent_features() : pool_samples();
+    verdict pooled = payload[0] == FROM_FEATURES ? pool_sent_features() : pool_samples();
     if (pooled == GOOD) {
         decide();
     }
@@ -519,6 +520,7 @@ static verdict perform(const uint8_t *request, uint32_t length)
     case IDENTIFY:
         return length == 0 ? GOOD : BAD_LENGTH;
     case LABEL:
+    case STAGE:
         return length == 1 ? GOOD : BAD_LENGTH;
     case BEGIN:
         if (length != BEGIN_LENGTH) {
@@ -554,10 +556,8 @@ static void begin_afresh(void)
 
 static void serve(const uint8_t *request, uint32_t length)
 {
-    verdict result;
-
     harness.interrupted = false;
-    result = perform(request, length);
+    verdict result = perform(request, length);
     if (harness.abandoned) {
         begin_afresh();
     } else if (harness.interrupted) {
@@ -573,7 +573,6 @@ void application_run(void)
 {
     uint8_t *request = harness.request.bytes;
     uint32_t length;
-
     while ((length = receive(request, sizeof harness.request.bytes)) != UINT32_MAX) {
         if (length <= SERQ_HARNESS_PAYLOAD) {
             serve(request, length);

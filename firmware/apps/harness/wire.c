@@ -7,7 +7,7 @@
 
 #define INPUT_CHUNK (SERQ_HARNESS_PAYLOAD / 4) /* bytes asked of the port at once */
 #define BLOCK_MAX 255                          /* longest COBS block: its code and 254 bytes */
-#define CRC_RESIDUE 0x2144DF1Cu /* CRC-32 of any message followed by its own CRC-32 */
+#define CRC_RESIDUE 0x2144DF1CU /* CRC-32 of any message followed by its own CRC-32 */
 
 static struct {
     uint8_t input[INPUT_CHUNK];
@@ -19,24 +19,23 @@ static struct {
 
 /* CRC-32 is linear, so a table entry is the sum of its bits' entries: the eight powers of two
  * define all 256. */
-#define BIT(i, bit, entry) ((((i) >> (bit)) & 1u) * (entry))
+#define BIT(i, bit, entry) ((((i) >> (bit)) & 1U) * (entry))
 #define CRC(i) \
-    (BIT(i, 0, 0x77073096u) ^ BIT(i, 1, 0xEE0E612Cu) ^ BIT(i, 2, 0x076DC419u) ^ \
-     BIT(i, 3, 0x0EDB8832u) ^ BIT(i, 4, 0x1DB71064u) ^ BIT(i, 5, 0x3B6E20C8u) ^ \
-     BIT(i, 6, 0x76DC4190u) ^ BIT(i, 7, 0xEDB88320u))
-#define CRC4(i) CRC(i), CRC((i) + 1u), CRC((i) + 2u), CRC((i) + 3u)
-#define CRC16(i) CRC4(i), CRC4((i) + 4u), CRC4((i) + 8u), CRC4((i) + 12u)
-#define CRC64(i) CRC16(i), CRC16((i) + 16u), CRC16((i) + 32u), CRC16((i) + 48u)
-static const uint32_t crc_table[256] = {CRC64(0u), CRC64(64u), CRC64(128u), CRC64(192u)};
+    (BIT(i, 0, 0x77073096U) ^ BIT(i, 1, 0xEE0E612CU) ^ BIT(i, 2, 0x076DC419U) ^ \
+     BIT(i, 3, 0x0EDB8832U) ^ BIT(i, 4, 0x1DB71064U) ^ BIT(i, 5, 0x3B6E20C8U) ^ \
+     BIT(i, 6, 0x76DC4190U) ^ BIT(i, 7, 0xEDB88320U))
+#define CRC4(i) CRC(i), CRC((i) + 1U), CRC((i) + 2U), CRC((i) + 3U)
+#define CRC16(i) CRC4(i), CRC4((i) + 4U), CRC4((i) + 8U), CRC4((i) + 12U)
+#define CRC64(i) CRC16(i), CRC16((i) + 16U), CRC16((i) + 32U), CRC16((i) + 48U)
+static const uint32_t crc_table[256] = {CRC64(0U), CRC64(64U), CRC64(128U), CRC64(192U)};
 
 uint32_t wire_crc32(uint32_t crc, const void *bytes, uint32_t count)
 {
     const uint8_t *next = bytes;
     const uint8_t *end = next + count;
-
     crc = ~crc;
     while (next < end) {
-        crc = (crc >> 8) ^ crc_table[(crc ^ *next++) & 0xFFu];
+        crc = (crc >> 8) ^ crc_table[(crc ^ *next++) & 0xFFU];
     }
     return ~crc;
 }
@@ -65,8 +64,7 @@ static void append(frame *f, uint8_t byte)
     if (f->length < f->capacity) {
         f->bytes[f->length] = byte;
     }
-    if (f->length <
-        UINT32_MAX) { /* a stream without delimiters saturates instead of starting again */
+    if (f->length < UINT32_MAX) { /* a stream without delimiters saturates */
         f->length++;
     }
     f->crc = wire_crc32(f->crc, &byte, 1);
@@ -79,7 +77,6 @@ static int decode(frame *f)
     uint8_t code = 0xFF; /* of the block being read; all but 0xFF end in a zero that is not sent */
     uint8_t left = 0;    /* bytes missing from it */
     int byte = next_byte();
-
     for (; byte > 0; byte = next_byte()) {
         if (left > 0) {
             append(f, (uint8_t)byte);
@@ -111,7 +108,6 @@ uint32_t wire_receive(uint8_t *bytes, uint32_t capacity)
     for (;;) {
         frame f = {bytes, capacity, 0, 0};
         int whole = decode(&f);
-
         if (whole < 0) {
             return 0;
         }
@@ -155,6 +151,7 @@ static void encode(uint8_t byte)
         reserve_byte();
     } else {
         reserve_byte();
+        /* NOLINTNEXTLINE(clang-analyzer-security.ArrayBound): reserve_byte() made room */
         wire.output[wire.used - 1] = byte;
     }
 }
@@ -174,7 +171,6 @@ void wire_put(const void *bytes, uint32_t count)
 {
     const uint8_t *next = bytes;
     const uint8_t *end = next + count;
-
     wire.crc = wire_crc32(wire.crc, bytes, count);
     while (next < end) {
         encode(*next++);
@@ -188,13 +184,13 @@ void wire_put_u8(uint8_t value)
 
 void wire_put_u16(uint16_t value)
 {
-    wire_put_u8((uint8_t)(value & 0xFFu));
+    wire_put_u8((uint8_t)(value & 0xFFU));
     wire_put_u8((uint8_t)(value >> 8));
 }
 
 void wire_put_u32(uint32_t value)
 {
-    wire_put_u16((uint16_t)(value & 0xFFFFu));
+    wire_put_u16((uint16_t)(value & 0xFFFFU));
     wire_put_u16((uint16_t)(value >> 16));
 }
 

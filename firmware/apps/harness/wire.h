@@ -11,7 +11,7 @@
 #define SERQ_HARNESS_PAYLOAD 256
 #endif
 
-#define WIRE_PROTOCOL 2 /* version, second byte of every frame */
+#define WIRE_PROTOCOL 3 /* version, second byte of every frame */
 #define WIRE_HEADER 8   /* type u8, protocol u8, payload length u16, number u32 */
 #define WIRE_CRC 4
 

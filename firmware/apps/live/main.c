@@ -50,7 +50,6 @@ static void put_unsigned(uint32_t value)
 {
     char digits[10];
     size_t first = sizeof digits;
-
     do {
         digits[--first] = (char)('0' + value % 10);
         value /= 10;
@@ -63,13 +62,12 @@ static void put_signed(int32_t value)
     if (value < 0) {
         put("-", 1);
     }
-    put_unsigned(value < 0 ? 0u - (uint32_t)value : (uint32_t)value);
+    put_unsigned(value < 0 ? 0U - (uint32_t)value : (uint32_t)value);
 }
 
 static void put_hexadecimal(uint8_t byte)
 {
     static const char digits[] = "0123456789abcdef";
-
     put(&digits[byte >> 4], 1);
     put(&digits[byte & 15], 1);
 }
@@ -96,7 +94,6 @@ static void put_string(const char *text)
 static void greet(void)
 {
     static const uint8_t identity[8] = SERQ_IDENTITY;
-
     put_text("{\"serq\": \"live\", \"board\": ");
     put_string(SERQ_BOARD_NAME);
     put_text(", \"model\": \"");
@@ -153,7 +150,6 @@ static void report(const serq_decision *decision, uint32_t latency)
 static void listen(const int16_t *samples, uint32_t count)
 {
     uint32_t start = audio_micros();
-
     while (serq_stream_push(&live.stream, &samples, &count, &live.decision) != 0) {
         report(&live.decision, audio_micros() - start);
         audio_yield();
@@ -163,7 +159,6 @@ static void listen(const int16_t *samples, uint32_t count)
 void application_run(void)
 {
     uint32_t count, gaps = 0;
-
     greet();
     serq_stream_init(&live.stream);
     if (!audio_start()) {

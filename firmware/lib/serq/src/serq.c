@@ -4,7 +4,10 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "serq_checks.h"
 #include "serq_trace.h"
+
+SERQ_CHECK(state, sizeof(serq_state) <= SERQ_STATE_BYTES)
 
 enum { MIN_FRAMES = 2 }; /* a difference between frames needs two */
 

@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-#define SERQ_ABI 2
+#define SERQ_ABI 3
 
 #include "serq_model.h" /* generated: sizes, names, SERQ_MODEL_ABI */
 
@@ -54,10 +54,10 @@ typedef union {
     } frame;
     struct {
         int32_t pooled[SERQ_FEATURES];
-        int32_t accumulators[SERQ_MAX_OUTPUTS];
+        int32_t accumulators[SERQ_ACCUMULATORS];
         serq_table table;
-        uint8_t even[SERQ_EVEN_WIDTH]; /* inputs of layers 0, 2, … */
-        uint8_t odd[SERQ_ODD_WIDTH];   /* inputs of layers 1, 3, … */
+        uint8_t
+            activations[SERQ_ACTIVATIONS]; /* where each layer finds its input, serq_model.c says */
     } decision;
 } serq_scratch;
 

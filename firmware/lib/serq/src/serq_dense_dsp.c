@@ -5,10 +5,10 @@
 
 #if SERQ_DSP
 
-#define rows8 serq_thumb_dsp8
-#define rows4 serq_thumb_dsp4
-#define rows2 serq_thumb_dsp2
-#define rows1 serq_thumb_dsp1
+#define dsp8_rows serq_thumb_dsp8
+#define dsp4_rows serq_thumb_dsp4
+#define dsp2_rows serq_thumb_dsp2
+#define dsp1_rows serq_thumb_dsp1
 
 #else
 
@@ -20,8 +20,8 @@ static uint32_t smlad(uint32_t a, uint32_t b, uint32_t sum)
 }
 
 /* Sums of 4 rows of 8 bits in lanes 256 * v + u: of 256 * v + u, of u, and so for the other two. */
-static const uint32_t *rows8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
-                             uint32_t *sums)
+static const uint32_t *dsp8_rows(const uint32_t *weights, const uint32_t *pairs,
+                                 const uint32_t *end, uint32_t *sums)
 {
     sums[0] = sums[1] = sums[2] = sums[3] = 0;
     for (; pairs != end; pairs++, weights += 2) {
@@ -34,8 +34,8 @@ static const uint32_t *rows8(const uint32_t *weights, const uint32_t *pairs, con
 }
 
 /* Sums of twice 4 rows of 4 bits in a lane: of u0, 16 * u1, 256 * u2, and of the whole lane. */
-static const uint32_t *rows4(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
-                             uint32_t *sums)
+static const uint32_t *dsp4_rows(const uint32_t *weights, const uint32_t *pairs,
+                                 const uint32_t *end, uint32_t *sums)
 {
     for (unsigned i = 0; i < 8; i++) {
         sums[i] = 0;
@@ -53,8 +53,8 @@ static const uint32_t *rows4(const uint32_t *weights, const uint32_t *pairs, con
 
 /* Sums of 8 rows of 2 bits, two in a lane: of 4 u, and of 2^14 * v. The former fit the 14 bits
  * below the latter for 32 inputs. */
-static const uint32_t *rows2(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
-                             uint32_t *sums)
+static const uint32_t *dsp2_rows(const uint32_t *weights, const uint32_t *pairs,
+                                 const uint32_t *end, uint32_t *sums)
 {
     const uint32_t mask = 0xc003c003, low = 0x3fff;
     for (unsigned i = 0; i < 8; i++) {
@@ -73,8 +73,8 @@ static const uint32_t *rows2(const uint32_t *weights, const uint32_t *pairs, con
 }
 
 /* Sums of 4 rows of |x - 128 * b|. */
-static const uint32_t *rows1(const uint32_t *weights, const uint8_t *activations,
-                             const uint8_t *end, uint32_t *sums)
+static const uint32_t *dsp1_rows(const uint32_t *weights, const uint8_t *activations,
+                                 const uint8_t *end, uint32_t *sums)
 {
     sums[0] = sums[1] = sums[2] = sums[3] = 0;
     for (; activations != end; activations += SERQ_GROUP, weights++) {
@@ -96,7 +96,7 @@ SERQ_DENSE(dsp8, uint32_t)
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
         uint32_t sum_x = 128 * serq_pair_up(activations, table->words, block), sums[4];
         for (int32_t *row = accumulators; row < accumulators + outputs; row += 4) {
-            weights = rows8(weights, table->words, table->words + block / 2, sums);
+            weights = dsp8_rows(weights, table->words, table->words + block / 2, sums);
             serq_add(row, ((uint32_t)((int32_t)(sums[0] - sums[1]) >> 8) + sum_x) << 1);
             serq_add(row + 1, sums[1] << 1);
             serq_add(row + 2, ((uint32_t)((int32_t)(sums[2] - sums[3]) >> 8) + sum_x) << 1);
@@ -113,7 +113,7 @@ SERQ_DENSE(dsp4, uint32_t)
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
         uint32_t sum_x = 8 * serq_pair_up(activations, table->words, block), sums[8], *s = sums;
         for (int32_t *row = accumulators; row < accumulators + outputs; s = sums) {
-            weights = rows4(weights, table->words, table->words + block / 2, sums);
+            weights = dsp4_rows(weights, table->words, table->words + block / 2, sums);
             for (; s != sums + 8; s += 4, row += 4) {
                 serq_add(row, s[0] << 1);
                 serq_add(row + 1, s[1] >> 4 << 1);
@@ -134,7 +134,7 @@ SERQ_DENSE(dsp2, uint32_t)
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
         uint32_t sum_x = 2 * serq_pair_up(activations, table->words, block), sums[8];
         for (int32_t *row = accumulators; row < accumulators + outputs; row += 8) {
-            weights = rows2(weights, table->words, table->words + block / 2, sums);
+            weights = dsp2_rows(weights, table->words, table->words + block / 2, sums);
             for (unsigned i = 0; i < 4; i++) {
                 serq_add(row + 2 * i, sums[i] << shift);
                 serq_add(row + 2 * i + 1, ((uint32_t)((int32_t)sums[4 + i] >> 14) + sum_x)
@@ -149,7 +149,7 @@ SERQ_DENSE(dsp1, uint32_t)
     const uint8_t *end = activations + serq_padded(inputs);
     for (int32_t *row = accumulators; row < accumulators + outputs; row += 4) {
         uint32_t sums[4];
-        weights = rows1(weights, activations, end, sums);
+        weights = dsp1_rows(weights, activations, end, sums);
         for (unsigned i = 0; i < 4; i++) {
             serq_add(row + i, sums[i] << first);
         }

@@ -19,16 +19,16 @@
 /* A pair of inputs and 4 rows of 8 bits, two words; the lanes of the weights are in the other order
  * than those of the pair. */
 #define FOUR_ROWS(s, weights, i) \
-    UPPER(s##0, weights[2 * (i)] & 0x00ff00ffU, pairs[i]); \
-    UPPER(s##1, weights[2 * (i)] >> 8 & 0x00ff00ffU, pairs[i]); \
-    UPPER(s##2, weights[2 * (i) + 1] & 0x00ff00ffU, pairs[i]); \
-    UPPER(s##3, weights[2 * (i) + 1] >> 8 & 0x00ff00ffU, pairs[i])
+    UPPER(s##0, (weights)[2 * (i)] & 0x00ff00ffU, pairs[i]); \
+    UPPER(s##1, (weights)[2 * (i)] >> 8 & 0x00ff00ffU, pairs[i]); \
+    UPPER(s##2, (weights)[2 * (i) + 1] & 0x00ff00ffU, pairs[i]); \
+    UPPER(s##3, (weights)[2 * (i) + 1] >> 8 & 0x00ff00ffU, pairs[i])
 
 #if !SERQ_THUMB
 
 /* Sums of 4 rows. */
-SERQ_INLINE const uint32_t *sum4(const uint32_t *weights, const uint32_t *pairs,
-                                 const uint32_t *end, uint32_t *sums)
+SERQ_INLINE const uint32_t *mul8_rows4(const uint32_t *weights, const uint32_t *pairs,
+                                       const uint32_t *end, uint32_t *sums)
 {
     uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (; pairs != end; pairs += 4, weights += 8) {
@@ -42,8 +42,8 @@ SERQ_INLINE const uint32_t *sum4(const uint32_t *weights, const uint32_t *pairs,
 }
 
 /* Sums of 8 rows. */
-SERQ_INLINE const uint32_t *sum8(const uint32_t *weights, const uint32_t *pairs,
-                                 const uint32_t *end, uint32_t *sums)
+SERQ_INLINE const uint32_t *mul8_rows8(const uint32_t *weights, const uint32_t *pairs,
+                                       const uint32_t *end, uint32_t *sums)
 {
     const uint32_t *others = weights + 2 * (end - pairs);
     uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, t0 = 0, t1 = 0, t2 = 0, t3 = 0;
@@ -63,8 +63,8 @@ SERQ_INLINE const uint32_t *sum8(const uint32_t *weights, const uint32_t *pairs,
 }
 
 #else
-#define sum4 serq_thumb_mul8
-#define sum8 serq_thumb_mul8
+#define mul8_rows4 serq_thumb_mul8
+#define mul8_rows8 serq_thumb_mul8
 #endif
 
 SERQ_DENSE(mul8, uint32_t)
@@ -79,7 +79,7 @@ SERQ_DENSE(mul8, uint32_t)
         int32_t *row = accumulators;
         for (; row < twice; row += 8) {
             uint32_t sums[8];
-            weights = sum8(weights, pairs, end, sums);
+            weights = mul8_rows8(weights, pairs, end, sums);
             serq_add(row, sums[0] << 1), serq_add(row + 1, sums[1] << 1),
                 serq_add(row + 2, sums[2] << 1), serq_add(row + 3, sums[3] << 1);
             serq_add(row + 4, sums[4] << 1), serq_add(row + 5, sums[5] << 1),
@@ -87,7 +87,7 @@ SERQ_DENSE(mul8, uint32_t)
         }
         for (; row < stop; row += 4) {
             uint32_t sums[4];
-            weights = sum4(weights, pairs, end, sums);
+            weights = mul8_rows4(weights, pairs, end, sums);
             serq_add(row, sums[0] << 1), serq_add(row + 1, sums[1] << 1),
                 serq_add(row + 2, sums[2] << 1), serq_add(row + 3, sums[3] << 1);
         }
@@ -113,10 +113,10 @@ SERQ_DENSE(mul8, uint32_t)
 
 /* An input and 8 rows of 4 bits, row j in nibble j. */
 #define EIGHT_ROWS(s, weights, i) \
-    BOTH(s##1, weights[i] >> 4 & 0x000f000fU, x[i]); \
-    SHIFTED(s##2, weights[i], 8, x[i]); \
-    SHIFTED(s##3, weights[i], 12, x[i]); \
-    BOTH(s##0, weights[i], x[i])
+    BOTH(s##1, (weights)[i] >> 4 & 0x000f000fU, x[i]); \
+    SHIFTED(s##2, (weights)[i], 8, x[i]); \
+    SHIFTED(s##3, (weights)[i], 12, x[i]); \
+    BOTH(s##0, (weights)[i], x[i])
 
 /* Two lanes of 16 bits hold the sums of 32 inputs: 32 * 127 * 15 < 2^16. Those of nibbles 0 and 4
  * are what the sum s0 of whole words leaves. */
@@ -130,8 +130,8 @@ SERQ_INLINE void drain(uint32_t s0, uint32_t s1, uint32_t s2, uint32_t s3, int32
         serq_add(row + 6, s2 >> 16 << 1), serq_add(row + 7, s3 >> 16 << 1);
 }
 
-static const uint32_t *rows8(const uint32_t *weights, const uint8_t *x, const uint8_t *end,
-                             int32_t *row)
+static const uint32_t *mul4_rows8(const uint32_t *weights, const uint8_t *x, const uint8_t *end,
+                                  int32_t *row)
 {
     do {
         const uint8_t *stop = end - x > 32 ? x + 32 : end;
@@ -147,8 +147,8 @@ static const uint32_t *rows8(const uint32_t *weights, const uint8_t *x, const ui
     return weights;
 }
 
-SERQ_INLINE const uint32_t *rows16(const uint32_t *weights, const uint8_t *x, const uint8_t *end,
-                                   int32_t *row)
+SERQ_INLINE const uint32_t *mul4_rows16(const uint32_t *weights, const uint8_t *x,
+                                        const uint8_t *end, int32_t *row)
 {
     const uint32_t *others = weights + (end - x);
     do {
@@ -177,10 +177,10 @@ SERQ_DENSE(mul4, uint32_t)
                   *twice = accumulators + (TWO_BLOCKS ? (outputs + 7) / 16 * 16 : 0);
     int32_t *row = accumulators;
     for (; row < twice; row += 16) {
-        weights = rows16(weights, activations, end, row);
+        weights = mul4_rows16(weights, activations, end, row);
     }
     for (; row < stop; row += 8) {
-        weights = rows8(weights, activations, end, row);
+        weights = mul4_rows8(weights, activations, end, row);
     }
     (void)table;
     (void)first; /* 0: of layers with more bits, these are the low ones */

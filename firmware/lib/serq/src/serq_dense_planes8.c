@@ -41,26 +41,26 @@ static void subset_sums(uint32_t *words, const uint8_t *x, unsigned groups, unsi
 /* sum += the entry that the weight byte names. RISC-V reaches all four tables from one address;
  * others index each table. */
 #if defined(__riscv)
-#define LOOK_UP(group) \
+#define ADD_ENTRY(group) \
     entry = t0 + weights[group]; \
     SERQ_KEEP(entry); \
     sum += entry[(group)*SUBSETS]; \
     SERQ_KEEP(sum);
 #else
-#define LOOK_UP(group) \
+#define ADD_ENTRY(group) \
     entry = t##group + weights[group]; \
     sum += *entry; \
     SERQ_KEEP(sum);
 #endif
 
 #define PLANE(tables) \
-    LOOK_UP(0) \
+    ADD_ENTRY(0) \
     if ((tables) == TILE_GROUPS) { \
-        LOOK_UP(1) \
-        LOOK_UP(2) \
-        LOOK_UP(3) \
+        ADD_ENTRY(1) \
+        ADD_ENTRY(2) \
+        ADD_ENTRY(3) \
     } \
-    weights += tables;
+    weights += (tables);
 
 /* A row: accumulator += sum of the tile. Planes come most significant first. */
 #define ROW(tables, planes) \
@@ -100,20 +100,20 @@ SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumul
     return weights;
 }
 
-#define ROWS(planes, tables) \
+#define TILE_ROWS(planes, tables) \
     static const uint8_t *rows_##planes##_##tables(const uint8_t *weights, int32_t *accumulators, \
                                                    const int32_t *end, const uint16_t *table) \
     { \
         return look_up_rows(weights, accumulators, end, table, tables, planes); \
     }
-ROWS(1, 4)
-ROWS(1, 1)
-ROWS(2, 4)
-ROWS(2, 1)
-ROWS(3, 4)
-ROWS(3, 1)
-ROWS(4, 4)
-ROWS(4, 1)
+TILE_ROWS(1, 4)
+TILE_ROWS(1, 1)
+TILE_ROWS(2, 4)
+TILE_ROWS(2, 1)
+TILE_ROWS(3, 4)
+TILE_ROWS(3, 1)
+TILE_ROWS(4, 4)
+TILE_ROWS(4, 1)
 #define rows(planes, tables) rows_##planes##_##tables
 
 #endif

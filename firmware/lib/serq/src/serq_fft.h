@@ -172,9 +172,8 @@ SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t
 /* Levels m and 2m of the FFT, m even. */
 SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m)
 {
-    uint32_t stride =
-        points /
-        m; /* int16 from one factor of level 2m to the next; level m's are twice as far apart */
+    /* int16 from one factor of level 2m to the next; level m's are twice as far apart */
+    uint32_t stride = points / m;
     const int16_t *inner = twiddle + stride, *outer = twiddle + 2 * stride;
     serq_pair none = serq_load_pair(twiddle);
     serq_radix4_all(z, 0, points, m, SERQ_AT_ZERO, none, none);
@@ -320,8 +319,8 @@ SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint
 SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_points, serq_bin *z)
 {
     uint32_t position = 0, quarter = (uint32_t)1 << (log2_points - 2), j = 0;
-    uint32_t whole =
-        frame->points > 3 * quarter ? frame->points - 3 * quarter : 0; /* groups of four points */
+    /* groups of four points */
+    uint32_t whole = frame->points > 3 * quarter ? frame->points - 3 * quarter : 0;
     unsigned bits = serq_window_bits(frame);
     for (; j < whole; j++) {
         serq_first_group4(frame, j, quarter, true, bits, z + 4 * position);

@@ -26,6 +26,11 @@
 typedef char serq_needs_32_bit_int[sizeof(int) == sizeof(int32_t) ? 1 : -1];
 typedef char serq_needs_arithmetic_shift[(-3 >> 1) == -2 ? 1 : -1];
 
+static inline int32_t serq_clamp(int32_t value, int32_t low, int32_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
 /* floor(a / 2^n + 1/2), 1 <= n <= 31. Equal to (a + 2^(n-1)) >> n, but cannot overflow. */
 static inline int32_t serq_rshift_round(int32_t a, unsigned n)
 {
@@ -36,8 +41,8 @@ static inline int32_t serq_rshift_round(int32_t a, unsigned n)
 static inline int32_t serq_mulw(int32_t a, int32_t w)
 {
 #if SERQ_LONG_MULTIPLY
-    return (int32_t)(((int64_t)a * (w * 65536)) >>
-                     32); /* the high word of a product: one instruction on most cores */
+    /* the high word of a product: one instruction on most cores */
+    return (int32_t)(((int64_t)a * (w * 65536)) >> 32);
 #else
     return (a >> 16) * w + (((a & 0xffff) * w) >> 16);
 #endif
@@ -253,8 +258,7 @@ static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
 /* Floor of the square root, one bit of it at a time; *rest: what is above its square. */
 static inline uint32_t serq_isqrt32(uint32_t a, uint32_t *rest)
 {
-    uint32_t root =
-        0; /* in the loop: the root so far, times the power of two that `bit` stands at */
+    uint32_t root = 0; /* in the loop: the root so far, times the power of two of `bit` */
     for (uint32_t bit = (uint32_t)1 << 30; bit != 0; bit >>= 2) {
         uint32_t trial = root + bit;
         root >>= 1;
@@ -282,9 +286,8 @@ static inline uint32_t serq_isqrt(uint64_t a)
         low <<= 2 * halvings;
     }
     uint32_t root = serq_isqrt32(high, &rest);
-    uint32_t dividend =
-        rest << 15 |
-        low >> 17; /* half of it, and half of the divisor 2 * root: rest <= 2 * root < 2^17 */
+    /* half of it, and half of the divisor 2 * root: rest <= 2 * root < 2^17 */
+    uint32_t dividend = rest << 15 | low >> 17;
     uint32_t quotient = dividend / root;
     if (quotient > 0xffff) {
         quotient = 0xffff;

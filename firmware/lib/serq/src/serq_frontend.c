@@ -96,6 +96,8 @@ int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t
 /* floor(power * 2^(2 * doublings) / 2^32) of bin i. */
 #if SERQ_STORED_POWER
 
+/* NOLINTBEGIN(clang-analyzer-security.ArrayBound): the bins' memory as words */
+
 /* All of them, at once and in place: each as the int32 of its number, where bin i / 2 was that has
  * been read. */
 static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
@@ -120,6 +122,8 @@ static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned do
     (void)doublings;
     return (&bins->z.re)[i];
 }
+
+/* NOLINTEND(clang-analyzer-security.ArrayBound) */
 
 #else
 
@@ -148,8 +152,8 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
                  const int16_t *weight, int32_t *chroma)
 {
     enum { CLASSES = SERQ_PITCH_CLASSES, WIDTH = 4 };
-    int32_t sums[CLASSES + WIDTH - 1] = {
-        0}; /* those beyond the last class belong to the first ones */
+    /* those beyond the last class belong to the first ones */
+    int32_t sums[CLASSES + WIDTH - 1] = {0};
     uint32_t high = (uint32_t)(total >> 32);
     unsigned top =
         high != 0 ? 63 - serq_leading_zeros(high) : 31 - serq_leading_zeros((uint32_t)total | 1);
@@ -201,8 +205,8 @@ void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_
             pool->first = v;
             pool->last = v;
         }
-        uint32_t difference = (uint32_t)(v - pool->last); /* its square modulo 2^32 is the square of
-                                                             the signed one, below 2^32 */
+        /* its square modulo 2^32 is the square of the signed one, below 2^32 */
+        uint32_t difference = (uint32_t)(v - pool->last);
         pool->square += (uint32_t)(v * v);
         pool->delta += difference * difference;
         pool->sum += v;

@@ -53,8 +53,8 @@ SERQ_INLINE uint32_t serq_pair_up(const uint8_t *activations, uint32_t *pairs, u
         pairs[1] = (uint32_t)activations[3] << 16 | activations[2];
         lanes += pairs[0] + pairs[1];
     }
-    return (lanes & 0xffff) +
-           (lanes >> 16); /* 256 pairs of at most 127 do not carry from lane to lane */
+    /* 256 pairs of at most 127 do not carry from lane to lane */
+    return (lanes & 0xffff) + (lanes >> 16);
 }
 
 #if SERQ_THUMB
@@ -80,7 +80,7 @@ const uint8_t *serq_thumb_planes4_tables4(const uint8_t *weights, int32_t *accum
 const uint8_t *serq_thumb_planes4_tables1(const uint8_t *weights, int32_t *accumulators,
                                           const int32_t *end, const uint16_t *tables);
 
-/* The sums of the C functions rows8(), … of the same layouts, for pairs (of activations) up to
+/* The sums of the C functions dsp8_rows(), … of the same layouts, for pairs (of activations) up to
  * `end`. */
 const uint32_t *serq_thumb_mul8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
                                 uint32_t *sums);

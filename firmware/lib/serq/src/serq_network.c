@@ -9,23 +9,18 @@ enum { ACTIVATION_MAX = 127, ZERO_POINT = 64 };
 
 /* Deviations from the center beyond this saturate; keeps the product with an 11-bit multiplier in
  * 32 bits. */
-#define DEVIATION_MAX ((1L << 20) - 1)
-
-static int32_t clamp(int32_t value, int32_t low, int32_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
+enum { DEVIATION_MAX = (1 << 20) - 1 };
 
 void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center,
                       const uint16_t *scale, uint8_t *activations)
 {
     for (uint16_t i = 0; i < count; i++) {
-        /* |center| <= 2^19, so the first clamp changes no result and keeps the difference in range
-         */
-        int32_t deviation = clamp(pooled[i], -4 * DEVIATION_MAX, 4 * DEVIATION_MAX) - center[i];
-        int32_t scaled = clamp(deviation, -DEVIATION_MAX, DEVIATION_MAX) * (scale[i] >> 5);
-        activations[i] = (uint8_t)clamp(ZERO_POINT + serq_rshift_round(scaled, scale[i] & 31), 0,
-                                        ACTIVATION_MAX);
+        /* |center| <= 2^19: the first clamp changes no result, and the difference fits */
+        int32_t deviation =
+            serq_clamp(pooled[i], -4 * DEVIATION_MAX, 4 * DEVIATION_MAX) - center[i];
+        int32_t scaled = serq_clamp(deviation, -DEVIATION_MAX, DEVIATION_MAX) * (scale[i] >> 5);
+        activations[i] = (uint8_t)serq_clamp(ZERO_POINT + serq_rshift_round(scaled, scale[i] & 31),
+                                             0, ACTIVATION_MAX);
     }
 }
 
@@ -102,7 +97,7 @@ static inline uint8_t scaled(int32_t accumulator, int32_t scale)
     return (uint8_t)value;
 #else
     int32_t value = ((int32_t)((int64_t)accumulator * (2 * scale) >> 32) + 1) >> 1;
-    return (uint8_t)clamp(value, 0, ACTIVATION_MAX);
+    return (uint8_t)serq_clamp(value, 0, ACTIVATION_MAX);
 #endif
 }
 

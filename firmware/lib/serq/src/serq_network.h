@@ -11,8 +11,7 @@
 
 #include <stdint.h>
 
-/* Work area of a kernel: 1024 sums of 16 bits, or 512 words. Little-endian, as all cores here are.
- */
+/* Work area of a kernel: 1024 sums of 16 bits, or 512 words. Little-endian, as all cores are. */
 typedef union {
     uint32_t words[512];
     uint16_t halves[1024];

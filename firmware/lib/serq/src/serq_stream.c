@@ -4,7 +4,10 @@
 
 #include <string.h>
 
+#include "serq_checks.h"
 #include "serq_stream.h"
+
+SERQ_CHECK(stream, sizeof(serq_stream) <= SERQ_STREAM_BYTES)
 
 /* Places lie in a ring; the newest block that has ended is before `next`. */
 static unsigned place(const serq_stream *stream, unsigned age)
@@ -25,8 +28,8 @@ void serq_stream_init(serq_stream *stream)
  * is in neither. */
 static void prepend(serq_pool *pool, const serq_block_pool *block)
 {
-    uint32_t edge = (uint32_t)(pool->first - block->last); /* its square modulo 2^32 is the square
-                                                              of the signed one, below 2^32 */
+    /* its square modulo 2^32 is the square of the signed one, below 2^32 */
+    uint32_t edge = (uint32_t)(pool->first - block->last);
     pool->square += (uint64_t)block->square_high << 32 | block->square;
     pool->delta += ((uint64_t)block->delta_high << 32 | block->delta) + edge * edge;
     pool->sum += block->sum;

@@ -41,7 +41,7 @@ typedef struct {
     uint32_t margin;          /* of the best of them over the second best */
     uint16_t frames;          /* of the window; 0 in silence */
     int16_t level; /* of the newest block: Q8 log2 of power relative to full scale; dB = level
-                      * 3.0103 / 256 */
+                    * 3.0103 / 256 */
     int8_t answer; /* index of a label, SERQ_SILENCE or SERQ_NOT_SURE */
 } serq_decision;
 

@@ -5,23 +5,16 @@
 
 #include <stdint.h>
 
-/* Stage identifiers (SPEC.md section 7). */
-enum {
-    SERQ_STAGE_WINDOW = 1,
-    SERQ_STAGE_SPECTRUM = 2,
-    SERQ_STAGE_POWER = 3,
-    SERQ_STAGE_MEL = 4,
-    SERQ_STAGE_LOG = 5,
-    SERQ_STAGE_MFCC = 6,
-    SERQ_STAGE_CHROMA = 7,
-    SERQ_STAGE_POOLED = 16,
-    SERQ_STAGE_INPUT = 17,
-    SERQ_STAGE_SCORES = 31,
-    SERQ_STAGE_ACCUMULATOR = 32, /* of layer 0; + 2 for each further layer */
-    SERQ_STAGE_OUTPUT = 33       /* of layer 0; + 2 for each further layer */
-};
+/* A stage of the model's own table: its name, bytes of an integer, whether every frame has one
+ * event of it or every decision. Its number is its place in the table, counted from 1. */
+typedef struct {
+    const char *name;
+    uint8_t size, per_frame;
+} serq_stage;
 
 #ifdef SERQ_TRACE
+extern const serq_stage serq_stages[]; /* SERQ_STAGES of them, generated */
+
 /* `count` little- or big-endian native integers of `size` bytes (1, 2, 4 or 8) just computed by
  * `stage`. Supplied by the application. */
 void serq_trace(uint8_t stage, const void *values, uint16_t count, uint8_t size);

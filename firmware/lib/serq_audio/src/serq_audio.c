@@ -1,28 +1,13 @@
 #include "serq_audio.h"
 
-enum {
-    LOWEST = -32768,
-    HIGHEST = 32767,
-    HALF_SCALE = 1 << 19
-}; /* of a sample; of its 20-bit precursor */
+#include "serq_fixed.h"
 
-static int32_t limit(int32_t value, int32_t lowest, int32_t highest)
-{
-    return value < lowest ? lowest : value > highest ? highest : value;
-}
-
-/* Arithmetic shift to the right, whatever the compiler thinks of negative numbers. */
-static int32_t shift_right(int32_t value, uint32_t count)
-{
-    return value < 0 ? ~(int32_t)(~(uint32_t)value >> count) : (int32_t)((uint32_t)value >> count);
-}
+enum { HALF_SCALE = 1 << 19 }; /* of the 20-bit precursor of a sample */
 
 /* A 20-bit value without its direct current. */
 static int32_t without_level(serq_audio *audio, int32_t value)
 {
     uint32_t shift = audio->settings.dc_shift;
-    int32_t rest;
-
     if (shift == 0) {
         return value;
     }
@@ -30,7 +15,7 @@ static int32_t without_level(serq_audio *audio, int32_t value)
         audio->started = 1;
         audio->level = value * (1 << shift);
     }
-    rest = value - shift_right(audio->level + (1 << (shift - 1)), shift);
+    int32_t rest = value - ((audio->level + (1 << (shift - 1))) >> shift);
     audio->level += rest;
     return rest;
 }
@@ -39,17 +24,14 @@ static int16_t sample(serq_audio *audio, int32_t value)
 {
     uint32_t shift = audio->settings.gain_shift;
     int32_t product = without_level(audio, value) * audio->settings.gain; /* below 2^20 x 2^10 */
-
-    return (int16_t)limit(shift_right(product + (1 << (shift - 1)), shift), LOWEST, HIGHEST);
+    return (int16_t)serq_clamp((product + (1 << (shift - 1))) >> shift, INT16_MIN, INT16_MAX);
 }
 
 void serq_audio_i2s(serq_audio *audio, const int32_t *words, uint32_t count, int16_t *samples)
 {
-    uint32_t shift = 12u - audio->settings.bit_shift;
-
+    uint32_t shift = 12U - audio->settings.bit_shift;
     for (uint32_t i = 0; i < count; i++) {
-        samples[i] =
-            sample(audio, limit(shift_right(words[i], shift), -HALF_SCALE, HALF_SCALE - 1));
+        samples[i] = sample(audio, serq_clamp(words[i] >> shift, -HALF_SCALE, HALF_SCALE - 1));
     }
 }
 
@@ -63,7 +45,7 @@ void serq_audio_pcm(serq_audio *audio, const int16_t *words, uint32_t count, int
 void serq_audio_adc(serq_audio *audio, const uint16_t *words, uint32_t count, int16_t *samples)
 {
     for (uint32_t i = 0; i < count; i++) {
-        samples[i] = sample(audio, ((int32_t)(words[i] & 0xFFFu) - 2048) * 256);
+        samples[i] = sample(audio, ((int32_t)(words[i] & 0xFFFU) - 2048) * 256);
     }
 }
 
@@ -82,9 +64,9 @@ static int16_t decimate16(serq_pdm *pdm, uint32_t bits)
     uint32_t a = pdm->integrators[0], b = pdm->integrators[1], c = pdm->integrators[2],
              d = pdm->integrators[3];
 
-    for (uint32_t bit = 0; bit < 16;
-         bit++) { /* modulo 2^32: what overflows here the combs take back */
-        a += bits >> (15 - bit) & 1u;
+    /* modulo 2^32: what overflows here the combs take back */
+    for (uint32_t bit = 0; bit < 16; bit++) {
+        a += bits >> (15 - bit) & 1U;
         b += a;
         c += b;
         d += c;
@@ -98,33 +80,30 @@ static int16_t decimate16(serq_pdm *pdm, uint32_t bits)
         pdm->combs[i] = d;
         d -= last;
     }
-    return (int16_t)limit((int32_t)d - 32768, LOWEST, HIGHEST);
+    return (int16_t)serq_clamp((int32_t)d - 32768, INT16_MIN, INT16_MAX);
 }
 
 static int32_t filter(const serq_pdm *pdm)
 {
     enum { MASK = SERQ_PDM_TAPS, MIDDLE = SERQ_PDM_TAPS / 2 };
-    uint32_t oldest = pdm->newest + 2u; /* the ring holds one more than the filter sees */
+    uint32_t oldest = pdm->newest + 2U; /* the ring holds one more than the filter sees */
     int32_t sum = half_filter[MIDDLE] * pdm->history[(oldest + MIDDLE) & MASK];
-
     for (uint32_t i = 0; i < MIDDLE; i++) {
         sum += half_filter[i] * (pdm->history[(oldest + i) & MASK] +
                                  pdm->history[(oldest + SERQ_PDM_TAPS - 1 - i) & MASK]);
     }
-    return shift_right(
-        sum, 10); /* the taps' magnitudes sum to less than 2^15: 2^30 at most, to 20 bits */
+    return sum >> 10; /* the taps' magnitudes sum to less than 2^15: 2^30 at most, to 20 bits */
 }
 
 void serq_audio_pdm(serq_audio *audio, serq_pdm *pdm, const uint16_t *words, uint32_t count,
                     int16_t *samples)
 {
     enum { WORDS = SERQ_PDM_DECIMATION / 16 };
-
     for (uint32_t i = 0; i < count / WORDS; i++) {
         for (uint32_t j = 0; j < WORDS; j++) {
             pdm->newest = (uint8_t)((pdm->newest + 1) & SERQ_PDM_TAPS);
             pdm->history[pdm->newest] = decimate16(pdm, words[WORDS * i + j]);
         }
-        samples[i] = sample(audio, limit(filter(pdm), -HALF_SCALE, HALF_SCALE - 1));
+        samples[i] = sample(audio, serq_clamp(filter(pdm), -HALF_SCALE, HALF_SCALE - 1));
     }
 }

@@ -41,8 +41,7 @@ enum { SERQ_PDM_DECIMATION = 64, SERQ_PDM_TAPS = 63 };
 /* A decimator for raw PDM: begin with zeros. */
 typedef struct {
     uint32_t integrators[4], combs[4];
-    int16_t
-        history[SERQ_PDM_TAPS + 1]; /* a ring: what the filter sees, four times the samples' rate */
+    int16_t history[SERQ_PDM_TAPS + 1]; /* a ring at four times the samples' rate, for the filter */
     uint8_t newest;
 } serq_pdm;
 

@@ -42,12 +42,11 @@ void serq_ring_write(serq_ring *ring, const int16_t *samples, uint32_t count)
 
 uint32_t serq_ring_read(serq_ring *ring, int16_t *samples, uint32_t capacity)
 {
-    uint32_t gaps =
-        LOAD(ring->gaps); /* before `written`, so that all samples before a gap are seen with it */
+    /* before `written`, so that all samples before a gap are seen with it */
+    uint32_t gaps = LOAD(ring->gaps);
     uint32_t read = ring->read;
     uint32_t waiting = LOAD(ring->written) - read;
     uint32_t taken = capacity < waiting ? capacity : waiting;
-
     for (uint32_t i = 0; i < taken; i++) {
         samples[i] = ring->samples[(read + i) & (ring->size - 1)];
     }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
+from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
 
 _SEARCH = np.linspace(0.1, 1.2, 45)  # of the scale that reaches the largest weight: few bits want far less
 _ZOOM = np.linspace(

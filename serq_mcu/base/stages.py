@@ -1,0 +1,25 @@
+"""Stages: the integers between samples and scores that Python, firmware and the harness compare."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    """A stage: its name, the type of its integers (int32, uint8, uint64 …), whether each frame has one
+    event of it or each decision.
+    """
+
+    name: str
+    type: str
+    per_frame: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of an integer."""
+        return int("".join(filter(str.isdigit, self.type))) // 8
+
+    @property
+    def identifier(self) -> str:
+        """The name as part of a C identifier, such as `LAYER_0_OUTPUT`."""
+        return self.name.upper().replace(" ", "_")

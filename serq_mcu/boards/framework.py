@@ -1,0 +1,33 @@
+"""What a project says for each framework that PlatformIO builds with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FrameworkName = Literal["", "arduino", "espidf"]  # "": none
+
+
+@dataclass(frozen=True)
+class Framework:
+    """Lines of a project's environment in platformio.ini, and files that the framework asks for: path to
+    template.
+    """
+
+    build_flags: tuple[str, ...] = ("-O2",)
+    build_unflags: tuple[str, ...] = ()
+    templates: dict[str, str] = field(default_factory=dict)
+
+
+FRAMEWORKS: dict[FrameworkName, Framework] = {
+    "": Framework(),
+    "arduino": Framework(build_unflags=("-Os",)),
+    "espidf": Framework(
+        build_flags=(),  # sdkconfig.defaults chooses -O2
+        templates={
+            "CMakeLists.txt": "CMakeLists.txt.j2",
+            "src/CMakeLists.txt": "src_CMakeLists.txt.j2",
+            "sdkconfig.defaults": "sdkconfig.defaults.j2",
+        },
+    ),
+}

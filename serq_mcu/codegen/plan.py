@@ -1,0 +1,195 @@
+"""The plan of a project: everything that is decided about a model on a board before a file is written.
+
+Computed once and shared by export, library, check, bench, the comparison with a build, and the report.
+Templates read it; they decide nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serq_mcu.base.csource import CArray, CPart
+from serq_mcu.base.stages import Stage
+from serq_mcu.boards.board import Board
+from serq_mcu.codegen.frontend_names import frontend_names
+from serq_mcu.codegen.packing import pack_scale
+from serq_mcu.codegen.render import ABI, render
+from serq_mcu.layers.base import Operands
+from serq_mcu.layers.kernels import Choice, Core, CostStage, Storage, choose, core_of
+from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.quantized_model.types import QuantizedModel
+
+MODEL = "model.serq"
+GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
+LIBRARY = "lib/serq/src"
+_POOL_BYTES = 24  # sizeof(serq_pool)
+_BLOCK_POOL_BYTES = 20  # sizeof(serq_block_pool)
+_TABLE_BYTES = 2048  # sizeof(serq_table)
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Where activations lie in their arena: the offset of what each layer reads, and the arena's bytes."""
+
+    offsets: tuple[int, ...]
+    size: int
+
+
+def place_buffers(sizes: Sequence[tuple[int, int]]) -> Buffers:
+    """Place activations: for each layer the bytes of its input and of its output, padding included.
+
+    A layer's output is the next one's input, and the two exist at the same time. Every second tensor begins
+    at the arena's start and the others end at its end, so the arena is as large as the largest pair; a
+    multiple of 8.
+    """
+    reads = [read for read, _ in sizes]
+    size = max([reads[0], *(read + written for read, written in sizes[:-1])])
+    return Buffers(tuple(0 if index % 2 == 0 else size - read for index, read in enumerate(reads)), size)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model on a board, with an application and a way of storing weights; all that follows is computed
+    once.
+    """
+
+    model: QuantizedModel
+    board: Board
+    app: str = "harness"
+    storage: Storage = Storage.COMPACT
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """The first 16 hexadecimal digits of the model's hash."""
+        return self.model.sha256[:16]
+
+    @functools.cached_property
+    def core(self) -> Core:
+        """The kind of core that the board has."""
+        return core_of(self.board.mcu.features)
+
+    @functools.cached_property
+    def parts(self) -> Choice:
+        """The kernels of each layer."""
+        return choose(self.model.layers, self.core, self.storage)
+
+    @functools.cached_property
+    def buffers(self) -> Buffers:
+        """Where activations lie."""
+        memories = [layer.memory for layer in self.model.layers]
+        return place_buffers([(memory.input_bytes, memory.output_bytes) for memory in memories])
+
+    @functools.cached_property
+    def accumulators(self) -> int:
+        """int32 accumulators that the largest layer needs."""
+        return max(layer.memory.accumulators for layer in self.model.layers)
+
+    @functools.cached_property
+    def layer_code(self) -> tuple[CPart, ...]:
+        """The C of each layer: its calls and its packed weights."""
+        names = [f"activations + {offset}" if offset else "activations" for offset in self.buffers.offsets]
+        operands = (Operands(i, *pair) for i, pair in enumerate(zip(names, [*names[1:], ""], strict=True)))
+        layers = zip(self.model.layers, operands, self.parts, strict=True)
+        return tuple(layer.code(operand, parts) for layer, operand, parts in layers)
+
+    @functools.cached_property
+    def frontend(self) -> dict[str, Any]:
+        """What the templates read of the front end."""
+        return frontend_names(self.model)
+
+    @functools.cached_property
+    def input_arrays(self) -> tuple[CArray, ...]:
+        """The constants of the input's standardisation."""
+        constants = self.model.input
+        return (
+            CArray("serq_input_center", constants.center),
+            CArray("serq_input_scale", pack_scale(constants)),
+        )
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The model's table of stages."""
+        return self.model.stages
+
+    @functools.cached_property
+    def headers(self) -> tuple[str, ...]:
+        """Headers of extensions that the generated C includes."""
+        return tuple(dict.fromkeys(name for part in self.layer_code for name in part.headers))
+
+    @functools.cached_property
+    def model_files(self) -> Files:
+        """The model's generated C, the C of extensions that it calls, and the model itself for the
+        verifier.
+        """
+        names = self.frontend | {"plan": self, "model": self.model, "abi": ABI}
+        files = {f"{LIBRARY}/{name}": render(f"{name}.j2", **names).encode() for name in GENERATED}
+        sources = {path for part in self.layer_code for path in part.sources}
+        files |= {f"{LIBRARY}/{path.name}": path.read_bytes() for path in sorted(sources)}
+        return files | {MODEL: model_bytes(self.model)}
+
+    # ---- sizes in bytes
+
+    @functools.cached_property
+    def state_bytes(self) -> int:
+        """sizeof(serq_state) on a 32-bit core, from the declaration in serq.h; the generated C checks it."""
+        spec, values = self.model.spec, 4 * self.frontend["max_values"]
+        bins, bands = 8 * (spec.fft_length // 2 + 1), 8 * spec.mel_bands * spec.uses_mel
+        frame = _aligned(bins + bands + values) + 8 + 1
+        decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
+        scratch = max(_aligned(frame), _aligned(decision))
+        pools = _POOL_BYTES * self.frontend["pools"]
+        return _aligned(scratch + pools + 2 * spec.frame_length + 4 + 2 + 2)
+
+    @functools.cached_property
+    def stream_bytes(self) -> int:
+        """sizeof(serq_stream) likewise, from serq_stream.h; 0 for a model that cannot stream."""
+        rule = self.model.decision
+        if rule is None:
+            return 0
+        places = max(rule.blocks - 1, 1)
+        older = places * self.frontend["pools"] * _BLOCK_POOL_BYTES
+        rest = 4 * len(self.model.labels) + 4 + 2 * places + 3
+        return _aligned(self.state_bytes + older + rest)
+
+    @functools.cached_property
+    def packed_bytes(self) -> int:
+        """Packed weights of all layers."""
+        layers = zip(self.model.layers, self.parts, strict=True)
+        return sum(layer.packed_bytes(parts) for layer, parts in layers)
+
+    @functools.cached_property
+    def constant_bytes(self) -> int:
+        """What the layers store beside: biases, scales."""
+        layers = zip(self.model.layers, self.parts, strict=True)
+        return sum(layer.constant_bytes(parts) for layer, parts in layers)
+
+    @functools.cached_property
+    def array_bytes(self) -> int:
+        """All tables of the generated C: the front end's, the input's and the layers'."""
+        layers = (array.values.nbytes for part in self.layer_code for array in part.arrays)
+        return self.table_bytes + self.input_bytes + sum(layers)
+
+    @functools.cached_property
+    def input_bytes(self) -> int:
+        """The input's constants."""
+        return sum(array.values.nbytes for array in self.input_arrays)
+
+    @functools.cached_property
+    def table_bytes(self) -> int:
+        """The front end's tables."""
+        return sum(array.nbytes for array in self.frontend["c_tables"].values())
+
+    @functools.cached_property
+    def layer_costs(self) -> tuple[CostStage, ...]:
+        """What the layers cost, stage by stage."""
+        layers = enumerate(zip(self.model.layers, self.parts, strict=True))
+        return tuple(stage for index, (layer, parts) in layers for stage in layer.cost_stages(index, parts))
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 8) * 8

@@ -1,0 +1,271 @@
+"""What a kind of layer is: integers with their proofs, the C that computes them, and the floats they come
+from.
+
+One file of this room holds all that is known of a kind. A model, the code generator, the cost model and the
+quantization use layers through the classes here and never ask of which kind one is. An extension adds a kind
+with `serq_mcu.extension.register_layer`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.base.csource import CPart
+from serq_mcu.base.registry import Registry
+from serq_mcu.errors import SerqError
+from serq_mcu.layers.encodings import Width
+from serq_mcu.layers.kernels import Core, CostStage, Storage
+from serq_mcu.layers.packing import Part
+
+ACTIVATION_MAX = 127
+MAX_WIDTH = 4096
+Floats = NDArray[np.float64]
+
+
+class LayerStage(NamedTuple):
+    """Integers that a layer shows the harness: what they are, and their C type without `_t`."""
+
+    name: str
+    type: str
+
+
+class Grid(NamedTuple):
+    """What activations 0..127 stand for: `scale * (activation - zero)`."""
+
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a layer works in. Bytes of its input and its output, padding included, int32 accumulators, and
+    whether it needs the kernels' table.
+    """
+
+    input_bytes: int
+    output_bytes: int
+    accumulators: int
+    table: bool
+
+
+@dataclass(frozen=True)
+class Operands:
+    """C expressions for a layer's memory: uint8_t pointers `input` and `output` (empty after the last layer),
+    int32_t `accumulators`, and the kernels' `table`.
+    """
+
+    number: int
+    input: str
+    output: str
+    accumulators: str = "accumulators"
+    table: str = "table"
+
+    def stage(self, name: str) -> str:
+        """The name in the model's table of a stage of this layer."""
+        return f"layer {self.number} {name}"
+
+
+class Layer(ABC):
+    """A layer of a quantized model. Subclasses are frozen, and prove their bounds when they are made.
+
+    A layer takes activations 0..127 and gives activations, or, as the last of a model, scores.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def inputs(self) -> int:
+        """Activations that it takes."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Activations or scores that it gives."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """Weights and biases."""
+
+    @property
+    @abstractmethod
+    def bits(self) -> int:
+        """Bits that a weight is stored in."""
+
+    @property
+    @abstractmethod
+    def width(self) -> Width:
+        """What was asked for: bits of a weight, or ternary."""
+
+    @property
+    @abstractmethod
+    def gives_scores(self) -> bool:
+        """Whether it can only be the last layer of a model, and must be."""
+
+    @property
+    @abstractmethod
+    def accumulator_bound(self) -> int:
+        """A magnitude that no accumulator exceeds, nor any partial sum in any order of summation."""
+
+    @property
+    @abstractmethod
+    def output_grid(self) -> Grid:
+        """What its outputs stand for; of scores, with zero 0."""
+
+    # ---- the model file
+
+    @abstractmethod
+    def header(self) -> dict[str, Any]:
+        """Values for the model file's JSON header, without the kind."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Arrays for the model file by name."""
+
+    @classmethod
+    @abstractmethod
+    def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Layer:
+        """Make the layer of `header()` and `tensors()` again.
+
+        Raises SerqError if a bound fails; KeyError or TypeError where something is missing or of a wrong
+        type.
+        """
+
+    # ---- the integers
+
+    @abstractmethod
+    def stages(self) -> tuple[LayerStage, ...]:
+        """What it shows the harness, in order."""
+
+    @abstractmethod
+    def run(self, activations: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+        """Compute the integers [..., n] of each of `stages` from activations [..., inputs]; the last are its
+        outputs. The reference that C equals.
+        """
+
+    @abstractmethod
+    def run_without_rounding(self, activations: Floats) -> Floats:
+        """Compute the same in float64 [..., outputs], neither rounded nor saturated above."""
+
+    @abstractmethod
+    def dequantized(self, zero: int) -> FloatLayer:
+        """Make the float layer whose weights are what these integers stand for; zero: of the input's grid."""
+
+    # ---- the code
+
+    @abstractmethod
+    def choose(self, core: Core, allowed: frozenset[str], storage: Storage) -> tuple[Part, ...] | None:
+        """Choose the cheapest kernels among those allowed on a core; None if these do not suffice."""
+
+    @abstractmethod
+    def packed_bytes(self, parts: tuple[Part, ...]) -> int:
+        """Bytes of the packed weights for the chosen kernels."""
+
+    @abstractmethod
+    def constant_bytes(self, parts: tuple[Part, ...]) -> int:
+        """Bytes that it stores beside the packed weights: biases, scales."""
+
+    @property
+    @abstractmethod
+    def stored_bytes(self) -> int:
+        """All bytes that a device keeps for it, rows of weights not padded."""
+
+    @property
+    @abstractmethod
+    def memory(self) -> Memory:
+        """What it works in."""
+
+    @abstractmethod
+    def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
+        """Write the C that computes it, with its packed weights."""
+
+    @abstractmethod
+    def cost_stages(self, number: int, parts: tuple[Part, ...]) -> tuple[CostStage, ...]:
+        """What its computation costs, stage by stage."""
+
+
+class FloatLayer(ABC):
+    """A layer of a float network, with what follows it up to the next layer (a ReLU, say). Frozen."""
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def inputs(self) -> int:
+        """Values that it takes."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Values that it gives."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """Weights and biases."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> Floats:
+        """The weights whose variance says how much the layer matters (importance)."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Floats]:
+        """Arrays for the run folder by name."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(cls, tensors: Mapping[str, Floats], last: bool) -> FloatLayer:
+        """Make the layer of `tensors()` again; last: nothing follows it."""
+
+    @abstractmethod
+    def forward(self, x: Floats) -> tuple[Floats, Floats]:
+        """Compute, for inputs [n, inputs], what `lower` fits (before the activation function) and the outputs
+        [n, outputs].
+        """
+
+    @abstractmethod
+    def lower(self, width: Width, activations: NDArray[np.int64], grid: Grid, target: Floats) -> Layer:
+        """Make the integer layer of a width, fitted to what the layers before it really deliver.
+
+        activations: integers [n, inputs] of calibration clips on `grid`; target: what `forward` gives for the
+        same clips. Raises SerqError if a bound cannot be proved.
+        """
+
+
+LAYERS: Registry[type[Layer]] = Registry("layer kind")
+FLOAT_LAYERS: Registry[type[FloatLayer]] = Registry("kind of float layer")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise SerqError with the message unless the condition holds."""
+    if not condition:
+        raise SerqError(message)
+
+
+def frozen_array(owner: object, name: str, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
+    """Replace a frozen owner's array by a read-only copy of the right type, and return it.
+
+    Raises SerqError if type or dimensions are wrong.
+    """
+    array = np.asarray(getattr(owner, name))
+    require(
+        array.dtype == kind and array.ndim == dimensions,
+        f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array",
+    )
+    copy = np.array(array, order="C")
+    copy.flags.writeable = False
+    object.__setattr__(owner, name, copy)
+    return copy
+
+
+def within(array: NDArray[Any], low: int, high: int) -> bool:
+    """Tell whether there are values and all are within low to high."""
+    return array.size > 0 and int(array.min()) >= low and int(array.max()) <= high

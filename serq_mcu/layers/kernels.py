@@ -1,0 +1,227 @@
+"""Which kernels compute a model on a core, and what they cost: by counted instructions
+(kernel_costs.toml).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serq_mcu.layers.packing import GROUP, LAYOUTS, TILE_GROUPS, Layout, Part
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from serq_mcu.layers.base import Layer
+
+COSTS = Path(__file__).with_name("kernel_costs.toml")
+MOST_CODE = 3000  # bytes of all kernels of a model, beside about 1000 of the rest of its network
+SLOWER = 1.01  # times the instructions of the fastest choice that fewer kinds of kernels may take
+
+Costs = dict[str, tuple[float, ...]]
+Terms = tuple[int, ...]
+Choice = tuple[tuple[Part, ...], ...]  # the parts of each layer
+
+
+class Storage(str, Enum):
+    """How weights may be stored: in their own bits, or in more where that runs faster (5 to 7 bits as 8)."""
+
+    COMPACT = "compact"
+    FAST = "fast"
+
+
+@dataclass(frozen=True)
+class CostStage:
+    """One stage of a frame or a decision: its counted cost is a linear function of `terms`, looked up by
+    `cost`, and of the terms of each kernel that it calls.
+
+    calls: the C functions that it consists of, in order, where that is known before it runs.
+    """
+
+    part: str  # "frame" or "decision"
+    name: str
+    cost: str
+    terms: Terms
+    kernels: tuple[tuple[str, Terms], ...] = ()
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelCost:
+    """What a layout's kernel costs on a core: coefficients of `terms`, in instructions and (on Cortex-M) in
+    estimated cycles, and its bytes of code.
+    """
+
+    instructions: tuple[float, ...]
+    code: int
+    cycles: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Core:
+    """What was counted on a kind of core: coefficients of each kernel's `terms`, and of the terms of the
+    other stages.
+
+    In instructions, and on Cortex-M in estimated cycles too (elsewhere empty). code: bytes of each kernel;
+    stack: the most bytes that were used.
+    """
+
+    name: str
+    features: frozenset[str]  # a processor with all of them is of this kind
+    stack: int
+    kernels: Costs
+    kernel_cycles: Costs
+    stages: Costs
+    stage_cycles: Costs
+    code: dict[str, int]
+
+    def cost(self, parts: Sequence[Part], inputs: int, outputs: int) -> float:
+        """Instructions of the kernels of these parts for a layer of a shape."""
+        return sum(_linear(self.kernels[part.kernel], terms(part.layout, inputs, outputs)) for part in parts)
+
+    def instructions(self, stage: CostStage) -> int | None:
+        """Instructions of a stage; None if they were not counted on this core."""
+        return _total(stage, self.stages, self.kernels)
+
+    def cycles(self, stage: CostStage) -> int | None:
+        """Estimated cycles of a stage; None where there is no estimate."""
+        return _total(stage, self.stage_cycles, self.kernel_cycles) if self.stage_cycles else None
+
+
+def _total(stage: CostStage, stages: Costs, kernels: Costs) -> int | None:
+    if stage.cost not in stages or any(kernel not in kernels for kernel, _ in stage.kernels):
+        return None
+    own = _linear(stages[stage.cost], stage.terms)
+    return round(own + sum(_linear(kernels[kernel], of) for kernel, of in stage.kernels))
+
+
+def _linear(coefficients: Sequence[float], of: Terms) -> float:
+    return sum(c * t for c, t in zip(coefficients, of, strict=True))
+
+
+def terms(layout: Layout, inputs: int, outputs: int) -> Terms:
+    """Give what a kernel's instructions are a linear function of: blocks of rows times groups of inputs,
+    blocks times the groups beyond whole tiles, blocks, groups, and 1.
+    """
+    blocks, groups = -(-outputs // layout.rows), -(-inputs // GROUP)
+    return blocks * groups, blocks * (groups % TILE_GROUPS), blocks, groups, 1
+
+
+def choose(layers: Sequence[Layer], core: Core, storage: Storage = Storage.COMPACT) -> Choice:
+    """Choose the parts of each layer for a core: the cheapest, and fewer kinds of kernels where that costs
+    next to nothing or they are too large.
+    """
+    chosen, cost = _cheapest(layers, core, frozenset(core.kernels), storage)
+    most = SLOWER * cost
+    while used := {part.kernel for parts in chosen for part in parts}:
+        too_large = sum(core.code[kernel] for kernel in used) > MOST_CODE
+        fewer = [_cheapest(layers, core, frozenset(used - {kernel}), storage) for kernel in sorted(used)]
+        best, cost = min(fewer, key=lambda way: way[1])
+        if cost > most and not (too_large and cost < math.inf):
+            break
+        chosen = best
+    return chosen
+
+
+def _cheapest(
+    layers: Sequence[Layer], core: Core, allowed: frozenset[str], storage: Storage
+) -> tuple[Choice, float]:
+    found = [layer.choose(core, allowed, storage) for layer in layers]
+    chosen = tuple(parts for parts in found if parts is not None)
+    if len(chosen) < len(found):
+        return (), math.inf
+    costs = (
+        core.cost(parts, layer.inputs, layer.outputs) for layer, parts in zip(layers, chosen, strict=True)
+    )
+    return chosen, sum(costs)
+
+
+def cheapest_parts(
+    inputs: int,
+    outputs: int,
+    bits: int,
+    core: Core,
+    allowed: Collection[str],
+    storage: Storage = Storage.COMPACT,
+) -> tuple[Part, ...] | None:
+    """Find the cheapest parts for fields of a shape whose kernels are allowed, or None.
+
+    Of equals, the first in the order of LAYOUTS. Dynamic programming over the fields' bits from the top.
+    """
+    best: dict[int, tuple[float, tuple[Part, ...]]] = {bits: (0.0, ())}
+    for first in reversed(range(bits)):
+        for part in possible_parts(outputs, bits, first, storage):
+            end = min(first + part.bits, bits)
+            if end in best and part.kernel in allowed:
+                cost, rest = best[end]
+                cost += core.cost((part,), inputs, outputs)
+                if first not in best or cost < best[first][0]:
+                    best[first] = cost, (part, *rest)
+    return best[0][1] if 0 in best else None
+
+
+def possible_parts(outputs: int, bits: int, first: int, storage: Storage = Storage.COMPACT) -> Iterator[Part]:
+    """List the parts that may begin at bit `first` of fields of `bits` bits for so many outputs."""
+    for layout in LAYOUTS.values():
+        padding = -outputs % layout.rows
+        if first <= layout.last_first and padding <= min(3, outputs // 3):  # 6 or 7 classes become 8
+            for width in layout.widths:
+                if first + width <= bits or (storage is Storage.FAST and first == 0):
+                    yield Part(layout, first, width)
+
+
+def core_of(features: Collection[str]) -> Core:
+    """Find the first kind of core whose features a processor has all, else the last, the generic C core."""
+    return next((core for core in cores() if core.features <= set(features)), cores()[-1])
+
+
+_added: dict[str, dict[str, KernelCost]] = {}  # of extensions: core's name to kernels
+
+
+def add_costs(costs: Mapping[str, Mapping[str, KernelCost]]) -> None:
+    """Add what an extension's kernels cost: a core's name to its kernels, by name.
+
+    Elsewhere these kernels are not used.
+    """
+    for core, kernels in costs.items():
+        _added.setdefault(core, {}).update(kernels)
+    cores.cache_clear()
+
+
+@functools.cache
+def cores() -> tuple[Core, ...]:
+    """List the kinds of cores that were counted."""
+    data = tomllib.loads(COSTS.read_text())
+    return tuple(_with_added(_core(table)) for table in data["core"])
+
+
+def _core(table: dict[str, Any]) -> Core:
+    kernels, cycles, stages, stage_cycles = (
+        _floats(table.get(name, {})) for name in ("kernels", "kernel_cycles", "stages", "stage_cycles")
+    )
+    own = table["name"], frozenset(table["features"]), table["stack"]
+    return Core(*own, kernels, cycles, stages, stage_cycles, table["code"])
+
+
+def _with_added(core: Core) -> Core:
+    kernels = _added.get(core.name, {})
+    return replace(
+        core,
+        kernels=core.kernels | {name: cost.instructions for name, cost in kernels.items()},
+        kernel_cycles=core.kernel_cycles | {name: cost.cycles for name, cost in kernels.items()},
+        code=core.code | {name: cost.code for name, cost in kernels.items()},
+    )
+
+
+def _floats(table: object) -> Costs:
+    assert isinstance(table, dict)
+    return {name: tuple(map(float, values)) for name, values in table.items()}
