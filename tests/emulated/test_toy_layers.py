@@ -114,9 +114,7 @@ def test_a_kind_or_layout_that_is_taken_or_lacks_a_part_is_refused() -> None:
     class Unfinished(Layer):
         kind = "unfinished"
 
-    with pytest.raises(
-        SerqError, match="layer kind 'unfinished' lacks accumulator_bound, bits, choose, .*run"
-    ):
+    with pytest.raises(SerqError, match=r"layer kind 'unfinished' lacks accumulator_bound, .*run"):
         register_layer(Unfinished)
     with pytest.raises(SerqError, match="layer kind 'dense_relu6' has a float layer of another kind"):
         register_layer(Relu6Layer, FloatDense)

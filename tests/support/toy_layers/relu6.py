@@ -47,17 +47,17 @@ class Relu6Layer(DenseLayer):
         found = super().run(activations)
         return (*found, np.minimum(found[-1], self.ceiling))
 
+    def dequantized(self, zero: int) -> FloatRelu6:
+        dense = super().dequantized(zero)
+        return FloatRelu6(dense.kernel, dense.bias)
+
     def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
         dense = super().code(operands, parts)
         limit = Call("toy_limit", (operands.output, self.outputs, self.ceiling))
         trace = Trace(operands.stage("limited"), operands.output, self.outputs, "uint8_t")
         sources = (_HERE / "toy_limit.c", _HERE / "toy_limit.h")
-        return CPart(
-            (*dense.steps, limit, trace),
-            dense.arrays,
-            ("toy_limit.h", *dense.headers),
-            (*sources, *dense.sources),
-        )
+        headers = ("toy_limit.h", *dense.headers)
+        return CPart((*dense.steps, limit, trace), dense.arrays, headers, (*sources, *dense.sources))
 
     def cost_stages(self, number: int, parts: tuple[Part, ...]) -> tuple[CostStage, ...]:
         limit = CostStage("decision", f"layer {number}: ReLU6", "toy limit", (1,), calls=("toy_limit",))
