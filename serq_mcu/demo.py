@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from serq_mcu.base.files import new_folder
+from serq_mcu.base.progress import Progress
 from serq_mcu.boards.board import all_boards, load_board
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export
@@ -27,8 +27,6 @@ SUMMARY = "summary.json"
 SPLITS = 5
 EMULATED_CLIPS = 60
 FIRMWARE_BOARDS = ("esp32", "nucleo_f446re")
-
-Progress = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,8 @@ def _train_and_quantize(
     corpus: Path, work: Path, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[QuantizedModel]]:
     """One training and quantization per held-out fold; each leaves its run folder and model in `work`."""
+    from serq_mcu.config import load_config
     from serq_mcu.quantization.pipeline import quantize
-    from serq_mcu.training.config import load_config
     from serq_mcu.training.run import read_dataset, train_dataset
 
     config = load_config()
@@ -120,7 +118,7 @@ def _train_and_quantize(
     splits, models = [], []
     for split in range(config.training.folds):
         progress(f"training and quantizing, fold {split + 1} of {config.training.folds} held out")
-        run = train_dataset(dataset, work / f"run{split}", config.with_split(split))
+        run = train_dataset(dataset, work / f"run{split}", config.changed(training={"split": split}))
         model, allocation = quantize(run)
         save_model(model, work / f"run{split}.serq")
         (work / f"run{split}.txt").write_text("\n".join(allocation.lines()) + "\n")

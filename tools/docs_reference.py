@@ -29,6 +29,7 @@ from serq_mcu.cli import main
 from serq_mcu.cli.conventions import EXIT_CODES
 from serq_mcu.cli.shared import PATH
 from serq_mcu.codegen.plan import Plan
+from serq_mcu.config import Config, load_config
 from serq_mcu.layers import DenseLayer
 from serq_mcu.quantized_model import types
 from serq_mcu.quantized_model.store import shipped_model
@@ -93,6 +94,7 @@ def schemas() -> Pages:
     """Return the JSON schemas of the files that users write: path below docs/schemas to JSON."""
     return {
         "board.schema.json": schema((boards.RealBoardFile, boards.EmulatedBoardFile), "serq-mcu board file"),
+        "config.schema.json": _config_schema(),
         "microphone.schema.json": schema(boards.MicrophoneFile, "serq-mcu microphone file"),
     }
 
@@ -246,19 +248,26 @@ def _command_lines(paragraph: str) -> list[str]:
 
 
 def _configuration() -> str:
-    text = package_files.files("serq_mcu.training").joinpath("default.toml").read_text(encoding="utf-8")
+    text = _default_text()
     parts = [
         "# Configuration",
         (
             "`--config FILE` of the commands that train takes a TOML file with what differs from this"
             " default. An unknown key, a value of the wrong type or out of range is refused by name."
-            " `config.toml` in a run folder is the whole configuration that the run had."
+            " `config.toml` in a run folder is the whole configuration that the run had; `quantize` goes on"
+            " from it, and its own `--config` changes `[tuning]`, `[quantization]` and `[decision]`."
         ),
-        _code(text.strip(), "toml"),
+        (
+            "Editors check and complete such a file by its JSON schema,"
+            " [config.schema.json](../schemas/config.schema.json). A first line"
+            " `#:schema PATH/config.schema.json` names it to Taplo and to Even Better TOML of Visual Studio"
+            " Code. An installed package has the same file in the folder that `python -c 'from"
+            " serq_mcu.base.resources import SCHEMAS; print(SCHEMAS)'` prints."
+        ),
+        _code(re.sub(r"\A#:schema.*\n", "", text).strip(), "toml"),
         "## Every key and its default",
     ]
-    for section, text_of_it in re.findall(r"^\[(\w+)\](.*?)(?=^\[|\Z)", text, re.M | re.S):
-        keys = re.findall(r"^(\w+) = (.*?)(?:\s*# (.*))?$", text_of_it, re.M)
+    for section, keys in _default_keys(text).items():
         parts += [
             f"### [{section}]",
             _table(["key", "default", "meaning"], [_default_key(*key) for key in keys]),
@@ -266,8 +275,34 @@ def _configuration() -> str:
     return "\n\n".join(parts)
 
 
+def _default_text() -> str:
+    return package_files.files("serq_mcu").joinpath("default.toml").read_text(encoding="utf-8")
+
+
+def _default_keys(text: str) -> dict[str, list[tuple[str, str, str]]]:
+    """The sections of default.toml: name, value and comment of each key."""
+    sections = re.findall(r"^\[(\w+)\](.*?)(?=^\[|\Z)", text, re.M | re.S)
+    return {name: re.findall(r"^(\w+) = (.*?)(?:\s*# (.*))?$", body, re.M) for name, body in sections}
+
+
 def _default_key(name: str, value: str, comment: str) -> list[str]:
     return [f"`{name}`", "see above" if value == "[" else f"`{value}`", _cell(comment)]
+
+
+def _config_schema() -> str:
+    """The schema of a configuration file, which may leave out any key; default.toml says what keys mean."""
+    made = json.loads(schema(Config, "serq-mcu configuration"))
+    plain, comments = load_config().to_json(), _default_keys(_default_text())
+    for section, table in made["$defs"]["Config"]["properties"].items():
+        kind = made["$defs"][table["$ref"].rpartition("/")[2]]
+        kind["additionalProperties"] = False
+        for key, _, comment in comments[section]:
+            kind["properties"][key].update({"description": comment} if comment else {})
+            kind["properties"][key].update({"default": plain[section][key]} if key in plain[section] else {})
+    for name, kind in made["$defs"].items():
+        if name != "FeatureBlock":
+            kind.pop("required", None)
+    return json.dumps(made, indent=2) + "\n"
 
 
 def _board_files() -> str:

@@ -1,17 +1,26 @@
-"""Progress on standard error: what is being done, how far, how long still."""
+"""Progress: what is being done, how far, how long still; what reports it, and a terminal that shows it."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import Protocol
 
 _DRAW, _LOG = 0.1, 30.0  # seconds between two states of a terminal's line, and between two lines of a log
 
 
-class Progress:
-    """Call it with a sentence, or with a sentence, the units done and their total. A terminal sees one
-    moving line; a log, a line per stage and, of a long one, a line every half minute. Quiet, it says
-    nothing.
+class Progress(Protocol):
+    """What long work calls with a sentence, or with a sentence, the units done and their total."""
+
+    def __call__(self, stage: str, done: int | None = None, total: int | None = None, /) -> None:
+        """Report that `done` of `total` units of `stage` are finished."""
+
+
+class TerminalProgress:
+    """Progress on standard error.
+
+    A terminal shows one moving line; a log, a line per stage and, of a long one, a line every half minute.
+    Quiet, it shows nothing.
     """
 
     def __init__(self, quiet: bool = False) -> None:

@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from serq_mcu.cli.shared import FILE, FOLDER, corpus_envvar, json_option, main, new_progress, print_result
+from serq_mcu.cli.shared import (
+    FILE,
+    FOLDER,
+    ConfiguredOption,
+    corpus_envvar,
+    json_option,
+    main,
+    new_progress,
+    print_result,
+)
 from serq_mcu.errors import SerqError
 
 
@@ -24,7 +33,7 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 
     Example: serq-mcu train emodb/ --out run/
     """
-    from serq_mcu.training.config import load_config
+    from serq_mcu.config import load_config
     from serq_mcu.training.run import train as train_run
 
     run = train_run(folder, out, load_config(config, split=split), new_progress())
@@ -35,21 +44,29 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 @click.argument("run", type=FOLDER)
 @click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
 @click.option(
+    "--config",
+    type=FILE,
+    help="A TOML file with what differs from the run's [tuning], [quantization] and [decision].",
+)
+@click.option(
     "--method",
-    help=(
-        "adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1). "
-        " [default: the run's configuration, adaptive]"
-    ),
+    cls=ConfiguredOption,
+    section="quantization",
+    help="adaptive; a width 8 to 1 or ternary for every layer; or one for each layer (8,ternary,2,1).",
 )
 @click.option(
     "--alpha",
+    cls=ConfiguredOption,
+    section="quantization",
     type=float,
-    help="Weight of a layer's share of parameters against its variance in its importance.  [default: 0.5]",
+    help="Weight of a layer's share of parameters (1) against its variance (0) in its importance.",
 )
 @click.option(
     "--margin",
+    cls=ConfiguredOption,
+    section="quantization",
     type=float,
-    help="Validation accuracy that may be lost, as a fraction, scaled by importance.  [default: 0.005]",
+    help="Validation accuracy that may be lost, as a fraction, scaled by importance.",
 )
 @click.option(
     "--max-bytes",
@@ -71,26 +88,33 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
 def quantize(
     run: Path,
     out: Path,
-    method: str | None,
-    alpha: float | None,
-    margin: float | None,
+    config: Path | None,
     qat: bool,
     max_bytes: int | None,
     max_instructions: int | None,
     board_name: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Choose each layer's bits by its importance and write the integer model; each choice is explained.
 
     Example: serq-mcu quantize run/ --out model.serq
     """
-    from serq_mcu.quantization.pipeline import quantize_run
+    from serq_mcu.base.validation import read_toml
+    from serq_mcu.quantization.pipeline import quantize as quantize_run
+    from serq_mcu.quantization.run_folder import load_run
     from serq_mcu.quantized_model.store import save_model
 
-    budget = _width_budget(max_bytes, max_instructions, board_name)
-    model, allocation = quantize_run(
-        run, method, alpha, margin, new_progress(), _tuner() if qat else None, budget
-    )
+    given = {name: value for name, value in options.items() if value is not None}
+    trained, progress = load_run(run), new_progress()
+    if config is not None:
+        trained = trained.merged(read_toml(config, "configuration")[0], str(config))
+    trained = trained.changed(quantization=given)
+    budget = _width_budget(trained.network, max_bytes, max_instructions, board_name)
+    if budget is not None and "method" in given:
+        raise SerqError("--method and a budget both choose the bits; give one of them")
+    tune = _tuner(trained, progress) if qat else None
+    model, allocation = quantize_run(trained, progress, tune, budget)
     save_model(model, out)
     print_result(
         allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]},
@@ -169,7 +193,7 @@ def import_keras(
 
     Example: serq-mcu import-keras mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
     """
-    from serq_mcu.training.config import load_config
+    from serq_mcu.config import load_config
     from serq_mcu.training.imported import import_keras
 
     names = [name.strip() for name in labels.split(",")]
@@ -251,13 +275,13 @@ def robustness(
     Example: serq-mcu robustness emodb/ --page docs/robustness.md
     """
     from serq_mcu.base.files import write_file
-    from serq_mcu.training.config import PROTOCOLS, load_config
+    from serq_mcu.config import PROTOCOLS, load_config
     from serq_mcu.training.robustness import RECIPES, measure_robustness
 
     recipes = RECIPES if baseline else RECIPES[:1]
     report = measure_robustness(
         folder,
-        load_config(config).with_folds(folds),
+        load_config(config).changed(training={"folds": folds}),
         [protocol] if protocol else PROTOCOLS,
         recipes,
         new_progress(),
@@ -333,8 +357,10 @@ def experiment_page(results: Path, page: Path, as_json: bool) -> None:
     print_result([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
 
 
-def _width_budget(max_bytes: int | None, max_instructions: int | None, board_name: str | None) -> Any:
-    """Makes a budget for a network, or None where nothing is limited."""
+def _width_budget(
+    network: Any, max_bytes: int | None, max_instructions: int | None, board_name: str | None
+) -> Any:
+    """The budget of a network's widths, or None where nothing is limited."""
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.width_costs import width_costs
     from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
@@ -344,17 +370,15 @@ def _width_budget(max_bytes: int | None, max_instructions: int | None, board_nam
     if max_bytes is not None and max_instructions is not None:
         raise SerqError("--max-bytes and --max-instructions are two budgets; give one of them")
     if max_bytes is not None:
-        return lambda network: WidthBudget(byte_costs(network.parameters), max_bytes, "bytes")
+        return WidthBudget(byte_costs(network.parameters), max_bytes, "bytes")
     if max_instructions is not None and board_name is not None:
         mcu = load_board(board_name).mcu
-        return lambda network: WidthBudget(
-            width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}"
-        )
+        return WidthBudget(width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}")
     return None
 
 
-def _tuner() -> Any:
-    """Makes fine-tuning for a run; TensorFlow is imported here."""
+def _tuner(run: Any, progress: Any) -> Any:
+    """Fine-tuning of a run; TensorFlow is imported here."""
     try:
         from serq_mcu.training import qat
     except ImportError as error:
@@ -362,5 +386,4 @@ def _tuner() -> Any:
             f"fine-tuning needs packages that are not installed ({error.name}); run `pip install"
             " 'serq-mcu[train]'`"
         ) from error
-    progress = new_progress()
-    return lambda run: qat.tuner(run, progress)
+    return qat.tuner(run, progress)

@@ -11,6 +11,7 @@ from serq_mcu.cli.shared import FILE, FOLDER, json_option, main, new_progress, p
 
 @main.command()
 @click.argument("source", metavar="RUN|MODEL", type=click.Path(path_type=Path))
+@click.argument("model", metavar="[MODEL]", required=False, type=FILE)
 @click.option(
     "--out", required=True, type=FOLDER, help="The folder to write: report.html, and each drawing as SVG."
 )
@@ -42,6 +43,7 @@ from serq_mcu.cli.shared import FILE, FOLDER, json_option, main, new_progress, p
 @json_option
 def report(
     source: Path,
+    model: Path | None,
     out: Path,
     corpus: Path | None,
     firmware: Path | None,
@@ -54,9 +56,11 @@ def report(
     each layer has its bits, where accuracy went, what is taken for what, what fills flash and RAM, what
     takes the time, and a recording on its way through.
 
-    A run folder tells more than a model file; the page says what is missing and which option brings it.
+    A RUN and the MODEL that was quantized from it tell most. Without MODEL, the page is about the run
+    quantized as its configuration says, without fine-tuning or a budget; a model file alone tells less. The
+    page says what is missing and which option brings it.
 
-    Example: serq-mcu report run/ --corpus emodb/ --firmware fw/ --clip angry.wav --out report/
+    Example: serq-mcu report run/ model.serq --corpus emodb/ --firmware fw/ --clip angry.wav --out report/
     """
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.budget import budget
@@ -65,7 +69,7 @@ def report(
     from serq_mcu.report.page import report_json, write_report
 
     board, progress = load_board(board_name), new_progress()
-    told = gather(source, corpus, firmware, target, progress)
+    told = gather(source, model, corpus, firmware, target, progress)
     needed = budget(Plan(told.model, board))
     written = write_report(told, needed, clip, out, progress)
     print_result(report_json(told, needed, written), [f"wrote {path}" for path in written], as_json)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import click
+from rich_click import RichOption
 from rich_click.rich_panel import RichCommandPanel
 
 from serq_mcu import __version__
@@ -90,6 +92,29 @@ def main() -> None:
     """
 
 
+class ConfiguredOption(RichOption):
+    """An option in place of a key of a run's configuration; its help ends with the key's default.
+
+    default.toml is read when the help is shown, so that no other command waits for it.
+    """
+
+    def __init__(self, *arguments: Any, section: str, **keywords: Any) -> None:
+        self._section, self._help = section, ""
+        super().__init__(*arguments, **keywords)
+
+    @property
+    def help(self) -> str:
+        from serq_mcu.base.validation import parse_toml
+
+        text = resources.files("serq_mcu").joinpath("default.toml").read_text(encoding="utf-8")
+        value = parse_toml(text, "default.toml")[self._section][self.name]
+        return f"{self._help}  [default: {value}, or what the run's configuration says]"
+
+    @help.setter
+    def help(self, value: str | None) -> None:
+        self._help = value or ""
+
+
 def chosen_model(path: Path | None) -> Any:
     from serq_mcu.quantized_model.store import find_model, shipped_model
 
@@ -97,9 +122,9 @@ def chosen_model(path: Path | None) -> Any:
 
 
 def new_progress() -> Any:
-    from serq_mcu.base.progress import Progress
+    from serq_mcu.base.progress import TerminalProgress
 
-    return Progress(quiet(click.get_current_context(silent=True)))
+    return TerminalProgress(quiet(click.get_current_context(silent=True)))
 
 
 def print_result(value: Any, lines: list[str], as_json: bool) -> None:

@@ -6,13 +6,14 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serq_mcu.base.progress import Progress
 from serq_mcu.corpus.loaders import Corpus, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.experiments.features import compute, corpus_digest
@@ -33,7 +34,7 @@ def run_plan(
     results: Path,
     jobs: int | None = None,
     scheduler: str | None = None,
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Run what the results file lacks and return all rows of it; a run that was stopped goes on where it was.
 
@@ -75,7 +76,7 @@ def _data(
     todo: Sequence[Task],
     corpora: dict[str, Corpus],
     contents: dict[str, str],
-    progress: Callable[..., None] | None,
+    progress: Progress | None,
 ) -> dict[tuple[str, str], CorpusData]:
     """Each corpus with each kind of features that a task needs."""
     data = {}

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.cache import Cache, Key, key
+from serq_mcu.base.progress import Progress
+from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.recordings import FEATURE_CODE, FEATURE_VERSIONS, recorded_features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.training.config import load_config
 
 FRAMES, FRAME_MFCC = 94, 40  # three seconds of hops of 512 at 16 kHz, for the networks on sequences
 UNITS_PER_SD = 4096
@@ -70,12 +71,7 @@ _FULL = FeatureSpec(
         FeatureBlock("mel", 128, ("mean",)),
     ),
 )
-# nothing is computed of these blocks; a task's key holds them, and the default's would change it
-_FRAMES = FeatureSpec(
-    name="frames",
-    fft_length=2048,
-    blocks=(FeatureBlock("mfcc", 40, loudness=False), FeatureBlock("mel", 40, ("sd", "delta_sd"))),
-)
+_FRAMES = FeatureSpec(name="frames", fft_length=2048, blocks=(FeatureBlock("mfcc", FRAME_MFCC),))
 _SHAPES = {
     "15": (_paper_size("mean15", 15), "means of 15 MFCC"),
     "31": (_paper_size("mean31", 31), "means of 31 MFCC"),
@@ -126,7 +122,7 @@ def corpus_digest(clips: Sequence[Clip]) -> str:
 
 
 def compute(
-    features: FeatureSet, clips: Sequence[Clip], digest: str, progress: Callable[..., None] | None = None
+    features: FeatureSet, clips: Sequence[Clip], digest: str, progress: Progress | None = None
 ) -> NDArray[Any]:
     """Features [clips, features] (int32 of the device, else float64), or float32 [clips, FRAMES,
     FRAME_MFCC]; remembered by content.

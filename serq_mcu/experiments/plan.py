@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from serq_mcu import __version__
+from serq_mcu.config import load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.experiments.features import FeatureSet, feature_set
 from serq_mcu.frontend.spec import FeatureSpec
@@ -48,13 +49,13 @@ class Study:
     speaker; "corpus" trains on one corpus and judges on each other, "corpora" trains on all but one and
     judges on that, both on the six shared emotions. With "_transductive" behind it, either standardises each
     corpus by its own clips, those that judge included; with "_transductive_by_speaker", each speaker.
-    training and augmentation: what differs from default.toml; without an augmentation, or on librosa's
-    features, clips are heard as recorded only. white_noise_db: methods are judged in white noise at these
-    signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are also
-    judged with their integer weights, but floats for inputs and activations. bar: studies of one bar are
-    candidates for it. In every split the clips that it does not hold out are parted into `inner_folds`
-    (speakers, where speakers are held out), each of which judges once a network that the others train; the
-    candidate that these answers speak for stands for the bar in that split (choice.py).
+    training, tuning, quantization and augmentation: what differs from default.toml; without an augmentation,
+    or on librosa's features, clips are heard as recorded only. white_noise_db: methods are judged in white
+    noise at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training
+    methods are also judged with their integer weights, but floats for inputs and activations. bar: studies of
+    one bar are candidates for it. In every split the clips that it does not hold out are parted into
+    `inner_folds` (speakers, where speakers are held out), each of which judges once a network that the
+    others train; the candidate that these answers speak for stands for the bar in that split (choice.py).
     """
 
     name: str
@@ -67,6 +68,8 @@ class Study:
     folds: int
     seeds: int
     training: Mapping[str, Any]
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    quantization: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     white_noise_db: tuple[float, ...] = ()
     loss_split: bool = False
@@ -98,6 +101,7 @@ class Study:
                 f"study {self.name}: a bar needs inner_folds of at least 2, these a bar, and both one corpus"
                 " whose clips or speakers are held out"
             )
+        load_config().merged(configured(self), f"study {self.name}")
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,8 @@ class Task:
     seed: int
     split: int
     training: Mapping[str, Any]
+    tuning: Mapping[str, Any]
+    quantization: Mapping[str, Any]
     augmentation: Mapping[str, Any]
     content: str
     white_noise_db: tuple[float, ...] = ()
@@ -151,18 +157,18 @@ class Task:
     @property
     def key(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all that the task depends on."""
-        later = (
-            "white_noise_db",
-            "loss_split",
-            "inner",
-            "inner_folds",
-        )  # where they are empty, results from before them keep their keys
-        values = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ("study", "bar") and (name not in later or value)
-        }
+        values = {name: value for name, value in asdict(self).items() if name not in ("study", "bar")}
         return hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def configured(of: Study | Task) -> dict[str, Mapping[str, Any]]:
+    """The tables of the configuration that a study or task changes, but for the features."""
+    return {
+        "training": of.training,
+        "tuning": of.tuning,
+        "quantization": of.quantization,
+        "augmentation": of.augmentation,
+    }
 
 
 def load_plan(name: str) -> Plan:
@@ -186,7 +192,7 @@ def load_plan(name: str) -> Plan:
         specs = {key: FeatureSpec.from_json(value) for key, value in plain.get("features", {}).items()}
         studies = tuple(_study(value) for value in plain["study"])
         plan = Plan(str(plain["title"]), studies, specs)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SerqError(f"the plan {name} is malformed: {error}") from error
     for study in plan.studies:
         for features in study.features:
@@ -232,6 +238,8 @@ def _study_tasks(
                             seed=seed,
                             split=split,
                             training=dict(study.training),
+                            tuning=dict(study.tuning),
+                            quantization=dict(study.quantization),
                             augmentation=dict(study.augmentation),
                             content=" ".join(contents[name] for name in dict.fromkeys((*train, *test))),
                             white_noise_db=study.white_noise_db,

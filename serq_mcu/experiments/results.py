@@ -106,7 +106,7 @@ def read_results(path: Path) -> list[Row]:
         raise SerqError(f"cannot read {path}: {error}") from error
     try:
         return [
-            Row(**{name: read(plain[name]) for name, read in _READ.items() if name in plain})
+            Row(**{name: read(plain[name]) for name, read in _READ.items()})
             for plain in csv.DictReader(io.StringIO(text))
         ]
     except (KeyError, ValueError, TypeError, csv.Error) as error:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.config import TrainingConfig
 from serq_mcu.training import mlp  # noqa: F401
-from serq_mcu.training.config import TrainingConfig
 
 import tensorflow as tf  # isort: skip  # after mlp, which sets how TensorFlow and Keras load
 import tf_keras  # isort: skip

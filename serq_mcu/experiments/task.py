@@ -8,37 +8,46 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from serq_mcu.base.cache import Cache
 from serq_mcu.base.metrics import Score
+from serq_mcu.base.validation import changed
+from serq_mcu.config import CLIPS, SPEAKERS, Config, QuantizationConfig, load_config
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import Clip, load_corpus
-from serq_mcu.errors import SerqError
 from serq_mcu.experiments.features import in_units
-from serq_mcu.experiments.plan import ACROSS, BUDGET, BY_CORPUS, BY_SPEAKER, FLOAT, MLP, SHARED_EMOTIONS, Task
+from serq_mcu.experiments.plan import (
+    ACROSS,
+    BUDGET,
+    BY_CORPUS,
+    BY_SPEAKER,
+    FLOAT,
+    MLP,
+    SHARED_EMOTIONS,
+    Task,
+    configured,
+)
 from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
 from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width
-from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
+from serq_mcu.quantization.allocation import ValidationData, choose_widths
 from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
 from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.training.config import CLIPS, SPEAKERS, Config, TrainingConfig, load_config
 from serq_mcu.training.robustness import judging_takes
 from serq_mcu.training.run import Dataset, version_features
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
-
-ALPHA, MARGIN = 0.5, 0.02  # of the paper's allocation: see quantization/importance.py
 
 
 @dataclass(frozen=True)
@@ -112,27 +121,16 @@ def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
 
 def _config(task: Task) -> Config:
     """The default configuration with what the task changes."""
-    default = load_config()
-    given = _tuples(task.training)
-    given |= {
+    tables = configured(task)
+    given = {
         "protocol": SPEAKERS if task.protocol == "speakers" else CLIPS,
         "seed": task.seed,
         "split": task.split,
         "folds": task.folds,
     }
-    try:
-        return replace(
-            default,
-            features=FeatureSpec.from_json(dict(task.spec)),
-            training=replace(default.training, **given),
-            augmentation=replace(default.augmentation, **_tuples(task.augmentation)),
-        )
-    except TypeError as error:
-        raise SerqError(f"study {task.study}: {error}") from error
-
-
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    changes = {**tables, "training": {**tables["training"], **given}}
+    config = load_config().merged(changes, f"study {task.study}")
+    return msgspec.structs.replace(config, features=FeatureSpec.from_json(dict(task.spec)))
 
 
 def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Problem:
@@ -149,7 +147,7 @@ def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Probl
         known[0] = split_clips(corpora[0].truth, labels, speakers, given) != TEST
         speakers, given = (
             _parted_again(np.array(speakers)[known[0]], task),
-            replace(given, folds=task.inner_folds, split=task.inner - 1),
+            changed(given, folds=task.inner_folds, split=task.inner - 1),
         )
     truth = np.array(
         [
@@ -288,14 +286,15 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
     lowering = Lowering(
         network, train.pooled[0], config.features, build_tables(config.features), problem.labels
     )
-    tuner: Any = _tuner(network, config.training) if task.fine_tuned else None
-    others = train_others(train, validation, len(problem.labels), config.training) if task.fine_tuned else []
+    tuner: Any = _tuner(network, config) if task.fine_tuned else None
+    count = config.tuning.ensemble - 1 if task.fine_tuned else 0
+    others = train_others(train, validation, len(problem.labels), config.training, count)
     sensitivity = functools.cache(lambda: measure(lowering, held))
     for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
         if method == FLOAT:
             continue
         start = time.perf_counter()
-        widths = _widths(method, lowering, held, sensitivity)
+        widths = _widths(method, lowering, held, config.quantization, sensitivity)
         for tuning in (PTQ, QAT):
             if method not in (task.methods if tuning == PTQ else task.fine_tuned):
                 continue
@@ -328,31 +327,30 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
 
 
 def _widths(
-    method: str, lowering: Lowering, validation: ValidationData, sensitivity: Callable[[], Sensitivity]
+    method: str,
+    lowering: Lowering,
+    validation: ValidationData,
+    config: QuantizationConfig,
+    sensitivity: Callable[[], Sensitivity],
 ) -> Sequence[Width]:
     name, _, budget = method.partition(":")
     if name == BUDGET:
         most = WidthBudget(byte_costs(lowering.network.parameters), float(budget), "bytes")
         return plan_widths(lowering, validation, most, sensitivity()).widths
-    return [
-        layer.bits for layer in choose_widths(lowering, validation, QuantizationConfig(method, ALPHA, MARGIN))
-    ]
+    return [layer.bits for layer in choose_widths(lowering, validation, changed(config, method=method))]
 
 
-_tuners: dict[
-    Any, Any
-] = {}  # the last one of this process: its step is compiled once for all networks of a shape
+_tuners: dict[Any, Any] = {}  # the last one of this process: a step serves all networks of a shape
 
 
-def _tuner(network: FloatNetwork, config: TrainingConfig) -> Any:
-    from serq_mcu.training.qat import FineTuner, TuningConfig
+def _tuner(network: FloatNetwork, config: Config) -> Any:
+    from serq_mcu.training.qat import FineTuner
 
-    options = TuningConfig.following(asdict(config))
-    key = network.shape, replace(options, seed=0)
+    key = network.shape, changed(config.training, seed=0, split=0), config.tuning
     if key not in _tuners:
         _tuners.clear()
-        _tuners[key] = FineTuner(network.shape, options)
-    return _tuners[key].with_seed(config.seed)
+        _tuners[key] = FineTuner(network.shape, config.training, config.tuning)
+    return _tuners[key].with_seed(config.training.seed)
 
 
 def _judge_sequences(task: Task, problem: Problem, config: Config) -> Iterator[Answer]:

@@ -10,7 +10,6 @@ the one that ships.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,59 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.metrics import wilson_interval
-from serq_mcu.errors import SerqError
-from serq_mcu.layers.encodings import TERNARY, Width, width_label
+from serq_mcu.base.progress import Progress
+from serq_mcu.config import ADAPTIVE, MAX_BITS, MIN_BITS, QuantizationConfig
+from serq_mcu.layers.encodings import Width, width_label
 from serq_mcu.quantization.importance import LayerImportance, layer_importance
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantized_model.interpreter import classify
-
-ADAPTIVE = "adaptive"
-MIN_BITS, MAX_BITS = 1, 8
-FIXED = {str(bits): bits for bits in range(MAX_BITS, MIN_BITS - 1, -1)} | {
-    TERNARY: TERNARY
-}  # what a method may name
-
-
-@dataclass(frozen=True)
-class QuantizationConfig:
-    """How bits are chosen: method, weight of parameters against variance (0..1), tolerated loss (0..1).
-
-    Raises SerqError.
-
-    method: "adaptive", a width for every layer ("4", "ternary"), or as many as there are layers
-    ("8,ternary,2,1").
-    """
-
-    method: str
-    alpha: float
-    margin: float
-
-    def __post_init__(self) -> None:
-        if self.method != ADAPTIVE and not (
-            isinstance(self.method, str) and all(name in FIXED for name in self.method.split(","))
-        ):
-            raise SerqError(
-                f"quantization method {self.method!r} is not {ADAPTIVE}, one of {', '.join(FIXED)}, or one of"
-                " these for each layer"
-            )
-        for name, value in (("alpha", self.alpha), ("margin", self.margin)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise SerqError(f"quantization {name} {value!r} must be a number from 0 to 1")
-
-    def start(self, layers: int) -> list[Width]:
-        """The widths from which the choice starts: those that were asked for, or the most.
-
-        Raises SerqError if their number is wrong.
-        """
-        if self.method == ADAPTIVE:
-            return [MAX_BITS] * layers
-        widths: list[Width] = [FIXED[name] for name in self.method.split(",")]
-        if len(widths) not in (1, layers):
-            raise SerqError(
-                f"quantization method {self.method!r} names {len(widths)} widths, but the network has"
-                f" {layers} layers"
-            )
-        return widths * (layers // len(widths))
 
 
 @dataclass(frozen=True)
@@ -146,7 +98,7 @@ def choose_widths(
     lowering: Lowering,
     validation: ValidationData,
     config: QuantizationConfig,
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[LayerChoice, ...]:
     """The choice for each layer, in the network's order.
 
@@ -154,7 +106,7 @@ def choose_widths(
     """
     network = lowering.network
     float_accuracy = validation.accuracy(network.classify(network.standardise(validation.pooled)))
-    ranked = layer_importance(network, config.alpha, config.margin)
+    ranked = layer_importance(network, config)
     widths = config.start(len(ranked))
     choices: dict[int, LayerChoice] = {}
     for visited, index in enumerate(sorted(range(len(ranked)), key=lambda i: ranked[i].rank)):

@@ -8,7 +8,7 @@ Loss is cross-entropy, which sees what accuracy on some sixty clips cannot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.metrics import cross_entropy
+from serq_mcu.base.progress import Progress
+from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.errors import SerqError
-from serq_mcu.quantization.allocation import MAX_BITS, MIN_BITS, ValidationData
+from serq_mcu.quantization.allocation import ValidationData
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -105,9 +107,7 @@ class Sensitivity:
     added: Floats
 
 
-def measure(
-    lowering: Lowering, validation: ValidationData, progress: Callable[..., None] | None = None
-) -> Sensitivity:
+def measure(lowering: Lowering, validation: ValidationData, progress: Progress | None = None) -> Sensitivity:
     """The sensitivity of a network, on validation data."""
     layers = len(lowering.network.layers)
     base = validation_loss(lowering.model([MAX_BITS] * layers), validation)

@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.errors import SerqError
+from serq_mcu.config import DecisionConfig
 from serq_mcu.frontend.level import level_from_db, level_offset
 from serq_mcu.frontend.spec import MIN_FRAMES
 from serq_mcu.quantized_model.interpreter import scores
-from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING, DecisionRule, QuantizedModel
-
-
-@dataclass(frozen=True)
-class DecisionConfig:
-    """Blocks of a window, seconds of a block, dB below which a block is silent (0 = a full-scale square
-    wave), the share of validation clips that are to have an answer, and the smoothing of scores;
-    default.toml says more. Raises SerqError on a value out of range.
-    """
-
-    blocks: int
-    block_seconds: float
-    gate_db: float
-    coverage: float
-    smoothing: int
-
-    def __post_init__(self) -> None:
-        numbers: dict[str, tuple[float, float]] = {
-            "block_seconds": (0.01, 60),
-            "gate_db": (-120, 30),
-            "coverage": (0.01, 1),
-        }
-        whole: dict[str, tuple[float, float]] = {"blocks": (1, MAX_BLOCKS), "smoothing": (0, MAX_SMOOTHING)}
-        for name, (low, high) in (numbers | whole).items():
-            value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int if name in whole else (int, float))
-                or not low <= value <= high
-            ):
-                raise SerqError(
-                    f"decision.{name} {value!r} must be a {'whole ' if name in whole else ''}number from"
-                    f" {low} to {high}"
-                )
+from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 
 
 def decision_rule(

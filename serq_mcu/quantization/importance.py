@@ -12,11 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serq_mcu.errors import SerqError
+from serq_mcu.config import QuantizationConfig
 from serq_mcu.quantization.network import FloatNetwork
-
-DEFAULT_ALPHA = 0.5
-DEFAULT_MARGIN = 0.02  # of accuracy: about one clip of EMO-DB's validation part
 
 
 @dataclass(frozen=True)
@@ -34,16 +31,12 @@ class LayerImportance:
     margin: float
 
 
-def layer_importance(
-    network: FloatNetwork, alpha: float = DEFAULT_ALPHA, margin: float = DEFAULT_MARGIN
-) -> tuple[LayerImportance, ...]:
-    """The terms of each layer, in layer order. Raises SerqError if alpha or margin is not within 0 to 1."""
-    for name, value in (("alpha", alpha), ("margin", margin)):
-        if not 0 <= value <= 1:
-            raise SerqError(f"{name} {value} must be from 0 to 1")
+def layer_importance(network: FloatNetwork, config: QuantizationConfig) -> tuple[LayerImportance, ...]:
+    """The terms of each layer, in layer order."""
     variances = [float(np.var(layer.weights)) for layer in network.layers]
     shares = [count / sum(network.parameters) for count in network.parameters]
     terms = [math.log(math.e - 1 + variance / max(variances)) for variance in variances]
+    alpha = config.alpha
     scores = [alpha * share + (1 - alpha) * term for share, term in zip(shares, terms, strict=True)]
     order = sorted(range(len(scores)), key=lambda layer: (-scores[layer], layer))
     return tuple(
@@ -54,7 +47,7 @@ def layer_importance(
             terms[layer],
             scores[layer],
             order.index(layer),
-            margin * scores[layer],
+            config.margin * scores[layer],
         )
         for layer in range(len(scores))
     )

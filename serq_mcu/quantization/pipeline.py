@@ -6,23 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serq_mcu import __version__
 from serq_mcu.base.metrics import Score
-from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.base.progress import Progress
+from serq_mcu.config import QuantizationConfig
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width
-from serq_mcu.quantization.allocation import LayerChoice, QuantizationConfig, choose_widths
+from serq_mcu.quantization.allocation import LayerChoice, choose_widths
 from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan_widths
-from serq_mcu.quantization.decision import DecisionConfig, decision_rule
+from serq_mcu.quantization.decision import decision_rule
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
-from serq_mcu.quantization.network import FloatNetwork
-from serq_mcu.quantization.run_folder import PARTS, Run, load_run
+from serq_mcu.quantization.run_folder import PARTS, Run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -114,95 +112,45 @@ class Allocation:
         ]
 
 
-def quantize_run(
-    folder: Path,
-    method: str | None = None,
-    alpha: float | None = None,
-    margin: float | None = None,
-    progress: Callable[..., None] | None = None,
-    tuner: Callable[[Run], Tune] | None = None,
-    budget: Callable[[FloatNetwork], WidthBudget] | None = None,
-) -> tuple[QuantizedModel, Allocation]:
-    """`quantize` for the run in `folder`, fine-tuned by what `tuner` makes for it, within what `budget`
-    says of its network, if given.
-
-    Raises SerqError if the run is missing or damaged, or an option is out of range.
-    """
-    run = load_run(folder)
-    return quantize(
-        run,
-        method,
-        alpha,
-        margin,
-        progress,
-        tuner(run) if tuner else None,
-        budget(run.network) if budget else None,
-    )
-
-
 def quantize(
-    run: Run,
-    method: str | None = None,
-    alpha: float | None = None,
-    margin: float | None = None,
-    progress: Callable[..., None] | None = None,
-    tune: Tune | None = None,
-    budget: WidthBudget | None = None,
+    run: Run, progress: Progress | None = None, tune: Tune | None = None, budget: WidthBudget | None = None
 ) -> tuple[QuantizedModel, Allocation]:
-    """The integer model of a run and the account of its bits; what is None comes from the run's
-    configuration.
+    """The integer model of a run and the account of its bits, as the run's configuration says.
 
-    `tune` fine-tunes the network at the widths chosen; without it quantization is post-training. A `budget`
-    chooses the widths instead of a method. The same run and options give the same model, byte for byte.
-    Raises SerqError if an option is out of range.
+    `run.changed(quantization={"margin": 0.01})` quantizes otherwise. `tune` fine-tunes the network at the
+    widths chosen; without it quantization is post-training. A `budget` chooses the widths in place of the
+    configuration's method. The same run and options give the same model, byte for byte. Raises SerqError if
+    the configuration does not fit the network.
     """
-    if budget is not None and method is not None:
-        raise SerqError(f"the method {method} and a budget both choose the bits; give one of them")
-    config = _options(run, method, alpha, margin)
-    spec = FeatureSpec.from_json(run.config.get("features"))
-    lowering = Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
-    plan = (
-        plan_widths(lowering, run.validation, budget, measure(lowering, run.validation, progress))
-        if budget
-        else None
-    )
-    if plan is not None:
-        config = replace(config, method=",".join(map(str, plan.widths)))
-    layers = choose_widths(lowering, run.validation, config, progress)
+    lowering, plan = lower(run), None
+    if budget is not None:
+        plan = plan_widths(lowering, run.validation, budget, measure(lowering, run.validation, progress))
+        run = run.changed(quantization={"method": ",".join(map(str, plan.widths))})
+    layers = choose_widths(lowering, run.validation, run.config.quantization, progress)
     widths = [layer.bits for layer in layers]
     bare = lowering.tuned_model(tune(lowering, widths)) if tune else lowering.model(widths)
-    scores = _scores(run, bare)
     sizes = bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters
     allocation = Allocation(
-        config, layers, scores, len(run.pooled), *sizes, fine_tuned=tune is not None, plan=plan
+        run.config.quantization,
+        layers,
+        step_scores(run, bare),
+        len(run.pooled),
+        *sizes,
+        fine_tuned=tune is not None,
+        plan=plan,
     )
-    decision = decision_rule(bare, _decision_config(run), run.pooled[0, run.members("validation")])
+    decision = decision_rule(bare, run.config.decision, run.pooled[0, run.members("validation")])
     return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
 
 
-def _decision_config(run: Run) -> DecisionConfig:
-    try:
-        return DecisionConfig(**run.config["decision"])
-    except (KeyError, TypeError) as error:
-        raise SerqError(f"the run's configuration has no usable [decision] ({error}); train again") from error
+def lower(run: Run) -> Lowering:
+    """The network of a run with all that lowers it to integers."""
+    spec = run.config.features
+    return Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
 
 
-def _options(run: Run, method: str | None, alpha: float | None, margin: float | None) -> QuantizationConfig:
-    given = {"method": method, "alpha": alpha, "margin": margin}
-    try:
-        return QuantizationConfig(
-            **{
-                **run.config["quantization"],
-                **{key: value for key, value in given.items() if value is not None},
-            }
-        )
-    except (KeyError, TypeError) as error:
-        raise SerqError(
-            f"the run's configuration has no usable [quantization] ({error}); train again"
-        ) from error
-
-
-def _scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
+def step_scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
+    """For each of STEPS, the score of a model that was quantized from `run`, by part."""
     scores: dict[str, dict[str, Score]] = {step: {} for step in STEPS}
     for part in JUDGED:
         members = run.members(part)
@@ -229,24 +177,15 @@ def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
         keys = ("accuracy", "n", "correct", "interval95", "uar")
         return {part: {key: score.to_json()[key] for key in keys} for part, score in scores.items()}
 
-    training = run.config.get("training", {})
     return {
         "corpus": run.corpus,
         "clips": {part: len(run.members(part)) for part in PARTS},
         "held_out": run.names_of("test"),
         "validation": run.names_of("validation"),
-        "split": training.get("split"),
-        "seed": training.get("seed"),
-        "config": (
-            run.config
-            | {
-                "quantization": {
-                    "method": allocation.config.method,
-                    "alpha": allocation.config.alpha,
-                    "margin": allocation.config.margin,
-                }
-            }
-        ),
+        "run": run.digest,
+        "split": run.config.training.split,
+        "seed": run.config.training.seed,
+        "config": run.config.to_json(),
         "fine_tuned": allocation.fine_tuned,
         "budget": None if allocation.plan is None else allocation.plan.to_json(),
         "metrics": {"float": brief(allocation.float_scores), "quantized": brief(allocation.quantized_scores)},

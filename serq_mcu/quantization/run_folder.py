@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from safetensors.numpy import load, save
 
 from serq_mcu.base.files import new_folder
 from serq_mcu.base.metrics import Score
+from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
 from serq_mcu.layers import FLOAT_LAYERS, FloatLayer
 from serq_mcu.quantization.allocation import ValidationData
@@ -43,7 +44,7 @@ class Run:
     [clips], an index of PARTS. Raises SerqError if shapes or values do not fit.
     """
 
-    config: dict[str, Any]
+    config: Config
     corpus: str
     labels: tuple[str, ...]
     names: tuple[str, ...]
@@ -72,6 +73,32 @@ class Run:
             and int(self.truth.max()) < len(self.labels)
         ):
             raise SerqError("classes or parts are out of range; train again")
+
+    def changed(self, /, **tables: Mapping[str, Any]) -> Run:
+        """The same run with other values in its configuration: `run.changed(quantization={"margin": 0.01})`.
+
+        Raises SerqError, naming section and key, if a value is refused.
+        """
+        return self.merged(tables, "the configuration")
+
+    def merged(self, tables: Mapping[str, Any], where: str) -> Run:
+        """The same with the values of some tables from outside; `where` begins what SerqError says.
+
+        What made the run stays as it is: SerqError refuses other features, augmentation and training.
+        """
+        for name in tables:
+            if name in ("features", "augmentation", "training"):
+                raise SerqError(f"{where}: [{name}] made the run; train again with another, or take it out")
+        return replace(self, config=self.config.merged(tables, where))
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of network, features, classes and parts.
+
+        The model file keeps it, to say which run the model was quantized from.
+        """
+        arrays = (*_weights(self.network).values(), self.pooled, self.truth, self.part)
+        return _sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))[:16]
 
     def members(self, part: str) -> NDArray[np.intp]:
         """Indices of the clips of one of PARTS."""
@@ -118,7 +145,7 @@ class Run:
             "best_epoch": self.best_epoch,
             "metrics": {part: self.float_score(part).to_json() for part in PARTS},
             "versions": self.versions,
-            "config": self.config,
+            "config": self.config.to_json(),
             "split": {part: self.names_of(part) for part in PARTS},
         }
 
@@ -144,15 +171,9 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
 
     Raises SerqError if the folder exists and is not a run, or cannot be written.
     """
-    weights: dict[str, NDArray[Any]] = {
-        f"layer{index}.{name}": array.astype(np.float32)
-        for index, layer in enumerate(run.network.layers)
-        for name, array in layer.tensors().items()
-    }
-    weights |= {"mean": run.network.mean, "sd": run.network.sd}
     tensors = {
         FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part}),
-        WEIGHTS: save(weights),
+        WEIGHTS: save(_weights(run.network)),
     }
     test = run.float_score("test")
     header = {
@@ -203,12 +224,21 @@ def load_run(folder: Path) -> Run:
         raise SerqError(f"the run folder {folder} is damaged ({error!r}); train again") from error
 
 
+def _weights(network: FloatNetwork) -> dict[str, NDArray[Any]]:
+    weights: dict[str, NDArray[Any]] = {
+        f"layer{index}.{name}": array.astype(np.float32)
+        for index, layer in enumerate(network.layers)
+        for name, array in layer.tensors().items()
+    }
+    return weights | {"mean": network.mean, "sd": network.sd}
+
+
 def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dict[str, NDArray[Any]]) -> Run:
     kinds = [str(layer["kind"]) for layer in header["layers"]]
     layers = tuple(_layer(kind, index, len(kinds), weights) for index, kind in enumerate(kinds))
     network = FloatNetwork(layers, weights["mean"], weights["sd"])
     return Run(
-        config=dict(header["config"]),
+        config=_config(header["config"]),
         corpus=str(header["corpus"]),
         labels=tuple(map(str, header["labels"])),
         names=tuple(map(str, header["names"])),
@@ -229,6 +259,13 @@ def _layer(kind: str, index: int, count: int, weights: dict[str, NDArray[Any]]) 
         if name.startswith(f"layer{index}.")
     }
     return FLOAT_LAYERS[kind].from_tensors(own, last=index == count - 1)
+
+
+def _config(value: dict[str, Any]) -> Config:
+    try:
+        return Config.from_json(value, "its configuration")
+    except SerqError as error:
+        raise SerqError(f"{error}; train again") from error
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:

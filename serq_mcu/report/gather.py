@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,15 @@ from typing import Any
 import numpy as np
 
 from serq_mcu.base.metrics import Score
+from serq_mcu.base.progress import Progress
 from serq_mcu.codegen.export import read_project
 from serq_mcu.codegen.plan import MODEL
+from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantization.allocation import MAX_BITS, MIN_BITS
 from serq_mcu.quantization.budgeted import measure
-from serq_mcu.quantization.lowering import Lowering
-from serq_mcu.quantization.pipeline import JUDGED, STEPS, Allocation, quantize
-from serq_mcu.quantization.run_folder import Run, load_run
+from serq_mcu.quantization.pipeline import JUDGED, STEPS, lower, quantize, step_scores
+from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.evaluation import choose_clips, evaluate
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model
@@ -29,8 +26,6 @@ from serq_mcu.report.figures import Point
 from serq_mcu.verification.report import VerifyReport
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import recordings, verify
-
-Progress = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,8 @@ class Told:
     """Everything that is known of a model, some of it only where a run folder, a corpus or firmware was
     given (else None or empty).
 
-    fixed: accuracy on held-out clips with one width for all layers; added: validation loss that each layer
+    assumed: how the model came about where only a run was given. quantized: how its bits were chosen. fixed:
+    accuracy on held-out clips with one width for all layers; added: validation loss that each layer
     alone adds, [layers][8].
     """
 
@@ -73,6 +69,8 @@ class Told:
     layers: tuple[Layer, ...]
     judged: tuple[Judged, ...]
     average_bits: float
+    quantized: str = ""
+    assumed: str = ""
     fixed: tuple[Point, ...] = ()
     added: tuple[tuple[float, ...], ...] = ()
     float_score: Score | None = None
@@ -88,18 +86,22 @@ class Told:
 
 def gather(
     source: Path,
+    model: Path | None = None,
     corpus: Path | None = None,
     firmware: Path | None = None,
     on: str = "host",
     progress: Progress = lambda *_: None,
 ) -> Told:
-    """What can be told of the run folder or model file `source`; corpus: recordings to judge a model file
-    or a device by; firmware: an exported project of this very model, run on `on`.
+    """What can be told of the run folder or model file `source`.
 
-    Raises SerqError if one of them cannot be used, or they do not belong together.
+    model: a model file that was quantized from the run; without it the run is quantized as its configuration
+    says. corpus: recordings to judge a model file or a device by. firmware: an exported project of this very
+    model, run on `on`. Raises SerqError if one of them cannot be used, or they do not belong together.
     """
     if source.is_dir() or not source.exists():
-        told = _from_run(load_run(source), progress)
+        told = _from_run(source, model, progress)
+    elif model is not None:
+        raise SerqError(f"{source} is a file; give the run folder that {model} was quantized from before it")
     else:
         told = _from_model(load_model(source))
         if corpus is not None:
@@ -116,47 +118,35 @@ def _with(told: Told, **changes: Any) -> Told:
     return Told(**{**told.__dict__, **changes})
 
 
-def _from_run(run: Run, progress: Progress) -> Told:
-    model, allocation = quantize(run, progress=progress)
-    spec = FeatureSpec.from_json(run.config.get("features"))
-    lowering = Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
-    held = run.members("test")
+def _from_run(folder: Path, file: Path | None, progress: Progress) -> Told:
+    """What a run tells of the model in `file`, or of the one that its configuration makes."""
+    run = load_run(folder)
+    model = quantize(run, progress)[0] if file is None else load_model(file)
+    if model.provenance.get("run") != run.digest:
+        raise SerqError(f"{file} was not quantized from the run in {folder}; give the run that it came from")
+    lowering, held = lower(run), run.members("test")
     fixed = []
     for bits in range(MIN_BITS, MAX_BITS + 1):
         answers = classify(lowering.model([bits] * len(model.layers)), run.pooled[0, held])
         fixed.append(_point(bits, Score.of(run.truth[held], answers, run.labels)))
         progress("judging every width", bits, MAX_BITS)
-    return Told(
-        model=model,
-        layers=_layers(model, allocation),
-        judged=tuple(
-            Judged(s, part, _point(0, allocation.scores[s][part]), allocation.scores[s][part].n)
-            for part in JUDGED
-            for s in STEPS
+    scores = step_scores(run, model)
+    return _with(
+        _from_model(model),
+        assumed=(
+            "No model file was given, so the run was quantized for this page as its configuration says,"
+            " without fine-tuning or a budget. Give MODEL after the run to describe that one."
+            if file is None
+            else ""
         ),
-        average_bits=model.average_bits,
+        judged=tuple(
+            Judged(s, part, _point(0, scores[s][part]), scores[s][part].n) for part in JUDGED for s in STEPS
+        ),
         fixed=tuple(fixed),
         added=tuple(map(tuple, measure(lowering, run.validation, progress).added.tolist())),
         float_score=run.float_score("test"),
-        integer_score=Score.of(run.truth[held], classify(model, run.pooled[0, held]), run.labels),
+        integer_score=scores[STEPS[-1]]["test"],
         integer_basis="the clips that were held out from training and from every choice",
-    )
-
-
-def _layers(model: QuantizedModel, allocation: Allocation) -> tuple[Layer, ...]:
-    return tuple(
-        Layer(
-            shape=f"{choice.inputs} x {choice.outputs}",
-            width=_width(layer.bits, str(layer.width)),
-            bits=layer.bits,
-            importance=choice.importance.importance,
-            rank=choice.importance.rank + 1,
-            margin=choice.importance.margin,
-            required=choice.required,
-            tried=tuple((trial.bits, trial.accuracy) for trial in choice.trials),
-            reason=choice.reason,
-        )
-        for choice, layer in zip(allocation.layers, model.layers, strict=True)
     )
 
 
@@ -178,6 +168,7 @@ def _from_model(model: QuantizedModel) -> Told:
             )
             for item, layer in zip(kept, model.layers, strict=bool(kept))
         )
+        quantized = _how(model)
         judged = tuple(
             Judged(
                 step, part, Point(0, float(values["accuracy"]), tuple(values["interval95"])), int(values["n"])
@@ -189,7 +180,22 @@ def _from_model(model: QuantizedModel) -> Told:
         raise SerqError(
             f"what the model's file says of its making cannot be read ({error!r}); quantize it again"
         ) from error
-    return Told(model, layers, judged, model.average_bits)
+    return Told(model, layers, judged, model.average_bits, quantized)
+
+
+def _how(model: QuantizedModel) -> str:
+    """How the bits of a model were chosen, in words; nothing where its file does not say."""
+    config = (model.provenance.get("config") or {}).get("quantization")
+    if not config:
+        return ""
+    budget = model.provenance.get("budget")
+    chosen = (
+        f"within {budget['most']:.0f} {budget['unit']}"
+        if budget
+        else f"method {config['method']}, alpha {config['alpha']:g}, margin {config['margin']:.2%}"
+    )
+    tuned = model.provenance.get("fine_tuned")
+    return f"{chosen}; {'fine-tuned at these bits' if tuned else 'post-training'}"
 
 
 def _from_device(

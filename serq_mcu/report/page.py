@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 
 from serq_mcu.base.files import new_folder
+from serq_mcu.base.progress import Progress
 from serq_mcu.codegen.budget import Budget
 from serq_mcu.codegen.costs import Row, milliseconds
 from serq_mcu.frontend.reference import frame_stages
@@ -43,7 +44,7 @@ class Section:
 
 
 def write_report(
-    told: Told, needed: Budget, clip: Path | None, folder: Path, progress: Callable[..., None]
+    told: Told, needed: Budget, clip: Path | None, folder: Path, progress: Progress
 ) -> list[Path]:
     """Write the page and its drawings as the folder `folder`, whole or not at all; needed: of the board to
     show. Returns what was written.
@@ -101,6 +102,8 @@ def _facts(told: Told) -> Iterator[tuple[str, str]]:
         "Size",
         f"{model.weights_only_bytes / 1000:.1f} KB of weights, {model.stored_bytes / 1000:.1f} KB stored",
     )
+    if told.quantized:
+        yield "Quantized", told.quantized
     if model.provenance.get("corpus"):
         yield (
             "Trained on",

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.config import DRAWN_ROOM, AugmentationConfig
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.frontend.recordings import Recordings, Take, choose_voices
-from serq_mcu.training.config import DRAWN_ROOM, AugmentationConfig
 
 
 def draw_takes(

@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu import __version__
+from serq_mcu.base.progress import Progress
+from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
 from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantization.run_folder import Run, save_run
-from serq_mcu.training.config import Config
 from serq_mcu.training.run import read_dataset, version_features
 
 Floats = NDArray[np.float64]
@@ -58,7 +59,7 @@ def import_keras(
     labels: Sequence[str],
     out: Path,
     config: Config,
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """Write the network in `file` as the run folder `out`; labels name its outputs in their order,
     `folder` has clips of each of them.
@@ -80,7 +81,7 @@ def import_keras(
             f"{file} has {found.biases[-1].size} outputs; give as many different --labels, in their order,"
             f" not {', '.join(labels)}"
         )
-    config = config.without_augmentation()
+    config = config.changed(augmentation={"versions": 0})
     dataset = read_dataset(folder, config, progress)
     if sorted(dataset.labels) != sorted(labels):
         raise SerqError(
@@ -93,7 +94,7 @@ def import_keras(
     pooled = version_features(dataset, part, training_part, config, progress)
     mean, sd = found.normalization or standardisation(pooled[0, part == training_part])
     run = Run(
-        config=config.to_json(),
+        config=config,
         corpus=dataset.corpus,
         labels=dataset.labels,
         names=dataset.names,

@@ -12,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -23,8 +23,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the pr
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.progress import Progress
+from serq_mcu.base.validation import changed
+from serq_mcu.config import KERNEL, TrainingConfig
 from serq_mcu.quantization.network import FloatNetwork, standardisation, standardise
-from serq_mcu.training.config import KERNEL, TrainingConfig
 from serq_mcu.training.teacher import KernelTeacher
 
 
@@ -91,7 +93,7 @@ def train_mlp(
     validation: Examples,
     classes: int,
     config: TrainingConfig,
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,
 ) -> Trained:
     """Train on `train`, stop by `validation`, its labels or what teaches says of it.
 
@@ -138,12 +140,13 @@ def train_others(
     validation: Examples,
     classes: int,
     config: TrainingConfig,
-    progress: Callable[..., None] | None = None,
+    count: int,
+    progress: Progress | None = None,
 ) -> list[FloatNetwork]:
-    """The networks of `config.ensemble` but the first, each of the next seed; see `train_mlp`."""
-    seeds = [(config.seed + place) % 2**32 for place in range(1, config.ensemble)]
+    """So many networks of the seeds after the configuration's own; see `train_mlp`."""
+    seeds = [(config.seed + place) % 2**32 for place in range(1, count + 1)]
     return [
-        train_mlp(train, validation, classes, replace(config, seed=seed), progress).network for seed in seeds
+        train_mlp(train, validation, classes, changed(config, seed=seed), progress).network for seed in seeds
     ]
 
 
@@ -192,7 +195,7 @@ def _mixup(inputs: Any, targets: Any, alpha: float) -> tuple[Any, Any]:
     return tuple(share * values + (1 - share) * tf.gather(values, partner) for values in (inputs, targets))
 
 
-def _callbacks(config: TrainingConfig, progress: Callable[..., None] | None) -> list[Any]:
+def _callbacks(config: TrainingConfig, progress: Progress | None) -> list[Any]:
     callbacks = [
         tf_keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
     ]

@@ -10,20 +10,21 @@ al. 2015). Everything about a width is a variable, so one compiled step serves a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.progress import Progress
+from serq_mcu.base.validation import changed
+from serq_mcu.config import TrainingConfig, TuningConfig
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run
 from serq_mcu.quantized_model.types import INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
-from serq_mcu.training.config import KERNEL, training_config
 from serq_mcu.training.mlp import Examples, train_others
 
 # after mlp, which sets how TensorFlow and Keras load
@@ -38,60 +39,22 @@ _INPUT_RANGE = (
 )
 
 
-@dataclass(frozen=True)
-class TuningConfig:
-    """How a network is fine-tuned: Adam's first learning rate, which falls to zero along a cosine, epochs,
-    the share of the loss that the float networks' answers have (where it is 1, they judge validation clips
-    too), how many of them there are, and the rest as in its own training (default.toml).
-    """
-
-    learning_rate: float = 0.001
-    epochs: int = 30
-    batch_size: int = 32
-    hearings: int = 1
-    distillation: float = 0.5
-    dropout: float = 0.0
-    mixup: float = 0.0
-    ensemble: int = 1
-    seed: int = 0
-
-    @classmethod
-    def following(cls, training: Mapping[str, Any]) -> TuningConfig:
-        """That of a network trained so: a run's or a configuration's [training].
-
-        What a kernel method taught is taught on alone.
-        """
-        names = {name: name for name in ("batch_size", "hearings", "mixup", "ensemble", "seed")} | {
-            "dropout": "tuning_dropout"
-        }
-        shared = {own: training[name] for own, name in names.items() if name in training}
-        return cls(**shared, distillation=1.0 if training.get("teacher") == KERNEL else cls.distillation)
-
-
-def tuner(
-    run: Run, progress: Callable[..., None] | None = None
-) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
+def tuner(run: Run, progress: Progress | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
     """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it
     chose.
     """
-    config = TuningConfig.following(run.config["training"])
+    training, tuning = run.config.training, run.config.tuning
     train, validation = (
         Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
         for part in ("train", "validation")
     )
-    others: list[FloatNetwork] = []
-    if config.ensemble > 1:
-        hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
-        others = train_others(
-            train,
-            validation,
-            len(run.labels),
-            replace(training_config(run.config["training"]), hidden=hidden),
-            progress,
-        )
+    hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
+    others = train_others(
+        train, validation, len(run.labels), changed(training, hidden=hidden), tuning.ensemble - 1, progress
+    )
 
     def tune(lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
-        return FineTuner(lowering.network.shape, config).tune(
+        return FineTuner(lowering.network.shape, training, tuning).tune(
             lowering, widths, train, validation, progress, others
         )
 
@@ -241,18 +204,18 @@ class FineTuner:
     is compiled once.
     """
 
-    def __init__(self, shape: Sequence[int], config: TuningConfig) -> None:
+    def __init__(self, shape: Sequence[int], training: TrainingConfig, tuning: TuningConfig) -> None:
         tf_keras.backend.clear_session()
-        tf_keras.utils.set_random_seed(config.seed)
+        tf_keras.utils.set_random_seed(training.seed)
         tf.config.experimental.enable_op_determinism()
-        self._config, self._shape = config, tuple(shape)
-        self._network = _build(self._shape, config.dropout)
+        self._training, self._tuning, self._shape = training, tuning, tuple(shape)
+        self._network = _build(self._shape, tuning.dropout)
         wrapped = [layer for layer in self._network.layers if hasattr(layer, "quantize_config")]
         self._parts = [{w.name.split("/")[-1].split(":")[0]: w for w in layer.weights} for layer in wrapped]
         self._dropouts = [layer for layer in self._network.layers if isinstance(layer, SeededDropout)]
         self._teachers = [
             [(tf.Variable(part["kernel"]), tf.Variable(part["bias"])) for part in self._parts]
-            for _ in range(config.ensemble)
+            for _ in range(tuning.ensemble)
         ]
         self._optimizer = tf_keras.optimizers.legacy.Adam()  # one fused operation a variable
         self._variables = [
@@ -268,7 +231,7 @@ class FineTuner:
 
     def with_seed(self, seed: int) -> FineTuner:
         """The same with another seed from now on."""
-        self._config = replace(self._config, seed=seed)
+        self._training = changed(self._training, seed=seed)
         return self
 
     def tune(
@@ -277,7 +240,7 @@ class FineTuner:
         widths: Sequence[Width],
         train: Examples,
         validation: Examples,
-        progress: Callable[..., None] | None = None,
+        progress: Progress | None = None,
         others: Sequence[FloatNetwork] = (),
     ) -> TunedNetwork:
         """The network of `lowering` fine-tuned at `widths` bits on `train`, as it was at its least loss on
@@ -287,11 +250,11 @@ class FineTuner:
         post-training quantization makes of it, so no epoch is kept that is worse on validation clips.
         """
         self._load(lowering.start(widths), [lowering.network, *others])
-        rng = np.random.default_rng(self._config.seed)
+        rng = np.random.default_rng(self._training.seed)
         inputs, targets = self._tensors(lowering, train)
         held = self._tensors(lowering, validation)
         best, kept = float(self._evaluate(*held)), self._state()
-        epochs = self._config.epochs
+        epochs = self._tuning.epochs
         for epoch in range(epochs):
             self._epoch(inputs, targets, *self._shuffled(rng, int(inputs.shape[0]), len(train.truth), epoch))
             loss = float(self._evaluate(*held))
@@ -305,7 +268,7 @@ class FineTuner:
         self, tuned: TunedNetwork, lowering: Lowering, pooled: NDArray[np.int32]
     ) -> NDArray[np.float32]:
         """Logits [n, classes] of the network as training sees it, for pooled features [n, features]."""
-        self._load(tuned, [lowering.network] * self._config.ensemble)
+        self._load(tuned, [lowering.network] * self._tuning.ensemble)
         answer: NDArray[np.float32] = self._network(
             tf.constant(lowering.device_inputs(pooled), tf.float32), training=False
         ).numpy()
@@ -321,18 +284,18 @@ class FineTuner:
         """Order [batches, size], shares and partners of mixup alike, learning rates [batches] of one
         epoch: each clip heard as often as the configuration says, in one of all versions or another.
         """
-        heard = min(self._config.hearings * clips, versions)
-        size = min(self._config.batch_size, heard)
+        heard = min(self._training.hearings * clips, versions)
+        size = min(self._training.batch_size, heard)
         batches = heard // size
         order = rng.permutation(versions)[: batches * size].reshape(batches, size)
         partner = rng.permuted(order, axis=1)
         share = (
-            rng.beta(self._config.mixup, self._config.mixup, order.shape)
-            if self._config.mixup
+            rng.beta(self._training.mixup, self._training.mixup, order.shape)
+            if self._training.mixup
             else np.ones(order.shape)
         )
-        done = (epoch + np.arange(batches) / batches) / self._config.epochs
-        rates = self._config.learning_rate * (1 + np.cos(np.pi * done)) / 2
+        done = (epoch + np.arange(batches) / batches) / self._tuning.epochs
+        rates = self._tuning.learning_rate * (1 + np.cos(np.pi * done)) / 2
         return (
             tf.constant(order),
             tf.constant(partner),
@@ -345,7 +308,7 @@ class FineTuner:
             one, other, part = order[batch], partner[batch], share[batch]
             x = _on_grid(part * tf.gather(inputs, one) + (1 - part) * tf.gather(inputs, other))
             y = part * tf.gather(targets, one) + (1 - part) * tf.gather(targets, other)
-            y = self._config.distillation * self._taught(x) + (1 - self._config.distillation) * y
+            y = self._tuning.distillation * self._taught(x) + (1 - self._tuning.distillation) * y
             self._update_units()
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(
@@ -364,7 +327,7 @@ class FineTuner:
 
     def _loss_without_training(self, inputs: Any, targets: Any) -> Any:
         self._update_units()
-        if self._config.distillation == 1.0:
+        if self._tuning.distillation == 1.0:
             targets = self._taught(inputs)
         return tf.reduce_mean(
             tf.nn.softmax_cross_entropy_with_logits(targets, self._network(inputs, training=False))
@@ -394,7 +357,7 @@ class FineTuner:
                     variable.assign(value.astype(np.float32))
         self._update_units()
         for index, dropout in enumerate(self._dropouts):
-            dropout.draw.assign([self._config.seed % 2**31, index * 2**24])
+            dropout.draw.assign([self._training.seed % 2**31, index * 2**24])
         for variable, value in zip(self._optimizer.variables(), self._fresh, strict=True):
             variable.assign(value)
 

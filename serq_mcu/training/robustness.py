@@ -9,8 +9,8 @@ user's cache, so that an interrupted measurement goes on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.cache import Cache, key
 from serq_mcu.base.metrics import Score
+from serq_mcu.base.progress import Progress
+from serq_mcu.config import PROTOCOLS, Config, load_config
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.frontend.recordings import FEATURE_CODE, FEATURE_VERSIONS, Take, take_features, takes_of
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import PARTS
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.training.config import PROTOCOLS, Config, load_config
 from serq_mcu.training.run import PACKAGES, Dataset, fit, read_dataset
 
 UNSEEN_NOISES = ("brown", "blue", "clatter", "siren")  # kept out of the default training, and of every choice
@@ -44,7 +45,7 @@ _VERSIONS = (*FEATURE_VERSIONS, *PACKAGES)
 RECIPES = ("default", "without augmentation")
 _HELD_OUT = {"clips": "{} stratified folds of the clips", "speakers": "each of {} speakers"}
 
-_METHOD = """Each split is trained with the configuration of `serq_mcu/training/default.toml`{changes},
+_METHOD = """Each split is trained with the configuration of `serq_mcu/default.toml`{changes},
 quantized, and judged as integers on the clips that it held out; every clip is judged once, so the splits'
 answers make one score. Nothing, bits included, is chosen by held-out clips.{baseline}
 
@@ -151,7 +152,7 @@ def measure_robustness(
     config: Config,
     protocols: Sequence[str] = PROTOCOLS,
     recipes: Sequence[str] = RECIPES,
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,
 ) -> Robustness:
     """Train, quantize and judge every split of each protocol with each recipe, on the recordings in `folder`.
 
@@ -166,11 +167,11 @@ def measure_robustness(
     for protocol in protocols:
         for recipe in recipes:
             chosen = _with_protocol(
-                config if recipe == RECIPES[0] else config.without_augmentation(), protocol
+                config if recipe == RECIPES[0] else config.changed(augmentation={"versions": 0}), protocol
             )
             for split in range(splits[protocol]):
                 found.setdefault((protocol, recipe), []).append(
-                    _remembered_split(dataset, chosen.with_split(split))
+                    _remembered_split(dataset, chosen.changed(training={"split": split}))
                 )
                 done += 1
                 if progress is not None:
@@ -218,7 +219,7 @@ def _changes(config: Config) -> list[str]:
 
 
 def _with_protocol(config: Config, protocol: str) -> Config:
-    return replace(config, training=replace(config.training, protocol=protocol, split=0))
+    return config.changed(training={"protocol": protocol, "split": 0})
 
 
 def _remembered_split(dataset: Dataset, config: Config) -> dict[str, Any]:

@@ -5,7 +5,6 @@ float network.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from numpy.typing import NDArray
 
 from serq_mcu import __version__
 from serq_mcu.base.cache import Cache
+from serq_mcu.base.progress import Progress
+from serq_mcu.config import Config
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.training.augmentation import draw_takes
-from serq_mcu.training.config import Config
 
 PACKAGES = ("tensorflow", "tf-keras", "scikit-learn", "numpy", "soxr", "soundfile")
 
@@ -46,7 +46,7 @@ class Dataset:
         return tuple(clip.speaker for clip in self.recordings.clips)
 
 
-def train(folder: Path, out: Path, config: Config, progress: Callable[..., None] | None = None) -> Run:
+def train(folder: Path, out: Path, config: Config, progress: Progress | None = None) -> Run:
     """Train on the recordings in `folder` and write the run folder `out`, whole or not at all.
 
     Raises SerqError if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours
@@ -55,7 +55,7 @@ def train(folder: Path, out: Path, config: Config, progress: Callable[..., None]
     return train_dataset(read_dataset(folder, config, progress), out, config, progress)
 
 
-def read_dataset(folder: Path, config: Config, progress: Callable[..., None] | None = None) -> Dataset:
+def read_dataset(folder: Path, config: Config, progress: Progress | None = None) -> Dataset:
     """The recordings in `folder`, at the features' sample rate. Raises SerqError if one cannot be used."""
     corpus = load_corpus(folder)
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
@@ -67,16 +67,14 @@ def read_dataset(folder: Path, config: Config, progress: Callable[..., None] | N
     )
 
 
-def train_dataset(
-    dataset: Dataset, out: Path, config: Config, progress: Callable[..., None] | None = None
-) -> Run:
+def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Progress | None = None) -> Run:
     """`train` on recordings that were read already, as for several splits of one corpus."""
     run, history = fit(dataset, config, progress)
     save_run(run, out, {"config.toml": config.to_toml(), "history.csv": history})
     return run
 
 
-def fit(dataset: Dataset, config: Config, progress: Callable[..., None] | None = None) -> tuple[Run, str]:
+def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> tuple[Run, str]:
     """The run of a split, and the history of its training as CSV."""
     mlp, splits = _import_training()
     part = splits.split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
@@ -89,7 +87,7 @@ def fit(dataset: Dataset, config: Config, progress: Callable[..., None] | None =
         examples(splits.TRAIN), examples(splits.VALIDATION), len(dataset.labels), config.training, progress
     )
     run = Run(
-        config=config.to_json(),
+        config=config,
         corpus=dataset.corpus,
         labels=dataset.labels,
         names=dataset.names,
@@ -109,7 +107,7 @@ def version_features(
     part: NDArray[np.uint8],
     training_part: int,
     config: Config,
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.int32]:
     """Pooled features int32 [versions, clips, features] of the versions that the configuration draws,
     remembered in the user's cache.

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
+from serq_mcu.config import SPEAKERS, TrainingConfig
 from serq_mcu.errors import SerqError
 from serq_mcu.quantization.run_folder import PARTS
-from serq_mcu.training.config import SPEAKERS, TrainingConfig
 
 TRAIN, VALIDATION, TEST = range(len(PARTS))
 

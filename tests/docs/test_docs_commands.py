@@ -6,7 +6,6 @@ below.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -21,9 +20,9 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 from serq_mcu.cli import main
+from serq_mcu.config import Config, load_config
 from serq_mcu.corpus.synthetic import synthesise
 from serq_mcu.quantized_model.store import save_model, shipped_model
-from serq_mcu.training.config import Config, load_config
 from tests.support.documented import PAGES, PROGRAMS, ROOT, Command, Printed, TextFile, masked, shown
 from tests.support.keras_files import dense, keras_archive
 from tests.support.virtual_boards import capture_packets, firmware_on_a_port, packets_on_a_port, quiet_sound
@@ -237,9 +236,9 @@ def _read(command: Command) -> None:
 def _small_config(words: list[str]) -> str:
     """The configuration of a command, made small, in a file."""
     config: Config = load_config(Path(words[words.index("--config") + 1]) if "--config" in words else None)
-    training = dataclasses.replace(config.training, hidden=(16, 12), max_epochs=3, hearings=1, folds=2)
-    small = dataclasses.replace(
-        config, training=training, augmentation=dataclasses.replace(config.augmentation, versions=1)
+    small = config.changed(
+        training={"hidden": [16, 12], "max_epochs": 3, "hearings": 1, "folds": 2},
+        augmentation={"versions": 1},
     )
     Path("small_config.toml").write_text(small.to_toml())
     return "small_config.toml"

@@ -16,6 +16,7 @@ import pytest
 
 from serq_mcu.base import resources
 from serq_mcu.cli import main
+from serq_mcu.config import load_config
 from tools.docs_reference import commands, examples, page_name, pages, schemas
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,24 @@ def test_files_that_ship_validate_against_their_schema_and_a_bad_one_does_not(
         bad = tmp_path / f"bad{index}.toml"
         bad.write_text(files[0].read_text().replace(old, new, 1))
         assert check(bad).returncode == 1
+
+
+def test_configurations_validate_against_their_schema_and_bad_ones_do_not(tmp_path: Path) -> None:
+    def check(*paths: Path) -> subprocess.CompletedProcess[str]:
+        where = str(resources.SCHEMAS / "config.schema.json")
+        command = [sys.executable, "-m", "check_jsonschema", "--schemafile", where, *map(str, paths)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    default = ROOT / "serq_mcu" / "default.toml"
+    (named,) = re.findall(r"^#:schema (.*)$", default.read_text(), re.M)
+    assert (default.parent / named).resolve() == (resources.SCHEMAS / "config.schema.json").resolve()
+    (tmp_path / "run.toml").write_text(load_config().to_toml())
+    done = check(default, tmp_path / "run.toml", *resources.MODELS.glob("*.toml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    bad_ones = ("[training]\nsede = 1", "[tuning]\nepochs = 0", "[feature]\nhop_length = 1")
+    for index, bad in enumerate(bad_ones):
+        (tmp_path / f"{index}.toml").write_text(bad)
+        assert check(tmp_path / f"{index}.toml").returncode == 1
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -23,12 +23,12 @@ from safetensors.numpy import save
 
 from serq_mcu.base import resources
 from serq_mcu.boards.board import read_board, with_changes
+from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import RULES, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.harness import protocol
 from serq_mcu.quantized_model.store import load_model, model_bytes
-from serq_mcu.training.config import load_config
 from serq_mcu.verification.baseline import load_baseline, save_baseline
 from serq_mcu.verification.report import Difference, Outcome, VerifyReport
 from tests.support.models import made_up_model
@@ -243,7 +243,7 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
         b"\xc0\x05\x03\x07",
     ],
     "board_file": lambda: [path.read_bytes() for path in sorted(resources.BOARDS.glob("*.toml"))],
-    "configuration": lambda: [(resources.MODELS.parent / "training" / "default.toml").read_bytes()],
+    "configuration": lambda: [(resources.MODELS.parent / "default.toml").read_bytes()],
     "audio": _recordings,
     "corpus": lambda: [
         b"joy/a.wav\nfear/b.wav",

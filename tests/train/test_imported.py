@@ -88,10 +88,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pooled(corpus: Path) -> np.ndarray:
     """What the front end computes of the clips."""
+    from serq_mcu.config import load_config
     from serq_mcu.corpus.loaders import load_corpus
     from serq_mcu.frontend.recordings import recorded_features
     from serq_mcu.frontend.tables import build_tables
-    from serq_mcu.training.config import load_config
 
     spec = load_config(corpus.parent / "own.toml").features
     return recorded_features(spec, build_tables(spec), load_corpus(corpus).clips)

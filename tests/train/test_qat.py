@@ -4,11 +4,11 @@ it buys.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
+from serq_mcu.base.validation import changed
+from serq_mcu.config import load_config
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
@@ -18,9 +18,8 @@ from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
-from serq_mcu.training.config import load_config
 from serq_mcu.training.mlp import Examples, tf, train_mlp, train_others
-from serq_mcu.training.qat import FineTuner, TuningConfig, quantize_weights
+from serq_mcu.training.qat import FineTuner, quantize_weights
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
 LABELS = ("calm", "angry", "sad")
@@ -60,9 +59,16 @@ def lowering(data: tuple[Examples, Examples]) -> Lowering:
     return Lowering(network, train.pooled[0], SPEC, build_tables(SPEC), LABELS)
 
 
+def _tuner(lowering: Lowering, **changes: object) -> FineTuner:
+    config = load_config().changed(
+        training={"hearings": 1, "mixup": 0.0}, tuning={"epochs": 6, "dropout": 0.1, **changes}
+    )
+    return FineTuner(lowering.network.shape, config.training, config.tuning)
+
+
 @pytest.fixture(scope="module")
 def tuner(lowering: Lowering) -> FineTuner:
-    return FineTuner(lowering.network.shape, TuningConfig(epochs=6, dropout=0.1))
+    return _tuner(lowering)
 
 
 def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -140,28 +146,22 @@ def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(
     first = model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data)))
     tuner.tune(lowering, (4, 4, 4), *data)
     assert model_bytes(lowering.tuned_model(tuner.tune(lowering, (2, 1, 3), *data))) == first
-    fresh = FineTuner(lowering.network.shape, TuningConfig(epochs=6, dropout=0.1))
+    fresh = _tuner(lowering)
     assert model_bytes(lowering.tuned_model(fresh.tune(lowering, (2, 1, 3), *data))) == first
 
 
 def test_an_ensemble_teaches_what_its_networks_say_on_average(
     lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner
 ) -> None:
-    config = replace(
-        load_config().training,
-        hidden=(HIDDEN, HIDDEN),
-        batch_size=32,
-        hearings=2,
-        max_epochs=3,
-        ensemble=3,
-        seed=7,
+    config = changed(
+        load_config().training, hidden=(HIDDEN, HIDDEN), batch_size=32, hearings=2, max_epochs=3, seed=7
     )
-    others = train_others(*data, len(LABELS), config)
+    others = train_others(*data, len(LABELS), config, 2)
     assert len(others) == 2
-    alone = train_mlp(*data, len(LABELS), replace(config, seed=8)).network
+    alone = train_mlp(*data, len(LABELS), changed(config, seed=8)).network
     assert all((a == b).all() for a, b in zip(_kernels(others[0]), _kernels(alone), strict=True))
     assert (_kernels(others[0])[0] != _kernels(others[1])[0]).any()
-    by_three = FineTuner(lowering.network.shape, TuningConfig(epochs=6, dropout=0.1, ensemble=3))
+    by_three = _tuner(lowering, ensemble=3)
     tuned = by_three.tune(lowering, (2, 2, 2), *data, others=others)
     inputs = np.random.default_rng(3).integers(-16, 17, (5, SPEC.feature_count)) / 16
     logits = [network.logits(inputs) for network in (lowering.network, *others)]

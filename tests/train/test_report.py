@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
+from serq_mcu.config import load_config
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
@@ -27,7 +29,6 @@ from serq_mcu.quantization.run_folder import Run, load_run, save_run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.report import figures
-from serq_mcu.training.config import load_config
 
 LABELS = ("calm", "<b>&loud")  # names that HTML would take for its own
 
@@ -72,7 +73,7 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = FloatNetwork.mlp(
         kernels, tuple(np.zeros(n) for n in shape[1:]), pooled[0].mean(axis=0), pooled[0].std(axis=0) + 1
     )
-    config = load_config().to_json() | {"features": spec.to_json()}
+    config = load_config().changed(features=spec.to_json())
     part = (np.arange(len(truth)) % 3).astype(np.uint8)
     run = Run(
         config,
@@ -200,10 +201,49 @@ def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(
     assert (tmp_path / "judged" / "confusion_integers.svg").exists()
 
 
+def test_a_model_is_described_as_it_was_quantized(run_folder: Path, tmp_path: Path) -> None:
+    run = load_run(run_folder)
+    as_configured, (otherwise, allocation) = (
+        quantize(run)[0],
+        quantize(run.changed(quantization={"method": "2,8,1"})),
+    )
+    path = save_model(otherwise, tmp_path / "m.serq")
+    told = {}
+    for name, given in {"run": (run_folder,), "both": (run_folder, path)}.items():
+        done = _report(*given, "--board", "emulated-m0", "--out", tmp_path / name, "--json")
+        assert done.exit_code == 0, done.output
+        told[name], reader = json.loads(done.stdout), _Page()
+        reader.feed((tmp_path / name / "report.html").read_text())
+        assert ("No model file was given" in reader.text) == (name == "run")
+        assert ("method 2,8,1, alpha 0.5" in reader.text) == (name == "both")
+    assert (
+        told["run"]["model"]
+        == as_configured.identity.hex()
+        != told["both"]["model"]
+        == otherwise.identity.hex()
+    )
+    judged = {(item["step"], item["part"]): item["accuracy"] for item in told["both"]["accuracy"]}
+    assert judged["all integers", "test"] == allocation.quantized_scores["test"].accuracy
+    assert told["both"]["average_bits"] == otherwise.average_bits
+    assert told["run"]["fixed_widths"] == told["both"]["fixed_widths"]  # what the run tells beside the model
+
+
+def test_a_model_of_another_run_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    run = load_run(run_folder)
+    biases = tuple(bias + 1 for bias in run.network.biases)
+    other = replace(run, network=replace(run.network, biases=biases))
+    path = save_model(quantize(other)[0], tmp_path / "m.serq")
+    refused = _report(run_folder, path, "--out", tmp_path / "out")
+    assert refused.exit_code == 1
+    assert f"{path} was not quantized from the run in {run_folder}" in " ".join(refused.output.split())
+    assert _report(path, path, "--out", tmp_path / "out").exit_code == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_does_not_belong_together_is_refused_and_nothing_is_lost(
     run_folder: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    model, _ = quantize(load_run(run_folder), method="8")
+    model, _ = quantize(load_run(run_folder).changed(quantization={"method": "8"}))
     firmware = export(model, load_board("emulated-m0"), tmp_path / "fw").folder
     other = _report(run_folder, "--corpus", corpus, "--firmware", firmware, "--out", tmp_path / "out")
     assert other.exit_code == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ import soundfile
 from click.testing import CliRunner
 
 from serq_mcu.cli import main
+from serq_mcu.config import load_config
 from serq_mcu.training import robustness
-from serq_mcu.training.config import load_config
 from serq_mcu.training.robustness import CONDITIONS, RECIPES, UNSEEN_NOISES, measure_robustness
 
 RATE = 16000
@@ -85,8 +84,8 @@ def test_every_clip_is_judged_once_under_each_condition_and_a_second_time_from_m
     assert f"| {FEW[1]} | " in page and f"{score['accuracy']:.1%}" in page and "n = 20" in page
     monkeypatch.setattr(robustness, "fit", None)  # nothing is trained again
     assert CliRunner().invoke(main, arguments, catch_exceptions=False).stdout == first.stdout
-    config = load_config(tmp_path / "c.toml").with_folds(2)
-    other = replace(config, training=replace(config.training, seed=1))
+    config = load_config(tmp_path / "c.toml").changed(training={"folds": 2})
+    other = config.changed(training={"seed": 1})
     with pytest.raises(TypeError):  # another seed is another measurement
         measure_robustness(clips, other, ["clips"])
 

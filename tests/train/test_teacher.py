@@ -1,17 +1,15 @@
 """The kernel teacher against a Gaussian process, and what a network learns from it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
+from serq_mcu.base.validation import changed
+from serq_mcu.config import load_config
 from serq_mcu.training import teacher as module
-from serq_mcu.training.config import load_config
 from serq_mcu.training.mlp import Examples, train_mlp
-from serq_mcu.training.qat import TuningConfig
 from serq_mcu.training.teacher import RIDGE, SHARPNESS, KernelTeacher
 
 import tensorflow as tf  # isort: skip  # after mlp, which sets how it loads
@@ -63,7 +61,7 @@ def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
     asked = _rings(400, 3)[0]
     apart = {}
     for taught_by in ("labels", "kernel"):
-        config = replace(
+        config = changed(
             load_config().training,
             hidden=(32, 16),
             dropout=0.0,
@@ -82,12 +80,3 @@ def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
         odds = np.exp(network.logits(network.standardise(asked)))
         apart[taught_by] = np.abs(odds / odds.sum(axis=1, keepdims=True) - answers).mean()
     assert apart["kernel"] < 0.75 * apart["labels"]
-
-
-def test_what_a_kernel_taught_is_fine_tuned_by_its_answers_alone() -> None:
-    given = {"batch_size": 32, "hearings": 1, "dropout": 0.1, "tuning_dropout": 0.2, "mixup": 1.0, "seed": 3}
-    assert TuningConfig.following(given).distillation == 0.5  # a run from before there was a teacher
-    assert TuningConfig.following({**given, "teacher": "labels"}) == TuningConfig.following(given)
-    assert TuningConfig.following({**given, "teacher": "kernel"}) == TuningConfig(
-        1e-3, 30, 32, 1, 1.0, 0.2, 1.0, 1, 3
-    )

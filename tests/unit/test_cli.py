@@ -19,11 +19,11 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from serq_mcu.cli import main
+from serq_mcu.config import load_config
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run, save_run
-from serq_mcu.quantized_model.store import model_bytes, save_model
-from serq_mcu.training.config import load_config
+from serq_mcu.quantized_model.store import load_model, model_bytes, save_model
 from tests.support.models import made_up_model
 
 RATE = 16000
@@ -78,7 +78,7 @@ def run_folder(tmp_path: Path) -> Path:
     network = FloatNetwork.mlp(
         kernels, (np.zeros(64), np.zeros(2)), pooled[0].mean(axis=0), pooled[0].std(axis=0)
     )
-    config = load_config().to_json() | {"features": json.loads(json.dumps(spec.to_json()))}
+    config = load_config().changed(features=spec.to_json())
     parts = (np.arange(40) // 14).astype(np.uint8)
     run = Run(
         config,
@@ -416,6 +416,31 @@ def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path)
         _run("experiment", "run", clips, "--plan", "short", "--results", tmp_path / "r.csv"),
         "of which no folder was given",
     )
+
+
+def test_quantize_takes_a_configuration_and_options_in_its_place(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[quantization]\nmethod = "3"\nmargin = 0.25\n[decision]\nblocks = 2\n')
+    given = ("quantize", run_folder, "--out", tmp_path / "m.serq", "--config", tmp_path / "c.toml", "--json")
+    for options, widths in ((), [3, 3]), (("--method", "2"), [2, 2]):
+        made = json.loads(_run(*given, *options).stdout)
+        assert (made["widths"], made["margin"]) == (widths, 0.25)
+    model = load_model(tmp_path / "m.serq")
+    assert model.decision is not None and model.decision.blocks == 2
+    _refused(_run(*given, "--margin", "2"), "quantization.margin is 2.0; it must be a number from 0 to 1")
+    (tmp_path / "c.toml").write_text("[training]\nseed = 1\n")
+    _refused(_run(*given), r"\[training\] made the run")
+
+
+def test_the_help_states_the_defaults_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    margin = load_config().quantization.margin
+    assert f"[default: {margin:g}, or what the run's configuration says]" in _help("quantize")
+    table = {"quantization": {"method": "adaptive", "alpha": 0.5, "margin": 0.375}}
+    monkeypatch.setattr("serq_mcu.base.validation.parse_toml", lambda *_: table)
+    assert "[default: 0.375, or what the run's configuration says]" in _help("quantize")
+
+
+def _help(command: str) -> str:
+    return " ".join(_run(command, "--help").output.split())
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from serq_mcu.base.progress import Progress, duration
+from serq_mcu.base.progress import TerminalProgress, duration
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import doctor, platformio
 from serq_mcu.cli import main
@@ -191,7 +191,7 @@ def test_progress_says_how_long_still(
 ) -> None:
     clock = iter([0.0, 40.0, 41.0, 100.0, 160.0, 4000.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    progress = Progress()
+    progress = TerminalProgress()
     for done in (0, 10, 11, 25, 40, 1000):  # units of 1000, at those seconds
         progress("counting", done, 1000)
     assert capsys.readouterr().err.splitlines() == [

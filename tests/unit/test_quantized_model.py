@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from serq_mcu.base import resources
+from serq_mcu.config import load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.layers import DenseLayer
 from serq_mcu.quantized_model.interpreter import classify, classify_in_float, quantize_input, scores, stages
@@ -25,7 +26,6 @@ from serq_mcu.quantized_model.store import (
     shipped_models,
 )
 from serq_mcu.quantized_model.types import QuantizedModel
-from serq_mcu.training.config import load_config
 from tests.support.models import made_up_features, made_up_model
 
 

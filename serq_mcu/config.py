@@ -1,0 +1,263 @@
+"""The configuration of features, augmentation, training, fine-tuning, quantization and decisions.
+
+default.toml holds every default and says what each key means; the classes here say what each may be. A file
+of a user's holds only what differs (`load_config`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from serq_mcu.base.validation import Section, checked, parse_toml, read_toml
+from serq_mcu.corpus.conditions import Condition
+from serq_mcu.corpus.noise import NOISES
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.layers.encodings import TERNARY, Width
+from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING
+
+Protocol = Literal["clips", "speakers"]
+Teacher = Literal["labels", "kernel"]
+CLIPS, SPEAKERS = PROTOCOLS = get_args(Protocol)
+LABELS, KERNEL = get_args(Teacher)
+DRAWN_ROOM = "diffuse"  # the rooms of training; the other kind is kept for measuring
+
+ADAPTIVE = "adaptive"
+MIN_BITS, MAX_BITS = 1, 8
+FIXED: dict[str, Width] = {str(bits): bits for bits in range(MAX_BITS, MIN_BITS - 1, -1)} | {
+    TERNARY: TERNARY
+}  # the widths that a method may name
+_WIDTH = f"({'|'.join(FIXED)})"
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+DropoutRate = Annotated[float, Meta(ge=0, lt=1)]
+LearningRate = Annotated[float, Meta(gt=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
+Noise = Annotated[str, Meta(pattern=f"^({'|'.join(NOISES)})$", description=f"one of {', '.join(NOISES)}")]
+Range = Annotated[tuple[float, float], Meta(description="a range [low, high] of two numbers")]
+
+
+class AugmentationConfig(Section, frozen=True):
+    """What the versions of a clip are drawn from; ranges are (low, high)."""
+
+    versions: Annotated[int, Meta(ge=0, le=1000)]
+    speed: Range
+    room_share: Share
+    reverberation: Range
+    noise_share: Share
+    noises: tuple[Noise, ...]
+    snr_db: Range
+    gain_db: Range
+
+    def __post_init__(self) -> None:
+        for name in ("speed", "reverberation", "snr_db", "gain_db"):
+            low, high = getattr(self, name)
+            _require(low <= high, f"{name} is [{low:g}, {high:g}]; it must be a range [low, high]")
+        _require(
+            bool(self.noises) or not self.noise_share,
+            "noises is empty; name at least one kind, or set noise_share to 0",
+        )
+        ends = zip(self.speed, self.reverberation, self.snr_db, self.gain_db, strict=True)
+        for speed, reverberation, snr_db, gain_db in ends:  # what can be drawn are conditions that there are
+            for noise in self.noises or ("",):
+                try:
+                    Condition(speed, DRAWN_ROOM, reverberation, noise, snr_db, gain_db)
+                except SerqError as error:
+                    raise ValueError(str(error)) from error
+
+
+class TrainingConfig(Section, frozen=True):
+    """How the clips are split and the float network is trained."""
+
+    hidden: Annotated[tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(max_length=7)]
+    dropout: DropoutRate
+    learning_rate: LearningRate
+    batch_size: Count
+    hearings: Annotated[int, Meta(ge=1, le=1000)]
+    max_epochs: Count
+    patience: Count
+    weight_decay: Share
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)]
+    mixup: Annotated[float, Meta(ge=0, le=10)]
+    teacher: Teacher
+    protocol: Protocol
+    folds: Annotated[int, Meta(ge=2)]
+    split: Annotated[int, Meta(ge=0)]  # how many speakers there are, the recordings say
+    validation_fraction: Annotated[float, Meta(gt=0, le=0.5)]
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+
+    def __post_init__(self) -> None:
+        _require(
+            self.protocol != CLIPS or self.split < self.folds,
+            f"split is {self.split}; it must be 0 to {self.folds - 1}, one of the {self.folds} folds",
+        )
+
+
+class TuningConfig(Section, frozen=True):
+    """How the network is fine-tuned at the bits chosen (quantization-aware training).
+
+    Clips are presented as in training: batch_size, hearings, mixup and seed are those of [training].
+    """
+
+    epochs: Count
+    learning_rate: LearningRate
+    dropout: DropoutRate
+    distillation: Share
+    ensemble: Annotated[int, Meta(ge=1, le=100)]
+
+
+class QuantizationConfig(Section, frozen=True):
+    """How the bits of each layer are chosen."""
+
+    method: Annotated[
+        str,
+        Meta(
+            pattern=f"^({ADAPTIVE}|{_WIDTH}(,{_WIDTH})*)$",
+            description=f"{ADAPTIVE}, one of {', '.join(FIXED)}, or one of these for each layer",
+        ),
+    ]
+    alpha: Share
+    margin: Share
+
+    def start(self, layers: int) -> list[Width]:
+        """The widths from which the choice starts: those that were asked for, or the most.
+
+        Raises SerqError if their number is wrong.
+        """
+        if self.method == ADAPTIVE:
+            return [MAX_BITS] * layers
+        widths = [FIXED[name] for name in self.method.split(",")]
+        if len(widths) not in (1, layers):
+            raise SerqError(
+                f"quantization.method {self.method!r} names {len(widths)} widths, but the network has"
+                f" {layers} layers"
+            )
+        return widths * (layers // len(widths))
+
+
+class DecisionConfig(Section, frozen=True):
+    """How live audio is answered (SPEC.md section 12)."""
+
+    blocks: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)]
+    block_seconds: Annotated[float, Meta(ge=0.01, le=60)]
+    gate_db: Annotated[float, Meta(ge=-120, le=30)]
+    coverage: Annotated[float, Meta(ge=0.01, le=1)]
+    smoothing: Annotated[int, Meta(ge=0, le=MAX_SMOOTHING)]
+
+
+class Config(Section, frozen=True):
+    """Everything that a run depends on, besides the recordings."""
+
+    features: FeatureSpec
+    augmentation: AugmentationConfig
+    training: TrainingConfig
+    tuning: TuningConfig
+    quantization: QuantizationConfig
+    decision: DecisionConfig
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Config:
+        """The configuration of whole tables of plain values, one for each section.
+
+        Raises SerqError, which begins with `where` and names section and key, if one is missing, unknown, of
+        the wrong type or out of range.
+        """
+        kinds: dict[str, type[Section]] = {
+            "augmentation": AugmentationConfig,
+            "training": TrainingConfig,
+            "tuning": TuningConfig,
+            "quantization": QuantizationConfig,
+            "decision": DecisionConfig,
+        }
+        known = ("features", *kinds)
+        _require_sections(value, known, where)
+        for name in known:
+            if name not in value:
+                raise SerqError(f"{where}: [{name}] is missing")
+        tables: dict[str, Any] = {
+            name: checked(value[name], kind, where, within=name) for name, kind in kinds.items()
+        }
+        if tables["training"].teacher == KERNEL and tables["tuning"].distillation != 1:
+            raise SerqError(
+                f"{where}: tuning.distillation is {tables['tuning'].distillation:g}; it must be 1 where"
+                f" training.teacher is {KERNEL!r}, since no label teaches then"
+            )
+        return cls(features=_features(value["features"], where), **tables)
+
+    def changed(self, /, **tables: Mapping[str, Any]) -> Config:
+        """The same with other values: `config.changed(training={"split": 3})`.
+
+        Raises SerqError as `from_json` does.
+        """
+        return self.merged(tables, "the configuration")
+
+    def merged(self, tables: Mapping[str, Any], where: str) -> Config:
+        """The same with the values of some tables from outside; `where` begins what SerqError says."""
+        plain = self.to_json()
+        _require_sections(tables, tuple(plain), where)
+        return Config.from_json(
+            {name: table | dict(tables.get(name, {})) for name, table in plain.items()}, where
+        )
+
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """Plain values, a table per section."""
+        plain = {name: getattr(self, name) for name in self.__struct_fields__}
+        text = msgspec.json.encode(plain | {"features": self.features.to_json()})
+        built: dict[str, dict[str, Any]] = msgspec.json.decode(text)
+        return built
+
+    def to_toml(self) -> str:
+        """The whole configuration as a file that `load_config` reads back."""
+        import tomlkit
+
+        return tomlkit.dumps(self.to_json())
+
+
+def load_config(path: Path | None = None, split: int | None = None) -> Config:
+    """The default configuration, changed by the TOML file at `path` and then by `split`.
+
+    Raises SerqError, naming the file, section and key, when the file cannot be read, has a key that is not
+    known, or a value of the wrong type or out of range.
+    """
+    config = _default()
+    if path is not None:
+        config = config.merged(read_toml(path, "configuration")[0], str(path))
+    return config if split is None else config.changed(training={"split": split})
+
+
+@functools.cache
+def _default() -> Config:
+    text = resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8")
+    return Config.from_json(parse_toml(text, "default.toml"), "default.toml")
+
+
+def _features(value: Mapping[str, Any], where: str) -> FeatureSpec:
+    """The specification of [features]; whole numbers pass for floats, as in the other sections."""
+    usual = FeatureSpec().to_json()
+    try:
+        plain = {
+            key: float(item) if type(item) is int and isinstance(usual.get(key), float) else item
+            for key, item in value.items()
+        }
+        return FeatureSpec.from_json(plain)
+    except (SerqError, OverflowError) as error:
+        raise SerqError(f"{where}: features: {error}") from error
+
+
+def _require_sections(tables: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for name, table in tables.items():
+        if name not in known or not isinstance(table, Mapping):
+            sections = ", ".join(f"[{section}]" for section in known)
+            raise SerqError(f"{where}: {name!r} is not one of the sections {sections}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
