@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +135,9 @@ def compute(
     return found
 
 
-def _computed(features: FeatureSet, clips: Sequence[Clip], progress: Progress | None) -> NDArray[Any]:
+def _computed(
+    features: FeatureSet, clips: Sequence[Clip], progress: Callable[..., None] | None
+) -> NDArray[Any]:
     """`compute` without a cache."""
     if features.source == "device":
         pooled = recorded_features(features.spec, build_tables(features.spec), clips, progress=progress)

@@ -244,6 +244,25 @@ LAYERS: Registry[type[Layer]] = Registry("layer kind")
 FLOAT_LAYERS: Registry[type[FloatLayer]] = Registry("kind of float layer")
 
 
+def register_layer(layer: type[Layer], floats: type[FloatLayer] | None = None) -> None:
+    """Add a kind of layer, and the float layer of the same kind that is lowered to it, if there is one.
+
+    Raises SerqError, naming the kind, if it lacks a part or the name is taken.
+    """
+    kind = getattr(layer, "kind", layer.__name__)
+    for part in (layer, floats):
+        missing = sorted(getattr(part, "__abstractmethods__", ()))
+        require(
+            not missing,
+            f"layer kind {kind!r} lacks {', '.join(missing)}; add what serq_mcu/layers/base.py names",
+        )
+    same = floats is None or floats.kind == kind
+    require(same, f"layer kind {kind!r} has a float layer of another kind; give both the same")
+    LAYERS.register(kind, layer)
+    if floats is not None:
+        FLOAT_LAYERS.register(kind, floats)
+
+
 def require(condition: bool, message: str) -> None:
     """Raise SerqError with the message unless the condition holds."""
     if not condition:

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serq_mcu.errors import SerqError
 from serq_mcu.layers.packing import GROUP, LAYOUTS, TILE_GROUPS, Layout, Part
 
 if sys.version_info >= (3, 11):
@@ -184,14 +185,35 @@ def core_of(features: Collection[str]) -> Core:
     return next((core for core in cores() if core.features <= set(features)), cores()[-1])
 
 
+def register_layout(layout: Layout, costs: Mapping[str, Mapping[str, KernelCost]]) -> None:
+    """Add a layout, with what its kernels cost: a core's name to the kernels by name.
+
+    A layout is used on the cores that it has costs for, in the place that they give it among the others.
+
+    Raises SerqError, naming the layout, if a part is missing or the name is taken.
+    """
+    known = [core.name for core in cores()]
+    kernels = {layout.kernel(bits) for bits in layout.widths}
+    for core, given in costs.items():
+        if core not in known:
+            raise SerqError(f"layout {layout.name!r}: core {core!r} is not one of {', '.join(known)}")
+        if missing := sorted(kernels - set(given)):
+            raise SerqError(
+                f"layout {layout.name!r} lacks the cost of {', '.join(missing)} on {core}; give it"
+            )
+    if not costs:
+        raise SerqError(f"layout {layout.name!r} lacks costs; without them it is never chosen")
+    for source in layout.sources:
+        if not source.is_file():
+            raise SerqError(f"layout {layout.name!r} lacks its source {source}; give the file's path")
+    LAYOUTS.register(layout.name, layout)
+    _add_costs(costs)
+
+
 _added: dict[str, dict[str, KernelCost]] = {}  # of extensions: core's name to kernels
 
 
-def add_costs(costs: Mapping[str, Mapping[str, KernelCost]]) -> None:
-    """Add what an extension's kernels cost: a core's name to its kernels, by name.
-
-    Elsewhere these kernels are not used.
-    """
+def _add_costs(costs: Mapping[str, Mapping[str, KernelCost]]) -> None:
     for core, kernels in costs.items():
         _added.setdefault(core, {}).update(kernels)
     cores.cache_clear()

@@ -252,13 +252,6 @@ def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dic
     )
 
 
-def _config(value: dict[str, Any]) -> Config:
-    try:
-        return Config.from_json(value, "its configuration")
-    except SerqError as error:
-        raise SerqError(f"{error}; train again") from error
-
-
 def _layer(kind: str, index: int, count: int, weights: dict[str, NDArray[Any]]) -> FloatLayer:
     own = {
         name.removeprefix(f"layer{index}."): array.astype(np.float64)
@@ -266,6 +259,13 @@ def _layer(kind: str, index: int, count: int, weights: dict[str, NDArray[Any]]) 
         if name.startswith(f"layer{index}.")
     }
     return FLOAT_LAYERS[kind].from_tensors(own, last=index == count - 1)
+
+
+def _config(value: dict[str, Any]) -> Config:
+    try:
+        return Config.from_json(value, "its configuration")
+    except SerqError as error:
+        raise SerqError(f"{error}; train again") from error
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:

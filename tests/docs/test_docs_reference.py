@@ -47,25 +47,6 @@ def test_no_schema_is_stale_missing_or_left_over() -> None:
     assert there == schemas(), REGENERATE
 
 
-def _validate(name: str, *files: Path) -> subprocess.CompletedProcess[str]:
-    where = str(resources.SCHEMAS / f"{name}.schema.json")
-    command = [sys.executable, "-m", "check_jsonschema", "--schemafile", where, *map(str, files)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_configurations_validate_against_their_schema_and_bad_ones_do_not(tmp_path: Path) -> None:
-    default = ROOT / "serq_mcu" / "default.toml"
-    (named,) = re.findall(r"^#:schema (.*)$", default.read_text(), re.M)
-    assert (default.parent / named).resolve() == (resources.SCHEMAS / "config.schema.json").resolve()
-    (tmp_path / "run.toml").write_text(load_config().to_toml())
-    done = _validate("config", default, tmp_path / "run.toml", *resources.MODELS.glob("*.toml"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    bad_ones = ("[training]\nsede = 1", "[tuning]\nepochs = 0", "[feature]\nhop_length = 1")
-    for index, bad in enumerate(bad_ones):
-        (tmp_path / f"{index}.toml").write_text(bad)
-        assert _validate("config", tmp_path / f"{index}.toml").returncode == 1
-
-
 @pytest.mark.parametrize(
     ("name", "files"),
     [
@@ -76,12 +57,35 @@ def test_configurations_validate_against_their_schema_and_bad_ones_do_not(tmp_pa
 def test_files_that_ship_validate_against_their_schema_and_a_bad_one_does_not(
     name: str, files: list[Path], tmp_path: Path
 ) -> None:
-    done = _validate(name, *files)
+    def check(*paths: Path) -> subprocess.CompletedProcess[str]:
+        where = str(resources.SCHEMAS / f"{name}.schema.json")
+        command = [sys.executable, "-m", "check_jsonschema", "--schemafile", where, *map(str, paths)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = check(*files)
     assert len(files) > 5 and done.returncode == 0, done.stdout + done.stderr
     for index, (old, new) in enumerate([('name = "', 'nmae = "'), ('title = "', 'title = "$')]):
         bad = tmp_path / f"bad{index}.toml"
         bad.write_text(files[0].read_text().replace(old, new, 1))
-        assert _validate(name, bad).returncode == 1
+        assert check(bad).returncode == 1
+
+
+def test_configurations_validate_against_their_schema_and_bad_ones_do_not(tmp_path: Path) -> None:
+    def check(*paths: Path) -> subprocess.CompletedProcess[str]:
+        where = str(resources.SCHEMAS / "config.schema.json")
+        command = [sys.executable, "-m", "check_jsonschema", "--schemafile", where, *map(str, paths)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    default = ROOT / "serq_mcu" / "default.toml"
+    (named,) = re.findall(r"^#:schema (.*)$", default.read_text(), re.M)
+    assert (default.parent / named).resolve() == (resources.SCHEMAS / "config.schema.json").resolve()
+    (tmp_path / "run.toml").write_text(load_config().to_toml())
+    done = check(default, tmp_path / "run.toml", *resources.MODELS.glob("*.toml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    bad_ones = ("[training]\nsede = 1", "[tuning]\nepochs = 0", "[feature]\nhop_length = 1")
+    for index, bad in enumerate(bad_ones):
+        (tmp_path / f"{index}.toml").write_text(bad)
+        assert check(tmp_path / f"{index}.toml").returncode == 1
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.build.host_program import FLAGS, PAYLOAD, host_build
-from serq_mcu.codegen.export import MODEL, export, read_project
+from serq_mcu.codegen.export import export, read_project
+from serq_mcu.codegen.plan import MODEL
 from serq_mcu.codegen.render import ABI
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError

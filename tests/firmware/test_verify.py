@@ -22,7 +22,8 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.build.host_program import host_build
 from serq_mcu.cli import main
-from serq_mcu.codegen.export import MODEL, export
+from serq_mcu.codegen.export import export
+from serq_mcu.codegen.plan import MODEL
 from serq_mcu.codegen.render import ABI
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.device import Device, LineError
