@@ -40,11 +40,8 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition(room="shoebox", reverberation=0.4, noise="babble", snr_db=15.0, gain_db=-12.0),
 )
 _ROOMS = ("corpus", "frontend", "layers", "training", "quantization", "quantized_model")
-_CODE = (
-    *FEATURE_CODE,
-    "serq_mcu.config",
-    *(f"serq_mcu.{room}" for room in _ROOMS),
-)  # what the answers depend on
+_OWN = ("serq_mcu.config", *(f"serq_mcu.{room}" for room in _ROOMS))
+_CODE = (*FEATURE_CODE, *_OWN)  # what the answers depend on
 _VERSIONS = (*FEATURE_VERSIONS, *PACKAGES)
 RECIPES = ("default", "without augmentation")
 _HELD_OUT = {"clips": "{} stratified folds of the clips", "speakers": "each of {} speakers"}

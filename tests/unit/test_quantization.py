@@ -279,7 +279,7 @@ def test_a_rare_outlier_does_not_coarsen_the_steps_of_all_activations() -> None:
     plain = _network(pooled[:500], truth[:500])
     pooled[0] = np.rint(plain.mean + 4 * plain.sd)
     ordinary = pooled[1:]
-    weight = np.abs(plain.dense[0].kernel).max()  # no larger than others, so that integer weights stay as fine
+    weight = np.abs(plain.dense[0].kernel).max()  # no larger than others, so integer weights stay as fine
     highest = float((plain.standardise(ordinary).sum(axis=1) * weight).max())
     lost = {}
     for name, bias in (("never fires", -1e3), ("fires once", -highest)):
