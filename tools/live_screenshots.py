@@ -17,10 +17,10 @@ import numpy as np
 
 from serq_mcu.base.files import write_file
 from serq_mcu.errors import SerqError
-from serq_mcu.listening.answers import WORDS, Damaged, Heard, Hello, Labelled
-from serq_mcu.listening.page import HTML, Page
+from serq_mcu.listening.answers import WORDS, Damaged, Hello, LabelledDecision, TimedDecision
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE
+from serq_mcu.show.live_page import HTML, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PICTURES = {  # name: width and height in pixels, dark
@@ -120,8 +120,8 @@ def _tell(page: Page) -> None:
             name = WORDS[answer] if answer < 0 else model.labels[answer]
             latency = int(rng.normal(23_400, 300))
             page.decided(
-                Labelled(
-                    Heard(
+                LabelledDecision(
+                    TimedDecision(
                         number * 0.992,
                         name,
                         label,
@@ -137,7 +137,7 @@ def _tell(page: Page) -> None:
             )
             if number == _GAP + 5:
                 page.damaged(Damaged(""))
-    newest = Heard(
+    newest = TimedDecision(
         39.7,
         model.labels[0],
         0,
@@ -148,7 +148,7 @@ def _tell(page: Page) -> None:
         23_412,
         overruns,
     )
-    page.decided(Labelled(newest, model.labels))
+    page.decided(LabelledDecision(newest, model.labels))
 
 
 def main() -> None:

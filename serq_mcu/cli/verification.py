@@ -57,8 +57,8 @@ def verify(
     Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60 --baseline baseline.json
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.show.verification import comparison_lines, junit, markdown, report_lines
     from serq_mcu.verification.baseline import load_baseline, save_baseline
-    from serq_mcu.verification.report import junit, markdown
     from serq_mcu.verification.verify import verify_project
 
     if update_baseline and not baseline:
@@ -72,9 +72,9 @@ def verify(
         write_file(junit_file, junit(report, comparison))
     if markdown_file:
         write_file(markdown_file, markdown(report, comparison))
-    value, lines = report.to_json(), report.lines()
+    value, lines = report.to_json(), report_lines(report)
     if comparison:
-        value, lines = value | {"baseline": comparison.to_json()}, lines + comparison.lines()
+        value, lines = value | {"baseline": comparison.to_json()}, lines + comparison_lines(comparison)
     if baseline and update_baseline:
         save_baseline(baseline, report)
         lines.append(f"wrote {baseline}")

@@ -25,7 +25,7 @@ from serq_mcu.experiments.features import in_units
 from serq_mcu.experiments.plan import ACROSS, BUDGET, BY_CORPUS, BY_SPEAKER, FLOAT, MLP, SHARED_EMOTIONS, Task
 from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
 from serq_mcu.frontend.feature_cache import FeatureCache
-from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
+from serq_mcu.frontend.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths
@@ -35,7 +35,7 @@ from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import Width
 from serq_mcu.training.config import CLIPS, SPEAKERS, Config, TrainingConfig, load_config
-from serq_mcu.training.robustness import judging_takes
+from serq_mcu.training.robustness import held_out_clips
 from serq_mcu.training.run import Dataset, version_features
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
 
@@ -245,9 +245,9 @@ def _in_noise(
     """Device features int32 [test clips, features] in white noise at each ratio."""
     found, spec = {}, config.features
     for ratio in ratios_db:
-        takes = judging_takes(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
-        found[str(takes[0].condition)] = take_features(
-            spec, build_tables(spec), dataset.recordings, takes, cache=FeatureCache()
+        clips = held_out_clips(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
+        found[str(clips[0].condition)] = augmented_features(
+            spec, build_tables(spec), dataset.recordings, clips, cache=FeatureCache()
         )
     return found
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.transports import SerialTransport
-from serq_mcu.listening.answers import Shown
+from serq_mcu.listening.answers import LiveEvent
 from serq_mcu.listening.emulated import emulated_board
 from serq_mcu.listening.lines import Complaint, LineReader, Passed
 
@@ -58,7 +58,7 @@ def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> 
         transport.close()
 
 
-def live_events(source: Source, progress: Progress) -> Iterator[Shown]:
+def live_events(source: Source, progress: Progress) -> Iterator[LiveEvent]:
     """What a board says, until its line ends. progress is told of lines that are no decisions, in one
     sentence.
 

@@ -30,7 +30,7 @@ from serq_mcu.quantized_model.streaming import (
     answer,
     block_levels,
     decide,
-    decision_rule,
+    require_decision_rule,
     score_windows,
 )
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
@@ -250,7 +250,7 @@ def evaluate_streams(
     Raises SerqError if the model cannot stream, the corpus or a clip cannot be read, or no clip is of a class
     that the model knows.
     """
-    rule = decision_rule(model)
+    rule = require_decision_rule(model)
     corpus = load_corpus(folder)
     clips, _, basis = choose_clips(model, corpus, part)
     if not clips:

@@ -25,7 +25,7 @@ from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.feature_cache import FeatureCache
 from serq_mcu.frontend.native import source_digest
-from serq_mcu.frontend.recordings import Take, take_features, takes_of
+from serq_mcu.frontend.recordings import AugmentedClip, augmented_clips, augmented_features
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import PARTS
 from serq_mcu.quantized_model.interpreter import classify
@@ -196,15 +196,17 @@ def measure_robustness(
     )
 
 
-def judging_takes(dataset: Dataset, part: NDArray[np.uint8], condition: Condition, seed: int) -> list[Take]:
-    """A take of each clip of the test part under a condition; babble is of clips outside the training
+def held_out_clips(
+    dataset: Dataset, part: NDArray[np.uint8], condition: Condition, seed: int
+) -> list[AugmentedClip]:
+    """Return each clip of the test part under a condition; babble is of clips outside the training
     part.
     """
     test, outside = (
         np.flatnonzero(chosen).tolist()
         for chosen in (part == PARTS.index("test"), part != PARTS.index("train"))
     )
-    return takes_of(dataset.recordings, test, outside, condition, seed)
+    return augmented_clips(dataset.recordings, test, outside, condition, seed)
 
 
 def _changes(config: Config) -> list[str]:
@@ -254,14 +256,14 @@ def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
     run, _ = fit(dataset, config)
     model, _ = quantize(run)
     members = run.members("test")
-    takes = [
-        take
+    clips = [
+        clip
         for condition in CONDITIONS
-        for take in judging_takes(dataset, run.part, condition, config.training.seed)
+        for clip in held_out_clips(dataset, run.part, condition, config.training.seed)
     ]
-    pooled = take_features(model.spec, model.tables, dataset.recordings, takes, cache=FeatureCache()).reshape(
-        len(CONDITIONS), len(members), -1
-    )
+    pooled = augmented_features(
+        model.spec, model.tables, dataset.recordings, clips, cache=FeatureCache()
+    ).reshape(len(CONDITIONS), len(members), -1)
     return {
         "clips": members.tolist(),
         "answers": classify(model, pooled).tolist(),

@@ -29,7 +29,7 @@ from serq_mcu.codegen.export import APPS, export, read_project, retarget
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.listening.recorder import PacketReader, Take, record, self_test
+from serq_mcu.listening.recorder import Capture, PacketReader, record, self_test
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -488,18 +488,18 @@ TALK = np.rint(np.random.default_rng(2).normal(0, 700, 32000)).astype(np.int16)
 
 
 @pytest.mark.parametrize(
-    ("take", "finding"),
+    ("capture", "finding"),
     [
-        (Take(TALK, 0, 0, 16010.0), ""),
-        (Take(TALK, 0, 0, None), ""),
-        (Take(TALK // 2000, 0, 0, None), "silent: nothing but"),
-        (Take(TALK // 100, 0, 0, None), "faint: -"),
+        (Capture(TALK, 0, 0, 16010.0), ""),
+        (Capture(TALK, 0, 0, None), ""),
+        (Capture(TALK // 2000, 0, 0, None), "silent: nothing but"),
+        (Capture(TALK // 100, 0, 0, None), "faint: -"),
         (
-            Take(np.clip(TALK.astype(int) * 40, -32768, 32767).astype(np.int16), 0, 0, None),
+            Capture(np.clip(TALK.astype(int) * 40, -32768, 32767).astype(np.int16), 0, 0, None),
             "wrong shift: the sign jumps",
         ),
         (
-            Take(
+            Capture(
                 np.clip(16 * np.convolve(TALK, np.ones(40), "same"), -32768, 32767).astype(np.int16),
                 0,
                 0,
@@ -507,15 +507,15 @@ TALK = np.rint(np.random.default_rng(2).normal(0, 700, 32000)).astype(np.int16)
             ),
             "clipped: ",
         ),
-        (Take(TALK + np.int16(2000), 0, 0, None), "DC offset: the mean is 20"),
-        (Take(TALK, 0, 0, 8005.0), "just half"),
-        (Take(TALK, 0, 0, 31990.0), "just double"),
-        (Take(TALK, 0, 0, 16300.0), "--set audio.true_rate_hz=16300"),
-        (Take(TALK, 7, 120, None), "lost: 7 samples on the board, 120 on the line"),
+        (Capture(TALK + np.int16(2000), 0, 0, None), "DC offset: the mean is 20"),
+        (Capture(TALK, 0, 0, 8005.0), "just half"),
+        (Capture(TALK, 0, 0, 31990.0), "just double"),
+        (Capture(TALK, 0, 0, 16300.0), "--set audio.true_rate_hz=16300"),
+        (Capture(TALK, 7, 120, None), "lost: 7 samples on the board, 120 on the line"),
     ],
 )
-def test_the_self_test_says_in_words_what_is_wrong(take: Take, finding: str) -> None:
-    found = list(self_test(take, load_board("esp32")))
+def test_the_self_test_says_in_words_what_is_wrong(capture: Capture, finding: str) -> None:
+    found = list(self_test(capture, load_board("esp32")))
     assert [finding in text for text in found] == ([True] if finding else [])
 
 
@@ -530,4 +530,4 @@ def test_a_displaced_sign_bit_is_a_wrong_shift_whatever_the_gain(late: int) -> N
     samples = Converter(load_board("esp32").microphone.conversion).i2s(
         displaced.astype(np.uint32).view(np.int32)
     )
-    assert next(self_test(Take(samples, 0, 0, None), load_board("esp32"))).startswith("wrong shift")
+    assert next(self_test(Capture(samples, 0, 0, None), load_board("esp32"))).startswith("wrong shift")

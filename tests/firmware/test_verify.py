@@ -29,9 +29,10 @@ from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.transports import ProcessTransport
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import FORMAT
+from serq_mcu.show.verification import change_text, comparison_lines, junit, markdown, report_lines
 from serq_mcu.verification.baseline import CYCLES, Baseline, Change, load_baseline, save_baseline
 from serq_mcu.verification.duration import duration, estimate, message_bytes
-from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport, junit, markdown
+from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 from serq_mcu.verification.verify import Recording, require_same_firmware, verify, verify_project
 from tests.support.models import made_up_model
@@ -252,7 +253,7 @@ def test_a_clip_without_a_result_is_reported_with_its_cause(program: Path) -> No
     )
     assert found.to_json()["failures"][0] == {"clip": "clip 1", "cause": "the cable was moved"}
     assert found.to_json()["accuracy"]["n"] == 3
-    assert {"failed_clips: 3", "clip 1: no result: the cable was moved"} <= set(found.lines())
+    assert {"failed_clips: 3", "clip 1: no result: the cable was moved"} <= set(report_lines(found))
     with pytest.raises(SerqError, match="3 clips have no result, so that the run is no baseline"):
         Baseline.of(found)
     device.close()
@@ -324,7 +325,7 @@ def test_a_baseline_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = save_baseline(tmp_path / "baseline.json", report())
     assert load_baseline(tmp_path / "baseline.json") == saved
     assert not saved.compare(report()).worse
-    assert saved.compare(report()).lines() == [
+    assert comparison_lines(saved.compare(report())) == [
         f"no figure of {len(saved.compare(report()).changes)} is worse than the baseline"
     ]
 
@@ -345,13 +346,13 @@ def test_sizes_that_grow_are_regressions(changed: dict[str, Any], worse: list[st
 
 def test_a_class_that_loses_is_a_regression_even_if_another_gains() -> None:
     comparison = Baseline.of(report("abcabb")).compare(report("abcacc"))
-    assert [str(change) for change in comparison.worse] == [
+    assert [change_text(change) for change in comparison.worse] == [
         "correct labels of joy & <fear>: 2 before, 1 now, worse"
     ]
     assert "clip 5 (calm): answered joy & <fear> before, calm now" in comparison.notes
     assert any(
         line.startswith("REGRESSION correct labels of joy & <fear>: 2 before, 1 now")
-        for line in comparison.lines()
+        for line in comparison_lines(comparison)
     )
 
 

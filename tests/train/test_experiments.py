@@ -24,7 +24,6 @@ from serq_mcu.experiments import engine
 from serq_mcu.experiments.choice import bars, choices
 from serq_mcu.experiments.engine import run_plan
 from serq_mcu.experiments.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
-from serq_mcu.experiments.page import TITLES, bar_lines, beside_paper_lines, choice_lines, write_page
 from serq_mcu.experiments.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
 from serq_mcu.experiments.results import (
     AS_RECORDED,
@@ -42,6 +41,7 @@ from serq_mcu.experiments.results import (
 from serq_mcu.experiments.sequence_networks import SequenceResult, build, train_sequences
 from serq_mcu.experiments.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
+from serq_mcu.show.experiments import TITLES, bar_lines, beside_paper_lines, choice_lines, write_page
 from tests.train.test_training import _small
 
 RATE = 16000
