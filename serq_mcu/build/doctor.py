@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from serq_mcu.build import platformio
 from serq_mcu.base import resources
-from serq_mcu.boards.board import all_boards
 from serq_mcu.base.host import cache_folder
+from serq_mcu.boards.board import all_boards
+from serq_mcu.build import platformio
 from serq_mcu.harness.serial_ports import comports, why_not_open
 
 _PACKAGE = "serq-mcu"
@@ -52,11 +52,6 @@ class Finding:
     needed_for: str = ""
     needed: bool = False
 
-    def line(self, width: int) -> str:
-        """For people, with the name in so many columns."""
-        state = "ready" if self.ready else "MISSING" if self.needed else "missing"
-        return f"  {state:<10}{self.name:<{width}}{self.found}".rstrip()
-
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -72,22 +67,6 @@ class Diagnosis:
     def to_json(self) -> dict[str, Any]:
         """Plain values, with `ok`."""
         return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
-
-    def lines(self) -> list[str]:
-        """For people: areas with their findings, then what to do."""
-        width, lines = max(len(finding.name) for finding in self.findings) + 2, []
-        for area in dict.fromkeys(finding.area for finding in self.findings):
-            lines += [area, *(finding.line(width) for finding in self.findings if finding.area == area)]
-        missing = {
-            finding.get: finding.needed_for for finding in self.findings if not finding.ready and finding.get
-        }
-        enough = "everything that export, check and verify on this computer need is here"
-        return [
-            *lines,
-            "",
-            *(f"{waits}: {get}" for get, waits in missing.items()),
-            enough if self.ok else "something that is needed is missing",
-        ]
 
 
 def diagnose() -> Diagnosis:
@@ -212,7 +191,7 @@ def _screenshots() -> Iterator[Finding]:
         bool(path),
         path,
         "sudo apt-get install chromium",
-        "making the documentation's screenshots anew",
+        "regenerating the documentation's screenshots",
     )
 
 

@@ -132,10 +132,11 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
     from serq_mcu.corpus.conditions import Condition
     from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
     from serq_mcu.quantized_model.store import find_model
+    from serq_mcu.show.evaluation import evaluation_lines
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
     evaluation = evaluate_model(find_model(model), folder, new_progress(), condition)
-    print_result(evaluation.to_json(), evaluation.lines(), as_json)
+    print_result(evaluation.to_json(), evaluation_lines(evaluation), as_json)
 
 
 @main.command("import-keras")
@@ -202,17 +203,18 @@ def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | N
     from serq_mcu.base.files import write_file
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
+    from serq_mcu.show.streams import streams_lines, streams_page
 
     evaluation = evaluate_streams(
         find_model(model), folder, "validation" if validation else "held_out", new_progress()
     )
-    lines = evaluation.lines()
+    lines = streams_lines(evaluation)
     if page:
         option = " --validation" if validation else ""
         command = (
             f"serq-mcu evaluate-streams {model.name} --corpus {folder.name}/{option} --page docs/{page.name}"
         )
-        write_file(page, evaluation.page(command).encode())
+        write_file(page, streams_page(evaluation, command))
         lines.append(f"wrote {page}")
     print_result(evaluation.to_json(), lines, as_json)
 
@@ -251,6 +253,7 @@ def robustness(
     Example: serq-mcu robustness emodb/ --page docs/robustness.md
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.show.robustness import robustness_lines, robustness_page
     from serq_mcu.training.config import PROTOCOLS, load_config
     from serq_mcu.training.robustness import RECIPES, measure_robustness
 
@@ -262,12 +265,13 @@ def robustness(
         recipes,
         new_progress(),
     )
-    lines = report.lines()
+    lines = robustness_lines(report)
     if page:
         given = (f" --protocol {protocol}" if protocol else "") + (f" --folds {folds}" if folds != 10 else "")
         given += "" if baseline else " --no-baseline"
         given += f" --config {config.name}" if config else ""
-        write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/{page.name}"))
+        command = f"serq-mcu robustness {folder.name}/{given} --page docs/{page.name}"
+        write_file(page, robustness_page(report, command))
         lines.append(f"wrote {page}")
     print_result(report.to_json(), lines, as_json)
 

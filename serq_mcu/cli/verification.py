@@ -107,10 +107,11 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
     """
     from serq_mcu.boards.board import load_board
     from serq_mcu.counting.bench import bench
+    from serq_mcu.show.firmware import bench_lines
 
     new_progress()(f"building {folder} and counting what it executes on {target}")
     report = bench(folder, load_board(board_name) if board_name else None, target)
-    print_result(report.to_json(), report.lines(), as_json)
+    print_result(report.to_json(), bench_lines(report), as_json)
 
 
 @main.command()
@@ -129,7 +130,8 @@ def demo(folder: Path | None, out: Path, as_json: bool) -> None:
     Example: serq-mcu demo --corpus emodb/ --out demo/
     """
     from serq_mcu.demo import run_demo
+    from serq_mcu.show.demo import demo_lines
 
     summary = run_demo(folder, out, new_progress())
-    print_result(summary.to_json(), summary.lines(), as_json)
+    print_result(summary.to_json(), demo_lines(summary.value, summary.folder), as_json)
     sys.exit(0 if summary.ok else 1)

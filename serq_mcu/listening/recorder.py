@@ -109,15 +109,6 @@ class Session:
             "clips": [str(path) for path in self.clips],
         }
 
-    def lines(self) -> list[str]:
-        """For people."""
-        rate = "" if self.rate_hz is None else f", {self.rate_hz:.0f} samples a second"
-        heard = [
-            f"self-test: peak {self.peak_dbfs:.1f} dBFS{rate}: {'good' if self.ok else 'see below'}",
-            *self.findings,
-        ]
-        return heard + [f"wrote {path}" for path in self.clips]
-
 
 def record(
     folder: Path,

@@ -40,15 +40,6 @@ class Evaluation:
             "confusion": self.score.confusion.tolist(),
         }
 
-    def lines(self) -> list[str]:
-        """The account for a person."""
-        return [
-            f"{self.corpus}: {self.basis}",
-            f"accuracy: {self.score}",
-            "true class by row:",
-            *self.score.confusion_lines(),
-        ]
-
 
 def evaluate(
     model: QuantizedModel,

@@ -22,7 +22,7 @@ from serq_mcu.report.gather import LayerSummary, ReportData
 from serq_mcu.show.drawing import Figure
 from serq_mcu.show.page import Page, Section
 from serq_mcu.show.recording import classification_lines, svg
-from serq_mcu.show.table import Column, Table, columns
+from serq_mcu.show.table import Column, Table, Value, columns
 
 PAGE = "report.html"  # what marks a folder as ours to replace
 _DB = 10 * np.log10(2) / 65536  # of a step of the log stage, which is Q16 of log2
@@ -178,7 +178,7 @@ def _sensitivity(data: ReportData) -> Section:
         Column("layer"),
         *(Column(f"{bits} bit{'s' if bits > 1 else ''}", "right", "+.3f") for bits in range(1, 9)),
     )
-    rows = [(str(index), *row) for index, row in enumerate(data.added)]
+    rows: list[Sequence[Value]] = [(str(index), *row) for index, row in enumerate(data.added)]
     sentence = (
         "The change of the validation loss with one layer alone at each width, the other layers at 8 bits."
     )

@@ -44,4 +44,4 @@ class Page:
             undefined=jinja2.StrictUndefined,
         )
         template = environment.get_template("page.html")
-        return template.render(page=self, theme=jinja2.utils.markupsafe.Markup(theme(":root"))) + "\n"
+        return template.render(page=self, theme=theme(":root")) + "\n"

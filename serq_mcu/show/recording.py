@@ -1,19 +1,20 @@
-"""A classified recording as lines, as a drawing (SVG) and as a page (HTML): waveform, answers, and a lane
-for each class's scores.
+"""Recordings: one that was classified as lines, as a drawing (SVG) and as a page (HTML), with waveform,
+answers and a lane for each class's scores; and a session of `serq-mcu record` as lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from serq_mcu.listening.answers import TimedDecision
 from serq_mcu.listening.classify import Classification
+from serq_mcu.listening.recorder import Session
 from serq_mcu.show import drawing
 from serq_mcu.show.drawing import Figure
 from serq_mcu.show.page import Page, Section
-from serq_mcu.show.table import Column, Table, columns
+from serq_mcu.show.table import Column, Table, Value, columns
 
 _WIDTH, _LEFT, _RIGHT = 960, 120, 16
 _WAVE, _STRIP, _LANE, _GAP = 90, 30, 26, 14  # heights
@@ -25,6 +26,17 @@ def classification_lines(found: Classification) -> list[str]:
     return [
         *(f"converted: {note}" for note in found.notes),
         f"{clip} ({found.seconds:.2f} s, model {found.model.identity.hex()}, by {found.by})",
+    ]
+
+
+def session_lines(session: Session) -> list[str]:
+    """Return the findings of the self-test and the clips that `serq-mcu record` wrote."""
+    rate = "" if session.rate_hz is None else f", {session.rate_hz:.0f} samples a second"
+    verdict = "good" if session.ok else "see below"
+    return [
+        f"self-test: peak {session.peak_dbfs:.1f} dBFS{rate}: {verdict}",
+        *session.findings,
+        *(f"wrote {path}" for path in session.clips),
     ]
 
 
@@ -52,7 +64,7 @@ def decisions_table(found: Classification) -> Table:
         Column("answer"),
         *columns(("lead", "level", *found.model.labels), align="right"),
     )
-    rows = [
+    rows: list[Sequence[Value]] = [
         (
             f"{decision.seconds:.2f} s",
             decision.answer,

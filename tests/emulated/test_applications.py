@@ -33,6 +33,7 @@ from serq_mcu.listening.recorder import Capture, PacketReader, record, self_test
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show.firmware import size_lines
 from serq_mcu.verification.target import open_target
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, WARNINGS
@@ -128,7 +129,7 @@ def test_live_on_an_emulated_board_answers_what_the_reference_does(
     export(MODEL, board, tmp_path / "p", app="live")
     built = platformio.build(tmp_path / "p")
     compared = compare(tmp_path / "p", built)
-    assert compared.complete and compared.warnings == [], compared.lines()
+    assert compared.complete and compared.warnings == [], size_lines(compared)
     pcm, wanted = heard
     done = subprocess.run(
         platformio.emulator_command(board, built.elf),
@@ -151,16 +152,13 @@ def test_a_statement_that_is_off_is_a_warning_and_a_framework_is_not(tmp_path: P
             compared, built={"flash": round(stated.flash * factor), "RAM": stated.ram}
         ).warnings
         assert len(warnings) == off
-        assert all(
-            "bytes were stated before the build" in warning and "good to 5 %" in warning
-            for warning in warnings
-        )
+        assert all("bytes were estimated and" in warning and "within 5 %" in warning for warning in warnings)
     export(MODEL, load_board("pico"), tmp_path / "q", app="live")
     compared = compare(tmp_path / "q", platformio.BuildResult(tmp_path, 150_000, 60_000, tmp_path))
     assert not compared.complete and compared.warnings == []
-    assert "of them stated before; the other" in compared.lines()[0]
+    assert "of them estimated; the other" in size_lines(compared)[0]
     large = replace(compared, built={"flash": 150_000, "RAM": 600_000})
-    assert large.warnings == ["RAM: 600000 bytes were built and pico has 270336"]
+    assert large.warnings == ["RAM: the build takes 600000 bytes and pico has 270336"]
 
 
 def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
@@ -179,7 +177,7 @@ def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
     value = json.loads(done.stdout)
     assert (
         value["warnings"] == []
-        and abs(value["flash_bytes"] - value["stated_flash_bytes"]) <= 0.05 * value["flash_bytes"]
+        and abs(value["flash_bytes"] - value["estimated_flash_bytes"]) <= 0.05 * value["flash_bytes"]
     )
 
 

@@ -32,6 +32,7 @@ from serq_mcu.cli.shared import PATH
 from serq_mcu.codegen.export import export
 from serq_mcu.experiments.results import read_results
 from serq_mcu.quantized_model.store import shipped_model
+from serq_mcu.show.setup import diagnosis_lines
 from tests.unit.test_cli import _commands
 
 RATE = 16000
@@ -394,7 +395,7 @@ def test_doctor_names_the_command_for_what_is_missing(
     without = doctor.diagnose()
     by_name = {finding.name: finding for finding in without.findings}
     assert not without.ok and by_name["no-such-package"].needed and not by_name["no-such-tensorflow"].needed
-    text = "\n".join(without.lines())
+    text = "\n".join(diagnosis_lines(without))
     assert (
         "pip install 'serq-mcu[train]'" in text
         and "MISSING   no-such-package" in text

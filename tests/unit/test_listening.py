@@ -606,7 +606,7 @@ def test_live_shows_what_a_board_says(board: Callable[..., str], monkeypatch: py
     assert head.split()[:4] == ["time", "level", "answer", "lead"]
     assert ["joy" in rows[0], "silence" in rows[1], "fear" in rows[2], len(rows)] == [True, True, True, 3]
     assert "esp32 listens with model 0123456789abcdef" in done.stderr
-    assert "passed over what is no decision, such as 'ets Jul 29 2019 12:21:46'" in done.stderr
+    assert "skipped non-JSON output such as 'ets Jul 29 2019 12:21:46'" in done.stderr
     assert "skipped a corrupted line" in done.stderr
     assert "700 samples were lost" in done.stderr and done.stderr.count("samples were lost") == 1
 
@@ -629,7 +629,7 @@ def test_live_writes_json_lines(board: Callable[..., str]) -> None:
         (
             (b'{"error": "the microphone\'s driver did not start"}\n',),
             False,
-            "the board says: the microphone's driver did not start",
+            "the board reports: the microphone's driver did not start",
         ),
     ],
 )
