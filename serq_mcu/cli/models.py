@@ -330,7 +330,7 @@ def experiment_page(results: Path, page: Path, as_json: bool) -> None:
     Example: serq-mcu experiment page docs/paper.csv --page docs/paper_tables.md
     """
     from serq_mcu.experiments.results import read_results
-    from serq_mcu.show.experiments import write_page
+    from serq_mcu.show.experiments.page import write_page
 
     command = f"serq-mcu experiment page docs/{results.name} --page docs/{page.name}"
     written = write_page(read_results(results), results, page, command)
