@@ -139,7 +139,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class Microphone:
-    """[microphone] of boards/microphones/*.toml: how its words become PCM (SPEC.md section 13).
+    """[microphone] of boards/microphones/*.toml: how its raw samples become PCM (SPEC.md section 13).
 
     No slot: not I2S.
     """

@@ -47,7 +47,7 @@ SET = ("microphone.dc_shift=7", "microphone.gain_db=-6")
 
 
 def _speech(count: int = 30_000, seed: int = 3) -> np.ndarray:
-    """Bursts of noise on direct current, silence between, and full scale at the end."""
+    """Bursts of noise on a DC offset, silence between, and full scale at the end."""
     rng, t = np.random.default_rng(seed), np.arange(count)
     bursts = rng.normal(0, 9000, count) * np.maximum(np.sin(t / 2000), 0) ** 3 + 900
     bursts[-2000:] = rng.choice([-32768, 32767], 2000)

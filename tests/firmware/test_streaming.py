@@ -52,7 +52,7 @@ GATE, QUIET = level_from_db(-50), level_from_db(-70)
 
 
 def quiet_and_loud(spec: FeatureSpec, seed: int, pieces: int = 40) -> np.ndarray:
-    """PCM of pieces of one to four frames at levels around GATE: silence, direct current, runs of -32768,
+    """PCM of pieces of one to four frames at levels around GATE: silence, DC offset, runs of -32768,
     squares, noise and tones.
     """
     rng = np.random.default_rng(seed)

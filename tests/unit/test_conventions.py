@@ -28,7 +28,7 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.build import doctor, platformio
 from serq_mcu.cli import main
 from serq_mcu.cli.conventions import EXIT_CODES, TRACEBACK
-from serq_mcu.cli.shared import PATH
+from serq_mcu.cli.shared import PANELS
 from serq_mcu.codegen.export import export
 from serq_mcu.experiments.results import read_results
 from serq_mcu.quantized_model.store import shipped_model
@@ -59,15 +59,15 @@ def test_help_shows_every_command_once_in_the_order_of_the_path() -> None:
     shown = CliRunner().invoke(main, ["--help"]).output
     places = [
         re.search(rf"^  {name} ", shown, re.MULTILINE)
-        for commands in PATH.values()
+        for commands in PANELS.values()
         for name in commands
         if name in main.commands
     ]
     assert all(places)
     starts = [place.start() for place in places if place]
     assert starts == sorted(starts)
-    assert {name for commands in PATH.values() for name in commands} >= set(main.commands)
-    sections = [shown.index(f"{title}:") for title in PATH]
+    assert {name for commands in PANELS.values() for name in commands} >= set(main.commands)
+    sections = [shown.index(f"{title}:") for title in PANELS]
     assert sections == sorted(sections)
 
 

@@ -17,7 +17,7 @@ static int32_t shift_right(int32_t value, uint32_t count)
     return value < 0 ? ~(int32_t)(~(uint32_t)value >> count) : (int32_t)((uint32_t)value >> count);
 }
 
-/* A 20-bit value without its direct current. */
+/* A 20-bit value without its DC offset. */
 static int32_t without_level(serq_audio *audio, int32_t value)
 {
     uint32_t shift = audio->settings.dc_shift;
