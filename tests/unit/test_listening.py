@@ -54,7 +54,7 @@ from tests.firmware.test_frontend import SPECS
 from tests.firmware.test_streaming import GATE, quiet_and_loud
 from tests.support.models import made_up_model
 from tests.support.native import WARNINGS
-from tools.live_screenshots import live_page_screenshot
+from tools.screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
 MODEL = made_up_model((16, 5), (4, 3), labels=LABELS, unsure_margin=40, gate_level=-3000)

@@ -39,8 +39,8 @@ def matrix_parts(rows: Sequence[Row]) -> Iterator[str]:
     yield (
         f"UAR in % on the six shared emotions ({', '.join(SHARED_EMOTIONS)}; chance 16.7): the mean over"
         " seeds and, behind it, the least and the most of them. n: test clips, every one of the corpus that"
-        " shows such an emotion. No statistic of a test clip is used, unless a table is called transductive. A"
-        " seed draws validation clips and the network; the test clips stay the same."
+        " shows such an emotion. No statistic of a test clip is used, unless a table is called transductive."
+        " A seed draws validation clips and the network; the test clips stay the same."
     )
     yield (
         "Features and network are the plan's; where the plan is described it is stated whether test clips had"
