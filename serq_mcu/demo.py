@@ -103,6 +103,7 @@ def _train_and_quantize(
 ) -> tuple[list[dict[str, Any]], list[QuantizedModel]]:
     """One training and quantization per held-out fold; each leaves its run folder and model in `work`."""
     from serq_mcu.quantization.pipeline import quantize
+    from serq_mcu.show.quantization import allocation_lines
     from serq_mcu.training.config import load_config
     from serq_mcu.training.run import read_dataset, train_dataset
 
@@ -114,7 +115,7 @@ def _train_and_quantize(
         run = train_dataset(dataset, work / f"run{split}", config.with_split(split))
         model, allocation = quantize(run)
         save_model(model, work / f"run{split}.serq")
-        (work / f"run{split}.txt").write_text("\n".join(allocation.lines()) + "\n")
+        (work / f"run{split}.txt").write_text("\n".join(allocation_lines(allocation)) + "\n")
         scores = {
             "float": allocation.float_scores["test"].to_json(),
             "quantized": allocation.quantized_scores["test"].to_json(),

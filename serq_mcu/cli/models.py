@@ -86,6 +86,7 @@ def quantize(
     """
     from serq_mcu.quantization.pipeline import quantize_run
     from serq_mcu.quantized_model.store import save_model
+    from serq_mcu.show.quantization import allocation_lines
 
     budget = _width_budget(max_bytes, max_instructions, board_name)
     model, allocation = quantize_run(
@@ -94,7 +95,7 @@ def quantize(
     save_model(model, out)
     print_result(
         allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]},
-        [*allocation.lines(), f"wrote {out}"],
+        [*allocation_lines(allocation), f"wrote {out}"],
         as_json,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from serq_mcu.frontend.level import level_in_db
 from serq_mcu.quantized_model.stream_evaluation import AFTER, BEFORE, NOISE_DB, StreamEvaluation, StreamScore
-from serq_mcu.show.table import Table, Value, columns
+from serq_mcu.show.table import Column, Table, Value, columns
 
 _SCORE = ("decisions", "answered", "accuracy", "95 % interval", "clips")
 _METHOD = (
@@ -96,7 +96,8 @@ def _gates(evaluation: StreamEvaluation) -> Table:
     for name, noise in evaluation.noise.items():
         loudest = f"{noise.loudest_db:.0f} dB"
         rows.append((name, str(noise.decisions), loudest, *_shares(noise.not_silent, noise.decisions)))
-    return Table(columns(("signal", "blocks", "median, loudest", *gates), "right"), rows)
+    head = (Column("signal"), *columns(("blocks", "median, loudest", *gates), "right"))
+    return Table(head, rows)
 
 
 def _shares(counts: dict[float, int], n: int) -> list[str]:
