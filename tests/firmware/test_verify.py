@@ -31,7 +31,7 @@ from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import FORMAT
 from serq_mcu.show.verification import change_text, comparison_lines, junit, markdown, report_lines
 from serq_mcu.verification.baseline import CYCLES, Baseline, Change, load_baseline, save_baseline
-from serq_mcu.verification.duration import duration, estimate, message_bytes
+from serq_mcu.verification.duration import line_time, message_bytes, rough_duration
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 from serq_mcu.verification.verify import Recording, require_same_firmware, verify, verify_project
@@ -482,18 +482,18 @@ def test_a_long_run_offers_shorter_ways(device: Device, tmp_path: Path) -> None:
         soundfile.write(tmp_path / f"{index}.wav", np.zeros(32000, np.int16), 16000)
     paths = sorted(tmp_path.glob("*.wav"))
     slow = Target(device, "/dev/ttyUSB0", "esp32", "port", 115_200)
-    said = estimate(MODEL_UNDER_TEST, slow, paths, "pcm")
+    said = line_time(MODEL_UNDER_TEST, slow, paths, "pcm")
     assert said.startswith(
         "70 clips, 4.5 MB of samples: about 7 min on the line at 115200 baud; shorter: --count 60 takes 6"
         " min; --features "
     )
     assert "baud = 921600 under [port] of the board file, exported and flashed again, takes 50 s" in said
     assert (
-        estimate(MODEL_UNDER_TEST, slow, paths, "features")
+        line_time(MODEL_UNDER_TEST, slow, paths, "features")
         == "70 clips, features only: about 3 s at 115200 baud"
     )
-    assert "shorter" not in estimate(MODEL_UNDER_TEST, slow, paths[:5], "pcm")
-    assert [duration(seconds) for seconds in (5, 89, 90, 5399, 5400)] == [
+    assert "shorter" not in line_time(MODEL_UNDER_TEST, slow, paths[:5], "pcm")
+    assert [rough_duration(seconds) for seconds in (5, 89, 90, 5399, 5400)] == [
         "5 s",
         "89 s",
         "2 min",

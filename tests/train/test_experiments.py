@@ -762,7 +762,7 @@ def test_every_row_in_docs_is_of_the_plan_that_ships(
 
 
 def test_the_products_figures_are_those_of_its_results() -> None:
-    """Each row of the page's first table: corpus, study, bits, how it was heard, accuracy, UAR, seeds,
+    """Each row of the page's first table: corpus, study, bits, condition, accuracy, UAR, seeds,
     answers, bytes.
     """
     found = {
@@ -775,8 +775,8 @@ def test_the_products_figures_are_those_of_its_results() -> None:
     ]
     assert table
     for line in table:
-        corpus, study, bits, heard, *figures = [cell.strip() for cell in line.strip("|").split("|")]
-        group = found[study, heard, bits]
+        corpus, study, bits, condition, *figures = [cell.strip() for cell in line.strip("|").split("|")]
+        group = found[study, condition, bits]
         low, high = group.mean_interval
         seeds, answers = len({row.seed for row in group.rows}), sum(row.n for row in group.rows)
         assert corpus == TITLES[group.first.train]
