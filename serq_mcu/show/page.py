@@ -26,7 +26,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page. facts: names and values shown first; width, drawing_width: the most, in CSS units."""
+    """A page. facts: names and values shown first; width: of the text, at most; drawing_widths: at
+    least and at most, in CSS units."""
 
     title: str
     heading: str
@@ -34,7 +35,7 @@ class Page:
     facts: tuple[tuple[str, str], ...] = ()
     note: str = ""
     width: str = "54rem"
-    drawing_width: str = "46rem"
+    drawing_widths: tuple[str, str] = ("26rem", "46rem")
 
     def html(self) -> str:
         """Render the page; all text in it is escaped."""

@@ -53,7 +53,7 @@ def html(found: Classification) -> str:
     sections = [Section("Recording", tuple(classification_lines(found)), (figure,))]
     if found.decisions:
         sections.append(Section("Decisions", table=decisions_table(found)))
-    page = Page(found.name, found.name, tuple(sections), width="64rem", drawing_width="60rem")
+    page = Page(found.name, found.name, tuple(sections), width="64rem", drawing_widths=("40rem", "60rem"))
     return page.html()
 
 
