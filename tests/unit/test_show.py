@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serq_mcu.show import drawing
+from serq_mcu.show.demo import demo_lines
 from serq_mcu.show.drawing import Figure
 from serq_mcu.show.page import Page, Section
 from serq_mcu.show.table import Column, Table, columns, escape_markdown
@@ -85,3 +87,39 @@ def test_a_page_escapes_its_text_and_leaves_out_what_is_not_given() -> None:
     assert "&lt;heading&gt;" in text and "caption &lt;1&gt;" in text and "a &lt; b" in text
     assert text.count("<section") == 2 and "<dl>" not in text and "<details>" in text
     assert "give --x" in text and "<td>a | b</td>" in text
+
+
+def test_the_demos_tables_hold_its_figures() -> None:
+    score = {"accuracy": 0.5, "interval95": [0.25, 0.75], "n": 8}
+    split = {"split": 0, "float": score, "quantized": score, "widths": [8, "ternary"], "average_bits": 4.5}
+    sizes = {"weights_only_bytes": 2000, "stored_bytes": 2500}
+    firmware = {"board": "esp32", "flash_bytes": 900, "ram_bytes": 80, "state": "exported; build it"}
+    target = {
+        "target": "host",
+        "clips": 8,
+        "compared_integers": 1234,
+        "differing_clips": 0,
+        "differing_integers": 0,
+        "flash_bytes": None,
+        "ram_bytes": None,
+    }
+    summary = {
+        "corpus": {"name": "c", "clips": 8},
+        "protocol": "p",
+        "synthetic": True,
+        "splits": [split],
+        "float_accuracy_mean": 0.5,
+        "quantized_accuracy_mean": 0.25,
+        "model": {"shipped": True, "identity": "ab", "widths": [8, "ternary"], "average_bits": 4.5, **sizes},
+        "firmware": [firmware],
+        "verification": [target],
+        "differing_clips": 0,
+        "differing_integers": 0,
+        "seconds": 1.0,
+    }
+    lines = [" ".join(line.split()) for line in demo_lines(summary, Path("out"))]
+    assert "1 8 50.0% 25.0% to 75.0% 50.0% 25.0% to 75.0% 8 ternary 4.50" in lines
+    assert "mean 50.0% 25.0%" in lines
+    assert "esp32 900 80 known before a build exported; build it" in lines
+    assert "host 8 1234 0 0" in lines
+    assert any("meaningless" in line for line in lines) and lines[-1] == "all files are in out"
