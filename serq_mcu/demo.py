@@ -48,15 +48,6 @@ class Summary:
         """For `demo --json`."""
         return self.value
 
-    def lines(self) -> list[str]:
-        """The closing table."""
-        return [
-            *_accuracy_lines(self.value),
-            *_model_lines(self.value),
-            *_verification_lines(self.value),
-            f"all of it is in {self.folder}",
-        ]
-
 
 def run_demo(corpus: Path | None, out: Path, progress: Progress) -> Summary:
     """Go the whole way with the recordings in `corpus`, or with synthesised speech and the shipped model;
@@ -111,6 +102,7 @@ def _train_and_quantize(
     """One training and quantization per held-out fold; each leaves its run folder and model in `work`."""
     from serq_mcu.config import load_config
     from serq_mcu.quantization.pipeline import quantize
+    from serq_mcu.show.quantization import allocation_lines
     from serq_mcu.training.run import read_dataset, train_dataset
 
     config = load_config()
@@ -121,7 +113,7 @@ def _train_and_quantize(
         run = train_dataset(dataset, work / f"run{split}", config.changed(training={"split": split}))
         model, allocation = quantize(run)
         save_model(model, work / f"run{split}.serq")
-        (work / f"run{split}.txt").write_text("\n".join(allocation.lines()) + "\n")
+        (work / f"run{split}.txt").write_text("\n".join(allocation_lines(allocation)) + "\n")
         scores = {
             "float": allocation.float_scores["test"].to_json(),
             "quantized": allocation.quantized_scores["test"].to_json(),
@@ -215,74 +207,3 @@ def _size(model: QuantizedModel) -> dict[str, Any]:
         "weights_only_bytes": model.weights_only_bytes,
         "stored_bytes": model.stored_bytes,
     }
-
-
-def _accuracy_lines(value: dict[str, Any]) -> list[str]:
-    name = f"{value['corpus']['name']}, {value['corpus']['clips']} clips"
-    lines = [f"speech: {name}; protocol: {value['protocol']}"]
-    if value["synthetic"]:
-        lines.append(
-            "this speech is synthetic: accuracy on it means nothing, it only shows that each step runs"
-        )
-    lines.append(
-        f"{'held-out fold':<15}{'n':>5}{'float':>8}{'95 % interval':>17}{'integers':>10}{'95 % interval':>17}"
-        "  bits       average"
-    )
-    for split in value["splits"]:
-        cells = "".join(
-            f"{split[kind]['accuracy']:>{width}.1%}{_interval(split[kind]):>17}"
-            for kind, width in (("float", 8), ("quantized", 10))
-        )
-        bits = " ".join(map(str, split["widths"]))
-        lines.append(
-            f"{split['split'] + 1:<15}{split['float']['n']:>5}{cells}  {bits:<11}{split['average_bits']:.2f}"
-        )
-    return [
-        *lines,
-        f"{'mean':<20}{value['float_accuracy_mean']:>8.1%}{'':>17}{value['quantized_accuracy_mean']:>10.1%}",
-    ]
-
-
-def _model_lines(value: dict[str, Any]) -> list[str]:
-    model = value["model"]
-    which = "the model that ships with serq-mcu" if model["shipped"] else "the model of fold 1"
-    sizes = (
-        f"weights only {model['weights_only_bytes'] / 1000:.1f} KB, stored {model['stored_bytes'] / 1000:.1f}"
-        " KB (KB of 1000 bytes)"
-    )
-    lines = [
-        f"firmware: {which}, {model['identity']}, bits {' '.join(map(str, model['widths']))}, average"
-        f" {model['average_bits']:.2f}; {sizes}"
-    ]
-    for item in value["firmware"]:
-        known = (
-            f"{item['flash_bytes']} bytes of flash, {item['ram_bytes']} of RAM"
-            f" {'in all' if item['state'] == 'built' else 'known before a build'}"
-        )
-        lines.append(f"{item['board']:<18}{known}; {item['state']}")
-    return lines
-
-
-def _verification_lines(value: dict[str, Any]) -> list[str]:
-    lines = [
-        f"{'same integers?':<18}{'clips':>6}{'integers':>12}{'differing clips':>17}"
-        f"{'differing integers':>20}{'flash B':>9}{'RAM B':>7}"
-    ]
-    for target in value["verification"]:
-        counts = f"{target['clips']:>6}{target['compared_integers']:>12}{target['differing_clips']:>17}"
-        counts += f"{target['differing_integers']:>20}"
-        lines.append(
-            f"{target['target']:<18}{counts}{target['flash_bytes'] or '':>9}{target['ram_bytes'] or '':>7}"
-        )
-    return [
-        *lines,
-        (
-            f"differing_clips: {value['differing_clips']}, differing_integers: {value['differing_integers']},"
-            f" {value['seconds']:.0f} s in all"
-        ),
-    ]
-
-
-def _interval(score: dict[str, Any]) -> str:
-    low, high = score["interval95"]
-    return f"{low:.1%} to {high:.1%}"

@@ -27,7 +27,7 @@ from serq_mcu.boards import board as boards
 from serq_mcu.boards.family import FAMILIES, PORTS
 from serq_mcu.cli import main
 from serq_mcu.cli.conventions import EXIT_CODES
-from serq_mcu.cli.shared import PATH
+from serq_mcu.cli.shared import PANELS
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.config import Config, load_config
 from serq_mcu.layers import DenseLayer
@@ -124,8 +124,8 @@ def write_pages(folder: Path) -> None:
 
 def _command_index() -> str:
     parts = ["# Commands", _prose(inspect.cleandoc(main.help or ""))]
-    sections = PATH | {
-        "More": tuple(sorted(set(main.commands) - {name for names in PATH.values() for name in names}))
+    sections = PANELS | {
+        "More": tuple(sorted(set(main.commands) - {name for names in PANELS.values() for name in names}))
     }
     for section, names in sections.items():
         rows = [

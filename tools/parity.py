@@ -27,6 +27,7 @@ from serq_mcu.frontend.compare import EVERY_BLOCK
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.report import VerifyReport
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, select_stratified, verify
@@ -152,7 +153,7 @@ def _prove_all(corpora: Sequence[Corpus]) -> dict[tuple[str, str], VerifyReport]
                 Recording(clip.name, read_audio(clip.path, rate).pcm, clip.label) for clip in chosen
             ]
             report = prove(model, on, [*recordings, *generated_signals(rate)])
-            print("\n".join([name, *report.lines()]), flush=True)
+            print("\n".join([name, *report_lines(report)]), flush=True)
             found[name, on] = report
     return found
 

@@ -136,7 +136,8 @@ class Audio(Section, frozen=True):
 
 
 class Microphone(Section, frozen=True):
-    """[microphone] of boards/microphones/*.toml: how its words become PCM (SPEC.md section 13).
+    """[microphone] of boards/microphones/*.toml: how its raw samples become PCM (SPEC.md section 13).
+
 
     No slot: not I2S.
     """

@@ -1,4 +1,4 @@
-"""A microphone's words to 16-bit PCM, in the device's integers (SPEC.md section 12; its twin is
+"""A microphone's raw samples to 16-bit PCM, in the device's integers (SPEC.md section 13; its twin is
 firmware/lib/serq_audio).
 """
 
@@ -59,7 +59,7 @@ _HALF_FILTER = np.array(
 
 @dataclass(frozen=True)
 class Conversion:
-    """How words become samples: a word's late bits, the time constant 2^dc_shift samples of direct current
+    """How raw samples become PCM: their late bits, the time constant 2^dc_shift samples of the DC offset
     (0: it stays), and the gain gain / 2^gain_shift from 20 to 16 bits.
     """
 
@@ -79,27 +79,27 @@ def conversion(bit_shift: int, dc_shift: int, gain_db: int) -> Conversion:
 
 @dataclass
 class Converter:
-    """Words of one microphone to samples, any number at a time."""
+    """Convert raw samples of one microphone to PCM, any number at a time."""
 
     settings: Conversion
     _level: int | None = None
     _pdm: _Decimator = field(default_factory=lambda: _Decimator())
 
-    def i2s(self, words: NDArray[np.int32]) -> NDArray[np.int16]:
-        """Left-justified 32-bit words, signed."""
-        return self._samples(words.astype(np.int64) >> (12 - self.settings.bit_shift))
+    def i2s(self, raw: NDArray[np.int32]) -> NDArray[np.int16]:
+        """Convert left-justified 32-bit samples, signed."""
+        return self._samples(raw.astype(np.int64) >> (12 - self.settings.bit_shift))
 
-    def pcm(self, words: NDArray[np.int16]) -> NDArray[np.int16]:
-        """16-bit words, signed."""
-        return self._samples(words.astype(np.int64) * 16)
+    def pcm(self, raw: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Convert 16-bit samples, signed."""
+        return self._samples(raw.astype(np.int64) * 16)
 
-    def adc(self, words: NDArray[np.uint16]) -> NDArray[np.int16]:
-        """12-bit words around 2048; higher bits do not count."""
-        return self._samples(((words.astype(np.int64) & 0xFFF) - 2048) * 256)
+    def adc(self, raw: NDArray[np.uint16]) -> NDArray[np.int16]:
+        """Convert 12-bit samples around 2048; higher bits do not count."""
+        return self._samples(((raw.astype(np.int64) & 0xFFF) - 2048) * 256)
 
-    def pdm(self, words: NDArray[np.uint16]) -> NDArray[np.int16]:
-        """Words of 16 PDM bits, the first bit the highest; four words to a sample."""
-        return self._samples(self._pdm.filtered(words))
+    def pdm(self, raw: NDArray[np.uint16]) -> NDArray[np.int16]:
+        """Convert PDM bits, 16 in a number, the first bit the highest; four numbers give one sample."""
+        return self._samples(self._pdm.filtered(raw))
 
     def _samples(self, values: NDArray[Any]) -> NDArray[np.int16]:
         values = np.clip(values, -_HALF_SCALE, _HALF_SCALE - 1)
@@ -134,9 +134,9 @@ class _Decimator:
         self._bits = np.zeros(len(self._window) - 16, np.int64)
         self._history = np.zeros(2 * len(_HALF_FILTER) - 2, np.int64)
 
-    def filtered(self, words: NDArray[np.uint16]) -> NDArray[np.int64]:
+    def filtered(self, raw: NDArray[np.uint16]) -> NDArray[np.int64]:
         bits = np.concatenate(
-            [self._bits, (words.astype(np.int64)[:, None] >> np.arange(15, -1, -1) & 1).ravel()]
+            [self._bits, (raw.astype(np.int64)[:, None] >> np.arange(15, -1, -1) & 1).ravel()]
         )
         sums = np.convolve(bits, self._window, "valid")[::16]
         self._bits = bits[len(bits) - len(self._bits) :]

@@ -54,11 +54,6 @@ class Finding:
     needed_for: str = ""
     needed: bool = False
 
-    def line(self, width: int) -> str:
-        """For people, with the name in so many columns."""
-        state = "ready" if self.ready else "MISSING" if self.needed else "missing"
-        return f"  {state:<10}{self.name:<{width}}{self.found}".rstrip()
-
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -74,22 +69,6 @@ class Diagnosis:
     def to_json(self) -> dict[str, Any]:
         """Plain values, with `ok`."""
         return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
-
-    def lines(self) -> list[str]:
-        """For people: areas with their findings, then what to do."""
-        width, lines = max(len(finding.name) for finding in self.findings) + 2, []
-        for area in dict.fromkeys(finding.area for finding in self.findings):
-            lines += [area, *(finding.line(width) for finding in self.findings if finding.area == area)]
-        missing = {
-            finding.get: finding.needed_for for finding in self.findings if not finding.ready and finding.get
-        }
-        enough = "everything that export, check and verify on this computer need is here"
-        return [
-            *lines,
-            "",
-            *(f"{waits}: {get}" for get, waits in missing.items()),
-            enough if self.ok else "something that is needed is missing",
-        ]
 
 
 def diagnose() -> Diagnosis:
@@ -225,7 +204,7 @@ def _screenshots() -> Iterator[Finding]:
         bool(path),
         path,
         "sudo apt-get install chromium",
-        "making the documentation's screenshots anew",
+        "regenerating the documentation's screenshots",
     )
 
 

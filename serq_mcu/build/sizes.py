@@ -1,4 +1,4 @@
-"""What was stated before a build against what was built."""
+"""The estimate before a build against what was built."""
 
 from __future__ import annotations
 
@@ -12,67 +12,52 @@ from serq_mcu.codegen.export import read_project
 from serq_mcu.codegen.plan import MODEL, Plan
 from serq_mcu.quantized_model.store import load_model
 
-TOLERANCE = 0.05  # of what was built: other compiler versions, and what the linker puts between sections
+TOLERANCE = 0.05  # of the built size: other compiler versions, and the linker's padding between sections
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Bytes of flash and RAM before and after a build, and what nobody could know before (a framework);
-    all with the stack.
+class SizeComparison:
+    """Bytes of flash and RAM, estimated and built, all with the stack. complete: whether the estimate
+    includes everything (a framework's own part is not known before a build).
     """
 
     board: Board
-    stated: dict[str, int]
+    estimated: dict[str, int]
     built: dict[str, int]
-    complete: bool  # whether the statement had all
+    complete: bool
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each figure that is further off than TOLERANCE, and for each that the board has
-        not got.
+        """A sentence for each size that exceeds the board's, and for each estimate that is further off
+        than TOLERANCE.
         """
         has = {"flash": self.board.mcu.flash_bytes, "RAM": self.board.mcu.ram_bytes}
         large = [
-            f"{what}: {self.built[what]} bytes were built and {self.board.name} has {has[what]}"
+            f"{what}: the build takes {self.built[what]} bytes and {self.board.name} has {has[what]}"
             for what in has
             if self.built[what] > has[what]
         ]
         return large + [
-            f"{what}: {self.stated[what]} bytes were stated before the build and {self.built[what]} built,"
-            f" {off:+.1%}; the statement is good to 5 %"
+            f"{what}: {self.estimated[what]} bytes were estimated and {self.built[what]} built, {off:+.1%};"
+            " estimates are meant to be within 5 %"
             for what, off in self.errors.items()
             if self.complete and abs(off) > TOLERANCE
         ]
 
     @property
     def errors(self) -> dict[str, float]:
-        """By how much of what was built the statement was too small (above 0) or too large."""
-        return {what: (self.built[what] - self.stated[what]) / self.built[what] for what in self.built}
-
-    def lines(self) -> list[str]:
-        """For people."""
-        return [self._line(what) for what in self.built] + [
-            f"warning: {warning}" for warning in self.warnings
-        ]
-
-    def _line(self, what: str) -> str:
-        known, built = self.stated[what], self.built[what]
-        if self.complete:
-            return f"{what}: {built} bytes, {known} stated before ({self.errors[what]:+.1%})"
-        return (
-            f"{what}: {built} bytes, {known} of them stated before; the other {built - known} are the"
-            " framework's and the drivers'"
-        )
+        """Relative errors of the estimate: above 0 it was too small."""
+        return {what: (self.built[what] - self.estimated[what]) / self.built[what] for what in self.built}
 
 
-def compare(folder: Path, built: BuildResult) -> Comparison:
-    """The statement for the project in `folder` as it was exported, against its build.
+def compare(folder: Path, built: BuildResult) -> SizeComparison:
+    """Compare the estimate for the project in `folder` as it was exported with its build.
 
     Raises SerqError if the folder is damaged.
     """
     project, board = read_project(folder), read_board(folder / BOARD_FILE)
     stated = budget(Plan(load_model(folder / MODEL), board, project.app, project.storage))
-    return Comparison(
+    return SizeComparison(
         board,
         {"flash": stated.flash, "RAM": stated.ram},
         {"flash": built.flash_bytes, "RAM": built.ram_bytes},

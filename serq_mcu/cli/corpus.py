@@ -28,15 +28,17 @@ def corpus() -> None:
 @click.argument("folder", type=FOLDER)
 @json_option
 def corpus_check(folder: Path, as_json: bool) -> None:
-    """Say what FOLDER holds, per class and speaker, and what is missing or damaged; exit 1 if anything is.
+    """Count the recordings in FOLDER per class and speaker, and report missing and damaged ones; exit 1 if
+    there are any.
 
     Example: serq-mcu corpus check emodb/
     """
     from serq_mcu.corpus.check import check_corpus
+    from serq_mcu.show.corpus import corpus_lines
 
     progress = new_progress()
     report = check_corpus(folder, progress=lambda done, total: progress("reading recordings", done, total))
-    print_result(report.to_json(), report.lines(), as_json)
+    print_result(report.to_json(), corpus_lines(report), as_json)
     sys.exit(0 if report.ok else 1)
 
 
@@ -45,7 +47,7 @@ def corpus_check(folder: Path, as_json: bool) -> None:
 @click.option(
     "--out",
     type=FOLDER,
-    help="The folder to write.  [default: only say where the corpus is and under which licence]",
+    help="The folder to write.  [default: only show where the corpus is and under which licence]",
 )
 @click.option(
     "--from",
@@ -56,8 +58,8 @@ def corpus_check(folder: Path, as_json: bool) -> None:
 )
 @json_option
 def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> None:
-    """Say where a corpus is published and under which licence, download it if a program may (with
-    serq-mcu[fetch]), and check it.
+    """Show where a corpus is published and under which licence, download it where automated download is
+    allowed (with serq-mcu[fetch]), and check it.
 
     Exit 1 if anything is missing or damaged, as `corpus check`. By downloading you accept the publisher's
     terms.
@@ -65,12 +67,14 @@ def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> Non
     Example: serq-mcu corpus fetch emodb --out emodb/
     """
     from serq_mcu.corpus.fetch import Fetched, fetch_corpus, publication_of
+    from serq_mcu.show.corpus import corpus_lines, publication_lines
 
     publication = publication_of(name)
     if not as_json:
-        click.echo("\n".join(publication.lines()))
+        click.echo("\n".join(publication_lines(publication)))
     fetched = fetch_corpus(name, out, new_progress(), source) if out else Fetched(publication, None)
-    print_result(fetched.to_json(), fetched.lines(), as_json)
+    lines = corpus_lines(fetched.report) if fetched.report else []
+    print_result(fetched.to_json(), lines, as_json)
     sys.exit(0 if fetched.report is None or fetched.report.ok else 1)
 
 
@@ -134,6 +138,7 @@ def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json
     from serq_mcu.corpus.audio import read_audio
     from serq_mcu.corpus.loaders import load_corpus
     from serq_mcu.frontend.compare import EVERY_BLOCK, compare_frontend
+    from serq_mcu.show.evaluation import effect_lines, effect_section
     from serq_mcu.verification.frontend_effect import frontend_effect
 
     model = chosen_model(file)
@@ -143,13 +148,13 @@ def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json
     report = compare_frontend(spec, clips, progress, tables)
     effect = frontend_effect(model, folder, progress)
     lines = report.lines() + (
-        effect.lines() if effect else [f"no clip is of a class that model {model.identity.hex()} knows"]
+        effect_lines(effect) if effect else [f"no clip is of a class that model {model.identity.hex()} knows"]
     )
     if page:
         command = (
             f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page"
             " docs/frontend.md"
         )
-        write_file(page, report.page(command, [effect.page()] if effect else []).encode())
+        write_file(page, report.page(command, [effect_section(effect)] if effect else []).encode())
         lines.append(f"wrote {page}")
     print_result(report.to_json() | {"effect": effect.to_json() if effect else None}, lines, as_json)

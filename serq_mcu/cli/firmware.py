@@ -188,13 +188,13 @@ def library(
 @click.argument("folder", type=FOLDER)
 @json_option
 def build(folder: Path, as_json: bool) -> None:
-    """Build an exported project with PlatformIO and say its flash and RAM, and how near the statement
-    before the build was.
+    """Build an exported project with PlatformIO and report its flash and RAM, compared with the estimate.
 
     Example: serq-mcu build firmware/
     """
     from serq_mcu.build import platformio
     from serq_mcu.build.sizes import compare
+    from serq_mcu.show.firmware import size_lines
 
     new_progress()(f"building {folder}")
     result = platformio.build(folder)
@@ -206,15 +206,15 @@ def build(folder: Path, as_json: bool) -> None:
         "log": str(result.log),
     }
     value |= {
-        "stated_flash_bytes": compared.stated["flash"],
-        "stated_ram_bytes": compared.stated["RAM"],
+        "estimated_flash_bytes": compared.estimated["flash"],
+        "estimated_ram_bytes": compared.estimated["RAM"],
         "warnings": compared.warnings,
     }
     built = (
         f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the"
         " stack"
     )
-    print_result(value, [built, *compared.lines()], as_json)
+    print_result(value, [built, *size_lines(compared)], as_json)
 
 
 @main.command()
@@ -291,9 +291,10 @@ def record(
     Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
     """
     from serq_mcu.listening.recorder import record as record_clips
+    from serq_mcu.show.recording import session_lines
 
     session = record_clips(folder, port, out, label, count, seconds, anyway, new_progress())
-    print_result(session.to_json(), session.lines(), as_json)
+    print_result(session.to_json(), session_lines(session), as_json)
     sys.exit(0 if session.ok else 1)
 
 

@@ -58,8 +58,8 @@ def classify(
     page_port: int,
     as_json: bool,
 ) -> None:
-    """Let a model hear a recording, or the microphone of this computer (mic, with serq-mcu[microphone]),
-    and show its decisions over time.
+    """Classify a recording, or the microphone of this computer (mic, with serq-mcu[microphone]), and show
+    the decisions over time.
 
     It runs the C that ships, compiled once for each model; without a compiler the Python reference computes
     the same integers, and says so. --svg and --html are for recordings, --device, --count and --page for the
@@ -138,28 +138,28 @@ def _classify_file(
     path: Path, model: Any, svg_file: Path | None, html_file: Path | None, as_json: bool, progress: Any
 ) -> None:
     from serq_mcu.base.files import write_file
-    from serq_mcu.listening import drawing
     from serq_mcu.listening.classify import classify_file
-    from serq_mcu.listening.terminal import Rows
+    from serq_mcu.show import recording
+    from serq_mcu.show.terminal import Rows
 
     found = classify_file(path, model, progress)
-    lines = found.lines()
-    for file, draw in ((svg_file, drawing.svg), (html_file, drawing.html)):
+    lines = recording.classification_lines(found)
+    for file, draw in ((svg_file, recording.svg), (html_file, recording.html)):
         if file:
             lines.append(f"wrote {write_file(file, draw(found))}")
     if found.decisions and not as_json:
-        rows = Rows(model.labels, max(heard.span for heard in found.decisions))
+        rows = Rows(model.labels, max(decision.span for decision in found.decisions))
         rows.heading()
-        for heard in found.decisions:
-            rows.row(heard)
+        for decision in found.decisions:
+            rows.row(decision)
     print_result(found.to_json(), lines, as_json)
 
 
 @contextlib.contextmanager
 def _views(with_page: bool, page_port: int, as_json: bool, progress: Any) -> Iterator[list[Any]]:
     """Where decisions are shown."""
-    from serq_mcu.listening.page import Page
-    from serq_mcu.listening.show import JsonView, TerminalView
+    from serq_mcu.show.live_page import Page
+    from serq_mcu.show.views import JsonView, TerminalView
 
     views: list[Any] = [JsonView() if as_json else TerminalView(progress)]
     if not with_page:
@@ -174,6 +174,6 @@ def _views(with_page: bool, page_port: int, as_json: bool, progress: Any) -> Ite
 
 
 def _show(*arguments: Any) -> None:
-    from serq_mcu.listening.show import show
+    from serq_mcu.show.views import show
 
     show(*arguments)

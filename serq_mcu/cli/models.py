@@ -104,6 +104,7 @@ def quantize(
     from serq_mcu.quantization.pipeline import quantize as quantize_run
     from serq_mcu.quantization.run_folder import load_run
     from serq_mcu.quantized_model.store import save_model
+    from serq_mcu.show.quantization import allocation_lines
 
     given = {name: value for name, value in options.items() if value is not None}
     trained, progress = load_run(run), new_progress()
@@ -118,7 +119,7 @@ def quantize(
     save_model(model, out)
     print_result(
         allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]},
-        [*allocation.lines(), f"wrote {out}"],
+        [*allocation_lines(allocation), f"wrote {out}"],
         as_json,
     )
 
@@ -156,10 +157,11 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
     from serq_mcu.corpus.conditions import Condition
     from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
     from serq_mcu.quantized_model.store import find_model
+    from serq_mcu.show.evaluation import evaluation_lines
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
     evaluation = evaluate_model(find_model(model), folder, new_progress(), condition)
-    print_result(evaluation.to_json(), evaluation.lines(), as_json)
+    print_result(evaluation.to_json(), evaluation_lines(evaluation), as_json)
 
 
 @main.command("import-keras")
@@ -226,17 +228,18 @@ def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | N
     from serq_mcu.base.files import write_file
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
+    from serq_mcu.show.streams import streams_lines, streams_page
 
     evaluation = evaluate_streams(
         find_model(model), folder, "validation" if validation else "held_out", new_progress()
     )
-    lines = evaluation.lines()
+    lines = streams_lines(evaluation)
     if page:
         option = " --validation" if validation else ""
         command = (
             f"serq-mcu evaluate-streams {model.name} --corpus {folder.name}/{option} --page docs/{page.name}"
         )
-        write_file(page, evaluation.page(command).encode())
+        write_file(page, streams_page(evaluation, command))
         lines.append(f"wrote {page}")
     print_result(evaluation.to_json(), lines, as_json)
 
@@ -276,6 +279,7 @@ def robustness(
     """
     from serq_mcu.base.files import write_file
     from serq_mcu.config import PROTOCOLS, load_config
+    from serq_mcu.show.robustness import robustness_lines, robustness_page
     from serq_mcu.training.robustness import RECIPES, measure_robustness
 
     recipes = RECIPES if baseline else RECIPES[:1]
@@ -286,12 +290,13 @@ def robustness(
         recipes,
         new_progress(),
     )
-    lines = report.lines()
+    lines = robustness_lines(report)
     if page:
         given = (f" --protocol {protocol}" if protocol else "") + (f" --folds {folds}" if folds != 10 else "")
         given += "" if baseline else " --no-baseline"
         given += f" --config {config.name}" if config else ""
-        write_file(page, report.page(f"serq-mcu robustness {folder.name}/{given} --page docs/{page.name}"))
+        command = f"serq-mcu robustness {folder.name}/{given} --page docs/{page.name}"
+        write_file(page, robustness_page(report, command))
         lines.append(f"wrote {page}")
     print_result(report.to_json(), lines, as_json)
 
@@ -349,8 +354,8 @@ def experiment_page(results: Path, page: Path, as_json: bool) -> None:
 
     Example: serq-mcu experiment page docs/paper.csv --page docs/paper_tables.md
     """
-    from serq_mcu.experiments.page import write_page
     from serq_mcu.experiments.results import read_results
+    from serq_mcu.show.experiments.page import write_page
 
     command = f"serq-mcu experiment page docs/{results.name} --page docs/{page.name}"
     written = write_page(read_results(results), results, page, command)

@@ -15,11 +15,11 @@ from serq_mcu.cli.shared import FILE, FOLDER, json_option, main, new_progress, p
 @click.option(
     "--out", required=True, type=FOLDER, help="The folder to write: report.html, and each drawing as SVG."
 )
-@click.option("--corpus", type=FOLDER, help="Recordings to judge a model file, or firmware, by.")
+@click.option("--corpus", type=FOLDER, help="Recordings to evaluate a model file, or firmware, on.")
 @click.option(
     "--firmware",
     type=FOLDER,
-    help="An exported project of this model, whose answers are shown beside Python's.",
+    help="An exported project of this model; its answers are shown beside Python's.",
 )
 @click.option(
     "--on",
@@ -37,9 +37,7 @@ from serq_mcu.cli.shared import FILE, FOLDER, json_option, main, new_progress, p
     metavar="BOARD",
     help="The board whose flash, RAM and time are shown.",
 )
-@click.option(
-    "--clip", type=FILE, help="A recording to show on its way through the front end and the decisions."
-)
+@click.option("--clip", type=FILE, help="A recording to show from waveform to decision.")
 @json_option
 def report(
     source: Path,
@@ -52,13 +50,13 @@ def report(
     clip: Path | None,
     as_json: bool,
 ) -> None:
-    """Write one page, which needs no network, that explains a RUN or a MODEL: accuracy against bits, why
-    each layer has its bits, where accuracy went, what is taken for what, what fills flash and RAM, what
-    takes the time, and a recording on its way through.
+    """Write one page, which needs no network, about a RUN or a MODEL: accuracy against bits, why each
+    layer has its bits, where accuracy went, confusion matrices, flash, RAM, time, and one recording from
+    waveform to decision.
 
-    A RUN and the MODEL that was quantized from it tell most. Without MODEL, the page is about the run
-    quantized as its configuration says, without fine-tuning or a budget; a model file alone tells less. The
-    page says what is missing and which option brings it.
+    A run folder and the model quantized from it hold most. Without MODEL, the page describes the run
+    quantized as its configuration says, without fine-tuning or a budget; a model file alone holds less. The
+    page names what is missing and which option adds it.
 
     Example: serq-mcu report run/ model.serq --corpus emodb/ --firmware fw/ --clip angry.wav --out report/
     """
@@ -69,7 +67,7 @@ def report(
     from serq_mcu.report.page import report_json, write_report
 
     board, progress = load_board(board_name), new_progress()
-    told = gather(source, model, corpus, firmware, target, progress)
-    needed = budget(Plan(told.model, board))
-    written = write_report(told, needed, clip, out, progress)
-    print_result(report_json(told, needed, written), [f"wrote {path}" for path in written], as_json)
+    data = gather(source, model, corpus, firmware, target, progress)
+    needed = budget(Plan(data.model, board))
+    written = write_report(data, needed, clip, out, progress)
+    print_result(report_json(data, needed, written), [f"wrote {path}" for path in written], as_json)

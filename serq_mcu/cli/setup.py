@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Say what is installed, what is missing and the command that gets it: Python packages, compilers,
+    """Show what is installed, what is missing and the command that installs it: Python packages, compilers,
     emulators, PlatformIO, serial ports.
 
     Exit 1 only if export, check or verify on this computer would not work.
@@ -25,9 +25,10 @@ def doctor(as_json: bool) -> None:
     Example: serq-mcu doctor
     """
     from serq_mcu.build.doctor import diagnose
+    from serq_mcu.show.setup import diagnosis_lines
 
     diagnosis = diagnose()
-    print_result(diagnosis.to_json(), diagnosis.lines(), as_json)
+    print_result(diagnosis.to_json(), diagnosis_lines(diagnosis), as_json)
     sys.exit(0 if diagnosis.ok else 1)
 
 

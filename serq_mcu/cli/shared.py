@@ -52,7 +52,7 @@ app_option = click.option(
 corpus_envvar = "SERQ_CORPUS"
 
 
-PATH = {
+PANELS = {
     "Recordings": ("corpus", "frontend"),
     "From recordings to a model": (
         "train",
@@ -83,7 +83,7 @@ PATH = {
 @click.group(
     cls=Group,
     context_settings=look(),
-    panels=[RichCommandPanel(name, list(commands)) for name, commands in PATH.items()],
+    panels=[RichCommandPanel(name, list(commands)) for name, commands in PANELS.items()],
 )
 @click.version_option(__version__, prog_name="serq-mcu")
 def main() -> None:

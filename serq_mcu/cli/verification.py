@@ -57,8 +57,8 @@ def verify(
     Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60 --baseline baseline.json
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.show.verification import comparison_lines, junit, markdown, report_lines
     from serq_mcu.verification.baseline import load_baseline, save_baseline
-    from serq_mcu.verification.report import junit, markdown
     from serq_mcu.verification.verify import verify_project
 
     if update_baseline and not baseline:
@@ -72,9 +72,9 @@ def verify(
         write_file(junit_file, junit(report, comparison))
     if markdown_file:
         write_file(markdown_file, markdown(report, comparison))
-    value, lines = report.to_json(), report.lines()
+    value, lines = report.to_json(), report_lines(report)
     if comparison:
-        value, lines = value | {"baseline": comparison.to_json()}, lines + comparison.lines()
+        value, lines = value | {"baseline": comparison.to_json()}, lines + comparison_lines(comparison)
     if baseline and update_baseline:
         save_baseline(baseline, report)
         lines.append(f"wrote {baseline}")
@@ -107,10 +107,11 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
     """
     from serq_mcu.boards.board import load_board
     from serq_mcu.counting.bench import bench
+    from serq_mcu.show.firmware import bench_lines
 
     new_progress()(f"building {folder} and counting what it executes on {target}")
     report = bench(folder, load_board(board_name) if board_name else None, target)
-    print_result(report.to_json(), report.lines(), as_json)
+    print_result(report.to_json(), bench_lines(report), as_json)
 
 
 @main.command()
@@ -129,7 +130,8 @@ def demo(folder: Path | None, out: Path, as_json: bool) -> None:
     Example: serq-mcu demo --corpus emodb/ --out demo/
     """
     from serq_mcu.demo import run_demo
+    from serq_mcu.show.demo import demo_lines
 
     summary = run_demo(folder, out, new_progress())
-    print_result(summary.to_json(), summary.lines(), as_json)
+    print_result(summary.to_json(), demo_lines(summary.value, summary.folder), as_json)
     sys.exit(0 if summary.ok else 1)

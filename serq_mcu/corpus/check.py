@@ -25,7 +25,6 @@ from serq_mcu.errors import SerqError
 
 MANIFEST = "MANIFEST.csv"
 _PUBLISHED = Path(__file__).with_name("published_sha256.csv.gz")
-_SHOWN = 10  # problems of one kind in the text report; to_json has all
 
 
 @dataclass(frozen=True)
@@ -81,36 +80,6 @@ class CorpusReport:
     def to_json(self) -> dict[str, Any]:
         """Plain values, with `ok`."""
         return {"ok": self.ok, **asdict(self)}
-
-    def lines(self) -> list[str]:
-        """The report as plain text, one line an item."""
-        title = next((rule.title for rule in RULES if rule.corpus == self.corpus), "label/clip folder")
-        speakers = len({speaker for row in self.counts.values() for speaker in row} - {""})
-        people = f"{speakers} speakers" if speakers else "speakers unknown"
-        head = (
-            f"{title}: {self.clips} recordings, {people}, {len(self.counts)} classes, {self.seconds / 60:.1f}"
-            " minutes"
-        )
-        return [head, "", *_table(self.counts), "", *self._remarks(), *_problem_lines(self.problems)]
-
-    def _remarks(self) -> Iterator[str]:
-        for sums in self.checksums:
-            yield (
-                f"checksums    {sums.matching} match {sums.against}, {sums.differing} differ, {sums.unlisted}"
-                " are not listed"
-            )
-        if not self.checksums:
-            yield "checksums    none: these are not the published WAV files, and there is no MANIFEST.csv"
-        if self.intensities:
-            yield "intensity    " + ", ".join(
-                f"{count} {intensity}" for intensity, count in self.intensities.items()
-            )
-        for note, count in self.conversions.items():
-            yield f"converted    {count}: {note}"
-        if self.clipped:
-            yield f"clipping     {self.clipped} have two or more samples at full scale"
-        if self.copies:
-            yield f"copies       {self.copies} byte-identical second copies are passed over"
 
 
 def check_corpus(
@@ -320,33 +289,3 @@ def _file_sha256(path: Path) -> str:
 
 def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
-
-
-def _table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Clips per class (rows) and speaker (columns), with totals."""
-    speakers = sorted({speaker for row in counts.values() for speaker in row})
-    columns = [] if speakers == [""] else speakers
-    totals = {speaker: sum(row.get(speaker, 0) for row in counts.values()) for speaker in speakers}
-    cells = [["class", *columns, "total"]]
-    for label, row in [*counts.items(), ("total", totals)]:
-        cells.append([label, *(str(row.get(speaker, 0)) for speaker in columns), str(sum(row.values()))])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in cells
-    ]
-
-
-def _problem_lines(problems: tuple[Problem, ...]) -> Iterator[str]:
-    if not problems:
-        yield "problems     none"
-        return
-    yield f"problems     {len(problems)}"
-    kinds: dict[str, list[Problem]] = defaultdict(list)
-    for problem in problems:
-        kinds[problem.kind].append(problem)
-    for kind, found in kinds.items():
-        for problem in found[:_SHOWN]:
-            yield f"  {kind:<10} {problem.file}: {problem.text}"
-        if len(found) > _SHOWN:
-            yield f"  {kind:<10} … and {len(found) - _SHOWN} more"

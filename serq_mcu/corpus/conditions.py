@@ -63,14 +63,14 @@ class Condition:
         return ", ".join(parts) or "as recorded"
 
 
-def heard(
+def apply_condition(
     pcm: NDArray[np.int16],
     rate: int,
     condition: Condition,
     rng: np.random.Generator,
     voices: Sequence[NDArray[np.int16]] = (),
 ) -> NDArray[np.int16]:
-    """The clip, int16 [samples] at `rate` Hz, under a condition; as recorded it comes through as it is.
+    """Return a clip, int16 [samples] at `rate` Hz, under a condition; as recorded it is unchanged.
     voices: what babble is made of.
 
     The same generator state gives the same samples.

@@ -53,17 +53,6 @@ class Publication:
     megabytes: int = 0
     steps: str = ""
 
-    def lines(self) -> list[str]:
-        """For people, before anything is downloaded."""
-        size = f", some {self.megabytes} MB" if self.megabytes else ""
-        found = [
-            self.title,
-            f"  published at   {self.page}{size}",
-            f"  licence        {self.licence}",
-            f"  please cite    {self.cite}",
-        ]
-        return found + ([f"  to get it      {self.steps}"] if self.steps else [])
-
 
 PUBLICATIONS = (
     Publication(
@@ -146,10 +135,6 @@ class Fetched:
             for name in ("corpus", "title", "page", "licence", "cite", "url", "checksum", "steps")
         }
         return found | {"check": self.report.to_json() if self.report else None}
-
-    def lines(self) -> list[str]:
-        """For people, after the fetch."""
-        return self.report.lines() if self.report else []
 
 
 def publication_of(name: str) -> Publication:

@@ -15,7 +15,7 @@ import numpy as np
 
 from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, Relative, load_board, read_board
 from serq_mcu.build import platformio
-from serq_mcu.codegen.costs import Row, milliseconds, row_lines, timing, total
+from serq_mcu.codegen.costs import Row, milliseconds, timing, total
 from serq_mcu.codegen.export import Project, export, read_project, retarget
 from serq_mcu.codegen.plan import MODEL, Plan
 from serq_mcu.counting.qemu import Count, Counts, code_bytes, counted, functions
@@ -91,16 +91,6 @@ class Bench:
             "basis": self.basis,
             "rows": rows,
         } | memory
-
-    def lines(self) -> list[str]:
-        """For people."""
-        text = [*row_lines(self.rows, self.board.mcu.clock_hz), f"{self.board.title}: {self.basis}"]
-        if self.flash_bytes is not None:
-            text.append(
-                f"flash {self.flash_bytes} B, RAM {self.ram_bytes} B with the reserved stack, of which"
-                f" {self.stack_bytes} B were used; code of the network {self.network_code_bytes} B"
-            )
-        return text
 
 
 def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Bench:

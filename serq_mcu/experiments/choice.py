@@ -1,5 +1,5 @@
-"""What judges, chosen without any label of the clips that it is judged on: features across corpora, and
-candidates for a bar.
+"""Model selection without test labels (nested cross-validation): features across corpora, and candidates
+for a bar.
 
 Across corpora: where several corpora train, the features are those with the best mean UAR between these, each
 to each other. Where one trains, those with the best UAR of its own speakers, held out in turn. Float networks
@@ -7,11 +7,12 @@ choose.
 
 For a bar: in every split, the candidate with the most right answers of the split's inner folds, integer
 models (nested cross-validation: Cawley and Talbot, On Over-fitting in Model Selection, 2010). One choice for
-all conditions that clips are heard in; of equal ones, the smaller.
+all conditions of the test clips; of equal ones, the smaller.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from serq_mcu.experiments.results import PTQ, QAT, Group, Row, groups
 @dataclass(frozen=True)
 class Choice:
     """One cell of a matrix: its corpora, the features chosen, their UAR where they were chosen, and the
-    groups of rows that judge.
+    groups of test rows.
     """
 
     train: str
@@ -36,24 +37,27 @@ class Choice:
 
 
 def choices(rows: Sequence[Row]) -> list[Choice]:
-    """A choice for every cell across corpora of which there are rows to choose by."""
+    """Return a choice for every cell across corpora of which there are rows to choose by."""
     cells: dict[tuple[str, str, str], dict[str, list[Group]]] = {}
     for group in groups(row for row in rows if row.protocol in ACROSS).values():
         row = group.first
-        cells.setdefault((row.protocol, row.train, row.test), {}).setdefault(row.features, []).append(group)
-    found = []
-    for (protocol, train, test), candidates in sorted(
-        cells.items(), key=lambda item: (ACROSS.index(item[0][0]), *item[0])
-    ):
-        known = {
-            name: value
-            for name in candidates
-            if (value := _uar_in_training(rows, protocol, train, name)) is not None
-        }
-        if known:
-            best = max(known, key=lambda name: known[name])
-            found.append(Choice(train, test, protocol, best, known[best], tuple(candidates[best])))
-    return found
+        cell = cells.setdefault((row.protocol, row.train, row.test), {})
+        cell.setdefault(row.features, []).append(group)
+    order = sorted(cells, key=lambda key: (ACROSS.index(key[0]), key))
+    found = (_choice(rows, *key, candidates=cells[key]) for key in order)
+    return [choice for choice in found if choice is not None]
+
+
+def _choice(
+    rows: Sequence[Row], protocol: str, train: str, test: str, candidates: dict[str, list[Group]]
+) -> Choice | None:
+    """Return the features with the best UAR among the corpora that train; None if none is known."""
+    uars = {name: _uar_in_training(rows, protocol, train, name) for name in candidates}
+    known = {name: uar for name, uar in uars.items() if uar is not None}
+    if not known:
+        return None
+    best = max(known, key=lambda name: known[name])
+    return Choice(train, test, protocol, best, known[best], tuple(candidates[best]))
 
 
 def _uar_in_training(rows: Sequence[Row], protocol: str, train: str, features: str) -> float | None:
@@ -72,13 +76,15 @@ def _uar_in_training(rows: Sequence[Row], protocol: str, train: str, features: s
 
 
 Candidate = tuple[str, str, str, str]  # study, features, method, tuning
+Split = tuple[int, int]  # seed, split
+Splits = dict[Split, dict[Candidate, list[Row]]]
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What stands for one bar: the rows that judge, by how clips were heard; for each candidate the share
-    of right answers in the inner folds of all splits, and in how many splits it was chosen. Splits that a
-    candidate has not run yet are left out.
+    """What stands for one bar: the test rows by condition; for each candidate the share of correct answers
+    in the inner folds of all splits, and in how many splits it was chosen. Splits that a candidate has not
+    run yet are left out.
     """
 
     name: str
@@ -99,36 +105,52 @@ def bars(rows: Sequence[Row]) -> list[Bar]:
 
 
 def _bar(name: str, train: str, protocol: str, rows: Sequence[Row]) -> Bar | None:
-    asked, judging = (_by_split(row for row in rows if bool(row.inner) == inner) for inner in (True, False))
+    """Choose a candidate in every complete split; None if no split is complete."""
+    inner_rows = [row for row in rows if row.inner]
+    tests = _by_split(row for row in rows if not row.inner)
     candidates = sorted({_candidate(row) for row in rows})
-    picked: dict[tuple[int, int], Candidate] = {}
-    for (seed, split), judged in judging.items():
-        inner = asked.get(
-            (0 if protocol == "speakers" else seed, split), {}
-        )  # every seed holds the same speakers out
-        if (
-            len(inner) == len(judged) == len(candidates)
-            and len({_answers(own) for own in inner.values()}) == 1
-        ):
-            picked[seed, split] = min(
-                candidates, key=lambda one: (-_share(inner[one]), judged[one][0].weights_only_bytes, one)
-            )
-    heard: dict[str, list[Row]] = {}
-    for key, candidate in sorted(picked.items()):
-        for row in judging[key][candidate]:
-            heard.setdefault(row.condition, []).append(row)
-    judged_groups = {condition: Group(tuple(own)) for condition, own in heard.items()}
-    inner_shares = {
-        one: _share([row for row in rows if row.inner and _candidate(row) == one])
-        for one in candidates
-        if picked
-    }
-    times = {one: sum(candidate == one for candidate in picked.values()) for one in candidates}
-    return Bar(name, train, protocol, judged_groups, inner_shares, times) if picked else None
+    picked = _pick(candidates, protocol, _by_split(inner_rows), tests)
+    if not picked:
+        return None
+    conditions: dict[str, list[Row]] = {}
+    for split, candidate in sorted(picked.items()):
+        for row in tests[split][candidate]:
+            conditions.setdefault(row.condition, []).append(row)
+    inner = {one: _share([row for row in inner_rows if _candidate(row) == one]) for one in candidates}
+    times = Counter(picked.values())
+    return Bar(
+        name,
+        train,
+        protocol,
+        {condition: Group(tuple(own)) for condition, own in conditions.items()},
+        inner,
+        {one: times[one] for one in candidates},
+    )
 
 
-def _by_split(rows: Iterable[Row]) -> dict[tuple[int, int], dict[Candidate, list[Row]]]:
-    found: dict[tuple[int, int], dict[Candidate, list[Row]]] = {}
+def _pick(
+    candidates: Sequence[Candidate], protocol: str, inner: Splits, tests: Splits
+) -> dict[Split, Candidate]:
+    """Return the candidate of each split that all candidates have run, on the same inner clips."""
+    picked = {}
+    for (seed, split), tested in tests.items():
+        # every seed holds the same speakers out, so one seed's inner folds serve all
+        asked = inner.get((0 if protocol == "speakers" else seed, split), {})
+        complete = len(asked) == len(tested) == len(candidates)
+        if complete and len({_answers(own) for own in asked.values()}) == 1:
+            picked[seed, split] = _best(candidates, asked, tested)
+    return picked
+
+
+def _best(
+    candidates: Sequence[Candidate], asked: dict[Candidate, list[Row]], tested: dict[Candidate, list[Row]]
+) -> Candidate:
+    """Return the candidate with the most correct answers when asked; of equal ones, the smaller."""
+    return min(candidates, key=lambda one: (-_share(asked[one]), tested[one][0].weights_only_bytes, one))
+
+
+def _by_split(rows: Iterable[Row]) -> Splits:
+    found: Splits = {}
     for row in rows:
         found.setdefault((row.seed, row.split), {}).setdefault(_candidate(row), []).append(row)
     return found

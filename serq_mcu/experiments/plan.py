@@ -50,7 +50,7 @@ class Study:
     judges on that, both on the six shared emotions. With "_transductive" behind it, either standardises each
     corpus by its own clips, those that judge included; with "_transductive_by_speaker", each speaker.
     training, tuning, quantization and augmentation: what differs from default.toml; without an augmentation,
-    or on librosa's features, clips are heard as recorded only. white_noise_db: methods are judged in white
+    or on librosa's features, clips are as recorded only. white_noise_db: methods are judged in white
     noise at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training
     methods are also judged with their integer weights, but floats for inputs and activations. bar: studies of
     one bar are candidates for it. In every split the clips that it does not hold out are parted into

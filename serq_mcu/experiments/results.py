@@ -27,7 +27,7 @@ class Row:
 
     method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training, fine-tuned or, of the
     former, its weights alone with floats for inputs and activations ("" for floats). Sizes in bytes.
-    condition: how the test clips were heard, "as recorded" or in noise. seconds: of training the floats, or
+    condition: of the test clips, "as recorded" or in noise. seconds: of training the floats, or
     of choosing the widths and all that led from them to the model. right: which test clips, in the order of
     their names, were judged rightly: hexadecimal, the first clip in the lowest bit. bar: what the study is a
     candidate for, if anything. inner: 0, or which inner fold of the split judged instead: such a row chooses
@@ -229,7 +229,7 @@ def mcnemar(first: Sequence[Row], second: Sequence[Row]) -> Paired:
 
 
 @dataclass(frozen=True)
-class Difference:
+class MeanDifference:
     """Mean difference of accuracy, first less second, over splits, and its 95 % interval by a bootstrap of
     whole seeds.
     """
@@ -239,7 +239,7 @@ class Difference:
     high: float
 
 
-def paired_bootstrap(first: Sequence[Row], second: Sequence[Row], draws: int = 2000) -> Difference:
+def paired_bootstrap(first: Sequence[Row], second: Sequence[Row], draws: int = 2000) -> MeanDifference:
     """The difference over the splits that both have; whole seeds are drawn, so that clips which seeds
     share do not count twice within one.
     """
@@ -252,4 +252,4 @@ def paired_bootstrap(first: Sequence[Row], second: Sequence[Row], draws: int = 2
     rng = np.random.default_rng(0)
     means = rng.choice(values, (draws, len(values))).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
-    return Difference(float(values.mean()), float(low), float(high))
+    return MeanDifference(float(values.mean()), float(low), float(high))

@@ -36,7 +36,7 @@ from serq_mcu.experiments.plan import (
     configured,
 )
 from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
-from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
+from serq_mcu.frontend.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width
@@ -45,7 +45,7 @@ from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs,
 from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.training.robustness import judging_takes
+from serq_mcu.training.robustness import held_out_clips
 from serq_mcu.training.run import Dataset, version_features
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
 
@@ -66,7 +66,7 @@ class CorpusData:
 
 
 @dataclass(frozen=True)
-class Problem:
+class TaskData:
     """What a task trains and judges on: class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names
     of all clips [clips], and features [versions, clips, ...], the first version as recorded; noisy:
     features of the test clips in noise.
@@ -80,14 +80,14 @@ class Problem:
     noisy: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
-    def heard(self) -> dict[str, NDArray[Any]]:
-        """Features of the test clips by how they were heard."""
+    def tests(self) -> dict[str, NDArray[Any]]:
+        """Return the features of the test clips by condition."""
         return {AS_RECORDED: self.values[0, self.part == TEST], **self.noisy}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one method says of the test clips, by how they were heard, and its size."""
+    """Predictions of one method on the test clips, by condition, and its size."""
 
     method: str
     tuning: str
@@ -105,14 +105,14 @@ def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
     """The rows of a task: for each corpus that it judges on, one a method."""
     config = _config(task)
     rows = []
-    problem = _problem(task, corpora, config)
+    data = _task_data(task, corpora, config)
     answers = list(
-        _judge_mlp(task, problem, config) if task.model == MLP else _judge_sequences(task, problem, config)
+        _judge_mlp(task, data, config) if task.model == MLP else _judge_sequences(task, data, config)
     )
     for name in task.test:
-        inside = problem.corpus[problem.part == TEST] == name
+        inside = data.corpus[data.part == TEST] == name
         rows += [
-            _row(task, name, problem, inside, answer, condition)
+            _row(task, name, data, inside, answer, condition)
             for answer in answers
             for condition in answer.predicted
         ]
@@ -133,7 +133,7 @@ def _config(task: Task) -> Config:
     return msgspec.structs.replace(config, features=FeatureSpec.from_json(dict(task.spec)))
 
 
-def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Problem:
+def _task_data(task: Task, corpora: Sequence[CorpusData], config: Config) -> TaskData:
     """The clips of a task and their parts.
 
     Across corpora: those of the six shared emotions, without any statistic of a test clip but where the
@@ -182,7 +182,7 @@ def _problem(task: Task, corpora: Sequence[CorpusData], config: Config) -> Probl
             [np.array(corpus.speakers)[mask] for corpus, mask in zip(corpora, known, strict=True)]
         )
         values = _standardised_by(np.char.add(np.char.add(names, "/"), said), values)
-    return Problem(labels, values, truth, part, names, noisy)
+    return TaskData(labels, values, truth, part, names, noisy)
 
 
 def _parted_again(speakers: NDArray[np.str_], task: Task) -> tuple[str, ...]:
@@ -242,9 +242,9 @@ def _in_noise(
     """Device features int32 [test clips, features] in white noise at each ratio."""
     found, spec = {}, config.features
     for ratio in ratios_db:
-        takes = judging_takes(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
-        found[str(takes[0].condition)] = take_features(
-            spec, build_tables(spec), dataset.recordings, takes, cache=Cache()
+        clips = held_out_clips(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
+        found[str(clips[0].condition)] = augmented_features(
+            spec, build_tables(spec), dataset.recordings, clips, cache=Cache()
         )
     return found
 
@@ -254,20 +254,20 @@ def _recordings(folder: Path, rate: int) -> Recordings:
     return read_recordings(load_corpus(folder).clips, rate)
 
 
-def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]:
+def _judge_mlp(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
     """The float network, then each method, post-training and fine-tuned."""
     from serq_mcu.training.mlp import Examples, train_mlp, train_others
 
     train, validation = (
-        Examples(problem.values[:, problem.part == part], problem.truth[problem.part == part])
+        Examples(data.values[:, data.part == part], data.truth[data.part == part])
         for part in (TRAIN, VALIDATION)
     )
-    held, heard = ValidationData(validation.pooled, validation.truth), problem.heard
+    held, tests = ValidationData(validation.pooled, validation.truth), data.tests
     start = time.perf_counter()
-    network = train_mlp(train, validation, len(problem.labels), config.training).network
+    network = train_mlp(train, validation, len(data.labels), config.training).network
     if FLOAT in task.methods:
         predicted = {
-            condition: network.classify(network.standardise(test)) for condition, test in heard.items()
+            condition: network.classify(network.standardise(test)) for condition, test in tests.items()
         }
         score = held.accuracy(network.classify(network.standardise(validation.pooled)))
         parameters = sum(network.parameters)
@@ -283,12 +283,10 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
             4 * parameters,
             time.perf_counter() - start,
         )
-    lowering = Lowering(
-        network, train.pooled[0], config.features, build_tables(config.features), problem.labels
-    )
+    lowering = Lowering(network, train.pooled[0], config.features, build_tables(config.features), data.labels)
     tuner: Any = _tuner(network, config) if task.fine_tuned else None
     count = config.tuning.ensemble - 1 if task.fine_tuned else 0
-    others = train_others(train, validation, len(problem.labels), config.training, count)
+    others = train_others(train, validation, len(data.labels), config.training, count)
     sensitivity = functools.cache(lambda: measure(lowering, held))
     for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
         if method == FLOAT:
@@ -306,7 +304,7 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
             answer = Answer(
                 method,
                 tuning,
-                {condition: classify(model, test) for condition, test in heard.items()},
+                {condition: classify(model, test) for condition, test in tests.items()},
                 held.accuracy(classify(model, validation.pooled)),
                 tuple(widths),
                 model.average_bits,
@@ -320,7 +318,7 @@ def _judge_mlp(task: Task, problem: Problem, config: Config) -> Iterator[Answer]
                 weights = dequantized(model, network)
                 predicted = {
                     condition: weights.classify(network.standardise(test))
-                    for condition, test in heard.items()
+                    for condition, test in tests.items()
                 }
                 score = held.accuracy(weights.classify(network.standardise(validation.pooled)))
                 yield replace(answer, tuning=WEIGHTS, predicted=predicted, validation_accuracy=score)
@@ -353,27 +351,27 @@ def _tuner(network: FloatNetwork, config: Config) -> Any:
     return _tuners[key].with_seed(config.training.seed)
 
 
-def _judge_sequences(task: Task, problem: Problem, config: Config) -> Iterator[Answer]:
+def _judge_sequences(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
     """A float network on sequences of frames."""
     from serq_mcu.experiments.sequence_networks import train_sequences
 
     start = time.perf_counter()
     found = train_sequences(
-        task.model, problem.values[0], problem.truth, problem.part, len(problem.labels), config.training
+        task.model, data.values[0], data.truth, data.part, len(data.labels), config.training
     )
     predicted, size = found.predicted, 4 * found.parameters
-    score = float((predicted == problem.truth)[problem.part == VALIDATION].mean())
-    answered = {AS_RECORDED: predicted[problem.part == TEST]}
+    score = float((predicted == data.truth)[data.part == VALIDATION].mean())
+    answered = {AS_RECORDED: predicted[data.part == TEST]}
     yield Answer(
         FLOAT, "", answered, score, (), 32.0, found.parameters, float(size), size, time.perf_counter() - start
     )
 
 
 def _row(
-    task: Task, test: str, problem: Problem, inside: NDArray[np.bool_], answer: Answer, condition: str
+    task: Task, test: str, data: TaskData, inside: NDArray[np.bool_], answer: Answer, condition: str
 ) -> Row:
-    truth, predicted = problem.truth[problem.part == TEST][inside], answer.predicted[condition][inside]
-    score = Score.of(truth, predicted, problem.labels)
+    truth, predicted = data.truth[data.part == TEST][inside], answer.predicted[condition][inside]
+    score = Score.of(truth, predicted, data.labels)
     return Row(
         task=task.key,
         study=task.study,
@@ -381,7 +379,7 @@ def _row(
         test=test,
         model=task.model,
         features=task.features,
-        inputs=int(np.prod(problem.values.shape[2:])),
+        inputs=int(np.prod(data.values.shape[2:])),
         protocol=task.protocol,
         seed=task.seed,
         split=task.split,

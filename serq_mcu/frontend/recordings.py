@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from serq_mcu.base import resources
 from serq_mcu.base.cache import Cache, Key, key
 from serq_mcu.corpus.audio import read_audio
-from serq_mcu.corpus.conditions import AS_RECORDED, VOICES, Condition, heard
+from serq_mcu.corpus.conditions import AS_RECORDED, VOICES, Condition, apply_condition
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.native import clip_features
@@ -51,7 +51,7 @@ class Recordings:
 
 
 @dataclass(frozen=True)
-class Take:
+class AugmentedClip:
     """A clip, by its place among the recordings, under a condition. seed: of its noise and room; voices:
     the clips that its babble is made of.
     """
@@ -92,18 +92,18 @@ def choose_voices(
     return tuple(int(index) for index in rng.choice(among, size=min(VOICES, len(among)), replace=False))
 
 
-def takes_of(
+def augmented_clips(
     recordings: Recordings, clips: Iterable[int], voices: Sequence[int], condition: Condition, seed: int
-) -> list[Take]:
-    """A take of each of `clips` under a condition, whose babble is made of `voices`; what is random
+) -> list[AugmentedClip]:
+    """Return each of `clips` under a condition; its babble is made of `voices`; what is random
     follows the seed and the clip's name.
     """
-    takes = []
+    augmented = []
     for clip in clips:
         rng = np.random.default_rng([seed, zlib.crc32(f"{condition} {recordings.clips[clip].name}".encode())])
         chosen = choose_voices(recordings, clip, voices, rng) if condition.needs_voices else ()
-        takes.append(Take(clip, condition, int(rng.integers(2**31)), chosen))
-    return takes
+        augmented.append(AugmentedClip(clip, condition, int(rng.integers(2**31)), chosen))
+    return augmented
 
 
 def recorded_features(
@@ -114,50 +114,52 @@ def recorded_features(
 ) -> NDArray[np.int32]:
     """Pooled features int32 [clips, features] of each clip as recorded.
 
-    Raises SerqError as `take_features` does, or if a clip cannot be read.
+    Raises SerqError as `augmented_features` does, or if a clip cannot be read.
     """
     recordings = read_recordings(clips, spec.sample_rate, progress)
-    return take_features(spec, tables, recordings, [Take(index) for index in range(len(clips))], progress)
+    return augmented_features(
+        spec, tables, recordings, [AugmentedClip(index) for index in range(len(clips))], progress
+    )
 
 
-def take_features(
+def augmented_features(
     spec: FeatureSpec,
     tables: FrontendTables,
     recordings: Recordings,
-    takes: Sequence[Take],
+    augmented: Sequence[AugmentedClip],
     progress: Callable[..., None] | None = None,
     cache: Cache | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [takes, features], remembered by content from one call to the next where a
+    """Pooled features int32 [clips, features], remembered by content from one call to the next where a
     cache is given.
 
-    progress is called with a sentence, the takes done and their number. Raises SerqError, naming the clip, if
+    progress is called with a sentence, the clips done and their number. Raises SerqError, naming the clip, if
     one is too short or too long.
     """
-    pooled = np.empty((len(takes), spec.feature_count), dtype=np.int32)
-    keys = [_key(spec, tables, recordings, take) for take in takes] if cache else []
+    pooled = np.empty((len(augmented), spec.feature_count), dtype=np.int32)
+    keys = [_key(spec, tables, recordings, item) for item in augmented] if cache else []
     found = cache.find(keys) if cache else {}
-    todo = [index for index in range(len(takes)) if not cache or keys[index] not in found]
+    todo = [index for index in range(len(augmented)) if not cache or keys[index] not in found]
     for index, name in enumerate(keys):
         if name in found:
             pooled[index] = np.frombuffer(found[name], dtype="<i4")
     features = clip_features(spec, tables, progress)
 
     def compute(index: int) -> NDArray[np.int32]:
-        take = takes[index]
-        voices = [recordings.audio[voice] for voice in take.voices]
+        item = augmented[index]
+        voices = [recordings.audio[voice] for voice in item.voices]
         try:
             return features(
-                heard(
-                    recordings.audio[take.clip],
+                apply_condition(
+                    recordings.audio[item.clip],
                     recordings.rate,
-                    take.condition,
-                    np.random.default_rng(take.seed),
+                    item.condition,
+                    np.random.default_rng(item.seed),
                     voices,
                 )
             )
         except SerqError as error:
-            raise SerqError(f"{recordings.clips[take.clip].path}{_words(take.condition)}: {error}") from error
+            raise SerqError(f"{recordings.clips[item.clip].path}{_words(item.condition)}: {error}") from error
 
     with ThreadPoolExecutor(_processors()) as pool:
         for start in range(0, len(todo), _BATCH):
@@ -179,16 +181,16 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, take: Take) -> Key:
-    """Name all that decides a take's features."""
+def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, item: AugmentedClip) -> Key:
+    """Name all that determines an augmented clip's features."""
     return key(
         "features",
         _tables_digest(spec, tables),
         recordings.rate,
-        recordings.digests[take.clip],
-        take.condition.to_json(),
-        take.seed,
-        [recordings.digests[voice] for voice in take.voices],
+        recordings.digests[item.clip],
+        item.condition.to_json(),
+        item.seed,
+        [recordings.digests[voice] for voice in item.voices],
         code=FEATURE_CODE,
         versions=FEATURE_VERSIONS,
     )

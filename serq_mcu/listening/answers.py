@@ -1,4 +1,4 @@
-"""One decision as people are shown it, whoever made it."""
+"""Decisions with their time and level, from any source: a recording, a microphone, a board."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ WORDS = {SILENCE: "silence", NOT_SURE: "not sure"}
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A decision. seconds: when, since listening began; label: the answer's index, None for silence and
-    not sure; margin: of the best score over the second; level_db: of the newest block, relative to a
-    full-scale square wave; frames: of the window; latency_us: from the window's last samples to the
-    decision, 0 where there is no clock; overruns: samples that were lost since listening began.
+class TimedDecision:
+    """A decision with its time in seconds since listening began and its level in dB.
+
+    label: the answer's index, None for silence and not sure; margin: of the best score over the second;
+    level_db: of the newest block, relative to a full-scale square wave; frames: of the window; latency_us:
+    from the window's last samples to the decision, 0 where there is no clock; overruns: samples lost since
+    listening began.
     """
 
     seconds: float
@@ -56,10 +58,10 @@ class Hello:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledDecision:
     """A decision, and the labels of its scores."""
 
-    heard: Heard
+    decision: TimedDecision
     labels: tuple[str, ...]
 
 
@@ -70,12 +72,12 @@ class Damaged:
     text: str
 
 
-Shown = Hello | Labelled | Damaged
+LiveEvent = Hello | LabelledDecision | Damaged
 
 
-def from_decisions(
+def timed_decisions(
     model: QuantizedModel, decisions: Sequence[Decision], first: int = 0, overruns: int = 0
-) -> Iterator[Heard]:
+) -> Iterator[TimedDecision]:
     """The decisions of a stream of this model; the first of them is number `first` of its stream, and
     decides when its block ends.
     """
@@ -86,7 +88,7 @@ def from_decisions(
         answer = WORDS[decision.answer] if decision.answer < 0 else model.labels[decision.answer]
         label = None if decision.answer < 0 else decision.answer
         level = level_in_db(decision.level)
-        yield Heard(
+        yield TimedDecision(
             end / spec.sample_rate,
             answer,
             label,

@@ -1,5 +1,5 @@
-"""A model that hears, on this computer: the C that ships, compiled once for each model, or the reference
-where there is no compiler.
+"""A model run on this computer: the C that ships, compiled once for each model, or the reference where
+there is no compiler.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import reference
 from serq_mcu.quantized_model import interpreter
-from serq_mcu.quantized_model.streaming import Decision, Stream, decision_rule
+from serq_mcu.quantized_model.streaming import Decision, Stream, require_decision_rule
 from serq_mcu.quantized_model.types import QuantizedModel
 
-C, PYTHON = "the C that ships, compiled for this computer", "the Python reference, for want of a C compiler"
+C, PYTHON = "the C that ships, compiled for this computer", "the Python reference (no C compiler found)"
 _BOARD = "esp32"  # its kernels are plain C; all boards' compute the same integers
 _FLAGS = ("-std=c99", "-O2", "-fPIC", "-shared")
 _SOURCE = resources.FIRMWARE / "apps" / "classify" / "classify.c"
 _HEAD = 4  # integers of a decision before its scores
 
 
-class Ear(Protocol):
-    """Hears with a model. `by` says in words what computes."""
+class Engine(Protocol):
+    """Runs a model on samples. `by` names what computes."""
 
     by: str
 
     def start(self) -> None:
-        """Forget all that was heard."""
+        """Forget all earlier samples."""
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
         """The decisions that these samples, int16 [samples] of any number, complete.
@@ -51,16 +51,16 @@ class Ear(Protocol):
         """The scores of a whole clip, int16 [samples]; None if it is shorter or longer than a clip may be."""
 
 
-def open_ear(model: QuantizedModel, progress: Callable[..., None]) -> Ear:
-    """The model, ready to hear. progress is told when C is compiled and when there is no compiler."""
+def open_engine(model: QuantizedModel, progress: Callable[..., None]) -> Engine:
+    """Return the model, ready for samples. progress is told when C is compiled, and without a compiler."""
     try:
-        return _NativeEar(model, progress)
+        return _NativeEngine(model, progress)
     except (SerqError, OSError) as error:
         progress(f"{str(error).split(';')[0]}: the Python reference answers instead, with the same integers")
-        return _ReferenceEar(model)
+        return _ReferenceEngine(model)
 
 
-class _ReferenceEar:
+class _ReferenceEngine:
     by = PYTHON
 
     def __init__(self, model: QuantizedModel) -> None:
@@ -81,7 +81,7 @@ class _ReferenceEar:
         return tuple(interpreter.scores(self._model, pooled).tolist())
 
 
-class _NativeEar:
+class _NativeEngine:
     by = C
 
     def __init__(self, model: QuantizedModel, progress: Callable[..., None]) -> None:
@@ -123,7 +123,7 @@ class _NativeEar:
 
 
 def _cannot_stream(model: QuantizedModel) -> list[Decision]:
-    decision_rule(model)  # which says why
+    require_decision_rule(model)  # which says why
     return []
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serq_mcu.frontend.level import level_in_db
-from serq_mcu.listening.answers import WORDS, Damaged, Heard, Hello, Labelled
+from serq_mcu.listening.answers import WORDS, Damaged, Hello, LabelledDecision, TimedDecision
 
 _LONGEST = 16_384  # bytes of a line: 64 classes of 64 bytes and their scores fit three times
 _LABELS = 64
@@ -18,7 +18,7 @@ _LABELS = 64
 
 @dataclass(frozen=True)
 class Complaint:
-    """What a board says is wrong with itself."""
+    """An error that a board reports of itself."""
 
     text: str
 
@@ -30,7 +30,7 @@ class Passed:
     text: str
 
 
-Event = Hello | Labelled | Damaged | Complaint | Passed
+Event = Hello | LabelledDecision | Damaged | Complaint | Passed
 
 
 class LineReader:
@@ -53,19 +53,19 @@ class LineReader:
             self._first = False
 
     def _event(self, text: str, seconds: float) -> Event:
-        event: Hello | Complaint | Heard | None
+        event: Hello | Complaint | TimedDecision | None
         start = text.find("{")
         try:
             value = json.loads(text[start:]) if start >= 0 else None
         except (ValueError, RecursionError):
             value = None
         event = (
-            (self._hello(value) or self._complaint(value) or self._heard(value, seconds))
+            (self._hello(value) or self._complaint(value) or self._decision(value, seconds))
             if isinstance(value, dict)
             else None
         )
-        if isinstance(event, Heard):
-            return Labelled(event, self.labels)
+        if isinstance(event, TimedDecision):
+            return LabelledDecision(event, self.labels)
         begun = not self._first and any(word in text for word in ('"answer"', '"scores"', '"overruns"'))
         return event or (Damaged if begun else Passed)(printable(text)[:120])
 
@@ -79,7 +79,7 @@ class LineReader:
     def _complaint(self, value: dict[str, Any]) -> Complaint | None:
         return Complaint(printable(value["error"])) if isinstance(value.get("error"), str) else None
 
-    def _heard(self, value: dict[str, Any], seconds: float) -> Heard | None:
+    def _decision(self, value: dict[str, Any], seconds: float) -> TimedDecision | None:
         scores, answer, label = value.get("scores"), value.get("answer"), value.get("label")
         numbers: list[Any] = [
             value.get(name) for name in ("margin", "level", "frames", "latency_us", "overruns")
@@ -103,7 +103,7 @@ class LineReader:
                 return None
             self.labels = (*self.labels[:label], printable(answer), *self.labels[label + 1 :])
         margin, level, frames, latency, overruns = numbers
-        return Heard(
+        return TimedDecision(
             seconds,
             printable(answer),
             label,

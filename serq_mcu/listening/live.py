@@ -10,7 +10,7 @@ from typing import Protocol
 
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.transports import SerialTransport
-from serq_mcu.listening.answers import Shown
+from serq_mcu.listening.answers import LiveEvent
 from serq_mcu.listening.emulated import emulated_board
 from serq_mcu.listening.lines import Complaint, LineReader, Passed
 
@@ -58,12 +58,11 @@ def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> 
         transport.close()
 
 
-def live_events(source: Source, progress: Progress) -> Iterator[Shown]:
-    """What a board says, until its line ends. progress is told of lines that are no decisions, in one
-    sentence.
+def live_events(source: Source, progress: Progress) -> Iterator[LiveEvent]:
+    """Yield what a board reports, until its line ends. progress is told once of lines that are no decisions.
 
-    Raises SerqError if nothing comes, or something else; if the board falls silent, is unplugged or says that
-    something is wrong with it.
+    Raises SerqError if nothing comes, or something else; if the board falls silent, is unplugged or reports
+    an error.
     """
     reader, passed, decisions = LineReader(), "", 0
     start = heard_at = time.monotonic()
@@ -77,13 +76,10 @@ def live_events(source: Source, progress: Progress) -> Iterator[Shown]:
         now = time.monotonic()
         for event in reader.feed(data, now - start):
             if isinstance(event, Complaint):
-                raise SerqError(f"the board says: {event.text}")
+                raise SerqError(f"the board reports: {event.text}")
             if isinstance(event, Passed):
                 if not passed:
-                    progress(
-                        f"passed over what is no decision, such as {event.text!r}: a boot message, or another"
-                        " program's"
-                    )
+                    progress(f"skipped non-JSON output such as {event.text!r} (boot messages are normal)")
                 passed = event.text
             else:
                 heard_at, decisions = now, decisions + 1

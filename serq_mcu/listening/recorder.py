@@ -72,7 +72,7 @@ class PacketReader:
 
 
 @dataclass(frozen=True)
-class Take:
+class Capture:
     """Samples as they came: int16 [samples], how many were lost on the board and on the line, and how many
     came a second (None: not known).
     """
@@ -108,15 +108,6 @@ class Session:
             "rate_hz": None if self.rate_hz is None else round(self.rate_hz, 1),
             "clips": [str(path) for path in self.clips],
         }
-
-    def lines(self) -> list[str]:
-        """For people."""
-        rate = "" if self.rate_hz is None else f", {self.rate_hz:.0f} samples a second"
-        heard = [
-            f"self-test: peak {self.peak_dbfs:.1f} dBFS{rate}: {'good' if self.ok else 'see below'}",
-            *self.findings,
-        ]
-        return heard + [f"wrote {path}" for path in self.clips]
 
 
 def record(
@@ -156,7 +147,7 @@ def record(
     return Session(board.name, findings, tuple(clips), 20 * np.log10(max(peak, 1) / 32768), tested.rate_hz)
 
 
-def listen(transport: Transport, count: int) -> Take:
+def listen(transport: Transport, count: int) -> Capture:
     """The next `count` samples that the board hears, from now on.
 
     Raises SerqError if nothing comes, or something else.
@@ -171,17 +162,17 @@ def listen(transport: Transport, count: int) -> Take:
         packets += new
         if time.monotonic() - heard_at > _PATIENCE:
             raise SerqError(_nothing(transport.name, heard, packets))
-    return _take(packets, count)
+    return _capture(packets, count)
 
 
-def self_test(take: Take, board: Board) -> Iterator[str]:
-    """What is wrong with a take, each in a sentence that says what to do; nothing if all is well."""
-    pcm = take.pcm.astype(np.int64)
+def self_test(capture: Capture, board: Board) -> Iterator[str]:
+    """What is wrong with a capture, each in a sentence that says what to do; nothing if all is well."""
+    pcm = capture.pcm.astype(np.int64)
     centred = pcm - round(float(pcm.mean()))
     loudest, level = int(np.abs(centred).max()), float(np.sqrt((centred**2).mean()))
     steps = np.abs(np.diff(pcm)) > 32768
-    if take.dropped or take.missed:
-        lost = f"{take.dropped} samples on the board, {take.missed} on the line"
+    if capture.dropped or capture.missed:
+        lost = f"{capture.dropped} samples on the board, {capture.missed} on the line"
         yield (
             f"lost: {lost}; use a shorter cable or another USB port, and close what else is using this"
             " computer"
@@ -212,8 +203,8 @@ def self_test(take: Take, board: Board) -> Iterator[str]:
             f"DC offset: the mean is {pcm.mean():.0f} of 32768; --set microphone.dc_shift=7 (now"
             f" {board.microphone.dc_shift}) takes it away"
         )
-    if take.rate_hz is not None and abs(take.rate_hz / board.audio.nominal_rate_hz - 1) > _RATE:
-        yield _wrong_rate(take.rate_hz, board.audio.nominal_rate_hz)
+    if capture.rate_hz is not None and abs(capture.rate_hz / board.audio.nominal_rate_hz - 1) > _RATE:
+        yield _wrong_rate(capture.rate_hz, board.audio.nominal_rate_hz)
 
 
 def _wrong_rate(found: float, wanted: int) -> str:
@@ -250,19 +241,19 @@ def _clips(
     for index in range(count):
         while True:
             progress(f"clip {index + 1} of {count}: {label}, {seconds:g} s, now")
-            take = listen(transport, round(seconds * rate))
-            if not (take.dropped or take.missed):
+            capture = listen(transport, round(seconds * rate))
+            if not (capture.dropped or capture.missed):
                 break
             failures += 1
             if failures == 3:
                 raise SerqError(
-                    f"samples were lost from three clips in a row ({take.dropped} on the board, {take.missed}"
-                    " on the line); try another USB port"
+                    f"samples were lost from three clips in a row ({capture.dropped} on the board,"
+                    f" {capture.missed} on the line); try another USB port"
                 )
         failures = 0
         path = next(path for number in numbers if not (path := folder / f"{label}_{number:04}.wav").exists())
         wav = io.BytesIO()
-        soundfile.write(wav, take.pcm, rate, format="WAV", subtype="PCM_16")
+        soundfile.write(wav, capture.pcm, rate, format="WAV", subtype="PCM_16")
         yield write_file(path, wav.getvalue())
 
 
@@ -273,14 +264,14 @@ def _drain(transport: Transport) -> None:
         pass
 
 
-def _take(packets: list[Packet], count: int) -> Take:
+def _capture(packets: list[Packet], count: int) -> Capture:
     first, last = packets[0], packets[-1]
     missed = ((last.number - first.number) % 2**32 + 1 - len(packets)) * _SAMPLES
     dropped = (last.overruns - first.overruns) % 2**32
     between = (len(packets) - 1) * _SAMPLES + missed + dropped
     board_seconds = (last.micros - first.micros) % 2**32 / 1e6
     pcm = np.concatenate([packet.pcm for packet in packets])[:count]
-    return Take(pcm, dropped, missed, between / board_seconds if board_seconds else None)
+    return Capture(pcm, dropped, missed, between / board_seconds if board_seconds else None)
 
 
 def _nothing(name: str, heard: int, packets: list[Packet]) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from serq_mcu.base.metrics import wilson_interval
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import ADAPTIVE, MAX_BITS, MIN_BITS, QuantizationConfig
-from serq_mcu.layers.encodings import Width, width_label
+from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.importance import LayerImportance, layer_importance
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantized_model.interpreter import classify
@@ -78,21 +78,6 @@ class LayerChoice:
             "trials": [asdict(trial) | {"interval95": list(trial.interval95)} for trial in self.trials]
         }
 
-    def lines(self) -> list[str]:
-        """The choice in words."""
-        it = self.importance
-        head = (
-            f"layer {it.layer} ({self.inputs}x{self.outputs}), rank {it.rank + 1}: importance"
-            f" {it.importance:.3f} (parameters {it.parameter_share:.3f}, variance {it.variance:.2e} as"
-            f" {it.variance_term:.3f}), margin {it.margin:.2%}, so at least {self.required:.2%}"
-        )
-        tried = [
-            f"  {t.bits} bits: {t.accuracy:.2%} (95 % interval {t.interval95[0]:.1%} to"
-            f" {t.interval95[1]:.1%}){' kept' if t.accepted else ''}"
-            for t in self.trials
-        ]
-        return [head, *tried, f"  {width_label(self.bits)}: {self.reason}"]
-
 
 def choose_widths(
     lowering: Lowering,
@@ -146,12 +131,8 @@ def _decide(trials: tuple[Trial, ...]) -> tuple[int, str]:
     last = trials[-1]
     if not last.accepted:
         best = max(trials, key=lambda trial: trial.accuracy)
-        return best.bits, "no width holds the margin, and none loses less"
+        return best.bits, "no width stays within the margin; this one loses the least"
     return (
         last.bits,
-        (
-            "the fewest there are hold the margin"
-            if last.bits == MIN_BITS
-            else "the fewest that hold the margin"
-        ),
+        ("already within the margin" if last.bits == MIN_BITS else "the fewest that stay within the margin"),
     )

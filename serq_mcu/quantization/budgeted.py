@@ -66,31 +66,6 @@ class WidthPlan:
             name: getattr(self, name) for name in names
         }
 
-    def lines(self) -> list[str]:
-        """The choice in words."""
-        head = (
-            "validation loss that a layer adds alone:"
-            + "".join(f"{bits:>8}" for bits in range(MIN_BITS, MAX_BITS + 1))
-            + " bits"
-        )
-        rows = [
-            f"  layer {index:<33}" + "".join(f"{value:+8.3f}" for value in row)
-            for index, row in enumerate(self.added)
-        ]
-        best = (
-            f"loss {self.loss:.3f}, foreseen {self.base + self.foreseen:.3f}, {self.base:.3f} with 8 bits"
-            " everywhere"
-        )
-        cost = f"{self.cost:.0f} of {self.budget.most:.0f} {self.budget.unit}"
-        return [
-            head,
-            *rows,
-            (
-                f"within {cost}: {' '.join(map(str, self.widths))}, the best of {self.judged} combinations"
-                f" judged as models ({best})"
-            ),
-        ]
-
 
 def byte_costs(parameters: Sequence[int]) -> Floats:
     """Bytes, weights only, of layers of so many parameters at 1 to 8 bits."""

@@ -84,33 +84,6 @@ class Allocation:
             },
         }
 
-    def lines(self) -> list[str]:
-        """The account for a person."""
-        clips = self.float_scores["validation"].n
-        basis = f"{clips} validation clips" + (
-            f", each in {self.validation_versions} versions" if self.validation_versions > 1 else ""
-        )
-        by_rank = sorted(self.layers, key=lambda layer: layer.importance.rank)
-        return [
-            (
-                f"method {self.config.method}, alpha {self.config.alpha:g}, margin {self.config.margin:.2%};"
-                f" chosen on {basis}"
-            ),
-            *(line for layer in by_rank for line in layer.lines()),
-            *(self.plan.lines() if self.plan else []),
-            *(["fine-tuned at these bits (quantization-aware training)"] if self.fine_tuned else []),
-            *(
-                f"{step + ', ' + part + ':':<32}{score}"
-                for part in JUDGED
-                for step, score in ((s, self.scores[s][part]) for s in STEPS)
-            ),
-            f"bits per layer: {' '.join(map(str, self.widths))}; average {self.average_bits:.2f}",
-            (
-                f"weights only: {self.weights_only_bytes:.0f} bytes, {self.weights_only_bytes / 1000:.1f} KB;"
-                f" as floats {self.float_bytes / 1000:.1f} KB"
-            ),
-        ]
-
 
 def quantize(
     run: Run, progress: Progress | None = None, tune: Tune | None = None, budget: WidthBudget | None = None

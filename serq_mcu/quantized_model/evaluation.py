@@ -13,7 +13,7 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.corpus.loaders import Clip, Corpus, load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import read_recordings, take_features, takes_of
+from serq_mcu.frontend.recordings import augmented_clips, augmented_features, read_recordings
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -40,15 +40,6 @@ class Evaluation:
             "confusion": self.score.confusion.tolist(),
         }
 
-    def lines(self) -> list[str]:
-        """The account for a person."""
-        return [
-            f"{self.corpus}: {self.basis}",
-            f"accuracy: {self.score}",
-            "true class by row:",
-            *self.score.confusion_lines(),
-        ]
-
 
 def evaluate(
     model: QuantizedModel,
@@ -72,11 +63,11 @@ def evaluate(
             " another corpus"
         )
     recordings = read_recordings(clips, model.spec.sample_rate, progress)
-    pooled = take_features(
+    pooled = augmented_features(
         model.spec,
         model.tables,
         recordings,
-        takes_of(recordings, range(len(clips)), range(len(clips)), condition, seed),
+        augmented_clips(recordings, range(len(clips)), range(len(clips)), condition, seed),
         progress,
     )
     truth = np.array([model.labels.index(clip.label) for clip in clips])

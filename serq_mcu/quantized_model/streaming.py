@@ -51,7 +51,7 @@ class Decision:
     frames: int
 
 
-def decision_rule(model: QuantizedModel) -> DecisionRule:
+def require_decision_rule(model: QuantizedModel) -> DecisionRule:
     """The model's own rule. Raises SerqError if it has none."""
     if model.decision is None:
         raise SerqError(
@@ -66,7 +66,7 @@ def stream_decisions(model: QuantizedModel, pcm: NDArray[np.int16]) -> list[Deci
 
     Raises SerqError if the model cannot stream.
     """
-    return list(decide(model, decision_rule(model), analyse(model, pcm)))
+    return list(decide(model, require_decision_rule(model), analyse(model, pcm)))
 
 
 def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
@@ -74,7 +74,7 @@ def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
 
     Raises SerqError if the model cannot stream or there is less than one block.
     """
-    spec, rule = model.spec, decision_rule(model)
+    spec, rule = model.spec, require_decision_rule(model)
     count = spec.frame_count(len(pcm))
     if count < MIN_FRAMES:
         raise SerqError(
@@ -136,7 +136,7 @@ class Stream:
     """
 
     def __init__(self, model: QuantizedModel) -> None:
-        self._model, self._rule = model, decision_rule(model)
+        self._model, self._rule = model, require_decision_rule(model)
         self.start()
 
     def start(self) -> None:

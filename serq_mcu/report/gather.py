@@ -1,8 +1,8 @@
-"""What a report tells, computed from a run folder or read from a model file."""
+"""The data of a report, computed from a run folder or read from a model file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from serq_mcu.verification.verify import recordings, verify
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSummary:
     """A layer as the report shows it. tried: bits and validation accuracy of each width that was tried;
-    required: what it had to hold.
+    required: the least accuracy.
     """
 
     shape: str
@@ -46,7 +46,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Judged:
+class StepAccuracy:
     """A step or part with its accuracy, clips and interval."""
 
     step: str
@@ -56,9 +56,9 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Everything that is known of a model, some of it only where a run folder, a corpus or firmware was
-    given (else None or empty).
+class ReportData:
+    """Everything known about a model, some of it only where a run folder, a corpus or firmware was given
+    (else None or empty).
 
     assumed: how the model came about where only a run was given. quantized: how its bits were chosen. fixed:
     accuracy on held-out clips with one width for all layers; added: validation loss that each layer
@@ -66,8 +66,8 @@ class Told:
     """
 
     model: QuantizedModel
-    layers: tuple[Layer, ...]
-    judged: tuple[Judged, ...]
+    layers: tuple[LayerSummary, ...]
+    steps: tuple[StepAccuracy, ...]
     average_bits: float
     quantized: str = ""
     assumed: str = ""
@@ -79,9 +79,9 @@ class Told:
     device_score: Score | None = None
     device: VerifyReport | None = None
 
-    def accuracy(self, step: str, part: str = "test") -> Judged | None:
+    def accuracy(self, step: str, part: str = "test") -> StepAccuracy | None:
         """The score of a step on a part of the clips, if it is known."""
-        return next((item for item in self.judged if (item.step, item.part) == (step, part)), None)
+        return next((item for item in self.steps if (item.step, item.part) == (step, part)), None)
 
 
 def gather(
@@ -91,35 +91,33 @@ def gather(
     firmware: Path | None = None,
     on: str = "host",
     progress: Progress = lambda *_: None,
-) -> Told:
-    """What can be told of the run folder or model file `source`.
+) -> ReportData:
+    """Gather the data on the run folder or model file `source`; corpus: recordings to evaluate a model file
+    or a device on; firmware: an exported project of this model, run on `on`.
+
 
     model: a model file that was quantized from the run; without it the run is quantized as its configuration
     says. corpus: recordings to judge a model file or a device by. firmware: an exported project of this very
     model, run on `on`. Raises SerqError if one of them cannot be used, or they do not belong together.
     """
     if source.is_dir() or not source.exists():
-        told = _from_run(source, model, progress)
+        data = _from_run(source, model, progress)
     elif model is not None:
         raise SerqError(f"{source} is a file; give the run folder that {model} was quantized from before it")
     else:
-        told = _from_model(load_model(source))
+        data = _from_model(load_model(source))
         if corpus is not None:
-            found = evaluate(told.model, corpus, progress)
-            told = _with(told, integer_score=found.score, integer_basis=found.basis)
+            found = evaluate(data.model, corpus, progress)
+            data = replace(data, integer_score=found.score, integer_basis=found.basis)
     if firmware is not None:
         if corpus is None:
-            raise SerqError("firmware is judged on recordings; give --corpus too")
-        told = _with(told, **_from_device(told.model, firmware, corpus, on, progress))
-    return told
+            raise SerqError("firmware is evaluated on recordings; give --corpus too")
+        data = replace(data, **_from_device(data.model, firmware, corpus, on, progress))
+    return data
 
 
-def _with(told: Told, **changes: Any) -> Told:
-    return Told(**{**told.__dict__, **changes})
-
-
-def _from_run(folder: Path, file: Path | None, progress: Progress) -> Told:
-    """What a run tells of the model in `file`, or of the one that its configuration makes."""
+def _from_run(folder: Path, file: Path | None, progress: Progress) -> ReportData:
+    """Gather what a run holds of the model in `file`, or of the one that its configuration makes."""
     run = load_run(folder)
     model = quantize(run, progress)[0] if file is None else load_model(file)
     if model.provenance.get("run") != run.digest:
@@ -129,9 +127,9 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> Told:
     for bits in range(MIN_BITS, MAX_BITS + 1):
         answers = classify(lowering.model([bits] * len(model.layers)), run.pooled[0, held])
         fixed.append(_point(bits, Score.of(run.truth[held], answers, run.labels)))
-        progress("judging every width", bits, MAX_BITS)
+        progress("evaluating every width", bits, MAX_BITS)
     scores = step_scores(run, model)
-    return _with(
+    return replace(
         _from_model(model),
         assumed=(
             "No model file was given, so the run was quantized for this page as its configuration says,"
@@ -139,8 +137,10 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> Told:
             if file is None
             else ""
         ),
-        judged=tuple(
-            Judged(s, part, _point(0, scores[s][part]), scores[s][part].n) for part in JUDGED for s in STEPS
+        steps=tuple(
+            StepAccuracy(s, part, _point(0, scores[s][part]), scores[s][part].n)
+            for part in JUDGED
+            for s in STEPS
         ),
         fixed=tuple(fixed),
         added=tuple(map(tuple, measure(lowering, run.validation, progress).added.tolist())),
@@ -150,12 +150,12 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> Told:
     )
 
 
-def _from_model(model: QuantizedModel) -> Told:
-    """What a model's file says of its making; nothing of it where the file says nothing."""
+def _from_model(model: QuantizedModel) -> ReportData:
+    """Read what a model file records of its training; empty where it records nothing."""
     kept = model.provenance.get("allocation") or []
     try:
         layers = tuple(
-            Layer(
+            LayerSummary(
                 shape=f"{layer.inputs} x {layer.outputs}",
                 width=_width(layer.bits, str(layer.width)),
                 bits=layer.bits,
@@ -169,8 +169,8 @@ def _from_model(model: QuantizedModel) -> Told:
             for item, layer in zip(kept, model.layers, strict=bool(kept))
         )
         quantized = _how(model)
-        judged = tuple(
-            Judged(
+        steps = tuple(
+            StepAccuracy(
                 step, part, Point(0, float(values["accuracy"]), tuple(values["interval95"])), int(values["n"])
             )
             for key, step in (("float", STEPS[0]), ("quantized", STEPS[-1]))
@@ -178,9 +178,9 @@ def _from_model(model: QuantizedModel) -> Told:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SerqError(
-            f"what the model's file says of its making cannot be read ({error!r}); quantize it again"
+            f"the training record in the model file cannot be read ({error!r}); quantize the model again"
         ) from error
-    return Told(model, layers, judged, model.average_bits, quantized)
+    return ReportData(model, layers, steps, model.average_bits, quantized)
 
 
 def _how(model: QuantizedModel) -> str:
@@ -201,7 +201,7 @@ def _how(model: QuantizedModel) -> str:
 def _from_device(
     model: QuantizedModel, firmware: Path, corpus: Path, on: str, progress: Progress
 ) -> dict[str, Any]:
-    """The device's answers on the clips that the model is judged by."""
+    """Run the device on the clips that the model is evaluated on."""
     project, own = read_project(firmware), load_model(firmware / MODEL)
     if own.identity != model.identity:
         raise SerqError(
@@ -211,8 +211,7 @@ def _from_device(
     clips, _, _ = choose_clips(model, load_corpus(corpus))
     if not clips:
         raise SerqError(
-            f"{corpus}: no clip is of a class the model knows ({', '.join(model.labels)}); give another"
-            " corpus"
+            f"{corpus}: no clip has a class of the model ({', '.join(model.labels)}); give another corpus"
         )
     with open_target(project, on) as target:
         report = verify(
@@ -222,10 +221,10 @@ def _from_device(
             lambda done: progress("asking the device", done, len(clips)),
         )
     answers = {outcome.clip: outcome.answer for outcome in report.compared}
-    judged = [clip for clip in clips if clip.name in answers]
+    tested = [clip for clip in clips if clip.name in answers]
     truth, said = (
         np.array([model.labels.index(name) for name in names])
-        for names in ([c.label for c in judged], [answers[c.name] for c in judged])
+        for names in ([c.label for c in tested], [answers[c.name] for c in tested])
     )
     return {"device": report, "device_score": Score.of(truth, said, model.labels)}
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from serq_mcu.base.files import new_folder
@@ -17,192 +15,155 @@ from serq_mcu.codegen.costs import Row, milliseconds
 from serq_mcu.frontend.reference import frame_stages
 from serq_mcu.frontend.stages import STAGE_LOG, STAGE_MFCC
 from serq_mcu.listening.classify import Classification, classify_file
-from serq_mcu.listening.drawing import svg
 from serq_mcu.quantization.pipeline import STEPS
 from serq_mcu.report import figures
-from serq_mcu.report.figures import Figure, Point
-from serq_mcu.report.gather import Told
+from serq_mcu.report.figures import Point
+from serq_mcu.report.gather import LayerSummary, ReportData
+from serq_mcu.show.drawing import Figure
+from serq_mcu.show.page import Page, Section
+from serq_mcu.show.recording import classification_lines, svg
+from serq_mcu.show.table import Column, Table, Value, columns
 
 PAGE = "report.html"  # what marks a folder as ours to replace
-_TEMPLATE = "page.html"
 _DB = 10 * np.log10(2) / 65536  # of a step of the log stage, which is Q16 of log2
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page: a heading, sentences, drawings, numbered points of a name and a sentence, a
-    table of headings and rows, or what is missing and which option brings it.
-    """
-
-    title: str
-    words: tuple[str, ...] = ()
-    drawings: tuple[Figure, ...] = ()
-    head: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    points: tuple[tuple[str, str], ...] = ()
-    missing: str = ""
+_PARTS = {"test": "held-out", "validation": "validation"}
+_NOTE = (
+    "Acted emotion of few speakers: this accuracy shows how well the model separates these recordings, not"
+    " how it will do on real people in a room."
+)
 
 
 def write_report(
-    told: Told, needed: Budget, clip: Path | None, folder: Path, progress: Progress
+    data: ReportData, needed: Budget, clip: Path | None, folder: Path, progress: Progress
 ) -> list[Path]:
     """Write the page and its drawings as the folder `folder`, whole or not at all; needed: of the board to
-    show. Returns what was written.
+    show. Returns the files written.
 
     Raises SerqError if the recording cannot be used, or the folder is not a report's to replace.
     """
-    heard = None if clip is None else classify_file(clip, told.model, progress)
-    parts = list(sections(told, needed, heard))
-    files = {f"{drawing.name}.svg": drawing.svg for part in parts for drawing in part.drawings} | {
-        PAGE: page(told, parts)
-    }
+    classified = None if clip is None else classify_file(clip, data.model, progress)
+    page = report_page(data, needed, classified)
+    drawings = [figure for section in page.sections for figure in section.figures]
+    files = {f"{figure.name}.svg": figure.svg for figure in drawings} | {PAGE: page.html()}
     with new_folder(folder, PAGE) as fresh:
         for name, text in files.items():
             (fresh / name).write_text(text, encoding="utf-8")
     return [folder / name for name in sorted(files, key=lambda name: (name != PAGE, name))]
 
 
-def page(told: Told, parts: Sequence[Section]) -> str:
-    """The page in HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, ""), autoescape=True, undefined=jinja2.StrictUndefined
+def report_page(data: ReportData, needed: Budget, classified: Classification | None) -> Page:
+    """Return the page with its sections in their order."""
+    identity = data.model.identity.hex()
+    sections = (
+        _accuracy(data),
+        _bits(data),
+        _losses(data),
+        _sensitivity(data),
+        _confusion(data),
+        _memory(needed),
+        _time(needed),
+        _clip(data, classified),
     )
-    return environment.get_template(_TEMPLATE).render(told=told, parts=parts, facts=list(_facts(told))) + "\n"
+    return Page(f"serq-mcu report {identity}", f"Model {identity}", sections, tuple(_facts(data)), _NOTE)
 
 
-def sections(told: Told, needed: Budget, heard: Classification | None) -> Iterator[Section]:
-    """The parts of the page in their order."""
-    yield _accuracy(told)
-    yield _bits(told)
-    yield _losses(told)
-    yield _sensitivity(told)
-    yield _confusion(told)
-    yield _memory(needed)
-    yield _time(needed)
-    yield _clip(told, heard)
-
-
-def _facts(told: Told) -> Iterator[tuple[str, str]]:
-    """What stands at the top: a name and a value in words."""
-    model, test = told.model, told.accuracy(STEPS[-1])
+def _facts(data: ReportData) -> Iterator[tuple[str, str]]:
+    """Yield the names and values at the top of the page."""
+    model, test = data.model, data.accuracy(STEPS[-1])
     if test is not None:
-        low, high = test.point.interval
-        yield (
-            "Integer accuracy",
-            f"{test.point.value:.1%} of {test.n} held-out clips (95 %: {100 * low:.1f} to {high:.1%})",
-        )
-    if (floats := told.accuracy(STEPS[0])) is not None:
+        share = f"{test.point.value:.1%} of {test.n} held-out clips"
+        yield "Integer accuracy", f"{share} (95 %: {_interval(test.point)})"
+    if (floats := data.accuracy(STEPS[0])) is not None:
         yield "Float accuracy", f"{floats.point.value:.1%} of the same clips"
     yield "Network", "-".join(map(str, (model.layers[0].inputs, *(layer.outputs for layer in model.layers))))
-    yield (
-        "Bits",
-        f"{' '.join(str(layer.width) for layer in model.layers)}; {told.average_bits:.2f} on average",
+    widths = " ".join(str(layer.width) for layer in model.layers)
+    yield "Bits", f"{widths}; {data.average_bits:.2f} on average"
+    weights, stored = model.weights_only_bytes / 1000, model.stored_bytes / 1000
+    yield "Size", f"{weights:.1f} KB of weights, {stored:.1f} KB stored"
+    if data.quantized or data.assumed:
+        yield "Quantized", " ".join(filter(None, (data.quantized, data.assumed)))
+    training = model.provenance
+    if training.get("corpus"):
+        split, seed = training.get("split"), training.get("seed")
+        yield "Trained on", f"{training['corpus']}, split {split}, seed {seed}"
+
+
+def _accuracy(data: ReportData) -> Section:
+    title, test, floats = "Accuracy against bits", data.accuracy(STEPS[-1]), data.accuracy(STEPS[0])
+    if not data.fixed or test is None or floats is None:
+        return Section(title, missing="Needs a run folder: `serq-mcu report run/`.")
+    star = Point(data.average_bits, test.point.value, test.point.interval)
+    sentence = (
+        "Every layer at the same width, quantized after training, against this model. All points are of the"
+        " same clips, so their differences are less due to chance than their intervals suggest. No width was"
+        " chosen on these clips."
     )
-    yield (
-        "Size",
-        f"{model.weights_only_bytes / 1000:.1f} KB of weights, {model.stored_bytes / 1000:.1f} KB stored",
-    )
-    if told.quantized:
-        yield "Quantized", told.quantized
-    if model.provenance.get("corpus"):
-        yield (
-            "Trained on",
-            (
-                f"{model.provenance['corpus']}, split {model.provenance.get('split')}, seed"
-                f" {model.provenance.get('seed')}"
-            ),
-        )
+    rows = [(f"{point.x:g}", point.value, _interval(point)) for point in data.fixed]
+    rows.append((f"{star.x:.2f} (this model)", star.value, _interval(star)))
+    figure = figures.accuracy_against_bits(data.fixed, star, floats.point.value, test.n)
+    return Section(title, (sentence,), (figure,), _accuracies("bits", rows))
 
 
-def _accuracy(told: Told) -> Section:
-    title, test, floats = "Accuracy against bits", told.accuracy(STEPS[-1]), told.accuracy(STEPS[0])
-    if not told.fixed or test is None or floats is None:
-        return Section(
-            title,
-            missing=(
-                "A model file holds no other widths than its own: give the run folder instead of the model."
-            ),
-        )
-    star = Point(told.average_bits, test.point.value, test.point.interval)
-    words = (
-        (
-            "Every layer at the same width, post-training, against this model. All points are of the same"
-            " clips, so they differ less by chance than"
-        ),
-        "their intervals say. No width was chosen by these clips.",
-    )
-    drawing = figures.accuracy_against_bits(told.fixed, star, floats.point.value, test.n)
-    rows = [(f"{point.x:g}", f"{point.value:.1%}", _span(point)) for point in told.fixed]
-    rows.append((f"{star.x:.2f} (this model)", f"{star.value:.1%}", _span(star)))
-    return Section(title, (" ".join(words),), (drawing,), ("bits", "accuracy", "95 % interval"), tuple(rows))
-
-
-def _bits(told: Told) -> Section:
+def _bits(data: ReportData) -> Section:
     title = "How each layer got its bits"
-    if not told.layers:
-        return Section(title, missing="The model's file does not say how its bits were chosen.")
-    drawing = figures.layer_bits(
+    if not data.layers:
+        return Section(title, missing="The model file does not record how its bits were chosen.")
+    figure = figures.layer_bits(
         [
             (f"{index}: {layer.shape}", layer.importance, layer.width, layer.bits)
-            for index, layer in enumerate(told.layers)
+            for index, layer in enumerate(data.layers)
         ]
     )
-    words = (
-        (
-            "The most important layer chooses first; each takes the fewest bits that keep validation"
-            " accuracy, with the layers before it quantized, within its margin."
-        ),
+    sentence = (
+        "The most important layer chooses first. Each takes the fewest bits that keep validation accuracy,"
+        " with the layers before it quantized, within its margin."
     )
-    ranked = sorted(enumerate(told.layers), key=lambda item: item[1].rank)
-    rows = tuple(
-        (
-            str(layer.rank),
-            f"{index}: {layer.shape}",
-            f"{layer.importance:.3f}",
-            f"{100 * layer.margin:.2f} points",
-            f"{layer.required:.1%}",
-            ", ".join(f"{bits}: {accuracy:.1%}" for bits, accuracy in layer.tried) or "none",
-            layer.width,
-        )
-        for index, layer in ranked
-    )
+    ranked = sorted(enumerate(data.layers), key=lambda item: item[1].rank)
     points = tuple((f"Layer {index}, {layer.width}:", f"{layer.reason}.") for index, layer in ranked)
     head = ("order", "layer", "importance", "margin", "required", "tried (bits: accuracy)", "chosen")
-    return Section(title, words, (drawing,), head, rows, points)
+    table = Table(columns(head), [_layer_row(index, layer) for index, layer in ranked])
+    return Section(title, (sentence,), (figure,), table, points)
 
 
-def _losses(told: Told) -> Section:
+def _layer_row(index: int, layer: LayerSummary) -> tuple[str, ...]:
+    return (
+        str(layer.rank),
+        f"{index}: {layer.shape}",
+        f"{layer.importance:.3f}",
+        f"{100 * layer.margin:.2f} points",
+        f"{layer.required:.1%}",
+        ", ".join(f"{bits}: {accuracy:.1%}" for bits, accuracy in layer.tried) or "none",
+        layer.width,
+    )
+
+
+def _losses(data: ReportData) -> Section:
     title = "Where the accuracy went"
-    if not told.judged:
-        return Section(title, missing="The model's file does not say how accurate its network was.")
-    names = {"test": "held-out", "validation": "validation"}
-    rows = [
-        (f"{item.step}, {names[item.part]}", item.point)
-        for item in sorted(told.judged, key=lambda item: item.part != "test")
-    ]
-    words = [
+    if not data.steps:
+        return Section(title, missing="The model file does not record the accuracy of its network.")
+    steps = sorted(data.steps, key=lambda item: item.part != "test")
+    rows = [(f"{item.step}, {_PARTS[item.part]}", item.point) for item in steps]
+    sentences = [
         "Each step adds one thing to the step above it: inputs on the device's grid, then integer weights,"
         " then integers throughout."
     ]
-    if told.device is not None and told.device_score is not None:
-        words.append(_device_words(told))
-        score = told.device_score
-        before = sum(item.part == "test" for item in told.judged)
-        rows.insert(
-            before,
-            (f"device ({told.device.target}), {score.n} clips", Point(0, score.accuracy, score.interval)),
-        )
-    table = tuple((label, f"{point.value:.1%}", _span(point)) for label, point in rows)
-    drawing = figures.steps(
+    if data.device is not None and data.device_score is not None:
+        sentences.append(_device_sentence(data))
+        score = data.device_score
+        point = Point(0, score.accuracy, score.interval)
+        tests = sum(item.part == "test" for item in steps)
+        rows.insert(tests, (f"device ({data.device.target}), {score.n} clips", point))
+    figure = figures.steps(
         "losses",
         "Accuracy on held-out and on validation clips after each step of quantization, with 95 % intervals.",
         rows,
     )
-    return Section(title, tuple(words), (drawing,), ("step", "accuracy", "95 % interval"), table)
+    table = _accuracies("step", [(label, point.value, _interval(point)) for label, point in rows])
+    return Section(title, tuple(sentences), (figure,), table)
 
 
-def _device_words(told: Told) -> str:
-    report = told.device
+def _device_sentence(data: ReportData) -> str:
+    report = data.device
     assert report is not None
     failed = f", {len(report.failures)} clips without a result" if report.failures else ""
     return (
@@ -211,74 +172,64 @@ def _device_words(told: Told) -> str:
     )
 
 
-def _sensitivity(told: Told) -> Section:
+def _sensitivity(data: ReportData) -> Section:
     title = "How sensitive each layer is"
-    if not told.added:
-        return Section(
-            title,
-            missing="Measured on validation clips, which a run folder has: give it instead of the model.",
-        )
-    head = ("layer", *(f"{bits} bit{'s' if bits > 1 else ''}" for bits in range(1, 9)))
-    rows = tuple((str(index), *(f"{value:+.3f}" for value in row)) for index, row in enumerate(told.added))
-    words = (
-        "What each width of one layer alone does to the loss on validation clips, the other layers kept at 8"
-        " bits."
+    if not data.added:
+        return Section(title, missing="Needs a run folder, which has the validation clips.")
+    head = (
+        Column("layer"),
+        *(Column(f"{bits} bit{'s' if bits > 1 else ''}", "right", "+.3f") for bits in range(1, 9)),
     )
-    return Section(title, (words,), (figures.sensitivity(told.added),), head, rows)
+    rows: list[Sequence[Value]] = [(str(index), *row) for index, row in enumerate(data.added)]
+    sentence = (
+        "The change of the validation loss with one layer alone at each width, the other layers at 8 bits."
+    )
+    return Section(title, (sentence,), (figures.sensitivity(data.added),), Table(head, rows))
 
 
-def _confusion(told: Told) -> Section:
-    found = [
-        figures.confusion(f"confusion_{name}", words, score)
-        for name, words, score in (
-            ("float", "Float network", told.float_score),
-            ("integers", "Integers, Python", told.integer_score),
-            ("device", f"Device ({told.device.target})" if told.device else "", told.device_score),
-        )
+def _confusion(data: ReportData) -> Section:
+    device = f"Device ({data.device.target})" if data.device else ""
+    scores = (
+        ("float", "Float network", data.float_score),
+        ("integers", "Integers, Python", data.integer_score),
+        ("device", device, data.device_score),
+    )
+    drawings = [
+        figures.confusion(f"confusion_{name}", title, score)
+        for name, title, score in scores
         if score is not None
     ]
-    title = "What is taken for what"
-    if not found:
-        return Section(
-            title,
-            missing=(
-                "Give --corpus to judge a model file on recordings, or the run folder instead of the model."
-            ),
+    if not drawings:
+        missing = (
+            "Give --corpus to evaluate a model file on recordings, or a run folder instead of the model."
         )
-    words = [f"Judged on {told.integer_basis}." if told.integer_basis else ""]
-    if told.device is None:
-        words.append("A device's own answers appear here with --firmware and --corpus.")
-    return Section(title, tuple(word for word in words if word), tuple(found))
+        return Section("Confusion matrix", missing=missing)
+    sentences = [f"Evaluated on {data.integer_basis}."] if data.integer_basis else []
+    if data.device is None:
+        sentences.append("Add --firmware and --corpus to show a device's own answers here.")
+    return Section("Confusion matrix", tuple(sentences), tuple(drawings))
 
 
 def _memory(needed: Budget) -> Section:
-    mcu, drawings = needed.board.mcu, []
-    for name, words, of, has in (
-        (
-            "flash",
-            f"Flash on {needed.board.title}, which has {mcu.flash_bytes:,} bytes.",
-            "flash",
-            mcu.flash_bytes,
-        ),
-        ("ram", f"RAM on {needed.board.title}, which has {mcu.ram_bytes:,} bytes.", "ram", mcu.ram_bytes),
-    ):
-        rows = [
-            (item.name, float(getattr(item, of)), f"{getattr(item, of):,} B")
-            for item in needed.items
-            if getattr(item, of)
-        ]
-        drawings.append(
-            figures.bars(
-                name,
-                f"{words} Known before a build: {getattr(needed, of):,} ({getattr(needed, of) / has:.1%}).",
-                rows,
-            )
-        )
-    table = tuple((item.name, _number(item.flash), _number(item.ram), item.basis) for item in needed.items)
-    summary = f"{needed.summary[:1].upper()}{needed.summary[1:]}."
-    return Section(
-        "What fills flash and RAM", (summary,), tuple(drawings), ("", "flash B", "RAM B", "basis"), table
+    mcu = needed.board.mcu
+    drawings = (
+        _memory_bars(needed, "flash", "Flash", mcu.flash_bytes),
+        _memory_bars(needed, "ram", "RAM", mcu.ram_bytes),
     )
+    head = (Column("part"), *columns(("flash B", "RAM B"), "right"), Column("basis"))
+    rows = [(item.name, _number(item.flash), _number(item.ram), item.basis) for item in needed.items]
+    return Section("What fills flash and RAM", (_sentence(needed.summary),), drawings, Table(head, rows))
+
+
+def _memory_bars(needed: Budget, kind: str, title: str, has: int) -> Figure:
+    """Draw the bytes of each part; kind: the attribute of Budget and of its items."""
+    parts = [(item.name, getattr(item, kind)) for item in needed.items if getattr(item, kind)]
+    total = getattr(needed, kind)
+    caption = (
+        f"{title} on {needed.board.title}, which has {has:,} bytes. Known before a build: {total:,}"
+        f" ({total / has:.1%})."
+    )
+    return figures.bars(kind, caption, [(name, float(count), f"{count:,} B") for name, count in parts])
 
 
 def _time(needed: Budget) -> Section:
@@ -290,9 +241,7 @@ def _time(needed: Budget) -> Section:
             if row.part == part
         ]
         drawings.append(figures.bars(f"time_{part}", f"Instructions of each {part}, by stage.", rows, 44))
-    return Section(
-        "What takes the time", (f"{needed.basis[:1].upper()}{needed.basis[1:]}.",), tuple(drawings)
-    )
+    return Section("What takes the time", (_sentence(needed.basis),), tuple(drawings))
 
 
 def _cost(row: Row, clock_hz: int) -> str:
@@ -300,36 +249,38 @@ def _cost(row: Row, clock_hz: int) -> str:
     return f"{row.instructions or 0:,}" + ("" if time is None else f", {time:.3f} ms")
 
 
-def _clip(told: Told, heard: Classification | None) -> Section:
-    title = "A recording on its way through"
-    if heard is None:
-        return Section(
-            title, missing="Give --clip FILE to see a recording's waveform, spectrogram, MFCC and decisions."
-        )
-    spec = told.model.spec
-    stages = frame_stages(spec, told.model.tables, heard.pcm)
-    drawings = [
-        Figure(
-            "clip", f"{heard.name}: waveform, answers, and the scores of each class over time.", svg(heard)
-        )
-    ]
+def _clip(data: ReportData, classified: Classification | None) -> Section:
+    title = "From waveform to decision"
+    if classified is None:
+        missing = "Give --clip FILE to see a recording's waveform, spectrogram, MFCC and decisions."
+        return Section(title, missing=missing)
+    caption = f"{classified.name}: waveform, answers, and the scores of each class over time."
+    drawings = [Figure("clip", caption, svg(classified)), *_heat_maps(data, classified)]
+    return Section(title, tuple(classification_lines(classified)), tuple(drawings))
+
+
+def _heat_maps(data: ReportData, classified: Classification) -> Iterator[Figure]:
+    spec = data.model.spec
+    stages = frame_stages(spec, data.model.tables, classified.pcm)
     if STAGE_LOG in stages:
         log = stages[STAGE_LOG].astype(np.float64) * _DB
-        words = (
+        caption = (
             f"Spectrogram: {spec.mel_bands} mel bands, in dB, as the device computes them. Lighter is louder."
         )
-        drawings.append(
-            figures.heat("spectrogram", words, log, heard.seconds, f"{spec.fmin:g} Hz", f"{spec.fmax:g} Hz")
-        )
+        ends = f"{spec.fmin:g} Hz", f"{spec.fmax:g} Hz"
+        yield figures.heat("spectrogram", caption, log, classified.seconds, *ends)
     if STAGE_MFCC in stages:
         mfcc = stages[STAGE_MFCC].astype(np.float64)
         mfcc = (mfcc - mfcc.mean(axis=0)) / np.maximum(mfcc.std(axis=0), 1)
-        words = "MFCC as the device computes them, each in its own standard deviations. Lighter is more."
-        drawings.append(figures.heat("mfcc", words, mfcc, heard.seconds, "0", str(mfcc.shape[1] - 1)))
-    return Section(title, tuple(heard.lines()), tuple(drawings))
+        caption = "MFCC as the device computes them, each in its own standard deviations. Lighter is more."
+        yield figures.heat("mfcc", caption, mfcc, classified.seconds, "0", str(mfcc.shape[1] - 1))
 
 
-def _span(point: Point) -> str:
+def _accuracies(first: str, rows: Sequence[tuple[str, float, str]]) -> Table:
+    return Table((Column(first), Column("accuracy", "right", ".1%"), Column("95 % interval", "right")), rows)
+
+
+def _interval(point: Point) -> str:
     return f"{100 * point.interval[0]:.1f} to {point.interval[1]:.1%}"
 
 
@@ -337,11 +288,15 @@ def _number(value: int | None) -> str:
     return "not known" if value is None else f"{value:,}"
 
 
-def report_json(told: Told, needed: Budget, written: Sequence[Path]) -> dict[str, Any]:
-    """For `report --json`."""
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def report_json(data: ReportData, needed: Budget, written: Sequence[Path]) -> dict[str, Any]:
+    """Return plain values for `report --json`."""
     return {
-        "model": told.model.identity.hex(),
-        "average_bits": told.average_bits,
+        "model": data.model.identity.hex(),
+        "average_bits": data.average_bits,
         "accuracy": [
             {
                 "step": item.step,
@@ -350,14 +305,14 @@ def report_json(told: Told, needed: Budget, written: Sequence[Path]) -> dict[str
                 "interval95": list(item.point.interval),
                 "n": item.n,
             }
-            for item in told.judged
+            for item in data.steps
         ],
         "fixed_widths": [
             {"bits": point.x, "accuracy": point.value, "interval95": list(point.interval)}
-            for point in told.fixed
+            for point in data.fixed
         ],
-        "sensitivity": [list(row) for row in told.added],
-        "device": None if told.device is None else told.device.to_json(),
+        "sensitivity": [list(row) for row in data.added],
+        "device": None if data.device is None else data.device.to_json(),
         "needs": needed.to_json(),
         "wrote": [str(path) for path in written],
     }

@@ -1,4 +1,4 @@
-"""The versions of each clip that training hears: conditions drawn at random, seeded, and never the same
+"""The versions of each clip that training uses: conditions drawn at random, seeded, and never the same
 audio in two parts.
 """
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from serq_mcu.config import DRAWN_ROOM, AugmentationConfig
 from serq_mcu.corpus.conditions import Condition
-from serq_mcu.frontend.recordings import Recordings, Take, choose_voices
+from serq_mcu.frontend.recordings import AugmentedClip, Recordings, choose_voices
 
 
-def draw_takes(
+def draw_augmented_clips(
     recordings: Recordings, part: NDArray[np.uint8], training_part: int, config: AugmentationConfig, seed: int
-) -> list[list[Take]]:
-    """For each version, the first as recorded, a take of each clip.
+) -> list[list[AugmentedClip]]:
+    """For each version, the first as recorded, every clip under a condition drawn for it.
 
-    part: the part of each clip. Babble is made of training clips only, for whatever clip; so no clip that
-    judges is ever heard in training. What is drawn follows the clip's name, the version and the seed, so that
-    a clip more or less changes nothing for the others.
+    part: the part of each clip. Babble is made of training clips only, so no clip of another part has any
+    share in training. What is drawn follows the clip's name, the version and the seed, so that a clip added
+    or removed changes nothing for the others.
     """
     voices = np.flatnonzero(part == training_part).tolist()
     clips = range(len(recordings.clips))
-    return [[Take(clip) for clip in clips]] + [
+    return [[AugmentedClip(clip) for clip in clips]] + [
         [_draw(recordings, clip, version, voices, config, seed) for clip in clips]
         for version in range(1, config.versions + 1)
     ]
@@ -39,11 +39,11 @@ def _draw(
     voices: Sequence[int],
     config: AugmentationConfig,
     seed: int,
-) -> Take:
+) -> AugmentedClip:
     rng = np.random.default_rng([seed, version, zlib.crc32(recordings.clips[clip].name.encode())])
     condition = draw_condition(config, rng)
     chosen = choose_voices(recordings, clip, voices, rng) if condition.needs_voices else ()
-    return Take(clip, condition, int(rng.integers(2**31)), chosen)
+    return AugmentedClip(clip, condition, int(rng.integers(2**31)), chosen)
 
 
 def draw_condition(config: AugmentationConfig, rng: np.random.Generator) -> Condition:

@@ -18,10 +18,10 @@ from serq_mcu.base.progress import Progress
 from serq_mcu.config import Config
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
+from serq_mcu.frontend.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.run_folder import Run, save_run
-from serq_mcu.training.augmentation import draw_takes
+from serq_mcu.training.augmentation import draw_augmented_clips
 
 PACKAGES = ("tensorflow", "tf-keras", "scikit-learn", "numpy", "soxr", "soundfile")
 
@@ -112,10 +112,12 @@ def version_features(
     """Pooled features int32 [versions, clips, features] of the versions that the configuration draws,
     remembered in the user's cache.
     """
-    takes = draw_takes(dataset.recordings, part, training_part, config.augmentation, config.training.seed)
-    spec, flat = config.features, [take for version in takes for take in version]
-    pooled = take_features(spec, build_tables(spec), dataset.recordings, flat, progress, Cache())
-    return pooled.reshape(len(takes), len(dataset.truth), -1)
+    versions = draw_augmented_clips(
+        dataset.recordings, part, training_part, config.augmentation, config.training.seed
+    )
+    spec, flat = config.features, [clip for version in versions for clip in version]
+    pooled = augmented_features(spec, build_tables(spec), dataset.recordings, flat, progress, Cache())
+    return pooled.reshape(len(versions), len(dataset.truth), -1)
 
 
 def _import_training() -> tuple[Any, Any]:

@@ -50,18 +50,9 @@ class Change:
             return "worse" if self.worse else "same"
         return "better" if (self.now > self.before) == (self.better_is > 0) else "within tolerance"
 
-    @property
-    def figures(self) -> tuple[str, str]:
-        """Before and now as text."""
-        return _figure(self.before), _figure(self.now)
-
-    def __str__(self) -> str:
-        before, now = self.figures
-        return f"{self.name}: {before} before, {now} now, {self.verdict}"
-
 
 @dataclass(frozen=True)
-class Comparison:
+class BaselineComparison:
     """A report against its baseline: every figure, and notes on what changed without being a figure."""
 
     changes: tuple[Change, ...]
@@ -71,25 +62,6 @@ class Comparison:
     def worse(self) -> tuple[Change, ...]:
         """What has regressed."""
         return tuple(change for change in self.changes if change.worse)
-
-    def lines(self) -> list[str]:
-        """As text: what is worse, what is otherwise, the notes, and the sum of it."""
-        moved = [
-            change
-            for change in self.changes
-            if not change.worse and change.verdict not in ("same", "not compared")
-        ]
-        lines = (
-            [f"REGRESSION {change}" for change in self.worse]
-            + [str(change) for change in moved]
-            + list(self.notes)
-        )
-        if self.worse:
-            return [*lines, f"{len(self.worse)} of {len(self.changes)} figures are worse than the baseline"]
-        return [*lines, f"no figure of {len(self.changes)} is worse than the baseline"]
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -138,7 +110,7 @@ class Baseline:
             report.ram_bytes,
         )
 
-    def compare(self, report: VerifyReport) -> Comparison:
+    def compare(self, report: VerifyReport) -> BaselineComparison:
         """What is worse, better and the same.
 
         Raises SerqError if the report is of other clips or another board.
@@ -166,13 +138,17 @@ class Baseline:
             )
         changes += [
             Change(
-                "cycles a frame", self.frontend_cycles_per_frame, report.frontend_cycles_per_frame, -1, CYCLES
+                "cycles per frame",
+                self.frontend_cycles_per_frame,
+                report.frontend_cycles_per_frame,
+                -1,
+                CYCLES,
             ),
-            Change("cycles a decision", self.network_cycles, report.network_cycles, -1, CYCLES),
+            Change("cycles per decision", self.network_cycles, report.network_cycles, -1, CYCLES),
             Change("flash, bytes", self.flash_bytes, report.flash_bytes, -1),
             Change("RAM, bytes", self.ram_bytes, report.ram_bytes, -1),
         ]
-        return Comparison(tuple(changes), tuple(self._notes(report, before, now)))
+        return BaselineComparison(tuple(changes), tuple(self._notes(report, before, now)))
 
     def require_same(self, on: str, board: str, mode: str, clips: Mapping[str, str]) -> None:
         """Raises SerqError if a run there, of `clips` (name to label), cannot be compared with this one."""
@@ -270,7 +246,3 @@ def _isfigure(value: object) -> bool:
 
 def _right(answers: dict[str, list[str]], of: str | None = None) -> int:
     return sum(label == answer for label, answer in answers.values() if of in (None, label))
-
-
-def _figure(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.0f}" if isinstance(value, float) else str(value)

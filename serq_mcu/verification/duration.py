@@ -19,35 +19,28 @@ _FEWER = 60  # clips of the subset that is offered
 _FASTER = 921_600  # baud that common USB bridges reach
 
 
-def estimate(model: QuantizedModel, target: Target, clips: Sequence[Path], mode: Mode) -> str:
-    """A sentence: the time that the line alone needs for these recordings, and shorter ways if it is long.
+def line_time(model: QuantizedModel, target: Target, clips: Sequence[Path], mode: Mode) -> str:
+    """Return a sentence: how long the line alone takes for these recordings, and shorter ways if it is long.
 
     Raises SerqError if a recording cannot be read.
     """
-    payload = target.device.identity.max_payload
-    features = len(clips) * (_A_CLIP + message_bytes(4 * model.spec.feature_count, payload))
-    said = f"{len(clips)} clips, "
+    payload, baud, count = target.device.identity.max_payload, target.baud, len(clips)
+    features = count * (_A_CLIP + message_bytes(4 * model.spec.feature_count, payload)) * _BITS / baud
     if mode == "features":
-        return said + f"features only: about {duration(features * _BITS / target.baud)} at {target.baud} baud"
+        return f"{count} clips, features only: about {rough_duration(features)} at {baud} baud"
     audio = [round(seconds_of(path) * model.spec.sample_rate) for path in clips]
-    total = sum(_A_CLIP + message_bytes(2 * samples, payload) for samples in audio)
-    seconds = total * _BITS / target.baud
-    said += (
-        f"{2 * sum(audio) / 1e6:.1f} MB of samples: about {duration(seconds)} on the line at {target.baud}"
-        " baud"
-    )
+    seconds = sum(_A_CLIP + message_bytes(2 * samples, payload) for samples in audio) * _BITS / baud
+    megabytes = f"{2 * sum(audio) / 1e6:.1f} MB of samples"
+    needed = f"{count} clips, {megabytes}: about {rough_duration(seconds)} on the line at {baud} baud"
     if seconds < _LONG:
-        return said
-    ways = [
-        f"--features sends features alone ({duration(features * _BITS / target.baud)}; the front end is not"
-        " compared)"
-    ]
-    if len(clips) > _FEWER:
-        ways.insert(0, f"--count {_FEWER} takes {duration(seconds * _FEWER / len(clips))}")
-    if target.baud < _FASTER:
+        return needed
+    ways = [f"--features sends features alone ({rough_duration(features)}; the front end is not compared)"]
+    if count > _FEWER:
+        ways.insert(0, f"--count {_FEWER} takes {rough_duration(seconds * _FEWER / count)}")
+    if baud < _FASTER:
         faster = f"baud = {_FASTER} under [port] of the board file, exported and flashed again"
-        ways.append(f"{faster}, takes {duration(total * _BITS / _FASTER)}")
-    return said + "; shorter: " + "; ".join(ways)
+        ways.append(f"{faster}, takes {rough_duration(seconds * baud / _FASTER)}")
+    return f"{needed}; shorter: {'; '.join(ways)}"
 
 
 def message_bytes(count: int, payload: int) -> int:
@@ -58,8 +51,8 @@ def message_bytes(count: int, payload: int) -> int:
     return count + frames * (4 + _FRAME + payload // _BLOCK + _FRAME + 4)
 
 
-def duration(seconds: float) -> str:
-    """In words: seconds, minutes or hours."""
+def rough_duration(seconds: float) -> str:
+    """Return a time to one unit: seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

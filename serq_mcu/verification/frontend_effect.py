@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.base.metrics import Score, wilson_interval
+from serq_mcu.base.metrics import Score
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
@@ -61,51 +61,6 @@ class FrontendEffect:
             "scores": rows,
             "labels_changed": changed,
         }
-
-    def lines(self) -> list[str]:
-        """For people."""
-        rows = [f"model {self.identity} on {self.corpus}, {self.basis}"]
-        rows += [
-            f"network in {network}; features {kind}: {score}"
-            for (network, kind), score in self.scores.items()
-        ]
-        return [*rows, *(f"network in {network}: {self._changed(network)}" for network in self.changed)]
-
-    def page(self) -> str:
-        """A section of the comparison's page, in Markdown."""
-        rows = [
-            "| network | features | right | accuracy | 95 % interval |",
-            "| --- | --- | --- | --- | --- |",
-        ]
-        for (network, kind), score in self.scores.items():
-            low, high = score.interval
-            rows.append(
-                f"| {network} | {kind} | {score.correct} of {score.n} | {score.accuracy:.1%} | {low:.1%} to"
-                f" {high:.1%} |"
-            )
-        changed = "; ".join(f"network in {network}: {self._changed(network)}" for network in self.changed)
-        about = (
-            f"Model {self.identity} on {self.corpus}, {self.basis}. Librosa's features are pooled in float64,"
-            " and rounded to integers only for the integer network. The float64 network has the model's"
-            " weights and rounds neither its input nor its activations."
-        )
-        return (
-            "\n\n".join(
-                [
-                    "## What the difference does to the answers",
-                    about,
-                    "\n".join(rows),
-                    changed[0].upper() + changed[1:] + ".",
-                ]
-            )
-            + "\n"
-        )
-
-    def _changed(self, network: str) -> str:
-        count = self.changed[network]
-        low, high = wilson_interval(count, self.clips)
-        share = f"{count / self.clips:.1%}, 95 % interval {low:.1%} to {high:.1%}"
-        return f"{count} of {self.clips} answers are others with librosa's features ({share})"
 
 
 def frontend_effect(

@@ -2,11 +2,13 @@
 
 Loaded by pytest where serq-mcu is installed.
 
+    from serq_mcu.show.verification import comparison_text, report_text
+
     def test_every_stage_equals_the_reference(serq_report):
-        assert serq_report.ok, str(serq_report)
+        assert serq_report.ok, report_text(serq_report)
 
     def test_nothing_is_worse_than_the_baseline(serq_comparison):
-        assert not serq_comparison.worse, str(serq_comparison)
+        assert not serq_comparison.worse, comparison_text(serq_comparison)
 
 The options below may stand in pytest's configuration too, under their names with underscores and without
 dashes (`serq_board = "esp32"`). With pytest-embedded (`--embedded-services serial` or `esp`) the port is the
@@ -28,7 +30,7 @@ if (
     from serq_mcu.codegen.export import Project
     from serq_mcu.harness.device import Device
     from serq_mcu.quantized_model.types import QuantizedModel
-    from serq_mcu.verification.baseline import Comparison
+    from serq_mcu.verification.baseline import BaselineComparison
     from serq_mcu.verification.report import VerifyReport
     from serq_mcu.verification.target import Target
     from serq_mcu.verification.verify import Recording
@@ -42,7 +44,7 @@ _OPTIONS = {
     ),
     "serq-port": "Where it runs: host (the default), emulator, or the board's serial port.",
     "serq-clips": "The folder of recordings to verify on.",
-    "serq-count": "A stratified choice of so many clips; without it all.",
+    "serq-count": "Number of clips, chosen stratified by class; without it all.",
     "serq-baseline": "The baseline file that serq_comparison compares with.",
 }
 _FILES = ("serq-model", "serq-clips", "serq-baseline")
@@ -59,9 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Build the firmware and write it to the board on the serial port first.",
     )
-    group.addoption(
-        "--serq-update-baseline", action="store_true", help="Let the baseline file remember this run."
-    )
+    group.addoption("--serq-update-baseline", action="store_true", help="Save this run as the new baseline.")
 
 
 def _scope(fixture_name: str, config: pytest.Config) -> Any:
@@ -74,7 +74,7 @@ def _embedded(config: pytest.Config) -> bool:
 
 
 def _option(config: pytest.Config, name: str) -> str:
-    """An option, of the command line first. Files of the configuration lie beside it."""
+    """An option, of the command line first. Paths in the configuration are relative to its folder."""
     given: str | None = config.getoption(f"--{name}")
     if given is not None:
         return given
@@ -93,7 +93,7 @@ def _needed(config: pytest.Config, name: str) -> str:
 
 @contextlib.contextmanager
 def _usage() -> Iterator[None]:
-    """A refusal of serq-mcu is one sentence here too."""
+    """Report an error of serq-mcu as one sentence, without a traceback."""
     from serq_mcu.errors import SerqError
 
     try:
@@ -186,7 +186,7 @@ def serq_report(serq_model: QuantizedModel, serq_clips: list[Recording], serq_ta
 
 
 @pytest.fixture(scope=_scope)
-def serq_comparison(pytestconfig: pytest.Config, serq_report: VerifyReport) -> Comparison:
+def serq_comparison(pytestconfig: pytest.Config, serq_report: VerifyReport) -> BaselineComparison:
     """The report against the baseline, which is written first under --serq-update-baseline."""
     from serq_mcu.verification.baseline import load_baseline, save_baseline
 

@@ -1,18 +1,14 @@
-"""The outcome of a verification (SPEC.md section 10), as plain values, text, JUnit XML and Markdown."""
+"""The outcome of a verification (SPEC.md section 10)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from serq_mcu.base.metrics import wilson_interval
 
-if TYPE_CHECKING:
-    from serq_mcu.verification.baseline import Comparison
-
 Mode = Literal["pcm", "features"]
-_SHOWN = 5  # differing or failed clips in the text; the JSON has all
 
 
 @dataclass(frozen=True)
@@ -29,16 +25,6 @@ class Difference:
     index: int | None = None
     expected: int | None = None
     actual: int | None = None
-
-    def __str__(self) -> str:
-        if self.index is None:
-            return (
-                f"{self.clip}: {self.stage} differs, but not when the clip is repeated: suspect the power"
-                " supply or the memory of the device"
-            )
-        found = "nothing" if self.actual is None else self.actual
-        where = f"{self.clip}: first difference in stage {self.stage}, event {self.event}, index {self.index}"
-        return f"{where}: expected {self.expected}, found {found}; {self.count} integers of that event differ"
 
 
 @dataclass(frozen=True)
@@ -186,115 +172,6 @@ class VerifyReport:
             "seconds": round(self.seconds, 2),
         }
 
-    def lines(self) -> list[str]:
-        """The report as text."""
-        what = "every stage" if self.mode == "pcm" else "the network's stages"
-        lines = [
-            f"{self.target}: firmware for {self.board}, model {self.identity}",
-            (
-                f"{self.clips} clips in {self.seconds:.1f} s; {self.compared_integers} integers of {what}"
-                " compared by their digests"
-            ),
-            f"differing_clips: {self.differing_clips}",
-            f"differing_integers: {self.differing_integers}",
-            *([f"failed_clips: {len(self.failures)}"] if self.failures else []),
-        ]
-        if self.correct is not None:
-            low, high = wilson_interval(self.correct, self.clips)
-            lines.append(
-                f"accuracy on these clips: {self.correct / self.clips:.3f} (n = {self.clips}, 95 % interval"
-                f" {low:.3f} to {high:.3f})"
-            )
-        lines += self._cost_lines()
-        return (
-            lines
-            + _shown([str(difference) for difference in self.differences])
-            + _shown([_failed(outcome) for outcome in self.failures])
-        )
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _cost_lines(self) -> list[str]:
-        lines = []
-        if self.network_cycles is not None:
-            frontend = (
-                ""
-                if self.frontend_cycles_per_frame is None
-                else f"{self.frontend_cycles_per_frame:.0f} a frame, "
-            )
-            lines.append(f"cycles: {frontend}{self.network_cycles:.0f} a decision of the network")
-        if self.flash_bytes is not None:
-            lines.append(f"flash {self.flash_bytes} bytes, RAM {self.ram_bytes} bytes with the stack")
-        return lines
-
-
-def junit(report: VerifyReport, comparison: Comparison | None = None) -> str:
-    """JUnit XML: a test case for each clip, and one for each figure of the baseline."""
-    from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
-
-    suite = TestSuite(f"serq-mcu verify on {report.target}")
-    for outcome in report.outcomes:
-        case = TestCase(outcome.clip, f"serq.{report.board}.clips", round(outcome.seconds, 3))
-        if outcome.difference:
-            case.result = [Failure(str(outcome.difference), "difference")]
-        elif outcome.failure:
-            case.result = [Error(outcome.failure, "no result")]
-        suite.add_testcase(case)
-    for change in comparison.changes if comparison else ():
-        case = TestCase(change.name, f"serq.{report.board}.baseline", 0.0)
-        if change.worse:
-            case.result = [Failure(str(change), "regression")]
-        suite.add_testcase(case)
-    document = JUnitXml("serq-mcu")
-    document.add_testsuite(suite)
-    document.update_statistics()  # type: ignore[no-untyped-call]
-    text: bytes = document.tostring()  # type: ignore[no-untyped-call]
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + text.decode() + "\n"
-
-
-def markdown(report: VerifyReport, comparison: Comparison | None = None) -> str:
-    """A job's summary."""
-    good = report.ok and not (comparison and comparison.worse)
-    lines = [
-        f"### serq-mcu verify: {'passed' if good else 'FAILED'} on {report.target}",
-        "",
-        "| figure | value |",
-        "|---|---|",
-    ]
-    lines += [f"| {name} | {value} |" for name, value in _figures(report).items()]
-    if comparison:
-        lines += ["", "| against the baseline | before | now | |", "|---|---|---|---|"]
-        lines += [
-            f"| {_cell(c.name)} | {c.figures[0]} | {c.figures[1]} | {c.verdict} |" for c in comparison.changes
-        ]
-        lines += ["", *(f"- {_cell(note)}" for note in comparison.notes)]
-    problems = [str(difference) for difference in report.differences] + [
-        _failed(outcome) for outcome in report.failures
-    ]
-    return "\n".join([*lines, "", *(f"- {_cell(problem)}" for problem in _shown(problems))]).rstrip() + "\n"
-
-
-def _figures(report: VerifyReport) -> dict[str, str]:
-    found = {
-        "firmware": f"{report.board}, model {report.identity}, {report.mode}",
-        "clips compared / differing / failed": (
-            f"{report.clips} / {report.differing_clips} / {len(report.failures)}"
-        ),
-        "integers compared / differing": f"{report.compared_integers} / {report.differing_integers}",
-    }
-    if report.correct is not None:
-        low, high = wilson_interval(report.correct, report.clips)
-        found["accuracy on these clips"] = (
-            f"{report.correct / report.clips:.1%} (n = {report.clips}, 95 % interval {low:.1%} to {high:.1%})"
-        )
-        found |= {
-            f"recall {_cell(label)}": f"{right} of {count}" for label, (right, count) in report.recall.items()
-        }
-    costs = {"cycles a frame": report.frontend_cycles_per_frame, "cycles a decision": report.network_cycles}
-    costs |= {"flash, bytes": report.flash_bytes, "RAM, bytes": report.ram_bytes}
-    return found | {name: f"{value:.0f}" for name, value in costs.items() if value is not None}
-
 
 def _proportion(right: int, count: int) -> dict[str, Any]:
     return {
@@ -303,16 +180,3 @@ def _proportion(right: int, count: int) -> dict[str, Any]:
         "correct": right,
         "interval95": list(wilson_interval(right, count)),
     }
-
-
-def _failed(outcome: Outcome) -> str:
-    return f"{outcome.clip}: no result: {outcome.failure}"
-
-
-def _shown(lines: list[str]) -> list[str]:
-    return lines[:_SHOWN] + [f"and {len(lines) - _SHOWN} more clips"] * (len(lines) > _SHOWN)
-
-
-def _cell(text: str) -> str:
-    """Text that Markdown does not take for its own signs."""
-    return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#+-!|" else character for character in text)

@@ -28,7 +28,7 @@ from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.baseline import Baseline
-from serq_mcu.verification.duration import estimate
+from serq_mcu.verification.duration import line_time
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 
@@ -92,7 +92,7 @@ def verify_project(
                 target.on, target.device.identity.board, mode, {clip.name: clip.label for clip in chosen}
             )
         if progress and target.baud:
-            progress(estimate(model, target, [clip.path for clip in chosen], mode))
+            progress(line_time(model, target, [clip.path for clip in chosen], mode))
         return verify(
             model,
             recordings(chosen, model.spec.sample_rate),

@@ -30,10 +30,11 @@ from serq_mcu.codegen.plan import Plan
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.listening.recorder import PacketReader, Take, record, self_test
+from serq_mcu.listening.recorder import Capture, PacketReader, record, self_test
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show.firmware import size_lines
 from serq_mcu.verification.target import open_target
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, WARNINGS
@@ -47,7 +48,7 @@ SET = ("microphone.dc_shift=7", "microphone.gain_db=-6")
 
 
 def _speech(count: int = 30_000, seed: int = 3) -> np.ndarray:
-    """Bursts of noise on direct current, silence between, and full scale at the end."""
+    """Bursts of noise on a DC offset, silence between, and full scale at the end."""
     rng, t = np.random.default_rng(seed), np.arange(count)
     bursts = rng.normal(0, 9000, count) * np.maximum(np.sin(t / 2000), 0) ** 3 + 900
     bursts[-2000:] = rng.choice([-32768, 32767], 2000)
@@ -129,7 +130,7 @@ def test_live_on_an_emulated_board_answers_what_the_reference_does(
     export(MODEL, board, tmp_path / "p", app="live")
     built = platformio.build(tmp_path / "p")
     compared = compare(tmp_path / "p", built)
-    assert compared.complete and compared.warnings == [], compared.lines()
+    assert compared.complete and compared.warnings == [], size_lines(compared)
     pcm, wanted = heard
     done = subprocess.run(
         platformio.emulator_command(board, built.elf),
@@ -152,16 +153,13 @@ def test_a_statement_that_is_off_is_a_warning_and_a_framework_is_not(tmp_path: P
             compared, built={"flash": round(stated.flash * factor), "RAM": stated.ram}
         ).warnings
         assert len(warnings) == off
-        assert all(
-            "bytes were stated before the build" in warning and "good to 5 %" in warning
-            for warning in warnings
-        )
+        assert all("bytes were estimated and" in warning and "within 5 %" in warning for warning in warnings)
     export(MODEL, load_board("pico"), tmp_path / "q", app="live")
     compared = compare(tmp_path / "q", platformio.BuildResult(tmp_path, 150_000, 60_000, tmp_path))
     assert not compared.complete and compared.warnings == []
-    assert "of them stated before; the other" in compared.lines()[0]
+    assert "of them estimated; the other" in size_lines(compared)[0]
     large = replace(compared, built={"flash": 150_000, "RAM": 600_000})
-    assert large.warnings == ["RAM: 600000 bytes were built and pico has 270336"]
+    assert large.warnings == ["RAM: the build takes 600000 bytes and pico has 270336"]
 
 
 def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
@@ -180,7 +178,7 @@ def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
     value = json.loads(done.stdout)
     assert (
         value["warnings"] == []
-        and abs(value["flash_bytes"] - value["stated_flash_bytes"]) <= 0.05 * value["flash_bytes"]
+        and abs(value["flash_bytes"] - value["estimated_flash_bytes"]) <= 0.05 * value["flash_bytes"]
     )
 
 
@@ -489,18 +487,18 @@ TALK = np.rint(np.random.default_rng(2).normal(0, 700, 32000)).astype(np.int16)
 
 
 @pytest.mark.parametrize(
-    ("take", "finding"),
+    ("capture", "finding"),
     [
-        (Take(TALK, 0, 0, 16010.0), ""),
-        (Take(TALK, 0, 0, None), ""),
-        (Take(TALK // 2000, 0, 0, None), "silent: nothing but"),
-        (Take(TALK // 100, 0, 0, None), "faint: -"),
+        (Capture(TALK, 0, 0, 16010.0), ""),
+        (Capture(TALK, 0, 0, None), ""),
+        (Capture(TALK // 2000, 0, 0, None), "silent: nothing but"),
+        (Capture(TALK // 100, 0, 0, None), "faint: -"),
         (
-            Take(np.clip(TALK.astype(int) * 40, -32768, 32767).astype(np.int16), 0, 0, None),
+            Capture(np.clip(TALK.astype(int) * 40, -32768, 32767).astype(np.int16), 0, 0, None),
             "wrong shift: the sign jumps",
         ),
         (
-            Take(
+            Capture(
                 np.clip(16 * np.convolve(TALK, np.ones(40), "same"), -32768, 32767).astype(np.int16),
                 0,
                 0,
@@ -508,15 +506,15 @@ TALK = np.rint(np.random.default_rng(2).normal(0, 700, 32000)).astype(np.int16)
             ),
             "clipped: ",
         ),
-        (Take(TALK + np.int16(2000), 0, 0, None), "DC offset: the mean is 20"),
-        (Take(TALK, 0, 0, 8005.0), "just half"),
-        (Take(TALK, 0, 0, 31990.0), "just double"),
-        (Take(TALK, 0, 0, 16300.0), "--set audio.true_rate_hz=16300"),
-        (Take(TALK, 7, 120, None), "lost: 7 samples on the board, 120 on the line"),
+        (Capture(TALK + np.int16(2000), 0, 0, None), "DC offset: the mean is 20"),
+        (Capture(TALK, 0, 0, 8005.0), "just half"),
+        (Capture(TALK, 0, 0, 31990.0), "just double"),
+        (Capture(TALK, 0, 0, 16300.0), "--set audio.true_rate_hz=16300"),
+        (Capture(TALK, 7, 120, None), "lost: 7 samples on the board, 120 on the line"),
     ],
 )
-def test_the_self_test_says_in_words_what_is_wrong(take: Take, finding: str) -> None:
-    found = list(self_test(take, load_board("esp32")))
+def test_the_self_test_says_in_words_what_is_wrong(capture: Capture, finding: str) -> None:
+    found = list(self_test(capture, load_board("esp32")))
     assert [finding in text for text in found] == ([True] if finding else [])
 
 
@@ -531,4 +529,4 @@ def test_a_displaced_sign_bit_is_a_wrong_shift_whatever_the_gain(late: int) -> N
     samples = Converter(load_board("esp32").microphone.conversion).i2s(
         displaced.astype(np.uint32).view(np.int32)
     )
-    assert next(self_test(Take(samples, 0, 0, None), load_board("esp32"))).startswith("wrong shift")
+    assert next(self_test(Capture(samples, 0, 0, None), load_board("esp32"))).startswith("wrong shift")

@@ -20,6 +20,7 @@ from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.layers.packing import LAYOUTS, Part
 from serq_mcu.quantized_model.interpreter import stages
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, digest, verify
 from tests.support.models import SMALL_SPEC, made_up_features, made_up_model
@@ -152,7 +153,7 @@ def test_every_stage_of_extreme_clips_on_the_host(spec: FeatureSpec, tmp_path: P
     model = made_up_model((16, 5), (4, 3), spec=spec)
     with open_target(export(model, load_board("esp32"), tmp_path / "p"), "host") as target:
         report = verify(model, _signals(spec), target)
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
 
 
 @pytest.mark.parametrize("board", ["esp32", "esp32c3", "nucleo_f446re", *EMULATED])
@@ -161,7 +162,7 @@ def test_every_stage_of_extreme_clips_on_the_emulators(board: str, tmp_path: Pat
     project = export(model, load_board(board), tmp_path / "p")
     with open_target(project, "emulator") as target:
         report = verify(model, _signals(model.spec), target)
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
 
 
 def test_the_default_specification_fits_a_cortex_m0(tmp_path: Path) -> None:

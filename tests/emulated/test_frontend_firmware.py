@@ -19,6 +19,7 @@ from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
 from tests.firmware.test_frontend import SPECS, random_tables, stimulus
@@ -81,7 +82,7 @@ def test_every_stage_on_the_emulators(board: str, name: str, tmp_path: Path) -> 
     model = made_up_model((8, 3), (2, 5), spec=spec)
     with open_target(export(model, load_board(board), tmp_path / "p"), "emulator") as target:
         report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -90,7 +91,7 @@ def test_every_stage_of_every_specification_on_the_host(name: str, tmp_path: Pat
     model = made_up_model((8, 3), (2, 5), spec=spec)
     with open_target(export(model, load_board("esp32"), tmp_path / "p"), "host") as target:
         report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
 
 
 def test_a_padded_clip_ends_when_it_is_asked_for(tmp_path: Path) -> None:

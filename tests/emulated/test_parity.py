@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from serq_mcu.frontend.spec import KINDS, STATISTICS
+from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.verify import Difference
 from tools import parity
 from tools.parity import EMULATED, HOST, generated_signals, main, proof_models, prove
@@ -41,14 +42,14 @@ def test_every_block_and_statistic_is_proved() -> None:
 def test_generated_signals_on_the_host(name: str) -> None:
     signals = generated_signals(16000, 0.3)
     report = prove(MODELS[name], HOST, signals)
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
     assert report.clips == len(signals)
 
 
 @pytest.mark.parametrize("on", EMULATED)
 def test_generated_signals_on_the_emulators(on: str) -> None:
     report = prove(MODELS["MFCC, mel and chroma, FFT 1024"], on, generated_signals(16000, 0.15))
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
 
 
 def test_the_page_has_a_row_for_each_target(

@@ -51,6 +51,7 @@ from serq_mcu.harness.transports import ProcessTransport, SerialTransport
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import Target
 from serq_mcu.verification.verify import (
     Recording,
@@ -675,7 +676,7 @@ def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: P
         <= values["accuracy"]["value"]
         <= values["accuracy"]["interval95"][1]
     )
-    assert "differing_clips: 0" in report.lines()
+    assert "differing_clips: 0" in report_lines(report)
     assert report.network_cycles is None
 
 
@@ -716,7 +717,7 @@ def test_a_changed_line_of_c_is_caught_and_its_stage_named(
         pcm = soundfile.read(next(clips.rglob(f"{Path(difference.clip).name}.wav")), dtype="int16")[0]
         expected = reference_stages(MODEL_UNDER_TEST, pcm)[stage]
         assert difference.expected == expected[difference.event][difference.index] != difference.actual
-    assert any(f"first difference in stage {stage}, event" in text for text in report.lines())
+    assert any(f"first difference in stage {stage}, event" in text for text in report_lines(report))
 
 
 def test_only_the_first_differing_event_is_named(program: Path) -> None:
@@ -776,7 +777,7 @@ def test_a_padded_clip_of_any_length_equals_the_reference(centred: tuple[Quantiz
     report = verify(
         model, [Recording(str(n), noise()[500 : 500 + n]) for n in lengths], Target(device, "host", BOARD)
     )
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
     with pytest.raises(DeviceError, match="too few samples"):
         device.run_clip(np.zeros(spec.min_samples - 1, np.int16))
     assert device.run_clip(np.zeros(spec.max_samples, np.int16)).frames == MAX_FRAMES
@@ -826,7 +827,7 @@ def test_a_difference_that_does_not_return_is_said(program: Path) -> None:
     report = verify(MODEL_UNDER_TEST, [Recording("clip", noise())], Target(device, "host", BOARD))
     assert not report.ok
     assert report.differing_integers == 1
-    assert "not when the clip is repeated" in report.lines()[-1]
+    assert "not when the clip is repeated" in report_lines(report)[-1]
     device.close()
 
 

@@ -38,7 +38,7 @@ from serq_mcu.quantized_model.streaming import (
     Frames,
     analyse,
     decide,
-    decision_rule,
+    require_decision_rule,
     stream_decisions,
 )
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
@@ -53,7 +53,7 @@ GATE, QUIET = level_from_db(-50), level_from_db(-70)
 
 
 def quiet_and_loud(spec: FeatureSpec, seed: int, pieces: int = 40) -> np.ndarray:
-    """PCM of pieces of one to four frames at levels around GATE: silence, direct current, runs of -32768,
+    """PCM of pieces of one to four frames at levels around GATE: silence, DC offset, runs of -32768,
     squares, noise and tones.
     """
     rng = np.random.default_rng(seed)
@@ -176,7 +176,7 @@ def test_every_core_answers_as_the_reference(board: str, tmp_path: Path) -> None
 
 def test_a_decision_is_the_clips_of_its_window() -> None:
     model = made_up_model((6, 3), (2, 5), gate_level=GATE)
-    spec, rule = model.spec, decision_rule(model)
+    spec, rule = model.spec, require_decision_rule(model)
     pcm = quiet_and_loud(spec, 5)
     found = stream_decisions(model, pcm)
     assert len(found) == spec.frame_count(len(pcm)) // rule.block_frames
@@ -228,7 +228,7 @@ def blocks_of(model: QuantizedModel, pattern: str) -> np.ndarray:
     """PCM whose blocks are quiet (q) or loud (L) in turn; the frame that spans two blocks belongs to the
     earlier one.
     """
-    rule, spec = decision_rule(model), model.spec
+    rule, spec = require_decision_rule(model), model.spec
     rng = np.random.default_rng(0)
     parts = [
         tone(spec, rule.block_frames, -20 if kind == "L" else -70, hertz=rng.uniform(300, 3000))
@@ -239,7 +239,9 @@ def blocks_of(model: QuantizedModel, pattern: str) -> np.ndarray:
 
 def test_a_window_begins_with_a_loud_block_and_without_one_there_is_silence() -> None:
     model = made_up_model((6, 3), (2, 5), blocks=3, block_frames=20, gate_level=GATE)
-    found = list(decide(model, decision_rule(model), analyse(model, blocks_of(model, "qLqqqLLLLLq"))))[:11]
+    found = list(
+        decide(model, require_decision_rule(model), analyse(model, blocks_of(model, "qLqqqLLLLLq")))
+    )[:11]
     assert [decision.frames // 20 for decision in found] == [0, 1, 2, 3, 0, 1, 2, 3, 3, 3, 3]
     assert [decision.answer == SILENCE for decision in found] == [decision.frames == 0 for decision in found]
     assert all(
@@ -250,7 +252,7 @@ def test_a_window_begins_with_a_loud_block_and_without_one_there_is_silence() ->
 
 def test_the_gate_is_open_at_its_level_and_closed_below() -> None:
     model = made_up_model((6, 3), (2, 5), spec=SPECS["speech120"])
-    rule, frames = decision_rule(model), analyse(model, tone(model.spec, 10, -30))
+    rule, frames = require_decision_rule(model), analyse(model, tone(model.spec, 10, -30))
     level = next(decide(model, rule, frames)).level
     for gate, silent in ((level, False), (level + 1, True)):
         assert (
@@ -263,7 +265,7 @@ def test_the_gate_is_open_at_its_level_and_closed_below() -> None:
 
 def test_an_answer_needs_its_margin() -> None:
     model = made_up_model((6, 3), (2, 5))
-    rule, frames = decision_rule(model), analyse(model, quiet_and_loud(model.spec, 1))
+    rule, frames = require_decision_rule(model), analyse(model, quiet_and_loud(model.spec, 1))
     for decision in list(decide(model, rule, frames))[:20]:
         first, second = sorted(decision.scores, reverse=True)[:2]
         assert decision.margin == first - second
@@ -279,8 +281,8 @@ def test_an_answer_needs_its_margin() -> None:
 def test_smoothed_scores_are_an_exponential_average_that_starts_afresh_after_silence(smoothing: int) -> None:
     model = made_up_model((6, 3), (2, 5), blocks=2, block_frames=20, gate_level=GATE)
     frames = analyse(model, blocks_of(model, "LLLLLLLLqqqLLLL"))
-    plain = list(decide(model, decision_rule(model), frames))
-    smoothed = decide(model, dataclasses.replace(decision_rule(model), smoothing=smoothing), frames)
+    plain = list(decide(model, require_decision_rule(model), frames))
+    smoothed = decide(model, dataclasses.replace(require_decision_rule(model), smoothing=smoothing), frames)
     average: np.ndarray | None = None
     for new, decision in zip(plain, smoothed, strict=True):
         if new.answer == SILENCE:
@@ -302,8 +304,8 @@ def test_a_lasting_score_is_reached_exactly() -> None:
     for order in (first, lasting), (lasting[:4], np.tile(first, 300)):  # from above and from below
         index = np.concatenate(order)
         frames = Frames({stage: values[index] for stage, values in heard.stages.items()}, heard.levels[index])
-        found = list(decide(model, decision_rule(model), frames))
-        last = list(decide(model, dataclasses.replace(decision_rule(model), smoothing=0), frames))[-1]
+        found = list(decide(model, require_decision_rule(model), frames))
+        last = list(decide(model, dataclasses.replace(require_decision_rule(model), smoothing=0), frames))[-1]
         assert found[0].scores != last.scores
         assert found[-1].scores == last.scores
 
@@ -369,7 +371,7 @@ def check_long_stream(clips: list[np.ndarray], minutes: float, folder: Path) -> 
         unsure_margin=2000,
         smoothing=2,
     )
-    spec, rule, classes = model.spec, decision_rule(model), len(model.labels)
+    spec, rule, classes = model.spec, require_decision_rule(model), len(model.labels)
     pcm = long_recording(clips, minutes, spec.sample_rate)
     fast = host_program(model, folder / "fast", ["-O3"], "stream_hour.c")
     rows = np.frombuffer(run(fast, pcm.tobytes(), "clips"), dtype=np.int64).reshape(-1, 5 + 2 * classes)
@@ -499,7 +501,8 @@ def test_ram_grows_by_a_place_a_block_and_stays_within_what_is_promised(tmp_path
     sizes = {}
     for blocks in (1, 2, 4, 8):
         model = dataclasses.replace(
-            shipped_model(), decision=dataclasses.replace(decision_rule(shipped_model()), blocks=blocks)
+            shipped_model(),
+            decision=dataclasses.replace(require_decision_rule(shipped_model()), blocks=blocks),
         )
         for name, data in library(model, "emulated-m0").items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -558,7 +561,7 @@ def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path)
     trained = dataclasses.replace(bare, provenance={"corpus": load_corpus(corpus).name, **names})
     margin = sorted(d.margin for clip in clips for d in _decisions(trained, clip) if d.answer != SILENCE)[3]
     model = dataclasses.replace(
-        trained, decision=dataclasses.replace(decision_rule(trained), unsure_margin=margin)
+        trained, decision=dataclasses.replace(require_decision_rule(trained), unsure_margin=margin)
     )
     path = save_model(model, tmp_path / "m.serq")
     for option, part in (((), clips[:4]), (("--validation",), clips[4:])):

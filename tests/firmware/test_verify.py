@@ -30,9 +30,10 @@ from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.transports import ProcessTransport
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import FORMAT
+from serq_mcu.show.verification import change_text, comparison_lines, junit, markdown, report_lines
 from serq_mcu.verification.baseline import CYCLES, Baseline, Change, load_baseline, save_baseline
-from serq_mcu.verification.duration import duration, estimate, message_bytes
-from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport, junit, markdown
+from serq_mcu.verification.duration import line_time, message_bytes, rough_duration
+from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 from serq_mcu.verification.verify import Recording, require_same_firmware, verify, verify_project
 from tests.support.models import made_up_model
@@ -259,7 +260,7 @@ def test_a_clip_without_a_result_is_reported_with_its_cause(program: Path) -> No
     )
     assert found.to_json()["failures"][0] == {"clip": "clip 1", "cause": "the cable was moved"}
     assert found.to_json()["accuracy"]["n"] == 3
-    assert {"failed_clips: 3", "clip 1: no result: the cable was moved"} <= set(found.lines())
+    assert {"failed_clips: 3", "clip 1: no result: the cable was moved"} <= set(report_lines(found))
     with pytest.raises(SerqError, match="3 clips have no result, so that the run is no baseline"):
         Baseline.of(found)
     device.close()
@@ -331,7 +332,7 @@ def test_a_baseline_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = save_baseline(tmp_path / "baseline.json", report())
     assert load_baseline(tmp_path / "baseline.json") == saved
     assert not saved.compare(report()).worse
-    assert saved.compare(report()).lines() == [
+    assert comparison_lines(saved.compare(report())) == [
         f"no figure of {len(saved.compare(report()).changes)} is worse than the baseline"
     ]
 
@@ -352,13 +353,13 @@ def test_sizes_that_grow_are_regressions(changed: dict[str, Any], worse: list[st
 
 def test_a_class_that_loses_is_a_regression_even_if_another_gains() -> None:
     comparison = Baseline.of(report("abcabb")).compare(report("abcacc"))
-    assert [str(change) for change in comparison.worse] == [
+    assert [change_text(change) for change in comparison.worse] == [
         "correct labels of joy & <fear>: 2 before, 1 now, worse"
     ]
     assert "clip 5 (calm): answered joy & <fear> before, calm now" in comparison.notes
     assert any(
         line.startswith("REGRESSION correct labels of joy & <fear>: 2 before, 1 now")
-        for line in comparison.lines()
+        for line in comparison_lines(comparison)
     )
 
 
@@ -488,18 +489,18 @@ def test_a_long_run_offers_shorter_ways(device: Device, tmp_path: Path) -> None:
         soundfile.write(tmp_path / f"{index}.wav", np.zeros(32000, np.int16), 16000)
     paths = sorted(tmp_path.glob("*.wav"))
     slow = Target(device, "/dev/ttyUSB0", "esp32", "port", 115_200)
-    said = estimate(MODEL_UNDER_TEST, slow, paths, "pcm")
+    said = line_time(MODEL_UNDER_TEST, slow, paths, "pcm")
     assert said.startswith(
         "70 clips, 4.5 MB of samples: about 7 min on the line at 115200 baud; shorter: --count 60 takes 6"
         " min; --features "
     )
     assert "baud = 921600 under [port] of the board file, exported and flashed again, takes 50 s" in said
     assert (
-        estimate(MODEL_UNDER_TEST, slow, paths, "features")
+        line_time(MODEL_UNDER_TEST, slow, paths, "features")
         == "70 clips, features only: about 3 s at 115200 baud"
     )
-    assert "shorter" not in estimate(MODEL_UNDER_TEST, slow, paths[:5], "pcm")
-    assert [duration(seconds) for seconds in (5, 89, 90, 5399, 5400)] == [
+    assert "shorter" not in line_time(MODEL_UNDER_TEST, slow, paths[:5], "pcm")
+    assert [rough_duration(seconds) for seconds in (5, 89, 90, 5399, 5400)] == [
         "5 s",
         "89 s",
         "2 min",

@@ -29,6 +29,7 @@ from serq_mcu.corpus.loaders import RULES, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.harness import protocol
 from serq_mcu.quantized_model.store import load_model, model_bytes
+from serq_mcu.show.verification import comparison_lines
 from serq_mcu.verification.baseline import load_baseline, save_baseline
 from serq_mcu.verification.report import Difference, Outcome, VerifyReport
 from tests.support.models import made_up_model
@@ -162,7 +163,7 @@ def baseline(data: bytes) -> None:
     report = VerifyReport(
         "host", remembered.on, remembered.board, "", remembered.mode, ("a", "b"), outcomes, 0, None, None, 0.0
     )  # type: ignore[arg-type]
-    assert remembered.compare(report).lines()
+    assert comparison_lines(remembered.compare(report))
 
 
 def decoder(data: bytes) -> None:

@@ -23,7 +23,6 @@ from serq_mcu.experiments import engine
 from serq_mcu.experiments.choice import bars, choices
 from serq_mcu.experiments.engine import run_plan
 from serq_mcu.experiments.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
-from serq_mcu.experiments.page import TITLES, bar_lines, beside_paper_lines, choice_lines, write_page
 from serq_mcu.experiments.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
 from serq_mcu.experiments.results import (
     AS_RECORDED,
@@ -42,6 +41,11 @@ from serq_mcu.experiments.sequence_networks import SequenceResult, build, train_
 from serq_mcu.experiments.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
+from serq_mcu.show.experiments.across import choice_parts
+from serq_mcu.show.experiments.page import write_page
+from serq_mcu.show.experiments.paper import beside_paper_parts
+from serq_mcu.show.experiments.within import bar_parts
+from serq_mcu.show.experiments.words import TITLES
 from tests.train.test_training import _small
 
 RATE = 16000
@@ -380,14 +384,14 @@ def test_in_every_split_the_inner_folds_choose_what_stands_for_a_bar(rows: list[
     assert [(row.split, row.study) for row in bar.judged[AS_RECORDED].rows] == [(0, "x"), (1, "x"), (2, "y")]
     assert bar.judged[AS_RECORDED].accuracy == (10 + 11 + 21) / 120
     assert {key[0]: times for key, times in bar.chosen.items()} == {"x": 2, "y": 1}
-    page = "\n".join(bar_lines(given))
+    page = "\n".join(bar_parts(given))
     assert "| as recorded | 35.0 |" in page
     assert f"| y | {one.features} |" in page
     assert (
         sum(group.first.study == "x" for group in groups(given).values()) == 2
     )  # integers and floats; inner folds do not judge
     assert bars([row for row in given if row.split > 2]) == []
-    assert list(bar_lines([])) == []
+    assert list(bar_parts([])) == []
 
 
 def test_a_speakers_bar_is_chosen_once_for_all_seeds(rows: list[Row]) -> None:
@@ -478,7 +482,7 @@ def test_features_are_chosen_by_the_corpora_that_train_alone(rows: list[Row]) ->
     (last,) = [choice for choice in found if choice.protocol == "corpora"]
     assert [group.uar for group in last.judged] == [0.5]
     page = "\n".join(
-        choice_lines(
+        choice_parts(
             [
                 *(group.rows[0] for choice in found for group in choice.judged),
                 judged("a", "a", "speakers", "x", 0.4),
@@ -486,7 +490,7 @@ def test_features_are_chosen_by_the_corpora_that_train_alone(rows: list[Row]) ->
         )
     )
     assert "| a | c | x | 40.0 | 20.0 |" in page
-    assert "| mean | | | | 15.0 |" in page
+    assert "| mean |  |  |  | 15.0 |" in page
 
 
 def test_versions_of_recordings_train_and_the_recording_judges(
@@ -714,9 +718,10 @@ def test_matrices_say_seeds_and_clips_and_ours_stands_beside_the_papers(
         replace(tuned, seed=seed, n=54, correct=correct, accuracy=correct / 54)
         for seed, correct in enumerate((40, 41, 42))
     ]
-    (line,) = [line for line in beside_paper_lines(judged) if "adaptive fine-tuned" in line]
+    _, table = beside_paper_parts(judged)
+    (line,) = [line for line in table.splitlines() if "adaptive fine-tuned" in line]
     assert line.endswith("| 28.0 | 75.93 at 43 | -0.0 | 2 of 3 |")  # 41 of 54 are the paper's 75.93 %
-    assert beside_paper_lines(across) == []
+    assert beside_paper_parts(across) == []
 
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -734,8 +739,8 @@ def test_the_tables_in_docs_are_those_of_their_results(results: Path, tmp_path: 
 
 def test_the_papers_findings_are_those_of_its_results() -> None:
     findings = (DOCS / "paper.md").read_text()
-    for line in beside_paper_lines(read_results(DOCS / "paper.csv")):
-        assert line in findings
+    for part in beside_paper_parts(read_results(DOCS / "paper.csv")):
+        assert part in findings
 
 
 @pytest.mark.parametrize("plan", ["paper", "product", "transfer"])
@@ -755,7 +760,7 @@ def test_every_row_in_docs_is_of_the_plan_that_ships(
 
 
 def test_the_products_figures_are_those_of_its_results() -> None:
-    """Each row of the page's first table: corpus, study, bits, how it was heard, accuracy, UAR, seeds,
+    """Each row of the page's first table: corpus, study, bits, condition, accuracy, UAR, seeds,
     answers, bytes.
     """
     found = {
@@ -768,8 +773,8 @@ def test_the_products_figures_are_those_of_its_results() -> None:
     ]
     assert table
     for line in table:
-        corpus, study, bits, heard, *figures = [cell.strip() for cell in line.strip("|").split("|")]
-        group = found[study, heard, bits]
+        corpus, study, bits, condition, *figures = [cell.strip() for cell in line.strip("|").split("|")]
+        group = found[study, condition, bits]
         low, high = group.mean_interval
         seeds, answers = len({row.seed for row in group.rows}), sum(row.n for row in group.rows)
         assert corpus == TITLES[group.first.train]

@@ -155,8 +155,8 @@ def test_a_run_is_told_whole(run_folder: Path, corpus: Path, tmp_path: Path) -> 
     assert f"device (host), {len(held)} clips" in losses
     right = Score.of(run.truth[held], classify(model, run.pooled[0, held]), model.labels).correct
     assert (
-        f"Integers, Python: true classes in rows, answers in columns; {right} of {len(held)} right."
-        in reader.text
+        "Integers, Python: true classes in rows, predicted classes in columns;"
+        f" {right} of {len(held)} correct." in reader.text
     )
 
 
@@ -190,8 +190,8 @@ def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(
     assert _report(path, "--board", "emulated-m0", "--out", tmp_path / "bare").exit_code == 0
     reader = _Page()
     reader.feed((tmp_path / "bare" / "report.html").read_text())
-    assert "give the run folder instead of the model" in reader.text
-    assert "Give --corpus to judge a model file on recordings" in reader.text
+    assert "Needs a run folder: `serq-mcu report run/`." in reader.text
+    assert "Give --corpus to evaluate a model file on recordings" in reader.text
     assert "Give --clip FILE" in reader.text
     assert model.provenance["allocation"][0]["reason"] in reader.text
     assert (
@@ -287,10 +287,8 @@ def test_a_confusion_matrix_shows_each_count_in_its_row_and_column() -> None:
     assert len(cells) == len(counts) == 9
     for true, row in zip(score.labels, score.confusion, strict=True):
         for answer, count in zip(score.labels, row, strict=True):
-            (title,) = [
-                title for title in cells if title.replace("\n", "") == f"{true} answered as {answer}: {count}"
-            ]
-            cell = {name: float(cells[title].get(name)) for name in ("x", "y", "width", "height")}
+            rect = cells[f"{true} classified as {answer}: {count}"]
+            cell = {name: float(rect.get(name)) for name in ("x", "y", "width", "height")}
             inside = [
                 text
                 for x, y, text in counts

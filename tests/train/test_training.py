@@ -32,8 +32,8 @@ from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.evaluation import evaluate
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model, model_bytes
-from serq_mcu.training.augmentation import draw_condition, draw_takes
-from serq_mcu.training.robustness import UNSEEN_NOISES, judging_takes
+from serq_mcu.training.augmentation import draw_augmented_clips, draw_condition
+from serq_mcu.training.robustness import UNSEEN_NOISES, held_out_clips
 from serq_mcu.training.run import read_dataset, train, train_dataset
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips, split_count
 
@@ -237,16 +237,16 @@ def test_no_audio_crosses_from_one_part_to_another(clips: Path) -> None:
     babbling = changed(config.augmentation, noises=(BABBLE,), noise_share=1.0, versions=4)
     dataset = read_dataset(clips, config)
     part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
-    versions = draw_takes(dataset.recordings, part, TRAIN, babbling, seed=0)
-    assert [take.clip for take in versions[0]] == list(range(30)) and all(
-        not take.condition.noise for take in versions[0]
+    versions = draw_augmented_clips(dataset.recordings, part, TRAIN, babbling, seed=0)
+    assert [clip.clip for clip in versions[0]] == list(range(30)) and all(
+        not clip.condition.noise for clip in versions[0]
     )
-    for take in (take for version in versions[1:] for take in version):
-        assert len(take.voices) == 5 and take.clip not in take.voices
-        assert (part[list(take.voices)] == TRAIN).all()
-    for take in judging_takes(dataset, part, Condition(noise=BABBLE, snr_db=10.0), seed=0):
-        assert part[take.clip] == TEST
-        assert take.voices and (part[list(take.voices)] != TRAIN).all()
+    for clip in (clip for version in versions[1:] for clip in version):
+        assert len(clip.voices) == 5 and clip.clip not in clip.voices
+        assert (part[list(clip.voices)] == TRAIN).all()
+    for clip in held_out_clips(dataset, part, Condition(noise=BABBLE, snr_db=10.0), seed=0):
+        assert part[clip.clip] == TEST
+        assert clip.voices and (part[list(clip.voices)] != TRAIN).all()
 
 
 def test_versions_of_a_clip_do_not_depend_on_other_clips(clips: Path) -> None:
@@ -257,14 +257,14 @@ def test_versions_of_a_clip_do_not_depend_on_other_clips(clips: Path) -> None:
         dataset.recordings, clips=dataset.recordings.clips[5:], audio=dataset.recordings.audio[5:]
     )
     all_takes, its_takes = (
-        draw_takes(dataset.recordings, part, TRAIN, quiet, 1),
-        draw_takes(fewer, part[5:], TRAIN, quiet, 1),
+        draw_augmented_clips(dataset.recordings, part, TRAIN, quiet, 1),
+        draw_augmented_clips(fewer, part[5:], TRAIN, quiet, 1),
     )
     for one, other in zip(all_takes, its_takes, strict=True):
-        assert [(take.condition, take.seed) for take in one[5:]] == [
-            (take.condition, take.seed) for take in other
+        assert [(clip.condition, clip.seed) for clip in one[5:]] == [
+            (clip.condition, clip.seed) for clip in other
         ]
-    assert all_takes != draw_takes(dataset.recordings, part, TRAIN, quiet, 2)
+    assert all_takes != draw_augmented_clips(dataset.recordings, part, TRAIN, quiet, 2)
 
 
 # Training

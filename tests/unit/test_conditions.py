@@ -1,5 +1,5 @@
 """Conditions of hearing: what a made noise, room, speed or gain is must be what its name and numbers say;
-takes, voices and the cache.
+augmented clips, voices and the cache.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 
 from serq_mcu.base.cache import Cache
-from serq_mcu.corpus.conditions import AS_RECORDED, Condition, at_speed, heard
+from serq_mcu.corpus.conditions import AS_RECORDED, Condition, apply_condition, at_speed
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.corpus.noise import BABBLE, NOISES, ROOMS, make_noise
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import recordings as recordings_module
-from serq_mcu.frontend.recordings import Recordings, Take, choose_voices, take_features, takes_of
+from serq_mcu.frontend.recordings import (
+    AugmentedClip,
+    Recordings,
+    augmented_clips,
+    augmented_features,
+    choose_voices,
+)
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import build_tables
@@ -50,13 +56,19 @@ def rms(signal: np.ndarray) -> float:
 @pytest.mark.parametrize("noise", NOISES)
 def test_noise_has_the_snr_that_it_is_given(noise: str, snr_db: float) -> None:
     clip, voices = speech_like(1), [speech_like(2), speech_like(3, 9000)]
-    noisy = heard(clip, RATE, Condition(noise=noise, snr_db=snr_db), np.random.default_rng(5), voices)
+    noisy = apply_condition(
+        clip, RATE, Condition(noise=noise, snr_db=snr_db), np.random.default_rng(5), voices
+    )
     added = noisy.astype(np.float64) - clip
     assert 20 * np.log10(rms(clip) / rms(added)) == pytest.approx(
         snr_db, abs=0.05
     )  # the noise is rounded to 16 bits: 0.3 in 60
-    again = heard(clip, RATE, Condition(noise=noise, snr_db=snr_db), np.random.default_rng(5), voices)
-    other = heard(clip, RATE, Condition(noise=noise, snr_db=snr_db), np.random.default_rng(6), voices)
+    again = apply_condition(
+        clip, RATE, Condition(noise=noise, snr_db=snr_db), np.random.default_rng(5), voices
+    )
+    other = apply_condition(
+        clip, RATE, Condition(noise=noise, snr_db=snr_db), np.random.default_rng(6), voices
+    )
     assert (again == noisy).all()
     assert (other != noisy).any()
 
@@ -75,13 +87,15 @@ def test_coloured_noise_has_its_colour(noise: str, slope: float) -> None:
 def test_gain_is_exact_and_saturates(gain_db: float) -> None:
     clip = speech_like(2, level=8000)
     expected = np.clip(np.rint(clip * 10 ** (gain_db / 20)), -32768, 32767)
-    assert (heard(clip, RATE, Condition(gain_db=gain_db), np.random.default_rng(0)) == expected).all()
+    assert (
+        apply_condition(clip, RATE, Condition(gain_db=gain_db), np.random.default_rng(0)) == expected
+    ).all()
     assert (np.abs(expected).max() >= 32767) == (gain_db > 0)
 
 
 def test_as_recorded_is_as_recorded() -> None:
     clip = speech_like(3)
-    assert (heard(clip, RATE, AS_RECORDED, np.random.default_rng(0)) == clip).all()
+    assert (apply_condition(clip, RATE, AS_RECORDED, np.random.default_rng(0)) == clip).all()
     assert str(AS_RECORDED) == "as recorded"
     assert (
         str(Condition(1.1, "diffuse", 0.4, "hum", 12.5, -6.0))
@@ -116,10 +130,10 @@ def test_a_room_decays_in_its_time(room: str, seconds: float) -> None:
 
 def test_a_room_keeps_length_loudness_and_silence() -> None:
     clip = speech_like(4)
-    wet = heard(clip, RATE, Condition(room="shoebox", reverberation=0.3), np.random.default_rng(1))
+    wet = apply_condition(clip, RATE, Condition(room="shoebox", reverberation=0.3), np.random.default_rng(1))
     assert wet.size == clip.size
     assert rms(wet) == pytest.approx(rms(clip), rel=0.001)
-    assert not heard(
+    assert not apply_condition(
         np.zeros(RATE, np.int16), RATE, Condition(room="diffuse", reverberation=0.3), np.random.default_rng(1)
     ).any()
 
@@ -155,26 +169,29 @@ def test_babble_is_of_other_speakers_among_those_allowed() -> None:
         make_noise(BABBLE, 100, RATE, rng)
 
 
-# Takes and their cache
+# Augmented clips and their cache
 
 
-def test_takes_are_the_features_of_what_is_heard() -> None:
+def test_the_features_of_augmented_clips_are_those_of_their_audio() -> None:
     recordings = made_up_recordings("abc")
-    takes = [Take(1), *takes_of(recordings, [0, 2], [0, 1, 2], Condition(noise=BABBLE, snr_db=5.0), seed=3)]
-    pooled = take_features(SMALL_SPEC, SMALL_TABLES, recordings, takes)
-    for take, row in zip(takes, pooled, strict=True):
-        voices = [recordings.audio[voice] for voice in take.voices]
-        pcm = heard(
-            recordings.audio[take.clip], RATE, take.condition, np.random.default_rng(take.seed), voices
+    augmented = [
+        AugmentedClip(1),
+        *augmented_clips(recordings, [0, 2], [0, 1, 2], Condition(noise=BABBLE, snr_db=5.0), seed=3),
+    ]
+    pooled = augmented_features(SMALL_SPEC, SMALL_TABLES, recordings, augmented)
+    for item, row in zip(augmented, pooled, strict=True):
+        voices = [recordings.audio[voice] for voice in item.voices]
+        pcm = apply_condition(
+            recordings.audio[item.clip], RATE, item.condition, np.random.default_rng(item.seed), voices
         )
         assert (row == features(SMALL_SPEC, SMALL_TABLES, pcm)).all()
-    assert takes == [
-        Take(1),
-        *takes_of(recordings, [0, 2], [0, 1, 2], Condition(noise=BABBLE, snr_db=5.0), seed=3),
+    assert augmented == [
+        AugmentedClip(1),
+        *augmented_clips(recordings, [0, 2], [0, 1, 2], Condition(noise=BABBLE, snr_db=5.0), seed=3),
     ]
     assert (
-        takes[1].seed
-        != takes_of(recordings, [0], [1, 2], Condition(noise=BABBLE, snr_db=5.0), seed=4)[0].seed
+        augmented[1].seed
+        != augmented_clips(recordings, [0], [1, 2], Condition(noise=BABBLE, snr_db=5.0), seed=4)[0].seed
     )
 
 
@@ -185,38 +202,39 @@ def test_the_cache_spares_the_work_and_knows_what_changed(
 
     def counted(pcm: np.ndarray, *rest: object) -> np.ndarray:
         computed.append(pcm.size)
-        return heard(pcm, *rest)  # type: ignore[arg-type]
+        return apply_condition(pcm, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(recordings_module, "heard", counted)
+    monkeypatch.setattr(recordings_module, "apply_condition", counted)
     cache, recordings = Cache(tmp_path / "deep" / "cache"), made_up_recordings("abcd")
-    takes = [Take(clip, Condition(noise="pink", snr_db=10.0), seed=clip) for clip in range(4)]
+    augmented = [AugmentedClip(clip, Condition(noise="pink", snr_db=10.0), seed=clip) for clip in range(4)]
 
-    def work(spec: FeatureSpec, recordings: Recordings, takes: list[Take]) -> int:
+    def work(spec: FeatureSpec, recordings: Recordings, augmented: list[AugmentedClip]) -> int:
         before = len(computed)
-        pooled = take_features(spec, build_tables(spec), recordings, takes, cache=cache)
-        assert (pooled == take_features(spec, build_tables(spec), recordings, takes)).all()
-        return len(computed) - before - len(takes)
+        pooled = augmented_features(spec, build_tables(spec), recordings, augmented, cache=cache)
+        assert (pooled == augmented_features(spec, build_tables(spec), recordings, augmented)).all()
+        return len(computed) - before - len(augmented)
 
-    assert work(SMALL_SPEC, recordings, takes) == 4
-    assert work(SMALL_SPEC, recordings, takes) == 0
-    assert work(SMALL_SPEC, recordings, [*takes, Take(0)]) == 1
-    assert work(SMALL_SPEC, recordings, [replace(takes[0], seed=9), *takes[1:]]) == 1
+    assert work(SMALL_SPEC, recordings, augmented) == 4
+    assert work(SMALL_SPEC, recordings, augmented) == 0
+    assert work(SMALL_SPEC, recordings, [*augmented, AugmentedClip(0)]) == 1
+    assert work(SMALL_SPEC, recordings, [replace(augmented[0], seed=9), *augmented[1:]]) == 1
     assert (
         work(
             SMALL_SPEC,
             recordings,
-            [replace(takes[0], condition=Condition(noise="pink", snr_db=11.0)), *takes[1:]],
+            [replace(augmented[0], condition=Condition(noise="pink", snr_db=11.0)), *augmented[1:]],
         )
         == 1
     )
     audible = replace(recordings, audio=(recordings.audio[0] + np.int16(1), *recordings.audio[1:]))
-    assert work(SMALL_SPEC, audible, takes) == 1
+    assert work(SMALL_SPEC, audible, augmented) == 1
     assert (
-        work(replace(SMALL_SPEC, blocks=(FeatureBlock("mfcc", 7, loudness=False),)), recordings, takes) == 4
+        work(replace(SMALL_SPEC, blocks=(FeatureBlock("mfcc", 7, loudness=False),)), recordings, augmented)
+        == 4
     )
     monkeypatch.setattr(recordings_module, "FEATURE_CODE", (tmp_path / "other.py",))
     (tmp_path / "other.py").write_text("another = 1")
-    assert work(SMALL_SPEC, recordings, takes) == 4
+    assert work(SMALL_SPEC, recordings, augmented) == 4
 
 
 def test_a_cache_that_cannot_be_used_is_done_without(tmp_path: Path) -> None:
@@ -225,7 +243,8 @@ def test_a_cache_that_cannot_be_used_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     recordings = made_up_recordings("ab")
     for path in (tmp_path / "broken", tmp_path / "file" / "cache"):
-        pooled = take_features(SMALL_SPEC, SMALL_TABLES, recordings, [Take(0), Take(1)], cache=Cache(path))
+        clips = [AugmentedClip(0), AugmentedClip(1)]
+        pooled = augmented_features(SMALL_SPEC, SMALL_TABLES, recordings, clips, cache=Cache(path))
         assert (pooled[1] == features(SMALL_SPEC, SMALL_TABLES, recordings.audio[1])).all()
 
 
@@ -235,4 +254,6 @@ def test_a_clip_that_is_too_short_is_named_with_its_condition() -> None:
         recordings, audio=(recordings.audio[0], recordings.audio[1][: SMALL_SPEC.min_samples + 10])
     )
     with pytest.raises(SerqError, match=r"1\.wav \(speed 1\.5\): the clip has \d+ samples"):
-        take_features(SMALL_SPEC, SMALL_TABLES, short, [Take(0), Take(1, Condition(speed=1.5))])
+        augmented_features(
+            SMALL_SPEC, SMALL_TABLES, short, [AugmentedClip(0), AugmentedClip(1, Condition(speed=1.5))]
+        )

@@ -28,10 +28,11 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.build import doctor, platformio
 from serq_mcu.cli import main
 from serq_mcu.cli.conventions import EXIT_CODES, TRACEBACK
-from serq_mcu.cli.shared import PATH
+from serq_mcu.cli.shared import PANELS
 from serq_mcu.codegen.export import export
 from serq_mcu.experiments.results import read_results
 from serq_mcu.quantized_model.store import shipped_model
+from serq_mcu.show.setup import diagnosis_lines
 from tests.unit.test_cli import _commands
 
 RATE = 16000
@@ -58,15 +59,15 @@ def test_help_shows_every_command_once_in_the_order_of_the_path() -> None:
     shown = CliRunner().invoke(main, ["--help"]).output
     places = [
         re.search(rf"^  {name} ", shown, re.MULTILINE)
-        for commands in PATH.values()
+        for commands in PANELS.values()
         for name in commands
         if name in main.commands
     ]
     assert all(places)
     starts = [place.start() for place in places if place]
     assert starts == sorted(starts)
-    assert {name for commands in PATH.values() for name in commands} >= set(main.commands)
-    sections = [shown.index(f"{title}:") for title in PATH]
+    assert {name for commands in PANELS.values() for name in commands} >= set(main.commands)
+    sections = [shown.index(f"{title}:") for title in PANELS]
     assert sections == sorted(sections)
 
 
@@ -394,7 +395,7 @@ def test_doctor_names_the_command_for_what_is_missing(
     without = doctor.diagnose()
     by_name = {finding.name: finding for finding in without.findings}
     assert not without.ok and by_name["no-such-package"].needed and not by_name["no-such-tensorflow"].needed
-    text = "\n".join(without.lines())
+    text = "\n".join(diagnosis_lines(without))
     assert (
         "pip install 'serq-mcu[train]'" in text
         and "MISSING   no-such-package" in text

@@ -28,6 +28,7 @@ from serq_mcu.corpus.check import CorpusReport, check_corpus, published_checksum
 from serq_mcu.corpus.loaders import RULES, load_corpus
 from serq_mcu.corpus.synthetic import synthesise
 from serq_mcu.errors import SerqError
+from serq_mcu.show.corpus import corpus_lines
 
 RATE = 16000
 
@@ -195,7 +196,7 @@ def test_ravdess_and_crema_d_by_speaker_emotion_and_intensity(tmp_path: Path) ->
     found = kinds(report)
     assert len(found.pop("missing")) == 7442 - 6
     assert found == {"silent": ["1076_MTI_SAD_XX"], "known fault": ["1006_TIE_HAP_XX", "1076_MTI_SAD_XX"]}
-    assert any("intensity" in line for line in report.lines())
+    assert any("intensity" in line for line in corpus_lines(report))
 
 
 def test_a_plain_folder(tmp_path: Path) -> None:
@@ -536,8 +537,9 @@ def test_a_sound_folder(tmp_path: Path) -> None:
     assert report.counts == {"angry": {"": 2}, "calm": {"": 2}}
     assert report.seconds == 0.5
     assert report.checksums == ()
-    assert report.lines()[0] == "label/clip folder: 4 recordings, speakers unknown, 2 classes, 0.0 minutes"
-    assert report.lines()[-1] == "problems     none"
+    lines = corpus_lines(report)
+    assert lines[0] == "label/clip folder: 4 recordings, speakers unknown, 2 classes, 0.0 minutes"
+    assert lines[-1] == "problems     none"
     assert json.loads(json.dumps(report.to_json()))["ok"] is True
 
 
@@ -568,7 +570,7 @@ def test_every_kind_of_damage_is_found(tmp_path: Path) -> None:
         "too long": ["calm/long"],
         "silent": ["calm/silent"],
     }
-    text = "\n".join(report.lines())
+    text = "\n".join(corpus_lines(report))
     assert "problems     9" in text
     assert "  damaged    angry/cut: is truncated" in text
 
@@ -595,7 +597,7 @@ def test_conversions_and_clipping_are_counted(tmp_path: Path) -> None:
     assert report.conversions == {"24-bit reduced to 16": 1, "stereo mixed to mono": 2}
     assert report.clipped == 1
     assert report.ok
-    assert "converted    2: stereo mixed to mono" in report.lines()
+    assert "converted    2: stereo mixed to mono" in corpus_lines(report)
 
 
 def test_one_recording_under_two_names_is_found_whatever_its_form(tmp_path: Path) -> None:
@@ -611,7 +613,7 @@ def test_missing_recordings_of_a_published_corpus(tmp_path: Path) -> None:
     report = check_corpus(tmp_path)
     assert len(kinds(report)["missing"]) == 533
     assert "03a01Fa" not in kinds(report)["missing"]
-    assert "  missing    … and 523 more" in report.lines()
+    assert "  missing    … and 523 more" in corpus_lines(report)
 
 
 def emodb_with_checksums(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -626,7 +628,7 @@ def test_published_files_are_recognised(tmp_path: Path, monkeypatch: pytest.Monk
     write(tmp_path / "03a09Wz.wav")  # named like one of them
     report = check_corpus(tmp_path)
     assert report.ok
-    assert "checksums    3 match the published files, 0 differ, 1 are not listed" in report.lines()
+    assert "checksums    3 match the published files, 0 differ, 1 are not listed" in corpus_lines(report)
 
 
 def test_one_changed_published_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -643,7 +645,7 @@ def test_converted_copies_are_no_problem_but_said(tmp_path: Path, monkeypatch: p
         write(path, noise(int(path.stem[:2]) + ord(path.stem[5])))
     report = check_corpus(tmp_path)
     assert report.ok
-    assert any(line.startswith("checksums    none") for line in report.lines())
+    assert any(line.startswith("checksums    none") for line in corpus_lines(report))
 
 
 def manifest(folder: Path, extra: str = "") -> Path:
@@ -659,13 +661,14 @@ def manifest(folder: Path, extra: str = "") -> Path:
 def test_a_manifest_is_verified(tmp_path: Path) -> None:
     plain(tmp_path)
     manifest(tmp_path)
-    assert "checksums    4 match MANIFEST.csv, 0 differ, 0 are not listed" in check_corpus(tmp_path).lines()
+    lines = corpus_lines(check_corpus(tmp_path))
+    assert "checksums    4 match MANIFEST.csv, 0 differ, 0 are not listed" in lines
     write(tmp_path / "calm/b.wav", noise(99))
     write(tmp_path / "calm/new.wav")
     (tmp_path / "calm/a.wav").unlink()
     report = check_corpus(tmp_path)
     assert kinds(report) == {"missing": ["calm/a.wav"], "checksum": ["calm/b"]}
-    assert "checksums    2 match MANIFEST.csv, 1 differ, 1 are not listed" in report.lines()
+    assert "checksums    2 match MANIFEST.csv, 1 differ, 1 are not listed" in corpus_lines(report)
 
 
 def test_a_manifest_cannot_name_files_outside(tmp_path: Path) -> None:

@@ -41,21 +41,21 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.harness.transports import SerialTransport
 from serq_mcu.listening import engine as ears
 from serq_mcu.listening import microphone
-from serq_mcu.listening.answers import Damaged, Heard, Hello, Labelled
+from serq_mcu.listening.answers import Damaged, Hello, LabelledDecision, TimedDecision
 from serq_mcu.listening.classify import classify_file
-from serq_mcu.listening.engine import PYTHON, C, Ear, open_ear
+from serq_mcu.listening.engine import PYTHON, C, Engine, open_engine
 from serq_mcu.listening.lines import Complaint, LineReader, Passed, printable
-from serq_mcu.listening.page import HTML, Page
-from serq_mcu.listening.terminal import bar
 from serq_mcu.quantized_model import interpreter
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show.live_page import HTML, Page
+from serq_mcu.show.terminal import bar
 from tests.firmware.test_frontend import SPECS
 from tests.firmware.test_streaming import GATE, quiet_and_loud
 from tests.support.models import made_up_model
 from tests.support.native import WARNINGS
-from tools.live_screenshots import live_page_screenshot
+from tools.screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
 MODEL = made_up_model((16, 5), (4, 3), labels=LABELS, unsure_margin=40, gate_level=-3000)
@@ -66,11 +66,11 @@ def _nothing(*_: object) -> None:
     """No progress."""
 
 
-def _reference(model: QuantizedModel, monkeypatch: pytest.MonkeyPatch) -> Ear:
+def _reference(model: QuantizedModel, monkeypatch: pytest.MonkeyPatch) -> Engine:
     with monkeypatch.context() as patch:
         patch.setenv("PATH", "")
         patch.delenv("CC", raising=False)
-        ear = open_ear(model, _nothing)
+        ear = open_engine(model, _nothing)
     assert ear.by == PYTHON
     return ear
 
@@ -85,7 +85,7 @@ def test_both_ears_answer_as_the_reference_whatever_the_pieces(
     model = MODEL if name == "small" else made_up_model((6, 3), (2, 5), spec=SPECS[name], **RULE)
     pcm = quiet_and_loud(model.spec, 3)
     wanted = stream_decisions(model, pcm)
-    native, reference = open_ear(model, _nothing), _reference(model, monkeypatch)
+    native, reference = open_engine(model, _nothing), _reference(model, monkeypatch)
     assert native.by == C
     for ear in (native, reference):
         for piece in (77, 5000, len(pcm)):
@@ -98,7 +98,7 @@ def test_both_ears_answer_as_the_reference_whatever_the_pieces(
 def test_both_ears_score_clips_alike_and_refuse_the_same_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
     padded = made_up_model((5,), (3,), spec=FeatureSpec(center=True))
     for model in (MODEL, padded):
-        native, reference = open_ear(model, _nothing), _reference(model, monkeypatch)
+        native, reference = open_engine(model, _nothing), _reference(model, monkeypatch)
         for length in (
             model.spec.min_samples - 1,
             model.spec.min_samples,
@@ -115,7 +115,7 @@ def test_both_ears_score_clips_alike_and_refuse_the_same_lengths(monkeypatch: py
         assert native.scores(pcm) == tuple(
             interpreter.scores(model, features(model.spec, model.tables, pcm)).tolist()
         )
-    for ear in (open_ear(padded, _nothing), _reference(padded, monkeypatch)):
+    for ear in (open_engine(padded, _nothing), _reference(padded, monkeypatch)):
         with pytest.raises(SerqError, match="cannot stream"):
             ear.push(pcm)
 
@@ -125,11 +125,11 @@ def test_c_is_compiled_once_for_a_model(monkeypatch: pytest.MonkeyPatch, tmp_pat
     said: list[str] = []
     first, second = MODEL, made_up_model((5,), (2,), seed=9)
     for model in (first, first, second, first):
-        assert open_ear(model, said.append).by == C
+        assert open_engine(model, said.append).by == C
     assert said == ["compiling the model's C for this computer, once"] * 2
     assert len(list((tmp_path / "files").iterdir())) == 2
     monkeypatch.setattr(ears, "_FLAGS", (*ears._FLAGS, "-DANOTHER"))
-    open_ear(first, said.append)
+    open_engine(first, said.append)
     assert len(said) == 3
 
 
@@ -139,7 +139,7 @@ def test_a_compiler_that_fails_is_named_and_the_reference_answers(
     monkeypatch.setenv("SERQ_CACHE", str(tmp_path))
     monkeypatch.setenv("CC", shutil.which("false") or "false")
     said: list[str] = []
-    assert open_ear(MODEL, said.append).by == PYTHON
+    assert open_engine(MODEL, said.append).by == PYTHON
     assert "does not compile the model's C" in said[-1] and "the Python reference answers instead" in said[-1]
     assert not (tmp_path / "files").exists()
 
@@ -290,7 +290,7 @@ def test_the_shipped_model_hears_real_speech_as_its_evaluation_does(emodb_dir: P
     model, path = shipped_model(), emodb_dir / "03a01Wa.flac"
     found = classify_file(path, model, _nothing)
     assert (found.answer, found.by) == ("anger", C)
-    assert [heard.scores for heard in found.decisions] == [
+    assert [decision.scores for decision in found.decisions] == [
         decision.scores for decision in stream_decisions(model, found.pcm)
     ]
 
@@ -459,17 +459,19 @@ def test_lines_become_events_however_they_are_cut() -> None:
             Passed,
             Passed,
             Hello,
-            Labelled,
+            LabelledDecision,
             Damaged,
-            Labelled,
+            LabelledDecision,
             Complaint,
         ]
         assert events[3] == Hello("esp32", "0123456789abcdef", LABELS)
-        assert events[4] == Labelled(
-            Heard(2.5, "joy", 4, (1, -2, 3, 4, 900), 896, pytest.approx(-30.103, abs=1e-3), 12, 5300, 0),
+        assert events[4] == LabelledDecision(
+            TimedDecision(
+                2.5, "joy", 4, (1, -2, 3, 4, 900), 896, pytest.approx(-30.103, abs=1e-3), 12, 5300, 0
+            ),
             LABELS,
         )  # type: ignore[arg-type]
-        assert events[6].heard.label is None and events[6].heard.answer == "silence"
+        assert events[6].decision.label is None and events[6].decision.answer == "silence"
         assert "\x1b" not in events[2].text
 
 
@@ -479,7 +481,13 @@ def test_labels_are_learnt_from_a_board_that_said_them_before() -> None:
             b'7}\n{"answer": "not\n' + _line("silence", None) + _line("joy", 4) + _line("fear", 3), 0.0
         )
     )
-    assert [type(event) for event in events] == [Passed, Damaged, Labelled, Labelled, Labelled]
+    assert [type(event) for event in events] == [
+        Passed,
+        Damaged,
+        LabelledDecision,
+        LabelledDecision,
+        LabelledDecision,
+    ]
     assert events[-1].labels == ("class 0", "class 1", "class 2", "fear", "joy")
 
 
@@ -508,7 +516,7 @@ def test_what_is_not_a_decision_is_none(line: bytes) -> None:
     list(reader.feed(_hello(), 0.0))
     events = list(reader.feed(line + b"\n", 0.0))
     assert events and all(isinstance(event, (Passed, Damaged)) for event in events)
-    assert [type(event) for event in reader.feed(b"\n" + _line(), 0.0)] == [Labelled]
+    assert [type(event) for event in reader.feed(b"\n" + _line(), 0.0)] == [LabelledDecision]
 
 
 @settings(deadline=None)
@@ -526,7 +534,7 @@ def test_no_bytes_break_the_reader_or_reach_the_terminal_raw(pieces: list[bytes]
     for piece in pieces:
         for event in reader.feed(piece, 0.0):
             texts = [event.text] if isinstance(event, (Passed, Damaged, Complaint)) else []
-            texts += [event.heard.answer, *event.labels] if isinstance(event, Labelled) else []
+            texts += [event.decision.answer, *event.labels] if isinstance(event, LabelledDecision) else []
             assert all(text.isprintable() for text in texts)
     assert printable("a\x1b[2Jb\n") == "a�[2Jb�"
 
@@ -599,8 +607,8 @@ def test_live_shows_what_a_board_says(board: Callable[..., str], monkeypatch: py
     assert head.split()[:4] == ["time", "level", "answer", "lead"]
     assert ["joy" in rows[0], "silence" in rows[1], "fear" in rows[2], len(rows)] == [True, True, True, 3]
     assert "esp32 listens with model 0123456789abcdef" in done.stderr
-    assert "passed over what is no decision, such as 'ets Jul 29 2019 12:21:46'" in done.stderr
-    assert "a line came damaged" in done.stderr
+    assert "skipped non-JSON output such as 'ets Jul 29 2019 12:21:46'" in done.stderr
+    assert "skipped a corrupted line" in done.stderr
     assert "700 samples were lost" in done.stderr and done.stderr.count("samples were lost") == 1
 
 
@@ -622,7 +630,7 @@ def test_live_writes_json_lines(board: Callable[..., str]) -> None:
         (
             (b'{"error": "the microphone\'s driver did not start"}\n',),
             False,
-            "the board says: the microphone's driver did not start",
+            "the board reports: the microphone's driver did not start",
         ),
     ],
 )
@@ -707,7 +715,7 @@ def _events(page: Page, count: int) -> list[dict[str, Any]]:
 
 
 HELLO = Hello("esp32", "0123456789abcdef", LABELS)
-JOY = Labelled(Heard(1.0, "joy", 4, (1, 2, 3, 4, 900), 896, -30.0, 12, 5300, 7), LABELS)
+JOY = LabelledDecision(TimedDecision(1.0, "joy", 4, (1, 2, 3, 4, 900), 896, -30.0, 12, 5300, 7), LABELS)
 
 
 def test_the_page_tells_late_readers_what_they_missed(page: Page) -> None:

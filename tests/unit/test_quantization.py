@@ -35,6 +35,7 @@ from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import FEATURES, MARKER, WEIGHTS, Run, load_run, save_run
 from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.show.quantization import allocation_lines, choice_lines
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
 FEATURE_COUNT = SPEC.feature_count
@@ -333,7 +334,7 @@ def test_a_margin_that_allows_everything_gives_one_bit_and_a_fixed_width_asks_no
         else:
             assert tuple(choice.bits for choice in choices) == widths
             assert not any(choice.trials for choice in choices)
-            assert any(line.startswith(f"  {width_label(widths[1])}: ") for line in choices[1].lines())
+            assert any(line.startswith(f"  {width_label(widths[1])}: ") for line in choice_lines(choices[1]))
 
 
 @pytest.mark.parametrize(
@@ -428,7 +429,7 @@ def test_the_same_run_gives_the_same_bytes_and_a_full_account(run: Run) -> None:
     assert test["correct"] == int((classify(model, run.pooled[0, run.members("test")]) == truth).sum())
     assert (test["n"], test["interval95"]) == (120, list(wilson_interval(test["correct"], 120)))
     assert json.loads(json.dumps(allocation.to_json()))["widths"] == list(model.widths)
-    assert any("importance" in line for line in allocation.lines())
+    assert any("importance" in line for line in allocation_lines(allocation))
     assert provenance["config"] == run.config.to_json()
     assert provenance["run"] == run.digest != replace(run, pooled=run.pooled + 1).digest
 

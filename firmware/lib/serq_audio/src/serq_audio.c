@@ -4,7 +4,7 @@
 
 enum { HALF_SCALE = 1 << 19 }; /* of the 20-bit precursor of a sample */
 
-/* A 20-bit value without its direct current. */
+/* A 20-bit value without its DC offset. */
 static int32_t without_level(serq_audio *audio, int32_t value)
 {
     uint32_t shift = audio->settings.dc_shift;

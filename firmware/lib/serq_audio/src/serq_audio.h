@@ -1,4 +1,4 @@
-/* Between a microphone's driver and the recogniser: words to 16-bit PCM (SPEC.md section 13), and
+/* Between a microphone's driver and the recogniser: raw samples to PCM (SPEC.md section 13), and
  * the ring they wait in. Portable C99 in integers. The caller owns all memory; no function
  * allocates, blocks or uses floating point. */
 #ifndef SERQ_AUDIO_H
@@ -10,10 +10,10 @@
 extern "C" {
 #endif
 
-/* How words become samples; made by serq-mcu from a microphone's file. */
+/* How raw samples become PCM; made by serq-mcu from a microphone's file. */
 typedef struct {
-    uint8_t bit_shift;  /* bits by which an I2S word comes too late, 0 to 8 */
-    uint8_t dc_shift;   /* direct current is followed with a time constant of 2^dc_shift samples, at
+    uint8_t bit_shift;  /* bits by which an I2S sample comes too late, 0 to 8 */
+    uint8_t dc_shift;   /* the DC offset is followed with a time constant of 2^dc_shift samples, at
                            most 2^11; 0: it stays */
     uint8_t gain_shift; /* the gain is gain / 2^gain_shift from 20-bit to 16-bit samples, 1/16 being
                            0 dB */
@@ -24,7 +24,7 @@ typedef struct {
 typedef struct {
     serq_audio_settings settings;
     uint8_t started;
-    int32_t level; /* direct current, in 2^-dc_shift of a 20-bit step */
+    int32_t level; /* DC offset, in 2^-dc_shift of a 20-bit step */
 } serq_audio;
 
 /* `count` words to as many samples; words and samples may be the same memory where they are of one

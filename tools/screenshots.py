@@ -1,7 +1,7 @@
-"""Pictures of the live page, as a browser without a screen draws it: `python -m tools.live_screenshots
-[FOLDER]` makes those in docs/.
+"""Screenshots of the live page and of a report for docs/, drawn by Chromium without a screen:
+`python -m tools.screenshots FOLDER [REPORT]`, such as `python -m tools.screenshots docs/images report/`.
 
-The page hears a made-up quarter of a minute: no recording, but the numbers are of the kind that boards write.
+The live page shows made-up decisions: no recording, but the numbers are of the kind that boards write.
 """
 
 from __future__ import annotations
@@ -17,17 +17,23 @@ import numpy as np
 
 from serq_mcu.base.files import write_file
 from serq_mcu.errors import SerqError
-from serq_mcu.listening.answers import WORDS, Damaged, Heard, Hello, Labelled
-from serq_mcu.listening.page import HTML, Page
+from serq_mcu.listening.answers import WORDS, Damaged, Hello, LabelledDecision, TimedDecision
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE
+from serq_mcu.show.live_page import HTML, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PICTURES = {  # name: width and height in pixels, dark
+LIVE_PICTURES = {  # name: width and height in pixels, dark
     "live_page.png": (1100, 830, False),
     "live_page_dark.png": (1100, 830, True),
     "live_page_phone.png": (390, 1190, False),
     "live_page_phone_dark.png": (390, 1190, True),
+}
+REPORT_PICTURES = {
+    "report.png": (1100, 1500, False),
+    "report_dark.png": (1100, 1500, True),
+    "report_phone.png": (390, 1500, False),
+    "report_phone_dark.png": (390, 1500, True),
 }
 _STORY = (
     (SILENCE, 4),
@@ -46,7 +52,7 @@ _GAP = 20  # the decision before which samples were lost
 
 def live_page_screenshot(path: Path, width: int = 1100, height: int = 980, dark: bool = False) -> Path:
     """Write a PNG of the live page to `path`. Raises SerqError without Chromium."""
-    return picture(_told(), path, width, height, dark)
+    return picture(_replayed(), path, width, height, dark)
 
 
 def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
@@ -57,8 +63,8 @@ def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
             "a screenshot needs Chromium; run `sudo apt-get install chromium` on Debian and Ubuntu"
         )
     with tempfile.TemporaryDirectory(prefix="serq-browser-") as work:
-        told, drawn = Path(work) / "page.html", Path(work) / "page.png"
-        told.write_text(page, encoding="utf-8")
+        source, drawn = Path(work) / "page.html", Path(work) / "page.png"
+        source.write_text(page, encoding="utf-8")
         command = [
             browser,
             "--headless",
@@ -73,7 +79,7 @@ def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
         ]
         done = subprocess.run(
-            [*command, told.as_uri()],
+            [*command, source.as_uri()],
             capture_output=True,
             text=True,
             errors="replace",
@@ -85,11 +91,11 @@ def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
         return write_file(path, drawn.read_bytes())
 
 
-def _told() -> str:
-    """The page with its events in it, so that a browser draws it whole at once."""
+def _replayed() -> str:
+    """Return the live page with its events in it, so that a browser draws it whole at once."""
     page = Page()
     try:
-        _tell(page)
+        _play(page)
         with page.reading() as reader:
             events = [reader.get() for _ in range(reader.qsize())]
     finally:
@@ -102,7 +108,7 @@ def _told() -> str:
     return f"{before}{{ close() {{}} }};{after.replace('</script>', replay + '</script>')}"
 
 
-def _tell(page: Page) -> None:
+def _play(page: Page) -> None:
     model = shipped_model()
     rng, overruns, number = np.random.default_rng(4), 0, 0
     page.hello(Hello("esp32", model.identity.hex(), model.labels))
@@ -120,8 +126,8 @@ def _tell(page: Page) -> None:
             name = WORDS[answer] if answer < 0 else model.labels[answer]
             latency = int(rng.normal(23_400, 300))
             page.decided(
-                Labelled(
-                    Heard(
+                LabelledDecision(
+                    TimedDecision(
                         number * 0.992,
                         name,
                         label,
@@ -137,7 +143,7 @@ def _tell(page: Page) -> None:
             )
             if number == _GAP + 5:
                 page.damaged(Damaged(""))
-    newest = Heard(
+    newest = TimedDecision(
         39.7,
         model.labels[0],
         0,
@@ -148,14 +154,18 @@ def _tell(page: Page) -> None:
         23_412,
         overruns,
     )
-    page.decided(Labelled(newest, model.labels))
+    page.decided(LabelledDecision(newest, model.labels))
 
 
 def main() -> None:
-    """See the module."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
-    for name, (width, height, dark) in PICTURES.items():
-        print(f"wrote {live_page_screenshot(folder / name, width, height, dark)}")
+    """Write the screenshots that the arguments ask for."""
+    folder = Path(sys.argv[1])
+    for name, size in LIVE_PICTURES.items():
+        print(f"wrote {live_page_screenshot(folder / name, *size)}")
+    if len(sys.argv) > 2:
+        page = (Path(sys.argv[2]) / "report.html").read_text(encoding="utf-8")
+        for name, size in REPORT_PICTURES.items():
+            print(f"wrote {picture(page, folder / name, *size)}")
 
 
 if __name__ == "__main__":

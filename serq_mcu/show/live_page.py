@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serq_mcu.errors import SerqError
-from serq_mcu.listening.answers import Damaged, Hello, Labelled
+from serq_mcu.listening.answers import Damaged, Hello, LabelledDecision
 
 HTML = Path(__file__).with_name("live.html")
 _ADDRESS = "127.0.0.1"
@@ -29,7 +29,7 @@ _POLICY = (
 
 
 class Page:
-    """A view (see show.py) that any number of browsers of this computer can look at, at `url`.
+    """A view (see views.py) that any number of browsers of this computer can look at, at `url`.
 
     Raises SerqError if the port is taken. 0 takes a free one.
     """
@@ -63,12 +63,12 @@ class Page:
             {"type": "hello", "board": hello.board, "model": hello.model, "labels": list(hello.labels)}
         )
 
-    def decided(self, decision: Labelled) -> None:
+    def decided(self, decision: LabelledDecision) -> None:
         """See View."""
         self._number += 1
         counts = {"number": self._number, "damaged": self._damaged}
         self._tell(
-            {"type": "decision", **decision.heard.to_json(), "labels": list(decision.labels), **counts}
+            {"type": "decision", **decision.decision.to_json(), "labels": list(decision.labels), **counts}
         )
 
     def damaged(self, line: Damaged) -> None:

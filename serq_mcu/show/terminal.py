@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from serq_mcu.listening.answers import Heard
+from serq_mcu.listening.answers import TimedDecision
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _ANSWER = 12  # columns
@@ -43,23 +43,23 @@ class Rows:
             )
         )
 
-    def row(self, heard: Heard) -> None:
+    def row(self, decision: TimedDecision) -> None:
         """Print a decision."""
-        self._span = max(self._span, heard.span)
+        self._span = max(self._span, decision.span)
         text = Text(
-            _head(heard.seconds, heard.level_db, heard.answer, heard.margin),
-            "bold" if heard.label is not None else "dim",
+            _head(decision.seconds, decision.level_db, decision.answer, decision.margin),
+            "bold" if decision.label is not None else "dim",
         )
-        self.console.print(text.append(Text(self._scores(heard), "not bold not dim")))
+        self.console.print(text.append(Text(self._scores(decision), "not bold not dim")))
 
-    def _scores(self, heard: Heard) -> str:
-        if not heard.frames:
+    def _scores(self, decision: TimedDecision) -> str:
+        if not decision.frames:
             return ""
-        shares = heard.shares(self._span)
+        shares = decision.shares(self._span)
         if self._bar:
             return " ".join(bar(share, self._bar, self._plain) for share in shares).rstrip()
-        best = sorted(range(len(shares)), key=lambda index: -heard.scores[index])[:3]
-        return "  ".join(f"{self.labels[index]} {heard.scores[index]}" for index in best)
+        best = sorted(range(len(shares)), key=lambda index: -decision.scores[index])[:3]
+        return "  ".join(f"{self.labels[index]} {decision.scores[index]}" for index in best)
 
 
 def bar(share: float, width: int, plain: bool = False) -> str:

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import click
 
-from serq_mcu.listening.answers import Damaged, Hello, Labelled, Shown
-from serq_mcu.listening.terminal import Rows
+from serq_mcu.listening.answers import Damaged, Hello, LabelledDecision, LiveEvent
+from serq_mcu.show.terminal import Rows
 
 
 class View(Protocol):
@@ -18,11 +18,11 @@ class View(Protocol):
     def hello(self, hello: Hello) -> None:
         """Listening began, or the board started again."""
 
-    def decided(self, decision: Labelled) -> None:
+    def decided(self, decision: LabelledDecision) -> None:
         """A decision came."""
 
     def damaged(self, line: Damaged) -> None:
-        """A line came damaged."""
+        """A corrupted line came."""
 
     def end(self, text: str) -> None:
         """Nothing more will come, and why."""
@@ -40,21 +40,21 @@ class TerminalView:
         self._progress(f"{hello.board} listens with model {hello.model}")
         self._rows, self._overruns = None, 0
 
-    def decided(self, decision: Labelled) -> None:
-        heard = decision.heard
+    def decided(self, decision: LabelledDecision) -> None:
+        timed = decision.decision
         if self._rows is None or self._rows.labels != decision.labels:
             self._rows = Rows(decision.labels)
             self._rows.heading()
-        if heard.overruns != self._overruns:
+        if timed.overruns != self._overruns:
             self._progress(
-                f"{(heard.overruns - self._overruns) % 2**32} samples were lost, as nobody read them in time;"
+                f"{(timed.overruns - self._overruns) % 2**32} samples were lost, as nobody read them in time;"
                 " the stream started afresh"
             )
-            self._overruns = heard.overruns
-        self._rows.row(heard)
+            self._overruns = timed.overruns
+        self._rows.row(timed)
 
     def damaged(self, line: Damaged) -> None:
-        self._progress(f"a line came damaged: {line.text!r}")
+        self._progress(f"skipped a corrupted line: {line.text!r}")
 
     def end(self, text: str) -> None:
         self._progress(text)
@@ -66,8 +66,8 @@ class JsonView:
     def hello(self, hello: Hello) -> None:
         _line({"event": "hello", "board": hello.board, "model": hello.model, "labels": list(hello.labels)})
 
-    def decided(self, decision: Labelled) -> None:
-        _line({"event": "decision", **decision.heard.to_json()})
+    def decided(self, decision: LabelledDecision) -> None:
+        _line({"event": "decision", **decision.decision.to_json()})
 
     def damaged(self, line: Damaged) -> None:
         _line({"event": "damaged line", "text": line.text})
@@ -76,18 +76,18 @@ class JsonView:
         _line({"event": "end", "text": text})
 
 
-def show(events: Iterable[Shown], views: Sequence[View], count: int | None = None) -> None:
+def show(events: Iterable[LiveEvent], views: Sequence[View], count: int | None = None) -> None:
     """Show events until they end, or `count` decisions have come."""
     decisions = 0
     for event in events:
         for view in views:
             if isinstance(event, Hello):
                 view.hello(event)
-            elif isinstance(event, Labelled):
+            elif isinstance(event, LabelledDecision):
                 view.decided(event)
             else:
                 view.damaged(event)
-        decisions += isinstance(event, Labelled)
+        decisions += isinstance(event, LabelledDecision)
         if decisions == count:
             break
     for view in views:

@@ -1,0 +1,1 @@
+"""Presentation of results: text, Markdown, HTML, SVG and JUnit XML, apart from the facts they show."""

@@ -1,0 +1,53 @@
+"""The evaluation of a model on recordings, and what librosa's features would change, as text and Markdown."""
+
+from __future__ import annotations
+
+from serq_mcu.base.metrics import wilson_interval
+from serq_mcu.quantized_model.evaluation import Evaluation
+from serq_mcu.show.table import Table, columns
+from serq_mcu.verification.frontend_effect import FrontendEffect
+
+
+def evaluation_lines(evaluation: Evaluation) -> list[str]:
+    """Return the evaluation as lines of text, with its confusion matrix."""
+    return [
+        f"{evaluation.corpus}: {evaluation.basis}",
+        f"accuracy: {evaluation.score}",
+        "true class by row:",
+        *evaluation.score.confusion_lines(),
+    ]
+
+
+def effect_lines(effect: FrontendEffect) -> list[str]:
+    """Return the front end's effect as lines of text."""
+    scores = [
+        f"network in {network}; features {kind}: {score}" for (network, kind), score in effect.scores.items()
+    ]
+    changed = [f"network in {network}: {_changed(effect, network)}" for network in effect.changed]
+    return [f"model {effect.identity} on {effect.corpus}, {effect.basis}", *scores, *changed]
+
+
+def effect_section(effect: FrontendEffect) -> str:
+    """Return the front end's effect as a section of the comparison's Markdown page."""
+    head = (*columns(("network", "features")), *columns(("correct", "accuracy", "95 % interval"), "right"))
+    rows = []
+    for (network, kind), score in effect.scores.items():
+        low, high = score.interval
+        interval = f"{low:.1%} to {high:.1%}"
+        rows.append((network, kind, f"{score.correct} of {score.n}", f"{score.accuracy:.1%}", interval))
+    changed = "; ".join(f"network in {network}: {_changed(effect, network)}" for network in effect.changed)
+    about = (
+        f"Model {effect.identity} on {effect.corpus}, {effect.basis}. Librosa's features are pooled in"
+        " float64, and rounded to integers only for the integer network. The float64 network has the model's"
+        " weights and rounds neither its input nor its activations."
+    )
+    table = Table(head, rows).markdown()
+    title = "## What the difference does to the answers"
+    return "\n\n".join([title, about, table, f"{changed[:1].upper()}{changed[1:]}."])
+
+
+def _changed(effect: FrontendEffect, network: str) -> str:
+    count = effect.changed[network]
+    low, high = wilson_interval(count, effect.clips)
+    share = f"{count / effect.clips:.1%}, 95 % interval {low:.1%} to {high:.1%}"
+    return f"{count} of {effect.clips} answers change with librosa's features ({share})"

@@ -1,0 +1,48 @@
+"""Pages in HTML that need no other file and no network: one skeleton for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jinja2
+
+from serq_mcu.show.drawing import Figure, theme
+from serq_mcu.show.table import Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page. points: numbered, each a name and a sentence; missing: what is not there, and
+    which option adds it; table: folded where there are figures.
+    """
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    table: Table | None = None
+    points: tuple[tuple[str, str], ...] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page. facts: names and values shown first; width: of the text, at most; drawing_widths: at
+    least and at most, in CSS units."""
+
+    title: str
+    heading: str
+    sections: tuple[Section, ...]
+    facts: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    width: str = "54rem"
+    drawing_widths: tuple[str, str] = ("26rem", "46rem")
+
+    def html(self) -> str:
+        """Render the page; all text in it is escaped."""
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("serq_mcu.show", ""),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        template = environment.get_template("page.html")
+        return template.render(page=self, theme=theme(":root")) + "\n"
