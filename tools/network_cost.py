@@ -44,7 +44,7 @@ loop over int8 weights (the sums alone), compiled by the same compiler.
 Counted in QEMU by `python -m tools.network_cost`, which writes this page; `serq-mcu bench` counts any
 exported project alike. Compilers: {compilers}, at -O2.
 5, 6 and 7 bits are 4 bits and a part for the rest, so they take longer than 8: they save bytes. `serq-mcu
-export --layout fast` stores such
+export --storage fast` stores such
 layers with 8 bits, and then they take what 8 bits take. Ternary weights are stored in fields of 2 bits.
 *code* is all of the network's code in the program, *weights* the packed weights, and *stack* the most that
 the whole harness application used. Working RAM beside the two activation buffers: {work} bytes.

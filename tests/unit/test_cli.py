@@ -366,15 +366,15 @@ def test_check_says_the_basis_of_each_figure_and_exits_by_the_fit(tmp_path: Path
     large = save_model(made_up_model((4096, 512, 2), (8, 8, 1)), tmp_path / "large.serq")
     seven = save_model(made_up_model((64, 2), (7, 7)), tmp_path / "seven.serq")
     kept = {
-        layout: json.loads(_run("check", seven, "--board", "m0", "--layout", layout, "--json").output)
-        for layout in ("dense", "fast")
+        storage: json.loads(_run("check", seven, "--board", "m0", "--storage", storage, "--json").output)
+        for storage in ("compact", "fast")
     }
     assert [report["items"][0]["flash_bytes"] for report in kept.values()] == [
         24 * 64 * 7 // 8 + 64 * 2 * 7 // 8,
         24 * 64 + 64 * 2 * 7 // 8,
     ]
-    assert kept["fast"]["rows"][-1]["instructions"] < kept["dense"]["rows"][-1]["instructions"]
-    assert _run("export", seven, "--board", "m0", "--layout", "fast", "--out", tmp_path / "p").exit_code == 0
+    assert kept["fast"]["rows"][-1]["instructions"] < kept["compact"]["rows"][-1]["instructions"]
+    assert _run("export", seven, "--board", "m0", "--storage", "fast", "--out", tmp_path / "p").exit_code == 0
     assert "layout mul8" in (tmp_path / "p/lib/serq/src/serq_weights.h").read_text()
     result = _run("check", large, "--board", "m0")
     assert result.exit_code == 1
