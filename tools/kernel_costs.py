@@ -23,7 +23,8 @@ from serq_mcu.codegen.kernels import COSTS, choose, terms
 from serq_mcu.codegen.packing import GROUP, LAYOUTS
 from serq_mcu.counting.bench import bench
 from serq_mcu.counting.qemu import Count, counted
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import BLOCKS, FeatureBlock
+from serq_mcu.frontend.spec import FeatureSpec
 from tools.network_cost import random_model
 
 # The emulated board that stands for a kind of core, and the features which tell that kind. The last is also
@@ -47,7 +48,7 @@ def _blocks(
     given = {"mfcc": mfcc, "mel": mel, "chroma": (12 * bool(chroma), chroma)}
     names = {"m": "mean", "s": "sd", "d": "delta_sd"}
     return tuple(
-        FeatureBlock(kind, size, tuple(names[letter] for letter in letters))
+        BLOCKS[kind](size, tuple(names[letter] for letter in letters))
         for kind, (size, letters) in given.items()
         if size
     )

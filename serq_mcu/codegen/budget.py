@@ -15,8 +15,9 @@ from serq_mcu.boards.board import EMULATED_PLATFORM, Board, Emulator, load_board
 from serq_mcu.codegen.costs import Row, estimate, milliseconds, row_lines, timing, total
 from serq_mcu.codegen.export import Files, board_files, model_files, runtime_files
 from serq_mcu.codegen.kernels import choose, core_of, packed_bytes
-from serq_mcu.codegen.packing import CONSTANT_BYTES, Part, chroma_runs, pack_bias, pack_scale, start_bias
-from serq_mcu.codegen.render import c_tables, model_names
+from serq_mcu.codegen.packing import CONSTANT_BYTES, Part, pack_bias, pack_scale, start_bias
+from serq_mcu.codegen.render import model_names
+from serq_mcu.frontend.code import frontend_arrays
 from serq_mcu.quantized_model.types import QuantizedModel
 
 _POOL_BYTES = 24  # sizeof(serq_pool)
@@ -189,8 +190,7 @@ def state_bytes(model: QuantizedModel, board: Board) -> int:
 
 
 def _table_bytes(model: QuantizedModel) -> int:
-    runs = None if model.tables.chroma is None else chroma_runs(model.tables.chroma)
-    return sum(array.nbytes for array in c_tables(model.spec, model.tables, runs).values())
+    return sum(array.values.nbytes for array in frontend_arrays(model.spec, model.tables))
 
 
 def _packed_bytes(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> int:

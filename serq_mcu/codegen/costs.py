@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.kernels import Core, core_of
-from serq_mcu.codegen.packing import GROUP, Part, chroma_runs, pack_bias, start_bias
-from serq_mcu.frontend.spec import STATISTICS
+from serq_mcu.codegen.packing import GROUP, Part, pack_bias, start_bias
+from serq_mcu.frontend.code import frame_costs
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import STATISTICS
 from serq_mcu.quantized_model.types import DenseLayer, QuantizedModel, spoken
 
 Terms = tuple[int, ...]
@@ -85,11 +87,10 @@ def stages(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> Iterator[Sta
     """
     yield from _frame(model)
     spec = model.spec
-    counts = [
-        sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
-        for name in STATISTICS
-    ]
-    yield Stage("decision", "statistics", "statistics", tuple(counts))
+    for cost in dict.fromkeys(statistic.cost for statistic in STATISTICS.values()):
+        counts = _pooled(spec, cost)
+        if any(counts):
+            yield Stage("decision", cost, cost, counts)
     yield Stage("decision", "standardize", "standardize", (spec.feature_count, 1))
     for index, (layer, ways) in enumerate(zip(model.layers, parts, strict=True)):
         names = " + ".join(part.kernel for part in ways)
@@ -121,31 +122,26 @@ def stages(model: QuantizedModel, parts: list[tuple[Part, ...]]) -> Iterator[Sta
 
 
 def _frame(model: QuantizedModel) -> Iterator[Stage]:
-    spec, tables = model.spec, model.tables
-    length, points, bands = spec.frame_length, spec.fft_length // 2, spec.mel_bands
-    yield Stage("frame", "frame shift", "frame shift", (length, 1))
-    yield Stage("frame", "fft", f"fft {spec.fft_length}", (length, 1))
-    yield Stage("frame", "spectrum", "spectrum", (points, 1))
-    yield Stage("frame", "power", "power", (points, 1))
-    read = 0
-    if spec.uses_mel:
-        read = int(tables.segment[:, 0].sum())
-        yield Stage("frame", "mel", "mel", (read, bands, 1))
-        yield Stage("frame", "log", "log", (bands, 1))
-    if mfcc := spec.block("mfcc"):
-        pairs = -(-mfcc.size // 4) + -(-(mfcc.size // 2) // 2)  # of rows of the DCT
-        yield Stage("frame", "dct", "dct", (pairs * (bands // 8), pairs * (bands // 2 % 4), pairs, bands, 1))
-    if tables.chroma is not None:
-        runs = chroma_runs(tables.chroma)
-        if points + 1 > read:
-            yield Stage("frame", "add power", "add power", (points + 1 - read, 1))
-        yield Stage("frame", "chroma", "chroma", (len(runs.weights), len(runs.runs), points, 1))
-    yield Stage("frame", "pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
-    yield Stage("frame", "calls, moving samples", "moving", (length - spec.hop_length, spec.hop_length, 1))
+    spec = model.spec
+    for row in frame_costs(spec, model.tables):
+        yield Stage("frame", *row)
+    kept = spec.frame_length - spec.hop_length
+    yield Stage("frame", "calls, moving samples", "moving", (kept, spec.hop_length, 1))
+
+
+def _pooled(spec: FeatureSpec, cost: str) -> Terms:
+    """Coefficients that each statistic of a counted cost is taken of."""
+    return tuple(
+        sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
+        for name in STATISTICS
+        if STATISTICS[name].cost == cost
+    )
 
 
 def _row(stage: Stage, core: Core) -> Row:
-    def cost(kernels: dict[str, tuple[float, ...]], costs: dict[str, tuple[float, ...]]) -> int:
+    def cost(kernels: dict[str, tuple[float, ...]], costs: dict[str, tuple[float, ...]]) -> int | None:
+        if stage.cost not in costs:  # of a block from outside, which nobody counted
+            return None
         own = sum(c * t for c, t in zip(costs[stage.cost], stage.terms, strict=True))
         return round(own + (core.layer_cost(stage.layer, stage.kernels, kernels) if stage.layer else 0))
 

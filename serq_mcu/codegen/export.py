@@ -14,6 +14,7 @@ from serq_mcu.base.files import new_folder
 from serq_mcu.boards.board import Board
 from serq_mcu.codegen.render import ABI, model_names, render
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.code import extra_sources
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -179,7 +180,27 @@ def model_files(model: QuantizedModel, board: Board, wider: bool = False) -> Fil
     """
     names = model_names(model, board.mcu, wider)
     generated = {f"lib/serq/src/{name}": render(f"{name}.j2", **names).encode() for name in GENERATED}
-    return generated | {MODEL: model_bytes(model)}
+    return generated | _block_files(model) | {MODEL: model_bytes(model)}
+
+
+def _block_files(model: QuantizedModel) -> Files:
+    """The C files that the model's feature blocks bring from outside the runtime.
+
+    Raises SerqError, naming the block, if one has the name of another file or cannot be read.
+    """
+    files: Files = {}
+    taken = {path.name for path in (resources.FIRMWARE / "lib" / "serq" / "src").iterdir()} | set(GENERATED)
+    for path, kind in extra_sources(model.spec, model.tables).items():
+        if path.name in taken:
+            raise SerqError(f"feature block {kind!r} brings {path.name}, a name that is taken; rename it")
+        taken.add(path.name)
+        try:
+            files[f"lib/serq/src/{path.name}"] = path.read_bytes()
+        except OSError as error:
+            raise SerqError(
+                f"feature block {kind!r} brings {path}, which cannot be read: {error.strerror}"
+            ) from error
+    return files
 
 
 def board_files(board: Board, app: str = "harness") -> Files:

@@ -20,15 +20,13 @@ from serq_mcu.codegen.export import MODEL, Project, export, read_project, retarg
 from serq_mcu.codegen.packing import LAYOUTS
 from serq_mcu.counting.qemu import Count, Counts, code_bytes, counted, functions
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.code import features_part, frame_functions
 from serq_mcu.harness.device import Device
 from serq_mcu.harness.transports import ProcessTransport
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel, spoken
 from serq_mcu.verification.target import open_target
 
-_STAGES = ("frame_shift", "fft", "spectrum", "power", "mel", "log", "dct", "add_power", "chroma", "pool_add")
-FRAME = tuple(f"serq_{stage}" for stage in _STAGES)
-STATISTICS = ("serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd")
 _START = "serq_dense_start"
 NETWORK = (
     "serq_standardize",
@@ -154,7 +152,8 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
     assert isinstance(runs.emulator, Emulator)
     built = platformio.build(project.folder)
     kernels = [f"serq_dense_{layout.kernel(bits)}" for layout in LAYOUTS.values() for bits in layout.widths]
-    calls = [*FRAME, *STATISTICS, *NETWORK, *kernels]
+    frame, statistics = frame_functions(model.spec, model.tables), features_part(model.spec).functions
+    calls = [*frame, *statistics, *NETWORK, *kernels]
     harness = functions(runs, project.folder, ("main.", "wire.", "port_"))
     with counted(runs, built.elf, calls, [*_AROUND, *sorted(harness - set(_AROUND))]) as (command, read):
         transport = ProcessTransport(command)
@@ -169,7 +168,7 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
         functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb"))
         | {"serq_model_network"},
     )
-    rows = (*_frame_rows(counts), *_decision_rows(counts, model))
+    rows = (*_frame_rows(counts, frame), *_decision_rows(counts, model, statistics))
     return Bench(
         board, runs.name, project.identity, rows, built.flash_bytes, built.ram_bytes, counts.stack_bytes, code
     )
@@ -184,8 +183,8 @@ def _noise(model: QuantizedModel) -> np.ndarray:
     )
 
 
-def _frame_rows(counts: Counts) -> Iterator[Row]:
-    for name in FRAME:
+def _frame_rows(counts: Counts, functions: tuple[str, ...]) -> Iterator[Row]:
+    for name in functions:
         records = [record for record in counts.records if record.function == name]
         if records:
             yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, _FRAMES)
@@ -197,13 +196,13 @@ def _frame_rows(counts: Counts) -> Iterator[Row]:
     )
 
 
-def _decision_rows(counts: Counts, model: QuantizedModel) -> Iterator[Row]:
+def _decision_rows(counts: Counts, model: QuantizedModel, statistics: tuple[str, ...]) -> Iterator[Row]:
     records = [
         record
         for record in counts.records
-        if record.function in (*STATISTICS, *NETWORK) or record.function.startswith("serq_dense_")
+        if record.function in (*statistics, *NETWORK) or record.function.startswith("serq_dense_")
     ]
-    yield _row("decision", "statistics", [record for record in records if record.function in STATISTICS])
+    yield _row("decision", "statistics", [record for record in records if record.function in statistics])
     yield _row(
         "decision", "standardize", [record for record in records if record.function == "serq_standardize"]
     )

@@ -25,8 +25,9 @@ from serq_mcu.base.host import cache_folder
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import recorded_features
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.features.recordings import recorded_features
+from serq_mcu.frontend.blocks import Chroma, Mel, Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.training.config import load_config
 
@@ -56,24 +57,18 @@ class FeatureSet:
 
 
 def _paper_size(name: str, mfcc: int) -> FeatureSpec:
-    return FeatureSpec(name=name, fft_length=2048, blocks=(FeatureBlock("mfcc", mfcc, ("mean",)),))
+    return FeatureSpec(name=name, fft_length=2048, blocks=(Mfcc(mfcc, ("mean",)),))
 
 
 _FULL = FeatureSpec(
     name="mean180",
     fft_length=2048,
     mel_bands=128,
-    blocks=(
-        FeatureBlock("mfcc", 40, ("mean",)),
-        FeatureBlock("chroma", 12, ("mean",)),
-        FeatureBlock("mel", 128, ("mean",)),
-    ),
+    blocks=(Mfcc(40, ("mean",)), Chroma(12, ("mean",)), Mel(128, ("mean",))),
 )
 # nothing is computed of these blocks; a task's key holds them, and the default's would change it
 _FRAMES = FeatureSpec(
-    name="frames",
-    fft_length=2048,
-    blocks=(FeatureBlock("mfcc", 40, loudness=False), FeatureBlock("mel", 40, ("sd", "delta_sd"))),
+    name="frames", fft_length=2048, blocks=(Mfcc(40, loudness=False), Mel(40, ("sd", "delta_sd")))
 )
 _SHAPES = {
     "15": (_paper_size("mean15", 15), "means of 15 MFCC"),

@@ -24,8 +24,8 @@ from serq_mcu.errors import SerqError
 from serq_mcu.experiments.features import in_units
 from serq_mcu.experiments.plan import ACROSS, BUDGET, BY_CORPUS, BY_SPEAKER, FLOAT, MLP, SHARED_EMOTIONS, Task
 from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
-from serq_mcu.frontend.feature_cache import FeatureCache
-from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
+from serq_mcu.features.feature_cache import FeatureCache
+from serq_mcu.features.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.allocation import QuantizationConfig, ValidationData, choose_widths

@@ -1,49 +1,35 @@
-"""Stage identifiers (SPEC.md section 7): the names by which Python, firmware and the harness speak of
-intermediate integers.
+"""Stages: the names by which Python speaks of intermediate integers (SPEC.md section 7), and, on the wire,
+their numbers.
 """
 
 from __future__ import annotations
 
-STAGE_WINDOW = 1
-STAGE_SPECTRUM = 2
-STAGE_POWER = 3
-STAGE_MEL = 4
-STAGE_LOG = 5
-STAGE_MFCC = 6
-STAGE_CHROMA = 7
-STAGE_POOLED = 16
-STAGE_INPUT = 17
-STAGE_SCORES = 31
-STAGE_ACCUMULATOR = 32  # of layer 0; + 2 for each further layer
-STAGE_OUTPUT = 33  # of layer 0; + 2 for each further layer
+from collections.abc import Iterable
 
-# One event a frame, where the specification has them; the others have one a decision.
-FRAME_STAGES = (STAGE_WINDOW, STAGE_SPECTRUM, STAGE_POWER, STAGE_MEL, STAGE_LOG, STAGE_MFCC, STAGE_CHROMA)
-BLOCK_STAGES = {
-    "mfcc": STAGE_MFCC,
-    "mel": STAGE_LOG,
-    "chroma": STAGE_CHROMA,
-}  # the stage that a feature block pools
+# Of every specification, and of those with a block that reads mel bands; the blocks' own stages follow.
+SPECTRAL_STAGES = ("window", "spectrum", "power")
+MEL_STAGES = ("mel", "log")
 
-_NAMES = {
-    STAGE_WINDOW: "window",
-    STAGE_SPECTRUM: "spectrum",
-    STAGE_POWER: "power",
-    STAGE_MEL: "mel",
-    STAGE_LOG: "log",
-    STAGE_MFCC: "mfcc",
-    STAGE_CHROMA: "chroma",
-    STAGE_POOLED: "pooled",
-    STAGE_INPUT: "input",
-    STAGE_SCORES: "scores",
-}
+_NUMBERS = {
+    name: number for number, name in enumerate((*SPECTRAL_STAGES, *MEL_STAGES, "mfcc", "chroma"), start=1)
+} | {"pooled": 16, "input": 17, "scores": 31}
+FIRST_FREE, _FIRST_LAYER = 8, 32  # the first number for a block's stage that has none of its own
 
 
-def stage_name(stage: int) -> str:
-    """What a stage is called, such as `mel` or `layer 2 output`; `stage 99` for a number without a
-    meaning.
+def wire_numbers(stages: Iterable[str]) -> dict[str, int]:
+    """Number a model's stages, given in pipeline order, as the harness protocol does.
+
+    A block's stage that has no number of its own gets the next free one after chroma's.
     """
-    if stage >= STAGE_ACCUMULATOR:
-        layer, output = divmod(stage - STAGE_ACCUMULATOR, 2)
-        return f"layer {layer} {'output' if output else 'accumulator'}"
-    return _NAMES.get(stage, f"stage {stage}")
+    numbers: dict[str, int] = {}
+    free = FIRST_FREE
+    for name in stages:
+        if name in _NUMBERS:
+            numbers[name] = _NUMBERS[name]
+        elif name.startswith("layer "):
+            _, layer, part = name.split()
+            numbers[name] = _FIRST_LAYER + 2 * int(layer) + (part == "output")
+        else:
+            numbers[name] = free
+            free += 1
+    return numbers

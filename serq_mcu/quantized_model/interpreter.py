@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.frontend.reference import rshift_round
-from serq_mcu.frontend.stages import STAGE_ACCUMULATOR, STAGE_INPUT, STAGE_OUTPUT, STAGE_POOLED, STAGE_SCORES
+from serq_mcu.frontend.arithmetic import rshift_round
 from serq_mcu.quantized_model.types import (
     ACTIVATION_MAX,
     INPUT_ZERO_POINT,
@@ -44,26 +43,26 @@ def requantize(layer: DenseLayer, accumulators: NDArray[np.int64]) -> NDArray[np
     return np.clip(rshift_round(accumulators * layer.multiplier, layer.shift), 0, ACTIVATION_MAX)
 
 
-def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each stage identifier of SPEC.md section 7 from pooled on, with its integers, for features [...,
+def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Each stage name of SPEC.md section 7 from pooled on, with its integers, for features [...,
     features].
     """
-    yield STAGE_POOLED, pooled.astype(np.int64)
+    yield "pooled", pooled.astype(np.int64)
     activations = quantize_input(model.input, pooled)
-    yield STAGE_INPUT, activations
+    yield "input", activations
     for index, layer in enumerate(model.layers):
         accumulators = accumulate(layer, activations)
-        yield STAGE_ACCUMULATOR + 2 * index, accumulators
+        yield f"layer {index} accumulator", accumulators
         if layer.multiplier is None:
-            yield STAGE_SCORES, accumulators
+            yield "scores", accumulators
         else:
             activations = requantize(layer, accumulators)
-            yield STAGE_OUTPUT + 2 * index, activations
+            yield f"layer {index} output", activations
 
 
 def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
     """Scores [..., classes] of pooled features [..., features]."""
-    return dict(stages(model, pooled))[STAGE_SCORES]
+    return dict(stages(model, pooled))["scores"]
 
 
 def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np.int64]:

@@ -65,7 +65,7 @@ def load_model(path: Path) -> QuantizedModel:
             )
         if version < FORMAT:
             raise SerqError(
-                f"it has format {version}, of an earlier serq-mcu without streaming; make it again with"
+                f"it has format {version}, of an earlier serq-mcu; make it again with"
                 " `serq-mcu quantize`"
             )
         model = _model(header, tensors)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.frontend.level import LEVEL_MIN
-from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
-FORMAT = 2
+FORMAT = 3
 ACTIVATION_MAX = 127
 INPUT_ZERO_POINT = 64
 INPUT_STEPS_PER_SD = 16

@@ -13,6 +13,7 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.codegen.export import MODEL, read_project
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation.clips import choose_clips, evaluate
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.allocation import MAX_BITS, MIN_BITS
@@ -20,7 +21,6 @@ from serq_mcu.quantization.budgeted import measure
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.pipeline import JUDGED, STEPS, Allocation, quantize
 from serq_mcu.quantization.run_folder import Run, load_run
-from serq_mcu.quantized_model.evaluation import choose_clips, evaluate
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel

@@ -15,7 +15,6 @@ from serq_mcu.codegen.budget import Budget
 from serq_mcu.codegen.costs import Row, milliseconds
 from serq_mcu.codegen.packing import stored_bytes
 from serq_mcu.frontend.reference import frame_stages
-from serq_mcu.frontend.stages import STAGE_LOG, STAGE_MFCC
 from serq_mcu.listening.classify import Classification, classify_file
 from serq_mcu.listening.drawing import svg
 from serq_mcu.quantization.pipeline import STEPS
@@ -311,16 +310,16 @@ def _clip(told: Told, heard: Classification | None) -> Section:
             "clip", f"{heard.name}: waveform, answers, and the scores of each class over time.", svg(heard)
         )
     ]
-    if STAGE_LOG in stages:
-        log = stages[STAGE_LOG].astype(np.float64) * _DB
+    if "log" in stages:
+        log = stages["log"].astype(np.float64) * _DB
         words = (
             f"Spectrogram: {spec.mel_bands} mel bands, in dB, as the device computes them. Lighter is louder."
         )
         drawings.append(
             figures.heat("spectrogram", words, log, heard.seconds, f"{spec.fmin:g} Hz", f"{spec.fmax:g} Hz")
         )
-    if STAGE_MFCC in stages:
-        mfcc = stages[STAGE_MFCC].astype(np.float64)
+    if "mfcc" in stages:
+        mfcc = stages["mfcc"].astype(np.float64)
         mfcc = (mfcc - mfcc.mean(axis=0)) / np.maximum(mfcc.std(axis=0), 1)
         words = "MFCC as the device computes them, each in its own standard deviations. Lighter is more."
         drawings.append(figures.heat("mfcc", words, mfcc, heard.seconds, "0", str(mfcc.shape[1] - 1)))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.corpus.conditions import Condition
-from serq_mcu.frontend.recordings import Recordings, Take, choose_voices
+from serq_mcu.features.recordings import Recordings, Take, choose_voices
 from serq_mcu.training.config import DRAWN_ROOM, AugmentationConfig
 
 

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base import resources
 from serq_mcu.base.files import write_file
 from serq_mcu.base.host import cache_folder
 from serq_mcu.base.metrics import Score
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.feature_cache import FeatureCache
-from serq_mcu.frontend.native import source_digest
-from serq_mcu.frontend.recordings import Take, take_features, takes_of
+from serq_mcu.features.feature_cache import FeatureCache
+from serq_mcu.features.recordings import Take, take_features, takes_of
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import PARTS
 from serq_mcu.quantized_model.interpreter import classify
@@ -283,9 +283,12 @@ def _score(dataset: Dataset, rows: Sequence[dict[str, Any]], condition: int | No
 def _code_digest() -> str:
     """Of everything that the answers depend on, from the recordings to the interpreter."""
     package = Path(__file__).parents[1]
-    rooms = ("corpus", "frontend", "training", "quantization", "quantized_model")
-    digest = hashlib.sha256(source_digest())
-    for path in sorted(path for room in rooms for path in (package / room).glob("*.py")):
+    rooms = ("corpus", "frontend", "features", "training", "quantization", "quantized_model")
+    runtime = resources.FIRMWARE / "lib" / "serq" / "src"
+    digest = hashlib.sha256()
+    for path in sorted(
+        [*(path for room in rooms for path in (package / room).rglob("*.py")), *runtime.iterdir()]
+    ):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from serq_mcu import __version__
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.feature_cache import FeatureCache
-from serq_mcu.frontend.recordings import Recordings, read_recordings, take_features
+from serq_mcu.features.feature_cache import FeatureCache
+from serq_mcu.features.recordings import Recordings, read_recordings, take_features
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.training.augmentation import draw_takes

@@ -20,15 +20,7 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import frame_stages, pool
-from serq_mcu.frontend.stages import (
-    FRAME_STAGES,
-    STAGE_INPUT,
-    STAGE_OUTPUT,
-    STAGE_POOLED,
-    STAGE_SCORES,
-    STAGE_WINDOW,
-    stage_name,
-)
+from serq_mcu.frontend.stages import wire_numbers
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
 from serq_mcu.quantized_model.interpreter import stages as network_stages
@@ -40,8 +32,8 @@ from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 
 Stages = dict[
-    int, NDArray[Any]
-]  # stage to integers [events, values], in pipeline order, in the types of SPEC.md section 7
+    str, NDArray[Any]
+]  # stage name to integers [events, values], in pipeline order, in the types of SPEC.md section 7
 _IN_A_ROW = 3  # clips that fail before it is given up
 ProgressCall = Callable[..., None]  # a sentence; or a sentence, the units done and their total
 
@@ -62,7 +54,8 @@ class Reference:
     """
 
     pooled: NDArray[np.int32]
-    digests: dict[int, int]
+    digests: dict[str, int]
+    numbers: dict[str, int]  # of the stages on the wire
     scores: NDArray[np.int32]
     label: int
     frames: int
@@ -70,7 +63,8 @@ class Reference:
 
     def agrees(self, result: Result) -> bool:
         """Whether the device computed the same."""
-        same = (result.digests, result.label, result.frames) == (self.digests, self.label, self.frames)
+        digests = {self.numbers[stage]: crc for stage, crc in self.digests.items()}
+        same = (result.digests, result.label, result.frames) == (digests, self.label, self.frames)
         return same and np.array_equal(result.scores, self.scores)
 
 
@@ -219,10 +213,13 @@ def locate(
     """
     stages = reference_stages(model, recording.pcm)
     for stage, values in stages.items():
-        if stage in expected.digests and result.digests.get(stage) != expected.digests[stage]:
-            return _locate_in_stage(
-                device, recording, model.spec.padding, expected, stage, values
-            ) or Difference(recording.name, stage_name(stage), 1)
+        if (
+            stage in expected.digests
+            and result.digests.get(expected.numbers[stage]) != expected.digests[stage]
+        ):
+            return _locate_in_stage(device, recording, model, expected, stage, values) or Difference(
+                recording.name, stage, 1
+            )
     return _compare_answers(recording.name, expected, result)
 
 
@@ -256,13 +253,18 @@ def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -
         stages = reference_stages(model, recording.pcm)
     except SerqError as error:
         raise SerqError(f"{recording.name}: {error}") from error
-    frames = len(stages[STAGE_WINDOW])
+    frames = len(stages["window"])
+    numbers = wire_numbers(stages)
     if mode == "features":
-        stages, frames = {stage: values for stage, values in stages.items() if stage not in FRAME_STAGES}, 0
-    scores = stages[STAGE_SCORES][0]
+        stages, frames = (
+            {stage: values for stage, values in stages.items() if stage not in model.spec.frame_stages},
+            0,
+        )
+    scores = stages["scores"][0]
     return Reference(
-        pooled=stages[STAGE_POOLED][0],
+        pooled=stages["pooled"][0],
         digests={stage: digest(values) for stage, values in stages.items()},
+        numbers=numbers,
         scores=scores,
         label=int(np.argmax(scores)),
         frames=frames,
@@ -273,28 +275,30 @@ def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -
 def _locate_in_stage(
     device: Device,
     recording: Recording,
-    padding: int,
+    model: QuantizedModel,
     reference: Reference,
-    stage: int,
+    stage: str,
     expected: NDArray[Any],
 ) -> Difference | None:
     """The first difference in a stage's integers [events, values]; None if the device now computes them
     right.
     """
-    name, from_features = stage_name(stage), reference.frames == 0
+    from_features, number = reference.frames == 0, reference.numbers[stage]
     events: Iterable[int] = [0]
-    if stage in FRAME_STAGES:
-        events = device.persist(lambda: _suspects(device, recording.pcm, padding, stage, expected))
+    if stage in model.spec.frame_stages:
+        events = device.persist(
+            lambda: _suspects(device, recording.pcm, model.spec.padding, number, expected)
+        )
     for event in events:
         actual = (
-            device.values_of_features(reference.pooled, stage)
+            device.values_of_features(reference.pooled, number)
             if from_features
-            else device.values(recording.pcm, stage, event)
+            else device.values(recording.pcm, number, event)
         )
         difference = (
             None
             if actual is None
-            else _compare(recording.name, name, event, expected[event], _same_type(actual, expected, name))
+            else _compare(recording.name, stage, event, expected[event], _same_type(actual, expected, stage))
         )
         if difference is not None:
             return difference
@@ -302,7 +306,7 @@ def _locate_in_stage(
 
 
 def _suspects(
-    device: Device, pcm: NDArray[np.int16], padding: int, stage: int, expected: NDArray[Any]
+    device: Device, pcm: NDArray[np.int16], padding: int, number: int, expected: NDArray[Any]
 ) -> Iterable[int]:
     """The events that may differ first: the one at which the digest does, or else those that only the
     zeros after a padded clip complete.
@@ -312,7 +316,7 @@ def _suspects(
         zip(expected, device.digests_by_frame(pcm, padding), strict=False)
     ):
         crc = digest(values, crc)
-        if digests.get(stage) != crc:
+        if digests.get(number) != crc:
             return [event]
     return range(event + 1, len(expected))
 
@@ -353,10 +357,9 @@ def _compare_answers(clip: str, reference: Reference, result: Result) -> Differe
         difference = _compare(clip, f"{name} (as answered)", 0, expected, actual)
         if difference is not None:
             return difference
-    extra = min(set(result.digests) - set(reference.digests))
+    extra = min(set(result.digests) - set(reference.numbers.values()))
     raise SerqError(
-        f"the device computes {stage_name(extra)}, which this serq-mcu does not know; export the project"
-        " again"
+        f"the device computes stage {extra}, which this serq-mcu does not know; export the project again"
     )
 
 
@@ -397,5 +400,5 @@ def require_same_firmware(model: QuantizedModel, target: Target) -> None:
             )
 
 
-def _is_activation(stage: int) -> bool:
-    return stage == STAGE_INPUT or (stage >= STAGE_OUTPUT and (stage - STAGE_OUTPUT) % 2 == 0)
+def _is_activation(stage: str) -> bool:
+    return stage == "input" or stage.endswith(" output")

@@ -16,7 +16,8 @@ from serq_mcu.build import platformio
 from serq_mcu.codegen.budget import budget, state_bytes
 from serq_mcu.codegen.export import export, read_project
 from serq_mcu.codegen.packing import LAYOUTS, Part
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.interpreter import stages
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.target import open_target
@@ -128,11 +129,7 @@ def test_every_kernel_is_forced_once() -> None:
         SMALL_SPEC,
         FeatureSpec(),
         FeatureSpec(
-            name="wide",
-            fft_length=2048,
-            hop_length=2048,
-            mel_bands=64,
-            blocks=(FeatureBlock("mfcc", 20, ("mean",)),),
+            name="wide", fft_length=2048, hop_length=2048, mel_bands=64, blocks=(Mfcc(20, ("mean",)),)
         ),
         FeatureSpec(
             name="slow",
@@ -142,7 +139,7 @@ def test_every_kernel_is_forced_once() -> None:
             mel_bands=26,
             fmin=100,
             fmax=3800,
-            blocks=(FeatureBlock("mfcc", 13, ("delta_sd", "mean")),),
+            blocks=(Mfcc(13, ("delta_sd", "mean")),),
         ),
     ],
     ids=lambda spec: spec.name,

@@ -14,29 +14,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from serq_mcu.frontend.native import clip_features, native_library
 
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.codegen.packing import chroma_runs
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import stages
+from serq_mcu.frontend.blocks import Chroma, FeatureBlock, Mel, Mfcc
 from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
-from serq_mcu.frontend.native import clip_features, native_library
 from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
 from tools.frontend_cost import BENCHMARK, synthetic_speech
 
-SPEECH120 = FeatureSpec(name="speech120", blocks=(FeatureBlock("mfcc", 40),))
+SPEECH120 = FeatureSpec(name="speech120", blocks=(Mfcc(40),))
 SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
     "speech120": SPEECH120,
     "speech235": FeatureSpec(),
-    "short": FeatureSpec(
-        name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),)
-    ),
+    "short": FeatureSpec(name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(Mfcc(7),)),
     "empty segments": FeatureSpec(
-        name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(FeatureBlock("mfcc", 128),)
+        name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(Mfcc(128),)
     ),
     "telephone": FeatureSpec(
         name="tel",
@@ -46,7 +45,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         mel_bands=26,
         fmin=300,
         fmax=3400,
-        blocks=(FeatureBlock("mfcc", 13),),
+        blocks=(Mfcc(13),),
     ),
     "long": FeatureSpec(
         name="long",
@@ -55,16 +54,12 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         hop_length=700,
         mel_bands=64,
         fmax=24000,
-        blocks=(FeatureBlock("mfcc", 20),),
+        blocks=(Mfcc(20),),
     ),
     "long segments": FeatureSpec(
-        name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(FeatureBlock("mfcc", 1),)
+        name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(Mfcc(1),)
     ),
-    "all blocks": FeatureSpec(
-        name="all",
-        mel_bands=26,
-        blocks=(FeatureBlock("chroma", 12), FeatureBlock("mel", 26), FeatureBlock("mfcc", 13)),
-    ),
+    "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(Chroma(), Mel(26), Mfcc(13))),
     "short window": FeatureSpec(
         name="htk",
         fft_length=512,
@@ -73,7 +68,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         fmin=20,
         mel_scale="htk",
         mel_norm="none",
-        blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12, ("mean", "delta_sd"))),
+        blocks=(Mfcc(13), Chroma(12, ("mean", "delta_sd"))),
     ),
     "shortest window": FeatureSpec(
         name="half",
@@ -83,7 +78,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         hop_length=333,
         mel_bands=30,
         fmax=5512.5,
-        blocks=(FeatureBlock("mel", 30),),
+        blocks=(Mel(30),),
     ),
     "narrow window": FeatureSpec(
         name="narrow",
@@ -93,25 +88,16 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         hop_length=80,
         fmax=4000,
         mel_bands=18,
-        blocks=(FeatureBlock("mel", 18, ("sd",)),),
+        blocks=(Mel(18, ("sd",)),),
     ),
     "chroma alone": FeatureSpec(
-        name="pitch",
-        sample_rate=11025,
-        fft_length=2048,
-        hop_length=512,
-        fmax=5000,
-        blocks=(FeatureBlock("chroma", 12),),
+        name="pitch", sample_rate=11025, fft_length=2048, hop_length=512, fmax=5000, blocks=(Chroma(),)
     ),
     "chroma of few bins": FeatureSpec(
-        name="coarse", fft_length=256, hop_length=256, blocks=(FeatureBlock("chroma", 12, ("mean",)),)
+        name="coarse", fft_length=256, hop_length=256, blocks=(Chroma(12, ("mean",)),)
     ),
     "centred": FeatureSpec(
-        name="centred",
-        fft_length=512,
-        hop_length=200,
-        center=True,
-        blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12)),
+        name="centred", fft_length=512, hop_length=200, center=True, blocks=(Mfcc(13), Chroma())
     ),
     "centred short window": FeatureSpec(
         name="centred400",
@@ -122,7 +108,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         center=True,
         fmax=5000,
         mel_bands=32,
-        blocks=(FeatureBlock("mel", 32),),
+        blocks=(Mel(32),),
     ),
 }
 TABLES = {name: build_tables(spec) for name, spec in SPECS.items()}
@@ -144,17 +130,10 @@ GRID = {
     )
     for rate in (8000, 11025, 16000)
     for length, fmin, fmax, bands, scale, blocks in (
-        (256, 0, 8000, 20, "slaney", (FeatureBlock("mfcc", 20), FeatureBlock("chroma", 12))),
-        (512, 60, 3800, 26, "htk", (FeatureBlock("mfcc", 13),)),
-        (1024, 125.5, 5500, 40, "slaney", (FeatureBlock("mel", 40), FeatureBlock("mfcc", 12))),
-        (
-            2048,
-            0,
-            8000,
-            128,
-            "htk",
-            (FeatureBlock("mfcc", 40), FeatureBlock("mel", 128), FeatureBlock("chroma", 12)),
-        ),
+        (256, 0, 8000, 20, "slaney", (Mfcc(20), Chroma())),
+        (512, 60, 3800, 26, "htk", (Mfcc(13),)),
+        (1024, 125.5, 5500, 40, "slaney", (Mel(40), Mfcc(12))),
+        (2048, 0, 8000, 128, "htk", (Mfcc(40), Mel(128), Chroma())),
     )
 }
 GRID_TABLES = {name: build_tables(spec) for name, spec in GRID.items()}
@@ -593,11 +572,7 @@ def test_every_combination_has_tables_that_prove_themselves(rate):
             fmax=high * rate,
             mel_bands=bands,
             mel_scale=scale,
-            blocks=(
-                FeatureBlock("mfcc", min(13, bands)),
-                FeatureBlock("mel", bands),
-                FeatureBlock("chroma", 12),
-            ),
+            blocks=(Mfcc(min(13, bands)), Mel(bands), Chroma()),
         )
         build_tables(spec).check(spec)
 
@@ -612,7 +587,7 @@ REFUSALS = {
     "fmin": (8000.0, "must rise"),
     "center": ("reflect", "must be true or false"),
     "window": ("hamming", "use hann"),
-    "blocks": ((FeatureBlock("mel", 20),), "number of mel bands, 40"),
+    "blocks": ((Mel(20),), "number of mel bands, 40"),
 }
 
 
@@ -632,11 +607,7 @@ def test_any_tables_that_pass_their_check_are_safe(program, seed):
     rng = np.random.default_rng(seed)
     length, bands = int(rng.choice([256, 512])), int(rng.choice([2, 10, 40]))
     count = int(rng.integers(1, bands + 1))
-    blocks = (
-        (FeatureBlock("mfcc", count), FeatureBlock("chroma", 12))
-        if seed % 2
-        else (FeatureBlock("mfcc", count),)
-    )
+    blocks = (Mfcc(count), Chroma()) if seed % 2 else (Mfcc(count),)
     spec = FeatureSpec(
         name="any",
         fft_length=length,

@@ -31,7 +31,9 @@ from serq_mcu.build.host_program import FLAGS, PAYLOAD, host_build
 from serq_mcu.codegen.export import MODEL, export, read_project
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import MAX_FRAMES, FeatureBlock, FeatureSpec
+from serq_mcu.frontend.analysis import MAX_FRAMES
+from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.stages import (
     FRAME_STAGES,
     STAGE_MFCC,
@@ -768,12 +770,7 @@ def test_only_the_first_differing_event_is_named(program: Path) -> None:
 @pytest.fixture(scope="module")
 def centred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[QuantizedModel, Path]]:
     spec = FeatureSpec(
-        name="centred",
-        fft_length=256,
-        hop_length=50,
-        center=True,
-        mel_bands=20,
-        blocks=(FeatureBlock("mfcc", 7),),
+        name="centred", fft_length=256, hop_length=50, center=True, mel_bands=20, blocks=(Mfcc(7),)
     )
     model = made_up_model([4, 3], [3, 2], spec=spec)
     folder = tmp_path_factory.mktemp("centred") / "project"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.level import LEVEL_MIN, level_offset
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantized_model.types import (
     ACTIVATION_MAX,
@@ -22,11 +23,7 @@ from serq_mcu.quantized_model.types import (
 )
 
 SMALL_SPEC = FeatureSpec(
-    name="small",
-    fft_length=256,
-    hop_length=128,
-    mel_bands=20,
-    blocks=(FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),),
+    name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(Mfcc(7, ("mean", "sd", "delta_sd")),)
 )
 
 

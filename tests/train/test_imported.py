@@ -89,7 +89,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pooled(corpus: Path) -> np.ndarray:
     """What the front end computes of the clips."""
     from serq_mcu.corpus.loaders import load_corpus
-    from serq_mcu.frontend.recordings import recorded_features
+    from serq_mcu.features.recordings import recorded_features
     from serq_mcu.frontend.tables import build_tables
     from serq_mcu.training.config import load_config
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork, standardisation
@@ -22,7 +23,7 @@ from serq_mcu.training.config import load_config
 from serq_mcu.training.mlp import Examples, tf, train_mlp, train_others
 from serq_mcu.training.qat import FineTuner, TuningConfig, quantize_weights
 
-SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
+SPEC = FeatureSpec(mel_bands=10, blocks=(Mfcc(8),))
 LABELS = ("calm", "angry", "sad")
 HIDDEN = 40
 

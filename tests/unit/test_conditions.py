@@ -14,11 +14,12 @@ from serq_mcu.corpus.conditions import AS_RECORDED, Condition, at_speed, heard
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.corpus.noise import BABBLE, NOISES, ROOMS, make_noise
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend import recordings as recordings_module
-from serq_mcu.frontend.feature_cache import FeatureCache
-from serq_mcu.frontend.recordings import Recordings, Take, choose_voices, take_features, takes_of
+from serq_mcu.features import recordings as recordings_module
+from serq_mcu.features.feature_cache import FeatureCache
+from serq_mcu.features.recordings import Recordings, Take, choose_voices, take_features, takes_of
+from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.reference import features
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from tests.support.models import SMALL_SPEC
 
@@ -211,9 +212,7 @@ def test_the_cache_spares_the_work_and_knows_what_changed(
     )
     audible = replace(recordings, audio=(recordings.audio[0] + np.int16(1), *recordings.audio[1:]))
     assert work(SMALL_SPEC, audible, takes) == 1
-    assert (
-        work(replace(SMALL_SPEC, blocks=(FeatureBlock("mfcc", 7, loudness=False),)), recordings, takes) == 4
-    )
+    assert work(replace(SMALL_SPEC, blocks=(Mfcc(7, loudness=False),)), recordings, takes) == 4
     monkeypatch.setattr(recordings_module, "_code_digest", lambda: "other code")
     assert work(SMALL_SPEC, recordings, takes) == 4
 

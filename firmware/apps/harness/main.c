@@ -17,8 +17,8 @@
 #endif
 
 #define STAGES \
-    (7 + 2 + 2 * SERQ_LAYERS) /* per frame, pooled and input, accumulator and output (or scores) \
-                                 of each layer */
+    (SERQ_FRAME_STAGES + 2 + 2 * SERQ_LAYERS) /* of a frame; pooled and input; accumulator and \
+                                                 output (or scores) of each layer */
 #define LATE 0xFFFFu /* a request numbered 1 .. LATE below the last one served comes too late */
 
 enum {

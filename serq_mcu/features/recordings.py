@@ -23,8 +23,8 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import AS_RECORDED, VOICES, Condition, heard
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.feature_cache import FeatureCache
-from serq_mcu.frontend.native import clip_features, source_digest
+from serq_mcu.features.extractor import clip_features, extractor_digest
+from serq_mcu.features.feature_cache import FeatureCache
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
@@ -178,8 +178,8 @@ def _processors() -> int:
 def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, take: Take) -> bytes:
     """Digest of all that decides a take's features."""
     parts = [
-        _code_digest(),
-        _tables_digest(spec, tables),
+        extractor_digest(spec, tables),
+        _conditions_digest(),
         recordings.rate,
         recordings.digests[take.clip],
         take.condition.to_json(),
@@ -189,17 +189,9 @@ def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, take
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
 
-@functools.lru_cache(maxsize=8)
-def _tables_digest(spec: FeatureSpec, tables: FrontendTables) -> str:
-    digest = hashlib.sha256(json.dumps([spec.to_json(), tables.scalars()], sort_keys=True).encode())
-    for name, array in tables.arrays().items():
-        digest.update(name.encode() + array.tobytes())
-    return digest.hexdigest()
-
-
 @functools.cache
-def _code_digest() -> str:
-    """Of the front end, of what conditions are made by, and of the libraries that they use."""
+def _conditions_digest() -> str:
+    """Of what conditions are made by, and of the libraries that they use."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "soxr")]
     sources = [Path(str(module.__file__)).read_bytes() for module in (conditions, noise)]
-    return hashlib.sha256(source_digest() + repr(versions).encode() + b"".join(sources)).hexdigest()
+    return hashlib.sha256(repr(versions).encode() + b"".join(sources)).hexdigest()
