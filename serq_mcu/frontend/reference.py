@@ -41,7 +41,9 @@ def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
 def stream_frames(
     spec: FeatureSpec, tables: FrontendTables, offset: int, pcm: NDArray[np.int16]
 ) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]:
-    """What a stream keeps of successive frames, int16 [samples]: the blocks' stages, name to integers [frames, coefficients], and the frames' levels in Q8 log2 [frames] (SPEC.md section 12).
+    """Compute what a stream keeps of successive frames, int16 [samples]: the blocks' stages, name to integers
+    [frames, coefficients], and the frames' levels in Q8 log2 [frames] (SPEC.md section 12).
+
     offset: Q16 log2 of full scale's power.
 
     Raises SerqError for fewer than two frames, or more than a clip may have.

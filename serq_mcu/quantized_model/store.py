@@ -65,8 +65,7 @@ def load_model(path: Path) -> QuantizedModel:
             )
         if version < FORMAT:
             raise SerqError(
-                f"it has format {version}, of an earlier serq-mcu; make it again with"
-                " `serq-mcu quantize`"
+                f"it has format {version}, of an earlier serq-mcu; make it again with `serq-mcu quantize`"
             )
         model = _model(header, tensors)
     except SerqError as error:

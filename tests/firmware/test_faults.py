@@ -18,7 +18,7 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.build.host_program import SMALL_FRAMES, host_build
 from serq_mcu.codegen.export import export
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.stages import STAGE_MFCC, STAGE_SCORES
+from serq_mcu.frontend.stages import wire_numbers
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.faults import Faults, FaultyTransport
 from serq_mcu.harness.protocol import Result, Type, decode_frame
@@ -27,6 +27,7 @@ from serq_mcu.verification.verify import digest, reference_stages
 from tests.support.models import made_up_model
 from tools.endurance import BAD_LINE, endure
 
+NUMBERS = wire_numbers(("mfcc", "scores"))
 MODEL = made_up_model([9, 6, 5], [3, 2, 8], labels=("anger", "fear", "joy", "neutral", "sadness"))
 
 
@@ -37,8 +38,9 @@ def noise(seconds: float = 0.2, seed: int = 0) -> np.ndarray:
 
 def right(result: Result, pcm: np.ndarray) -> bool:
     stages = reference_stages(MODEL, pcm)
-    digests = {stage: digest(values) for stage, values in stages.items()}
-    return result.digests == digests and result.scores.tolist() == stages[STAGE_SCORES][0].tolist()
+    numbers = wire_numbers(stages)
+    digests = {numbers[stage]: digest(values) for stage, values in stages.items()}
+    return result.digests == digests and result.scores.tolist() == stages["scores"][0].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +106,8 @@ def test_a_bad_line_costs_time_but_no_bit(program: Path, faults: Faults) -> None
         pcm = noise(0.4, seed)
         assert right(device.run_clip(pcm), pcm)
         assert (
-            device.values(pcm, STAGE_MFCC, 11).view(np.int32).tolist()
-            == reference_stages(MODEL, pcm)[STAGE_MFCC][11].tolist()
+            device.values(pcm, NUMBERS["mfcc"], 11).view(np.int32).tolist()
+            == reference_stages(MODEL, pcm)["mfcc"][11].tolist()
         )
     assert sum(line.incidents.values()) > 10
     device.close()
@@ -210,7 +212,7 @@ def test_a_host_that_vanishes_in_mid_clip_leaves_a_device_that_serves_the_next(p
     transport = ProcessTransport([str(program)])
     for cut in (1, 100, 270, 271, 400):
         first = Device(transport, timeout=0.5)
-        first._begin(STAGE_MFCC, 0)
+        first._begin(NUMBERS["mfcc"], 0)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(transport, "write", _vanishing(transport, cut))

@@ -34,15 +34,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import MAX_FRAMES
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.frontend.stages import (
-    FRAME_STAGES,
-    STAGE_MFCC,
-    STAGE_POOLED,
-    STAGE_SCORES,
-    STAGE_SPECTRUM,
-    STAGE_WINDOW,
-    stage_name,
-)
+from serq_mcu.frontend.stages import wire_numbers
 from serq_mcu.harness import transports
 from serq_mcu.harness.device import Device, DeviceError
 from serq_mcu.harness.protocol import (
@@ -73,6 +65,15 @@ from tests.support.models import made_up_features, made_up_model
 from tests.support.native import SANITIZERS, WARNINGS, compile_program, run
 
 LABELS = ("anger", "fear", "joy", "neutral", "sadness")
+
+
+def by_number(digests: dict[str, int]) -> dict[int, int]:
+    """Digests by the stages' numbers on the wire."""
+    numbers = wire_numbers(digests)
+    return {numbers[stage]: crc for stage, crc in digests.items()}
+
+
+NUMBERS = wire_numbers(("window", "spectrum", "mfcc", "pooled", "scores"))
 MODEL_UNDER_TEST = made_up_model([9, 6, 5], [3, 2, 8], labels=LABELS)
 BOARD = "esp32"
 
@@ -281,9 +282,9 @@ def test_a_clip_equals_the_reference_at_every_stage(device: Device) -> None:
     for seed in range(3):
         stages = reference_stages(MODEL_UNDER_TEST, noise(seed=seed))
         result = device.run_clip(noise(seed=seed))
-        assert result.digests == {stage: zlib.crc32(values.tobytes()) for stage, values in stages.items()}
-        assert result.scores.tolist() == stages[STAGE_SCORES][0].tolist()
-        assert (result.label, result.frames) == (stages[STAGE_SCORES][0].argmax(), len(stages[STAGE_MFCC]))
+        assert result.digests == by_number({name: zlib.crc32(row.tobytes()) for name, row in stages.items()})
+        assert result.scores.tolist() == stages["scores"][0].tolist()
+        assert (result.label, result.frames) == (stages["scores"][0].argmax(), len(stages["mfcc"]))
 
 
 def test_features_equal_the_reference(device: Device) -> None:
@@ -291,8 +292,8 @@ def test_features_equal_the_reference(device: Device) -> None:
         result = device.run_features(row)
         expected = dict(network_stages(MODEL_UNDER_TEST, row))
         assert list(result.digests) == list(expected)
-        assert result.digests[STAGE_POOLED] == zlib.crc32(row.astype("<i4").tobytes())
-        assert result.scores.tolist() == expected[STAGE_SCORES].tolist()
+        assert result.digests[NUMBERS["pooled"]] == zlib.crc32(row.astype("<i4").tobytes())
+        assert result.scores.tolist() == expected["scores"].tolist()
         assert result.frames == 0
 
 
@@ -301,10 +302,12 @@ def test_a_small_payload_gives_the_same(project: Path) -> None:
         device = Device(ProcessTransport([str(program)]))
         assert device.identity.max_payload == 256
         stages = reference_stages(MODEL_UNDER_TEST, noise())
-        assert device.run_clip(noise()).digests == {stage: digest(values) for stage, values in stages.items()}
+        assert device.run_clip(noise()).digests == by_number(
+            {stage: digest(values) for stage, values in stages.items()}
+        )
         assert (
-            device.values(noise(), STAGE_SPECTRUM, 7).view(np.int32).tolist()
-            == stages[STAGE_SPECTRUM][7].tolist()
+            device.values(noise(), NUMBERS["spectrum"], 7).view(np.int32).tolist()
+            == stages["spectrum"][7].tolist()
         )
         device.close()
 
@@ -319,12 +322,12 @@ def test_every_byte_value_passes_both_ways(device: Device, line: Line) -> None:
         np.full(size, 7, np.uint8),
         np.repeat(np.array([0, 1, 255, 0], np.uint8), size // 4),
     ):
-        assert device.run_features(np.frombuffer(row.tobytes(), "<i4")).digests[STAGE_POOLED] == zlib.crc32(
-            row.tobytes()
-        )
+        assert device.run_features(np.frombuffer(row.tobytes(), "<i4")).digests[
+            NUMBERS["pooled"]
+        ] == zlib.crc32(row.tobytes())
     seen = set[int]()
-    for event, expected in enumerate(reference_stages(MODEL_UNDER_TEST, noise())[STAGE_WINDOW]):
-        assert device.values(noise(), STAGE_WINDOW, event).tobytes() == expected.tobytes()
+    for event, expected in enumerate(reference_stages(MODEL_UNDER_TEST, noise())["window"]):
+        assert device.values(noise(), NUMBERS["window"], event).tobytes() == expected.tobytes()
         seen |= set(expected.tobytes())
     assert len(seen) == 256
     line.begin()
@@ -371,7 +374,7 @@ def test_requests_may_be_repeated(line: Line) -> None:
     assert answers == {b"": 2, struct.pack("<I", 500): 2, struct.pack("<I", 1000): 3}
     first, second = line.ask(Type.FINISH, b"\0"), line.ask(Type.FINISH, b"\0")
     assert first.payload == second.payload
-    scores = reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES][0]
+    scores = reference_stages(MODEL_UNDER_TEST, pcm)["scores"][0]
     assert first.payload[25:] == scores.tobytes()
 
 
@@ -417,34 +420,33 @@ def test_clips_too_short_and_too_long_are_refused(device: Device) -> None:
     assert device.run_clip(np.zeros(spec.max_samples, np.int16)).frames == MAX_FRAMES
     with pytest.raises(DeviceError, match="too many frames"):
         device.run_clip(np.zeros(spec.max_samples + 1, np.int16))
-    assert device.run_clip(noise()).digests[STAGE_WINDOW] == digest(
-        reference_stages(MODEL_UNDER_TEST, noise())[STAGE_WINDOW]
+    assert device.run_clip(noise()).digests[NUMBERS["window"]] == digest(
+        reference_stages(MODEL_UNDER_TEST, noise())["window"]
     )
 
 
 def test_a_breakpoint_reads_every_stage(device: Device) -> None:
     pcm = noise()
-    for stage, expected in reference_stages(MODEL_UNDER_TEST, pcm).items():
+    stages = reference_stages(MODEL_UNDER_TEST, pcm)
+    numbers = wire_numbers(stages)
+    for stage, expected in stages.items():
         for event in {0, len(expected) // 2, len(expected) - 1}:
-            values = device.values(pcm, stage, event)
+            values = device.values(pcm, numbers[stage], event)
             assert values is not None
-            assert values.view(expected.dtype).tolist() == expected[event].tolist(), (
-                stage_name(stage),
-                event,
-            )
-        assert device.values(pcm, stage, len(expected)) is None
-    assert device.run_clip(pcm).digests[STAGE_SCORES] == digest(
-        reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES]
+            assert values.view(expected.dtype).tolist() == expected[event].tolist(), (stage, event)
+        assert device.values(pcm, numbers[stage], len(expected)) is None
+    assert device.run_clip(pcm).digests[NUMBERS["scores"]] == digest(
+        reference_stages(MODEL_UNDER_TEST, pcm)["scores"]
     )
 
 
 def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     pcm = noise()[:900]
     stages = reference_stages(MODEL_UNDER_TEST, pcm)
-    line.begin(STAGE_MFCC, 1)
+    line.begin(NUMBERS["mfcc"], 1)
     line.number += 1
     request = Frame(Type.PCM, line.number, struct.pack("<I", 0) + pcm.tobytes())
-    stopped = Frame(Type.STOPPED, line.number, struct.pack("<BI", STAGE_MFCC, 1))
+    stopped = Frame(Type.STOPPED, line.number, struct.pack("<BI", NUMBERS["mfcc"], 1))
     line.send(2 * encode_frame(request))
     assert line.answers() == [stopped, stopped], "a repeated request is answered again"
     line.send(encode_frame(request))
@@ -463,7 +465,7 @@ def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     )
     assert line.ask(Type.LABEL, b"\1").payload == LABELS[1].encode()
     offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 5)).payload)
-    assert (offset, values.view(np.int32).tolist()) == (5, stages[STAGE_MFCC][1][5:].tolist())
+    assert (offset, values.view(np.int32).tolist()) == (5, stages["mfcc"][1][5:].tolist())
     offset, values = parse_values(line.ask(Type.READ, struct.pack("<H", 60000)).payload)
     assert (offset, len(values)) == (7, 0)
     line.number += 1
@@ -473,7 +475,7 @@ def test_what_is_served_at_a_breakpoint(line: Line) -> None:
     )
     assert line.refusal(Type.CONTINUE) == Code.NOT_STOPPED
     assert line.ask(Type.PCM, request.payload).payload == struct.pack("<I", 900)
-    assert line.ask(Type.FINISH, b"\0").payload[25:] == stages[STAGE_SCORES][0].tobytes()
+    assert line.ask(Type.FINISH, b"\0").payload[25:] == stages["scores"][0].tobytes()
 
 
 def test_a_device_that_was_met_is_asked_under_the_next_number(device: Device) -> None:
@@ -486,13 +488,13 @@ def test_a_device_that_was_met_is_asked_under_the_next_number(device: Device) ->
 def test_begin_counts_events_anew(line: Line) -> None:
     three_frames = struct.pack("<I", 0) + noise()[: 256 + 2 * 128].tobytes()
     for _ in range(2):
-        line.begin(STAGE_MFCC, 2)
+        line.begin(NUMBERS["mfcc"], 2)
         assert line.ask(Type.PCM, three_frames[:-256]).type == Type.PCM | 0x80
-    line.begin(STAGE_MFCC, 2)
+    line.begin(NUMBERS["mfcc"], 2)
     assert line.ask(Type.PCM, three_frames).type == Type.STOPPED
 
 
-@pytest.mark.parametrize("stage", [STAGE_WINDOW, STAGE_POOLED, STAGE_SCORES])
+@pytest.mark.parametrize("stage", [NUMBERS["window"], NUMBERS["pooled"], NUMBERS["scores"]])
 def test_a_new_clip_begins_at_a_breakpoint(line: Line, stage: int) -> None:
     """A BEGIN drops the interrupted request with its clip and its breakpoint, and is answered once."""
     pcm = struct.pack("<I", 0) + noise()[:900].tobytes()
@@ -502,12 +504,12 @@ def test_a_new_clip_begins_at_a_breakpoint(line: Line, stage: int) -> None:
     number = line.begin()
     assert line.ask(Type.PCM, pcm).payload == struct.pack("<I", 900)
     answer = line.ask(Type.FINISH, b"\0")
-    assert answer.payload[25:] == reference_stages(MODEL_UNDER_TEST, noise()[:900])[STAGE_SCORES][0].tobytes()
+    assert answer.payload[25:] == reference_stages(MODEL_UNDER_TEST, noise()[:900])["scores"][0].tobytes()
     assert struct.unpack_from("<I", answer.payload, 13)[0] == number
     expected = reference_stages(MODEL_UNDER_TEST, noise()[:900])
     assert parse_digests(line.ask(Type.DIGESTS).payload) == (
         number,
-        {stage: digest(values) for stage, values in expected.items()},
+        by_number({stage: digest(values) for stage, values in expected.items()}),
     )
 
 
@@ -523,7 +525,7 @@ def test_a_new_host_frees_a_stopped_device(program: Path) -> None:
 
 def test_the_end_of_input_ends_the_program_even_at_a_breakpoint(program: Path) -> None:
     requests = (
-        (Type.BEGIN, 1, struct.pack("<BI", STAGE_SCORES, 0)),
+        (Type.BEGIN, 1, struct.pack("<BI", NUMBERS["scores"], 0)),
         (Type.PCM, 2, bytes(4) + bytes(2000)),
         (Type.FINISH, 3, b"\0"),
     )
@@ -557,7 +559,7 @@ def test_late_requests_are_dropped(line: Line) -> None:
             assert line.answers() == []
     assert (
         line.ask(Type.FINISH, b"\0").payload[25:]
-        == reference_stages(MODEL_UNDER_TEST, pcm)[STAGE_SCORES][0].tobytes()
+        == reference_stages(MODEL_UNDER_TEST, pcm)["scores"][0].tobytes()
     )
     late_by = {0xFFFF: 0, 0x10000: 1, -1: 1}
     for behind, answers in late_by.items():
@@ -606,7 +608,7 @@ def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path
         tmp_path / "clocked", sources, ("-D_POSIX_C_SOURCE=200112L", *FLAGS[2:], *includes)
     )
     with Line(clocked) as line:
-        for stage in (STAGE_MFCC, STAGE_SCORES):
+        for stage in (NUMBERS["mfcc"], NUMBERS["scores"]):
             line.begin(stage, 0)
             requests = [(Type.PCM, struct.pack("<I", 0) + noise()[:1500].tobytes()), (Type.FINISH, b"\0")]
             types = []
@@ -642,9 +644,9 @@ def test_random_bytes_do_no_harm(sanitized: Path, seed: int) -> None:
     while transport.read(0.3):
         pass
     device = Device(transport)
-    assert device.run_clip(noise()).digests == {
-        stage: digest(values) for stage, values in reference_stages(MODEL_UNDER_TEST, noise()).items()
-    }
+    assert device.run_clip(noise()).digests == by_number(
+        {stage: digest(values) for stage, values in reference_stages(MODEL_UNDER_TEST, noise()).items()}
+    )
     device.close()
 
 
@@ -653,7 +655,7 @@ def _random_payload(rng: random.Random) -> bytes:
         lambda: b"",
         lambda: rng.randbytes(rng.randrange(12)),
         lambda: struct.pack("<I", 0) + rng.randbytes(2 * rng.randrange(2000)),
-        lambda: struct.pack("<BI", rng.choice([*FRAME_STAGES, 16, 17, 31, 32, 33]), rng.randrange(4)),
+        lambda: struct.pack("<BI", rng.choice([*range(1, 8), 16, 17, 31, 32, 33]), rng.randrange(4)),
         lambda: struct.pack("<H", rng.randrange(300)) + rng.randbytes(4 * rng.randrange(25)),
         lambda: rng.randbytes(rng.randrange(PAYLOAD + 20)),
     ]
@@ -726,11 +728,7 @@ def test_a_changed_line_of_c_is_caught_and_its_stage_named(
     for difference in report.differences:
         assert difference.stage == stage
         pcm = soundfile.read(next(clips.rglob(f"{Path(difference.clip).name}.wav")), dtype="int16")[0]
-        expected = next(
-            values
-            for id_, values in reference_stages(MODEL_UNDER_TEST, pcm).items()
-            if stage_name(id_) == stage
-        )
+        expected = reference_stages(MODEL_UNDER_TEST, pcm)[stage]
         assert difference.expected == expected[difference.event][difference.index] != difference.actual
     assert any(f"first difference in stage {stage}, event" in text for text in report.lines())
 
