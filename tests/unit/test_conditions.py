@@ -213,7 +213,7 @@ def test_the_cache_spares_the_work_and_knows_what_changed(
     audible = replace(recordings, audio=(recordings.audio[0] + np.int16(1), *recordings.audio[1:]))
     assert work(SMALL_SPEC, audible, takes) == 1
     assert work(replace(SMALL_SPEC, blocks=(Mfcc(7, loudness=False),)), recordings, takes) == 4
-    monkeypatch.setattr(recordings_module, "_code_digest", lambda: "other code")
+    monkeypatch.setattr(recordings_module, "_conditions_digest", lambda: "other code")
     assert work(SMALL_SPEC, recordings, takes) == 4
 
 
