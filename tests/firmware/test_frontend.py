@@ -8,6 +8,7 @@ import json
 import math
 import re
 import shutil
+import subprocess
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -522,7 +523,7 @@ def test_the_library_is_compiled_once_for_a_compiler(elsewhere, monkeypatch):
 def test_several_threads_share_a_library():
     spec, tables = SPECS["all blocks"], TABLES["all blocks"]
     compute = clip_features(spec, tables)
-    clips = [synthetic_speech(seed) for seed in range(16)]
+    clips = [synthetic_speech(seed, seconds=0.5) for seed in range(16)]
     with ThreadPoolExecutor(8) as pool_of_threads:
         together = list(pool_of_threads.map(compute, clips))
     for clip, pooled in zip(clips, together, strict=True):
@@ -549,6 +550,30 @@ def test_the_library_compiles_without_a_warning(tmp_path, name, compiler, standa
         (tmp_path / file).write_bytes(data)
     flags = ["-Wsign-conversion", "-shared", "-fPIC", f"-I{tmp_path}"]
     compile_program(tmp_path / "library.so", sorted(tmp_path.glob("*.c")), flags, compiler, standard)
+
+
+@pytest.mark.parametrize(
+    ("macro", "smaller", "check"),
+    [
+        ("SERQ_VALUES", 12, "mfcc_values"),
+        ("SERQ_POOLS", 50, "mfcc_pools"),
+        ("SERQ_MEL_BANDS", 25, "mel_bands"),
+        ("SERQ_FEATURES", 152, "features"),
+        ("SERQ_FFT_LENGTH", 1022, "bins"),
+    ],
+)
+def test_a_buffer_that_is_too_small_does_not_compile(tmp_path, macro, smaller, check):
+    """The generated C checks what sized its buffers."""
+    for file, data in extractor_files(SPECS["all blocks"], TABLES["all blocks"]).items():
+        (tmp_path / file).write_bytes(data)
+    header = tmp_path / "serq_model.h"
+    defined = re.search(rf"#define {macro} (\d+)", header.read_text())
+    assert int(defined[1]) > smaller
+    header.write_text(header.read_text().replace(defined[0], f"#define {macro} {smaller}"))
+    done = subprocess.run(
+        ["gcc", "-std=c99", "-fsyntax-only", "serq_model.c"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode != 0 and f"serq_assert_{check}" in done.stderr
 
 
 @pytest.mark.parametrize("name", GRID)
