@@ -138,7 +138,7 @@ def test_c_that_does_not_compile_is_refused_by_name(tmp_path: Path) -> None:
     broken = changed_centroid(tmp_path, "sum == 0", "sum === 0")
     spec = FeatureSpec(name="broken", blocks=(broken(),))
     with pytest.raises(
-        SerqError, match=r"^the C of feature block 'centroid' does not compile: centroid\.c:1\d:\d+: error: "
+        SerqError, match=r"does not compile the C of feature block 'centroid': centroid\.c:1\d:\d+: error: "
     ) as refusal:
         clip_features(spec, build_tables(spec))
     assert "\n" not in str(refusal.value)
