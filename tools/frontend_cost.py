@@ -19,12 +19,11 @@ from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, load_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.export import board_files, runtime_files, write_project
-from serq_mcu.codegen.frontend_names import c_tables
-from serq_mcu.codegen.packing import chroma_runs
 from serq_mcu.codegen.plan import Plan
-from serq_mcu.counting.bench import FRAME
 from serq_mcu.counting.qemu import code_bytes, counted, functions
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Chroma, Mfcc
+from serq_mcu.frontend.code import frame_functions, frontend_arrays
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantized_model.types import QuantizedModel
 from tools.network_cost import compiler_version, random_network
@@ -43,10 +42,10 @@ BENCHMARK = FeatureSpec(
     fmin=20,
     mel_scale="htk",
     mel_norm="none",
-    blocks=(FeatureBlock("mfcc", 13),),
+    blocks=(Mfcc(13),),
 )
 DEFAULT = FeatureSpec()
-_CHROMA = FeatureBlock("chroma", 12)
+_CHROMA = Chroma()
 SPECS = {
     "benchmark": BENCHMARK,
     "benchmark and chroma": replace(BENCHMARK, blocks=(*BENCHMARK.blocks, _CHROMA)),
@@ -149,12 +148,13 @@ def frame_cost(board: Board, spec: FeatureSpec) -> FrameCost:
     Raises SerqError if it cannot be built or counted.
     """
     pcm = synthetic_speech(3)
+    called = frame_functions(spec, build_tables(spec))
     frames = spec.frame_count(len(pcm))
     with tempfile.TemporaryDirectory(prefix="serq-cost-") as work:
         folder = Path(work) / "p"
         elf = build_frontend(board, random_network(spec, 1), folder).elf
         code = code_bytes(board, elf, functions(board, folder, ("serq",)))
-        with counted(board, elf, [], [*FRAME, "serq_model_frame", *_AROUND]) as (command, read):
+        with counted(board, elf, [], [*called, "serq_model_frame", *_AROUND]) as (command, read):
             subprocess.run(command, input=pcm.tobytes(), capture_output=True, timeout=120, check=True)
             counts = read()
     found = {
@@ -170,8 +170,10 @@ def frame_cost(board: Board, spec: FeatureSpec) -> FrameCost:
             round(sum(known) / frames) if len(known) == len(cycles) else None
         )
 
-    stages = {name.removeprefix("serq_"): mean([name]) for name in FRAME if name in found}
-    total = mean([name for name in (*FRAME, "serq_model_frame") if name in found and name != "serq_pool_add"])
+    stages = {name.removeprefix("serq_"): mean([name]) for name in called if name in found}
+    total = mean(
+        [name for name in (*called, "serq_model_frame") if name in found and name != "serq_pool_add"]
+    )
     return FrameCost(stages, total, code, counts.stack_bytes)
 
 
@@ -229,12 +231,11 @@ def _stages_table(boards: list[Board], costs: Costs) -> str:
 def _memory(costs: Costs) -> str:
     rows = [["on a Cortex-M4F, bytes", "tables", "code", "work area", "stack"], ["---"] * 5]
     for name, spec in SPECS.items():
-        tables = build_tables(spec)
-        stored = c_tables(spec, tables, None if tables.chroma is None else chroma_runs(tables.chroma))
-        values = max([block.size for block in spec.blocks if block.kind != "mel"])
+        stored = frontend_arrays(spec, build_tables(spec))
+        values = max([block.size for block in spec.blocks if block.own_stages])
         work = 8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands + 4 * values
         cost = costs["emulated-m4f", name]
-        sizes = (sum(table.nbytes for table in stored.values()), cost.code_bytes, work, cost.stack_bytes)
+        sizes = (sum(array.values.nbytes for array in stored), cost.code_bytes, work, cost.stack_bytes)
         rows.append([name, *(f"{size:,}" for size in sizes)])
     note = (
         "Besides these the state has a frame of samples and 24 bytes of sums for each coefficient. *code* is"

@@ -22,7 +22,8 @@ from serq_mcu.codegen.export import board_files, export, runtime_files, write_pr
 from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.counting.bench import bench
 from serq_mcu.counting.qemu import Count, counted
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import BLOCKS, FeatureBlock
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.kernels import COSTS, terms
 from serq_mcu.layers.packing import GROUP, LAYOUTS
 from tools.network_cost import random_model
@@ -48,7 +49,7 @@ def _blocks(
     given = {"mfcc": mfcc, "mel": mel, "chroma": (12 * bool(chroma), chroma)}
     names = {"m": "mean", "s": "sd", "d": "delta_sd"}
     return tuple(
-        FeatureBlock(kind, size, tuple(names[letter] for letter in letters))
+        BLOCKS[kind](size, tuple(names[letter] for letter in letters))
         for kind, (size, letters) in given.items()
         if size
     )

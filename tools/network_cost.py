@@ -19,7 +19,8 @@ from serq_mcu.build import platformio
 from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
 from serq_mcu.counting.bench import Bench, bench
 from serq_mcu.counting.qemu import counted
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import DenseLayer
 from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
@@ -121,9 +122,7 @@ def main() -> None:
 
 def network(inputs: int, bits: Width) -> QuantizedModel:
     """inputs-256-512-64-7 with random weights of `bits` bits."""
-    return random_network(
-        FeatureSpec(name="benchmark", blocks=(FeatureBlock("mfcc", 40, STATISTICS[inputs]),)), bits
-    )
+    return random_network(FeatureSpec(name="benchmark", blocks=(Mfcc(40, STATISTICS[inputs]),)), bits)
 
 
 def random_network(spec: FeatureSpec, bits: Width) -> QuantizedModel:

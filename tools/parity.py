@@ -23,8 +23,9 @@ from serq_mcu.codegen.export import export
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Corpus, load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.blocks import Chroma, Mel, Mfcc
 from serq_mcu.frontend.compare import EVERY_BLOCK
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.verification import report_lines
@@ -48,7 +49,7 @@ PADDED = FeatureSpec(
     fmin=20,
     mel_scale="htk",
     mel_norm="none",
-    blocks=(FeatureBlock("chroma", 12), FeatureBlock("mel", 40), FeatureBlock("mfcc", 13)),
+    blocks=(Chroma(), Mel(40), Mfcc(13)),
 )
 
 _INTRODUCTION = """\

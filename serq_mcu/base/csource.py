@@ -45,7 +45,15 @@ class Declare:
     value: str
 
 
-Step = Call | Trace | Declare
+@dataclass(frozen=True)
+class Assign:
+    """A statement `target = value;`."""
+
+    target: str
+    value: str
+
+
+Step = Call | Trace | Declare | Assign
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +85,23 @@ class CPart:
     headers: tuple[str, ...] = ()
     sources: tuple[Path, ...] = field(default=())
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The C functions that the steps call, in order, each once."""
+        return tuple(dict.fromkeys(step.function for step in self.steps if isinstance(step, Call)))
+
 
 def c_statement(step: Step) -> str:
-    """Write a step as a C statement without indentation."""
-    if isinstance(step, Trace):
-        stage = "SERQ_STAGE_" + step.stage.upper().replace(" ", "_")
-        return f"SERQ_TRACE_STAGE({stage}, {step.values}, {step.count}, sizeof({step.type}));"
+    """Write a step as a line of C."""
+    if isinstance(step, Call):
+        call = f"{step.function}({', '.join(map(str, step.arguments))});"
+        return f"{step.result} = {call}" if step.result else call
     if isinstance(step, Declare):
-        return f"{step.type} {step.name} = {step.value};"
-    result = f"{step.result} = " if step.result else ""
-    return f"{result}{step.function}({', '.join(map(str, step.arguments))});"
+        return f"{step.type}{'' if step.type.endswith('*') else ' '}{step.name} = {step.value};"
+    if isinstance(step, Assign):
+        return f"{step.target} = {step.value};"
+    stage = step.stage.upper().replace(" ", "_")
+    return f"SERQ_TRACE_STAGE(SERQ_STAGE_{stage}, {step.values}, {step.count}, sizeof({step.type}));"
 
 
 def c_string(text: str) -> str:

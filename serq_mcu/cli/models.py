@@ -155,7 +155,7 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
     Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
     """
     from serq_mcu.corpus.conditions import Condition
-    from serq_mcu.quantized_model.evaluation import evaluate as evaluate_model
+    from serq_mcu.evaluation.clips import evaluate as evaluate_model
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.show.evaluation import evaluation_lines
 
@@ -226,8 +226,8 @@ def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | N
     Example: serq-mcu evaluate-streams model.serq --corpus emodb/
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.evaluation.streams import evaluate_streams
     from serq_mcu.quantized_model.store import find_model
-    from serq_mcu.quantized_model.stream_evaluation import evaluate_streams
     from serq_mcu.show.streams import streams_lines, streams_page
 
     evaluation = evaluate_streams(

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from serq_mcu.boards.board import Mcu
-from serq_mcu.codegen.packing import chroma_runs
 from serq_mcu.codegen.plan import Plan
-from serq_mcu.frontend.spec import STATISTICS
-from serq_mcu.layers.kernels import Core, CostStage
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.frontend.code import frame_costs
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import STATISTICS
+from serq_mcu.layers.kernels import Core, CostStage, Terms
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,11 @@ def timing(mcu: Mcu) -> str:
 def stages(plan: Plan) -> Iterator[CostStage]:
     """List the stages of a plan's model in the order in which `bench` names them."""
     model, spec = plan.model, plan.model.spec
-    yield from _frame(model)
-    counts = [
-        sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
-        for name in STATISTICS
-    ]
-    yield CostStage("decision", "statistics", "statistics", tuple(counts))
+    yield from _frame(plan)
+    for cost in dict.fromkeys(statistic.cost for statistic in STATISTICS.values()):
+        counts = _pooled(spec, cost)
+        if any(counts):
+            yield CostStage("decision", cost, cost, counts)
     yield CostStage("decision", "standardize", "standardize", (spec.feature_count, 1))
     yield from plan.layer_costs
     yield CostStage("decision", "argmax", "argmax", (len(model.labels), 1))
@@ -77,33 +76,20 @@ def stages(plan: Plan) -> Iterator[CostStage]:
     yield CostStage("decision", "calls", "calls", (len(model.layers), pooled, 1))
 
 
-def _frame(model: QuantizedModel) -> Iterator[CostStage]:
-    spec, tables = model.spec, model.tables
-    length, points, bands = spec.frame_length, spec.fft_length // 2, spec.mel_bands
-    yield CostStage("frame", "frame shift", "frame shift", (length, 1))
-    yield CostStage("frame", "fft", f"fft {spec.fft_length}", (length, 1))
-    yield CostStage("frame", "spectrum", "spectrum", (points, 1))
-    yield CostStage("frame", "power", "power", (points, 1))
-    read = 0
-    if spec.uses_mel:
-        read = int(tables.segment[:, 0].sum())
-        yield CostStage("frame", "mel", "mel", (read, bands, 1))
-        yield CostStage("frame", "log", "log", (bands, 1))
-    if mfcc := spec.block("mfcc"):
-        pairs = -(-mfcc.size // 4) + -(-(mfcc.size // 2) // 2)  # of rows of the DCT
-        yield CostStage(
-            "frame", "dct", "dct", (pairs * (bands // 8), pairs * (bands // 2 % 4), pairs, bands, 1)
-        )
-    if tables.chroma is not None:
-        runs = chroma_runs(tables.chroma)
-        if points + 1 > read:
-            yield CostStage("frame", "add power", "add power", (points + 1 - read, 1))
-        yield CostStage("frame", "chroma", "chroma", (len(runs.weights), len(runs.runs), points, 1))
-    yield CostStage(
-        "frame", "pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks))
-    )
-    yield CostStage(
-        "frame", "calls, moving samples", "moving", (length - spec.hop_length, spec.hop_length, 1)
+def _frame(plan: Plan) -> Iterator[CostStage]:
+    spec = plan.model.spec
+    for row in frame_costs(spec, plan.model.tables):
+        yield CostStage("frame", *row)
+    kept = spec.frame_length - spec.hop_length
+    yield CostStage("frame", "calls, moving samples", "moving", (kept, spec.hop_length, 1))
+
+
+def _pooled(spec: FeatureSpec, cost: str) -> Terms:
+    """Coefficients that each statistic of a counted cost is taken of."""
+    return tuple(
+        sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
+        for name in STATISTICS
+        if STATISTICS[name].cost == cost
     )
 
 

@@ -9,14 +9,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from serq_mcu.base import resources
 from serq_mcu.base.csource import CArray, CPart
 from serq_mcu.base.stages import Stage
 from serq_mcu.boards.board import Board
-from serq_mcu.codegen.frontend_names import frontend_names
 from serq_mcu.codegen.packing import pack_scale
 from serq_mcu.codegen.render import ABI, render
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.analysis import MAX_FRAMES
+from serq_mcu.frontend.code import (
+    Assertion,
+    extra_sources,
+    features_part,
+    frame_parts,
+    frontend_arrays,
+    frontend_assertions,
+)
 from serq_mcu.layers.base import Operands
 from serq_mcu.layers.kernels import Choice, Core, CostStage, Storage, choose, core_of
 from serq_mcu.quantized_model.store import model_bytes
@@ -98,9 +108,37 @@ class Plan:
         return tuple(layer.code(operand, parts) for layer, operand, parts in layers)
 
     @functools.cached_property
-    def frontend(self) -> dict[str, Any]:
-        """What the templates read of the front end."""
-        return frontend_names(self.model)
+    def frame_code(self) -> tuple[CPart, ...]:
+        """The C of a frame after its power: mel bands, then each feature block."""
+        return frame_parts(self.model.spec, self.model.tables)
+
+    @functools.cached_property
+    def features_code(self) -> CPart:
+        """The C that makes pooled features of the sums."""
+        return features_part(self.model.spec)
+
+    @functools.cached_property
+    def assertions(self) -> tuple[Assertion, ...]:
+        """What the C compiler checks of the front end's buffers."""
+        return tuple(frontend_assertions(self.model.spec, self.model.tables))
+
+    @functools.cached_property
+    def values(self) -> int:
+        """int32 values that the largest feature block leaves before they are pooled."""
+        return max([block.size for block in self.model.spec.blocks if block.own_stages] or [1])
+
+    @functools.cached_property
+    def pools(self) -> int:
+        """Coefficients of all feature blocks."""
+        return sum(block.size for block in self.model.spec.blocks)
+
+    @functools.cached_property
+    def frontend_arrays(self) -> tuple[CArray, ...]:
+        """The front end's tables, and that of the level where only live audio needs it."""
+        arrays = frontend_arrays(self.model.spec, self.model.tables)
+        level = CArray("serq_log_table", self.model.tables.log_table)
+        needed = self.model.decision is not None and level.name not in [array.name for array in arrays]
+        return (*arrays, level) if needed else arrays
 
     @functools.cached_property
     def input_arrays(self) -> tuple[CArray, ...]:
@@ -119,30 +157,59 @@ class Plan:
     @functools.cached_property
     def headers(self) -> tuple[str, ...]:
         """Headers of extensions that the generated C includes."""
-        return tuple(dict.fromkeys(name for part in self.layer_code for name in part.headers))
+        return tuple(dict.fromkeys(name for part in self._parts for name in part.headers))
+
+    @functools.cached_property
+    def owners(self) -> dict[Path, str]:
+        """The C files that extensions bring, and what brings each, for messages."""
+        spec, tables = self.model.spec, self.model.tables
+        found = {path: f"feature block {kind!r}" for path, kind in extra_sources(spec, tables).items()}
+        for layer, part in zip(self.model.layers, self.layer_code, strict=True):
+            found |= dict.fromkeys(part.sources, f"layer kind {layer.kind!r}")
+        layouts = (part.layout for parts in self.parts for part in parts)
+        return found | {path: f"layout {layout.name!r}" for layout in layouts for path in layout.sources}
 
     @functools.cached_property
     def model_files(self) -> Files:
-        """The model's generated C, the C of extensions that it calls, and the model itself for the
-        verifier.
+        """The model's generated C, the C of extensions that it calls, and the model itself for the verifier.
+
+        Raises SerqError, naming the extension, if its file has the name of another or cannot be read.
         """
-        names = self.frontend | {"plan": self, "model": self.model, "abi": ABI}
-        files = {f"{LIBRARY}/{name}": render(f"{name}.j2", **names).encode() for name in GENERATED}
-        sources = {path for part in self.layer_code for path in part.sources}
-        files |= {f"{LIBRARY}/{path.name}": path.read_bytes() for path in sorted(sources)}
-        return files | {MODEL: model_bytes(self.model)}
+        model = self.model
+        names = {"plan": self, "model": model, "spec": model.spec, "tables": model.tables, "abi": ABI}
+        sizes = {"max_frames": MAX_FRAMES, "points": model.spec.fft_length // 2}
+        files = {f"{LIBRARY}/{name}": render(f"{name}.j2", **names, **sizes).encode() for name in GENERATED}
+        return files | self._extension_files() | {MODEL: model_bytes(model)}
+
+    @property
+    def _parts(self) -> tuple[CPart, ...]:
+        return (*self.frame_code, *self.layer_code)
+
+    def _extension_files(self) -> Files:
+        runtime = (resources.FIRMWARE / "lib" / "serq" / "src").iterdir()
+        files: Files = {}
+        taken = {path.name for path in runtime} | set(GENERATED)
+        for path, owner in self.owners.items():
+            if path.name in taken:
+                raise SerqError(f"{owner} brings {path.name}, a name that is taken; rename it")
+            taken.add(path.name)
+            try:
+                files[f"{LIBRARY}/{path.name}"] = path.read_bytes()
+            except OSError as error:
+                raise SerqError(f"{owner} brings {path}, which cannot be read: {error.strerror}") from error
+        return files
 
     # ---- sizes in bytes
 
     @functools.cached_property
     def state_bytes(self) -> int:
         """sizeof(serq_state) on a 32-bit core, from the declaration in serq.h; the generated C checks it."""
-        spec, values = self.model.spec, 4 * self.frontend["max_values"]
-        bins, bands = 8 * (spec.fft_length // 2 + 1), 8 * spec.mel_bands * spec.uses_mel
+        spec, values = self.model.spec, 4 * self.values
+        bins, bands = 8 * spec.bins, 8 * spec.mel_bands * spec.uses_mel
         frame = _aligned(bins + bands + values) + 8 + 1
         decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
         scratch = max(_aligned(frame), _aligned(decision))
-        pools = _POOL_BYTES * self.frontend["pools"]
+        pools = _POOL_BYTES * self.pools
         return _aligned(scratch + pools + 2 * spec.frame_length + 4 + 2 + 2)
 
     @functools.cached_property
@@ -152,7 +219,7 @@ class Plan:
         if rule is None:
             return 0
         places = max(rule.blocks - 1, 1)
-        older = places * self.frontend["pools"] * _BLOCK_POOL_BYTES
+        older = places * self.pools * _BLOCK_POOL_BYTES
         rest = 4 * len(self.model.labels) + 4 + 2 * places + 3
         return _aligned(self.state_bytes + older + rest)
 
@@ -182,7 +249,7 @@ class Plan:
     @functools.cached_property
     def table_bytes(self) -> int:
         """The front end's tables."""
-        return sum(array.nbytes for array in self.frontend["c_tables"].values())
+        return sum(array.values.nbytes for array in self.frontend_arrays)
 
     @functools.cached_property
     def layer_costs(self) -> tuple[CostStage, ...]:

@@ -20,15 +20,13 @@ from serq_mcu.codegen.export import Project, export, read_project, retarget
 from serq_mcu.codegen.plan import MODEL, Plan
 from serq_mcu.counting.qemu import Count, Counts, code_bytes, counted, functions
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.code import features_part, frame_functions
 from serq_mcu.harness.device import Device
 from serq_mcu.harness.transports import ProcessTransport
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.target import open_target
 
-_STAGES = ("frame_shift", "fft", "spectrum", "power", "mel", "log", "dct", "add_power", "chroma", "pool_add")
-FRAME = tuple(f"serq_{stage}" for stage in _STAGES)
-STATISTICS = ("serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd")
 _AROUND = (
     "serq_push",
     "take_frame",
@@ -137,7 +135,8 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
     assert isinstance(runs.emulator, Emulator)
     built = platformio.build(project.folder)
     plan = Plan(model, board, project.app, project.storage)
-    calls = [*FRAME, *STATISTICS, "serq_standardize", *_network_calls(plan), "serq_argmax"]
+    frame, statistics = frame_functions(model.spec, model.tables), features_part(model.spec).functions
+    calls = [*frame, *statistics, "serq_standardize", *_network_calls(plan), "serq_argmax"]
     harness = functions(runs, project.folder, ("main.", "wire.", "port_"))
     with counted(runs, built.elf, calls, [*_AROUND, *sorted(harness - set(_AROUND))]) as (command, read):
         transport = ProcessTransport(command)
@@ -152,7 +151,7 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
         functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb"))
         | {"serq_model_network"},
     )
-    rows = (*_frame_rows(counts), *_decision_rows(counts, plan))
+    rows = (*_frame_rows(counts, frame), *_decision_rows(counts, plan, statistics))
     return Bench(
         board, runs.name, project.identity, rows, built.flash_bytes, built.ram_bytes, counts.stack_bytes, code
     )
@@ -167,8 +166,8 @@ def _noise(model: QuantizedModel) -> np.ndarray:
     )
 
 
-def _frame_rows(counts: Counts) -> Iterator[Row]:
-    for name in FRAME:
+def _frame_rows(counts: Counts, functions: tuple[str, ...]) -> Iterator[Row]:
+    for name in functions:
         records = [record for record in counts.records if record.function == name]
         if records:
             yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, _FRAMES)
@@ -180,9 +179,8 @@ def _frame_rows(counts: Counts) -> Iterator[Row]:
     )
 
 
-def _decision_rows(counts: Counts, plan: Plan) -> Iterator[Row]:
-    records = [record for record in counts.records if record.function in STATISTICS]
-    yield _row("decision", "statistics", records)
+def _decision_rows(counts: Counts, plan: Plan, statistics: tuple[str, ...]) -> Iterator[Row]:
+    yield _row("decision", "statistics", _of(counts, *statistics))
     yield _row("decision", "standardize", _of(counts, "serq_standardize"))
     called = iter(_of(counts, *_network_calls(plan)))
     for stage in plan.layer_costs:

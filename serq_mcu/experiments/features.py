@@ -23,8 +23,9 @@ from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import FEATURE_CODE, FEATURE_VERSIONS, recorded_features
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.features.recordings import FEATURE_CODE, FEATURE_VERSIONS, recorded_features
+from serq_mcu.frontend.blocks import Chroma, Mel, Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 
 FRAMES, FRAME_MFCC = 94, 40  # three seconds of hops of 512 at 16 kHz, for the networks on sequences
@@ -58,20 +59,16 @@ class FeatureSet:
 
 
 def _paper_size(name: str, mfcc: int) -> FeatureSpec:
-    return FeatureSpec(name=name, fft_length=2048, blocks=(FeatureBlock("mfcc", mfcc, ("mean",)),))
+    return FeatureSpec(name=name, fft_length=2048, blocks=(Mfcc(mfcc, ("mean",)),))
 
 
 _FULL = FeatureSpec(
     name="mean180",
     fft_length=2048,
     mel_bands=128,
-    blocks=(
-        FeatureBlock("mfcc", 40, ("mean",)),
-        FeatureBlock("chroma", 12, ("mean",)),
-        FeatureBlock("mel", 128, ("mean",)),
-    ),
+    blocks=(Mfcc(40, ("mean",)), Chroma(12, ("mean",)), Mel(128, ("mean",))),
 )
-_FRAMES = FeatureSpec(name="frames", fft_length=2048, blocks=(FeatureBlock("mfcc", FRAME_MFCC),))
+_FRAMES = FeatureSpec(name="frames", fft_length=2048, blocks=(Mfcc(FRAME_MFCC),))
 _SHAPES = {
     "15": (_paper_size("mean15", 15), "means of 15 MFCC"),
     "31": (_paper_size("mean31", 31), "means of 31 MFCC"),

@@ -12,24 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.librosa_reference import (
-    frame_values,
-    pool_values,
-    pooled_in_units,
-    stage_in_units,
-    summary,
-)
+from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
+from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units, summary
 from serq_mcu.frontend.reference import frame_stages, pool
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
-from serq_mcu.frontend.stages import BLOCK_STAGES
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables
 
-EVERY_BLOCK = FeatureSpec(
-    name="every block", blocks=(FeatureBlock("mfcc", 40), FeatureBlock("mel", 40), FeatureBlock("chroma", 12))
-)
+EVERY_BLOCK = FeatureSpec(name="every block", blocks=(Mfcc(40), Mel(40), Chroma()))
 LEVELS_DB = (0, -10, -20, -30, -40, -50, -60)
 _LEVEL_CLIPS = 40  # spread over the clips; each is computed once per level
-_UNITS = {"mfcc": "dB", "mel": "dB", "chroma": "of the largest"}
 
 Errors = dict[str, float]
 
@@ -124,7 +115,7 @@ class FrontendReport:
         ]
         parts += [section.rstrip() for section in sections]
         for kind, rows in self.coefficients.items():
-            parts.append(f"## Each {kind} coefficient, {_UNITS[kind]}")
+            parts.append(f"## Each {kind} coefficient, {BLOCKS[kind].unit}")
             parts.append(
                 _table(
                     ["", "mean", "99 %", "worst"],
@@ -154,8 +145,7 @@ def compare_frontend(
             f"the comparison needs {error.name}, which is not installed; run `pip install 'serq-mcu[train]'`"
         ) from error
     tables = tables or build_tables(spec)
-    kinds = [block.kind for block in spec.blocks]
-    frames: dict[str, list[NDArray[np.float64]]] = {kind: [] for kind in kinds}
+    frames: dict[str, list[NDArray[np.float64]]] = {block.kind: [] for block in spec.blocks}
     pooled = []
     for done, pcm in enumerate(clips):
         try:
@@ -163,8 +153,8 @@ def compare_frontend(
         except SerqError as error:
             raise SerqError(f"clip number {done}: {error}") from error
         values = frame_values(spec, pcm)
-        for kind in kinds:
-            frames[kind].append(np.abs(_difference(spec, kind, integers, values)))
+        for block in spec.blocks:
+            frames[block.kind].append(np.abs(_difference(spec, block, integers, values)))
         pooled.append(
             np.abs(pooled_in_units(spec, tables, pool(spec, tables, integers)) - pool_values(spec, values))
         )
@@ -180,7 +170,7 @@ def compare_frontend(
     return FrontendReport(
         spec=spec,
         clips=len(clips),
-        frames=len(errors[kinds[0]]),
+        frames=len(errors[spec.blocks[0].kind]),
         stages={kind: summary(error) for kind, error in errors.items()},
         coefficients={kind: [summary(column) for column in error.T] for kind, error in errors.items()},
         pooled=_pooled_summaries(spec, np.array(pooled)),
@@ -191,13 +181,12 @@ def compare_frontend(
 
 def _difference(
     spec: FeatureSpec,
-    kind: str,
-    integers: Mapping[int, NDArray[Any]],
-    values: Mapping[int, NDArray[np.float64]],
+    block: FeatureBlock,
+    integers: Mapping[str, NDArray[Any]],
+    values: Mapping[str, NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Integers less values of a block [frames, coefficients]."""
-    stage = BLOCK_STAGES[kind]
-    return stage_in_units(spec, stage, integers[stage]) - values[stage]
+    """Integers less values of a block [frames, coefficients], in its unit."""
+    return integers[block.stage].astype(np.float64) * block.steps(spec) - values[block.stage]
 
 
 def _pooled_summaries(spec: FeatureSpec, errors: NDArray[np.float64]) -> dict[str, Errors]:
@@ -221,10 +210,10 @@ def _snr(spec: FeatureSpec, tables: FrontendTables, clips: Sequence[NDArray[np.i
     error = dict(signal)
     for pcm in clips:
         integers, values = frame_stages(spec, tables, pcm), frame_values(spec, pcm)
-        for kind in signal:
-            start = 1 if kind == "mfcc" else 0
-            signal[kind] += float((values[BLOCK_STAGES[kind]][:, start:] ** 2).sum())
-            error[kind] += float((_difference(spec, kind, integers, values)[:, start:] ** 2).sum())
+        for block in spec.blocks:
+            difference = _difference(spec, block, integers, values)
+            signal[block.kind] += float((values[block.stage][:, block.loud :] ** 2).sum())
+            error[block.kind] += float((difference[:, block.loud :] ** 2).sum())
     return {
         kind: float(10 * np.log10(signal[kind] / error[kind])) if error[kind] else float("inf")
         for kind in signal
@@ -236,11 +225,11 @@ def _numbers(errors: Errors) -> list[str]:
 
 
 def _row(name: str, kind: str, errors: Errors) -> list[str]:
-    return [name, _UNITS[kind], *_numbers(errors)]
+    return [name, BLOCKS[kind].unit, *_numbers(errors)]
 
 
 def _line(name: str, kind: str, errors: Errors) -> str:
-    return f"{name:<22}{_UNITS[kind]:<16}" + "".join(f"{value:>10}" for value in _numbers(errors))
+    return f"{name:<22}{BLOCKS[kind].unit:<16}" + "".join(f"{value:>10}" for value in _numbers(errors))
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

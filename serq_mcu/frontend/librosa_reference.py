@@ -7,26 +7,23 @@ being heard), and no estimate of the tuning (for the same reason).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.frontend.spec import PITCH_CLASSES, FeatureSpec
-from serq_mcu.frontend.stages import BLOCK_STAGES, STAGE_CHROMA, STAGE_LOG, STAGE_MEL, STAGE_MFCC, STAGE_POWER
-from serq_mcu.frontend.tables import Q15, FrontendTables
+from serq_mcu.frontend.blocks.base import FloatFrames
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import SCALE, STATISTICS
+from serq_mcu.frontend.tables import FrontendTables
 
-_DECIBEL = 10 * math.log10(2)  # of an octave of power
 
+def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[str, NDArray[np.float64]]:
+    """Compute the stages power, mel, log and those of the blocks of a clip int16 [samples], by librosa in
+    float64.
 
-def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray[np.float64]]:
-    """The stages power, mel, log, mfcc and chroma (those that the specification has) of a clip int16
-    [samples], by librosa in float64.
-
-    Stage identifier to values [frames, coefficients]: power relative to full scale, log and mfcc in dB,
-    chroma 0 to 1. Needs librosa.
+    Stage name to values [frames, coefficients]: power relative to full scale, log in dB, a block's in its
+    unit. Needs librosa.
     """
     import librosa
 
@@ -45,9 +42,9 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray
         dtype=np.complex128,
     )
     power = np.abs(spectrum) ** 2
-    values = {STAGE_POWER: power}
+    values = {"power": power}
     if spec.uses_mel:
-        values[STAGE_MEL] = librosa.feature.melspectrogram(
+        values["mel"] = librosa.feature.melspectrogram(
             S=power,
             sr=spec.sample_rate,
             n_fft=spec.fft_length,
@@ -58,38 +55,20 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[int, NDArray
             norm="slaney" if spec.mel_norm == "slaney" else None,
             dtype=np.float64,
         )
-        values[STAGE_LOG] = librosa.power_to_db(values[STAGE_MEL], ref=1.0, amin=spec.log_floor, top_db=None)
-    mfcc = spec.block("mfcc")
-    if mfcc is not None:
-        values[STAGE_MFCC] = librosa.feature.mfcc(
-            S=values[STAGE_LOG], n_mfcc=mfcc.size, dct_type=2, norm="ortho"
-        )
-    if spec.block("chroma") is not None:
-        weights = librosa.filters.chroma(
-            sr=spec.sample_rate, n_fft=spec.fft_length, tuning=0.0, n_chroma=PITCH_CLASSES, dtype=np.float64
-        )
-        values[STAGE_CHROMA] = librosa.util.normalize(weights @ power, norm=np.inf, axis=0)
+        values["log"] = librosa.power_to_db(values["mel"], ref=1.0, amin=spec.log_floor, top_db=None)
+    frames = FloatFrames(power, values.get("log"))
+    for block in spec.order:
+        values[block.stage] = block.floats(frames, spec)
     return {stage: value.T for stage, value in values.items()}
 
 
-def pool_values(spec: FeatureSpec, stages: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+def pool_values(spec: FeatureSpec, stages: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """Pooled features, float64 [features], of `frame_values`, in their units."""
     parts = []
     for block in spec.blocks:
-        values = stages[BLOCK_STAGES[block.kind]]
-        statistics = {
-            "mean": values.mean(axis=0),
-            "sd": values.std(axis=0),
-            "delta_sd": np.diff(values, axis=0).std(axis=0),
-        }
-        parts += [statistics[name][block.first(name) :] for name in block.statistics]
+        values = stages[block.stage]
+        parts += [STATISTICS[name].floats(values)[block.first(name) :] for name in block.statistics]
     return np.concatenate(parts)
-
-
-def stage_in_units(spec: FeatureSpec, stage: int, values: NDArray[Any]) -> NDArray[np.float64]:
-    """Integers [frames, coefficients] of the log, mfcc or chroma stage in the units of `frame_values`."""
-    kind = next(kind for kind, its_stage in BLOCK_STAGES.items() if its_stage == stage)
-    return values.astype(np.float64) * _units(spec, kind)
 
 
 def pooled_in_units(
@@ -109,24 +88,11 @@ def pooled_from_units(
 def _pooled_scale(spec: FeatureSpec, tables: FrontendTables) -> NDArray[np.float64]:
     """Value of one unit of each pooled integer [features]."""
     scales = [
-        np.broadcast_to(_units(spec, block.kind), block.size)[block.first(name) :] * 2.0**shift / 16
+        np.broadcast_to(block.steps(spec), block.size)[block.first(name) :] * 2.0**shift / SCALE
         for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)
         for name in block.statistics
     ]
     return np.concatenate(scales)
-
-
-def _units(spec: FeatureSpec, kind: str) -> NDArray[np.float64]:
-    """Value of one unit of a block's stage, one for all coefficients or one for each."""
-    if kind == "chroma":
-        return np.array(1 / Q15)
-    if kind == "mel":
-        return np.array(_DECIBEL / 65536)
-    mfcc = spec.block("mfcc")
-    assert mfcc is not None
-    return (
-        _DECIBEL / Q15 * np.sqrt(np.where(np.arange(mfcc.size) == 0, 1.0, 2.0) / spec.mel_bands)
-    )  # the DCT's orthonormal factor
 
 
 def summary(differences: NDArray[np.float64]) -> dict[str, float]:

@@ -13,18 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.arithmetic import rshift_round, top_bit
+from serq_mcu.frontend.blocks.base import Frames
 from serq_mcu.frontend.level import LEVEL_MIN
-from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
-from serq_mcu.frontend.stages import (
-    BLOCK_STAGES,
-    STAGE_CHROMA,
-    STAGE_LOG,
-    STAGE_MEL,
-    STAGE_MFCC,
-    STAGE_POWER,
-    STAGE_SPECTRUM,
-    STAGE_WINDOW,
-)
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import STATISTICS, sums_of
 from serq_mcu.frontend.tables import FrontendTables, bit_reversal
 
 _CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
@@ -32,96 +25,81 @@ _CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
 Complex = tuple[NDArray[np.float64], NDArray[np.float64]]  # real and imaginary integers, exact in float64
 
 
-def rshift_round(a: NDArray[np.int64], n: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """The one rounding rule: a / 2^n to nearest, ties towards plus infinity, n >= 1."""
-    one = np.int64(1)
-    return (a + (one << (np.asarray(n, dtype=np.int64) - one))) >> n
-
-
-def isqrt(a: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Floor of the square root, exact for all of uint64."""
-    # float64 rounds the square up at most, never below a smaller square (32 of its 53 bits suffice), so one
-    # step down mends it
-    root = np.minimum(np.sqrt(a.astype(np.float64)), 2.0**32 - 1).astype(np.uint64)
-    root -= root * root > a
-    return root.astype(np.int64)
-
-
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
     """Pooled features int32 [features] of a clip, int16 [samples].
 
     Raises SerqError if the clip is too short or too long.
     """
-    parts: dict[int, list[NDArray[np.int64]]] = {}
+    parts: dict[str, list[NDArray[np.int64]]] = {}
     for shift, _, spectrum in _spectra(spec, tables, pcm):
         for stage, values in _values(spec, tables, _power(spectrum), shift).items():
             parts.setdefault(stage, []).append(values)
-    pooled_stages = [BLOCK_STAGES[block.kind] for block in spec.blocks]
+    pooled_stages = [block.stage for block in spec.blocks]
     return pool(spec, tables, {stage: np.concatenate(parts[stage], axis=1).T for stage in pooled_stages})
 
 
 def stream_frames(
     spec: FeatureSpec, tables: FrontendTables, offset: int, pcm: NDArray[np.int16]
-) -> tuple[dict[int, NDArray[np.int64]], NDArray[np.int64]]:
-    """What a stream keeps of successive frames, int16 [samples]: the blocks' stages, identifier to
-    integers [frames, coefficients], and the frames' levels in Q8 log2 [frames] (SPEC.md section 12).
+) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]:
+    """Compute what a stream keeps of successive frames, int16 [samples]: the blocks' stages, name to integers
+    [frames, coefficients], and the frames' levels in Q8 log2 [frames] (SPEC.md section 12).
+
     offset: Q16 log2 of full scale's power.
 
     Raises SerqError for fewer than two frames, or more than a clip may have.
     """
-    parts: dict[int, list[NDArray[np.int64]]] = {BLOCK_STAGES[block.kind]: [] for block in spec.blocks}
+    parts: dict[str, list[NDArray[np.int64]]] = {block.stage: [] for block in spec.blocks}
     levels = []
     for shift, _, spectrum in _spectra(spec, tables, pcm):
         power = _power(spectrum)
         values = _values(spec, tables, power, shift)
         for stage, rows in parts.items():
             rows.append(values[stage].T)
-        total = values.get(STAGE_MEL, power).sum(axis=0, dtype=np.uint64)
+        total = values.get("mel", power).sum(axis=0, dtype=np.uint64)
         levels.append(np.maximum(_log2(tables, total) - offset - (shift << 17) >> 8, LEVEL_MIN))
     return {stage: np.concatenate(rows) for stage, rows in parts.items()}, np.concatenate(levels)
 
 
 def frame_stages(
     spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]
-) -> dict[int, NDArray[np.int32] | NDArray[np.uint64]]:
-    """Every per-frame stage of a clip, int16 [samples]: stage identifier to array [frames, integers].
+) -> dict[str, NDArray[np.int32] | NDArray[np.uint64]]:
+    """Every per-frame stage of a clip, int16 [samples]: stage name to array [frames, integers].
 
     Type and order are those of SPEC.md section 7, so the CRC-32 of an array's little-endian bytes is the
     stage's digest. Raises SerqError if the clip is too short or too long.
     """
-    parts: dict[int, list[NDArray[Any]]] = {}
+    parts: dict[str, list[NDArray[Any]]] = {}
     for shift, window, spectrum in _spectra(spec, tables, pcm):
         power = _power(spectrum)
-        stages: dict[int, NDArray[Any]] = {
-            STAGE_WINDOW: _interleaved(window),
-            STAGE_SPECTRUM: _interleaved(spectrum),
-            STAGE_POWER: power,
+        stages: dict[str, NDArray[Any]] = {
+            "window": _interleaved(window),
+            "spectrum": _interleaved(spectrum),
+            "power": power,
         }
         for stage, values in _values(spec, tables, power, shift).items():
-            stages[stage] = values if stage == STAGE_MEL else values.astype(np.int32)
+            stages[stage] = values if stage == "mel" else values.astype(np.int32)
         for stage, values in stages.items():
             parts.setdefault(stage, []).append(values.T)
     return {stage: np.ascontiguousarray(np.concatenate(values)) for stage, values in parts.items()}
 
 
-def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[int, NDArray[Any]]) -> NDArray[np.int32]:
-    """Pooled features int32 [features], 4 fractional bits, of the blocks' stages: identifier to integers
+def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
+    """Pooled features int32 [features], 4 fractional bits, of the blocks' stages: name to integers
     [frames, coefficients].
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
     parts = []
     for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
-        statistics = _statistics(rshift_round(stages[BLOCK_STAGES[block.kind]].astype(np.int64), shift))
-        parts += [statistics[name][block.first(name) :] for name in block.statistics]
+        sums = sums_of(rshift_round(stages[block.stage].astype(np.int64), shift))
+        parts += [STATISTICS[name].integers(sums)[block.first(name) :] for name in block.statistics]
     return np.concatenate(parts).astype(np.int32)
 
 
-def padded_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The samples that frames are cut from: the clip, int16 [samples], with the specification's zeros
-    around it.
+def check_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the clip, int16 [samples], as an array.
 
-    Raises SerqError if the clip is of another type, or too short or too long to be pooled.
+    Raises SerqError if it is of another type, or too short or too long to be pooled.
     """
     pcm = np.asarray(pcm)
     if pcm.dtype != np.int16 or pcm.ndim != 1:
@@ -136,22 +114,7 @@ def padded_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
             f"the clip has {pcm.size} samples, more than the {spec.max_samples} that can be pooled; cut it"
             " into shorter clips"
         )
-    return np.pad(pcm, spec.padding)
-
-
-def _statistics(v: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-    n = len(v)
-    if not MIN_FRAMES <= n <= MAX_FRAMES:
-        raise SerqError(f"{n} frames cannot be pooled; give a clip of {MIN_FRAMES} to {MAX_FRAMES} frames")
-    d = np.diff(v, axis=0)
-    total = v.sum(axis=0)
-    spread = n * (v * v).sum(axis=0) - total * total
-    delta_spread = (n - 1) * (d * d).sum(axis=0) - (v[-1] - v[0]) ** 2
-    return {
-        "mean": (16 * total + (n >> 1)) // n,
-        "sd": isqrt(spread.astype(np.uint64) * np.uint64(256)) // n,
-        "delta_sd": isqrt(delta_spread.astype(np.uint64) * np.uint64(256)) // (n - 1),
-    }
+    return pcm
 
 
 def _spectra(
@@ -160,9 +123,8 @@ def _spectra(
     """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of
     frames.
     """
-    frames = np.lib.stride_tricks.sliding_window_view(padded_clip(spec, pcm), spec.frame_length)[
-        :: spec.hop_length
-    ]
+    clip = np.pad(check_clip(spec, pcm), spec.padding)
+    frames = np.lib.stride_tricks.sliding_window_view(clip, spec.frame_length)[:: spec.hop_length]
     for start in range(0, len(frames), _CHUNK):
         chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
         shift = _shift(chunk)
@@ -174,7 +136,7 @@ def _shift(x: NDArray[np.int64]) -> NDArray[np.int64]:
     significant = np.bitwise_or.reduce(
         np.where(x < 0, ~x, x), axis=0
     )  # as many bits as the frame needs beside the sign
-    return 15 - _top_bit(significant.astype(np.uint64) << np.uint64(1))
+    return 15 - top_bit(significant.astype(np.uint64) << np.uint64(1))
 
 
 def _window(tables: FrontendTables, x: NDArray[np.int64], shift: NDArray[np.int64]) -> Complex:
@@ -243,16 +205,15 @@ def _power(spectrum: Complex) -> NDArray[np.uint64]:
 
 def _values(
     spec: FeatureSpec, tables: FrontendTables, power: NDArray[np.uint64], shift: NDArray[np.int64]
-) -> dict[int, NDArray[Any]]:
+) -> dict[str, NDArray[Any]]:
     """The stages after power that the specification has, each [integers, frames]."""
-    values: dict[int, NDArray[Any]] = {}
+    values: dict[str, NDArray[Any]] = {}
     if spec.uses_mel:
-        values[STAGE_MEL] = _mel(tables, power)
-        values[STAGE_LOG] = _log(tables, values[STAGE_MEL], shift)
-    if tables.dct is not None:
-        values[STAGE_MFCC] = _mfcc(tables.dct, values[STAGE_LOG])
-    if tables.chroma is not None:
-        values[STAGE_CHROMA] = _chroma(tables.chroma, power)
+        values["mel"] = _mel(tables, power)
+        values["log"] = _log(tables, values["mel"], shift)
+    frames = Frames(power, values.get("log"), shift)
+    for block in spec.order:
+        values[block.stage] = block.integers(frames, tables.of(block))
     return values
 
 
@@ -287,49 +248,13 @@ def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.i
 
 def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Q16 log2, -64 of 0."""
-    top = _top_bit(energy)
+    top = top_bit(energy)
     mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
     index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
     base, step = tables.log_table.astype(np.int64).T
     log2: NDArray[np.int64] = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
     log2[energy == 0] = -64 << 16
     return log2
-
-
-def _mfcc(dct: NDArray[np.int16], log: NDArray[np.int64]) -> NDArray[np.int64]:
-    half = len(log) // 2
-    mirrored = log[::-1]
-    folded = (log + mirrored)[:half], (log - mirrored)[:half]
-    rows = [((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(dct.astype(np.int64))]
-    mfcc: NDArray[np.int64] = np.stack(rows)
-    return mfcc
-
-
-def _chroma(weights: NDArray[np.int16], power: NDArray[np.uint64]) -> NDArray[np.int64]:
-    up = (61 - _top_bit(power.sum(axis=0, dtype=np.uint64))) // 2 * 2
-    right, left = np.maximum(32 - up, 0).astype(np.uint64), np.maximum(up - 32, 0).astype(np.uint64)
-    p = ((power >> right) << left).astype(np.int64)
-    rows = []
-    for row in weights.astype(np.int64):
-        touched = np.flatnonzero(row)
-        rows.append((p[touched] * row[touched, None] >> 16).sum(axis=0))
-    sums = np.stack(rows)
-    largest = sums.max(axis=0)
-    zeros = 31 - _top_bit(largest.astype(np.uint64))
-    divisor = np.maximum((largest << zeros) >> 16, 1)  # 1 only where all sums are 0
-    chroma: NDArray[np.int64] = (((sums << zeros) >> 16) * ((2**31 - 1) // divisor)) >> 16
-    return chroma
-
-
-def _top_bit(a: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Index of the highest set bit; 0 for 0."""
-    a, index = a.copy(), np.zeros(a.shape, dtype=np.int64)
-    for n in (32, 16, 8, 4, 2, 1):
-        above = a >> np.uint64(n)
-        found = above != 0
-        a[found] = above[found]
-        index += n * found
-    return index
 
 
 def _interleaved(z: Complex) -> NDArray[np.int32]:

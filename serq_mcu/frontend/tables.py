@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import PITCH_CLASSES, FeatureSpec
+from serq_mcu.frontend.analysis import Analysis, is_int
+from serq_mcu.frontend.arithmetic import Q15, q15, rshift_round
+from serq_mcu.frontend.blocks.base import Bounds, FeatureBlock, Tables
+from serq_mcu.frontend.spec import FeatureSpec
 
-Q15 = 32768
 LOG_SEGMENTS = 64
 SAMPLE_MAX = 32768  # |x * 2^s| of any sample after the frame's shift
 _OCTAVES_LIMIT = (
@@ -38,10 +42,7 @@ _ARRAYS: dict[str, tuple[type[np.generic], int]] = {
     "segment": (np.uint16, 2),
     "mel_offset": (np.int32, 1),
     "log_table": (np.uint16, 2),
-    "dct": (np.int16, 2),
-    "chroma": (np.int16, 2),
 }
-_OPTIONAL = {"dct": "mfcc", "chroma": "chroma"}  # tables that only one kind of block needs
 _SCALARS = ("headroom", "first_bin", "log_floor", "pool_shifts")
 
 
@@ -49,11 +50,11 @@ _SCALARS = ("headroom", "first_bin", "log_floor", "pool_shifts")
 class FrontendTables:
     """Tables and scalars of SPEC.md section 2.
 
-    Arrays are read-only; N = FFT length, W = frame length, B = mel bands, C = MFCC.
+    Arrays are read-only; N = FFT length, W = frame length, B = mel bands.
 
     window int16 [W], twiddle int16 [N/4, 2], segment uint16 [B+1, 3], mel_offset int32 [B], log_table uint16
-    [64, 2], dct int16 [C, B/2] with an mfcc block, chroma int16 [12, N/2+1] with a chroma block, else None;
-    one pool shift per block. Raises SerqError on a wrong type; `check` proves the rest.
+    [64, 2]; one pool shift per block; blocks: each block's own tables, by kind and name. Raises SerqError on
+    a wrong type; `check` proves the rest.
     """
 
     window: NDArray[np.int16]
@@ -65,34 +66,41 @@ class FrontendTables:
     first_bin: int
     log_floor: int
     pool_shifts: tuple[int, ...]
-    dct: NDArray[np.int16] | None = None
-    chroma: NDArray[np.int16] | None = None
+    blocks: Mapping[str, Tables] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, (kind, dimensions) in _ARRAYS.items():
-            if name in _OPTIONAL and getattr(self, name) is None:
-                continue
             array = np.asarray(getattr(self, name))
             _require(
                 array.dtype == kind and array.ndim == dimensions,
                 f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array",
             )
-            copy = np.array(array, dtype=kind, order="C")
-            copy.flags.writeable = False
-            object.__setattr__(self, name, copy)
+            object.__setattr__(self, name, _frozen(array))
         for name in ("headroom", "first_bin", "log_floor"):
-            _require(_is_int(getattr(self, name)), f"{name} must be an integer")
+            _require(is_int(getattr(self, name)), f"{name} must be an integer")
         _require(
-            isinstance(self.pool_shifts, tuple) and all(_is_int(shift) for shift in self.pool_shifts),
+            isinstance(self.pool_shifts, tuple) and all(is_int(shift) for shift in self.pool_shifts),
             "pool_shifts must be integers",
         )
+        blocks = {
+            kind: MappingProxyType({name: _frozen(np.asarray(array)) for name, array in tables.items()})
+            for kind, tables in self.blocks.items()
+        }
+        object.__setattr__(self, "blocks", MappingProxyType(blocks))
+
+    def of(self, block: FeatureBlock) -> Tables:
+        """Return a block's own tables by name."""
+        return self.blocks.get(block.kind, {})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The tables by name, without those that no block needs."""
-        return {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        """Return all tables by name, a block's as `kind.name`."""
+        own = {
+            f"{kind}.{name}": array for kind, tables in self.blocks.items() for name, array in tables.items()
+        }
+        return {name: getattr(self, name) for name in _ARRAYS} | own
 
     def scalars(self) -> dict[str, Any]:
-        """The scalars by name, as JSON can hold them."""
+        """Return the scalars by name, as JSON can hold them."""
         return {
             "headroom": self.headroom,
             "first_bin": self.first_bin,
@@ -102,21 +110,25 @@ class FrontendTables:
 
     @staticmethod
     def from_parts(scalars: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FrontendTables:
-        """The tables of `scalars()` and `arrays()`.
+        """Make the tables of `scalars()` and `arrays()`.
 
-        Raises SerqError on anything missing, unknown or of the wrong type.
+        Raises SerqError on anything missing, unknown or of the wrong type; `check` tells whether the blocks'
+        own tables are those of a specification.
         """
         _require(isinstance(scalars, dict), "its scalars must be a table")
-        for kind, given, known, optional in (
-            ("scalar", scalars, set(_SCALARS), set()),
-            ("table", arrays, set(_ARRAYS), set(_OPTIONAL)),
-        ):
-            missing, unknown = known - optional - set(given), set(given) - known
-            _require(not missing, f"{kind} {', '.join(sorted(missing))} is missing")
-            _require(not unknown, f"unknown {kind} {', '.join(sorted(map(str, unknown)))}")
+        shared = {name: array for name, array in arrays.items() if "." not in name}
+        for what, given, known in (("scalar", scalars, _SCALARS), ("table", shared, tuple(_ARRAYS))):
+            missing, unknown = set(known) - set(given), set(given) - set(known)
+            _require(not missing, f"{what} {', '.join(sorted(missing))} is missing")
+            _require(not unknown, f"unknown {what} {', '.join(sorted(map(str, unknown)))}")
         _require(isinstance(scalars["pool_shifts"], list), "pool_shifts must be a list")
-        parts: dict[str, Any] = {**arrays, **scalars, "pool_shifts": tuple(scalars["pool_shifts"])}
-        return FrontendTables(**parts)
+        blocks: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            kind, dot, table = name.partition(".")
+            if dot:
+                blocks.setdefault(kind, {})[table] = array
+        parts: dict[str, Any] = {**shared, **scalars, "pool_shifts": tuple(scalars["pool_shifts"])}
+        return FrontendTables(**parts, blocks=blocks)
 
     def check(self, spec: FeatureSpec) -> None:
         """Prove shapes and every bound of SPEC.md section 5 from the tables.
@@ -131,25 +143,17 @@ class FrontendTables:
         # carry and E are less.
         reach = power * max(1, int(self.segment[:, 0].max()))
         _require(reach < 2**64, f"a mel running sum can reach {reach:.3g}, more than 64 bits hold")
-        _require(
-            spec.block("chroma") is None or power < 2**62,
-            f"a frame's power can reach {power:.3g}, more than chroma's 62 bits hold",
-        )
         # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames: |16*sum v| < 2^31; with d = v -
         # previous v, |d| < 2^16 - 1, n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62 and (n-1) * sum d^2
         # * 256 <= 4095^2 * 65534^2 * 256 < 2^64.
+        bounds = self.bounds()
         for block, shift in zip(spec.blocks, self.pool_shifts, strict=True):
-            low, high = self.value_range(block.kind)
+            low, high = block.value_range(self.of(block), bounds)
             _require(_pooled_fits(low, high, shift), f"a pooled {block.kind} value does not fit 16 bits")
 
-    def value_range(self, kind: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lowest and highest value of each coefficient of a kind of block.
-
-        Raises SerqError if one may leave int32.
-        """
-        if kind == "chroma":
-            return np.zeros(PITCH_CLASSES, np.int64), np.full(PITCH_CLASSES, Q15, np.int64)
-        return self._log_range() if kind == "mel" else self._mfcc_range()
+    def bounds(self) -> Bounds:
+        """Return what is proved of a frame before any block."""
+        return Bounds(self.power_bound(), *self._log_range())
 
     def amplitude_bound(self) -> float:
         """No component of z, at any level of the FFT, nor of the spectrum exceeds this in magnitude."""
@@ -187,25 +191,31 @@ class FrontendTables:
         return self._fft_length.bit_length() - 1
 
     def _check_shapes(self, spec: FeatureSpec) -> None:
-        mfcc, chroma = spec.block("mfcc"), spec.block("chroma")
-        shapes: dict[str, tuple[int, ...] | None] = {
+        own = {
+            f"{block.kind}.{name}": type_
+            for block in spec.blocks
+            for name, type_ in block.table_types(spec).items()
+        }
+        shapes: dict[str, tuple[int, ...]] = {
             "window": (spec.frame_length,),
             "twiddle": (spec.fft_length // 4, 2),
             "segment": (spec.mel_bands + 1, 3),
             "mel_offset": (spec.mel_bands,),
             "log_table": (LOG_SEGMENTS, 2),
-            "dct": (mfcc.size, spec.mel_bands // 2) if mfcc else None,
-            "chroma": (chroma.size, spec.fft_length // 2 + 1) if chroma else None,
-        }
+        } | {name: type_.shape for name, type_ in own.items()}
+        arrays = self.arrays()
+        missing, foreign = sorted(set(shapes) - set(arrays)), sorted(set(arrays) - set(shapes))
+        _require(not missing, f"table {', '.join(missing)} is missing")
+        _require(not foreign, f"table {', '.join(foreign)} is for a block that there is not")
         for name, shape in shapes.items():
-            array = getattr(self, name)
+            array = arrays[name]
             _require(
-                (array is None) == (shape is None),
-                f"table {name} is {'missing' if array is None else 'for a block that there is not'}",
+                name not in own or array.dtype == own[name].type,
+                f"{name} must be of {np.dtype(own[name].type).name}" if name in own else "",
             )
             _require(
-                shape is None or array.shape == shape,
-                f"{name} has shape {list(np.shape(array))}, the specification needs {list(shape or ())}",
+                array.shape == shape,
+                f"{name} has shape {list(array.shape)}, the specification needs {list(shape)}",
             )
         _require(int(self.twiddle.min()) > -Q15, "a twiddle factor is -1, which cannot be negated in 16 bits")
         # int32 holds ((x * window) << s), at most 2^30, whatever the window. With a shift right of at most
@@ -238,7 +248,6 @@ class FrontendTables:
             bool(np.all((count == 0) | ((count - 1) * slope + last <= Q15))),
             "a mel segment's weights exceed 1",
         )
-        _require(self.chroma is None or int(self.chroma.min()) >= 0, "a chroma weight is negative")
 
     def _gain(self) -> float:
         """Largest modulus of a twiddle factor, at least 1."""
@@ -266,27 +275,6 @@ class FrontendTables:
         high = np.maximum(top - self.mel_offset.astype(np.int64), self.log_floor)
         return np.full_like(high, self.log_floor), high
 
-    def _mfcc_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lowest and highest value of each coefficient [C], by interval arithmetic.
-
-        Raises SerqError if a partial sum may leave int32.
-        """
-        assert self.dct is not None
-        low, high = self._log_range()
-        half = high.size // 2
-        mirrored_low, mirrored_high = low[::-1], high[::-1]
-        even = (low + mirrored_low)[:half], (high + mirrored_high)[:half]
-        odd = (low - mirrored_high)[:half], (high - mirrored_low)[:half]
-        cosines = self.dct.astype(np.int64)
-        is_odd = (np.arange(len(cosines)) % 2 == 1)[:, None]
-        ends = np.stack(
-            [np.where(is_odd, o, e) * cosines >> 16 for e, o in zip(even, odd, strict=True)]
-        )  # mulw is monotonic
-        _require(
-            int(np.abs(ends).max(axis=0).sum(axis=1).max()) < 2**31 - 2**15, "an mfcc can exceed 32 bits"
-        )  # 2^15: pooling's rounding
-        return ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
-
 
 def build_tables(spec: FeatureSpec) -> FrontendTables:
     """The tables of a specification, with the least headroom and pool shift that prove the bounds.
@@ -296,12 +284,10 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
     edges = mel_edges(spec)
     first_bin, segment = _segments(edges / (spec.sample_rate / spec.fft_length))
     base = np.rint(65536 * np.log2(1 + np.arange(LOG_SEGMENTS + 1) / LOG_SEGMENTS)).astype(np.int64)
-    phase = np.pi / spec.mel_bands * (np.arange(spec.mel_bands // 2) + 0.5)
     quarter = _angles(spec.fft_length)[: spec.fft_length // 4]
-    mfcc = spec.block("mfcc")
     tables = FrontendTables(
-        window=_q15(0.5 - 0.5 * np.cos(_angles(spec.frame_length))),
-        twiddle=_q15(np.stack([np.cos(quarter), np.sin(quarter)], axis=1)),
+        window=q15(0.5 - 0.5 * np.cos(_angles(spec.frame_length))),
+        twiddle=q15(np.stack([np.cos(quarter), np.sin(quarter)], axis=1)),
         segment=segment,
         mel_offset=_mel_offset(spec, edges, 0),
         log_table=np.stack([base[:-1], np.diff(base)], axis=1).astype(np.uint16),
@@ -309,17 +295,15 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
         first_bin=first_bin,
         log_floor=round(65536 * math.log2(spec.log_floor)),
         pool_shifts=(1,) * len(spec.blocks),
-        dct=_q15(np.cos(np.outer(np.arange(mfcc.size), phase))) if mfcc else None,
-        chroma=_chroma(spec) if spec.block("chroma") else None,
+        blocks={block.kind: own for block in spec.blocks if (own := block.build_tables(spec))},
     )
     refusal = SerqError("nothing was tried")
     for headroom in range(17 - (spec.fft_length.bit_length() - 1)):
         scaled = replace(tables, headroom=headroom, mel_offset=_mel_offset(spec, edges, headroom))
         try:
-            candidate = replace(
-                scaled,
-                pool_shifts=tuple(_least_shift(*scaled.value_range(block.kind)) for block in spec.blocks),
-            )
+            bounds = scaled.bounds()
+            ranges = [block.value_range(scaled.of(block), bounds) for block in spec.blocks]
+            candidate = replace(scaled, pool_shifts=tuple(_least_shift(*range_) for range_ in ranges))
             candidate.check(spec)
             return candidate
         except SerqError as error:
@@ -327,7 +311,7 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
     raise refusal
 
 
-def mel_edges(spec: FeatureSpec) -> NDArray[np.float64]:
+def mel_edges(spec: Analysis) -> NDArray[np.float64]:
     """Frequencies in Hz [bands+2] of the triangles' corners, equally spaced on the mel scale."""
     if spec.mel_scale == "htk":
         low, high = (_HTK_FACTOR * math.log10(1 + f / _HTK_KNEE_HZ) for f in (spec.fmin, spec.fmax))
@@ -366,7 +350,7 @@ def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
     return int(starts[0]), np.array(rows, dtype=np.uint16)
 
 
-def _mel_offset(spec: FeatureSpec, edges: NDArray[np.float64], headroom: int) -> NDArray[np.int32]:
+def _mel_offset(spec: Analysis, edges: NDArray[np.float64], headroom: int) -> NDArray[np.int32]:
     # An integer bin is X * 2^(31 - L - h + s) with |x| <= 1; E is half the weighted power; Slaney's norm is 2
     # / bandwidth.
     log2_length = spec.fft_length.bit_length() - 1
@@ -376,43 +360,8 @@ def _mel_offset(spec: FeatureSpec, edges: NDArray[np.float64], headroom: int) ->
     return offset
 
 
-def chroma_weights(spec: FeatureSpec) -> NDArray[np.float64]:
-    """Weight [12, N/2+1] of each bin's power in each pitch class, C first: Gaussians around the pitch,
-    columns of unit length, and a wide Gaussian over the octaves (centre 5, width 2). librosa's
-    filters.chroma with tuning 0.
-    """
-    pitch = np.empty(spec.fft_length)
-    pitch[1:] = PITCH_CLASSES * np.log2(
-        np.arange(1, spec.fft_length) * spec.sample_rate / spec.fft_length / (440 / 16)
-    )
-    pitch[0] = pitch[1] - 1.5 * PITCH_CLASSES
-    width = np.append(np.maximum(np.diff(pitch), 1), 1)
-    half = PITCH_CLASSES // 2
-    distance = (pitch - np.arange(PITCH_CLASSES)[:, None] + half) % PITCH_CLASSES - half
-    weights = np.exp(-0.5 * (2 * distance / width) ** 2)
-    weights /= np.linalg.norm(weights, axis=0)
-    weights *= np.exp(-0.5 * ((pitch / PITCH_CLASSES - 5) / 2) ** 2)
-    return np.asarray(np.roll(weights, -3, axis=0)[:, : spec.fft_length // 2 + 1])
-
-
-_CHROMA_THRESHOLD = (
-    1 / 512
-)  # of a bin's largest weight; less is left out, so that most bins touch 4 pitch classes at most
-
-
-def _chroma(spec: FeatureSpec) -> NDArray[np.int16]:
-    weights = chroma_weights(spec)
-    kept = np.where(weights < _CHROMA_THRESHOLD * weights.max(axis=0), 0, weights)
-    table: NDArray[np.int16] = np.rint(kept / kept.max() * (Q15 - 1)).astype(np.int16)
-    return table
-
-
 def _angles(count: int) -> NDArray[np.float64]:
     return 2 * np.pi * np.arange(count) / count
-
-
-def _q15(values: NDArray[np.float64]) -> NDArray[np.int16]:
-    return np.minimum(np.rint(values * Q15), Q15 - 1).astype(np.int16)
 
 
 def bit_reversal(points: int) -> NDArray[np.int64]:
@@ -424,19 +373,18 @@ def bit_reversal(points: int) -> NDArray[np.int64]:
 
 
 def _pooled_fits(low: NDArray[np.int64], high: NDArray[np.int64], shift: int) -> bool:
-    return int(_rounded(low, shift).min()) > -(2**15) and int(_rounded(high, shift).max()) < 2**15
+    return int(rshift_round(low, shift).min()) > -(2**15) and int(rshift_round(high, shift).max()) < 2**15
 
 
 def _least_shift(low: NDArray[np.int64], high: NDArray[np.int64]) -> int:
     return next((shift for shift in range(1, 16) if _pooled_fits(low, high, shift)), 16)
 
 
-def _rounded(value: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
-    return value + (1 << (shift - 1)) >> shift
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only copy of an array."""
+    copy = np.array(array, order="C")
+    copy.flags.writeable = False
+    return copy
 
 
 def _require(condition: bool, message: str) -> None:

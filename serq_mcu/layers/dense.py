@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.csource import Call, CArray, CPart, Step, Trace
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.reference import rshift_round
+from serq_mcu.frontend.arithmetic import rshift_round
 from serq_mcu.layers.base import (
     ACTIVATION_MAX,
     FLOAT_LAYERS,

@@ -5,21 +5,17 @@ there is no compiler.
 from __future__ import annotations
 
 import ctypes
-import subprocess
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base import resources
-from serq_mcu.base.cache import Cache, key
-from serq_mcu.base.host import compiler
 from serq_mcu.boards.board import load_board
+from serq_mcu.build.host_library import host_library
 from serq_mcu.codegen.export import runtime_files
-from serq_mcu.codegen.plan import Files, Plan
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import reference
 from serq_mcu.quantized_model import interpreter
@@ -28,7 +24,7 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 C, PYTHON = "the C that ships, compiled for this computer", "the Python reference (no C compiler found)"
 _BOARD = "esp32"  # its kernels are plain C; all boards' compute the same integers
-_FLAGS = ("-std=c99", "-O2", "-fPIC", "-shared")
+_PLACE = "lib/serq/src/"
 _SOURCE = resources.FIRMWARE / "apps" / "classify" / "classify.c"
 _HEAD = 4  # integers of a decision before its scores
 
@@ -86,7 +82,7 @@ class _NativeEngine:
 
     def __init__(self, model: QuantizedModel, progress: Callable[..., None]) -> None:
         self._model = model
-        self._library = ctypes.CDLL(str(_library(model, progress)))
+        self._library = _library(model, progress)
         if model.decision:
             self._library.stream_push.restype = ctypes.c_uint32
             self._state = np.zeros(-(-self._library.stream_bytes() // 8), np.int64)
@@ -131,45 +127,13 @@ def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
     return array.ctypes.data_as(ctypes.c_void_p)
 
 
-def _library(model: QuantizedModel, progress: Callable[..., None]) -> Path:
-    """The model's shared library, from the cache, or compiled into it.
-
-    Raises SerqError without a compiler, or one that refuses the code.
-    """
-    cc = compiler()
+def _library(model: QuantizedModel, progress: Callable[..., None]) -> ctypes.CDLL:
+    """The model's shared library. Raises SerqError without a compiler, or one that refuses the code."""
+    can_stream = model.decision is not None
     files = {
-        name: data
+        name.removeprefix(_PLACE): data
         for name, data in (runtime_files() | Plan(model, load_board(_BOARD)).model_files).items()
-        if name.startswith("lib/serq/src/")
+        if name.startswith(_PLACE) and (can_stream or "stream" not in name)
     }
-    version = subprocess.run([cc, "--version"], capture_output=True, check=False).stdout
-    name = key("classify", cc, _FLAGS, version, files, code=(_SOURCE,))
-
-    def build(library: Path) -> None:
-        progress("compiling the model's C for this computer, once")
-        _compile(cc, files, model.decision is not None, library)
-
-    return Cache().file(name, ".so", build)
-
-
-def _compile(cc: str, files: Files, can_stream: bool, library: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="serq-classify-") as work:
-        sources = [_SOURCE]
-        for name, data in files.items():
-            path = Path(work) / Path(name).name
-            path.write_bytes(data)
-            sources += [path] if path.suffix == ".c" and (can_stream or "stream" not in path.name) else []
-        command = [
-            cc,
-            *_FLAGS,
-            *(["-DSERQ_CAN_STREAM"] if can_stream else []),
-            f"-I{work}",
-            *map(str, sources),
-            "-o",
-            str(library),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode != 0:
-            raise SerqError(
-                f"{cc} does not compile the model's C: {(done.stderr.splitlines() or ['no message'])[0]}"
-            )
+    files |= {_SOURCE.name: _SOURCE.read_bytes()}
+    return host_library("classify", files, ["SERQ_CAN_STREAM"] if can_stream else [], progress)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.config import DecisionConfig
+from serq_mcu.frontend.analysis import MIN_FRAMES
 from serq_mcu.frontend.level import level_from_db, level_offset
-from serq_mcu.frontend.spec import MIN_FRAMES
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.frontend.reference import rshift_round
+from serq_mcu.frontend.arithmetic import rshift_round
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, InputQuantization, QuantizedModel
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.frontend.reference import pool, stream_frames
-from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 
@@ -24,11 +24,11 @@ SILENCE, NOT_SURE = -1, -2  # answers that are no label's index
 
 @dataclass(frozen=True)
 class Frames:
-    """What a stream keeps of its frames: the blocks' stages, identifier to integers [frames,
+    """What a stream keeps of its frames: the blocks' stages, name to integers [frames,
     coefficients], and levels, Q8 log2 [frames].
     """
 
-    stages: dict[int, NDArray[np.int64]]
+    stages: dict[str, NDArray[np.int64]]
     levels: NDArray[np.int64]
 
     def __len__(self) -> int:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.stages import Stage
+from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.frontend.level import LEVEL_MIN
-from serq_mcu.frontend.spec import MAX_FRAMES, MIN_FRAMES, FeatureSpec
-from serq_mcu.frontend.stages import frame_stage_table
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.stages import stage_table
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.layers import Grid, Layer
 from serq_mcu.layers.base import frozen_array, require, within
@@ -224,7 +225,7 @@ class QuantizedModel:
         return tuple(self._stages())
 
     def _stages(self) -> Iterator[Stage]:
-        yield from frame_stage_table(self.spec)
+        yield from stage_table(self.spec.frame_stages)
         yield Stage("pooled", "int32")
         yield Stage("input", "uint8")
         for index, layer in enumerate(self.layers):

@@ -15,10 +15,10 @@ from serq_mcu.codegen.plan import MODEL
 from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation.clips import choose_clips, evaluate
 from serq_mcu.quantization.budgeted import measure
 from serq_mcu.quantization.pipeline import JUDGED, STEPS, lower, quantize, step_scores
 from serq_mcu.quantization.run_folder import load_run
-from serq_mcu.quantized_model.evaluation import choose_clips, evaluate
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel

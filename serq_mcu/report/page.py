@@ -13,7 +13,6 @@ from serq_mcu.base.progress import Progress
 from serq_mcu.codegen.budget import Budget
 from serq_mcu.codegen.costs import Row, milliseconds
 from serq_mcu.frontend.reference import frame_stages
-from serq_mcu.frontend.stages import STAGE_LOG, STAGE_MFCC
 from serq_mcu.listening.classify import Classification, classify_file
 from serq_mcu.quantization.pipeline import STEPS
 from serq_mcu.report import figures
@@ -262,15 +261,15 @@ def _clip(data: ReportData, classified: Classification | None) -> Section:
 def _heat_maps(data: ReportData, classified: Classification) -> Iterator[Figure]:
     spec = data.model.spec
     stages = frame_stages(spec, data.model.tables, classified.pcm)
-    if STAGE_LOG in stages:
-        log = stages[STAGE_LOG].astype(np.float64) * _DB
+    if "log" in stages:
+        log = stages["log"].astype(np.float64) * _DB
         caption = (
             f"Spectrogram: {spec.mel_bands} mel bands, in dB, as the device computes them. Lighter is louder."
         )
         ends = f"{spec.fmin:g} Hz", f"{spec.fmax:g} Hz"
         yield figures.heat("spectrogram", caption, log, classified.seconds, *ends)
-    if STAGE_MFCC in stages:
-        mfcc = stages[STAGE_MFCC].astype(np.float64)
+    if "mfcc" in stages:
+        mfcc = stages["mfcc"].astype(np.float64)
         mfcc = (mfcc - mfcc.mean(axis=0)) / np.maximum(mfcc.std(axis=0), 1)
         caption = "MFCC as the device computes them, each in its own standard deviations. Lighter is more."
         yield figures.heat("mfcc", caption, mfcc, classified.seconds, "0", str(mfcc.shape[1] - 1))

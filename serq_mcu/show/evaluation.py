@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serq_mcu.base.metrics import wilson_interval
-from serq_mcu.quantized_model.evaluation import Evaluation
+from serq_mcu.evaluation.clips import Evaluation
 from serq_mcu.show.table import Table, columns
 from serq_mcu.verification.frontend_effect import FrontendEffect
 

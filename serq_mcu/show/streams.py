@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from serq_mcu.evaluation.streams import AFTER, BEFORE, NOISE_DB, StreamEvaluation, StreamScore
 from serq_mcu.frontend.level import level_in_db
-from serq_mcu.quantized_model.stream_evaluation import AFTER, BEFORE, NOISE_DB, StreamEvaluation, StreamScore
 from serq_mcu.show.table import Column, Table, Value, columns
 
 _SCORE = ("decisions", "answered", "accuracy", "95 % interval", "clips")

@@ -16,9 +16,9 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation.clips import choose_clips
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_from_units
 from serq_mcu.frontend.reference import features
-from serq_mcu.quantized_model.evaluation import choose_clips
 from serq_mcu.quantized_model.interpreter import classify, classify_in_float
 from serq_mcu.quantized_model.types import QuantizedModel
 

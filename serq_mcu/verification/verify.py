@@ -21,7 +21,6 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import frame_stages, pool
-from serq_mcu.frontend.stages import stage_name
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
 from serq_mcu.quantized_model.interpreter import stages as network_stages
@@ -189,10 +188,8 @@ def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mod
 
 def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
     """Every stage's integers for a clip, int16 [samples]. Raises SerqError if it is too short or too long."""
-    found: dict[str, NDArray[Any]] = {}
-    by_number = frame_stages(model.spec, model.tables, pcm)
-    found |= {stage_name(number): values for number, values in by_number.items()}
-    pooled = pool(model.spec, model.tables, by_number)
+    found: dict[str, NDArray[Any]] = dict(frame_stages(model.spec, model.tables, pcm))
+    pooled = pool(model.spec, model.tables, found)
     found |= {stage: values[None] for stage, values in network_stages(model, pooled)}
     return {stage.name: found[stage.name].astype(stage.type, copy=False) for stage in model.stages}
 

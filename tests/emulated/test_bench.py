@@ -19,7 +19,8 @@ from serq_mcu.codegen.plan import Plan
 from serq_mcu.counting.bench import Bench, bench
 from serq_mcu.counting.qemu import counted
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Chroma, Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.show.firmware import bench_lines
 from tests.support.models import made_up_model
@@ -96,7 +97,7 @@ MARGIN, MARGIN_TOTAL, MARGIN_STATISTICS = 0.10, 0.05, 0.35
 
 @pytest.mark.parametrize("board", MOST)
 def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path) -> None:
-    blocks = (FeatureBlock("mfcc", 17, ("mean", "sd")), FeatureBlock("chroma", 12, ("mean",)))
+    blocks = (Mfcc(17, ("mean", "sd")), Chroma(12, ("mean",)))
     spec = FeatureSpec(fft_length=512, hop_length=200, window_length=480, mel_bands=36, blocks=blocks)
     model = random_model(spec, (72, 20, 96, 6), (4, "ternary", 8, 1), seed=5)
     export(model, load_board(board), tmp_path / "p")

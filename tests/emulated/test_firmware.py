@@ -13,10 +13,11 @@ import pytest
 
 from serq_mcu.boards.board import Emulator, load_board
 from serq_mcu.build import platformio
-from serq_mcu.codegen.budget import budget, state_bytes
+from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export, read_project
 from serq_mcu.codegen.plan import Plan
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.packing import LAYOUTS, Part
 from serq_mcu.quantized_model.interpreter import stages
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -74,14 +75,12 @@ def _check_decisions(model: QuantizedModel, folder: Path, board: str, on: str) -
     project = export(model, load_board(board), folder)
     with open_target(project, on) as target:
         for pooled in made_up_features(model, 6):
-            expected = {
-                stage: values.astype(np.uint8 if stage == 17 or (stage > 32 and stage % 2) else np.int32)
-                for stage, values in stages(model, pooled)
-            }
+            types = {stage.name: stage.type for stage in model.stages}
+            expected = {stage: values.astype(types[stage]) for stage, values in stages(model, pooled)}
             result = target.device.run_features(pooled)
             assert result.digests == {stage: digest(values) for stage, values in expected.items()}
-            assert np.array_equal(result.scores, expected[31])
-            assert result.label == int(np.argmax(expected[31]))
+            assert np.array_equal(result.scores, expected["scores"])
+            assert result.label == int(np.argmax(expected["scores"]))
 
 
 @pytest.mark.parametrize(("fill", "turn"), MODELS)
@@ -130,11 +129,7 @@ def test_every_kernel_is_forced_once() -> None:
         SMALL_SPEC,
         FeatureSpec(),
         FeatureSpec(
-            name="wide",
-            fft_length=2048,
-            hop_length=2048,
-            mel_bands=64,
-            blocks=(FeatureBlock("mfcc", 20, ("mean",)),),
+            name="wide", fft_length=2048, hop_length=2048, mel_bands=64, blocks=(Mfcc(20, ("mean",)),)
         ),
         FeatureSpec(
             name="slow",
@@ -144,7 +139,7 @@ def test_every_kernel_is_forced_once() -> None:
             mel_bands=26,
             fmin=100,
             fmax=3800,
-            blocks=(FeatureBlock("mfcc", 13, ("delta_sd", "mean")),),
+            blocks=(Mfcc(13, ("delta_sd", "mean")),),
         ),
     ],
     ids=lambda spec: spec.name,
@@ -185,10 +180,8 @@ def test_the_stated_state_is_what_the_compiler_makes_of_it(board: str, tmp_path:
         ]
     ):
         export(model, load_board(board), tmp_path / f"{index}")
-        line = (
-            f'#include "serq.h"\nchar right[sizeof(serq_state) == {state_bytes(model, load_board(board))} ? 1'
-            " : -1];\n"
-        )
+        size = Plan(model, load_board(board)).state_bytes
+        line = f'#include "serq.h"\nchar right[sizeof(serq_state) == {size} ? 1 : -1];\n'
         command = [
             f"{emulator.compiler}gcc",
             *emulator.compile_flags,

@@ -15,8 +15,9 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.export import export
 from serq_mcu.counting.qemu import symbols
+from serq_mcu.frontend.blocks import Chroma, Mfcc
 from serq_mcu.frontend.reference import features
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.verification import report_lines
@@ -35,9 +36,7 @@ ON_CORES = {
     "short window": SPECS["short window"],
     "narrow window": SPECS["narrow window"],
     "centred": SPECS["centred"],
-    "chroma alone": FeatureSpec(
-        name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),)
-    ),
+    "chroma alone": FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(Chroma(),)),
 }
 
 
@@ -49,7 +48,7 @@ def test_features_without_a_trace_are_the_references(board: str, name: str, tmp_
 
 @pytest.mark.parametrize("board", ["emulated-m0", "emulated-m4f"])
 def test_assembly_and_intrinsics_take_the_ends_of_every_table(board: str, tmp_path: Path) -> None:
-    blocks = (FeatureBlock("mfcc", 9), FeatureBlock("chroma", 12))
+    blocks = (Mfcc(9), Chroma())
     spec = FeatureSpec(name="any", fft_length=256, hop_length=128, mel_bands=10, blocks=blocks)
     for seed in (1, 3):
         tables = random_tables(np.random.default_rng(seed), spec)

@@ -8,35 +8,35 @@ import json
 import math
 import re
 import shutil
+import subprocess
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serq_mcu.base.resources import FIRMWARE
-from serq_mcu.codegen.packing import chroma_runs
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend import stages
+from serq_mcu.features.extractor import clip_features, extractor_files
+from serq_mcu.frontend.arithmetic import isqrt, rshift_round
+from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
+from serq_mcu.frontend.blocks.chroma import chroma_runs, chroma_weights
 from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
-from serq_mcu.frontend.native import clip_features, native_library
-from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
-from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
+from serq_mcu.frontend.reference import features, frame_stages, pool
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.tables import FrontendTables, build_tables, mel_edges
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
 from tools.frontend_cost import BENCHMARK, synthetic_speech
 
-SPEECH120 = FeatureSpec(name="speech120", blocks=(FeatureBlock("mfcc", 40),))
+SPEECH120 = FeatureSpec(name="speech120", blocks=(Mfcc(40),))
 SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
     "speech120": SPEECH120,
     "speech235": FeatureSpec(),
-    "short": FeatureSpec(
-        name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),)
-    ),
+    "short": FeatureSpec(name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(Mfcc(7),)),
     "empty segments": FeatureSpec(
-        name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(FeatureBlock("mfcc", 128),)
+        name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(Mfcc(128),)
     ),
     "telephone": FeatureSpec(
         name="tel",
@@ -46,7 +46,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         mel_bands=26,
         fmin=300,
         fmax=3400,
-        blocks=(FeatureBlock("mfcc", 13),),
+        blocks=(Mfcc(13),),
     ),
     "long": FeatureSpec(
         name="long",
@@ -55,16 +55,12 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         hop_length=700,
         mel_bands=64,
         fmax=24000,
-        blocks=(FeatureBlock("mfcc", 20),),
+        blocks=(Mfcc(20),),
     ),
     "long segments": FeatureSpec(
-        name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(FeatureBlock("mfcc", 1),)
+        name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(Mfcc(1),)
     ),
-    "all blocks": FeatureSpec(
-        name="all",
-        mel_bands=26,
-        blocks=(FeatureBlock("chroma", 12), FeatureBlock("mel", 26), FeatureBlock("mfcc", 13)),
-    ),
+    "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(Chroma(), Mel(26), Mfcc(13))),
     "short window": FeatureSpec(
         name="htk",
         fft_length=512,
@@ -73,7 +69,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         fmin=20,
         mel_scale="htk",
         mel_norm="none",
-        blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12, ("mean", "delta_sd"))),
+        blocks=(Mfcc(13), Chroma(12, ("mean", "delta_sd"))),
     ),
     "shortest window": FeatureSpec(
         name="half",
@@ -83,7 +79,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         hop_length=333,
         mel_bands=30,
         fmax=5512.5,
-        blocks=(FeatureBlock("mel", 30),),
+        blocks=(Mel(30),),
     ),
     "narrow window": FeatureSpec(
         name="narrow",
@@ -93,25 +89,16 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         hop_length=80,
         fmax=4000,
         mel_bands=18,
-        blocks=(FeatureBlock("mel", 18, ("sd",)),),
+        blocks=(Mel(18, ("sd",)),),
     ),
     "chroma alone": FeatureSpec(
-        name="pitch",
-        sample_rate=11025,
-        fft_length=2048,
-        hop_length=512,
-        fmax=5000,
-        blocks=(FeatureBlock("chroma", 12),),
+        name="pitch", sample_rate=11025, fft_length=2048, hop_length=512, fmax=5000, blocks=(Chroma(),)
     ),
     "chroma of few bins": FeatureSpec(
-        name="coarse", fft_length=256, hop_length=256, blocks=(FeatureBlock("chroma", 12, ("mean",)),)
+        name="coarse", fft_length=256, hop_length=256, blocks=(Chroma(12, ("mean",)),)
     ),
     "centred": FeatureSpec(
-        name="centred",
-        fft_length=512,
-        hop_length=200,
-        center=True,
-        blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12)),
+        name="centred", fft_length=512, hop_length=200, center=True, blocks=(Mfcc(13), Chroma())
     ),
     "centred short window": FeatureSpec(
         name="centred400",
@@ -122,7 +109,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         center=True,
         fmax=5000,
         mel_bands=32,
-        blocks=(FeatureBlock("mel", 32),),
+        blocks=(Mel(32),),
     ),
 }
 TABLES = {name: build_tables(spec) for name, spec in SPECS.items()}
@@ -144,17 +131,10 @@ GRID = {
     )
     for rate in (8000, 11025, 16000)
     for length, fmin, fmax, bands, scale, blocks in (
-        (256, 0, 8000, 20, "slaney", (FeatureBlock("mfcc", 20), FeatureBlock("chroma", 12))),
-        (512, 60, 3800, 26, "htk", (FeatureBlock("mfcc", 13),)),
-        (1024, 125.5, 5500, 40, "slaney", (FeatureBlock("mel", 40), FeatureBlock("mfcc", 12))),
-        (
-            2048,
-            0,
-            8000,
-            128,
-            "htk",
-            (FeatureBlock("mfcc", 40), FeatureBlock("mel", 128), FeatureBlock("chroma", 12)),
-        ),
+        (256, 0, 8000, 20, "slaney", (Mfcc(20), Chroma())),
+        (512, 60, 3800, 26, "htk", (Mfcc(13),)),
+        (1024, 125.5, 5500, 40, "slaney", (Mel(40), Mfcc(12))),
+        (2048, 0, 8000, 128, "htk", (Mfcc(40), Mel(128), Chroma())),
     )
 }
 GRID_TABLES = {name: build_tables(spec) for name, spec in GRID.items()}
@@ -209,7 +189,7 @@ def mulw(a: int, w: int) -> int:
     return (i32(a) * fits(w, -32768, 32768)) >> 16
 
 
-def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -> dict[int, list[int]]:
+def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -> dict[str, list[int]]:
     n, m_points = spec.fft_length, spec.fft_length // 2
     levels = m_points.bit_length() - 1
     x, window = [int(v) for v in frame], tables.window.tolist()
@@ -253,15 +233,15 @@ def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -
     power = [u64(re * re + im * im) for re, im in bins]
 
     flat = [part for point in bins for part in point]
-    result = {stages.STAGE_WINDOW: windowed, stages.STAGE_SPECTRUM: flat, stages.STAGE_POWER: power}
+    result = {"window": windowed, "spectrum": flat, "power": power}
     if spec.uses_mel:
         result |= scalar_mel(tables, power, shift)
-    if tables.chroma is not None:
-        result[stages.STAGE_CHROMA] = scalar_chroma(tables.chroma.tolist(), power)
+    if "chroma" in tables.blocks:
+        result["chroma"] = scalar_chroma(tables.blocks["chroma"]["weights"].tolist(), power)
     return result
 
 
-def scalar_mel(tables: FrontendTables, power: list[int], shift: int) -> dict[int, list[int]]:
+def scalar_mel(tables: FrontendTables, power: list[int], shift: int) -> dict[str, list[int]]:
     mel, carry, position = [], 0, tables.first_bin
     for j, (count, a, b) in enumerate(tables.segment.tolist()):
         total = ramp = 0
@@ -285,14 +265,14 @@ def scalar_mel(tables: FrontendTables, power: list[int], shift: int) -> dict[int
         log.append(max(i32(i32(value - offset) - 2 * shift * 65536), tables.log_floor))
 
     mfcc = []
-    for r, row in enumerate([] if tables.dct is None else tables.dct.tolist()):
+    for r, row in enumerate([] if "mfcc" not in tables.blocks else tables.blocks["mfcc"]["dct"].tolist()):
         total = 0
         for i, cosine in enumerate(row):
             left, right = log[i], log[-1 - i]
             total = i32(total + mulw(left + right if r % 2 == 0 else left - right, cosine))
         mfcc.append(total)
-    result = {stages.STAGE_MEL: mel, stages.STAGE_LOG: log}
-    return result if tables.dct is None else result | {stages.STAGE_MFCC: mfcc}
+    result = {"mel": mel, "log": log}
+    return result | {"mfcc": mfcc} if mfcc else result
 
 
 def scalar_chroma(weights: list[list[int]], power: list[int]) -> list[int]:
@@ -313,14 +293,12 @@ def scalar_chroma(weights: list[list[int]], power: list[int]) -> list[int]:
     return [fits(((value << zeros) >> 16) * quotient, 0, 2**32) >> 16 for value in sums]
 
 
-def scalar_pool(spec: FeatureSpec, tables: FrontendTables, frames: list[dict[int, list[int]]]) -> list[int]:
+def scalar_pool(spec: FeatureSpec, tables: FrontendTables, frames: list[dict[str, list[int]]]) -> list[int]:
     blocks = zip(spec.blocks, tables.pool_shifts, strict=True)
     return [
         value
         for block, shift in blocks
-        for value in scalar_statistics(
-            block, shift, [frame[stages.BLOCK_STAGES[block.kind]] for frame in frames]
-        )
+        for value in scalar_statistics(block, shift, [frame[block.stage] for frame in frames])
     ]
 
 
@@ -338,11 +316,7 @@ def scalar_statistics(block: FeatureBlock, shift: int, values: list[list[int]]) 
         for d, row in zip(squares, v, strict=True)
     ]
     chosen = {"mean": mean, "sd": sd, "delta_sd": delta}
-    return [
-        i32(value)
-        for name in block.statistics
-        for value in chosen[name][name == "mean" and not block.loudness :]
-    ]
+    return [i32(value) for name in block.statistics for value in chosen[name][block.first(name) :]]
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name != "long"])
@@ -362,15 +336,16 @@ def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndar
     ]
     expected = [scalar_frame(spec, tables, frame) for frame in frames]
     got = frame_stages(spec, tables, pcm)
-    assert list(got) == list(expected[0])
+    assert tuple(got) == spec.frame_stages and set(got) == set(expected[0])
     for stage in got:
-        assert got[stage].tolist() == [frame[stage] for frame in expected], stages.stage_name(stage)
+        assert got[stage].tolist() == [frame[stage] for frame in expected], stage
     assert features(spec, tables, pcm).tolist() == scalar_pool(spec, tables, expected)
 
 
 # --- the C runtime
 
 
+BY_NUMBER = ("window", "spectrum", "power", "mel", "log", "mfcc", "chroma")
 VARIANTS = {
     "long multiply": ["-DSERQ_LONG_MULTIPLY=1"],
     "long multiply, powers stored": ["-DSERQ_LONG_MULTIPLY=1", "-DSERQ_STORED_POWER=1"],
@@ -446,7 +421,7 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
     heard = np.pad(pcm, spec.padding)
     mfcc, bands = spec.block("mfcc"), spec.mel_bands if spec.uses_mel else 0
     shifts = {block.kind: shift for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)}
-    runs = None if tables.chroma is None else chroma_runs(tables.chroma)
+    runs = None if "chroma" not in tables.blocks else chroma_runs(tables.blocks["chroma"]["weights"])
     sizes = [
         spec.fft_length.bit_length() - 1,
         spec.frame_length,
@@ -463,23 +438,22 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
     ]
     arrays = [np.array(sizes, dtype=np.int32), tables.window, tables.twiddle]
     arrays += [tables.segment, tables.mel_offset, tables.log_table] if bands else []
-    arrays += [tables.dct] if mfcc else []
+    arrays += [tables.blocks["mfcc"]["dct"]] if mfcc else []
     arrays += [] if runs is None else [runs.runs, runs.weights]
     output = run(program, b"".join(array.tobytes() for array in (*arrays, heard)))
 
     expected = frame_stages(spec, tables, pcm)
-    layout = np.dtype(
-        [(stages.stage_name(stage), values.dtype, values.shape[1:]) for stage, values in expected.items()]
-    )
-    frames = len(expected[stages.STAGE_WINDOW])
+    order = [stage for stage in BY_NUMBER if stage in expected]  # as the program writes them
+    layout = np.dtype([(stage, expected[stage].dtype, expected[stage].shape[1:]) for stage in order])
+    frames = len(expected["window"])
     got = np.frombuffer(output[: frames * layout.itemsize], dtype=layout)
     for stage, values in expected.items():
-        np.testing.assert_array_equal(got[stages.stage_name(stage)], values, err_msg=stages.stage_name(stage))
+        np.testing.assert_array_equal(got[stage], values, err_msg=stage)
     pooled = np.frombuffer(output[frames * layout.itemsize :], dtype=np.int32)
     for kind, size in (("mfcc", mfcc.size if mfcc else 0), ("mel", bands), ("chroma", 12 if runs else 0)):
         its, pooled = pooled[: 3 * size], pooled[3 * size :]
         if kind in shifts:
-            alone = replace(spec, blocks=(FeatureBlock(kind, size),))
+            alone = replace(spec, blocks=(BLOCKS[kind](size),))
             np.testing.assert_array_equal(
                 its, pool(alone, replace(tables, pool_shifts=(shifts[kind],)), expected), err_msg=kind
             )
@@ -494,7 +468,6 @@ def test_c_equals_numpy(program, name):
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_library_equals_numpy(name):
-    assert native_library() is not None
     spec = SPECS[name]
     pcm = stimulus(spec.fft_length, seed=3)
     for clip in (
@@ -528,24 +501,32 @@ def test_the_library_refuses_what_numpy_refuses():
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch) -> Path:
-    """An empty cache, and nothing loaded from another."""
+    """An empty cache."""
     monkeypatch.setenv("SERQ_CACHE", str(tmp_path / "cache"))
-    native_library.cache_clear()
-    yield tmp_path / "cache"
-    native_library.cache_clear()
+    return tmp_path / "cache"
 
 
 def test_the_library_is_compiled_once_for_a_compiler(elsewhere, monkeypatch):
-    assert native_library() is not None
-    (made,) = elsewhere.iterdir()
+    said = []
+    clip_features(SPECS["short"], TABLES["short"], said.append)
+    assert said == ["compiling the model's C for this computer, once"]
+    (made,) = (elsewhere / "files").glob("features-*.so")
     before = made.stat().st_mtime_ns
-    native_library.cache_clear()
-    assert native_library() is not None
-    assert made.stat().st_mtime_ns == before
+    clip_features(SPECS["short"], TABLES["short"], said.append)
+    assert made.stat().st_mtime_ns == before and len(said) == 1
     monkeypatch.setenv("CC", find_clang())
-    native_library.cache_clear()
-    assert native_library() is not None
-    assert len(list(elsewhere.iterdir())) == 2
+    clip_features(SPECS["short"], TABLES["short"])
+    assert len(list((elsewhere / "files").glob("features-*.so"))) == 2
+
+
+def test_several_threads_share_a_library():
+    spec, tables = SPECS["all blocks"], TABLES["all blocks"]
+    compute = clip_features(spec, tables)
+    clips = [synthetic_speech(seed, seconds=0.5) for seed in range(16)]
+    with ThreadPoolExecutor(8) as pool_of_threads:
+        together = list(pool_of_threads.map(compute, clips))
+    for clip, pooled in zip(clips, together, strict=True):
+        assert pooled.tolist() == features(spec, tables, clip).tolist()
 
 
 def test_without_a_compiler_numpy_computes_and_says_so(elsewhere, monkeypatch):
@@ -561,12 +542,37 @@ def test_without_a_compiler_numpy_computes_and_says_so(elsewhere, monkeypatch):
 
 @pytest.mark.parametrize("standard", ["c99", "c11"])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_the_library_compiles_without_a_warning(tmp_path, compiler, standard):
+@pytest.mark.parametrize("name", ["all blocks", "centred", "chroma alone"])
+def test_the_library_compiles_without_a_warning(tmp_path, name, compiler, standard):
     compiler = compiler if compiler == "gcc" else find_clang()
-    sources = [FIRMWARE / "apps" / "features" / "features.c", RUNTIME / "serq_frontend.c"]
-    compile_program(
-        tmp_path / "library.so", sources, ["-Wsign-conversion", "-shared", "-fPIC"], compiler, standard
+    for file, data in extractor_files(SPECS[name], TABLES[name]).items():
+        (tmp_path / file).write_bytes(data)
+    flags = ["-Wsign-conversion", "-shared", "-fPIC", f"-I{tmp_path}"]
+    compile_program(tmp_path / "library.so", sorted(tmp_path.glob("*.c")), flags, compiler, standard)
+
+
+@pytest.mark.parametrize(
+    ("macro", "smaller", "check"),
+    [
+        ("SERQ_VALUES", 12, "mfcc_values"),
+        ("SERQ_POOLS", 50, "mfcc_pools"),
+        ("SERQ_MEL_BANDS", 25, "mel_bands"),
+        ("SERQ_FEATURES", 152, "features"),
+        ("SERQ_FFT_LENGTH", 1022, "bins"),
+    ],
+)
+def test_a_buffer_that_is_too_small_does_not_compile(tmp_path, macro, smaller, check):
+    """The generated C checks what sized its buffers."""
+    for file, data in extractor_files(SPECS["all blocks"], TABLES["all blocks"]).items():
+        (tmp_path / file).write_bytes(data)
+    header = tmp_path / "serq_model.h"
+    defined = re.search(rf"#define {macro} (\d+)", header.read_text())
+    assert int(defined[1]) > smaller
+    header.write_text(header.read_text().replace(defined[0], f"#define {macro} {smaller}"))
+    done = subprocess.run(
+        ["gcc", "-std=c99", "-fsyntax-only", "serq_model.c"], cwd=tmp_path, capture_output=True, text=True
     )
+    assert done.returncode != 0 and f"serq_check_{check}" in done.stderr
 
 
 @pytest.mark.parametrize("name", GRID)
@@ -593,11 +599,7 @@ def test_every_combination_has_tables_that_prove_themselves(rate):
             fmax=high * rate,
             mel_bands=bands,
             mel_scale=scale,
-            blocks=(
-                FeatureBlock("mfcc", min(13, bands)),
-                FeatureBlock("mel", bands),
-                FeatureBlock("chroma", 12),
-            ),
+            blocks=(Mfcc(min(13, bands)), Mel(bands), Chroma()),
         )
         build_tables(spec).check(spec)
 
@@ -612,7 +614,7 @@ REFUSALS = {
     "fmin": (8000.0, "must rise"),
     "center": ("reflect", "must be true or false"),
     "window": ("hamming", "use hann"),
-    "blocks": ((FeatureBlock("mel", 20),), "number of mel bands, 40"),
+    "blocks": ((Mel(20),), "number of mel bands, 40"),
 }
 
 
@@ -632,11 +634,7 @@ def test_any_tables_that_pass_their_check_are_safe(program, seed):
     rng = np.random.default_rng(seed)
     length, bands = int(rng.choice([256, 512])), int(rng.choice([2, 10, 40]))
     count = int(rng.integers(1, bands + 1))
-    blocks = (
-        (FeatureBlock("mfcc", count), FeatureBlock("chroma", 12))
-        if seed % 2
-        else (FeatureBlock("mfcc", count),)
-    )
+    blocks = (Mfcc(count), Chroma()) if seed % 2 else (Mfcc(count),)
     spec = FeatureSpec(
         name="any",
         fft_length=length,
@@ -667,11 +665,15 @@ def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables
         segment=np.array(segment, dtype=np.uint16),
         mel_offset=extreme(-(2**24), 2**24, spec.mel_bands).astype(np.int32),
         log_table=extreme(0, 65535, (64, 2)).astype(np.uint16),
-        dct=extreme(-32768, 32767, (spec.blocks[0].size, spec.mel_bands // 2)).astype(np.int16),
-        chroma=(
-            extreme(0, 32767, (12, spec.fft_length // 2 + 1)).astype(np.int16)
+        blocks={
+            "mfcc": {
+                "dct": extreme(-32768, 32767, (spec.blocks[0].size, spec.mel_bands // 2)).astype(np.int16)
+            }
+        }
+        | (
+            {"chroma": {"weights": extreme(0, 32767, (12, spec.bins)).astype(np.int16)}}
             if spec.block("chroma")
-            else None
+            else {}
         ),
         headroom=0,
         first_bin=int(cuts[0]),
@@ -753,9 +755,9 @@ def test_chroma_weights_are_librosas(name):
     np.testing.assert_allclose(chroma_weights(spec), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name, tables in TABLES.items() if tables.chroma is not None])
+@pytest.mark.parametrize("name", [name for name, tables in TABLES.items() if "chroma" in tables.blocks])
 def test_chroma_runs_hold_the_table(name):
-    table = TABLES[name].chroma
+    table = TABLES[name].blocks["chroma"]["weights"]
     packed = chroma_runs(table)
     again, at = np.zeros_like(table), 0
     for first, count, start in packed.runs.tolist():
@@ -798,11 +800,8 @@ def test_headroom_and_pool_shift_are_the_least_that_prove_the_bounds(name):
 def test_bounds_hold_and_are_not_vacuous(name):
     spec, tables = SPECS[name], TABLES[name]
     got = frame_stages(spec, tables, stimulus(spec.fft_length))
-    amplitude = max(
-        int(np.abs(got[stage].astype(np.int64)).max())
-        for stage in (stages.STAGE_WINDOW, stages.STAGE_SPECTRUM)
-    )
-    power = max(sum(row) for row in got[stages.STAGE_POWER].tolist())
+    amplitude = max(int(np.abs(got[stage].astype(np.int64)).max()) for stage in ("window", "spectrum"))
+    power = max(sum(row) for row in got["power"].tolist())
     assert amplitude <= tables.amplitude_bound() < 4 * amplitude
     assert power <= tables.power_bound() < 8 * power
 
@@ -811,6 +810,14 @@ def changed(array: np.ndarray, index: object, value: int) -> np.ndarray:
     copy = array.copy()
     copy[index] = value
     return copy
+
+
+def cosines(dct: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    return {"mfcc": {"dct": dct}}
+
+
+def pitches(good: FrontendTables, weights: np.ndarray) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    return {"blocks": {"mfcc": good.blocks["mfcc"], "chroma": {"weights": weights}}}
 
 
 GOOD = TABLES["speech120"]
@@ -837,7 +844,7 @@ HOSTILE = {
     "huge floor": (lambda: {"log_floor": -(2**31)}, "log_floor"),
     "small offsets": (lambda: {"mel_offset": GOOD.mel_offset - (200 << 16)}, "pooled mfcc"),
     "loud cosines": (
-        lambda: {"dct": np.full((40, 20), 32767, dtype=np.int16), "pool_shifts": (10,)},
+        lambda: {"blocks": cosines(np.full((40, 20), 32767, dtype=np.int16)), "pool_shifts": (10,)},
         "pooled mfcc",
     ),
     "no pool shift": (lambda: {"pool_shifts": (0,)}, "pool_shifts"),
@@ -848,11 +855,15 @@ HOSTILE = {
     "wrong type": (lambda: {"window": GOOD.window.astype(np.int32)}, "window"),
     "wrong shape": (lambda: {"window": GOOD.window[:512]}, "window"),
     "wrong dimensions": (lambda: {"segment": GOOD.segment.reshape(-1)}, "segment"),
-    "too few cosines": (lambda: {"dct": GOOD.dct[:39]}, "dct"),
-    "no cosines": (lambda: {"dct": None}, "dct is missing"),
+    "cosines of another type": (
+        lambda: {"blocks": cosines(GOOD.blocks["mfcc"]["dct"].astype(np.int32))},
+        "mfcc.dct must be of int16",
+    ),
+    "too few cosines": (lambda: {"blocks": cosines(GOOD.blocks["mfcc"]["dct"][:39])}, "mfcc.dct"),
+    "no cosines": (lambda: {"blocks": {}}, "mfcc.dct is missing"),
     "chroma without a block": (
-        lambda: {"chroma": TABLES["all blocks"].chroma},
-        "chroma is for a block that there is not",
+        lambda: {"blocks": GOOD.blocks | {"chroma": TABLES["all blocks"].blocks["chroma"]}},
+        "chroma.weights is for a block that there is not",
     ),
 }
 
@@ -869,11 +880,14 @@ HOSTILE_CHROMA = {
         "62 bits",
     ),
     "negative weight": (
-        lambda good: {"chroma": changed(good.chroma, (3, 9), -1)},
+        lambda good: pitches(good, changed(good.blocks["chroma"]["weights"], (3, 9), -1)),
         "chroma weight is negative",
     ),
-    "too few bins": (lambda good: {"chroma": good.chroma[:, 1:]}, r"chroma has shape \[12, 512\]"),
-    "no table": (lambda good: {"chroma": None}, "chroma is missing"),
+    "too few bins": (
+        lambda good: pitches(good, good.blocks["chroma"]["weights"][:, 1:]),
+        r"chroma.weights has shape \[12, 512\]",
+    ),
+    "no table": (lambda good: {"blocks": {"mfcc": good.blocks["mfcc"]}}, "chroma.weights is missing"),
     "one pool shift": (lambda good: {"pool_shifts": (11,)}, "per block"),
 }
 
@@ -954,12 +968,8 @@ def test_a_centred_clip_has_the_frames_that_librosa_counts():
                 warnings.filterwarnings(
                     "ignore", "n_fft=.* is too large"
                 )  # librosa's, of clips shorter than a frame
-                theirs = frame_values(spec, pcm)[stages.STAGE_POWER]
-            assert (
-                spec.frame_count(samples)
-                == len(theirs)
-                == len(frame_stages(spec, tables, pcm)[stages.STAGE_POWER])
-            )
+                theirs = frame_values(spec, pcm)["power"]
+            assert spec.frame_count(samples) == len(theirs) == len(frame_stages(spec, tables, pcm)["power"])
         with pytest.raises(SerqError, match="longer"):
             features(spec, tables, np.zeros(spec.min_samples - 1, np.int16))
         assert spec.frame_count(spec.min_samples) == 2 and spec.frame_count(spec.min_samples - 1) == 1
@@ -973,8 +983,8 @@ def test_the_longest_clip_pools_the_largest_values_exactly():
         -32767 << 11,
     )  # the largest sums of squares and of squared differences there can be
     rows[:, 1] = 32767 << 11
-    expected = scalar_pool(SPEECH120, GOOD, [{stages.STAGE_MFCC: row} for row in rows.tolist()])
-    assert pool(SPEECH120, GOOD, {stages.STAGE_MFCC: rows}).tolist() == expected
+    expected = scalar_pool(SPEECH120, GOOD, [{"mfcc": row} for row in rows.tolist()])
+    assert pool(SPEECH120, GOOD, {"mfcc": rows}).tolist() == expected
 
 
 def test_longest_clip_in_c(program):
@@ -982,12 +992,6 @@ def test_longest_clip_in_c(program):
     pcm = np.random.default_rng(3).integers(-300, 300, spec.max_samples).astype(np.int16)
     assert spec.frame_count(len(pcm)) == 4096
     assert_c_equals_numpy(program, spec, TABLES["short"], pcm)
-
-
-def test_stage_names():
-    assert [stages.stage_name(stage) for stage in (1, 6, 16, 31, 32, 35, 99 - 80)] == [
-        "window", "mfcc", "pooled", "scores", "layer 0 accumulator", "layer 1 output", "stage 19",
-    ]  # fmt: skip
 
 
 # --- librosa in float64

@@ -33,7 +33,9 @@ from serq_mcu.codegen.plan import MODEL
 from serq_mcu.codegen.render import ABI
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.spec import MAX_FRAMES, FeatureBlock, FeatureSpec
+from serq_mcu.frontend.analysis import MAX_FRAMES
+from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.harness import transports
 from serq_mcu.harness.device import Device, DeviceError
 from serq_mcu.harness.protocol import (
@@ -65,6 +67,8 @@ from tests.support.models import made_up_features, made_up_model
 from tests.support.native import SANITIZERS, WARNINGS, compile_program, run
 
 LABELS = ("anger", "fear", "joy", "neutral", "sadness")
+
+
 MODEL_UNDER_TEST = made_up_model([9, 6, 5], [3, 2, 8], labels=LABELS)
 BOARD = "esp32"
 
@@ -418,7 +422,8 @@ def test_clips_too_short_and_too_long_are_refused(device: Device) -> None:
 
 def test_a_breakpoint_reads_every_stage(device: Device) -> None:
     pcm = noise()
-    for stage, expected in reference_stages(MODEL_UNDER_TEST, pcm).items():
+    stages = reference_stages(MODEL_UNDER_TEST, pcm)
+    for stage, expected in stages.items():
         for event in {0, len(expected) // 2, len(expected) - 1}:
             values = device.values(pcm, stage, event)
             assert values is not None
@@ -755,12 +760,7 @@ def test_only_the_first_differing_event_is_named(program: Path) -> None:
 @pytest.fixture(scope="module")
 def centred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[QuantizedModel, Path]]:
     spec = FeatureSpec(
-        name="centred",
-        fft_length=256,
-        hop_length=50,
-        center=True,
-        mel_bands=20,
-        blocks=(FeatureBlock("mfcc", 7),),
+        name="centred", fft_length=256, hop_length=50, center=True, mel_bands=20, blocks=(Mfcc(7),)
     )
     model = made_up_model([4, 3], [3, 2], spec=spec)
     folder = tmp_path_factory.mktemp("centred") / "project"

@@ -25,12 +25,13 @@ from serq_mcu.codegen.plan import Plan
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation.streams import in_noise
+from serq_mcu.frontend.blocks import Chroma
 from serq_mcu.frontend.level import LEVEL_MIN, level_from_db, level_in_db
 from serq_mcu.frontend.reference import features
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import save_model, shipped_model
-from serq_mcu.quantized_model.stream_evaluation import in_noise
 from serq_mcu.quantized_model.streaming import (
     NOT_SURE,
     SILENCE,
@@ -48,7 +49,7 @@ from tests.support.native import SANITIZERS, compile_program, run
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 PROGRAMS = Path(__file__).parents[1] / "programs"
-PITCH = FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),))
+PITCH = FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(Chroma(),))
 GATE, QUIET = level_from_db(-50), level_from_db(-70)
 
 

@@ -14,15 +14,12 @@ import numpy as np
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Chroma, Mel, Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.harness.protocol import Frame, Type, encode_frame
 from tests.support.models import made_up_model
 
-_BLOCKS = (
-    FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),
-    FeatureBlock("mel", 20, ("mean",)),
-    FeatureBlock("chroma", 12, ("sd",)),
-)
+_BLOCKS = (Mfcc(7, ("mean", "sd", "delta_sd")), Mel(20, ("mean",)), Chroma(12, ("sd",)))
 _SPEC = FeatureSpec(name="every stage", fft_length=256, hop_length=128, mel_bands=20, blocks=_BLOCKS)
 _HERE = Path(__file__).parent
 _FLAGS = ("-std=c99", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")

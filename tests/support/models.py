@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.level import LEVEL_MIN, level_offset
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import DenseLayer
 from serq_mcu.layers.base import ACTIVATION_MAX
@@ -15,11 +16,7 @@ from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, DecisionRule, InputQuantization, QuantizedModel
 
 SMALL_SPEC = FeatureSpec(
-    name="small",
-    fft_length=256,
-    hop_length=128,
-    mel_bands=20,
-    blocks=(FeatureBlock("mfcc", 7, ("mean", "sd", "delta_sd")),),
+    name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(Mfcc(7, ("mean", "sd", "delta_sd")),)
 )
 
 

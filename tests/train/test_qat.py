@@ -9,7 +9,8 @@ import pytest
 
 from serq_mcu.base.validation import changed
 from serq_mcu.config import load_config
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
 from serq_mcu.layers.quantizer import dequantize, fields
@@ -21,7 +22,7 @@ from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.training.mlp import Examples, tf, train_mlp, train_others
 from serq_mcu.training.qat import FineTuner, quantize_weights
 
-SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
+SPEC = FeatureSpec(mel_bands=10, blocks=(Mfcc(8),))
 LABELS = ("calm", "angry", "sad")
 HIDDEN = 40
 

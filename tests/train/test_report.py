@@ -20,8 +20,9 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.config import load_config
+from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.reference import features
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.pipeline import quantize
@@ -57,11 +58,7 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     loaded = load_corpus(corpus)
     spec = FeatureSpec(
-        name="small",
-        fft_length=256,
-        hop_length=256,
-        mel_bands=16,
-        blocks=(FeatureBlock("mfcc", 8, ("mean", "sd")),),
+        name="small", fft_length=256, hop_length=256, mel_bands=16, blocks=(Mfcc(8, ("mean", "sd")),)
     )
     tables = build_tables(spec)
     pcm = [(soundfile.read(clip.path, dtype="int16")[0]) for clip in loaded.clips]

@@ -23,13 +23,13 @@ from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.corpus.noise import BABBLE
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.recordings import recorded_features
+from serq_mcu.evaluation.clips import evaluate
+from serq_mcu.features.recordings import recorded_features
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import load_run
-from serq_mcu.quantized_model.evaluation import evaluate
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.training.augmentation import draw_augmented_clips, draw_condition

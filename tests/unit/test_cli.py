@@ -20,7 +20,8 @@ from click.testing import CliRunner, Result
 
 from serq_mcu.cli import main
 from serq_mcu.config import load_config
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.quantized_model.store import load_model, model_bytes, save_model
@@ -68,7 +69,7 @@ def model_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A run of a small untrained network on two classes of made-up features."""
-    rng, spec = np.random.default_rng(0), FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
+    rng, spec = np.random.default_rng(0), FeatureSpec(mel_bands=10, blocks=(Mfcc(8),))
     truth = np.arange(40) % 2
     pooled = (rng.normal(0, 3000, (1, 40, spec.feature_count)) + 4000 * truth[:, None]).astype(np.int32)
     kernels = tuple(

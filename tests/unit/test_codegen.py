@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from serq_mcu.boards.board import Relative, all_boards, load_board
-from serq_mcu.codegen.export import APPS, export, read_project, retarget
+from serq_mcu.codegen.export import APPS, export, read_project, retarget, runtime_files
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.render import c_numbers, c_string, render
 from serq_mcu.errors import SerqError
@@ -26,6 +27,51 @@ HOSTILE = '"; } int x = 0;'
 @pytest.fixture
 def model() -> QuantizedModel:
     return made_up_model((16, 9, 3), (3, 8, 1), labels=("anger", HOSTILE, "日本語 */ ??/ %s \\"))
+
+
+@pytest.mark.parametrize(
+    ("macro", "smaller", "check"),
+    [
+        ("SERQ_ACTIVATIONS", 39, "input"),  # one byte less than the largest pair of layers needs
+        ("SERQ_ACTIVATIONS", 24, "input"),
+        ("SERQ_ACCUMULATORS", 15, "accumulators0"),
+        ("SERQ_STATE_BYTES", 2920, "state"),
+        ("SERQ_STREAM_BYTES", 3220, "stream"),
+    ],
+)
+def test_a_buffer_of_the_wrong_size_does_not_compile(
+    model: QuantizedModel, macro: str, smaller: int, check: str, tmp_path: Path
+) -> None:
+    """Whatever sized it: the generated C checks it against the layers themselves."""
+    files = runtime_files() | Plan(model, load_board("esp32")).model_files
+    for name, data in files.items():
+        if name.startswith("lib/serq/src/"):
+            (tmp_path / Path(name).name).write_bytes(data)
+    header = tmp_path / "serq_model.h"
+    defined = re.search(rf"#define {macro} (\d+)", header.read_text())
+    assert defined is not None and int(defined[1]) > smaller
+
+    def errors() -> str:
+        command = ["gcc", "-std=c99", "-fsyntax-only", *sorted(path.name for path in tmp_path.glob("*.c"))]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stderr
+
+    assert errors() == ""
+    header.write_text(header.read_text().replace(defined[0], f"#define {macro} {smaller}"))
+    assert f"serq_check_{check}" in errors()
+
+
+def test_buffers_that_touch_each_other_do_not_compile(model: QuantizedModel, tmp_path: Path) -> None:
+    plan = Plan(model, load_board("esp32"))
+    assert plan.buffers.offsets[1] == 24
+    files = runtime_files() | plan.model_files
+    for name, data in files.items():
+        if name.startswith("lib/serq/src/"):
+            (tmp_path / Path(name).name).write_bytes(data)
+    source = tmp_path / "serq_model.c"
+    source.write_text(re.sub(r"(SERQ_CHECK_APART\(0, 21, 0, 16, )24\)", r"\g<1>16)", source.read_text()))
+    command = ["gcc", "-std=c99", "-fsyntax-only", "serq_model.c"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "serq_check_apart0" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["serq_model.h", "serq_model.c"])

@@ -15,16 +15,17 @@ from serq_mcu.corpus.conditions import AS_RECORDED, Condition, apply_condition, 
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.corpus.noise import BABBLE, NOISES, ROOMS, make_noise
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend import recordings as recordings_module
-from serq_mcu.frontend.recordings import (
+from serq_mcu.features import recordings as recordings_module
+from serq_mcu.features.recordings import (
     AugmentedClip,
     Recordings,
     augmented_clips,
     augmented_features,
     choose_voices,
 )
+from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.reference import features
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from tests.support.models import SMALL_SPEC
 
@@ -228,10 +229,7 @@ def test_the_cache_spares_the_work_and_knows_what_changed(
     )
     audible = replace(recordings, audio=(recordings.audio[0] + np.int16(1), *recordings.audio[1:]))
     assert work(SMALL_SPEC, audible, augmented) == 1
-    assert (
-        work(replace(SMALL_SPEC, blocks=(FeatureBlock("mfcc", 7, loudness=False),)), recordings, augmented)
-        == 4
-    )
+    assert work(replace(SMALL_SPEC, blocks=(Mfcc(7, loudness=False),)), recordings, augmented) == 4
     monkeypatch.setattr(recordings_module, "FEATURE_CODE", (tmp_path / "other.py",))
     (tmp_path / "other.py").write_text("another = 1")
     assert work(SMALL_SPEC, recordings, augmented) == 4

@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
+from serq_mcu.build import host_library as host_libraries
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
@@ -128,7 +129,7 @@ def test_c_is_compiled_once_for_a_model(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert open_engine(model, said.append).by == C
     assert said == ["compiling the model's C for this computer, once"] * 2
     assert len(list((tmp_path / "files").iterdir())) == 2
-    monkeypatch.setattr(ears, "_FLAGS", (*ears._FLAGS, "-DANOTHER"))
+    monkeypatch.setattr(host_libraries, "FLAGS", (*host_libraries.FLAGS, "-DANOTHER"))
     open_engine(first, said.append)
     assert len(said) == 3
 
@@ -140,7 +141,10 @@ def test_a_compiler_that_fails_is_named_and_the_reference_answers(
     monkeypatch.setenv("CC", shutil.which("false") or "false")
     said: list[str] = []
     assert open_engine(MODEL, said.append).by == PYTHON
-    assert "does not compile the model's C" in said[-1] and "the Python reference answers instead" in said[-1]
+    assert (
+        "does not compile the C of the model" in said[-1]
+        and "the Python reference answers instead" in said[-1]
+    )
     assert not (tmp_path / "files").exists()
 
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from serq_mcu.base.metrics import Score, wilson_interval
 from serq_mcu.config import QuantizationConfig, load_config
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.level import level_in_db
-from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import width_label
 from serq_mcu.layers.quantizer import dequantize
@@ -37,7 +38,7 @@ from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.show.quantization import allocation_lines, choice_lines
 
-SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
+SPEC = FeatureSpec(mel_bands=10, blocks=(Mfcc(8),))
 FEATURE_COUNT = SPEC.feature_count
 LABELS = ("calm", "angry", "sad")
 
@@ -522,10 +523,7 @@ def test_a_damaged_run_folder_is_refused(run: Run, tmp_path: Path, kind: str) ->
 
 
 def test_quantizing_loads_no_training_library() -> None:
-    code = (
-        "import sys, serq_mcu.quantization.pipeline, serq_mcu.quantized_model.evaluation;"
-        " print(sorted(sys.modules))"
-    )
+    code = "import sys, serq_mcu.quantization.pipeline, serq_mcu.evaluation.clips; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "'numpy'" in loaded
     assert not [name for name in ("tensorflow", "tf_keras", "sklearn", "librosa") if f"'{name}'" in loaded]

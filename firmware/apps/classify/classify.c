@@ -1,5 +1,5 @@
-/* A model's library as functions of a computer: `serq-mcu classify` calls them in a shared library
- * (serq_mcu/listening/native.py). */
+/* A model's library as functions of a computer, called in a shared library (by
+ * serq_mcu/listening/engine.py and serq_mcu/features/extractor.py). */
 #include <stddef.h>
 #include <string.h>
 
@@ -17,6 +17,32 @@ int32_t classify_clip(const int16_t *samples, uint32_t count, int32_t *scores)
     serq_init(&state);
     int result = serq_push(&state, samples, count);
     return result < 0 ? result : serq_classify(&state, scores);
+}
+
+uint32_t state_bytes(void)
+{
+    return sizeof(serq_state);
+}
+
+/* A clip's pooled features, SERQ_FEATURES integers; returns 0, or an error of serq.h. `memory`:
+ * state_bytes(), at a multiple of 8; several may be in use at once. */
+int32_t clip_features(void *memory, const int16_t *samples, uint32_t count, int32_t *features)
+{
+    serq_state *state = memory;
+    int result;
+    const int32_t *pooled;
+
+    serq_init(state);
+    result = serq_push(state, samples, count);
+    if (result < 0) {
+        return result;
+    }
+    pooled = serq_features(state);
+    if (pooled == NULL) {
+        return SERQ_ERROR_TOO_SHORT;
+    }
+    memcpy(features, pooled, SERQ_FEATURES * sizeof(int32_t));
+    return 0;
 }
 
 #ifdef SERQ_CAN_STREAM

@@ -3,10 +3,10 @@
 #ifndef SERQ_CHECKS_H
 #define SERQ_CHECKS_H
 
+#include "serq_fixed.h"
 #include "serq_kernel.h"
 
 #define SERQ_PADDED(count) (((count) + SERQ_GROUP - 1) / SERQ_GROUP * SERQ_GROUP)
-#define SERQ_CHECK(name, condition) typedef char serq_check_##name[(condition) ? 1 : -1];
 
 /* A layer's input lies within the activations, padded, at an address that is a multiple of 4. */
 #define SERQ_CHECK_INPUT(layer, inputs, at) \

@@ -21,10 +21,14 @@
 #define SERQ_STAGE static inline
 #endif
 
+/* A condition that the compiler checks where this stands, outside functions (C99 has no
+ * _Static_assert). */
+#define SERQ_CHECK(name, condition) typedef char serq_check_##name[(condition) ? 1 : -1];
+
 /* C99 leaves the size of int and the right shift of a negative number to the compiler; we need 32
  * bits and the arithmetic shift. */
-typedef char serq_needs_32_bit_int[sizeof(int) == sizeof(int32_t) ? 1 : -1];
-typedef char serq_needs_arithmetic_shift[(-3 >> 1) == -2 ? 1 : -1];
+SERQ_CHECK(int_of_32_bits, sizeof(int) == sizeof(int32_t))
+SERQ_CHECK(arithmetic_shift, (-3 >> 1) == -2)
 
 static inline int32_t serq_clamp(int32_t value, int32_t low, int32_t high)
 {

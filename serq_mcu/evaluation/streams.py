@@ -20,8 +20,8 @@ from serq_mcu.base.metrics import wilson_interval
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation.clips import choose_clips
 from serq_mcu.frontend.level import level_from_db, level_in_db
-from serq_mcu.quantized_model.evaluation import choose_clips
 from serq_mcu.quantized_model.streaming import (
     SILENCE,
     Decision,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -23,14 +22,15 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import AS_RECORDED, VOICES, Condition, apply_condition
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.native import clip_features
+from serq_mcu.features.extractor import clip_features, extractor_digest
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
 # what the features of a recording depend on, for keys of the cache
 FEATURE_CODE: tuple[str | Path, ...] = (
-    *("serq_mcu.frontend", "serq_mcu.corpus.audio", "serq_mcu.corpus.conditions", "serq_mcu.corpus.noise"),
-    *(resources.FIRMWARE / "lib" / "serq", resources.FIRMWARE / "apps" / "features", resources.TEMPLATES),
+    *("serq_mcu.frontend", "serq_mcu.features", "serq_mcu.codegen", "serq_mcu.layers"),
+    *("serq_mcu.corpus.audio", "serq_mcu.corpus.conditions", "serq_mcu.corpus.noise"),
+    *(resources.FIRMWARE / "lib" / "serq", resources.FIRMWARE / "apps" / "classify", resources.TEMPLATES),
 )
 FEATURE_VERSIONS = ("numpy", "soxr", "soundfile")
 _BATCH = 256  # clips between two reports of progress, kept together
@@ -185,7 +185,7 @@ def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, item
     """Name all that determines an augmented clip's features."""
     return key(
         "features",
-        _tables_digest(spec, tables),
+        extractor_digest(spec, tables),
         recordings.rate,
         recordings.digests[item.clip],
         item.condition.to_json(),
@@ -194,11 +194,3 @@ def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, item
         code=FEATURE_CODE,
         versions=FEATURE_VERSIONS,
     )
-
-
-@functools.lru_cache(maxsize=8)
-def _tables_digest(spec: FeatureSpec, tables: FrontendTables) -> str:
-    digest = hashlib.sha256(json.dumps([spec.to_json(), tables.scalars()], sort_keys=True).encode())
-    for name, array in tables.arrays().items():
-        digest.update(name.encode() + array.tobytes())
-    return digest.hexdigest()

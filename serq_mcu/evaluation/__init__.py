@@ -1,0 +1,1 @@
+"""The integer model on recordings: clips and streams."""

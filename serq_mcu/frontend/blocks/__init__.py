@@ -1,0 +1,35 @@
+"""Feature blocks: one file a kind, with all that is known of it; `BLOCKS` finds the class of a `kind`."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from serq_mcu.base.registry import Registry
+from serq_mcu.errors import SerqError
+from serq_mcu.frontend.blocks.base import FeatureBlock, check_kind
+from serq_mcu.frontend.blocks.chroma import Chroma
+from serq_mcu.frontend.blocks.mel import Mel
+from serq_mcu.frontend.blocks.mfcc import Mfcc
+from serq_mcu.frontend.stages import MEL_STAGES, SPECTRAL_STAGES
+
+__all__ = ["BLOCKS", "Chroma", "FeatureBlock", "Mel", "Mfcc", "register"]
+
+BLOCKS: Registry[type[FeatureBlock]] = Registry("feature block")
+_RESERVED = {*SPECTRAL_STAGES, *MEL_STAGES, "pooled", "input", "scores"} - {"mel"}
+Kind = TypeVar("Kind", bound=type[FeatureBlock])
+
+
+def register(cls: Kind) -> Kind:
+    """Add a kind of block; usable as a decorator.
+
+    Raises SerqError if a part is missing or the kind is taken or names another stage.
+    """
+    check_kind(cls)
+    if cls.kind in _RESERVED:
+        raise SerqError(f"feature block {cls.kind!r} has the name of a stage; give it another")
+    BLOCKS.register(cls.kind, cls)
+    return cls
+
+
+for _kind in (Mfcc, Mel, Chroma):
+    register(_kind)

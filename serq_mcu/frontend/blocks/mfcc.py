@@ -1,0 +1,125 @@
+"""MFCC block: the first cepstral coefficients, a DCT-II of the logs of mel energies (as librosa's mfcc)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.base.csource import Call, CArray, CPart, Declare, Trace
+from serq_mcu.frontend.analysis import Analysis, require
+from serq_mcu.frontend.arithmetic import Q15, q15
+from serq_mcu.frontend.blocks.base import (
+    VALUES,
+    Bounds,
+    Buffer,
+    Cost,
+    FeatureBlock,
+    FloatFrames,
+    Frames,
+    Tables,
+    TableType,
+)
+from serq_mcu.frontend.blocks.mel import DECIBEL
+
+
+@dataclass(frozen=True)
+class Mfcc(FeatureBlock):
+    """The first `size` cepstral coefficients.
+
+    Without `loudness`, the mean of coefficient 0 is left out: then no statistic depends on the microphone's
+    gain.
+    """
+
+    kind: ClassVar[str] = "mfcc"
+    reads: ClassVar[Buffer] = "log"
+    destroys: ClassVar[bool] = True
+    unit: ClassVar[str] = "dB"
+    loud: ClassVar[int] = 1
+
+    loudness: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(isinstance(self.loudness, bool), f"mfcc: loudness {self.loudness!r} must be true or false")
+        require(self.feature_count > 0, "mfcc: without its loudness nothing is left of it")
+
+    def first(self, statistic: str) -> int:
+        """Return 1 for the mean where the loudness is left out, else 0."""
+        return 1 if statistic == "mean" and not self.loudness else 0
+
+    def misfit(self, analysis: Analysis) -> str | None:
+        """Return a sentence if there are more coefficients than mel bands."""
+        return None if self.size <= analysis.mel_bands else "more MFCC than mel bands"
+
+    def table_types(self, analysis: Analysis) -> dict[str, TableType]:
+        """dct: Q15 cosines of half the bands; the other half mirrors them."""
+        return {"dct": TableType(np.int16, (self.size, analysis.mel_bands // 2))}
+
+    def build_tables(self, analysis: Analysis) -> dict[str, NDArray[Any]]:
+        """Make the cosines of the DCT-II."""
+        phase = np.pi / analysis.mel_bands * (np.arange(analysis.mel_bands // 2) + 0.5)
+        return {"dct": q15(np.cos(np.outer(np.arange(self.size), phase)))}
+
+    def value_range(self, tables: Tables, bounds: Bounds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Bound each coefficient by interval arithmetic.
+
+        Raises SerqError if a partial sum may leave int32.
+        """
+        low, high = bounds.log_low, bounds.log_high
+        half = high.size // 2
+        mirrored_low, mirrored_high = low[::-1], high[::-1]
+        even = (low + mirrored_low)[:half], (high + mirrored_high)[:half]
+        odd = (low - mirrored_high)[:half], (high - mirrored_low)[:half]
+        cosines = tables["dct"].astype(np.int64)
+        is_odd = (np.arange(len(cosines)) % 2 == 1)[:, None]
+        ends = np.stack(
+            [np.where(is_odd, o, e) * cosines >> 16 for e, o in zip(even, odd, strict=True)]
+        )  # mulw is monotonic
+        require(
+            int(np.abs(ends).max(axis=0).sum(axis=1).max()) < 2**31 - 2**15,  # 2^15: pooling's rounding
+            "front-end tables: an mfcc can exceed 32 bits",
+        )
+        return ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
+
+    def integers(self, frames: Frames, tables: Tables) -> NDArray[np.int64]:
+        """Compute the coefficients, rows of even number from sums of mirrored logs, of odd from
+        differences.
+        """
+        log = frames.log
+        assert log is not None
+        half = len(log) // 2
+        mirrored = log[::-1]
+        folded = (log + mirrored)[:half], (log - mirrored)[:half]
+        cosines = tables["dct"].astype(np.int64)
+        return np.stack([((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(cosines)])
+
+    def floats(self, frames: FloatFrames, analysis: Analysis) -> NDArray[np.float64]:
+        """Compute the coefficients by librosa."""
+        import librosa
+
+        return np.asarray(librosa.feature.mfcc(S=frames.log, n_mfcc=self.size, dct_type=2, norm="ortho"))
+
+    def steps(self, analysis: Analysis) -> NDArray[np.float64]:
+        """Return the dB of a step: the DCT's orthonormal factor is not in the integers."""
+        norm = np.sqrt(np.where(np.arange(self.size) == 0, 1.0, 2.0) / analysis.mel_bands)
+        return np.asarray(DECIBEL / Q15 * norm)
+
+    def code(self, analysis: Analysis, tables: Tables) -> CPart:
+        """Transform the logs, in place in part."""
+        return CPart(
+            steps=(
+                Declare("int32_t *", "mfcc", VALUES),
+                Call("serq_dct", ("log", analysis.mel_bands, "serq_dct_table", self.size, "mfcc")),
+                Trace("mfcc", "mfcc", self.size, "int32_t"),
+            ),
+            arrays=(CArray("serq_dct_table", tables["dct"]),),
+        )
+
+    def costs(self, analysis: Analysis, tables: Tables) -> tuple[Cost, ...]:
+        """Count by pairs of rows of the DCT, which share loads."""
+        bands = analysis.mel_bands
+        pairs = -(-self.size // 4) + -(-(self.size // 2) // 2)
+        return (Cost("dct", "dct", (pairs * (bands // 8), pairs * (bands // 2 % 4), pairs, bands, 1)),)

@@ -1,0 +1,174 @@
+"""The front end's part of a model's C: statements, tables and sources, as data (serq_model.c.j2 writes them).
+
+The transform of a frame is the same in every model and stands in the template. What follows it is here: mel
+bands if a block reads them, then the blocks in the specification's order of computation.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from serq_mcu.base.csource import Assign, Call, CArray, CPart, Declare, Step, Trace
+from serq_mcu.frontend.blocks.base import Cost, FeatureBlock
+from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import STATISTICS
+from serq_mcu.frontend.tables import FrontendTables
+
+TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
+POOL_ADD = "serq_pool_add"
+
+
+class Assertion(NamedTuple):
+    """A condition that the C compiler checks, with a name that is a C identifier."""
+
+    name: str
+    condition: str
+
+
+@functools.lru_cache(maxsize=8)
+def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
+    """Return what follows a frame's power: mel bands, then a part for each block, which ends with its
+    pooling.
+    """
+    parts = [_mel_part(spec, tables)] if spec.uses_mel else []
+    for block in spec.order:
+        own = block.code(spec, tables.of(block))
+        total = _total_steps(spec, tables) if block == spec.total_before else ()
+        steps = (*total, *own.steps, _pool_add(spec, tables, block))
+        parts.append(CPart(steps, own.arrays, own.headers, own.sources))
+    return tuple(parts)
+
+
+def frontend_arrays(spec: FeatureSpec, tables: FrontendTables) -> tuple[CArray, ...]:
+    """Return the front end's tables as the device stores them, and only those that it uses."""
+    return (
+        CArray("serq_window_table", tables.window),
+        CArray("serq_twiddle_table", tables.twiddle),
+        *(array for part in frame_parts(spec, tables) for array in part.arrays),
+    )
+
+
+def features_part(spec: FeatureSpec) -> CPart:
+    """Return the calls that make the pooled features of the sums: block by block, statistic by statistic."""
+    steps: list[Step] = []
+    feature = 0
+    for block in spec.blocks:
+        place = pool_place(spec, block)
+        for name in block.statistics:
+            first = block.first(name)
+            pools, size = f"state->pools + {place + first}", block.size - first
+            arguments = (pools, size, "state->frames", f"pooled + {feature}")
+            steps.append(Call(STATISTICS[name].function, arguments))
+            feature += size
+    return CPart(tuple(steps))
+
+
+def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Assertion]:
+    """Yield that every place that a call writes to lies in its array, each size taken from the call or the
+    table itself, never from what sized the array.
+    """
+    bins = "sizeof(((serq_state *)0)->scratch.frame.bins) / sizeof(serq_bin)"
+    yield Assertion("bins", f"{spec.fft_length // 2 + 1} <= {bins}")
+    yield Assertion("window", "sizeof serq_window_table / sizeof(int16_t) == SERQ_FRAME_LENGTH")
+    if spec.uses_mel:
+        read = tables.first_bin + int(tables.segment[:, 0].sum())
+        yield Assertion("mel_segments", f"{read} <= {bins}")
+        yield Assertion("mel_bands", "sizeof serq_mel_offset_table / sizeof(int32_t) <= SERQ_MEL_BANDS")
+    for block in spec.blocks:
+        if block.own_stages:
+            yield Assertion(f"{block.kind}_values", f"{block.size} <= SERQ_VALUES")
+    for call in _calls(*frame_parts(spec, tables)):
+        if call.function == POOL_ADD:
+            pools, size, values = call.arguments[:3]
+            yield Assertion(f"{values}_pools", f"{_offset(pools)} + {size} <= SERQ_POOLS")
+    last = _calls(features_part(spec))[-1]
+    yield Assertion("features", f"{_offset(last.arguments[-1])} + {last.arguments[1]} <= SERQ_FEATURES")
+
+
+def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
+    """Yield the rows of what a frame costs, in the order of computation."""
+    length, points, bands = spec.frame_length, spec.fft_length // 2, spec.mel_bands
+    yield Cost("frame shift", "frame shift", (length, 1))
+    yield Cost("fft", f"fft {spec.fft_length}", (length, 1))
+    yield Cost("spectrum", "spectrum", (points, 1))
+    yield Cost("power", "power", (points, 1))
+    if spec.uses_mel:
+        yield Cost("mel", "mel", (int(tables.segment[:, 0].sum()), bands, 1))
+        yield Cost("log", "log", (bands, 1))
+    for block in spec.order:
+        added = sum(count for _, count in bins_outside_mel(spec, tables))
+        if block == spec.total_before and added:
+            yield Cost("add power", "add power", (added, 1))
+        yield from block.costs(spec, tables.of(block))
+    yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
+
+
+def frame_functions(spec: FeatureSpec, tables: FrontendTables) -> tuple[str, ...]:
+    """Name the C functions of a frame's stages in the order of computation, pooling last."""
+    called = [name for part in frame_parts(spec, tables) for name in part.functions if name != POOL_ADD]
+    return tuple(dict.fromkeys((*TRANSFORM, *called, POOL_ADD)))
+
+
+def extra_sources(spec: FeatureSpec, tables: FrontendTables) -> dict[Path, str]:
+    """Return the C files that the specification's blocks bring, and the kind that brings each."""
+    return {path: block.kind for block in spec.blocks for path in block.code(spec, tables.of(block)).sources}
+
+
+def pool_place(spec: FeatureSpec, block: FeatureBlock) -> int:
+    """Return where a block's sums begin among all pools, which lie in the order of the specification."""
+    return sum(other.size for other in spec.blocks[: spec.blocks.index(block)])
+
+
+def bins_outside_mel(spec: FeatureSpec, tables: FrontendTables) -> list[tuple[int, int]]:
+    """Return first bin and count of the bins that no mel segment reads."""
+    start, end = 0, 0
+    if spec.uses_mel:
+        start, end = tables.first_bin, tables.first_bin + int(tables.segment[:, 0].sum())
+    return [(first, count) for first, count in ((0, start), (end, spec.bins - end)) if count]
+
+
+def _calls(*parts: CPart) -> list[Call]:
+    return [step for part in parts for step in part.steps if isinstance(step, Call)]
+
+
+def _offset(argument: str | int) -> int:
+    """The n of an argument `array + n`."""
+    return int(str(argument).rpartition("+")[2])
+
+
+def _mel_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
+    bands = spec.mel_bands
+    mel = (f"bins + {tables.first_bin}", "serq_segment_table", bands, "bands")
+    log = ("bands", bands, "serq_mel_offset_table", "serq_log_table", "shift", tables.log_floor)
+    steps = (
+        Declare("serq_band *", "bands", "state->scratch.frame.bands"),
+        Declare("int32_t *", "log", "bands->log"),
+        Call("serq_mel", mel, result="uint64_t power" if spec.total_before else ""),
+        Trace("mel", "bands", bands, "uint64_t"),
+        Call("serq_log", log, result="state->scratch.frame.power"),
+        Trace("log", "log", bands, "int32_t"),
+    )
+    arrays = (
+        CArray("serq_segment_table", tables.segment),
+        CArray("serq_mel_offset_table", tables.mel_offset),
+        CArray("serq_log_table", tables.log_table),
+    )
+    return CPart(steps, arrays)
+
+
+def _total_steps(spec: FeatureSpec, tables: FrontendTables) -> tuple[Step, ...]:
+    """Complete `power`, the sum of all bins' powers, which without mel bands is also the frame's level."""
+    steps: list[Step] = [] if spec.uses_mel else [Declare("uint64_t", "power", "0")]
+    for first, count in bins_outside_mel(spec, tables):
+        steps.append(Call("serq_add_power", (f"bins + {first}", count, "power"), result="power"))
+    if not spec.uses_mel:
+        steps.append(Assign("state->scratch.frame.power", "power"))
+    return tuple(steps)
+
+
+def _pool_add(spec: FeatureSpec, tables: FrontendTables, block: FeatureBlock) -> Call:
+    place, shift = pool_place(spec, block), tables.pool_shifts[spec.blocks.index(block)]
+    return Call(POOL_ADD, (f"state->pools + {place}", block.size, block.stage, shift, "state->frames"))
