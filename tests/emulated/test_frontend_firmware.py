@@ -21,7 +21,7 @@ from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
-from tests.firmware.test_frontend import SPECS, random_tables, stimulus
+from tests.support.frontend import SPECS, random_tables, stimulus
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, compile_program
 from tools.frontend_cost import LIMITS, build_frontend, frame_cost

@@ -25,167 +25,14 @@ from serq_mcu.frontend.native import clip_features, native_library
 from serq_mcu.frontend.reference import features, frame_stages, isqrt, pool, rshift_round
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, chroma_weights, mel_edges
+from tests.support.frontend import GRID, SPECS, SPEECH120, random_tables, stimulus
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
 from tools.frontend_cost import BENCHMARK, synthetic_speech
 
-SPEECH120 = FeatureSpec(name="speech120", blocks=(FeatureBlock("mfcc", 40),))
-SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
-    "speech120": SPEECH120,
-    "speech235": FeatureSpec(),
-    "short": FeatureSpec(
-        name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(FeatureBlock("mfcc", 7),)
-    ),
-    "empty segments": FeatureSpec(
-        name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(FeatureBlock("mfcc", 128),)
-    ),
-    "telephone": FeatureSpec(
-        name="tel",
-        sample_rate=8000,
-        fft_length=512,
-        hop_length=200,
-        mel_bands=26,
-        fmin=300,
-        fmax=3400,
-        blocks=(FeatureBlock("mfcc", 13),),
-    ),
-    "long": FeatureSpec(
-        name="long",
-        sample_rate=48000,
-        fft_length=2048,
-        hop_length=700,
-        mel_bands=64,
-        fmax=24000,
-        blocks=(FeatureBlock("mfcc", 20),),
-    ),
-    "long segments": FeatureSpec(
-        name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(FeatureBlock("mfcc", 1),)
-    ),
-    "all blocks": FeatureSpec(
-        name="all",
-        mel_bands=26,
-        blocks=(FeatureBlock("chroma", 12), FeatureBlock("mel", 26), FeatureBlock("mfcc", 13)),
-    ),
-    "short window": FeatureSpec(
-        name="htk",
-        fft_length=512,
-        window_length=400,
-        hop_length=160,
-        fmin=20,
-        mel_scale="htk",
-        mel_norm="none",
-        blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12, ("mean", "delta_sd"))),
-    ),
-    "shortest window": FeatureSpec(
-        name="half",
-        sample_rate=11025,
-        fft_length=2048,
-        window_length=1024,
-        hop_length=333,
-        mel_bands=30,
-        fmax=5512.5,
-        blocks=(FeatureBlock("mel", 30),),
-    ),
-    "narrow window": FeatureSpec(
-        name="narrow",
-        sample_rate=8000,
-        fft_length=256,
-        window_length=130,
-        hop_length=80,
-        fmax=4000,
-        mel_bands=18,
-        blocks=(FeatureBlock("mel", 18, ("sd",)),),
-    ),
-    "chroma alone": FeatureSpec(
-        name="pitch",
-        sample_rate=11025,
-        fft_length=2048,
-        hop_length=512,
-        fmax=5000,
-        blocks=(FeatureBlock("chroma", 12),),
-    ),
-    "chroma of few bins": FeatureSpec(
-        name="coarse", fft_length=256, hop_length=256, blocks=(FeatureBlock("chroma", 12, ("mean",)),)
-    ),
-    "centred": FeatureSpec(
-        name="centred",
-        fft_length=512,
-        hop_length=200,
-        center=True,
-        blocks=(FeatureBlock("mfcc", 13), FeatureBlock("chroma", 12)),
-    ),
-    "centred short window": FeatureSpec(
-        name="centred400",
-        sample_rate=11025,
-        fft_length=1024,
-        window_length=552,
-        hop_length=552,
-        center=True,
-        fmax=5000,
-        mel_bands=32,
-        blocks=(FeatureBlock("mel", 32),),
-    ),
-}
 TABLES = {name: build_tables(spec) for name, spec in SPECS.items()}
 
 
-GRID = {
-    f"{rate} Hz, FFT {length}": FeatureSpec(
-        name="grid",
-        sample_rate=rate,
-        fft_length=length,
-        hop_length={8000: length, 11025: length // 3 + 1, 16000: length // 2}[
-            rate
-        ],  # the frame, one that does not divide it, half of it
-        fmin=fmin,
-        fmax=min(fmax, rate / 2),
-        mel_bands=bands,
-        mel_scale=scale,
-        blocks=blocks,
-    )
-    for rate in (8000, 11025, 16000)
-    for length, fmin, fmax, bands, scale, blocks in (
-        (256, 0, 8000, 20, "slaney", (FeatureBlock("mfcc", 20), FeatureBlock("chroma", 12))),
-        (512, 60, 3800, 26, "htk", (FeatureBlock("mfcc", 13),)),
-        (1024, 125.5, 5500, 40, "slaney", (FeatureBlock("mel", 40), FeatureBlock("mfcc", 12))),
-        (
-            2048,
-            0,
-            8000,
-            128,
-            "htk",
-            (FeatureBlock("mfcc", 40), FeatureBlock("mel", 128), FeatureBlock("chroma", 12)),
-        ),
-    )
-}
 GRID_TABLES = {name: build_tables(spec) for name, spec in GRID.items()}
-
-
-def stimulus(length: int, seed: int = 0) -> np.ndarray:
-    """PCM made to be hard: pieces of at least one frame each of extremes, squares, impulses, chirps and
-    noise at every level.
-    """
-    rng = np.random.default_rng(seed)
-    n = np.arange(length)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / length)
-    impulses = [
-        np.eye(1, length, place)[0] * height
-        for place, height in ((0, 1), (1, -32768), (length // 2, 32767), (length // 2 + 1, -32768))
-    ]
-    squares = [
-        np.where(np.sin(2 * np.pi * (n + 0.5) / period) >= 0, 32767, -32768)
-        for period in (2, 3, 4, 5, 8, 21, 64, length // 2, length)
-    ]
-    # the sign of each product with a bin's basis function: what takes that bin's sum to its L1 bound
-    worst = [
-        np.where(window * np.cos(2 * np.pi * k * n / length + phase) >= 0, 32767, -32768)
-        for k in (0, 1, 7, length // 4, length // 2)
-        for phase in (0, 1)
-    ]
-    chirps = [height * np.sin(np.pi * n * n / (2 * length)) for height in (32767, 900, 3)]
-    noise = [rng.integers(-(2**bits), 2**bits, length) for bits in range(16)]
-    constants = [np.full(length, value) for value in (0, -32768, 32767, -1, 1, -16384, 16384)]
-    pieces = [*constants, *impulses, *squares, *worst, *chirps, *noise, np.zeros(length)]
-    return np.concatenate([np.round(piece) for piece in pieces]).astype(np.int16)
 
 
 # --- an independent transcription of SPEC.md section 2, one plain integer at a time, each checked against its
@@ -649,44 +496,6 @@ def test_any_tables_that_pass_their_check_are_safe(program, seed):
     pcm = stimulus(length, seed)
     assert_c_equals_numpy(program, spec, tables, pcm)
     assert_equals_scalar(spec, tables, pcm[-20 * length : -17 * length])
-
-
-def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables:
-    def extreme(low, high, shape):
-        ends, between = rng.random(shape) < 0.3, rng.integers
-        return np.where(ends, rng.choice([low, high], shape), between(low, high + 1, shape))
-
-    cuts = np.sort(rng.integers(0, spec.fft_length // 2 + 2, spec.mel_bands + 2))
-    segment = []
-    for bins in np.diff(cuts).tolist():
-        slope = int(rng.integers(0, 32768 // max(bins - 1, 1) + 1))
-        segment.append((bins, slope, 32768 - (bins - 1) * slope if bins else 7))
-    tables = FrontendTables(
-        window=extreme(-32768, 32767, spec.frame_length).astype(np.int16),
-        twiddle=extreme(-32767, 32767, (spec.fft_length // 4, 2)).astype(np.int16),
-        segment=np.array(segment, dtype=np.uint16),
-        mel_offset=extreme(-(2**24), 2**24, spec.mel_bands).astype(np.int32),
-        log_table=extreme(0, 65535, (64, 2)).astype(np.uint16),
-        dct=extreme(-32768, 32767, (spec.blocks[0].size, spec.mel_bands // 2)).astype(np.int16),
-        chroma=(
-            extreme(0, 32767, (12, spec.fft_length // 2 + 1)).astype(np.int16)
-            if spec.block("chroma")
-            else None
-        ),
-        headroom=0,
-        first_bin=int(cuts[0]),
-        log_floor=int(rng.integers(-(2**24), 0)),
-        pool_shifts=(1,) * len(spec.blocks),
-    )
-    for headroom in range(24):
-        for shift in range(1, 17):
-            candidate = replace(tables, headroom=headroom, pool_shifts=(shift, 1)[: len(spec.blocks)])
-            try:
-                candidate.check(spec)
-                return candidate
-            except SerqError:
-                continue
-    raise AssertionError("no scaling makes these tables safe")
 
 
 @pytest.mark.parametrize("standard", ["c99", "c11"])

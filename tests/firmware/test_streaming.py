@@ -41,35 +41,16 @@ from serq_mcu.quantized_model.streaming import (
     stream_decisions,
 )
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
-from tests.firmware.test_frontend import SPECS, stimulus, synthetic_speech
+from tests.support.frontend import SPECS
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, compile_program, run
+from tests.support.streaming import GATE, quiet_and_loud
+from tools.frontend_cost import synthetic_speech
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 PROGRAMS = Path(__file__).parents[1] / "programs"
 PITCH = FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(FeatureBlock("chroma", 12),))
-GATE, QUIET = level_from_db(-50), level_from_db(-70)
-
-
-def quiet_and_loud(spec: FeatureSpec, seed: int, pieces: int = 40) -> np.ndarray:
-    """PCM of pieces of one to four frames at levels around GATE: silence, direct current, runs of -32768,
-    squares, noise and tones.
-    """
-    rng = np.random.default_rng(seed)
-    parts: list[np.ndarray] = [stimulus(spec.frame_length, seed)]
-    for _ in range(pieces):
-        n = np.arange(rng.integers(spec.frame_length, 4 * spec.frame_length))
-        height = 10 ** rng.uniform(-4.5, 0) * 32767
-        parts.append(
-            [
-                np.zeros(n.size),
-                np.full(n.size, rng.choice([-32768, 32767, -1, 100])),
-                np.where(n // rng.integers(1, 99) % 2, 32767, -32768),
-                height * rng.normal(size=n.size),
-                height * np.sin(n * rng.uniform(0.01, 3)),
-            ][rng.integers(5)]
-        )
-    return np.clip(np.rint(np.concatenate(parts)), -32768, 32767).astype(np.int16)
+QUIET = level_from_db(-70)
 
 
 def library(model: QuantizedModel, board: str) -> dict[str, bytes]:

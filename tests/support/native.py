@@ -10,7 +10,7 @@ from serq_mcu.base.resources import FIRMWARE
 
 RUNTIME = FIRMWARE / "lib" / "serq" / "src"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
-SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZERS = ("-g1", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def compile_program(

@@ -42,7 +42,7 @@ from serq_mcu.experiments.results import (
 from serq_mcu.experiments.sequence_networks import SequenceResult, build, train_sequences
 from serq_mcu.experiments.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
-from tests.train.test_training import _small
+from tests.support.training import small_config
 
 RATE = 16000
 TRAINING = {
@@ -590,7 +590,7 @@ def test_networks_on_sequences_learn(kind: str, parameters: int) -> None:
         np.float32
     )
     part = np.repeat(np.array([TRAIN, VALIDATION, TEST], dtype=np.uint8), 30)
-    found = train_sequences(kind, frames, truth, part, 3, _small(max_epochs=15, batch_size=8).training)
+    found = train_sequences(kind, frames, truth, part, 3, small_config(max_epochs=15, batch_size=8).training)
     assert (found.predicted == truth)[part == TEST].mean() > 0.8
     network = build(kind, (12, 4), 3, 0.1)
     assert found.parameters == network.count_params()

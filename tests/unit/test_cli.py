@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 import soundfile
@@ -24,6 +23,7 @@ from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.quantized_model.store import model_bytes, save_model
 from serq_mcu.training.config import load_config
+from tests.support.commands import commands
 from tests.support.models import made_up_model
 
 RATE = 16000
@@ -96,14 +96,7 @@ def run_folder(tmp_path: Path) -> Path:
     return save_run(run, tmp_path / "run", {})
 
 
-def _commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = []
-    for name, command in group.commands.items():
-        found += _commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
-    return found
-
-
-@pytest.mark.parametrize("command", _commands(main), ids=" ".join)
+@pytest.mark.parametrize("command", commands(main), ids=" ".join)
 def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
     result = _run(*command, "--help")
     assert result.exit_code == 0
@@ -131,7 +124,7 @@ def test_the_promised_commands_exist() -> None:
         "toolchain setup",
         "demo",
     }
-    assert promised <= {" ".join(command) for command in _commands(main)}
+    assert promised <= {" ".join(command) for command in commands(main)}
 
 
 def test_help_imports_nothing_heavy() -> None:

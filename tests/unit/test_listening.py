@@ -50,10 +50,10 @@ from serq_mcu.quantized_model import interpreter
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
-from tests.firmware.test_frontend import SPECS
-from tests.firmware.test_streaming import GATE, quiet_and_loud
+from tests.support.frontend import SPECS
 from tests.support.models import made_up_model
 from tests.support.native import WARNINGS
+from tests.support.streaming import GATE, quiet_and_loud
 from tools.live_screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
