@@ -36,6 +36,7 @@ from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.verification.target import open_target
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, WARNINGS
+from tests.support.tools import needs
 from tests.support.virtual_boards import capture_packets, packets_on_a_port, quiet_sound
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
@@ -120,6 +121,7 @@ def heard() -> tuple[np.ndarray, list[Decision]]:
     return pcm, wanted
 
 
+@pytest.mark.slow(5)
 @pytest.mark.parametrize("board_name", EMULATED)
 def test_live_on_an_emulated_board_answers_what_the_reference_does(
     board_name: str, tmp_path: Path, heard: tuple[np.ndarray, list[Decision]]
@@ -246,7 +248,7 @@ def test_after_an_overrun_live_starts_afresh_and_counts_what_was_lost(tmp_path: 
 
 
 @pytest.mark.parametrize("app", ["live", "capture"])
-@pytest.mark.parametrize("compiler", ["gcc", "clang", *EMULATED])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang")), *EMULATED])
 def test_what_all_boards_share_compiles_without_a_word(app: str, compiler: str, tmp_path: Path) -> None:
     export(MODEL, load_board("emulated-m0"), tmp_path / "p", app=app)
     emulator = None if compiler in ("gcc", "clang") else load_board(compiler).emulator
@@ -462,6 +464,7 @@ def test_a_line_that_says_nothing_or_something_else_is_named(
         record(project, "/dev/null", None, "../evil", 1, 1.0)
 
 
+@pytest.mark.slow(6)
 def test_clips_with_lost_samples_are_recorded_again_and_not_for_ever(
     project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]
 ) -> None:

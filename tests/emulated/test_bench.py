@@ -69,6 +69,7 @@ def _decision(report: Bench) -> tuple[int, int | None]:
     return sum(row.instructions or 0 for row in rows), sum(cycles) if len(cycles) == len(rows) else None
 
 
+@pytest.mark.slow(14)
 @pytest.mark.parametrize("board", MOST)
 def test_fewer_bits_run_faster_and_no_slower_than_they_did(board: str, tmp_path: Path) -> None:
     found = {}
@@ -92,6 +93,7 @@ def test_fewer_bits_run_faster_and_no_slower_than_they_did(board: str, tmp_path:
 MARGIN, MARGIN_TOTAL, MARGIN_STATISTICS = 0.10, 0.05, 0.35
 
 
+@pytest.mark.slow(8)
 @pytest.mark.parametrize("board", MOST)
 def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path) -> None:
     blocks = (FeatureBlock("mfcc", 17, ("mean", "sd")), FeatureBlock("chroma", 12, ("mean",)))

@@ -19,6 +19,8 @@ def _demo(out: Path, *arguments: str) -> tuple[dict[str, object], str]:
     return json.loads((out / "summary.json").read_text()), result.output
 
 
+@pytest.mark.slow(96)
+@pytest.mark.train
 def test_without_a_corpus_it_goes_the_whole_way_and_says_that_speech_is_synthetic(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,6 +35,8 @@ def test_without_a_corpus_it_goes_the_whole_way_and_says_that_speech_is_syntheti
     assert (tmp_path / "demo" / "esp32" / "platformio.ini").exists()
 
 
+@pytest.mark.slow(330)
+@pytest.mark.train
 def test_emodb_reaches_its_bars(tmp_path: Path, emodb_dir: Path) -> None:
     summary, output = _demo(tmp_path / "demo", "--corpus", str(emodb_dir))
     assert summary["synthetic"] is False

@@ -93,6 +93,7 @@ def test_every_stage_of_every_specification_on_the_host(name: str, tmp_path: Pat
     assert report.ok, report.lines()
 
 
+@pytest.mark.slow(9)
 def test_a_padded_clip_ends_when_it_is_asked_for(tmp_path: Path) -> None:
     """The interface's answers: 1 when two frames will be there, then the same decision however often, then
     no more samples until it starts anew.

@@ -51,6 +51,7 @@ def test_generated_signals_on_the_emulators(on: str) -> None:
     assert report.ok, report.lines()
 
 
+@pytest.mark.slow(8)
 def test_the_page_has_a_row_for_each_target(
     two_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_bad_line_costs_time_but_no_bit(program: Path, faults: Faults) -> None
     device.close()
 
 
+@pytest.mark.slow(5)
 def test_no_result_is_wrong_over_a_bad_line(program: Path) -> None:
     """The endurance run (docs/verification.md has 2,000 clips of it): frames of 256 bytes, each byte
     corrupted with probability 1e-4, bursts of 64 lost bytes every 50 KB.

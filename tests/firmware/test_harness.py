@@ -621,6 +621,7 @@ def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path
             assert 0 < network < 0.2e9
 
 
+@pytest.mark.slow(10)
 @pytest.mark.parametrize("seed", range(3))
 def test_random_bytes_do_no_harm(sanitized: Path, seed: int) -> None:
     """Noise, then frames with a good CRC and random content, then both cut and mixed: no sanitizer speaks,

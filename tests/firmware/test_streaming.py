@@ -45,6 +45,7 @@ from tests.support.frontend import SPECS
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, compile_program, run
 from tests.support.streaming import GATE, quiet_and_loud
+from tests.support.tools import needs
 from tools.frontend_cost import synthetic_speech
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
@@ -79,16 +80,8 @@ def host_program(
         path.write_bytes(data)
     port = [FIRMWARE / "ports" / "port_host.c"] if application == "stream_application.c" else []
     sources = [PROGRAMS / application, *port, *sorted((folder / "lib/serq/src").glob("*.c"))]
-    compiler = (
-        "clang" if flags is SANITIZERS else "cc"
-    )  # which needs a fifth of gcc's time for the transform with sanitizers
-    return compile_program(
-        folder / "program",
-        sources,
-        [f"-I{FIRMWARE / 'ports'}", *flags],
-        compiler,
-        runtime=folder / "lib/serq/src",
-    )
+    includes = [f"-I{FIRMWARE / 'ports'}", *flags]
+    return compile_program(folder / "program", sources, includes, runtime=folder / "lib/serq/src")
 
 
 def emulated_program(model: QuantizedModel, board_name: str, folder: Path) -> list[str]:
@@ -141,6 +134,7 @@ def test_the_signals_reach_every_answer() -> None:
     assert {decision.frames for decision in found} == {0, 4, 8, 12}
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_core_answers_as_the_reference(board: str, tmp_path: Path) -> None:
     model = made_up_model((6, 3), (2, 5), spec=SPECS["short window"], **RULES[0])
@@ -402,10 +396,12 @@ def by_plain_rule(
         yield now.index(max(now)) if lead >= rule.unsure_margin else NOT_SURE, lead, *now
 
 
+@pytest.mark.slow(9)
 def test_minutes_of_anything_are_the_clips_of_their_windows(tmp_path: Path) -> None:
     check_long_stream([synthetic_speech(3), synthetic_speech(1)], 3, tmp_path)
 
 
+@pytest.mark.slow(20)
 def test_an_hour_of_speech_and_noise_is_the_clips_of_its_windows(emodb_dir: Path, tmp_path: Path) -> None:
     clips = [read_audio(clip.path, 16000).pcm for clip in load_corpus(emodb_dir).clips]
     check_long_stream(clips, 60, tmp_path)
@@ -451,7 +447,7 @@ def test_without_a_decision_rule_clips_are_classified_and_streams_are_refused(tm
         stream_decisions(model, np.zeros(9999, np.int16))
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang"))])
 @pytest.mark.parametrize(
     "rule",
     [
@@ -475,6 +471,7 @@ def test_rules_at_their_ends_compile_without_a_word(
 RAM_PLACE = 20  # bytes a coefficient and block, of a window's blocks but one
 
 
+@pytest.mark.emulator
 def test_ram_grows_by_a_place_a_block_and_stays_within_what_is_promised(tmp_path: Path) -> None:
     sizes = {}
     for blocks in (1, 2, 4, 8):

@@ -128,6 +128,7 @@ def test_what_was_not_built_has_no_size(project: Path) -> None:
     assert platformio.last_build(project) is None
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize("board", EMULATED)
 def test_every_core_gives_the_report_of_the_host(program: Path, board: str, tmp_path: Path) -> None:
     """Apart from where it ran, cycles and sizes. (The clips are few here; docs/verification.md has the 60

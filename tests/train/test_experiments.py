@@ -119,6 +119,7 @@ def _tasks(study: Study, **contents: str) -> list[Task]:
 # Features
 
 
+@pytest.mark.slow(25)
 def test_features_are_librosas_means_and_remembered_by_content(
     clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -831,6 +832,7 @@ def cluster() -> Iterator[str]:
         yield found.scheduler_address
 
 
+@pytest.mark.slow(14)
 def test_processes_and_a_cluster_agree_and_a_stopped_run_goes_on(
     clips: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -871,6 +873,7 @@ SHORT = {
 }  # as first measured
 
 
+@pytest.mark.slow(54)
 def test_a_short_version_on_emodb_stays_within_its_interval(emodb_dir: Path, tmp_path: Path) -> None:
     """The whole experiment on one seed; a figure must not leave the 95 % interval of its 107 clips around
     what was measured before.

@@ -112,6 +112,7 @@ def _import(model: Path, corpus: Path, out: Path, labels: str = ",".join(LABELS)
     return CliRunner().invoke(main, ["import-keras", *arguments])
 
 
+@pytest.mark.slow(6)
 @pytest.mark.parametrize("normalized", ["yes", "no"])
 @pytest.mark.parametrize("kind", ["keras", "tf_keras"])
 def test_keras_and_the_integer_model_agree(

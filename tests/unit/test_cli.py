@@ -166,6 +166,7 @@ def test_corpus_synthesise_writes_labelled_speech_and_says_what_it_is(tmp_path: 
     _refused(_run("corpus", "synthesise", tmp_path / "mine"), "was not made by serq-mcu")
 
 
+@pytest.mark.train
 def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Path, model_file: Path) -> None:
     page = tmp_path / "page.md"
     report = json.loads(_run("frontend", "compare", clips, "--page", page, "--json").stdout)
@@ -287,6 +288,7 @@ def test_an_unknown_board_names_the_nearest(tmp_path: Path, model_file: Path) ->
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.slow(6)
 def test_missing_tools_are_named(
     tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +352,7 @@ def test_export_check_verify_with_a_hostile_class_name(tmp_path: Path) -> None:
     assert (report["differing_clips"], report["differing_integers"], report["clips"]) == (0, 0, 2)
 
 
+@pytest.mark.slow(12)
 def test_check_says_the_basis_of_each_figure_and_exits_by_the_fit(tmp_path: Path, model_file: Path) -> None:
     result = _run("check", model_file, "--board", "esp32", "--json")
     assert result.exit_code == 0
@@ -427,6 +430,7 @@ def test_quantize_refuses_budgets_that_cannot_be(
     _refused(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options), words)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(
     "options",
     [

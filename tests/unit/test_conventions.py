@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -185,7 +186,7 @@ def test_progress_says_how_long_still(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 40.0, 41.0, 100.0, 160.0, 4000.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("serq_mcu.base.progress.time", SimpleNamespace(monotonic=lambda: next(clock)))
     progress = Progress()
     for done in (0, 10, 11, 25, 40, 1000):  # units of 1000, at those seconds
         progress("counting", done, 1000)
@@ -221,6 +222,8 @@ def _speech(folder: Path, count: int = 24, seconds: float = 1.0) -> Path:
     return folder
 
 
+@pytest.mark.slow(7)
+@pytest.mark.train
 def test_an_interrupted_training_leaves_nothing_half_written(tmp_path: Path) -> None:
     _speech(tmp_path / "clips")
     (tmp_path / "long.toml").write_text(
@@ -240,6 +243,8 @@ def test_an_interrupted_training_leaves_nothing_half_written(tmp_path: Path) -> 
     assert not (tmp_path / "made").exists() or not list((tmp_path / "made").iterdir())
 
 
+@pytest.mark.slow(24)
+@pytest.mark.train
 def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> None:
     _speech(tmp_path / "clips")
     study = {

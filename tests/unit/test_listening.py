@@ -54,6 +54,7 @@ from tests.support.frontend import SPECS
 from tests.support.models import made_up_model
 from tests.support.native import WARNINGS
 from tests.support.streaming import GATE, quiet_and_loud
+from tests.support.tools import needs
 from tools.live_screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
@@ -143,7 +144,7 @@ def test_a_compiler_that_fails_is_named_and_the_reference_answers(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang"))])
 def test_its_c_compiles_without_a_word(compiler: str, tmp_path: Path) -> None:
     for model in (MODEL, made_up_model((5,), (3,), spec=FeatureSpec(center=True))):
         for name, data in model_files(model, load_board("esp32")).items():
@@ -663,6 +664,7 @@ def test_live_reads_a_socket(opened: threading.Event) -> None:
     assert done.exit_code == 1 and "was lost" in done.stderr
 
 
+@pytest.mark.emulator
 def test_live_in_the_emulator_answers_as_the_reference(tmp_path: Path) -> None:
     export(MODEL, load_board("nucleo_f446re"), tmp_path / "p", app="live")
     pcm = quiet_and_loud(MODEL.spec, 4)[:20_000]

@@ -297,7 +297,7 @@ def test_monitor_copies_a_line_into_a_pipe(project: Path, terminal: tuple[int, s
     talker = threading.Thread(target=talk, daemon=True)
     talker.start()
     code = (
-        "from pathlib import Path; from serq_mcu import"
+        "from pathlib import Path; from serq_mcu.build import"
         f" platformio\nplatformio.monitor(Path({str(project)!r}), {port!r})\n"
     )
     with subprocess.Popen(
