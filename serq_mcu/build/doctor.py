@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from serq_mcu.build import platformio
 from serq_mcu.base import resources
-from serq_mcu.boards.board import all_boards
 from serq_mcu.base.host import cache_folder
+from serq_mcu.boards.board import all_boards
+from serq_mcu.build import platformio
 from serq_mcu.harness.serial_ports import comports, why_not_open
 
 _PACKAGE = "serq-mcu"

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from serq_mcu.base import resources
-from serq_mcu.errors import SerqError
 from serq_mcu.base.host import compiler
+from serq_mcu.errors import SerqError
 
 PAYLOAD = 4096  # bytes a frame: memory is plenty here, and longer frames are fewer
 SMALL_FRAMES = ("-std=c99", "-O2", "-DSERQ_TRACE=1")  # the payload of a board

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serq_mcu.base.files import new_folder, write_file
 from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, all_boards, read_board
 from serq_mcu.codegen.export import read_project
 from serq_mcu.errors import SerqError
-from serq_mcu.base.files import new_folder, write_file
 from serq_mcu.harness.serial_ports import why_not_open, why_not_written
 
 LOG = "build.log"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serq_mcu.boards.board import BOARD_FILE, Board, read_board
+from serq_mcu.build.platformio import BuildResult
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import MODEL, model_files, read_project
-from serq_mcu.build.platformio import BuildResult
 from serq_mcu.quantized_model.store import load_model
 
 _WEIGHTS = "lib/serq/src/serq_weights.h"

@@ -1,0 +1,1 @@
+"""Exported projects to programs: PlatformIO, this computer's compiler, sizes."""
