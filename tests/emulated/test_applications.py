@@ -136,7 +136,7 @@ def test_live_on_an_emulated_board_answers_what_the_reference_does(
         platformio.emulator_command(board, built.elf),
         input=pcm.tobytes() + b"\x01",
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     _check(_lines(done.stdout), wanted, board_name)

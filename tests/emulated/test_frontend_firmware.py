@@ -65,7 +65,7 @@ def assert_computes_the_features(board: str, model: QuantizedModel, folder: Path
             platformio.emulator_command(load_board(board), elf),
             input=pcm.tobytes(),
             capture_output=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

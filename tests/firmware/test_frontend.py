@@ -229,7 +229,12 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 SOURCES = [PROGRAMS / "frontend_stages.c", RUNTIME / "serq_frontend.c"]
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if "sanitizers" in name else []) for name in VARIANTS
+    ],
+)
 def program(request, tmp_path_factory) -> Path:
     return compile_program(tmp_path_factory.mktemp("native") / "stages", SOURCES, VARIANTS[request.param])
 
@@ -507,6 +512,7 @@ def test_compiles_without_a_warning(tmp_path, compiler, standard):
 # --- tables
 
 
+@pytest.mark.train
 @pytest.mark.filterwarnings("ignore:Empty filters")  # one specification has more bands than bins, on purpose
 @pytest.mark.parametrize("name", SPECS)
 def test_segments_are_librosas_triangles(name):
@@ -546,6 +552,7 @@ def test_segments_are_librosas_triangles(name):
     np.testing.assert_allclose(mel_edges(spec), edges, rtol=1e-12)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", SPECS)
 def test_chroma_weights_are_librosas(name):
     import librosa
@@ -743,6 +750,7 @@ def test_clips_of_the_wrong_length_or_kind_are_refused():
         features(SPEECH120, GOOD, np.zeros((4000, 2), np.int16))
 
 
+@pytest.mark.train
 def test_a_centred_clip_has_the_frames_that_librosa_counts():
     for name in ("centred", "centred short window"):
         spec, tables = SPECS[name], TABLES[name]
@@ -811,6 +819,7 @@ def assert_agrees(report: FrontendReport) -> None:
         assert errors["mean"] < HALF_STEP_DB / 5, (name, errors)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("level", [0.9, 0.1, 0.003])
 def test_agrees_with_librosa_on_synthetic_speech(level):
     report = compare_frontend(SPEECH120, [synthetic_speech(seed, level=level) for seed in range(5)])
@@ -818,6 +827,7 @@ def test_agrees_with_librosa_on_synthetic_speech(level):
     assert_agrees(report)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", [*SPECS, *GRID])
 @pytest.mark.filterwarnings("ignore:Empty filters")
 def test_every_specification_agrees_with_librosa_frame_by_frame(name):
@@ -832,6 +842,7 @@ def test_every_specification_agrees_with_librosa_frame_by_frame(name):
         assert errors["mean"] < limits[kind], (kind, errors)
 
 
+@pytest.mark.train
 def test_agrees_with_librosa_on_silence():
     silence = np.zeros(16000, np.int16)
     theirs = pool_values(SPEECH120, frame_values(SPEECH120, silence))
@@ -874,6 +885,7 @@ def test_the_benchmark_keeps_its_signal_to_error_ratio_on_emodb(emodb_dir):
     assert min(report.snr[level]["mfcc"] for level in (0, -30)) > 75
 
 
+@pytest.mark.train
 def test_a_report_says_the_same_in_every_form():
     report = compare_frontend(SPECS["all blocks"], [synthetic_speech(1), synthetic_speech(2, level=0.01)])
     value = json.loads(json.dumps(report.to_json()))

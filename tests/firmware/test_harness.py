@@ -526,7 +526,7 @@ def test_the_end_of_input_ends_the_program_even_at_a_breakpoint(program: Path) -
         (Type.FINISH, 3, b"\0"),
     )
     stream = b"".join(encode_frame(Frame(*request)) for request in requests)
-    run = subprocess.run([str(program)], input=stream, capture_output=True, timeout=10)
+    run = subprocess.run([str(program)], input=stream, capture_output=True, timeout=120)
     assert run.returncode == 0
     assert [frame.type for frame in FrameReader().feed(run.stdout)] == [
         Type.BEGIN | 0x80,
@@ -690,6 +690,7 @@ def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: P
     assert report.network_cycles is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "file", "line", "mutated"),
     [

@@ -21,6 +21,7 @@ from tests.support.models import made_up_model
 from tests.support.native import WARNINGS
 from tests.support.tools import needs
 
+pytestmark = pytest.mark.slow
 EMULATED = [board.name for board in all_boards() if board.emulated]
 BUZZ = np.where(np.arange(32000) // 40 % 2, 8000, -8000).astype(np.int16)
 ARDUINO = """

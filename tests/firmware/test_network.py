@@ -27,7 +27,7 @@ FEATURES = 13
 
 @pytest.fixture(
     scope="module",
-    params=[(), ("-DSERQ_LONG_MULTIPLY=0",), SANITIZERS],
+    params=[(), ("-DSERQ_LONG_MULTIPLY=0",), pytest.param(SANITIZERS, marks=pytest.mark.slow)],
     ids=["plain", "short multiply", "sanitized"],
 )
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:

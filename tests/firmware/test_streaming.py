@@ -115,6 +115,7 @@ RULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["all blocks", "short window", "telephone", "narrow window", "chroma alone"])
 def test_host_c_is_the_reference_whatever_the_pieces(name: str, tmp_path: Path) -> None:
     spec = SPECS[name]
@@ -282,6 +283,7 @@ def test_a_lasting_score_is_reached_exactly() -> None:
         assert found[-1].scores == last.scores
 
 
+@pytest.mark.slow
 def test_smoothing_that_could_overflow_is_refused_and_the_largest_proved_scores_do_not(
     tmp_path: Path,
 ) -> None:
@@ -519,6 +521,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
+@pytest.mark.slow
 def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path) -> None:
     bare = made_up_model(
         (8, 2),

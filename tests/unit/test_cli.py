@@ -225,7 +225,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.train] * (kind == "too short")) for kind in DAMAGE]
+)
 def test_damaged_clips_are_named(clips: Path, model_file: Path, kind: str, tmp_path: Path) -> None:
     write, words = DAMAGE[kind]
     write(clips / "calm" / "odd.wav")
@@ -288,6 +290,7 @@ def test_an_unknown_board_names_the_nearest(tmp_path: Path, model_file: Path) ->
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.emulator
 @pytest.mark.slow(6)
 def test_missing_tools_are_named(
     tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
@@ -307,6 +310,7 @@ def test_missing_tools_are_named(
     _refused(_run("build", tmp_path / "p"), r"serq-mcu\[build\]")
 
 
+@pytest.mark.emulator
 def test_no_qemu_is_said(
     tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

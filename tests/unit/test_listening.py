@@ -5,6 +5,7 @@ wire and what goes wrong; the page.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 import tty
@@ -95,6 +97,7 @@ def test_both_ears_answer_as_the_reference_whatever_the_pieces(
             ] == wanted
 
 
+@pytest.mark.slow
 def test_both_ears_score_clips_alike_and_refuse_the_same_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
     padded = made_up_model((5,), (3,), spec=FeatureSpec(center=True))
     for model in (MODEL, padded):
@@ -120,6 +123,7 @@ def test_both_ears_score_clips_alike_and_refuse_the_same_lengths(monkeypatch: py
             ear.push(pcm)
 
 
+@pytest.mark.slow
 def test_c_is_compiled_once_for_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SERQ_CACHE", str(tmp_path))
     said: list[str] = []
@@ -551,23 +555,26 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 @pytest.fixture
 def board(opened: threading.Event) -> Iterator[Callable[..., str]]:
     """A board on a pseudo-terminal that says these bytes; gives the port's name. unplugged: the port is
-    lost after them.
+    lost after them. watched: what comes after the first of them waits for this.
     """
     descriptors: list[int] = []
     threads: list[threading.Thread] = []
 
-    def start(*said: bytes, unplugged: bool = False) -> str:
+    def start(*said: bytes, unplugged: bool = False, watched: threading.Event | None = None) -> str:
         master, slave = os.openpty()
         tty.setraw(slave)
         descriptors.append(slave)
 
         def send() -> None:
-            opened.wait(60)
-            for part in said:
+            opened.wait(600)
+            for place, part in enumerate(said):
                 os.write(master, part)
                 time.sleep(0.02)
+                if place == 0 and watched is not None:
+                    watched.wait(600)
             if unplugged:
-                time.sleep(0.3)
+                while int.from_bytes(fcntl.ioctl(slave, termios.FIONREAD, bytes(4)), sys.byteorder):
+                    time.sleep(0.02)  # what is not read when a terminal closes is lost
                 os.close(master)
             else:
                 descriptors.append(master)
@@ -653,7 +660,7 @@ def test_live_reads_a_socket(opened: threading.Event) -> None:
         def serve() -> None:
             connection, _ = server.accept()
             with connection:
-                opened.wait(60)
+                opened.wait(600)
                 connection.sendall(_hello() + _line() * 5)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -696,9 +703,11 @@ def page() -> Iterator[Page]:
     made.close()
 
 
-def _events(page: Page, count: int) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{page.url}events", timeout=10) as answer:
+def _events(page: Page, count: int, opened: threading.Event | None = None) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{page.url}events", timeout=120) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream"
+        if opened:
+            opened.set()
         found: list[dict[str, Any]] = []
         while len(found) < count:
             line = answer.readline()
@@ -736,7 +745,7 @@ def test_the_page_tells_late_readers_what_they_missed(page: Page) -> None:
 
 def test_the_page_is_one_file_for_this_computer_alone(page: Page) -> None:
     assert page.url.startswith("http://127.0.0.1:")
-    with urllib.request.urlopen(page.url, timeout=10) as answer:
+    with urllib.request.urlopen(page.url, timeout=120) as answer:
         assert answer.read() == HTML.read_bytes()
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     text = HTML.read_text()
@@ -748,7 +757,7 @@ def test_the_page_is_one_file_for_this_computer_alone(page: Page) -> None:
     ):
         request = urllib.request.Request(page.url + path, headers={"Host": host} if host else {})
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=120)
         assert refused.value.code == code
         refused.value.close()
 
@@ -761,19 +770,21 @@ def test_a_port_that_is_taken_is_said(page: Page) -> None:
 def test_live_with_a_page_serves_it_while_it_listens(board: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
-    port, found = board(_hello(), *[_line()] * 100), list[dict[str, Any]]()
+    watched, found = threading.Event(), list[dict[str, Any]]()
+    port = board(_hello(), *[_line()] * 100, watched=watched)
 
     def look() -> None:
-        for _ in range(100):
+        until = time.monotonic() + 300
+        while time.monotonic() < until:  # until it listens, it refuses
             with contextlib.suppress(OSError):
-                found.extend(_events(SimpleNamespace(url=f"http://127.0.0.1:{number}/"), 5))  # type: ignore[arg-type]
+                found.extend(_events(SimpleNamespace(url=f"http://127.0.0.1:{number}/"), 5, watched))  # type: ignore[arg-type]
                 return
             time.sleep(0.05)
 
     reader = threading.Thread(target=look, daemon=True)
     reader.start()
     done = _run("live", port, "--count", "100", "--page", "--page-port", str(number))
-    reader.join(10)
+    reader.join(120)
     assert done.exit_code == 0 and f"the page is at http://127.0.0.1:{number}/" in done.stderr
     assert [event["type"] for event in found][:2] == ["hello", "decision"]
 
