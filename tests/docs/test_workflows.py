@@ -62,7 +62,7 @@ def test_the_how_to_page_names_the_actions_inputs(tmp_path: Path) -> None:
         "check_jsonschema",
         "--builtin-schema",
         "vendor.github-workflows",
-        tmp_path / "firmware.yml",
+        str(tmp_path / "firmware.yml"),
     ]
     assert subprocess.run(checked, capture_output=True).returncode == 0
     used = yaml.safe_load(example.text)["jobs"]["verify"]["steps"][-1]["with"]

@@ -227,7 +227,8 @@ def test_after_an_overrun_live_starts_afresh_and_counts_what_was_lost(tmp_path: 
     export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="live")
     program = _host(tmp_path / "p", PROGRAMS / "live_feeder.c")
     pcm = _speech()
-    bursts, at, parts, lost = [300, 512, 1] * 9 + [700] + [512] * 12 + [600, 5000] + [400] * 20, 0, [[]], [0]
+    bursts = [300, 512, 1] * 9 + [700] + [512] * 12 + [600, 5000] + [400] * 20
+    at, parts, lost = 0, list[list[np.ndarray]]([[]]), [0]
     data = b""
     for burst in bursts:
         data += struct.pack("<H", burst) + pcm[at : at + burst].tobytes()
@@ -252,8 +253,8 @@ def test_after_an_overrun_live_starts_afresh_and_counts_what_was_lost(tmp_path: 
 def test_what_all_boards_share_compiles_without_a_word(app: str, compiler: str, tmp_path: Path) -> None:
     export(MODEL, load_board("emulated-m0"), tmp_path / "p", app=app)
     emulator = None if compiler in ("gcc", "clang") else load_board(compiler).emulator
-    command = [compiler] if emulator is None else [f"{emulator.compiler}gcc", *emulator.compile_flags]
     assert emulator is None or isinstance(emulator, Emulator)
+    command = [compiler] if emulator is None else [f"{emulator.compiler}gcc", *emulator.compile_flags]
     names = [
         name
         for name in read_project(tmp_path / "p").files

@@ -20,13 +20,14 @@ from serq_mcu.counting.bench import Bench, bench
 from serq_mcu.counting.qemu import counted
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureBlock, FeatureSpec
+from serq_mcu.quantized_model.types import Width
 from tests.support.models import made_up_model
 from tools.network_cost import network, random_model
 
 # Most instructions, and estimated cycles on Cortex-M, of a decision of 40-256-512-64-7 without the pooled
 # statistics: 1 to 3 % above what docs/network_cost.md says, so that another compiler's mood does not fail a
 # test, but a slower kernel does.
-MOST = {
+MOST: dict[str, dict[Width, tuple[int, int | None]]] = {
     "emulated-m4f": {
         8: (182_000, 265_000),
         4: (203_000, 250_000),

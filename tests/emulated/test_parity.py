@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from serq_mcu.frontend.spec import KINDS, STATISTICS
-from serq_mcu.verification.verify import Difference
+from serq_mcu.verification.report import Difference
 from tools import parity
 from tools.parity import EMULATED, HOST, generated_signals, main, proof_models, prove
 

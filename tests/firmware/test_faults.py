@@ -285,7 +285,7 @@ def test_a_begin_of_another_host_is_noticed(program: Path) -> None:
     class Intruded(Device):
         intrusions = 1
 
-        def _request(self, request: Type, payload: bytes = b""):  # type: ignore[no-untyped-def]
+        def _request(self, request: Type, payload: bytes = b""):
             if request == Type.DIGESTS and self.intrusions:
                 self.intrusions -= 1
                 super()._request(Type.BEGIN, bytes(5))

@@ -8,8 +8,10 @@ import json
 import math
 import re
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -313,7 +315,7 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         0 if runs is None else len(runs.weights),
         *(shifts.get(kind, 1) for kind in ("mfcc", "mel", "chroma")),
     ]
-    arrays = [np.array(sizes, dtype=np.int32), tables.window, tables.twiddle]
+    arrays: list[np.ndarray] = [np.array(sizes, dtype=np.int32), tables.window, tables.twiddle]
     arrays += [tables.segment, tables.mel_offset, tables.log_table] if bands else []
     arrays += [tables.dct] if mfcc else []
     arrays += [] if runs is None else [runs.runs, runs.weights]
@@ -362,12 +364,13 @@ def test_the_library_equals_numpy(name):
 def test_the_library_refuses_what_numpy_refuses():
     native = clip_features(SPEECH120, GOOD)
     shortest = SPEECH120.min_samples
-    for clip in (
+    clips: list[Any] = [
         np.zeros(shortest - 1, np.int16),
         np.zeros(SPEECH120.max_samples + 1, np.int16),
         np.zeros(4000),
         np.zeros((4000, 2), np.int16),
-    ):
+    ]
+    for clip in clips:
         with pytest.raises(SerqError) as refusal:
             features(SPEECH120, GOOD, clip)
         with pytest.raises(SerqError, match=re.escape(str(refusal.value))):
@@ -379,7 +382,7 @@ def test_the_library_refuses_what_numpy_refuses():
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch) -> Path:
+def elsewhere(tmp_path, monkeypatch) -> Iterator[Path]:
     """An empty cache, and nothing loaded from another."""
     monkeypatch.setenv("SERQ_CACHE", str(tmp_path / "cache"))
     native_library.cache_clear()
@@ -404,7 +407,7 @@ def test_the_library_is_compiled_once_for_a_compiler(elsewhere, monkeypatch):
 def test_without_a_compiler_numpy_computes_and_says_so(elsewhere, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
-    said = []
+    said: list[str] = []
     clip = synthetic_speech(5)
     assert (
         clip_features(SPEECH120, GOOD, said.append)(clip).tolist() == features(SPEECH120, GOOD, clip).tolist()
@@ -454,7 +457,7 @@ def test_every_combination_has_tables_that_prove_themselves(rate):
         build_tables(spec).check(spec)
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[Any, str]] = {
     "sample_rate": (7999, "8000 to 48000"),
     "fft_length": (4096, "256, 512, 1024 or 2048"),
     "hop_length": (1025, "hop length 1025"),
@@ -618,14 +621,14 @@ def test_bounds_hold_and_are_not_vacuous(name):
     assert power <= tables.power_bound() < 8 * power
 
 
-def changed(array: np.ndarray, index: object, value: int) -> np.ndarray:
+def changed(array: np.ndarray, index: Any, value: int) -> np.ndarray:
     copy = array.copy()
     copy[index] = value
     return copy
 
 
 GOOD = TABLES["speech120"]
-HOSTILE = {
+HOSTILE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "reads beyond the spectrum": (
         lambda: {"segment": changed(GOOD.segment, (7, 0), 500)},
         "beyond the 513 bins",
@@ -745,7 +748,7 @@ def test_clips_of_the_wrong_length_or_kind_are_refused():
     with pytest.raises(SerqError, match="cut it"):
         frame_stages(SPEECH120, GOOD, np.zeros(SPEECH120.max_samples + 1, np.int16))
     with pytest.raises(SerqError, match="16-bit"):
-        features(SPEECH120, GOOD, np.zeros(4000))
+        features(SPEECH120, GOOD, np.zeros(4000))  # type: ignore[arg-type]
     with pytest.raises(SerqError, match="one channel"):
         features(SPEECH120, GOOD, np.zeros((4000, 2), np.int16))
 

@@ -41,7 +41,6 @@ from serq_mcu.frontend.stages import (
     STAGE_WINDOW,
     stage_name,
 )
-from serq_mcu.harness import transports
 from serq_mcu.harness.device import Device, DeviceError
 from serq_mcu.harness.protocol import (
     Code,
@@ -54,6 +53,7 @@ from serq_mcu.harness.protocol import (
     parse_digests,
     parse_values,
 )
+from serq_mcu.harness.serial_ports import why_not_open
 from serq_mcu.harness.transports import ProcessTransport, SerialTransport
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import save_model
@@ -835,7 +835,7 @@ def test_a_difference_in_a_padded_clip_is_found_at_its_frame(
 
 def test_a_difference_that_does_not_return_is_said(program: Path) -> None:
     class Once(Device):
-        def run_clip(self, pcm: np.ndarray):  # type: ignore[no-untyped-def]
+        def run_clip(self, pcm: np.ndarray):
             return super().run_clip(np.roll(pcm, 1))
 
     device = Once(ProcessTransport([str(program)]))
@@ -947,7 +947,7 @@ def test_a_socket_carries_the_same(program: Path) -> None:
         def serve() -> None:
             connection, _ = server.accept()
             with connection:
-                subprocess.run([str(program)], stdin=connection, stdout=connection)
+                subprocess.run([str(program)], stdin=connection.fileno(), stdout=connection.fileno())
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -963,7 +963,7 @@ def test_ports_that_cannot_be_used(project: Path, clips: Path, tmp_path: Path) -
         verify_project(project, clips, "/dev/no-such-port")
     with pytest.raises(SerqError, match="no permission to use /dev/x"):
         raise SerqError(
-            transports._why_not_open(
+            why_not_open(
                 "/dev/x", PermissionError(13, "could not open port /dev/x: [Errno 13] Permission denied")
             )
         )

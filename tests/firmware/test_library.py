@@ -173,7 +173,7 @@ def test_the_arduino_library_and_its_example_are_a_program(libraries: Path, tmp_
         *sorted((folder / "src").glob("*.c")),
         cwd=tmp_path,
     )
-    sketch = [
+    sketch: list[str | Path] = [
         "-x",
         "c++",
         "-include",

@@ -10,6 +10,7 @@ import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def answers(command: list[str] | Path, model: QuantizedModel, pcm: np.ndarray, p
 
 # --- firmware against the reference
 
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"blocks": 3, "block_frames": 4, "gate_level": GATE, "unsure_margin": 700, "smoothing": 1},
     {"blocks": 1, "block_frames": 5, "gate_level": GATE, "smoothing": 2},
     {"blocks": 8, "block_frames": 2, "unsure_margin": 300, "smoothing": 4},
@@ -294,7 +295,7 @@ def test_smoothing_that_could_overflow_is_refused_and_the_largest_proved_scores_
     largest = dataclasses.replace(plain, layers=(plain.layers[0], dataclasses.replace(last, bias=bias)))
     with pytest.raises(SerqError, match="smaller decision"):
         dataclasses.replace(
-            plain, layers=(plain.layers[0], dataclasses.replace(last, bias=bias + np.int32([1, 0])))
+            plain, layers=(plain.layers[0], dataclasses.replace(last, bias=bias + np.array([1, 0], np.int32)))
         )
     pcm = quiet_and_loud(largest.spec, 2)
     expected = stream_decisions(largest, pcm)
@@ -458,7 +459,7 @@ def test_without_a_decision_rule_clips_are_classified_and_streams_are_refused(tm
     ],
 )
 def test_rules_at_their_ends_compile_without_a_word(
-    rule: dict[str, int], compiler: str, tmp_path: Path
+    rule: dict[str, Any], compiler: str, tmp_path: Path
 ) -> None:
     for name, data in library(made_up_model((6, 3), (2, 5), **rule), "esp32").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

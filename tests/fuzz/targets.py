@@ -158,9 +158,10 @@ def baseline(data: bytes) -> None:
     """A baseline file; one that is read can be compared."""
     remembered = load_baseline(_file("baseline.json", data))
     outcomes = tuple(Outcome(clip, label, answer) for clip, (label, answer) in remembered.answers.items())
+    mode: Any = remembered.mode
     report = VerifyReport(
-        "host", remembered.on, remembered.board, "", remembered.mode, ("a", "b"), outcomes, 0, None, None, 0.0
-    )  # type: ignore[arg-type]
+        "host", remembered.on, remembered.board, "", mode, ("a", "b"), outcomes, 0, None, None, 0.0
+    )
     assert remembered.compare(report).lines()
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,9 @@ from serq_mcu.experiments.results import (
     write_results,
 )
 from serq_mcu.experiments.sequence_networks import SequenceResult, build, train_sequences
-from serq_mcu.experiments.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
+from serq_mcu.experiments.task import CorpusData, _standardised_by, run_task
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
+from serq_mcu.training.splits import TEST, TRAIN, VALIDATION
 from tests.support.training import small_config
 
 RATE = 16000
@@ -77,7 +79,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _study(**changes: object) -> Study:
-    values = {
+    values: dict[str, Any] = {
         "name": "tones",
         "corpora": ("plain",),
         "models": ("mlp",),
@@ -89,7 +91,7 @@ def _study(**changes: object) -> Study:
         "seeds": 1,
         "training": TRAINING,
     }
-    return Study(**{**values, **changes})
+    return Study(**values | changes)
 
 
 def _data(
@@ -184,14 +186,15 @@ def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
     task = _tasks(_study(), plain="x")[0]
     assert replace(task, study="renamed", bar="any").key == task.key
     assert len({replace(task, inner=inner, inner_folds=2 if inner else 0).key for inner in range(3)}) == 3
-    for change in (
+    changes: list[dict[str, Any]] = [
         {"content": "y"},
         {"seed": 1},
         {"training": {}},
         {"fine_tuned": ()},
         {"spec": {}},
         {"augmentation": {"versions": 1}},
-    ):
+    ]
+    for change in changes:
         assert replace(task, **change).key != task.key
 
 
@@ -267,7 +270,7 @@ def test_a_row_says_what_happened(rows: list[Row]) -> None:
 
 
 def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
+    seen: dict[Any, Any] = {}
 
     def judge(task: Task, problem: object, config: object) -> list[object]:
         seen["problem"] = problem
@@ -296,7 +299,7 @@ def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.Monke
 def test_inner_folds_part_what_a_split_does_not_hold_out(
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = {}
+    seen: dict[Any, Any] = {}
     monkeypatch.setattr(
         "serq_mcu.experiments.task._judge_mlp",
         lambda task, problem, config: seen.update({(task.split, task.inner): problem}) or (),
@@ -344,7 +347,7 @@ def test_in_every_split_the_inner_folds_choose_what_stands_for_a_bar(rows: list[
         weights_only_bytes=10.0,
     )
 
-    def row(study: str, split: int, inner: int, correct: int, **changes: object) -> Row:
+    def row(study: str, split: int, inner: int, correct: int, **changes: Any) -> Row:
         return replace(
             one,
             study=study,
@@ -488,7 +491,7 @@ def test_features_are_chosen_by_the_corpora_that_train_alone(rows: list[Row]) ->
 def test_versions_of_recordings_train_and_the_recording_judges(
     clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = {}
+    seen: dict[Any, Any] = {}
     monkeypatch.setattr(
         "serq_mcu.experiments.task._judge_mlp",
         lambda task, problem, config: seen.setdefault("problem", problem) and (),
@@ -593,7 +596,7 @@ def test_networks_on_sequences_learn(kind: str, parameters: int) -> None:
 
 def test_a_task_on_frames_reaches_its_network_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.random.default_rng(0).normal(-20, 5, (60, 6, 4)).astype(np.float32)
-    seen = {}
+    seen: dict[Any, Any] = {}
 
     def train(kind: str, values: np.ndarray, truth: np.ndarray, *rest: object) -> SequenceResult:
         seen[kind] = values

@@ -19,8 +19,10 @@ from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import ENCODINGS, TERNARY, Width, encoding_of
 from serq_mcu.training.config import load_config
-from serq_mcu.training.mlp import Examples, tf, train_mlp, train_others
+from serq_mcu.training.mlp import Examples, train_mlp, train_others
 from serq_mcu.training.qat import FineTuner, TuningConfig, quantize_weights
+
+import tensorflow as tf  # isort: skip  # after mlp, which sets how it loads
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(FeatureBlock("mfcc", 8),))
 LABELS = ("calm", "angry", "sad")

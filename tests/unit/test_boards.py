@@ -5,12 +5,12 @@ refused.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from serq_mcu.base import resources
-from serq_mcu.boards import board as boards
 from serq_mcu.boards.board import (
     EMULATED_PLATFORM,
     Emulator,
@@ -26,6 +26,11 @@ from serq_mcu.boards.samples import conversion
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 NAMES = [path.stem for path in sorted(resources.BOARDS.glob("*.toml"))]
 
 
@@ -34,7 +39,7 @@ def test_a_shipped_board_is_named_after_its_file_and_gives_a_source_for_its_figu
     board = read_board(resources.BOARDS / f"{name}.toml")
     assert board.name == name
     assert {"mcu.flash_bytes", "mcu.ram_bytes", "port.stack_bytes"} <= set(board.sources)
-    table = boards.tomllib.loads(board.toml)
+    table = tomllib.loads(board.toml)
     for figure in board.sources:
         section, key = figure.split(".")
         assert key in table[section], f"{figure} has a source but no value"
@@ -102,14 +107,14 @@ def test_every_driver_is_some_boards() -> None:
         for board in all_boards()
         for i in ("i2s", "pdm", "adc", "line")
         if board.audio.takes(i)
-    }  # type: ignore[union-attr]
+    }
     assert used == drivers
 
 
 @pytest.mark.parametrize("microphone", all_microphones(), ids=lambda m: m.name)
 def test_every_microphone_names_its_file_and_sources_and_has_a_board(microphone: Microphone) -> None:
     text = (resources.MICROPHONES / f"{microphone.name}.toml").read_text()
-    table = boards.tomllib.loads(text)
+    table = tomllib.loads(text)
     assert {"microphone.dc_shift", "microphone.gain_db"} <= set(table["sources"])
     assert [board for board in all_boards() if board.audio.takes(microphone.interface)]
 

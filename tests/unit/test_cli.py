@@ -185,11 +185,12 @@ def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Pat
     _refused(_run("frontend", "compare", clips, "--page", page), r"clip number 0: .*longer recording")
 
 
-def _write(path: Path, data: np.ndarray, rate: int = RATE, **how: str) -> None:
+def _write(path: Path, data: np.ndarray, rate: int = RATE, **how: str) -> Path:
     soundfile.write(path, data, rate, **how)
+    return path
 
 
-CONVERSIONS: dict[str, tuple[Callable[[Path], None], str]] = {
+CONVERSIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "stereo": (
         lambda p: _write(p, np.stack([_speech(), _speech(seed=1)], axis=1), subtype="PCM_16"),
         "stereo|channels",
@@ -210,10 +211,10 @@ def test_odd_formats_are_converted_and_said(clips: Path, kind: str) -> None:
     assert re.search(words, result.output), result.output
 
 
-DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "zero length": (lambda p: p.write_bytes(b""), "odd"),
     "truncated": (
-        lambda p: (_write(p, _speech(), subtype="PCM_16"), p.write_bytes(p.read_bytes()[:9000])),
+        lambda p: p.write_bytes(_write(p, _speech(), subtype="PCM_16").read_bytes()[:9000]),
         "odd.*(truncated|cut)",
     ),
     "too short": (lambda p: _write(p, _speech(0.02), subtype="PCM_16"), "too short.*odd"),

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import click
 import numpy as np
@@ -79,13 +80,13 @@ def test_help_says_the_exit_codes() -> None:
 def test_the_example_is_a_section_of_its_own_and_a_command_that_can_be_parsed(
     command: tuple[str, ...],
 ) -> None:
-    found = _command(command)
+    found: Any = _command(command)
     shown = CliRunner().invoke(main, [*command, "--help"]).output
     assert re.search(r"^Example:\n  serq-mcu ", shown, re.MULTILINE)
-    assert found.example.startswith(f"serq-mcu {' '.join(command)}")  # type: ignore[attr-defined]
+    assert found.example.startswith(f"serq-mcu {' '.join(command)}")
     context = found.make_context(
         " ".join(command), found.example.split()[1 + len(command) :], resilient_parsing=False
-    )  # type: ignore[attr-defined]
+    )
     assert context.params
 
 
@@ -247,7 +248,7 @@ def test_an_interrupted_training_leaves_nothing_half_written(tmp_path: Path) -> 
 @pytest.mark.train
 def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> None:
     _speech(tmp_path / "clips")
-    study = {
+    study: dict[str, object] = {
         "name": "t",
         "corpora": ["plain"],
         "models": ["mlp"],

@@ -17,7 +17,7 @@ from serq_mcu.codegen.kernels import (
     packed_bytes,
     possible_parts,
 )
-from serq_mcu.codegen.packing import LAYOUTS
+from serq_mcu.codegen.packing import LAYOUTS, Part
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.types import DenseLayer
 from tests.support.models import made_up_model
@@ -78,7 +78,7 @@ def test_the_choice_is_legal_small_and_the_cheapest(core, bits: int) -> None:
     for inputs, outputs in SHAPES:
         layer = _layer(inputs, outputs, bits)
 
-        def ways(first: int, layer: DenseLayer = layer) -> list:
+        def ways(first: int, layer: DenseLayer = layer) -> list[tuple[Part, ...]]:
             if first == layer.bits:
                 return [()]
             return [

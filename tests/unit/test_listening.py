@@ -61,7 +61,13 @@ from tools.live_screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
 MODEL = made_up_model((16, 5), (4, 3), labels=LABELS, unsure_margin=40, gate_level=-3000)
-RULE = {"blocks": 3, "block_frames": 4, "gate_level": GATE, "unsure_margin": 700, "smoothing": 1}
+RULE: dict[str, Any] = {
+    "blocks": 3,
+    "block_frames": 4,
+    "gate_level": GATE,
+    "unsure_margin": 700,
+    "smoothing": 1,
+}
 
 
 def _nothing(*_: object) -> None:
@@ -455,7 +461,7 @@ def test_lines_become_events_however_they_are_cut() -> None:
         + b'{"error": "no driver"}\n'
     )
     for piece in (1, 7, 4096):
-        reader, events = LineReader(), []
+        reader, events = LineReader(), list[Any]()
         for start in range(0, len(data), piece):
             events += list(reader.feed(data[start : start + piece], 2.5))
         assert [type(event) for event in events] == [
@@ -468,17 +474,17 @@ def test_lines_become_events_however_they_are_cut() -> None:
             Labelled,
             Complaint,
         ]
+        level: Any = pytest.approx(-30.103, abs=1e-3)
         assert events[3] == Hello("esp32", "0123456789abcdef", LABELS)
         assert events[4] == Labelled(
-            Heard(2.5, "joy", 4, (1, -2, 3, 4, 900), 896, pytest.approx(-30.103, abs=1e-3), 12, 5300, 0),
-            LABELS,
-        )  # type: ignore[arg-type]
+            Heard(2.5, "joy", 4, (1, -2, 3, 4, 900), 896, level, 12, 5300, 0), LABELS
+        )
         assert events[6].heard.label is None and events[6].heard.answer == "silence"
         assert "\x1b" not in events[2].text
 
 
 def test_labels_are_learnt_from_a_board_that_said_them_before() -> None:
-    events = list(
+    events: list[Any] = list(
         LineReader().feed(
             b'7}\n{"answer": "not\n' + _line("silence", None) + _line("joy", 4) + _line("fear", 3), 0.0
         )

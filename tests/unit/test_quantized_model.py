@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def test_a_missing_file_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_layer_that_cannot_be_proved_is_refused(
-    model: QuantizedModel, change: dict[str, object], words: str
+    model: QuantizedModel, change: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(SerqError, match=words):
         dataclasses.replace(model.layers[2], **change)
