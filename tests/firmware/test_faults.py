@@ -190,6 +190,7 @@ def test_a_device_that_always_resets_is_reported(program: Path) -> None:
     device.close()
 
 
+@pytest.mark.slow
 def test_another_board_in_its_place_is_reported(program: Path, tmp_path: Path) -> None:
     other = made_up_model([9, 6, 5], [3, 2, 8], seed=1)
     export(other, load_board("nucleo_f446re"), tmp_path / "other")

@@ -361,6 +361,7 @@ def test_the_library_equals_numpy(name):
         assert clip_features(spec, TABLES[name])(clip).tolist() == features(spec, TABLES[name], clip).tolist()
 
 
+@pytest.mark.slow
 def test_the_library_refuses_what_numpy_refuses():
     native = clip_features(SPEECH120, GOOD)
     shortest = SPEECH120.min_samples

@@ -588,6 +588,7 @@ uint32_t port_cycles(void)
 """
 
 
+@pytest.mark.slow
 def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path) -> None:
     """With nanoseconds for cycles: a host that lingers 0.3 s at a breakpoint of a clip that takes
     milliseconds is not counted.
@@ -662,6 +663,7 @@ def _random_payload(rng: random.Random) -> bytes:
 # ---- the comparison ----
 
 
+@pytest.mark.slow
 def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     report = verify_project(project, clips, "host", progress=lambda *step: seen.append(step))
@@ -784,6 +786,7 @@ def centred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Quantize
         yield model, path
 
 
+@pytest.mark.slow
 def test_a_padded_clip_of_any_length_equals_the_reference(centred: tuple[QuantizedModel, Path]) -> None:
     model, program = centred
     spec = model.spec

@@ -155,6 +155,7 @@ def test_every_core_gives_the_report_of_the_host(program: Path, board: str, tmp_
 # ---- firmware that is not what it should be ----
 
 
+@pytest.mark.slow
 def test_swapped_labels_are_caught_and_named(project: Path, clips: Path, tmp_path: Path) -> None:
     _change(project, tmp_path, "serq_model.c", '        "anger",\n', '        "calm",\n')
     with pytest.raises(
@@ -170,12 +171,14 @@ def test_a_stale_header_is_caught_and_named(project: Path, clips: Path, tmp_path
         verify_project(tmp_path / "changed", clips, "host")
 
 
+@pytest.mark.slow
 def test_another_runtime_in_the_device_is_caught_and_named(target: Target) -> None:
     target.device.identity = dataclasses.replace(target.device.identity, abi=9)
     with pytest.raises(SerqError, match=r"has runtime interface 9, this serq-mcu has \d"):
         require_same_firmware(MODEL_UNDER_TEST, target)
 
 
+@pytest.mark.slow
 def test_a_stale_identity_is_caught_and_named(project: Path, clips: Path, tmp_path: Path) -> None:
     ours = MODEL_UNDER_TEST.identity
     other = bytes([ours[0] ^ 1]) + ours[1:]
@@ -205,6 +208,7 @@ def test_a_model_file_of_another_version_is_caught_and_named(
         verify_project(tmp_path / "changed", clips, "host")
 
 
+@pytest.mark.slow
 def test_from_features_too_the_first_wrong_stage_is_named(project: Path, clips: Path, tmp_path: Path) -> None:
     """Where no stage of the front end is compared. (tests/firmware/test_harness.py breaks rounding bits
     and others, from samples.)
@@ -421,6 +425,7 @@ def test_a_damaged_baseline_is_refused(content: Any, tmp_path: Path) -> None:
         load_baseline(path)
 
 
+@pytest.mark.slow
 def test_the_command_remembers_compares_and_exits_by_it(project: Path, clips: Path, tmp_path: Path) -> None:
     baseline, files = tmp_path / "baseline.json", (tmp_path / "junit.xml", tmp_path / "summary.md")
     common = (project, "--clips", clips, "--baseline", baseline)

@@ -342,6 +342,7 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path, clips: Path) -> N
         _refused(_run(*command), "not an exported project")
 
 
+@pytest.mark.slow
 def test_export_check_verify_with_a_hostile_class_name(tmp_path: Path) -> None:
     model = made_up_model((8, 2), (2, 4), labels=(HOSTILE, "calm"))
     for label in model.labels:

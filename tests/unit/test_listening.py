@@ -86,6 +86,7 @@ def _reference(model: QuantizedModel, monkeypatch: pytest.MonkeyPatch) -> Ear:
 # --- the C that ships, and the reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["narrow window", "all blocks", "small"])
 def test_both_ears_answer_as_the_reference_whatever_the_pieces(
     name: str, monkeypatch: pytest.MonkeyPatch
