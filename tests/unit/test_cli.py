@@ -409,6 +409,7 @@ def test_experiments_page_follows_its_results(tmp_path: Path) -> None:
     assert not (tmp_path / "p.md").exists()
 
 
+@pytest.mark.train
 def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path) -> None:
     _refused(
         _run("experiment", "run", clips, "--plan", "none", "--results", tmp_path / "r.csv"),
