@@ -1,4 +1,5 @@
 # make demo   the whole path once, from speech to verified firmware, in demo/
+# make check  lint, types and the quick tests of Python and C, in a minute
 # make test   lint and all tests
 # make coverage   all tests, with the lines and branches that they reach
 # make docs   the documentation as a web site, in build/site; make reference writes its pages that come from the code
@@ -8,15 +9,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 FUZZER := libclang_rt.fuzzer-$(shell uname -m).a
 
-.PHONY: demo test compilers coverage docs reference lint format setup clean
+.PHONY: demo check quick test compilers coverage docs reference lint format setup clean
 
 demo: setup
 	$(BIN)/serq-mcu demo --out $(DEMO)
 
+check: lint quick # needs a C compiler, and neither emulators nor recordings
+
+quick: $(VENV)/.installed
+	$(PYTEST) -m 'not emulator and not train and not corpora and not slow' tests/unit tests/firmware
+
 test: setup lint compilers
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(PYTEST)
 
 coverage: setup compilers # all tests once more, slower; fails below 95 % of the runtime's lines or 90 % of the package's
 	rm -rf build/coverage

@@ -122,6 +122,9 @@ def _own_network(path: Path) -> None:
     keras_archive(path, [dense(8), dense(2, "softmax")], arrays)
 
 
+@pytest.mark.slow(15)
+@pytest.mark.emulator
+@pytest.mark.train
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_runs(page: str, folder: Path) -> None:
     printed: list[str] = []

@@ -73,6 +73,8 @@ def test_both_carry_everything(archives: tuple[Path, Path]) -> None:
     assert (ROOT / "README.md").read_text() in metadata and "License-File: LICENSE" in metadata
 
 
+@pytest.mark.slow(15)
+@pytest.mark.emulator
 def test_the_wheel_exports_builds_and_verifies_in_an_empty_environment(
     archives: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -62,7 +62,7 @@ def test_the_how_to_page_names_the_actions_inputs(tmp_path: Path) -> None:
         "check_jsonschema",
         "--builtin-schema",
         "vendor.github-workflows",
-        tmp_path / "firmware.yml",
+        str(tmp_path / "firmware.yml"),
     ]
     assert subprocess.run(checked, capture_output=True).returncode == 0
     used = yaml.safe_load(example.text)["jobs"]["verify"]["steps"][-1]["with"]
@@ -86,6 +86,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"model": str(model), "clips": str(speech), "baseline": str(baseline), "count": "5"}
 
 
+@pytest.mark.slow(7)
 @pytest.mark.parametrize("worse", [False, True])
 def test_the_actions_steps_verify_and_show(given: dict[str, str], tmp_path: Path, worse: bool) -> None:
     if worse:  # every clip was answered rightly once

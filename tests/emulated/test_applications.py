@@ -38,6 +38,7 @@ from serq_mcu.show.firmware import size_lines
 from serq_mcu.verification.target import open_target
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, WARNINGS
+from tests.support.tools import needs
 from tests.support.virtual_boards import capture_packets, packets_on_a_port, quiet_sound
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
@@ -122,6 +123,7 @@ def heard() -> tuple[np.ndarray, list[Decision]]:
     return pcm, wanted
 
 
+@pytest.mark.slow(5)
 @pytest.mark.parametrize("board_name", EMULATED)
 def test_live_on_an_emulated_board_answers_what_the_reference_does(
     board_name: str, tmp_path: Path, heard: tuple[np.ndarray, list[Decision]]
@@ -136,7 +138,7 @@ def test_live_on_an_emulated_board_answers_what_the_reference_does(
         platformio.emulator_command(board, built.elf),
         input=pcm.tobytes() + b"\x01",
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     _check(_lines(done.stdout), wanted, board_name)
@@ -224,7 +226,8 @@ def test_after_an_overrun_live_starts_afresh_and_counts_what_was_lost(tmp_path: 
     export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="live")
     program = _host(tmp_path / "p", PROGRAMS / "live_feeder.c")
     pcm = _speech()
-    bursts, at, parts, lost = [300, 512, 1] * 9 + [700] + [512] * 12 + [600, 5000] + [400] * 20, 0, [[]], [0]
+    bursts = [300, 512, 1] * 9 + [700] + [512] * 12 + [600, 5000] + [400] * 20
+    at, parts, lost = 0, list[list[np.ndarray]]([[]]), [0]
     data = b""
     for burst in bursts:
         data += struct.pack("<H", burst) + pcm[at : at + burst].tobytes()
@@ -245,12 +248,12 @@ def test_after_an_overrun_live_starts_afresh_and_counts_what_was_lost(tmp_path: 
 
 
 @pytest.mark.parametrize("app", ["live", "capture"])
-@pytest.mark.parametrize("compiler", ["gcc", "clang", *EMULATED])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang")), *EMULATED])
 def test_what_all_boards_share_compiles_without_a_word(app: str, compiler: str, tmp_path: Path) -> None:
     export(MODEL, load_board("emulated-m0"), tmp_path / "p", app=app)
     emulator = None if compiler in ("gcc", "clang") else load_board(compiler).emulator
-    command = [compiler] if emulator is None else [f"{emulator.compiler}gcc", *emulator.compile_flags]
     assert emulator is None or isinstance(emulator, Emulator)
+    command = [compiler] if emulator is None else [f"{emulator.compiler}gcc", *emulator.compile_flags]
     names = [
         name
         for name in read_project(tmp_path / "p").files
@@ -461,6 +464,7 @@ def test_a_line_that_says_nothing_or_something_else_is_named(
         record(project, "/dev/null", None, "../evil", 1, 1.0)
 
 
+@pytest.mark.slow(6)
 def test_clips_with_lost_samples_are_recorded_again_and_not_for_ever(
     project: Path, tmp_path: Path, serve: Callable[[Iterator[bytes]], str]
 ) -> None:

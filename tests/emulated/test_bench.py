@@ -21,6 +21,7 @@ from serq_mcu.counting.qemu import counted
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import Chroma, Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.layers.encodings import Width
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.show.firmware import bench_lines
 from tests.support.models import made_up_model
@@ -29,7 +30,7 @@ from tools.network_cost import network, random_model
 # Most instructions, and estimated cycles on Cortex-M, of a decision of 40-256-512-64-7 without the pooled
 # statistics: 1 to 3 % above what docs/network_cost.md says, so that another compiler's mood does not fail a
 # test, but a slower kernel does.
-MOST = {
+MOST: dict[str, dict[Width, tuple[int, int | None]]] = {
     "emulated-m4f": {
         8: (182_000, 265_000),
         4: (203_000, 250_000),
@@ -72,6 +73,7 @@ def _decision(report: Bench) -> tuple[int, int | None]:
     return sum(row.instructions or 0 for row in rows), sum(cycles) if len(cycles) == len(rows) else None
 
 
+@pytest.mark.slow(14)
 @pytest.mark.parametrize("board", MOST)
 def test_fewer_bits_run_faster_and_no_slower_than_they_did(board: str, tmp_path: Path) -> None:
     found = {}
@@ -95,6 +97,7 @@ def test_fewer_bits_run_faster_and_no_slower_than_they_did(board: str, tmp_path:
 MARGIN, MARGIN_TOTAL, MARGIN_STATISTICS = 0.10, 0.05, 0.35
 
 
+@pytest.mark.slow(8)
 @pytest.mark.parametrize("board", MOST)
 def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path) -> None:
     blocks = (Mfcc(17, ("mean", "sd")), Chroma(12, ("mean",)))

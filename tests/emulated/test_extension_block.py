@@ -11,11 +11,12 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
 from serq_mcu.extension import register_block
 from serq_mcu.frontend.blocks import BLOCKS
+from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
 from tests.emulated.test_frontend_firmware import assert_computes_the_features
 from tests.firmware.test_extension_block import specification
-from tests.firmware.test_frontend import stimulus
+from tests.support.frontend import stimulus
 from tests.support.models import made_up_model
 from tests.support.toy_centroid import Centroid
 
@@ -35,7 +36,7 @@ def test_every_stage_is_the_references(board: str, tmp_path: Path) -> None:
     model = made_up_model((8, 3), (2, 5), spec=spec)
     with open_target(export(model, load_board(board), tmp_path / "p"), "emulator") as target:
         report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
 
 
 @pytest.mark.parametrize("board", BOARDS)

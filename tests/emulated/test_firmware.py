@@ -4,7 +4,6 @@ compilers without a word.
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, digest, verify
 from tests.support.models import SMALL_SPEC, made_up_features, made_up_model
+from tests.support.tools import needs
 from tools.parity import generated_signals
 
 EMULATED = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
@@ -88,6 +88,7 @@ def test_every_width_in_every_position_on_the_host(fill: str, turn: int, tmp_pat
     _check_decisions(_layered(fill, turn), tmp_path / "p", "esp32", "host")
 
 
+@pytest.mark.slow(20)
 @pytest.mark.parametrize("board", EMULATED)
 def test_every_width_in_every_position_on_the_emulators(board: str, tmp_path: Path) -> None:
     for fill, turn in MODELS:
@@ -209,7 +210,8 @@ def test_the_budget_before_a_build_is_near_the_build(board: str, tmp_path: Path)
     assert abs(built.ram_bytes - stated.ram) <= 0.05 * built.ram_bytes
 
 
-@pytest.mark.parametrize(("compiler", "standard"), list(itertools.product(["gcc", "clang"], ["c99", "c11"])))
+@pytest.mark.parametrize("standard", ["c99", "c11"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang"))])
 def test_the_portable_c_compiles_without_a_word_on_the_host(
     compiler: str, standard: str, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
-from tests.firmware.test_frontend import SPECS, random_tables, stimulus
+from tests.support.frontend import SPECS, random_tables, stimulus
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, compile_program
 from tools.frontend_cost import LIMITS, build_frontend, frame_cost
@@ -65,7 +65,7 @@ def assert_computes_the_features(board: str, model: QuantizedModel, folder: Path
             platformio.emulator_command(load_board(board), elf),
             input=pcm.tobytes(),
             capture_output=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -93,6 +93,7 @@ def test_every_stage_of_every_specification_on_the_host(name: str, tmp_path: Pat
     assert report.ok, report_lines(report)
 
 
+@pytest.mark.slow(9)
 def test_a_padded_clip_ends_when_it_is_asked_for(tmp_path: Path) -> None:
     """The interface's answers: 1 when two frames will be there, then the same decision however often, then
     no more samples until it starts anew.

@@ -12,7 +12,7 @@ import soundfile
 from serq_mcu.frontend.blocks import BLOCKS
 from serq_mcu.frontend.statistics import STATISTICS
 from serq_mcu.show.verification import report_lines
-from serq_mcu.verification.verify import Difference
+from serq_mcu.verification.report import Difference
 from tools import parity
 from tools.parity import EMULATED, HOST, generated_signals, main, proof_models, prove
 
@@ -54,6 +54,7 @@ def test_generated_signals_on_the_emulators(on: str) -> None:
     assert report.ok, report_lines(report)
 
 
+@pytest.mark.slow(8)
 def test_the_page_has_a_row_for_each_target(
     two_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

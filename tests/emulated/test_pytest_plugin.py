@@ -60,6 +60,7 @@ def test_the_plugin_is_an_entry_point() -> None:
     assert f'[project.entry-points.pytest11]\n"{PLUGIN}" = "{PLUGIN}"\n' in project
 
 
+@pytest.mark.slow(7)
 def test_the_example_holds_baselines_and_notices_regressions(repository: Path) -> None:
     """As its README says, on the emulated board of its configuration; then against a baseline that was
     better.
@@ -88,6 +89,7 @@ def test_the_readme_of_the_example_names_what_is_there() -> None:
     assert code == 0 and options and all(option in said for option in options)
 
 
+@pytest.mark.slow(7)
 def test_what_is_missing_or_wrong_is_one_sentence(repository: Path) -> None:
     (repository / "pytest.ini").unlink()
     clips, tests = (

@@ -22,6 +22,7 @@ from serq_mcu.codegen.export import export
 from serq_mcu.errors import SerqError
 from serq_mcu.extension import register_boards, register_family
 from serq_mcu.quantized_model.streaming import stream_decisions
+from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
 from tests.support.models import made_up_model
@@ -63,7 +64,7 @@ def _verify(board: Board, folder: Path) -> None:
     project = export(MODEL, board, folder)
     with open_target(project, "emulator") as target:
         report = verify(MODEL, [Recording("noise", PCM)], target)
-    assert report.ok and report.compared_integers > 10_000, report.lines()
+    assert report.ok and report.compared_integers > 10_000, report_lines(report)
 
 
 def _listen(board: Board, folder: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_kind_or_layout_that_is_taken_or_lacks_a_part_is_refused() -> None:
         kind = "unfinished"
 
     with pytest.raises(SerqError, match=r"layer kind 'unfinished' lacks accumulator_bound, .*run"):
-        register_layer(Unfinished)
+        register_layer(Unfinished)  # type: ignore[type-abstract]
     with pytest.raises(SerqError, match="layer kind 'dense_relu6' has a float layer of another kind"):
         register_layer(Relu6Layer, FloatDense)
     other = replace(PLAIN_BYTES, name="other", widths=(4, 8))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.budget import budget
-from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.library import export_library
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.extension import FeatureBlock, register_block
 from serq_mcu.features.extractor import clip_features
@@ -24,9 +24,10 @@ from serq_mcu.frontend.reference import features, frame_stages
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantized_model.store import load_model, save_model
+from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
-from tests.firmware.test_frontend import VARIANTS, stimulus
+from tests.support.frontend import VARIANTS, stimulus
 from tests.support.models import made_up_model
 from tests.support.native import compile_program
 from tests.support.toy_centroid import HERE, Centroid
@@ -40,7 +41,7 @@ def registered() -> Iterator[None]:
     BLOCKS.remove("centroid")
 
 
-def specification(**analysis: int) -> FeatureSpec:
+def specification(**analysis: Any) -> FeatureSpec:
     blocks = (Mfcc(9, loudness=False), Centroid(statistics=("mean", "delta_sd")), Chroma())
     return FeatureSpec(name="brightness", mel_bands=20, blocks=blocks, **analysis)
 
@@ -80,7 +81,7 @@ def test_every_stage_on_the_host_is_the_references(tmp_path: Path) -> None:
     model = made_up_model((8, 3), (2, 5), spec=spec)
     with open_target(export(model, load_board("esp32"), tmp_path / "p"), "host") as target:
         report = verify(model, [Recording("hard", stimulus(spec.fft_length))], target)
-    assert report.ok, report.lines()
+    assert report.ok, report_lines(report)
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if "sanitizers" not in name])

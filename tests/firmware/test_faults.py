@@ -98,7 +98,7 @@ def _many(program: Path) -> Iterator[Transport]:
 )
 def test_a_bad_line_costs_time_but_no_bit(program: Path, faults: Faults) -> None:
     line = FaultyTransport(ProcessTransport([str(program)]), faults, seed=5)
-    device = Device(line, timeout=0.1, shortest=0.005)
+    device = Device(line, timeout=0.1, shortest=0.005, attempts=100)  # on a busy computer too
     for seed in range(3):
         pcm = noise(0.4, seed)
         assert right(device.run_clip(pcm), pcm)
@@ -110,6 +110,7 @@ def test_a_bad_line_costs_time_but_no_bit(program: Path, faults: Faults) -> None
     device.close()
 
 
+@pytest.mark.slow(5)
 def test_no_result_is_wrong_over_a_bad_line(program: Path) -> None:
     """The endurance run (docs/verification.md has 2,000 clips of it): frames of 256 bytes, each byte
     corrupted with probability 1e-4, bursts of 64 lost bytes every 50 KB.
@@ -188,6 +189,7 @@ def test_a_device_that_always_resets_is_reported(program: Path) -> None:
     device.close()
 
 
+@pytest.mark.slow
 def test_another_board_in_its_place_is_reported(program: Path, tmp_path: Path) -> None:
     other = made_up_model([9, 6, 5], [3, 2, 8], seed=1)
     export(other, load_board("nucleo_f446re"), tmp_path / "other")
@@ -246,7 +248,7 @@ def test_a_device_that_takes_no_bytes_for_a_while(program: Path, monkeypatch: py
     with pytest.raises(LineError, match="did not answer for"):
         device._push(noise())
     assert time.monotonic() - start < 400 * (
-        0.004 + 0.01 + 0.05
+        0.004 + 0.01 + 0.25
     )  # each attempt waits for room, then for an answer; and a busy machine
     os.kill(transport._process.pid, signal.SIGCONT)
     assert right(device.run_clip(noise()), noise())
@@ -283,7 +285,7 @@ def test_a_begin_of_another_host_is_noticed(program: Path) -> None:
     class Intruded(Device):
         intrusions = 1
 
-        def _request(self, request: Type, payload: bytes = b""):  # type: ignore[no-untyped-def]
+        def _request(self, request: Type, payload: bytes = b""):
             if request == Type.DIGESTS and self.intrusions:
                 self.intrusions -= 1
                 super()._request(Type.BEGIN, bytes(5))

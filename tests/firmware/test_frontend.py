@@ -7,12 +7,13 @@ import itertools
 import json
 import math
 import re
-import shutil
 import subprocess
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,145 +28,13 @@ from serq_mcu.frontend.librosa_reference import frame_values, pool_values, poole
 from serq_mcu.frontend.reference import features, frame_stages, pool
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, mel_edges
+from tests.support.frontend import GRID, SPECS, SPEECH120, random_tables, stimulus
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
+from tests.support.tools import needs
 from tools.frontend_cost import BENCHMARK, synthetic_speech
 
-SPEECH120 = FeatureSpec(name="speech120", blocks=(Mfcc(40),))
-SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
-    "speech120": SPEECH120,
-    "speech235": FeatureSpec(),
-    "short": FeatureSpec(name="short", fft_length=256, hop_length=160, mel_bands=20, blocks=(Mfcc(7),)),
-    "empty segments": FeatureSpec(
-        name="dense", fft_length=256, hop_length=256, mel_bands=128, blocks=(Mfcc(128),)
-    ),
-    "telephone": FeatureSpec(
-        name="tel",
-        sample_rate=8000,
-        fft_length=512,
-        hop_length=200,
-        mel_bands=26,
-        fmin=300,
-        fmax=3400,
-        blocks=(Mfcc(13),),
-    ),
-    "long": FeatureSpec(
-        name="long",
-        sample_rate=48000,
-        fft_length=2048,
-        hop_length=700,
-        mel_bands=64,
-        fmax=24000,
-        blocks=(Mfcc(20),),
-    ),
-    "long segments": FeatureSpec(
-        name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(Mfcc(1),)
-    ),
-    "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(Chroma(), Mel(26), Mfcc(13))),
-    "short window": FeatureSpec(
-        name="htk",
-        fft_length=512,
-        window_length=400,
-        hop_length=160,
-        fmin=20,
-        mel_scale="htk",
-        mel_norm="none",
-        blocks=(Mfcc(13), Chroma(12, ("mean", "delta_sd"))),
-    ),
-    "shortest window": FeatureSpec(
-        name="half",
-        sample_rate=11025,
-        fft_length=2048,
-        window_length=1024,
-        hop_length=333,
-        mel_bands=30,
-        fmax=5512.5,
-        blocks=(Mel(30),),
-    ),
-    "narrow window": FeatureSpec(
-        name="narrow",
-        sample_rate=8000,
-        fft_length=256,
-        window_length=130,
-        hop_length=80,
-        fmax=4000,
-        mel_bands=18,
-        blocks=(Mel(18, ("sd",)),),
-    ),
-    "chroma alone": FeatureSpec(
-        name="pitch", sample_rate=11025, fft_length=2048, hop_length=512, fmax=5000, blocks=(Chroma(),)
-    ),
-    "chroma of few bins": FeatureSpec(
-        name="coarse", fft_length=256, hop_length=256, blocks=(Chroma(12, ("mean",)),)
-    ),
-    "centred": FeatureSpec(
-        name="centred", fft_length=512, hop_length=200, center=True, blocks=(Mfcc(13), Chroma())
-    ),
-    "centred short window": FeatureSpec(
-        name="centred400",
-        sample_rate=11025,
-        fft_length=1024,
-        window_length=552,
-        hop_length=552,
-        center=True,
-        fmax=5000,
-        mel_bands=32,
-        blocks=(Mel(32),),
-    ),
-}
 TABLES = {name: build_tables(spec) for name, spec in SPECS.items()}
-
-
-GRID = {
-    f"{rate} Hz, FFT {length}": FeatureSpec(
-        name="grid",
-        sample_rate=rate,
-        fft_length=length,
-        hop_length={8000: length, 11025: length // 3 + 1, 16000: length // 2}[
-            rate
-        ],  # the frame, one that does not divide it, half of it
-        fmin=fmin,
-        fmax=min(fmax, rate / 2),
-        mel_bands=bands,
-        mel_scale=scale,
-        blocks=blocks,
-    )
-    for rate in (8000, 11025, 16000)
-    for length, fmin, fmax, bands, scale, blocks in (
-        (256, 0, 8000, 20, "slaney", (Mfcc(20), Chroma())),
-        (512, 60, 3800, 26, "htk", (Mfcc(13),)),
-        (1024, 125.5, 5500, 40, "slaney", (Mel(40), Mfcc(12))),
-        (2048, 0, 8000, 128, "htk", (Mfcc(40), Mel(128), Chroma())),
-    )
-}
 GRID_TABLES = {name: build_tables(spec) for name, spec in GRID.items()}
-
-
-def stimulus(length: int, seed: int = 0) -> np.ndarray:
-    """PCM made to be hard: pieces of at least one frame each of extremes, squares, impulses, chirps and
-    noise at every level.
-    """
-    rng = np.random.default_rng(seed)
-    n = np.arange(length)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / length)
-    impulses = [
-        np.eye(1, length, place)[0] * height
-        for place, height in ((0, 1), (1, -32768), (length // 2, 32767), (length // 2 + 1, -32768))
-    ]
-    squares = [
-        np.where(np.sin(2 * np.pi * (n + 0.5) / period) >= 0, 32767, -32768)
-        for period in (2, 3, 4, 5, 8, 21, 64, length // 2, length)
-    ]
-    # the sign of each product with a bin's basis function: what takes that bin's sum to its L1 bound
-    worst = [
-        np.where(window * np.cos(2 * np.pi * k * n / length + phase) >= 0, 32767, -32768)
-        for k in (0, 1, 7, length // 4, length // 2)
-        for phase in (0, 1)
-    ]
-    chirps = [height * np.sin(np.pi * n * n / (2 * length)) for height in (32767, 900, 3)]
-    noise = [rng.integers(-(2**bits), 2**bits, length) for bits in range(16)]
-    constants = [np.full(length, value) for value in (0, -32768, 32767, -1, 1, -16384, 16384)]
-    pieces = [*constants, *impulses, *squares, *worst, *chirps, *noise, np.zeros(length)]
-    return np.concatenate([np.round(piece) for piece in pieces]).astype(np.int16)
 
 
 # --- an independent transcription of SPEC.md section 2, one plain integer at a time, each checked against its
@@ -357,7 +226,12 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 SOURCES = [PROGRAMS / "frontend_stages.c", RUNTIME / "serq_frontend.c"]
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if "sanitizers" in name else []) for name in VARIANTS
+    ],
+)
 def program(request, tmp_path_factory) -> Path:
     return compile_program(tmp_path_factory.mktemp("native") / "stages", SOURCES, VARIANTS[request.param])
 
@@ -436,7 +310,7 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         0 if runs is None else len(runs.weights),
         *(shifts.get(kind, 1) for kind in ("mfcc", "mel", "chroma")),
     ]
-    arrays = [np.array(sizes, dtype=np.int32), tables.window, tables.twiddle]
+    arrays: list[np.ndarray] = [np.array(sizes, dtype=np.int32), tables.window, tables.twiddle]
     arrays += [tables.segment, tables.mel_offset, tables.log_table] if bands else []
     arrays += [tables.blocks["mfcc"]["dct"]] if mfcc else []
     arrays += [] if runs is None else [runs.runs, runs.weights]
@@ -480,15 +354,17 @@ def test_the_library_equals_numpy(name):
         assert clip_features(spec, TABLES[name])(clip).tolist() == features(spec, TABLES[name], clip).tolist()
 
 
+@pytest.mark.slow
 def test_the_library_refuses_what_numpy_refuses():
     native = clip_features(SPEECH120, GOOD)
     shortest = SPEECH120.min_samples
-    for clip in (
+    clips: list[Any] = [
         np.zeros(shortest - 1, np.int16),
         np.zeros(SPEECH120.max_samples + 1, np.int16),
         np.zeros(4000),
         np.zeros((4000, 2), np.int16),
-    ):
+    ]
+    for clip in clips:
         with pytest.raises(SerqError) as refusal:
             features(SPEECH120, GOOD, clip)
         with pytest.raises(SerqError, match=re.escape(str(refusal.value))):
@@ -506,15 +382,17 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.mark.needs("clang")
+@needs("clang")
 def test_the_library_is_compiled_once_for_a_compiler(elsewhere, monkeypatch):
-    said = []
+    said: list[str] = []
     clip_features(SPECS["short"], TABLES["short"], said.append)
     assert said == ["compiling the model's C for this computer, once"]
     (made,) = (elsewhere / "files").glob("features-*.so")
     before = made.stat().st_mtime_ns
     clip_features(SPECS["short"], TABLES["short"], said.append)
     assert made.stat().st_mtime_ns == before and len(said) == 1
-    monkeypatch.setenv("CC", find_clang())
+    monkeypatch.setenv("CC", "clang")
     clip_features(SPECS["short"], TABLES["short"])
     assert len(list((elsewhere / "files").glob("features-*.so"))) == 2
 
@@ -532,7 +410,7 @@ def test_several_threads_share_a_library():
 def test_without_a_compiler_numpy_computes_and_says_so(elsewhere, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
-    said = []
+    said: list[str] = []
     clip = synthetic_speech(5)
     assert (
         clip_features(SPEECH120, GOOD, said.append)(clip).tolist() == features(SPEECH120, GOOD, clip).tolist()
@@ -541,10 +419,9 @@ def test_without_a_compiler_numpy_computes_and_says_so(elsewhere, monkeypatch):
 
 
 @pytest.mark.parametrize("standard", ["c99", "c11"])
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang"))])
 @pytest.mark.parametrize("name", ["all blocks", "centred", "chroma alone"])
 def test_the_library_compiles_without_a_warning(tmp_path, name, compiler, standard):
-    compiler = compiler if compiler == "gcc" else find_clang()
     for file, data in extractor_files(SPECS[name], TABLES[name]).items():
         (tmp_path / file).write_bytes(data)
     flags = ["-Wsign-conversion", "-shared", "-fPIC", f"-I{tmp_path}"]
@@ -604,7 +481,7 @@ def test_every_combination_has_tables_that_prove_themselves(rate):
         build_tables(spec).check(spec)
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[Any, str]] = {
     "sample_rate": (7999, "8000 to 48000"),
     "fft_length": (4096, "256, 512, 1024 or 2048"),
     "hop_length": (1025, "hop length 1025"),
@@ -649,62 +526,16 @@ def test_any_tables_that_pass_their_check_are_safe(program, seed):
     assert_equals_scalar(spec, tables, pcm[-20 * length : -17 * length])
 
 
-def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables:
-    def extreme(low, high, shape):
-        ends, between = rng.random(shape) < 0.3, rng.integers
-        return np.where(ends, rng.choice([low, high], shape), between(low, high + 1, shape))
-
-    cuts = np.sort(rng.integers(0, spec.fft_length // 2 + 2, spec.mel_bands + 2))
-    segment = []
-    for bins in np.diff(cuts).tolist():
-        slope = int(rng.integers(0, 32768 // max(bins - 1, 1) + 1))
-        segment.append((bins, slope, 32768 - (bins - 1) * slope if bins else 7))
-    tables = FrontendTables(
-        window=extreme(-32768, 32767, spec.frame_length).astype(np.int16),
-        twiddle=extreme(-32767, 32767, (spec.fft_length // 4, 2)).astype(np.int16),
-        segment=np.array(segment, dtype=np.uint16),
-        mel_offset=extreme(-(2**24), 2**24, spec.mel_bands).astype(np.int32),
-        log_table=extreme(0, 65535, (64, 2)).astype(np.uint16),
-        blocks={
-            "mfcc": {
-                "dct": extreme(-32768, 32767, (spec.blocks[0].size, spec.mel_bands // 2)).astype(np.int16)
-            }
-        }
-        | (
-            {"chroma": {"weights": extreme(0, 32767, (12, spec.bins)).astype(np.int16)}}
-            if spec.block("chroma")
-            else {}
-        ),
-        headroom=0,
-        first_bin=int(cuts[0]),
-        log_floor=int(rng.integers(-(2**24), 0)),
-        pool_shifts=(1,) * len(spec.blocks),
-    )
-    for headroom in range(24):
-        for shift in range(1, 17):
-            candidate = replace(tables, headroom=headroom, pool_shifts=(shift, 1)[: len(spec.blocks)])
-            try:
-                candidate.check(spec)
-                return candidate
-            except SerqError:
-                continue
-    raise AssertionError("no scaling makes these tables safe")
-
-
 @pytest.mark.parametrize("standard", ["c99", "c11"])
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang"))])
 def test_compiles_without_a_warning(tmp_path, compiler, standard):
-    compiler = compiler if compiler == "gcc" else find_clang()
     compile_program(tmp_path / "stages", SOURCES, ["-Wsign-conversion"], compiler, standard)
-
-
-def find_clang() -> str:
-    return next(name for name in ("clang", "clang-14") if shutil.which(name))
 
 
 # --- tables
 
 
+@pytest.mark.train
 @pytest.mark.filterwarnings("ignore:Empty filters")  # one specification has more bands than bins, on purpose
 @pytest.mark.parametrize("name", SPECS)
 def test_segments_are_librosas_triangles(name):
@@ -744,6 +575,7 @@ def test_segments_are_librosas_triangles(name):
     np.testing.assert_allclose(mel_edges(spec), edges, rtol=1e-12)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", SPECS)
 def test_chroma_weights_are_librosas(name):
     import librosa
@@ -806,22 +638,22 @@ def test_bounds_hold_and_are_not_vacuous(name):
     assert power <= tables.power_bound() < 8 * power
 
 
-def changed(array: np.ndarray, index: object, value: int) -> np.ndarray:
+def changed(array: np.ndarray, index: Any, value: int) -> np.ndarray:
     copy = array.copy()
     copy[index] = value
     return copy
 
 
-def cosines(dct: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+def cosines(dct: np.ndarray) -> dict[str, Any]:
     return {"mfcc": {"dct": dct}}
 
 
-def pitches(good: FrontendTables, weights: np.ndarray) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+def pitches(good: FrontendTables, weights: np.ndarray) -> dict[str, Any]:
     return {"blocks": {"mfcc": good.blocks["mfcc"], "chroma": {"weights": weights}}}
 
 
 GOOD = TABLES["speech120"]
-HOSTILE = {
+HOSTILE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "reads beyond the spectrum": (
         lambda: {"segment": changed(GOOD.segment, (7, 0), 500)},
         "beyond the 513 bins",
@@ -862,7 +694,7 @@ HOSTILE = {
     "too few cosines": (lambda: {"blocks": cosines(GOOD.blocks["mfcc"]["dct"][:39])}, "mfcc.dct"),
     "no cosines": (lambda: {"blocks": {}}, "mfcc.dct is missing"),
     "chroma without a block": (
-        lambda: {"blocks": GOOD.blocks | {"chroma": TABLES["all blocks"].blocks["chroma"]}},
+        lambda: {"blocks": dict(GOOD.blocks) | {"chroma": TABLES["all blocks"].blocks["chroma"]}},
         "chroma.weights is for a block that there is not",
     ),
 }
@@ -948,11 +780,12 @@ def test_clips_of_the_wrong_length_or_kind_are_refused():
     with pytest.raises(SerqError, match="cut it"):
         frame_stages(SPEECH120, GOOD, np.zeros(SPEECH120.max_samples + 1, np.int16))
     with pytest.raises(SerqError, match="16-bit"):
-        features(SPEECH120, GOOD, np.zeros(4000))
+        features(SPEECH120, GOOD, np.zeros(4000))  # type: ignore[arg-type]
     with pytest.raises(SerqError, match="one channel"):
         features(SPEECH120, GOOD, np.zeros((4000, 2), np.int16))
 
 
+@pytest.mark.train
 def test_a_centred_clip_has_the_frames_that_librosa_counts():
     for name in ("centred", "centred short window"):
         spec, tables = SPECS[name], TABLES[name]
@@ -1011,6 +844,7 @@ def assert_agrees(report: FrontendReport) -> None:
         assert errors["mean"] < HALF_STEP_DB / 5, (name, errors)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("level", [0.9, 0.1, 0.003])
 def test_agrees_with_librosa_on_synthetic_speech(level):
     report = compare_frontend(SPEECH120, [synthetic_speech(seed, level=level) for seed in range(5)])
@@ -1018,6 +852,7 @@ def test_agrees_with_librosa_on_synthetic_speech(level):
     assert_agrees(report)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", [*SPECS, *GRID])
 @pytest.mark.filterwarnings("ignore:Empty filters")
 def test_every_specification_agrees_with_librosa_frame_by_frame(name):
@@ -1032,6 +867,7 @@ def test_every_specification_agrees_with_librosa_frame_by_frame(name):
         assert errors["mean"] < limits[kind], (kind, errors)
 
 
+@pytest.mark.train
 def test_agrees_with_librosa_on_silence():
     silence = np.zeros(16000, np.int16)
     theirs = pool_values(SPEECH120, frame_values(SPEECH120, silence))
@@ -1041,6 +877,8 @@ def test_agrees_with_librosa_on_silence():
     assert differences[1:].max() < HALF_STEP_DB
 
 
+@pytest.mark.slow(20)
+@pytest.mark.train
 def test_agrees_with_librosa_on_emodb(emodb_dir):
     import soundfile
 
@@ -1050,6 +888,7 @@ def test_agrees_with_librosa_on_emodb(emodb_dir):
     assert_agrees(report)
 
 
+@pytest.mark.train
 def test_every_block_agrees_with_librosa_on_emodb(emodb_dir):
     import soundfile
 
@@ -1061,6 +900,7 @@ def test_every_block_agrees_with_librosa_on_emodb(emodb_dir):
     assert min(row["mfcc"] for row in report.snr.values()) > 75  # dB, promised loud and quiet
 
 
+@pytest.mark.train
 def test_the_benchmark_keeps_its_signal_to_error_ratio_on_emodb(emodb_dir):
     """Promised of 13 MFCC of 25 ms frames, without the first, at full level and 30 dB below: 75 dB."""
     import soundfile
@@ -1070,6 +910,7 @@ def test_the_benchmark_keeps_its_signal_to_error_ratio_on_emodb(emodb_dir):
     assert min(report.snr[level]["mfcc"] for level in (0, -30)) > 75
 
 
+@pytest.mark.train
 def test_a_report_says_the_same_in_every_form():
     report = compare_frontend(SPECS["all blocks"], [synthetic_speech(1), synthetic_speech(2, level=0.01)])
     value = json.loads(json.dumps(report.to_json()))

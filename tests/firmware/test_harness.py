@@ -36,7 +36,6 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import MAX_FRAMES
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.harness import transports
 from serq_mcu.harness.device import Device, DeviceError
 from serq_mcu.harness.protocol import (
     Code,
@@ -49,6 +48,7 @@ from serq_mcu.harness.protocol import (
     parse_digests,
     parse_values,
 )
+from serq_mcu.harness.serial_ports import why_not_open
 from serq_mcu.harness.transports import ProcessTransport, SerialTransport
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import save_model
@@ -522,7 +522,7 @@ def test_the_end_of_input_ends_the_program_even_at_a_breakpoint(program: Path) -
         (Type.FINISH, 3, b"\0"),
     )
     stream = b"".join(encode_frame(Frame(*request)) for request in requests)
-    run = subprocess.run([str(program)], input=stream, capture_output=True, timeout=10)
+    run = subprocess.run([str(program)], input=stream, capture_output=True, timeout=120)
     assert run.returncode == 0
     assert [frame.type for frame in FrameReader().feed(run.stdout)] == [
         Type.BEGIN | 0x80,
@@ -584,6 +584,7 @@ uint32_t port_cycles(void)
 """
 
 
+@pytest.mark.slow
 def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path) -> None:
     """With nanoseconds for cycles: a host that lingers 0.3 s at a breakpoint of a clip that takes
     milliseconds is not counted.
@@ -617,6 +618,7 @@ def test_cycles_count_the_work_and_not_the_waiting(project: Path, tmp_path: Path
             assert 0 < network < 0.2e9
 
 
+@pytest.mark.slow(10)
 @pytest.mark.parametrize("seed", range(3))
 def test_random_bytes_do_no_harm(sanitized: Path, seed: int) -> None:
     """Noise, then frames with a good CRC and random content, then both cut and mixed: no sanitizer speaks,
@@ -657,6 +659,7 @@ def _random_payload(rng: random.Random) -> bytes:
 # ---- the comparison ----
 
 
+@pytest.mark.slow
 def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     report = verify_project(project, clips, "host", progress=lambda *step: seen.append(step))
@@ -685,6 +688,7 @@ def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: P
     assert report.network_cycles is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "file", "line", "mutated"),
     [
@@ -769,6 +773,7 @@ def centred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Quantize
         yield model, path
 
 
+@pytest.mark.slow
 def test_a_padded_clip_of_any_length_equals_the_reference(centred: tuple[QuantizedModel, Path]) -> None:
     model, program = centred
     spec = model.spec
@@ -820,7 +825,7 @@ def test_a_difference_in_a_padded_clip_is_found_at_its_frame(
 
 def test_a_difference_that_does_not_return_is_said(program: Path) -> None:
     class Once(Device):
-        def run_clip(self, pcm: np.ndarray):  # type: ignore[no-untyped-def]
+        def run_clip(self, pcm: np.ndarray):
             return super().run_clip(np.roll(pcm, 1))
 
     device = Once(ProcessTransport([str(program)]))
@@ -932,7 +937,7 @@ def test_a_socket_carries_the_same(program: Path) -> None:
         def serve() -> None:
             connection, _ = server.accept()
             with connection:
-                subprocess.run([str(program)], stdin=connection, stdout=connection)
+                subprocess.run([str(program)], stdin=connection.fileno(), stdout=connection.fileno())
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -948,7 +953,7 @@ def test_ports_that_cannot_be_used(project: Path, clips: Path, tmp_path: Path) -
         verify_project(project, clips, "/dev/no-such-port")
     with pytest.raises(SerqError, match="no permission to use /dev/x"):
         raise SerqError(
-            transports._why_not_open(
+            why_not_open(
                 "/dev/x", PermissionError(13, "could not open port /dev/x: [Errno 13] Permission denied")
             )
         )

@@ -22,7 +22,9 @@ from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.types import QuantizedModel
 from tests.support.models import made_up_model
 from tests.support.native import WARNINGS
+from tests.support.tools import needs
 
+pytestmark = pytest.mark.slow
 EMULATED = [board.name for board in all_boards() if board.emulated]
 BUZZ = np.where(np.arange(32000) // 40 % 2, 8000, -8000).astype(np.int16)
 ARDUINO = """
@@ -81,7 +83,7 @@ def _run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang"))])
 def test_the_one_header_is_a_program(compiler: str, libraries: Path, tmp_path: Path) -> None:
     _run(
         compiler,
@@ -116,6 +118,7 @@ def test_the_one_header_declares_for_cpp_what_c_implements(libraries: Path, tmp_
     _run(tmp_path / "both", cwd=tmp_path)
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize("board", EMULATED)
 def test_the_one_header_compiles_for_every_core(board: str, libraries: Path) -> None:
     emulator = load_board(board).emulator
@@ -186,7 +189,7 @@ def test_the_arduino_library_and_its_example_are_a_program(libraries: Path, tmp_
         *sorted((folder / "src").glob("*.c")),
         cwd=tmp_path,
     )
-    sketch = [
+    sketch: list[str | Path] = [
         "-x",
         "c++",
         "-include",

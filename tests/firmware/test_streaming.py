@@ -10,6 +10,7 @@ import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,35 +44,17 @@ from serq_mcu.quantized_model.streaming import (
     stream_decisions,
 )
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
-from tests.firmware.test_frontend import SPECS, stimulus, synthetic_speech
-from tests.support.models import made_up_model
+from tests.support.frontend import SPECS
+from tests.support.models import dense, made_up_model
 from tests.support.native import SANITIZERS, compile_program, run
+from tests.support.streaming import GATE, quiet_and_loud
+from tests.support.tools import needs
+from tools.frontend_cost import synthetic_speech
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 PROGRAMS = Path(__file__).parents[1] / "programs"
 PITCH = FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(Chroma(),))
-GATE, QUIET = level_from_db(-50), level_from_db(-70)
-
-
-def quiet_and_loud(spec: FeatureSpec, seed: int, pieces: int = 40) -> np.ndarray:
-    """PCM of pieces of one to four frames at levels around GATE: silence, DC offset, runs of -32768,
-    squares, noise and tones.
-    """
-    rng = np.random.default_rng(seed)
-    parts: list[np.ndarray] = [stimulus(spec.frame_length, seed)]
-    for _ in range(pieces):
-        n = np.arange(rng.integers(spec.frame_length, 4 * spec.frame_length))
-        height = 10 ** rng.uniform(-4.5, 0) * 32767
-        parts.append(
-            [
-                np.zeros(n.size),
-                np.full(n.size, rng.choice([-32768, 32767, -1, 100])),
-                np.where(n // rng.integers(1, 99) % 2, 32767, -32768),
-                height * rng.normal(size=n.size),
-                height * np.sin(n * rng.uniform(0.01, 3)),
-            ][rng.integers(5)]
-        )
-    return np.clip(np.rint(np.concatenate(parts)), -32768, 32767).astype(np.int16)
+QUIET = level_from_db(-70)
 
 
 def library(model: QuantizedModel, board: str) -> dict[str, bytes]:
@@ -100,16 +83,8 @@ def host_program(
         path.write_bytes(data)
     port = [FIRMWARE / "ports" / "port_host.c"] if application == "stream_application.c" else []
     sources = [PROGRAMS / application, *port, *sorted((folder / "lib/serq/src").glob("*.c"))]
-    compiler = (
-        "clang" if flags is SANITIZERS else "cc"
-    )  # which needs a fifth of gcc's time for the transform with sanitizers
-    return compile_program(
-        folder / "program",
-        sources,
-        [f"-I{FIRMWARE / 'ports'}", *flags],
-        compiler,
-        runtime=folder / "lib/serq/src",
-    )
+    includes = [f"-I{FIRMWARE / 'ports'}", *flags]
+    return compile_program(folder / "program", sources, includes, runtime=folder / "lib/serq/src")
 
 
 def emulated_program(model: QuantizedModel, board_name: str, folder: Path) -> list[str]:
@@ -136,13 +111,14 @@ def answers(command: list[str] | Path, model: QuantizedModel, pcm: np.ndarray, p
 
 # --- firmware against the reference
 
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"blocks": 3, "block_frames": 4, "gate_level": GATE, "unsure_margin": 700, "smoothing": 1},
     {"blocks": 1, "block_frames": 5, "gate_level": GATE, "smoothing": 2},
     {"blocks": 8, "block_frames": 2, "unsure_margin": 300, "smoothing": 4},
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["all blocks", "short window", "telephone", "narrow window", "chroma alone"])
 def test_host_c_is_the_reference_whatever_the_pieces(name: str, tmp_path: Path) -> None:
     spec = SPECS[name]
@@ -162,6 +138,7 @@ def test_the_signals_reach_every_answer() -> None:
     assert {decision.frames for decision in found} == {0, 4, 8, 12}
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_core_answers_as_the_reference(board: str, tmp_path: Path) -> None:
     model = made_up_model((6, 3), (2, 5), spec=SPECS["short window"], **RULES[0])
@@ -311,17 +288,18 @@ def test_a_lasting_score_is_reached_exactly() -> None:
         assert found[-1].scores == last.scores
 
 
+@pytest.mark.slow
 def test_smoothing_that_could_overflow_is_refused_and_the_largest_proved_scores_do_not(
     tmp_path: Path,
 ) -> None:
     plain = made_up_model((8, 2), (8, 8), fill="high", blocks=2, block_frames=2, smoothing=4)
-    last = plain.layers[-1]
+    last = dense(plain)[-1]
     room = (2**31 - 1 >> 4) - last.inputs * 127 * (2**last.bits - 1)
     bias = np.array([room, -room], dtype=np.int32)
-    largest = dataclasses.replace(plain, layers=(plain.layers[0], dataclasses.replace(last, bias=bias)))
+    largest = dataclasses.replace(plain, layers=(dense(plain)[0], dataclasses.replace(last, bias=bias)))
     with pytest.raises(SerqError, match="smaller decision"):
         dataclasses.replace(
-            plain, layers=(plain.layers[0], dataclasses.replace(last, bias=bias + np.int32([1, 0])))
+            plain, layers=(dense(plain)[0], dataclasses.replace(last, bias=bias + np.array([1, 0], np.int32)))
         )
     pcm = quiet_and_loud(largest.spec, 2)
     expected = stream_decisions(largest, pcm)
@@ -425,10 +403,12 @@ def by_plain_rule(
         yield now.index(max(now)) if lead >= rule.unsure_margin else NOT_SURE, lead, *now
 
 
+@pytest.mark.slow(9)
 def test_minutes_of_anything_are_the_clips_of_their_windows(tmp_path: Path) -> None:
     check_long_stream([synthetic_speech(3), synthetic_speech(1)], 3, tmp_path)
 
 
+@pytest.mark.slow(20)
 def test_an_hour_of_speech_and_noise_is_the_clips_of_its_windows(emodb_dir: Path, tmp_path: Path) -> None:
     clips = [read_audio(clip.path, 16000).pcm for clip in load_corpus(emodb_dir).clips]
     check_long_stream(clips, 60, tmp_path)
@@ -474,7 +454,7 @@ def test_without_a_decision_rule_clips_are_classified_and_streams_are_refused(tm
         stream_decisions(model, np.zeros(9999, np.int16))
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang"))])
 @pytest.mark.parametrize(
     "rule",
     [
@@ -483,7 +463,7 @@ def test_without_a_decision_rule_clips_are_classified_and_streams_are_refused(tm
     ],
 )
 def test_rules_at_their_ends_compile_without_a_word(
-    rule: dict[str, int], compiler: str, tmp_path: Path
+    rule: dict[str, Any], compiler: str, tmp_path: Path
 ) -> None:
     for name, data in library(made_up_model((6, 3), (2, 5), **rule), "esp32").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -498,6 +478,7 @@ def test_rules_at_their_ends_compile_without_a_word(
 RAM_PLACE = 20  # bytes a coefficient and block, of a window's blocks but one
 
 
+@pytest.mark.emulator
 def test_ram_grows_by_a_place_a_block_and_stays_within_what_is_promised(tmp_path: Path) -> None:
     sizes = {}
     for blocks in (1, 2, 4, 8):
@@ -546,6 +527,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
+@pytest.mark.slow
 def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path) -> None:
     bare = made_up_model(
         (8, 2),

@@ -36,7 +36,7 @@ from serq_mcu.verification.duration import line_time, message_bytes, rough_durat
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
 from serq_mcu.verification.verify import Recording, require_same_firmware, verify, verify_project
-from tests.support.models import made_up_model
+from tests.support.models import dense, made_up_model
 
 LABELS = ("anger", "joy & <fear>", "calm")
 MODEL_UNDER_TEST = made_up_model([24, 3], [3, 4], labels=LABELS)
@@ -130,6 +130,7 @@ def test_what_was_not_built_has_no_size(project: Path) -> None:
     assert platformio.last_build(project) is None
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize("board", EMULATED)
 def test_every_core_gives_the_report_of_the_host(program: Path, board: str, tmp_path: Path) -> None:
     """Apart from where it ran, cycles and sizes. (The clips are few here; docs/verification.md has the 60
@@ -156,6 +157,7 @@ def test_every_core_gives_the_report_of_the_host(program: Path, board: str, tmp_
 # ---- firmware that is not what it should be ----
 
 
+@pytest.mark.slow
 def test_swapped_labels_are_caught_and_named(project: Path, clips: Path, tmp_path: Path) -> None:
     _change(project, tmp_path, "serq_model.c", '        "anger",\n', '        "calm",\n')
     with pytest.raises(
@@ -171,12 +173,14 @@ def test_a_stale_header_is_caught_and_named(project: Path, clips: Path, tmp_path
         verify_project(tmp_path / "changed", clips, "host")
 
 
+@pytest.mark.slow
 def test_another_runtime_in_the_device_is_caught_and_named(target: Target) -> None:
     target.device.identity = dataclasses.replace(target.device.identity, abi=9)
     with pytest.raises(SerqError, match=r"has runtime interface 9, this serq-mcu has \d"):
         require_same_firmware(MODEL_UNDER_TEST, target)
 
 
+@pytest.mark.slow
 def test_a_stale_identity_is_caught_and_named(project: Path, clips: Path, tmp_path: Path) -> None:
     ours = MODEL_UNDER_TEST.identity
     other = bytes([ours[0] ^ 1]) + ours[1:]
@@ -206,11 +210,12 @@ def test_a_model_file_of_another_version_is_caught_and_named(
         verify_project(tmp_path / "changed", clips, "host")
 
 
+@pytest.mark.slow
 def test_from_features_too_the_first_wrong_stage_is_named(project: Path, clips: Path, tmp_path: Path) -> None:
     """Where no stage of the front end is compared. (tests/firmware/test_harness.py breaks rounding bits
     and others, from samples.)
     """
-    shift = MODEL_UNDER_TEST.layers[0].shift
+    shift = dense(MODEL_UNDER_TEST)[0].shift
     assert shift is not None
     _change(
         project,
@@ -241,7 +246,7 @@ class Failing(Device):
     lost: frozenset[int] = frozenset()
     turn = -1
 
-    def run_clip(self, pcm: np.ndarray):  # type: ignore[no-untyped-def]
+    def run_clip(self, pcm: np.ndarray):
         self.turn += 1
         if self.turn in self.lost:
             raise LineError("the cable was moved")
@@ -428,6 +433,7 @@ def test_a_damaged_baseline_is_refused(content: Any, tmp_path: Path) -> None:
         load_baseline(path)
 
 
+@pytest.mark.slow
 def test_the_command_remembers_compares_and_exits_by_it(project: Path, clips: Path, tmp_path: Path) -> None:
     baseline, files = tmp_path / "baseline.json", (tmp_path / "junit.xml", tmp_path / "summary.md")
     common = (project, "--clips", clips, "--baseline", baseline)

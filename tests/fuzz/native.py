@@ -18,6 +18,7 @@ from serq_mcu.frontend.blocks import Chroma, Mel, Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.harness.protocol import Frame, Type, encode_frame
 from tests.support.models import made_up_model
+from tests.support.shared import made_once
 
 _BLOCKS = (Mfcc(7, ("mean", "sd", "delta_sd")), Mel(20, ("mean",)), Chroma(12, ("sd",)))
 _SPEC = FeatureSpec(name="every stage", fft_length=256, hop_length=128, mel_bands=20, blocks=_BLOCKS)
@@ -41,11 +42,14 @@ def build(target: str, folder: Path) -> Path:
     }[target]
     trace = ["-DSERQ_TRACE=1"] if target == "application" else []
     includes = [f"-I{path}" for path in (library, application, ports, folder / "project" / "src", _HERE)]
-    program = folder / f"fuzz_{target}"
-    subprocess.run(
-        ["clang", *_FLAGS, *trace, *includes, _HERE / f"fuzz_{target}.c", *sources, "-o", program], check=True
-    )
-    return program
+    main = _HERE / f"fuzz_{target}.c"
+
+    def compiled(program: Path) -> None:
+        subprocess.run(["clang", *_FLAGS, *trace, *includes, main, *sources, "-o", program], check=True)
+
+    headers = sorted(path for include in includes for path in Path(include[2:]).glob("*.h"))
+    content = [path.read_bytes() for path in (main, *sources, *headers)]
+    return made_once([*_FLAGS, *trace, *content], folder / f"fuzz_{target}", compiled)
 
 
 def _wire() -> list[bytes]:

@@ -160,9 +160,10 @@ def baseline(data: bytes) -> None:
     """A baseline file; one that is read can be compared."""
     remembered = load_baseline(_file("baseline.json", data))
     outcomes = tuple(Outcome(clip, label, answer) for clip, (label, answer) in remembered.answers.items())
+    mode: Any = remembered.mode
     report = VerifyReport(
-        "host", remembered.on, remembered.board, "", remembered.mode, ("a", "b"), outcomes, 0, None, None, 0.0
-    )  # type: ignore[arg-type]
+        "host", remembered.on, remembered.board, "", mode, ("a", "b"), outcomes, 0, None, None, 0.0
+    )
     assert comparison_lines(remembered.compare(report))
 
 
@@ -177,12 +178,13 @@ def decoder(data: bytes) -> None:
     for parse in (
         protocol.parse_identity,
         protocol.parse_digests,
+        protocol.parse_stage,
         protocol.parse_values,
         protocol.parse_u16,
         protocol.parse_u32,
     ):
         _allowed(parse, data)
-    _allowed(lambda payload: protocol.parse_result(payload, b""), data)
+    _allowed(lambda payload: protocol.parse_result(payload, {}), data)
 
 
 def _allowed(parse: Callable[[bytes], object], data: bytes) -> None:

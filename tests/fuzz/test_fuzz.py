@@ -14,6 +14,7 @@ import pytest
 from tests.fuzz import native
 from tests.fuzz.runs import C_TARGETS, COMMON, PYTHON_TARGETS, write
 from tests.fuzz.targets import SEEDS, TARGETS, guarded
+from tests.support.tools import require
 
 FINDINGS = Path(__file__).parent / "findings"  # TARGET/any-name: an input that once was a finding
 SECONDS = 7  # of new inputs for each parser, two at a time: 63 in all
@@ -47,6 +48,7 @@ def test_a_seed_is_read_to_the_end(target: str) -> None:
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The C parsers' fuzzers."""
+    require("clang")
     return {target: native.build(target, tmp_path_factory.mktemp(target)) for target in native.SEEDS}
 
 
@@ -78,6 +80,7 @@ def test_the_seeds_reach_every_function_of_the_application(programs: dict[str, P
     assert [name for name, line in ours.items() if line.startswith("UNCOVERED")] == []
 
 
+@pytest.mark.slow(10)
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_a_minute_of_new_inputs(programs: dict[str, Path], pair: tuple[str, ...], tmp_path: Path) -> None:
     root = Path(__file__).parents[2]

@@ -28,6 +28,21 @@ static void *take(size_t count, size_t size)
     return values;
 }
 
+/* Gives back all that was taken, for the next case. */
+static inline void release(void)
+{
+    while (allocations > 0) {
+        free(allocated[--allocations]);
+    }
+}
+
+/* Whether standard input has another case. */
+static inline int more(void)
+{
+    int next = getc(stdin);
+    return next != EOF && ungetc(next, stdin) != EOF;
+}
+
 /* `count` values to standard output. */
 static void give(const void *values, size_t count, size_t size)
 {

@@ -1,4 +1,4 @@
-/* Test program: a layer and activations on stdin; accumulators and requantized outputs on stdout. Before them, standardised inputs and,
+/* Test program: layers and their activations on stdin; accumulators and requantized outputs on stdout. Before them, standardised inputs and,
  * after them, the label. Every array has exactly its size, so that a sanitizer sees the first access beyond it. */
 #include "exact_arrays.h"
 #include "serq_network.h"
@@ -32,7 +32,7 @@ static void compute_part(uint32_t kernel, const void *weights, uint16_t inputs, 
     }
 }
 
-int main(void)
+static void compute_layer(void)
 {
     uint32_t *sizes = take(8, sizeof *sizes);
     uint16_t features = (uint16_t)sizes[0], inputs = (uint16_t)sizes[1], outputs = (uint16_t)sizes[2];
@@ -69,5 +69,13 @@ int main(void)
     give(output, outputs, 1);
     uint8_t label = serq_argmax(accumulators, (uint8_t)(outputs < 255 ? outputs : 255));
     give(&label, 1, 1);
+}
+
+int main(void)
+{
+    while (more()) {
+        compute_layer();
+        release();
+    }
     return 0;
 }

@@ -83,6 +83,13 @@ def made_up_model(
     return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule)
 
 
+def dense(model: QuantizedModel) -> list[DenseLayer]:
+    """The layers of a model that has dense ones alone."""
+    layers = [layer for layer in model.layers if isinstance(layer, DenseLayer)]
+    assert len(layers) == len(model.layers)
+    return layers
+
+
 def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.ndarray:
     """Pooled features int32 [count, features] around the centers, the first rows at the extremes that
     saturate every input.

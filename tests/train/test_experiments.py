@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ from serq_mcu.experiments.results import (
     write_results,
 )
 from serq_mcu.experiments.sequence_networks import SequenceResult, build, train_sequences
-from serq_mcu.experiments.task import TEST, TRAIN, VALIDATION, CorpusData, _standardised_by, run_task
+from serq_mcu.experiments.task import CorpusData, _standardised_by, run_task
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
 from serq_mcu.show.experiments.across import choice_parts
@@ -46,7 +47,8 @@ from serq_mcu.show.experiments.page import write_page
 from serq_mcu.show.experiments.paper import beside_paper_parts
 from serq_mcu.show.experiments.within import bar_parts
 from serq_mcu.show.experiments.words import TITLES
-from tests.train.test_training import _small
+from serq_mcu.training.splits import TEST, TRAIN, VALIDATION
+from tests.support.training import small_config
 
 RATE = 16000
 TRAINING = {
@@ -81,7 +83,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _study(**changes: object) -> Study:
-    values = {
+    values: dict[str, Any] = {
         "name": "tones",
         "corpora": ("plain",),
         "models": ("mlp",),
@@ -93,7 +95,7 @@ def _study(**changes: object) -> Study:
         "seeds": 1,
         "training": TRAINING,
     }
-    return Study(**{**values, **changes})
+    return Study(**values | changes)
 
 
 def _data(
@@ -116,6 +118,7 @@ def _tasks(study: Study, **contents: str) -> list[Task]:
 # Features
 
 
+@pytest.mark.slow(25)
 def test_features_are_librosas_means_and_remembered_by_content(
     clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +190,7 @@ def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
     task = _tasks(_study(), plain="x")[0]
     assert replace(task, study="renamed", bar="any").key == task.key
     assert len({replace(task, inner=inner, inner_folds=2 if inner else 0).key for inner in range(3)}) == 3
-    for change in (
+    changes: list[dict[str, Any]] = [
         {"content": "y"},
         {"seed": 1},
         {"training": {}},
@@ -196,7 +199,8 @@ def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
         {"fine_tuned": ()},
         {"spec": {}},
         {"augmentation": {"versions": 1}},
-    ):
+    ]
+    for change in changes:
         assert replace(task, **change).key != task.key
 
 
@@ -275,7 +279,7 @@ def test_a_row_says_what_happened(rows: list[Row]) -> None:
 
 
 def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
+    seen: dict[Any, Any] = {}
 
     def judge(task: Task, problem: object, config: object) -> list[object]:
         seen["problem"] = problem
@@ -304,7 +308,7 @@ def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.Monke
 def test_inner_folds_part_what_a_split_does_not_hold_out(
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = {}
+    seen: dict[Any, Any] = {}
     monkeypatch.setattr(
         "serq_mcu.experiments.task._judge_mlp",
         lambda task, problem, config: seen.update({(task.split, task.inner): problem}) or (),
@@ -352,7 +356,7 @@ def test_in_every_split_the_inner_folds_choose_what_stands_for_a_bar(rows: list[
         weights_only_bytes=10.0,
     )
 
-    def row(study: str, split: int, inner: int, correct: int, **changes: object) -> Row:
+    def row(study: str, split: int, inner: int, correct: int, **changes: Any) -> Row:
         return replace(
             one,
             study=study,
@@ -496,7 +500,7 @@ def test_features_are_chosen_by_the_corpora_that_train_alone(rows: list[Row]) ->
 def test_versions_of_recordings_train_and_the_recording_judges(
     clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = {}
+    seen: dict[Any, Any] = {}
     monkeypatch.setattr(
         "serq_mcu.experiments.task._judge_mlp",
         lambda task, problem, config: seen.setdefault("problem", problem) and (),
@@ -592,7 +596,7 @@ def test_networks_on_sequences_learn(kind: str, parameters: int) -> None:
         np.float32
     )
     part = np.repeat(np.array([TRAIN, VALIDATION, TEST], dtype=np.uint8), 30)
-    found = train_sequences(kind, frames, truth, part, 3, _small(max_epochs=15, batch_size=8).training)
+    found = train_sequences(kind, frames, truth, part, 3, small_config(max_epochs=15, batch_size=8).training)
     assert (found.predicted == truth)[part == TEST].mean() > 0.8
     network = build(kind, (12, 4), 3, 0.1)
     assert found.parameters == network.count_params()
@@ -601,7 +605,7 @@ def test_networks_on_sequences_learn(kind: str, parameters: int) -> None:
 
 def test_a_task_on_frames_reaches_its_network_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.random.default_rng(0).normal(-20, 5, (60, 6, 4)).astype(np.float32)
-    seen = {}
+    seen: dict[Any, Any] = {}
 
     def train(kind: str, values: np.ndarray, truth: np.ndarray, *rest: object) -> SequenceResult:
         seen[kind] = values
@@ -834,6 +838,7 @@ def cluster() -> Iterator[str]:
         yield found.scheduler_address
 
 
+@pytest.mark.slow(14)
 def test_processes_and_a_cluster_agree_and_a_stopped_run_goes_on(
     clips: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -874,6 +879,7 @@ SHORT = {
 }  # as first measured
 
 
+@pytest.mark.slow(54)
 def test_a_short_version_on_emodb_stays_within_its_interval(emodb_dir: Path, tmp_path: Path) -> None:
     """The whole experiment on one seed; a figure must not leave the 95 % interval of its 107 clips around
     what was measured before.

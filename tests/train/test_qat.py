@@ -19,8 +19,10 @@ from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
-from serq_mcu.training.mlp import Examples, tf, train_mlp, train_others
+from serq_mcu.training.mlp import Examples, train_mlp, train_others
 from serq_mcu.training.qat import FineTuner, quantize_weights
+
+import tensorflow as tf  # isort: skip  # after mlp, which sets how it loads
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(Mfcc(8),))
 LABELS = ("calm", "angry", "sad")

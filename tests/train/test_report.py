@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from serq_mcu.base.metrics import Score
 from serq_mcu.boards.board import load_board
@@ -88,7 +88,7 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_run(run, tmp_path_factory.mktemp("run") / "run", {})
 
 
-def _report(*arguments: object) -> object:
+def _report(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["report", *map(str, arguments)])
 
 

@@ -52,6 +52,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow(7)
 def test_every_clip_is_judged_once_under_each_condition_and_a_second_time_from_memory(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

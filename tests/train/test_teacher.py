@@ -51,6 +51,7 @@ def test_only_the_first_anchors_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     ).all()
 
 
+@pytest.mark.slow(9)
 def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
     """A tenth of the labels is wrong; the teacher's answers to other clips are what its pupil comes near
     to, and labels do not lead there.

@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from serq_mcu.base import resources
-from serq_mcu.base.validation import parse_toml
+from serq_mcu.base.validation import parse_toml, read_toml
 from serq_mcu.boards import board as boards
 from serq_mcu.boards.board import (
     EMULATED_PLATFORM,
@@ -108,7 +108,7 @@ def test_every_driver_is_some_boards() -> None:
         for board in all_boards()
         for i in ("i2s", "pdm", "adc", "line")
         if board.takes(i)
-    }  # type: ignore[union-attr]
+    }
     assert used == drivers
 
 
@@ -345,8 +345,12 @@ def test_two_boards_that_answer_to_one_alias_are_refused(
 
 def test_a_board_is_found_by_its_file_without_reading_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    real = boards.read_toml
-    monkeypatch.setattr(boards, "read_toml", lambda path, what: read.append(path.name) or real(path, what))
+
+    def counted(path: Path, what: str) -> tuple[dict[str, Any], str]:
+        read.append(path.name)
+        return read_toml(path, what)
+
+    monkeypatch.setattr(boards, "read_toml", counted)
     assert load_board("M5Stack Core2").name == "m5stack-core2"
     assert read == ["m5stack-core2.toml", "spm1423.toml"]
 

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 import soundfile
@@ -25,6 +24,7 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.quantized_model.store import load_model, model_bytes, save_model
+from tests.support.commands import commands
 from tests.support.models import made_up_model
 
 RATE = 16000
@@ -97,14 +97,7 @@ def run_folder(tmp_path: Path) -> Path:
     return save_run(run, tmp_path / "run", {})
 
 
-def _commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = []
-    for name, command in group.commands.items():
-        found += _commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
-    return found
-
-
-@pytest.mark.parametrize("command", _commands(main), ids=" ".join)
+@pytest.mark.parametrize("command", commands(main), ids=" ".join)
 def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
     result = _run(*command, "--help")
     assert result.exit_code == 0
@@ -132,7 +125,7 @@ def test_the_promised_commands_exist() -> None:
         "toolchain setup",
         "demo",
     }
-    assert promised <= {" ".join(command) for command in _commands(main)}
+    assert promised <= {" ".join(command) for command in commands(main)}
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -174,6 +167,7 @@ def test_corpus_synthesise_writes_labelled_speech_and_says_what_it_is(tmp_path: 
     _refused(_run("corpus", "synthesise", tmp_path / "mine"), "was not made by serq-mcu")
 
 
+@pytest.mark.train
 def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Path, model_file: Path) -> None:
     page = tmp_path / "page.md"
     report = json.loads(_run("frontend", "compare", clips, "--page", page, "--json").stdout)
@@ -192,11 +186,12 @@ def test_frontend_compare_reports_and_writes_its_page(clips: Path, tmp_path: Pat
     _refused(_run("frontend", "compare", clips, "--page", page), r"clip number 0: .*longer recording")
 
 
-def _write(path: Path, data: np.ndarray, rate: int = RATE, **how: str) -> None:
+def _write(path: Path, data: np.ndarray, rate: int = RATE, **how: str) -> Path:
     soundfile.write(path, data, rate, **how)
+    return path
 
 
-CONVERSIONS: dict[str, tuple[Callable[[Path], None], str]] = {
+CONVERSIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "stereo": (
         lambda p: _write(p, np.stack([_speech(), _speech(seed=1)], axis=1), subtype="PCM_16"),
         "stereo|channels",
@@ -217,10 +212,10 @@ def test_odd_formats_are_converted_and_said(clips: Path, kind: str) -> None:
     assert re.search(words, result.output), result.output
 
 
-DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "zero length": (lambda p: p.write_bytes(b""), "odd"),
     "truncated": (
-        lambda p: (_write(p, _speech(), subtype="PCM_16"), p.write_bytes(p.read_bytes()[:9000])),
+        lambda p: p.write_bytes(_write(p, _speech(), subtype="PCM_16").read_bytes()[:9000]),
         "odd.*(truncated|cut)",
     ),
     "too short": (lambda p: _write(p, _speech(0.02), subtype="PCM_16"), "too short.*odd"),
@@ -232,7 +227,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.train] * (kind == "too short")) for kind in DAMAGE]
+)
 def test_damaged_clips_are_named(clips: Path, model_file: Path, kind: str, tmp_path: Path) -> None:
     write, words = DAMAGE[kind]
     write(clips / "calm" / "odd.wav")
@@ -295,6 +292,8 @@ def test_an_unknown_board_names_the_nearest(tmp_path: Path, model_file: Path) ->
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.emulator
+@pytest.mark.slow(6)
 def test_missing_tools_are_named(
     tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +312,7 @@ def test_missing_tools_are_named(
     _refused(_run("build", tmp_path / "p"), r"serq-mcu\[build\]")
 
 
+@pytest.mark.emulator
 def test_no_qemu_is_said(
     tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +343,7 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path, clips: Path) -> N
         _refused(_run(*command), "not an exported project")
 
 
+@pytest.mark.slow
 def test_export_check_verify_with_a_hostile_class_name(tmp_path: Path) -> None:
     model = made_up_model((8, 2), (2, 4), labels=(HOSTILE, "calm"))
     for label in model.labels:
@@ -358,6 +359,7 @@ def test_export_check_verify_with_a_hostile_class_name(tmp_path: Path) -> None:
     assert (report["differing_clips"], report["differing_integers"], report["clips"]) == (0, 0, 2)
 
 
+@pytest.mark.slow(12)
 def test_check_says_the_basis_of_each_figure_and_exits_by_the_fit(tmp_path: Path, model_file: Path) -> None:
     result = _run("check", model_file, "--board", "esp32", "--json")
     assert result.exit_code == 0
@@ -408,6 +410,7 @@ def test_experiments_page_follows_its_results(tmp_path: Path) -> None:
     assert not (tmp_path / "p.md").exists()
 
 
+@pytest.mark.train
 def test_experiments_run_refuses_what_it_cannot_run(clips: Path, tmp_path: Path) -> None:
     _refused(
         _run("experiment", "run", clips, "--plan", "none", "--results", tmp_path / "r.csv"),
@@ -460,6 +463,7 @@ def test_quantize_refuses_budgets_that_cannot_be(
     _refused(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options), words)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(
     "options",
     [

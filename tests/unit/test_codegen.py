@@ -11,22 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serq_mcu.base.csource import c_numbers, c_string
 from serq_mcu.boards.board import Relative, all_boards, load_board
 from serq_mcu.codegen.export import APPS, export, read_project, retarget, runtime_files
 from serq_mcu.codegen.plan import Plan
-from serq_mcu.codegen.render import c_numbers, c_string, render
+from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model, save_model
 from serq_mcu.quantized_model.types import QuantizedModel
-from tests.support.models import made_up_model
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-HOSTILE = '"; } int x = 0;'
+from tests.support import golden
 
 
 @pytest.fixture
 def model() -> QuantizedModel:
-    return made_up_model((16, 9, 3), (3, 8, 1), labels=("anger", HOSTILE, "日本語 */ ??/ %s \\"))
+    return golden.deciding_model()
 
 
 @pytest.mark.parametrize(
@@ -74,19 +72,11 @@ def test_buffers_that_touch_each_other_do_not_compile(model: QuantizedModel, tmp
     assert "serq_check_apart0" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["serq_model.h", "serq_model.c"])
-def test_the_order_of_calls_is_the_reviewed_one(model: QuantizedModel, name: str) -> None:
-    # the identity covers tables whose last bits depend on the platform's cosine, so it is left out of the
-    # comparison
-    text = (
-        Plan(model, load_board("emulated-m4f"))
-        .model_files[f"lib/serq/src/{name}"]
-        .decode()
-        .replace(model.sha256[:16], "IDENTITY")
-    )
-    text = text.replace(", ".join(map(str, model.identity)), "IDENTITY")
-    assert text == (GOLDEN / name).read_text(), (
-        "the generated text changed: review it, then replace the golden copy"
+@pytest.mark.parametrize("name", golden.FILES)
+@pytest.mark.parametrize("kind", golden.MODELS)
+def test_the_order_of_calls_is_the_reviewed_one(kind: str, name: str) -> None:
+    assert golden.generated(golden.MODELS[kind]())[name] == (golden.FOLDER / kind / name).read_text(), (
+        "the generated text changed: run `python -m tests.support.golden` and review the difference"
     )
 
 
@@ -136,8 +126,8 @@ def test_a_real_board_runs_the_very_c_of_its_emulated_relative(model: QuantizedM
 def test_a_hostile_class_name_is_only_ever_a_string(model: QuantizedModel) -> None:
     for name, data in Plan(model, load_board("esp32")).model_files.items():
         if name.endswith((".c", ".h")):
-            assert HOSTILE.encode() not in data
-    assert c_string(HOSTILE) == r'"\042\073 \175 int x \075 0\073"'
+            assert golden.HOSTILE.encode() not in data
+    assert c_string(golden.HOSTILE) == r'"\042\073 \175 int x \075 0\073"'
     assert c_string("日") == r'"\346\227\245"'
 
 

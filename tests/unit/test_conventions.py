@@ -4,18 +4,16 @@ Ctrl-C, doctor, completion.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import numpy as np
@@ -33,11 +31,10 @@ from serq_mcu.codegen.export import export
 from serq_mcu.experiments.results import read_results
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.show.setup import diagnosis_lines
-from tests.unit.test_cli import _commands
+from tests.support.commands import SERQ, assert_one_line, commands, interrupt
 
 RATE = 16000
 WITHOUT_JSON = {("monitor",): "what a board says goes on as it is", ("completion",): "a script for a shell"}
-SERQ = [sys.executable, "-m", "serq_mcu"]
 
 
 def _result(*words: str) -> subprocess.CompletedProcess[str]:
@@ -80,21 +77,21 @@ def test_help_says_the_exit_codes() -> None:
     assert [f"| {code} | {meaning} |" in readme for code, meaning in EXIT_CODES.items()] == [True] * 4
 
 
-@pytest.mark.parametrize("command", _commands(main), ids=" ".join)
+@pytest.mark.parametrize("command", commands(main), ids=" ".join)
 def test_the_example_is_a_section_of_its_own_and_a_command_that_can_be_parsed(
     command: tuple[str, ...],
 ) -> None:
-    found = _command(command)
+    found: Any = _command(command)
     shown = CliRunner().invoke(main, [*command, "--help"]).output
     assert re.search(r"^Example:\n  serq-mcu ", shown, re.MULTILINE)
-    assert found.example.startswith(f"serq-mcu {' '.join(command)}")  # type: ignore[attr-defined]
+    assert found.example.startswith(f"serq-mcu {' '.join(command)}")
     context = found.make_context(
         " ".join(command), found.example.split()[1 + len(command) :], resilient_parsing=False
-    )  # type: ignore[attr-defined]
+    )
     assert context.params
 
 
-@pytest.mark.parametrize("command", _commands(main), ids=" ".join)
+@pytest.mark.parametrize("command", commands(main), ids=" ".join)
 def test_every_command_has_json_and_quiet(command: tuple[str, ...]) -> None:
     options = {name for option in _command(command).params for name in option.opts}
     assert {"-q", "--quiet"} <= options
@@ -191,7 +188,7 @@ def test_progress_says_how_long_still(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 40.0, 41.0, 100.0, 160.0, 4000.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("serq_mcu.base.progress.time", SimpleNamespace(monotonic=lambda: next(clock)))
     progress = TerminalProgress()
     for done in (0, 10, 11, 25, 40, 1000):  # units of 1000, at those seconds
         progress("counting", done, 1000)
@@ -227,48 +224,8 @@ def _speech(folder: Path, count: int = 24, seconds: float = 1.0) -> Path:
     return folder
 
 
-def _interrupted(words: list[str], when: Callable[[str], bool], errors: Path) -> tuple[int, str]:
-    """Run a command, press Ctrl-C as soon as `when` says so of its standard error, and return its exit
-    code and standard error.
-    """
-
-    work = errors.parent / "temporary"
-    work.mkdir()
-
-    def heed() -> None:  # a shell's background jobs ignore it
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    with errors.open("w") as file:
-        where = {"env": os.environ | {"TMPDIR": str(work)}, "start_new_session": True, "preexec_fn": heed}
-        process = subprocess.Popen([*SERQ, *words], stdout=subprocess.DEVNULL, stderr=file, **where)  # type: ignore[call-overload]
-    until = time.monotonic() + 600
-    while not when(errors.read_text()):
-        assert process.poll() is None, errors.read_text()
-        assert time.monotonic() < until, errors.read_text()
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # to all processes, as a terminal does
-    code = process.wait(60)
-    assert [
-        path for path in work.iterdir() if not path.name.startswith("__autograph")
-    ] == []  # those are TensorFlow's, of a process that was ended
-    assert not [line for line in _command_lines() if str(work.parent) in line]
-    return code, errors.read_text()
-
-
-def _command_lines() -> list[str]:
-    """Of all processes."""
-    lines = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end while this looks
-            lines.append((process / "cmdline").read_text(errors="replace"))
-    return lines
-
-
-def _one_line(said: str, words: str) -> None:
-    assert "Traceback" not in said, said
-    assert [line for line in said.splitlines() if "interrupted" in line] == [f"interrupted; {words}"]
-
-
+@pytest.mark.slow(7)
+@pytest.mark.train
 def test_an_interrupted_training_leaves_nothing_half_written(tmp_path: Path) -> None:
     _speech(tmp_path / "clips")
     (tmp_path / "long.toml").write_text(
@@ -282,15 +239,17 @@ def test_an_interrupted_training_leaves_nothing_half_written(tmp_path: Path) -> 
         "--config",
         str(tmp_path / "long.toml"),
     ]
-    code, said = _interrupted(words, lambda text: "training, at most" in text, tmp_path / "errors")
+    code, said = interrupt(words, lambda text: "training, at most" in text, tmp_path / "errors")
     assert code == 130
-    _one_line(said, "nothing half-written was left")
+    assert_one_line(said, "nothing half-written was left")
     assert not (tmp_path / "made").exists() or not list((tmp_path / "made").iterdir())
 
 
+@pytest.mark.slow(24)
+@pytest.mark.train
 def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> None:
     _speech(tmp_path / "clips")
-    study = {
+    study: dict[str, object] = {
         "name": "t",
         "corpora": ["plain"],
         "models": ["mlp"],
@@ -316,9 +275,9 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> N
         "--jobs",
         "1",
     ]
-    code, said = _interrupted(words, lambda text: results.exists(), tmp_path / "errors")
+    code, said = interrupt(words, lambda text: results.exists(), tmp_path / "errors")
     assert code == 130
-    _one_line(
+    assert_one_line(
         said,
         "`python -m serq_mcu experiment run` goes on where it stopped when it is called again".replace(
             "python -m serq_mcu", "serq-mcu"
@@ -349,9 +308,9 @@ def test_an_interrupted_verification_ends_the_program_too(tmp_path: Path) -> Non
         "--junit",
         str(tmp_path / "junit.xml"),
     ]
-    code, said = _interrupted(words, lambda text: "verify on host" in text, tmp_path / "errors")
+    code, said = interrupt(words, lambda text: "verify on host" in text, tmp_path / "errors")
     assert code == 130
-    _one_line(said, "nothing half-written was left")
+    assert_one_line(said, "nothing half-written was left")
     assert not (tmp_path / "junit.xml").exists()
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,13 +178,13 @@ def test_ravdess_and_crema_d_by_speaker_emotion_and_intensity(tmp_path: Path) ->
     assert len(found.pop("missing")) == 1440 - 45
     assert found == {"duplicate": ["03-01-08-02-01-01-24"]}
     assert report.conversions["stereo mixed to mono"] == 1
-    for speaker, sentence, emotion, intensity in [
+    for actor, line, label, level in [
         (1001, "IEO", "ANG", "LO"),
         (1001, "DFA", "NEU", "XX"),
         (1091, "IEO", "SAD", "MD"),
         (1040, "ITH", "SAD", "X"),
     ]:
-        write(cremad / f"{speaker}_{sentence}_{emotion}_{intensity}.wav")
+        write(cremad / f"{actor}_{line}_{label}_{level}.wav")
     write(cremad / "1006_TIE_HAP_XX.wav")
     write(cremad / "1076_MTI_SAD_XX.wav", np.zeros(4000, dtype=np.int16))
     report = check_corpus(cremad)
@@ -322,7 +323,7 @@ EXTREMES = np.array([-32768, -32767, -1, 0, 1, 32766, 32767] * 300, dtype=np.int
         {"format": "WAVEX"},
     ],
 )
-def test_16_bit_mono_comes_through_bit_for_bit(tmp_path: Path, container: dict[str, str]) -> None:
+def test_16_bit_mono_comes_through_bit_for_bit(tmp_path: Path, container: dict[str, Any]) -> None:
     path = write(
         tmp_path / "a.wav", EXTREMES, subtype="PCM_16", **container
     )  # whatever it is, under a .wav name

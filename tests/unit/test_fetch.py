@@ -31,7 +31,7 @@ from serq_mcu.corpus.check import published_checksums
 from serq_mcu.corpus.fetch import MARKER, PUBLICATIONS, Publication, fetch_corpus, publication_of, unpack
 from serq_mcu.corpus.loaders import RULES, load_corpus
 from serq_mcu.errors import SerqError
-from tests.unit.test_conventions import _interrupted, _one_line
+from tests.support.commands import assert_one_line, interrupt
 
 NAMES = ("03a01Wa", "03a01Fa", "03a01Nc", "08a01Wa")
 
@@ -305,11 +305,11 @@ def test_ctrl_c_while_it_downloads_leaves_no_folder_and_the_next_run_fetches(
 ) -> None:
     server.files["a.zip"], server.slow = EMODB, 20_000
     words = ["corpus", "fetch", "emodb", "--out", str(tmp_path / "e"), "--from", f"{server.url}a.zip"]
-    code, said = _interrupted(
+    code, said = interrupt(
         words, lambda text: "downloading" in text and bool(server.asked), tmp_path / "errors"
     )
     assert code == 130
-    _one_line(said, "`serq-mcu corpus fetch` goes on where it stopped when it is called again")
+    assert_one_line(said, "`serq-mcu corpus fetch` goes on where it stopped when it is called again")
     assert not (tmp_path / "e").exists()
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "errors"] == []
     server.slow = 0

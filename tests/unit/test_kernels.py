@@ -21,7 +21,7 @@ from serq_mcu.layers.kernels import (
     possible_parts,
 )
 from serq_mcu.layers.packing import LAYOUTS, Part
-from tests.support.models import made_up_model
+from tests.support.models import dense, made_up_model
 
 WIDTHS = (*range(1, 9), "ternary")
 SHAPES = [(40, 256), (120, 256), (256, 512), (512, 64), (64, 7), (1, 1), (41, 3), (600, 9)]
@@ -53,8 +53,8 @@ def _layer(inputs: int, outputs: int, bits: int) -> DenseLayer:
 )
 def test_kernels_of_a_model_stay_small(board: str, bits: tuple[int | str, ...]) -> None:
     model, mcu = made_up_model((256, 512, 64, 7), bits, spec=FeatureSpec()), load_board(board).mcu
-    parts = choose(model.layers, core_of(mcu.features))
-    assert [sum(part.bits for part in way) for way in parts] == [layer.bits for layer in model.layers]
+    parts = choose(dense(model), core_of(mcu.features))
+    assert [sum(part.bits for part in way) for way in parts] == [layer.bits for layer in dense(model)]
     assert (
         sum(core_of(mcu.features).code[kernel] for kernel in {part.kernel for way in parts for part in way})
         <= MOST_CODE
@@ -66,10 +66,10 @@ def test_a_kernel_that_saves_next_to_nothing_is_left_out() -> None:
         made_up_model((256, 512, 64, 7), (4, 4, 4, 4), spec=FeatureSpec()),
         load_board("emulated-m0").mcu,
     )
-    fastest = [_cheapest(layer, core_of(mcu.features)) for layer in model.layers]
+    fastest = [_cheapest(layer, core_of(mcu.features)) for layer in dense(model)]
     assert (
         len({part.kernel for way in fastest for part in way})
-        > len({part.kernel for way in choose(model.layers, core_of(mcu.features)) for part in way})
+        > len({part.kernel for way in choose(dense(model), core_of(mcu.features)) for part in way})
         == 1
     )
 
@@ -85,7 +85,7 @@ def test_the_choice_is_legal_small_and_the_cheapest(core, bits: int) -> None:
     for inputs, outputs in SHAPES:
         layer = _layer(inputs, outputs, bits)
 
-        def ways(first: int, layer: DenseLayer = layer) -> list:
+        def ways(first: int, layer: DenseLayer = layer) -> list[tuple[Part, ...]]:
             if first == layer.bits:
                 return [()]
             return [

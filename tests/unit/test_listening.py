@@ -5,6 +5,7 @@ wire and what goes wrong; the page.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 import tty
@@ -52,15 +54,22 @@ from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.live_page import HTML, Page
 from serq_mcu.show.terminal import bar
-from tests.firmware.test_frontend import SPECS
-from tests.firmware.test_streaming import GATE, quiet_and_loud
+from tests.support.frontend import SPECS
 from tests.support.models import made_up_model
 from tests.support.native import WARNINGS
+from tests.support.streaming import GATE, quiet_and_loud
+from tests.support.tools import needs
 from tools.screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
 MODEL = made_up_model((16, 5), (4, 3), labels=LABELS, unsure_margin=40, gate_level=-3000)
-RULE = {"blocks": 3, "block_frames": 4, "gate_level": GATE, "unsure_margin": 700, "smoothing": 1}
+RULE: dict[str, Any] = {
+    "blocks": 3,
+    "block_frames": 4,
+    "gate_level": GATE,
+    "unsure_margin": 700,
+    "smoothing": 1,
+}
 
 
 def _nothing(*_: object) -> None:
@@ -79,6 +88,7 @@ def _reference(model: QuantizedModel, monkeypatch: pytest.MonkeyPatch) -> Engine
 # --- the C that ships, and the reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["narrow window", "all blocks", "small"])
 def test_both_ears_answer_as_the_reference_whatever_the_pieces(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -96,6 +106,7 @@ def test_both_ears_answer_as_the_reference_whatever_the_pieces(
             ] == wanted
 
 
+@pytest.mark.slow
 def test_both_ears_score_clips_alike_and_refuse_the_same_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
     padded = made_up_model((5,), (3,), spec=FeatureSpec(center=True))
     for model in (MODEL, padded):
@@ -121,6 +132,7 @@ def test_both_ears_score_clips_alike_and_refuse_the_same_lengths(monkeypatch: py
             ear.push(pcm)
 
 
+@pytest.mark.slow
 def test_c_is_compiled_once_for_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SERQ_CACHE", str(tmp_path))
     said: list[str] = []
@@ -148,7 +160,7 @@ def test_a_compiler_that_fails_is_named_and_the_reference_answers(
     assert not (tmp_path / "files").exists()
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=needs("clang"))])
 def test_its_c_compiles_without_a_word(compiler: str, tmp_path: Path) -> None:
     for model in (MODEL, made_up_model((5,), (3,), spec=FeatureSpec(center=True))):
         for name, data in Plan(model, load_board("esp32")).model_files.items():
@@ -455,7 +467,7 @@ def test_lines_become_events_however_they_are_cut() -> None:
         + b'{"error": "no driver"}\n'
     )
     for piece in (1, 7, 4096):
-        reader, events = LineReader(), []
+        reader, events = LineReader(), list[Any]()
         for start in range(0, len(data), piece):
             events += list(reader.feed(data[start : start + piece], 2.5))
         assert [type(event) for event in events] == [
@@ -468,19 +480,17 @@ def test_lines_become_events_however_they_are_cut() -> None:
             LabelledDecision,
             Complaint,
         ]
+        level: Any = pytest.approx(-30.103, abs=1e-3)
         assert events[3] == Hello("esp32", "0123456789abcdef", LABELS)
         assert events[4] == LabelledDecision(
-            TimedDecision(
-                2.5, "joy", 4, (1, -2, 3, 4, 900), 896, pytest.approx(-30.103, abs=1e-3), 12, 5300, 0
-            ),
-            LABELS,
-        )  # type: ignore[arg-type]
+            TimedDecision(2.5, "joy", 4, (1, -2, 3, 4, 900), 896, level, 12, 5300, 0), LABELS
+        )
         assert events[6].decision.label is None and events[6].decision.answer == "silence"
         assert "\x1b" not in events[2].text
 
 
 def test_labels_are_learnt_from_a_board_that_said_them_before() -> None:
-    events = list(
+    events: list[Any] = list(
         LineReader().feed(
             b'7}\n{"answer": "not\n' + _line("silence", None) + _line("joy", 4) + _line("fear", 3), 0.0
         )
@@ -563,23 +573,26 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 @pytest.fixture
 def board(opened: threading.Event) -> Iterator[Callable[..., str]]:
     """A board on a pseudo-terminal that says these bytes; gives the port's name. unplugged: the port is
-    lost after them.
+    lost after them. watched: what comes after the first of them waits for this.
     """
     descriptors: list[int] = []
     threads: list[threading.Thread] = []
 
-    def start(*said: bytes, unplugged: bool = False) -> str:
+    def start(*said: bytes, unplugged: bool = False, watched: threading.Event | None = None) -> str:
         master, slave = os.openpty()
         tty.setraw(slave)
         descriptors.append(slave)
 
         def send() -> None:
-            opened.wait(60)
-            for part in said:
+            opened.wait(600)
+            for place, part in enumerate(said):
                 os.write(master, part)
                 time.sleep(0.02)
+                if place == 0 and watched is not None:
+                    watched.wait(600)
             if unplugged:
-                time.sleep(0.3)
+                while int.from_bytes(fcntl.ioctl(slave, termios.FIONREAD, bytes(4)), sys.byteorder):
+                    time.sleep(0.02)  # what is not read when a terminal closes is lost
                 os.close(master)
             else:
                 descriptors.append(master)
@@ -665,7 +678,7 @@ def test_live_reads_a_socket(opened: threading.Event) -> None:
         def serve() -> None:
             connection, _ = server.accept()
             with connection:
-                opened.wait(60)
+                opened.wait(600)
                 connection.sendall(_hello() + _line() * 5)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -676,6 +689,7 @@ def test_live_reads_a_socket(opened: threading.Event) -> None:
     assert done.exit_code == 1 and "was lost" in done.stderr
 
 
+@pytest.mark.emulator
 def test_live_in_the_emulator_answers_as_the_reference(tmp_path: Path) -> None:
     export(MODEL, load_board("nucleo_f446re"), tmp_path / "p", app="live")
     pcm = quiet_and_loud(MODEL.spec, 4)[:20_000]
@@ -707,9 +721,11 @@ def page() -> Iterator[Page]:
     made.close()
 
 
-def _events(page: Page, count: int) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{page.url}events", timeout=10) as answer:
+def _events(page: Page, count: int, opened: threading.Event | None = None) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{page.url}events", timeout=120) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream"
+        if opened:
+            opened.set()
         found: list[dict[str, Any]] = []
         while len(found) < count:
             line = answer.readline()
@@ -747,7 +763,7 @@ def test_the_page_tells_late_readers_what_they_missed(page: Page) -> None:
 
 def test_the_page_is_one_file_for_this_computer_alone(page: Page) -> None:
     assert page.url.startswith("http://127.0.0.1:")
-    with urllib.request.urlopen(page.url, timeout=10) as answer:
+    with urllib.request.urlopen(page.url, timeout=120) as answer:
         assert answer.read() == HTML.read_bytes()
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     text = HTML.read_text()
@@ -759,7 +775,7 @@ def test_the_page_is_one_file_for_this_computer_alone(page: Page) -> None:
     ):
         request = urllib.request.Request(page.url + path, headers={"Host": host} if host else {})
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=120)
         assert refused.value.code == code
         refused.value.close()
 
@@ -772,19 +788,21 @@ def test_a_port_that_is_taken_is_said(page: Page) -> None:
 def test_live_with_a_page_serves_it_while_it_listens(board: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
-    port, found = board(_hello(), *[_line()] * 100), list[dict[str, Any]]()
+    watched, found = threading.Event(), list[dict[str, Any]]()
+    port = board(_hello(), *[_line()] * 100, watched=watched)
 
     def look() -> None:
-        for _ in range(100):
+        until = time.monotonic() + 300
+        while time.monotonic() < until:  # until it listens, it refuses
             with contextlib.suppress(OSError):
-                found.extend(_events(SimpleNamespace(url=f"http://127.0.0.1:{number}/"), 5))  # type: ignore[arg-type]
+                found.extend(_events(SimpleNamespace(url=f"http://127.0.0.1:{number}/"), 5, watched))  # type: ignore[arg-type]
                 return
             time.sleep(0.05)
 
     reader = threading.Thread(target=look, daemon=True)
     reader.start()
     done = _run("live", port, "--count", "100", "--page", "--page-port", str(number))
-    reader.join(10)
+    reader.join(120)
     assert done.exit_code == 0 and f"the page is at http://127.0.0.1:{number}/" in done.stderr
     assert [event["type"] for event in found][:2] == ["hello", "decision"]
 

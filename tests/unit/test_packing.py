@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from serq_mcu.codegen.packing import pack_scale
 from serq_mcu.layers.packing import LAYOUTS, pack_bias
 from serq_mcu.quantized_model.types import InputQuantization
-from tests.support.models import made_up_model
+from tests.support.models import dense, made_up_model
 
 WIDTHS = [(layout, bits) for layout in LAYOUTS.values() for bits in layout.widths]
 
@@ -94,7 +94,7 @@ def test_wrong_number_of_bytes_is_refused() -> None:
 
 def test_stored_bytes_count_all_that_the_device_keeps() -> None:
     model = made_up_model((16, 4), (2, 5))
-    assert [pack_bias(layer.bias).bits for layer in model.layers] == [16, 16]
+    assert [pack_bias(layer.bias).bits for layer in dense(model)] == [16, 16]
     assert model.stored_bytes == 16 * 2 * 3 + 16 * 2 + 8 + 4 * 5 * 2 + 4 * 2 + 8
 
 

@@ -362,7 +362,7 @@ def test_a_ternary_model_is_stored_at_two_bits_and_says_so(run: Run) -> None:
     model, allocation = quantize(run.changed(quantization={"method": "ternary"}))
     assert model.widths == allocation.widths == ("ternary",) * 3
     assert allocation.average_bits == 2
-    assert all(set(layer.u.ravel().tolist()) == {0, 1, 2} for layer in model.layers)
+    assert all(set(layer.tensors()["u"].ravel().tolist()) == {0, 1, 2} for layer in model.layers)
 
 
 def test_a_width_that_loses_nothing_is_taken_at_a_margin_of_0(run: Run) -> None:

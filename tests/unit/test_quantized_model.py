@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from serq_mcu.quantized_model.store import (
     shipped_models,
 )
 from serq_mcu.quantized_model.types import QuantizedModel
-from tests.support.models import made_up_features, made_up_model
+from tests.support.models import dense, made_up_features, made_up_model
 
 
 @pytest.fixture
@@ -48,8 +49,8 @@ def test_a_ternary_layer_is_kept_as_what_it_is(tmp_path: Path) -> None:
     model = made_up_model((16, 9, 4), ("ternary", 8, "ternary"))
     again = load_model(save_model(model, tmp_path / "m.serq"))
     assert again.widths == ("ternary", 8, "ternary")
-    assert [set(np.unique(layer.q)) for layer in again.layers[::2]] == [{-2, 0, 2}] * 2
-    assert again.layers[0].accumulator_bound == 21 * 127 * 2 + np.abs(again.layers[0].bias).max()
+    assert [set(np.unique(layer.q)) for layer in dense(again)[::2]] == [{-2, 0, 2}] * 2
+    assert dense(again)[0].accumulator_bound == 21 * 127 * 2 + np.abs(dense(again)[0].bias).max()
     assert again.weights_only_bytes == ((21 * 16 + 16) * 2 + (16 * 9 + 9) * 8 + (9 * 4 + 4) * 2) / 8
 
 
@@ -148,15 +149,15 @@ def test_a_missing_file_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_layer_that_cannot_be_proved_is_refused(
-    model: QuantizedModel, change: dict[str, object], words: str
+    model: QuantizedModel, change: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(SerqError, match=words):
-        dataclasses.replace(model.layers[2], **change)
+        dataclasses.replace(dense(model)[2], **change)
 
 
 def test_parts_must_fit_each_other(model: QuantizedModel) -> None:
     with pytest.raises(SerqError, match="layer 1 takes 9 inputs, but 16 arrive"):
-        dataclasses.replace(model, layers=(model.layers[0], model.layers[2]))
+        dataclasses.replace(model, layers=(dense(model)[0], dense(model)[2]))
     with pytest.raises(SerqError, match="3 labels for 4 scores"):
         dataclasses.replace(model, labels=("a", "b", "c"))
     with pytest.raises(SerqError, match="share a name"):
@@ -167,7 +168,7 @@ def test_parts_must_fit_each_other(model: QuantizedModel) -> None:
 
 def test_arrays_are_read_only(model: QuantizedModel) -> None:
     with pytest.raises(ValueError, match="read-only"):
-        model.layers[0].u[0, 0] = 1
+        dense(model)[0].u[0, 0] = 1
 
 
 def test_sizes_are_the_papers(model: QuantizedModel) -> None:
@@ -191,7 +192,7 @@ def _by_hand(model: QuantizedModel, features: list[int]) -> list[list[int]]:
         t = max(-(2**20 - 1), min(2**20 - 1, value - center))
         x.append(max(0, min(127, 64 + ((t * multiplier + 2 ** (shift - 1)) >> shift))))
     found.append(x)
-    for layer in model.layers:
+    for layer in dense(model):
         accumulators = [
             sum(
                 (2 * u - (2 if layer.width == "ternary" else 2**layer.bits - 1)) * v
@@ -227,8 +228,8 @@ def test_the_interpreter_equals_the_formulas(seed: int, bits: list[int | str], f
 
 
 def test_the_lowest_index_wins_a_tie(model: QuantizedModel) -> None:
-    last = dataclasses.replace(model.layers[-1], u=np.ones((4, 9), np.uint8), bias=np.zeros(4, np.int32))
-    tied = dataclasses.replace(model, layers=(*model.layers[:-1], last))
+    last = dataclasses.replace(dense(model)[-1], u=np.ones((4, 9), np.uint8), bias=np.zeros(4, np.int32))
+    tied = dataclasses.replace(model, layers=(*dense(model)[:-1], last))
     assert classify(tied, made_up_features(tied, 5)).tolist() == [0] * 5
 
 
@@ -268,13 +269,13 @@ def test_the_float_network_is_the_integer_one_without_rounding() -> None:
         0,
         127,
     )
-    for layer in deep.layers[:-1]:
+    for layer in dense(deep)[:-1]:
         x = np.clip(
             (x @ (2.0 * layer.u - (2**layer.bits - 1)).T + layer.bias) * layer.multiplier / 2**layer.shift,
             0,
             127,
         )
-    last = deep.layers[-1]
+    last = dense(deep)[-1]
     expected = np.argmax(x @ (2.0 * last.u - (2**last.bits - 1)).T + last.bias, axis=1)
     assert classify_in_float(deep, pooled).tolist() == expected.tolist()
 
@@ -307,7 +308,7 @@ def test_a_model_that_ships_is_what_its_card_says(name: str) -> None:
     configuration = resources.MODELS / f"{name}.toml"
     config = load_config(configuration if configuration.exists() else None)
     assert model.spec == config.features
-    assert [len(layer.bias) for layer in model.layers[:-1]] == list(config.training.hidden)
+    assert [len(layer.bias) for layer in dense(model)[:-1]] == list(config.training.hidden)
 
 
 @pytest.mark.parametrize(("name", "most"), [("emodb-small", 3000), ("emodb-medium", 25000)])

@@ -5,6 +5,7 @@ PlatformIO on a pseudo-terminal.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import struct
 import subprocess
@@ -53,7 +54,7 @@ def _esptool(port: str) -> str:
         "0x0",
         __file__,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode != 0
     return done.stdout + done.stderr
 
@@ -274,7 +275,7 @@ def test_platformio_without_a_board_says_that_none_was_found(
     platformio._scons(lambda line: None)
     command = [sys.executable, "-m", "platformio", "run", "-t", "upload", "-d", str(tmp_path)]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=platformio.environment(), timeout=120, check=False
+        command, capture_output=True, text=True, env=platformio.environment(), timeout=600, check=False
     )
     said = why_not_written(done.stdout + done.stderr, None, "esp32")
     assert said is not None and said.startswith("no port was found to write esp32 through"), (
@@ -289,7 +290,7 @@ def test_monitor_copies_a_line_into_a_pipe(project: Path, terminal: tuple[int, s
     heard = threading.Event()
 
     def talk() -> None:
-        for byte in sent * 400:  # until the other side has opened the line, what comes is dropped
+        for byte in itertools.cycle(sent):  # until the other side has opened the line, what comes is dropped
             if heard.wait(0.005):
                 return
             os.write(master, bytes([byte]))
@@ -297,7 +298,7 @@ def test_monitor_copies_a_line_into_a_pipe(project: Path, terminal: tuple[int, s
     talker = threading.Thread(target=talk, daemon=True)
     talker.start()
     code = (
-        "from pathlib import Path; from serq_mcu import"
+        "from pathlib import Path; from serq_mcu.build import"
         f" platformio\nplatformio.monitor(Path({str(project)!r}), {port!r})\n"
     )
     with subprocess.Popen(
@@ -312,7 +313,7 @@ def test_monitor_copies_a_line_into_a_pipe(project: Path, terminal: tuple[int, s
         heard.set()
         talker.join()
         process.kill()
-    assert received in sent * 400
+    assert received in sent * (len(received) // len(sent) + 2)
 
 
 def test_monitor_refuses_what_cannot_be_opened(project: Path, terminal: tuple[int, str]) -> None:

@@ -8,13 +8,13 @@
 #include "serq_weights.h"
 
 /* What the calls below write to is large enough. */
-SERQ_ASSERT(bins, 129 <= sizeof(((serq_state *)0)->scratch.frame.bins) / sizeof(serq_bin));
-SERQ_ASSERT(window, sizeof serq_window_table / sizeof(int16_t) == SERQ_FRAME_LENGTH);
-SERQ_ASSERT(mel_segments, 128 <= sizeof(((serq_state *)0)->scratch.frame.bins) / sizeof(serq_bin));
-SERQ_ASSERT(mel_bands, sizeof serq_mel_offset_table / sizeof(int32_t) <= SERQ_MEL_BANDS);
-SERQ_ASSERT(mfcc_values, 7 <= SERQ_VALUES);
-SERQ_ASSERT(mfcc_pools, 0 + 7 <= SERQ_POOLS);
-SERQ_ASSERT(features, 14 + 7 <= SERQ_FEATURES);
+SERQ_CHECK(bins, 129 <= sizeof(((serq_state *)0)->scratch.frame.bins) / sizeof(serq_bin))
+SERQ_CHECK(window, sizeof serq_window_table / sizeof(int16_t) == SERQ_FRAME_LENGTH)
+SERQ_CHECK(mel_segments, 128 <= sizeof(((serq_state *)0)->scratch.frame.bins) / sizeof(serq_bin))
+SERQ_CHECK(mel_bands, sizeof serq_mel_offset_table / sizeof(int32_t) <= SERQ_MEL_BANDS)
+SERQ_CHECK(mfcc_values, 7 <= SERQ_VALUES)
+SERQ_CHECK(mfcc_pools, 0 + 7 <= SERQ_POOLS)
+SERQ_CHECK(features, 14 + 7 <= SERQ_FEATURES)
 
 void serq_model_frame(serq_state *state)
 {

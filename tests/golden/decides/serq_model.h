@@ -13,7 +13,6 @@
 #define SERQ_PADDING 0 /* zeros before a clip, and as many after it */
 #define SERQ_MAX_FRAMES 4096
 #define SERQ_MEL_BANDS 20
-#define SERQ_FRAME_STAGES 6
 #define SERQ_VALUES 7
 #define SERQ_POOLS 7
 #define SERQ_FEATURES 21

@@ -1,0 +1,32 @@
+"""Streams around a gate, for tests of decisions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serq_mcu.frontend.level import level_from_db
+from serq_mcu.frontend.spec import FeatureSpec
+from tests.support.frontend import stimulus
+
+GATE = level_from_db(-50)
+
+
+def quiet_and_loud(spec: FeatureSpec, seed: int, pieces: int = 40) -> np.ndarray:
+    """PCM of pieces of one to four frames at levels around GATE: silence, direct current, runs of -32768,
+    squares, noise and tones.
+    """
+    rng = np.random.default_rng(seed)
+    parts: list[np.ndarray] = [stimulus(spec.frame_length, seed)]
+    for _ in range(pieces):
+        n = np.arange(rng.integers(spec.frame_length, 4 * spec.frame_length))
+        height = 10 ** rng.uniform(-4.5, 0) * 32767
+        parts.append(
+            [
+                np.zeros(n.size),
+                np.full(n.size, rng.choice([-32768, 32767, -1, 100])),
+                np.where(n // rng.integers(1, 99) % 2, 32767, -32768),
+                height * rng.normal(size=n.size),
+                height * np.sin(n * rng.uniform(0.01, 3)),
+            ][rng.integers(5)]
+        )
+    return np.clip(np.rint(np.concatenate(parts)), -32768, 32767).astype(np.int16)

@@ -1,0 +1,11 @@
+"""Configurations that train in seconds."""
+
+from __future__ import annotations
+
+from serq_mcu.config import Config, load_config
+
+
+def small_config(**changes: object) -> Config:
+    """A small network for six epochs; `changes` are of its [training] section."""
+    small = {"hidden": (16, 8), "max_epochs": 6, "validation_fraction": 0.2}
+    return load_config().changed(augmentation={"versions": 2}, training={**small, **changes})
