@@ -27,9 +27,9 @@ from serq_mcu.quantized_model.store import load_model, save_model
 from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
-from tests.support.frontend import VARIANTS, stimulus
+from tests.support.frontend import stimulus
 from tests.support.models import made_up_model
-from tests.support.native import compile_program
+from tests.support.native import VARIANTS, compile_program
 from tests.support.toy_centroid import HERE, Centroid
 from tools.frontend_cost import synthetic_speech
 

@@ -29,7 +29,7 @@ from serq_mcu.frontend.reference import features, frame_stages, pool
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables, mel_edges
 from tests.support.frontend import GRID, SPECS, SPEECH120, random_tables, stimulus
-from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
+from tests.support.native import RUNTIME, VARIANTS, compile_program, run
 from tests.support.tools import needs
 from tools.frontend_cost import BENCHMARK, synthetic_speech
 
@@ -214,14 +214,6 @@ def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndar
 # --- the C runtime
 
 
-BY_NUMBER = ("window", "spectrum", "power", "mel", "log", "mfcc", "chroma")
-VARIANTS = {
-    "long multiply": ["-DSERQ_LONG_MULTIPLY=1"],
-    "long multiply, powers stored": ["-DSERQ_LONG_MULTIPLY=1", "-DSERQ_STORED_POWER=1"],
-    "short multiply": ["-DSERQ_LONG_MULTIPLY=0"],
-    "long multiply, sanitizers": ["-DSERQ_LONG_MULTIPLY=1", *SANITIZERS],
-    "short multiply, sanitizers": ["-DSERQ_LONG_MULTIPLY=0", *SANITIZERS],
-}
 PROGRAMS = Path(__file__).parents[1] / "programs"
 SOURCES = [PROGRAMS / "frontend_stages.c", RUNTIME / "serq_frontend.c"]
 
