@@ -214,6 +214,7 @@ def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndar
 # --- the C runtime
 
 
+BY_NUMBER = ("window", "spectrum", "power", "mel", "log", "mfcc", "chroma")
 PROGRAMS = Path(__file__).parents[1] / "programs"
 SOURCES = [PROGRAMS / "frontend_stages.c", RUNTIME / "serq_frontend.c"]
 

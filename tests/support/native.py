@@ -13,7 +13,6 @@ from tests.support.shared import made_once
 RUNTIME = FIRMWARE / "lib" / "serq" / "src"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 SANITIZERS = ("-g1", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-BY_NUMBER = ("window", "spectrum", "power", "mel", "log", "mfcc", "chroma")
 VARIANTS = {
     "long multiply": ["-DSERQ_LONG_MULTIPLY=1"],
     "long multiply, powers stored": ["-DSERQ_LONG_MULTIPLY=1", "-DSERQ_STORED_POWER=1"],
