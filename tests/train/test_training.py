@@ -125,7 +125,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ),
         ("[augmentation]\nnoises = []", r"augmentation\.noises is empty; name at least one"),
         ("[features]\nhop_length = 0", "features: hop length"),
-        ("[features]\nblocks = [3]", "malformed"),
+        ("[features]\nblocks = [3]", "features: the feature block 3 must be a table"),
         (f"[features]\nfmax = 1{'0' * 400}", "features: int too large"),
         ('[quantization]\nmethod = "16"', r"quantization\.method is '16'; it must be adaptive, one of 8"),
         ("[quantization]\nmargin = 2", r"quantization\.margin is 2; it must be a number from 0 to 1"),

@@ -7,16 +7,22 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from serq_mcu.base.csource import c_numbers, c_string
 from serq_mcu.boards.board import Relative, all_boards, load_board
+from serq_mcu.cli import main
+from serq_mcu.codegen import plan as plan_module
 from serq_mcu.codegen.export import APPS, export, read_project, retarget, runtime_files
-from serq_mcu.codegen.plan import Plan
+from serq_mcu.codegen.plan import GENERATED, Plan
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
+from serq_mcu.layers.packing import Part
 from serq_mcu.quantized_model.store import load_model, save_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from tests.support import golden
@@ -205,3 +211,32 @@ def test_export_loads_nothing_heavy(model: QuantizedModel, tmp_path: Path) -> No
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert read_project(tmp_path / "p").board == "esp32"
+
+
+def test_an_export_packs_and_generates_a_model_once(
+    model: QuantizedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the command says of sizes, costs and time comes of the same plan as the files."""
+    done: list[tuple[str, object]] = []
+
+    def count(owner: type | ModuleType, name: str) -> None:
+        original = getattr(owner, name)
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            done.append((name, arguments[0]))
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count(Part, "pack")
+    count(plan_module, "pack_scale")
+    count(plan_module, "render")
+    path, folder = save_model(model, tmp_path / "m.serq"), tmp_path / "project"
+    result = CliRunner().invoke(main, ["export", str(path), "--board", "esp32", "--out", str(folder)])
+    assert result.exit_code == 0, result.output
+    parts = [part for parts in Plan(model, load_board("esp32")).parts for part in parts]
+    assert [what for name, what in done if name == "pack"] == parts
+    assert len([name for name, _ in done if name == "pack_scale"]) == 1
+    assert sorted(str(what) for name, what in done if name == "render") == sorted(
+        f"{name}.j2" for name in GENERATED
+    )
