@@ -34,7 +34,6 @@ APPLICATIONS = {  # exported application: its flags, and folders and files of fi
             "apps/live",
             "apps/capture",
             "apps/classify",
-            "apps/features",
             "ports/audio.c",
             "ports/audio_port_line.c",
         ],
