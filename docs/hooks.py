@@ -18,6 +18,7 @@ ELSEWHERE = {
     "architecture.md": "ARCHITECTURE.md",
     "spec.md": "SPEC.md",
     "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
     "boards_files.md": "boards/README.md",
     "models.md": "serq_mcu/models/README.md",
     "example_repository.md": "examples/regression_tests/README.md",

@@ -1,3 +1,88 @@
-"""Speech emotion recognition on microcontrollers, from recordings to verified firmware."""
+"""Speech emotion recognition on microcontrollers, from recordings to verified firmware.
+
+`serq_mcu.api` says what can be done from Python; all of it is imported when it is first used.
+"""
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serq_mcu.api import (
+        Allocation,
+        Board,
+        Config,
+        Decision,
+        Evaluation,
+        FeatureSpec,
+        Project,
+        QuantizedModel,
+        Run,
+        SerqError,
+        Stream,
+        VerifyReport,
+        evaluate,
+        export,
+        features,
+        load_board,
+        load_config,
+        load_model,
+        load_run,
+        quantize,
+        save_model,
+        train,
+        verify,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Allocation",
+    "Board",
+    "Config",
+    "Decision",
+    "Evaluation",
+    "FeatureSpec",
+    "Project",
+    "QuantizedModel",
+    "Run",
+    "SerqError",
+    "Stream",
+    "VerifyReport",
+    "__version__",
+    "evaluate",
+    "export",
+    "features",
+    "load_board",
+    "load_config",
+    "load_model",
+    "load_run",
+    "quantize",
+    "save_model",
+    "train",
+    "verify",
+]
+
+
+class _Package(ModuleType):
+    """The package. Its attribute `features` is the function, also once the room of that name is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from serq_mcu import api
+
+    value = globals()[name] = getattr(api, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+sys.modules[__name__].__class__ = _Package

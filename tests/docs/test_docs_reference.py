@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TOYS = ROOT / "tests" / "support" / "toy_family" / "boards"
 COMMANDS = dict(commands())
+BY_HAND = ("python_api.md",)  # its signatures come from the code when the site is built
 REGENERATE = "run `python -m tools.docs_reference docs/reference` and commit what it writes"
 FROM_ELSEWHERE = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b(?![^>]*canonical)[^>]*\bhref=[\"']?(?:https?:)?//",
@@ -36,6 +37,7 @@ def test_no_page_is_stale_missing_or_left_over() -> None:
         {
             path.relative_to(DOCS / "reference").as_posix(): path.read_text()
             for path in (DOCS / "reference").rglob("*.md")
+            if path.name not in BY_HAND
         },
     )
     assert sorted(there) == sorted(wanted), REGENERATE

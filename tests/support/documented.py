@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
+    "CONTRIBUTING.md",
     "docs/tutorial.md",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/howto").glob("*.md")),
 )
@@ -66,6 +67,21 @@ def shown(page: str) -> list[Command | TextFile | Printed]:
         elif language == "text" and follows:
             found.append(Printed(tuple(line.strip() for line in fenced.splitlines())))
     return found
+
+
+@dataclass(frozen=True)
+class Example:
+    """Python code of a page, and the lines that it is said to print, if the page says it."""
+
+    code: str
+    printed: tuple[str, ...] = ()
+
+
+def examples(page: str) -> list[Example]:
+    """The Python code of a page that is no file to write, with the block of text right after it."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.M | re.S)
+    return [Example(code, tuple((printed or "").splitlines())) for code, printed in blocks.findall(text)]
 
 
 def masked(line: str) -> str:
