@@ -70,3 +70,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"[{text}]({os.path.relpath(place, Path(page.file.src_uri).parent)}{anchor or ''})"
 
     return re.sub(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)", moved, markdown)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Brackets such as a[i][j] are text: only the page of the Python interface has cross-references."""
+    if page.file.src_uri == "reference/python_api.md":
+        return html
+    return re.sub(r'<autoref [^>]*?identifier="([^"]*)"[^>]*>(.*?)</autoref>', r"[\2][\1]", html, flags=re.S)

@@ -1,6 +1,6 @@
-"""Every command that README, the tutorial and the how-to pages show is run, in their order, in a folder of
-its own; those that need what no test can have are read by the command line's own parser, and are named
-below.
+"""Every command that README, CONTRIBUTING, the tutorial and the how-to pages show is run, in their order, in
+a folder of its own; those that need what no test can have are read by the command line's own parser, and are
+named below. Of a contributor's commands, the files that they name exist.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ NOT_RUN = {
     "serq-mcu corpus fetch emodb --out emodb/": "downloads 40 MB from the publisher",
     "make demo": "goes the whole way in minutes; tests/emulated/test_demo.py runs its command",
     "make test": "is what runs this test",
+    "make setup": "sets up what this test runs in",
+    "make check": "runs tests",
+    "make reference": "tests/docs/test_docs_reference.py compares what it writes",
     "pip install serq-mcu": "tests/docs/test_packaging.py installs the wheel",
     "pip install 'serq-mcu[train]'": "gigabytes of TensorFlow",
     "pip install 'serq-mcu[experiments]'": "tests/docs/test_packaging.py installs the wheel without extras",
@@ -135,7 +138,7 @@ def test_every_command_of_a_page_runs(page: str, folder: Path) -> None:
             Path(item.name).write_text(item.text)
         elif isinstance(item, Printed):
             _expect(item, printed)
-        elif item.line in NOT_RUN:
+        elif item.line in NOT_RUN or item.of_a_checkout:
             _read(item)
         else:
             printed = _run(item)
@@ -162,6 +165,9 @@ def test_a_command_that_fails_fails_the_test(folder: Path) -> None:
         _run(Command("serq-mcu check model.serq --board esp33"))
     with pytest.raises(click.UsageError):
         _read(Command("serq-mcu flash fw/ --prot X"))
+    for line in ("pytest tests/unit/test_nothing.py", "python -m tests.support.nothing"):
+        with pytest.raises(AssertionError, match="nothing"):
+            _read(Command(line))
     with pytest.raises(AssertionError, match="is not printed"):
         _expect(Printed(("differing_clips: 0",)), ["accuracy: 1"])
 
@@ -230,6 +236,10 @@ def _read(command: Command) -> None:
         found.make_context(name, words, parent=context)
     elif program == "make":
         assert subprocess.run(["make", "--dry-run", *words], cwd=ROOT, capture_output=True).returncode == 0
+    elif program == "pytest":
+        assert all((ROOT / word).exists() for word in words), command.line
+    elif program == "python":
+        assert words[0] == "-m" and (ROOT / f"{words[1].replace('.', '/')}.py").is_file(), command.line
     else:
         wanted = Requirement(next(word for word in words if word.startswith("serq-mcu")))
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

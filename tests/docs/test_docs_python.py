@@ -39,9 +39,7 @@ def folder(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.mark.needs("clang")
 @pytest.mark.parametrize("page", RUN)
-def test_examples_without_training_run(
-    page: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_examples_without_training_run(page: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = [example for example in examples(page) if not _trains(example)]
     assert chosen
     _run(chosen, capsys)
@@ -92,15 +90,21 @@ def test_the_interface_is_documented() -> None:
 
 @pytest.mark.parametrize("first", ["import serq_mcu.features.recordings", "serq_mcu.features"])
 def test_features_stays_the_function_whatever_is_imported_first(first: str) -> None:
-    code = f"import serq_mcu\n{first}\nfrom serq_mcu.features import recordings\nprint(serq_mcu.features.__module__)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == "serq_mcu.api", done.stderr
+    lines = ("import serq_mcu", first, "from serq_mcu.features import recordings")
+    assert _printed(*lines, "print(serq_mcu.features.__module__)") == "serq_mcu.api"
 
 
 def test_importing_the_package_imports_nothing_of_it() -> None:
-    code = "import sys, serq_mcu\nprint([name for name in sys.modules if name.startswith(('serq_mcu.', 'numpy'))])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
+    names = "[name for name in sys.modules if name.startswith(('serq_mcu.', 'numpy'))]"
+    assert _printed("import sys, serq_mcu", f"print({names})") == "[]"
+
+
+def _printed(*lines: str) -> str:
+    """What a fresh Python prints."""
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def _trains(example: Example) -> bool:

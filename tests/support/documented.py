@@ -14,7 +14,7 @@ PAGES = (
     "docs/tutorial.md",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/howto").glob("*.md")),
 )
-PROGRAMS = ("serq-mcu", "make", "pip", "pytest")
+PROGRAMS = ("serq-mcu", "make", "pip", "pytest", "python")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Command:
     @property
     def words(self) -> list[str]:
         return shlex.split(self.line)
+
+    @property
+    def of_a_checkout(self) -> bool:
+        """Whether it is for contributors: it tests, counts or writes the project's own files."""
+        program, *words = self.words
+        return program == "python" or (program == "pytest" and words[0].startswith("tests/"))
 
 
 @dataclass(frozen=True)
