@@ -102,12 +102,12 @@ def load_board(board: AnyPath) -> Board:
     return boards.load_board(os.fspath(board))
 
 
-def load_model(model: AnyPath = store.DEFAULT_MODEL) -> QuantizedModel:
+def load_model(model: AnyPath | None = None) -> QuantizedModel:
     """Read an integer model and check all its bounds.
 
     Args:
-        model: The path of a model file (`.serq`), or the name of a model that comes with the package:
-            `"emodb"`, `"emodb-medium"` or `"emodb-small"`.
+        model: The path of a model file (`.serq`), or the name of a model that comes with the package, such
+            as `"emodb-small"`; without it, the model that `serq-mcu export` takes.
 
     Returns:
         The model: specification, integer layers, labels and provenance.
@@ -115,7 +115,7 @@ def load_model(model: AnyPath = store.DEFAULT_MODEL) -> QuantizedModel:
     Raises:
         SerqError: The file is missing, damaged or no model.
     """
-    return store.find_model(Path(model))
+    return store.shipped_model() if model is None else store.find_model(Path(model))
 
 
 def save_model(model: QuantizedModel, path: AnyPath) -> Path:
