@@ -80,15 +80,17 @@ _INTRODUCTION = """\
 # What the front end costs
 
 Instructions a frame, and on Cortex-M4 and M0 estimated cycles (no wait states), from the samples to the last
-feature without pooling: counted in QEMU over {seconds} seconds of synthetic speech by
-`python -m tools.frontend_cost`, which writes this page.
-The firmware has no trace; compilers: {compilers}, at -O2.
-`tests/emulated/test_frontend_firmware.py` counts again and holds the limits; `serq-mcu bench` counts any
-exported project (with its trace, for which powers are stored).
+feature without pooling.
+They are counted in QEMU over {seconds} seconds of synthetic speech by `python -m tools.frontend_cost`, which
+writes this page.
+The firmware has no trace.
+Compilers: {compilers}, at -O2.
+`tests/emulated/test_frontend_firmware.py` counts again and holds the limits.
+`serq-mcu bench` counts any exported project, with its trace, for which powers are stored.
 
-The benchmark: 16 kHz, 25 ms in an FFT of 512, 40 HTK mel bands without norm, 13 MFCC. The default:
-`{default}`, FFT {fft}, 40 MFCC, 40
-log-mel bands and chroma; a frame every {hop:g} ms. *Limit* is what is promised.
+*benchmark*: 16 kHz, 25 ms in an FFT of 512, 40 HTK mel bands without norm, 13 MFCC.
+*default*: `{default}`, FFT {fft}, 40 MFCC, 40 log-mel bands and chroma; a frame every {hop:g} ms.
+*limit* is what is promised.
 """
 
 

@@ -33,31 +33,34 @@ OUTPUTS = (256, 512, 64, 7)
 STATISTICS = {40: ("mean",), 120: ("mean", "sd", "delta_sd")}  # of 40 MFCC, by the number of inputs
 
 _INTRODUCTION = """\
-# Benchmark
+# What the network costs
 
-A whole decision of the networks N-256-512-64-7 with N = {inputs} from pooled features to the label:
-standardization, four layers, bias, ReLU,
-requantization, argmax. All layers have the same width; weights are random, which changes only what
-requantization executes. Cortex-M
-rows are instructions / estimated cycles (no wait states, no caches), the others instructions. *plain C* is a
-loop over int8 weights (the sums alone), compiled by the same compiler.
+A whole decision of the networks N-256-512-64-7 with N = {inputs}, from pooled features to the label:
+standardization, four layers, bias, ReLU, requantization, argmax.
+All layers have the same width.
+Weights are random, which changes only what requantization executes.
+Cortex-M rows are instructions / estimated cycles (no wait states, no caches), the others instructions.
+*plain C* is a loop over int8 weights (the sums alone), compiled by the same compiler.
 
-Counted in QEMU by `python -m tools.network_cost`, which writes this page; `serq-mcu bench` counts any
-exported project alike. Compilers: {compilers}, at -O2.
-5, 6 and 7 bits are 4 bits and a part for the rest, so they take longer than 8: they save bytes. `serq-mcu
-export --storage fast` stores such
-layers with 8 bits, and then they take what 8 bits take. Ternary weights are stored in fields of 2 bits.
-*code* is all of the network's code in the program, *weights* the packed weights, and *stack* the most that
-the whole harness application used. Working RAM beside the two activation buffers: {work} bytes.
+Counted in QEMU by `python -m tools.network_cost`, which writes this page.
+`serq-mcu bench` counts any exported project alike.
+Compilers: {compilers}, at -O2.
+
+5, 6 and 7 bits are 4 bits and a part for the rest, so they take longer than 8: they save bytes.
+`serq-mcu export --storage fast` stores such layers with 8 bits, and then they take what 8 bits take.
+Ternary weights are stored in fields of 2 bits.
+
+*code* is all of the network's code in the program, *weights* the packed weights.
+*stack* is the most that the whole harness application used.
+Working RAM beside the activations: {work} bytes.
 """
 
 _OTHERS = """\
 ## Other runtimes
 
-One inference of 40-256-512-64-7, measured with the same compiler on a Cortex-M4 in an emulator (executed
-instructions, estimated cycles
-without wait states). CMSIS-NN's and TensorFlow Lite Micro's outputs were checked against a reference, the
-others' were not.
+One inference of 40-256-512-64-7, measured with the same compiler on a Cortex-M4 in an emulator: executed
+instructions, and estimated cycles without wait states.
+CMSIS-NN's and TensorFlow Lite Micro's outputs were checked against a reference, the others' were not.
 
 | runtime | weight bits | instructions | estimated cycles | code B | RAM B |
 |---|---|---|---|---|---|

@@ -56,12 +56,13 @@ _INTRODUCTION = """\
 # The same integers everywhere
 
 Every integer of every stage of section 7 of [SPEC.md](../SPEC.md), from the window to the scores, as exported
-firmware computes it, against the integer reference in Python. The host ran all clips of {corpora};
-each emulated core ran {count} of them, stratified by class. All ran {signals} generated signals of a second
-each: {names}.
+firmware computes it, against the integer reference in Python.
+The host ran all clips of {corpora}; each emulated core ran {count} of them, stratified by class.
+All ran {signals} generated signals of a second each: {names}.
 
 Written by `python -m tools.parity {folders}`, which exports, builds and compares everything anew and fails if
-an integer differs. `tests/emulated/test_parity.py` runs the generated signals and two clips.
+an integer differs.
+`tests/emulated/test_parity.py` runs the generated signals and two clips.
 """
 
 

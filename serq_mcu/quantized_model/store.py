@@ -106,7 +106,7 @@ def find_model(model: Path) -> QuantizedModel:
     Raises SerqError as `load_model` does.
     """
     named = shipped_models().get(str(model))
-    return load_model(model if named is None or model.exists() else named)
+    return load_model(model if named is None or model.is_file() else named)
 
 
 def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:

@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from serq_mcu.boards.board import load_board
@@ -125,7 +126,8 @@ def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path
 
 def test_a_reserved_stack_that_is_too_small_does_not_fit(tmp_path: Path) -> None:
     board = load_board("m0")
-    board = replace(board, port=replace(board.port, stack_bytes=core_of(board.mcu.features).stack - 1))
+    port = msgspec.structs.replace(board.port, stack_bytes=core_of(board.mcu.features).stack - 1)
+    board = replace(board, port=port)
     report = budget(Plan(made_up_model((16, 5), (4, 3)), board))
     assert not report.fits
     assert "raise [port] stack_bytes" in report.lines()[-1]

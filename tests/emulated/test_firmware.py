@@ -110,7 +110,7 @@ def test_every_kernel_on_the_emulators(
         )
         for layer in layers
     ]
-    monkeypatch.setattr("serq_mcu.codegen.render.choose", lambda *given: parts)
+    monkeypatch.setattr("serq_mcu.codegen.plan.choose", lambda *given: parts)
     _check_decisions(
         made_up_model(sizes, [sum(p.bits for p in layer) for layer in parts], seed=3, fill=fill),
         tmp_path / "p",

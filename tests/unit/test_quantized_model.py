@@ -293,6 +293,8 @@ def test_models_that_ship_are_named_and_a_file_goes_first(
     monkeypatch.chdir(tmp_path)
     save_model(model, Path("emodb-small"))
     assert find_model(Path("emodb-small")).sha256 == model.sha256
+    (tmp_path / "emodb").mkdir()  # such as the recordings
+    assert find_model(Path("emodb")).sha256 == shipped_model().sha256
     with pytest.raises(SerqError, match=r"emodb-tiny does not exist.*emodb, emodb-medium, emodb-small"):
         find_model(Path("emodb-tiny"))
 
