@@ -3,8 +3,6 @@
 `serq_mcu.api` says what can be done from Python; all of it is imported when it is first used.
 """
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,14 +62,6 @@ __all__ = [
 ]
 
 
-class _Package(ModuleType):
-    """The package. Its attribute `features` is the function, also once the room of that name is imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
 if not TYPE_CHECKING:  # a type checker has the names above, and no others
 
     def __getattr__(name: str) -> object:
@@ -85,6 +75,3 @@ if not TYPE_CHECKING:  # a type checker has the names above, and no others
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -27,7 +27,7 @@ from serq_mcu.corpus.conditions import Condition
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation import clips as evaluation
 from serq_mcu.evaluation.clips import Evaluation
-from serq_mcu.features.extractor import Extractor, clip_features
+from serq_mcu.extraction.extractor import Extractor, clip_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.kernels import Storage

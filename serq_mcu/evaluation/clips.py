@@ -13,7 +13,7 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.corpus.loaders import Clip, Corpus, load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.features.recordings import augmented_clips, augmented_features, read_recordings
+from serq_mcu.extraction.recordings import augmented_clips, augmented_features, read_recordings
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 

@@ -23,7 +23,7 @@ from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.features.recordings import FEATURE_CODE, FEATURE_VERSIONS, recorded_features
+from serq_mcu.extraction.recordings import FEATURE_CODE, FEATURE_VERSIONS, recorded_features
 from serq_mcu.frontend.blocks import Chroma, Mel, Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables

@@ -36,7 +36,7 @@ from serq_mcu.experiments.plan import (
     configured,
 )
 from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
-from serq_mcu.features.recordings import Recordings, augmented_features, read_recordings
+from serq_mcu.extraction.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width

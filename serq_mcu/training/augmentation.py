@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.config import DRAWN_ROOM, AugmentationConfig
 from serq_mcu.corpus.conditions import Condition
-from serq_mcu.features.recordings import AugmentedClip, Recordings, choose_voices
+from serq_mcu.extraction.recordings import AugmentedClip, Recordings, choose_voices
 
 
 def draw_augmented_clips(

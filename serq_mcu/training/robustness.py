@@ -22,7 +22,7 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import PROTOCOLS, Config, load_config
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
-from serq_mcu.features.recordings import (
+from serq_mcu.extraction.recordings import (
     FEATURE_CODE,
     FEATURE_VERSIONS,
     AugmentedClip,

@@ -18,7 +18,7 @@ from serq_mcu.base.progress import Progress
 from serq_mcu.config import Config
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.features.recordings import Recordings, augmented_features, read_recordings
+from serq_mcu.extraction.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.training.augmentation import draw_augmented_clips

@@ -17,7 +17,7 @@ from serq_mcu.codegen.library import export_library
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.extension import FeatureBlock, register_block
-from serq_mcu.features.extractor import clip_features
+from serq_mcu.extraction.extractor import clip_features
 from serq_mcu.frontend.blocks import BLOCKS, Chroma, Mel, Mfcc
 from serq_mcu.frontend.compare import compare_frontend
 from serq_mcu.frontend.reference import features, frame_stages

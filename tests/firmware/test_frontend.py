@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from serq_mcu.errors import SerqError
-from serq_mcu.features.extractor import clip_features, extractor_files
+from serq_mcu.extraction.extractor import clip_features, extractor_files
 from serq_mcu.frontend.arithmetic import isqrt, rshift_round
 from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
 from serq_mcu.frontend.blocks.chroma import chroma_runs, chroma_weights

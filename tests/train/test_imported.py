@@ -90,7 +90,7 @@ def pooled(corpus: Path) -> np.ndarray:
     """What the front end computes of the clips."""
     from serq_mcu.config import load_config
     from serq_mcu.corpus.loaders import load_corpus
-    from serq_mcu.features.recordings import recorded_features
+    from serq_mcu.extraction.recordings import recorded_features
     from serq_mcu.frontend.tables import build_tables
 
     spec = load_config(corpus.parent / "own.toml").features

@@ -24,7 +24,7 @@ from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.corpus.noise import BABBLE
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.clips import evaluate
-from serq_mcu.features.recordings import recorded_features
+from serq_mcu.extraction.recordings import recorded_features
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables

@@ -15,8 +15,8 @@ from serq_mcu.corpus.conditions import AS_RECORDED, Condition, apply_condition, 
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.corpus.noise import BABBLE, NOISES, ROOMS, make_noise
 from serq_mcu.errors import SerqError
-from serq_mcu.features import recordings as recordings_module
-from serq_mcu.features.recordings import (
+from serq_mcu.extraction import recordings as recordings_module
+from serq_mcu.extraction.recordings import (
     AugmentedClip,
     Recordings,
     augmented_clips,

@@ -22,13 +22,13 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import AS_RECORDED, VOICES, Condition, apply_condition
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
-from serq_mcu.features.extractor import clip_features, extractor_digest
+from serq_mcu.extraction.extractor import clip_features, extractor_digest
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
 # what the features of a recording depend on, for keys of the cache
 FEATURE_CODE: tuple[str | Path, ...] = (
-    *("serq_mcu.frontend", "serq_mcu.features", "serq_mcu.codegen", "serq_mcu.layers"),
+    *("serq_mcu.frontend", "serq_mcu.extraction", "serq_mcu.codegen", "serq_mcu.layers"),
     *("serq_mcu.corpus.audio", "serq_mcu.corpus.conditions", "serq_mcu.corpus.noise"),
     *(resources.FIRMWARE / "lib" / "serq", resources.FIRMWARE / "apps" / "classify", resources.TEMPLATES),
 )
