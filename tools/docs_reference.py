@@ -109,8 +109,9 @@ def schema(kind: type | tuple[type, ...], title: str) -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """Replace the reference in `folder`, and the schemas beside it. Raises SerqError if it cannot be
-    written.
+    """Replace the reference in `folder`, and the schemas beside it.
+
+    Raises SerqError if it cannot be written.
     """
     made = pages()
     for name, text in schemas().items():

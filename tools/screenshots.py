@@ -51,12 +51,18 @@ _GAP = 20  # the decision before which samples were lost
 
 
 def live_page_screenshot(path: Path, width: int = 1100, height: int = 980, dark: bool = False) -> Path:
-    """Write a PNG of the live page to `path`. Raises SerqError without Chromium."""
+    """Write a PNG of the live page to `path`.
+
+    Raises SerqError without Chromium.
+    """
     return picture(_replayed(), path, width, height, dark)
 
 
 def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
-    """Write a PNG of a page's upper part to `path`. Raises SerqError without Chromium."""
+    """Write a PNG of a page's upper part to `path`.
+
+    Raises SerqError without Chromium.
+    """
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise SerqError(

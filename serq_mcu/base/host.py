@@ -12,7 +12,10 @@ from serq_mcu.errors import SerqError
 
 
 def compiler() -> str:
-    """This computer's C compiler. Raises SerqError if there is none."""
+    """This computer's C compiler.
+
+    Raises SerqError if there is none.
+    """
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and (path := shutil.which(name)):
             return path

@@ -29,7 +29,10 @@ class Registry(Generic[T]):
         self._things: dict[str, T] = {}
 
     def register(self, name: str, thing: T) -> T:
-        """Add a thing. Raises SerqError if the name is taken or no C identifier of lower-case letters."""
+        """Add a thing.
+
+        Raises SerqError if the name is taken or no C identifier of lower-case letters.
+        """
         if not _NAME.fullmatch(name):
             raise SerqError(
                 f"{self._what} {name!r}: a name is 1 to 32 lower-case letters, digits and underscores,"
@@ -41,7 +44,10 @@ class Registry(Generic[T]):
         return thing
 
     def __getitem__(self, name: str) -> T:
-        """The thing of that name. Raises SerqError, listing what there is, if there is none."""
+        """The thing of that name.
+
+        Raises SerqError, listing what there is, if there is none.
+        """
         things = self._all()
         if name not in things:
             raise SerqError(f"{self._what} {name!r} is not one of {', '.join(things)}")

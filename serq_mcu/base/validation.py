@@ -52,7 +52,10 @@ def checked(value: Any, kind: type[T], where: str, within: str = "") -> T:
 
 
 def changed(section: T, **changes: Any) -> T:
-    """Copy a section with other values, checked as when it was read. Raises SerqError."""
+    """Copy a section with other values, checked as when it was read.
+
+    Raises SerqError.
+    """
     values = [(field, getattr(section, field.name)) for field in msgspec.structs.fields(section)]
     kept = {field.name: value for field, value in values if value != field.default}
     return checked(msgspec.to_builtins(kept | changes), type(section), "the change")
@@ -73,7 +76,10 @@ def read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """Return the values of a TOML text. Raises SerqError that begins with `where` if it is not TOML."""
+    """Return the values of a TOML text.
+
+    Raises SerqError that begins with `where` if it is not TOML.
+    """
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:

@@ -74,7 +74,10 @@ class PlatformIO(Section, frozen=True):
 
 
 class Mcu(Section, frozen=True):
-    """[mcu]: the core, and what a program may fill. A clock of 0 Hz: it has none (an emulator)."""
+    """[mcu]: the core, and what a program may fill.
+
+    A clock of 0 Hz: it has none (an emulator).
+    """
 
     core: Prose
     features: tuple[Identifier, ...]
@@ -408,7 +411,10 @@ def all_boards() -> list[Board]:
 
 
 def read_board(path: Path) -> Board:
-    """Return the board of a TOML file. Raises SerqError that names the file and the key."""
+    """Return the board of a TOML file.
+
+    Raises SerqError that names the file and the key.
+    """
     return _board(*read_toml(path, "board"), path, path.parent)
 
 

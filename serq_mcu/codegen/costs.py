@@ -37,7 +37,10 @@ def total(rows: Iterable[Row], part: str) -> Row:
 
 
 def milliseconds(row: Row, clock_hz: int) -> float | None:
-    """Time of a row at a clock: of its cycles, or of its instructions at one a cycle. None: not known."""
+    """Time of a row at a clock: of its cycles, or of its instructions at one a cycle.
+
+    None: not known.
+    """
     count = row.instructions if row.cycles is None else row.cycles
     return None if count is None or not clock_hz else 1000 * count / clock_hz
 

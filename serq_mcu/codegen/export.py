@@ -114,7 +114,10 @@ def write_project(
 
 
 def read_project(folder: Path) -> Project:
-    """The manifest of an exported folder. Raises SerqError if there is none or it is damaged."""
+    """The manifest of an exported folder.
+
+    Raises SerqError if there is none or it is damaged.
+    """
     try:
         manifest: Any = json.loads((folder / MANIFEST).read_text())
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}

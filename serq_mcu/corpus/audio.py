@@ -70,7 +70,10 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
 
 
 def seconds_of(path: Path) -> float:
-    """The length that a recording's header states. Raises SerqError if it has no header that can be read."""
+    """The length that a recording's header states.
+
+    Raises SerqError if it has no header that can be read.
+    """
     import soundfile
 
     try:

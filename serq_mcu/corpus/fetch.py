@@ -138,7 +138,10 @@ class Fetched:
 
 
 def publication_of(name: str) -> Publication:
-    """How a corpus is published. Raises SerqError for a name that is not one of PUBLICATIONS."""
+    """How a corpus is published.
+
+    Raises SerqError for a name that is not one of PUBLICATIONS.
+    """
     for found in PUBLICATIONS:
         if found.corpus == name:
             return found
@@ -315,7 +318,10 @@ def _is_recording(member: zipfile.ZipInfo) -> bool:
 
 
 def _inside(name: str) -> Path:
-    """A member's place in a folder. Raises SerqError if it leads out of it."""
+    """A member's place in a folder.
+
+    Raises SerqError if it leads out of it.
+    """
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not name.isprintable() or any(part == ".." or ":" in part or part.startswith("/") for part in parts):
         raise SerqError(f"the archive has a file named {name!a}, which leads out of its folder")

@@ -205,7 +205,9 @@ class Scan:
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """The clips of `folder`, whose corpus is recognised from the file names. Reads no audio.
+    """The clips of `folder`, whose corpus is recognised from the file names.
+
+    Reads no audio.
 
     Byte-identical copies of a clip (TESS is often unpacked twice) count once. Raises SerqError if the folder
     is missing or empty, has files that no naming explains, two different files of one name, recordings of two

@@ -65,7 +65,10 @@ class AugmentedClip:
 def read_recordings(
     clips: Sequence[Clip], rate: int, progress: Callable[..., None] | None = None
 ) -> Recordings:
-    """Decode the clips at `rate` Hz. Raises SerqError, naming the clip, if one cannot be read."""
+    """Decode the clips at `rate` Hz.
+
+    Raises SerqError, naming the clip, if one cannot be read.
+    """
     audio = []
     for index, clip in enumerate(clips):
         audio.append(read_audio(clip.path, rate).pcm)

@@ -22,7 +22,9 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Frames, transform and mel bands (SPEC.md section 2). Frequencies in Hz, lengths in samples.
+    """Frames, transform and mel bands (SPEC.md section 2).
+
+    Frequencies in Hz, lengths in samples.
 
     A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`,
     frame f is centred on sample f * hop_length: half a frame of zeros stands before a clip and after it.

@@ -29,7 +29,10 @@ class Faults:
 
 
 class FaultyTransport:
-    """`inner` with faults in both directions. `incidents` counts them by kind."""
+    """`inner` with faults in both directions.
+
+    `incidents` counts them by kind.
+    """
 
     def __init__(self, inner: Transport, faults: Faults, seed: int) -> None:
         self.name = inner.name

@@ -158,7 +158,10 @@ def input_sums(values: NDArray[np.int16] | NDArray[np.int32]) -> tuple[int, int]
 
 
 def parse_identity(payload: bytes) -> Identity:
-    """The answer to IDENTIFY. Raises SerqError if it is malformed."""
+    """The answer to IDENTIFY.
+
+    Raises SerqError if it is malformed.
+    """
     _require(len(payload) >= _IDENTITY.size, "identity")
     abi, model, *numbers = _IDENTITY.unpack_from(payload)
     board = payload[_IDENTITY.size :].decode(errors="replace")
@@ -168,7 +171,10 @@ def parse_identity(payload: bytes) -> Identity:
 
 
 def parse_result(payload: bytes, digests: dict[str, int]) -> Result:
-    """The answer to FINISH, with the digests of the clip. Raises SerqError if it is malformed."""
+    """The answer to FINISH, with the digests of the clip.
+
+    Raises SerqError if it is malformed.
+    """
     _require(len(payload) > _RESULT.size and (len(payload) - _RESULT.size) % 4 == 0, "result")
     label, frames, frontend, network, clip, *sums = _RESULT.unpack_from(payload)
     scores = np.frombuffer(payload, "<i4", offset=_RESULT.size).astype(np.int32)
@@ -177,7 +183,10 @@ def parse_result(payload: bytes, digests: dict[str, int]) -> Result:
 
 
 def parse_digests(payload: bytes) -> tuple[int, dict[int, int]]:
-    """The answer to DIGESTS: the clip, and stage to CRC-32. Raises SerqError if it is malformed."""
+    """The answer to DIGESTS: the clip, and stage to CRC-32.
+
+    Raises SerqError if it is malformed.
+    """
     _require(len(payload) >= 4 and (len(payload) - 4) % 5 == 0, "digests")
     return int.from_bytes(payload[:4], "little"), dict(struct.iter_unpack("<BI", payload[4:]))
 
@@ -204,13 +213,19 @@ def parse_values(payload: bytes) -> tuple[int, NDArray[np.unsignedinteger]]:
 
 
 def parse_u16(payload: bytes) -> int:
-    """A lone u16, little-endian. Raises SerqError if it is not one."""
+    """A lone u16, little-endian.
+
+    Raises SerqError if it is not one.
+    """
     _require(len(payload) == 2, "count")
     return int.from_bytes(payload, "little")
 
 
 def parse_u32(payload: bytes) -> int:
-    """A lone u32, little-endian. Raises SerqError if it is not one."""
+    """A lone u32, little-endian.
+
+    Raises SerqError if it is not one.
+    """
     _require(len(payload) == 4, "count")
     return int.from_bytes(payload, "little")
 

@@ -44,8 +44,10 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class Memory:
-    """What a layer works in. Bytes of its input and its output, padding included, int32 accumulators, and
-    whether it needs the kernels' table.
+    """What a layer works in.
+
+    Bytes of its input and its output, padding included, int32 accumulators, and whether it needs the kernels'
+    table.
     """
 
     input_bytes: int
@@ -72,7 +74,9 @@ class Operands:
 
 
 class Layer(ABC):
-    """A layer of a quantized model. Subclasses are frozen, and prove their bounds when they are made.
+    """A layer of a quantized model.
+
+    Subclasses are frozen, and prove their bounds when they are made.
 
     A layer takes activations 0..127 and gives activations, or, as the last of a model, scores.
     """
@@ -192,7 +196,10 @@ class Layer(ABC):
 
 
 class FloatLayer(ABC):
-    """A layer of a float network, with what follows it up to the next layer (a ReLU, say). Frozen."""
+    """A layer of a float network, with what follows it up to the next layer (a ReLU, say).
+
+    Frozen.
+    """
 
     kind: ClassVar[str]
 

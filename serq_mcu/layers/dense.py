@@ -164,7 +164,10 @@ class DenseLayer(Layer):
 
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> DenseLayer:
-        """Make the layer of `header()` and `tensors()` again. Raises SerqError if a bound fails."""
+        """Make the layer of `header()` and `tensors()` again.
+
+        Raises SerqError if a bound fails.
+        """
         names = ("encoding", "multiplier", "shift", "weight_scale", "input_scale")
         return cls(tensors["u"], tensors["bias"], **{name: header[name] for name in names})
 
@@ -350,7 +353,10 @@ class FloatDense(FloatLayer):
         return found, np.maximum(found, 0) if self.relu else found
 
     def lower(self, width: Width, activations: NDArray[np.int64], grid: Grid, target: Floats) -> DenseLayer:
-        """Make the integer layer of a width; the module says how. Fields are computed once per width."""
+        """Make the integer layer of a width; the module says how.
+
+        Fields are computed once per width.
+        """
         if width not in self._quantized:
             self._quantized[width] = quantize(self.kernel.T, width)
         u, weight_scale = self._quantized[width]

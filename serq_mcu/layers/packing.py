@@ -1,4 +1,6 @@
-"""Layouts: how a layer's fields lie in bytes (SPEC.md section 4). Results never depend on the layout.
+"""Layouts: how a layer's fields lie in bytes (SPEC.md section 4).
+
+Results never depend on the layout.
 
 A layout is one formula: the place of bit k of the field of output o and input i. Packing scatters bits by it,
 unpacking gathers them. An extension adds a layout with `serq_mcu.extension.register_layout`.
@@ -76,7 +78,10 @@ class Layout:
         return np.packbits(flat, bitorder="little").view(f"<u{self.word_bytes}")
 
     def unpack(self, packed: NDArray[Any], inputs: int, outputs: int, bits: int) -> NDArray[np.uint8]:
-        """The fields [outputs, inputs] of an array of `pack`. Raises ValueError if its size is wrong."""
+        """The fields [outputs, inputs] of an array of `pack`.
+
+        Raises ValueError if its size is wrong.
+        """
         shape = Shape(inputs, outputs, bits)
         flat = np.unpackbits(np.ascontiguousarray(packed).view(np.uint8), bitorder="little")
         if flat.size != 8 * self.packed_bytes(shape):

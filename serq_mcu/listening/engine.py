@@ -30,7 +30,10 @@ _HEAD = 4  # integers of a decision before its scores
 
 
 class Engine(Protocol):
-    """Runs a model on samples. `by` names what computes."""
+    """Runs a model on samples.
+
+    `by` names what computes.
+    """
 
     by: str
 
@@ -128,7 +131,10 @@ def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _library(model: QuantizedModel, progress: Callable[..., None]) -> ctypes.CDLL:
-    """The model's shared library. Raises SerqError without a compiler, or one that refuses the code."""
+    """The model's shared library.
+
+    Raises SerqError without a compiler, or one that refuses the code.
+    """
     can_stream = model.decision is not None
     files = {
         name.removeprefix(_PLACE): data

@@ -94,7 +94,10 @@ class Lowering:
         )
 
     def tuned_model(self, tuned: TunedNetwork, provenance: dict[str, Any] | None = None) -> QuantizedModel:
-        """Make the integer model of a fine-tuned network. Raises SerqError if a bound cannot be proved."""
+        """Make the integer model of a fine-tuned network.
+
+        Raises SerqError if a bound cannot be proved.
+        """
         layers: list[Layer] = []
         grid = INPUT_GRID
         steps = [*map(float, tuned.steps), None]

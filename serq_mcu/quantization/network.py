@@ -67,7 +67,10 @@ class FloatNetwork:
 
     @property
     def dense(self) -> tuple[FloatDense, ...]:
-        """The layers of a multilayer perceptron. Raises SerqError if one is of another kind."""
+        """The layers of a multilayer perceptron.
+
+        Raises SerqError if one is of another kind.
+        """
         for index, layer in enumerate(self.layers):
             if type(layer) is not FloatDense:
                 raise SerqError(

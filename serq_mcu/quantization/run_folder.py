@@ -195,7 +195,10 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
 
 
 def load_run(folder: Path) -> Run:
-    """Read a run folder. Raises SerqError when it is missing, damaged or made by a newer version."""
+    """Read a run folder.
+
+    Raises SerqError when it is missing, damaged or made by a newer version.
+    """
     try:
         header = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         version = header["format"]

@@ -130,6 +130,9 @@ def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
 
 
 def _layer(index: int, header: dict[str, Any], tensors: dict[str, Any]) -> Layer:
-    """One layer. Raises SerqError if its kind is unknown or a bound fails."""
+    """One layer.
+
+    Raises SerqError if its kind is unknown or a bound fails.
+    """
     own = {name.removeprefix(f"layer{index}."): array for name, array in tensors.items()}
     return LAYERS[header["kind"]].from_parts(header, own)

@@ -52,7 +52,10 @@ class Decision:
 
 
 def require_decision_rule(model: QuantizedModel) -> DecisionRule:
-    """The model's own rule. Raises SerqError if it has none."""
+    """The model's own rule.
+
+    Raises SerqError if it has none.
+    """
     if model.decision is None:
         raise SerqError(
             "the model cannot stream: its specification pads clips, or it was made without decision"

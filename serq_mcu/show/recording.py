@@ -41,7 +41,10 @@ def session_lines(session: Session) -> list[str]:
 
 
 def svg(found: Classification) -> str:
-    """Return the drawing. Place and words show the answers, not colour alone."""
+    """Return the drawing.
+
+    Place and words show the answers, not colour alone.
+    """
     answers = ", ".join(f"{decision.seconds:.1f} s {decision.answer}" for decision in found.decisions)
     elements = [*_axis(found), *_waveform(found), *_answers(found), *_lanes(found)]
     return drawing.document(_WIDTH, _height(found), answers or f"as a clip: {found.answer}", elements)

@@ -56,7 +56,10 @@ def train(folder: Path, out: Path, config: Config, progress: Progress | None = N
 
 
 def read_dataset(folder: Path, config: Config, progress: Progress | None = None) -> Dataset:
-    """The recordings in `folder`, at the features' sample rate. Raises SerqError if one cannot be used."""
+    """The recordings in `folder`, at the features' sample rate.
+
+    Raises SerqError if one cannot be used.
+    """
     corpus = load_corpus(folder)
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
     return Dataset(

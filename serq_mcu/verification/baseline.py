@@ -26,7 +26,10 @@ _SHOWN = 5  # clips that are named
 
 @dataclass(frozen=True)
 class Change:
-    """One figure before and now. None: unknown, and never worse."""
+    """One figure before and now.
+
+    None: unknown, and never worse.
+    """
 
     name: str
     before: float | None
@@ -91,7 +94,10 @@ class Baseline:
 
     @staticmethod
     def of(report: VerifyReport) -> Baseline:
-        """To remember of `report`. Raises SerqError if a clip has no result."""
+        """To remember of `report`.
+
+        Raises SerqError if a clip has no result.
+        """
         if report.failures:
             raise SerqError(
                 f"{len(report.failures)} clips have no result, so that the run is no baseline; see to the"
@@ -200,7 +206,10 @@ def save_baseline(path: Path, report: VerifyReport) -> Baseline:
 
 
 def load_baseline(path: Path) -> Baseline:
-    """Read a baseline. Raises SerqError if there is none or it is damaged."""
+    """Read a baseline.
+
+    Raises SerqError if there is none or it is damaged.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value.pop("format") != FORMAT:

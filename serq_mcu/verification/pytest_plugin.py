@@ -74,7 +74,10 @@ def _embedded(config: pytest.Config) -> bool:
 
 
 def _option(config: pytest.Config, name: str) -> str:
-    """An option, of the command line first. Paths in the configuration are relative to its folder."""
+    """An option, of the command line first.
+
+    Paths in the configuration are relative to its folder.
+    """
     given: str | None = config.getoption(f"--{name}")
     if given is not None:
         return given

@@ -111,7 +111,10 @@ def choose_clips(folder: Path, count: int | None = None) -> list[Clip]:
 
 
 def recordings(clips: Iterable[Clip], sample_rate: int) -> Iterator[Recording]:
-    """The clips, each read when it is asked for. Raises SerqError for one that cannot be read."""
+    """The clips, each read when it is asked for.
+
+    Raises SerqError for one that cannot be read.
+    """
     for clip in clips:
         yield Recording(clip.name, read_audio(clip.path, sample_rate).pcm, clip.label)
 
@@ -187,7 +190,10 @@ def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mod
 
 
 def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
-    """Every stage's integers for a clip, int16 [samples]. Raises SerqError if it is too short or too long."""
+    """Every stage's integers for a clip, int16 [samples].
+
+    Raises SerqError if it is too short or too long.
+    """
     found: dict[str, NDArray[Any]] = dict(frame_stages(model.spec, model.tables, pcm))
     pooled = pool(model.spec, model.tables, found)
     found |= {stage: values[None] for stage, values in network_stages(model, pooled)}
@@ -241,7 +247,10 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
 
 
 def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -> Reference:
-    """What a device must answer. Raises SerqError, with the clip's name, if it is too short or too long."""
+    """What a device must answer.
+
+    Raises SerqError, with the clip's name, if it is too short or too long.
+    """
     try:
         stages = reference_stages(model, recording.pcm)
     except SerqError as error:
