@@ -85,9 +85,7 @@ class FeatureSpec(Analysis):
     @property
     def feature_names(self) -> tuple[str, ...]:
         """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
-        return tuple(
-            f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.first(s), b.size)
-        )
+        return tuple(name for block in self.blocks for name in block.feature_names)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the model file and configuration."""

@@ -127,7 +127,7 @@ class FeatureBlock(ABC):
         """The stages that the block adds to a frame."""
         return (self.stage,)
 
-    def first(self, statistic: str) -> int:
+    def first(self, _statistic: str) -> int:
         """Return the first coefficient that a statistic is taken of."""
         return 0
 
@@ -136,15 +136,24 @@ class FeatureBlock(ABC):
         """Pooled features of the block."""
         return sum(self.size - self.first(statistic) for statistic in self.statistics)
 
-    def misfit(self, analysis: Analysis) -> str | None:
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
+        return tuple(
+            f"{self.kind}{index} {statistic}"
+            for statistic in self.statistics
+            for index in range(self.first(statistic), self.size)
+        )
+
+    def misfit(self, _analysis: Analysis) -> str | None:
         """Return a sentence if the block does not go with the analysis, or None."""
         return None
 
-    def table_types(self, analysis: Analysis) -> dict[str, TableType]:
+    def table_types(self, _analysis: Analysis) -> dict[str, TableType]:
         """Return the type and shape of each table that the block keeps in the model file."""
         return {}
 
-    def build_tables(self, analysis: Analysis) -> dict[str, NDArray[Any]]:
+    def build_tables(self, _analysis: Analysis) -> dict[str, NDArray[Any]]:
         """Make the block's tables."""
         return {}
 
