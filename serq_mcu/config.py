@@ -258,6 +258,6 @@ def _require_sections(tables: Mapping[str, Any], known: tuple[str, ...], where: 
             raise SerqError(f"{where}: {name!r} is not one of the sections {sections}")
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise ValueError(message)

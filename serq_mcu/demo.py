@@ -189,7 +189,7 @@ def _verify_everywhere(
     return found
 
 
-def _describe(model: QuantizedModel, shipped: bool) -> dict[str, Any]:
+def _describe(model: QuantizedModel, *, shipped: bool) -> dict[str, Any]:
     layers = [[layer.inputs, layer.outputs] for layer in model.layers]
     return {
         "shipped": shipped,

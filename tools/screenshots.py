@@ -50,15 +50,15 @@ _STREAM = 'new EventSource("events");'
 _GAP = 20  # the decision before which samples were lost
 
 
-def live_page_screenshot(path: Path, width: int = 1100, height: int = 980, dark: bool = False) -> Path:
+def live_page_screenshot(path: Path, width: int = 1100, height: int = 980, *, dark: bool = False) -> Path:
     """Write a PNG of the live page to `path`.
 
     Raises SerqError without Chromium.
     """
-    return picture(_replayed(), path, width, height, dark)
+    return picture(_replayed(), path, width, height, dark=dark)
 
 
-def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
+def picture(page: str, path: Path, width: int, height: int, *, dark: bool) -> Path:
     """Write a PNG of a page's upper part to `path`.
 
     Raises SerqError without Chromium.
@@ -166,12 +166,12 @@ def _play(page: Page) -> None:
 def main() -> None:
     """Write the screenshots that the arguments ask for."""
     folder = Path(sys.argv[1])
-    for name, size in LIVE_PICTURES.items():
-        print(f"wrote {live_page_screenshot(folder / name, *size)}")
+    for name, (width, height, dark) in LIVE_PICTURES.items():
+        print(f"wrote {live_page_screenshot(folder / name, width, height, dark=dark)}")
     if len(sys.argv) > 2:
         page = (Path(sys.argv[2]) / "report.html").read_text(encoding="utf-8")
-        for name, size in REPORT_PICTURES.items():
-            print(f"wrote {picture(page, folder / name, *size)}")
+        for name, (width, height, dark) in REPORT_PICTURES.items():
+            print(f"wrote {picture(page, folder / name, width, height, dark=dark)}")
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ class Cache:
         what `build` raises.
         """
         path = self._files / f"{key.kind}-{key.digest.hex()[:32]}{suffix}"
-        if self._attempt(lambda database: self._intact(database, key, path), False):
+        if self._attempt(lambda database: self._intact(database, key, path), default=False):
             return path
         private = _private_folder()
         made = private / path.name
@@ -211,7 +211,7 @@ class Cache:
         data = made.read_bytes()
         row = (*self._row(key, data), path.name, None)
         stored = len(data) <= self.limit and self._attempt(
-            lambda database: self._store(database, path, data, row), False
+            lambda database: self._store(database, path, data, row), default=False
         )
         return path if stored else made
 
@@ -229,7 +229,7 @@ class Cache:
         Raises SerqError if they cannot be removed.
         """
         removed = tuple(usage for usage in self.info().kinds if kind in (None, usage.kind))
-        if removed and not self._attempt(lambda database: self._clear(database, kind), False):
+        if removed and not self._attempt(lambda database: self._clear(database, kind), default=False):
             raise SerqError(f"cannot remove entries from {self.folder}; check that you may write to it")
         return CacheInfo(self.folder, self.limit, removed)
 
@@ -329,7 +329,7 @@ class Cache:
         with contextlib.suppress(OSError):
             (self._files / Path(name).name).unlink()
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+    def _attempt(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
         """Do `work` on the database; a damaged database is removed and made again, once."""
         for first in (True, False):
             try:
@@ -341,7 +341,7 @@ class Cache:
                     continue
                 _note(self.folder, error)
                 break
-        return otherwise
+        return default
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -512,13 +512,22 @@ def _microphone_path(name: str) -> Path:
 
 
 def _check(board: Board, path: Path) -> None:
-    """What no single field can say."""
+    """Raise SerqError for what no single field of a board file can contradict."""
+    _check_core(board, path)
+    _check_port(board, path)
+    _check_audio(board, path)
+
+
+def _check_core(board: Board, path: Path) -> None:
     if board.port.stack_bytes > board.mcu.ram_bytes:
         raise SerqError(f"{path}: port.stack_bytes is more than mcu.ram_bytes")
     if not board.emulated and not (board.port.baud and board.mcu.clock_hz and board.platformio.framework):
         raise SerqError(
             f"{path}: a real board needs port.baud, mcu.clock_hz above 0 and platformio.framework"
         )
+
+
+def _check_port(board: Board, path: Path) -> None:
     if board.port.family not in FAMILIES and not board.port.source:
         raise SerqError(
             f"{path}: port.family {board.port.family!r} is not one of {', '.join(FAMILIES)}; install the"
@@ -534,6 +543,9 @@ def _check(board: Board, path: Path) -> None:
             f"{path}: port.family {board.port.family!r} does not fit platformio.platform"
             f" {board.platformio.platform!r}"
         )
+
+
+def _check_audio(board: Board, path: Path) -> None:
     interface, ring = board.microphone.interface, board.audio.ring_samples
     if not board.audio.source and board.audio.driver not in board.family.drivers():
         raise SerqError(

@@ -85,10 +85,10 @@ def _python() -> Iterator[Finding]:
         found,
         "install Python 3.10 or newer",
         "everything",
-        True,
+        needed=True,
     )
     for name in _requirements().get("", []):
-        yield _distribution("Python", name, f"pip install --upgrade {_PACKAGE}", "everything", True)
+        yield _distribution("Python", name, f"pip install --upgrade {_PACKAGE}", "everything", needed=True)
     parts = (resources.TEMPLATES, resources.FIRMWARE, resources.BOARDS, resources.MODELS)
     absent = [part.name for part in parts if not part.is_dir()]
     found = f"lacks {', '.join(absent)}" if absent else str(resources.FIRMWARE.parent)
@@ -99,7 +99,7 @@ def _python() -> Iterator[Finding]:
         found,
         f"pip install --force-reinstall {_PACKAGE}",
         "everything",
-        True,
+        needed=True,
     )
     usable, found = _cache()
     yield Finding(
@@ -136,11 +136,11 @@ def _extras() -> Iterator[Finding]:
         yield Finding(f"{_PACKAGE}[microphone]", "PortAudio", bool(library), library, get, _FOR["microphone"])
 
 
-def _distribution(area: str, name: str, get: str, needed_for: str, needed: bool = False) -> Finding:
+def _distribution(area: str, name: str, get: str, needed_for: str, *, needed: bool = False) -> Finding:
     try:
-        return Finding(area, name, True, importlib.metadata.version(name), needed=needed)
+        return Finding(area, name, ready=True, found=importlib.metadata.version(name), needed=needed)
     except importlib.metadata.PackageNotFoundError:
-        return Finding(area, name, False, "", get, needed_for, needed)
+        return Finding(area, name, ready=False, found="", get=get, needed_for=needed_for, needed=needed)
 
 
 def _requirements() -> dict[str, list[str]]:
@@ -162,7 +162,9 @@ def _compilers() -> Iterator[Finding]:
     found = f"{platformio.tool_version(host)} in {host}" if host else ""
     area = "compilers and emulators"
     waiting = "verify, quick features, classify by the shipped C"
-    yield Finding(area, "C compiler", bool(host), found, "sudo apt-get install gcc libc6-dev", waiting, True)
+    yield Finding(
+        area, "C compiler", bool(host), found, "sudo apt-get install gcc libc6-dev", waiting, needed=True
+    )
     for board in all_boards():
         if board.emulated:
             lacking, emulator = platformio.lacks(board), platformio.emulator_of(board)
@@ -211,7 +213,9 @@ def _screenshots() -> Iterator[Finding]:
 def _ports() -> Iterator[Finding]:
     ports = comports()
     if not ports:
-        yield Finding("serial ports", "none", False, "plug a board in, with a cable that carries data")
+        yield Finding(
+            "serial ports", "none", ready=False, found="plug a board in, with a cable that carries data"
+        )
     for port in ports:
         allowed = os.name == "nt" or os.access(port.device, os.R_OK | os.W_OK)
         why = "" if allowed else why_not_open(port.device, PermissionError(errno.EACCES, "no permission"))

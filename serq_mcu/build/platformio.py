@@ -15,12 +15,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serq_mcu.base.files import new_folder, write_file
+from serq_mcu.base.progress import Progress, silent
 from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, all_boards, read_board
 from serq_mcu.codegen.export import read_project
 from serq_mcu.errors import SerqError
@@ -33,8 +33,6 @@ _RAM_SECTIONS = re.compile(r"\.(dram0\.)?(data|bss|noinit)")
 _COMPILER_ERROR = re.compile(r"^.*?:\d+: (?:fatal )?error: .*|^.*undefined reference to .*", re.M)
 _HOST_PACKAGES = ("gcc", "libc6-dev")  # of Debian and Ubuntu
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def setup_toolchain(offline: bool = False, progress: Progress = lambda line: None) -> list[Tool]:
+def setup_toolchain(*, offline: bool = False, progress: Progress = silent) -> list[Tool]:
     """Make builds for the host and the emulated boards possible, and report every tool.
 
     Running it again changes nothing.
@@ -89,7 +87,7 @@ def setup_toolchain(offline: bool = False, progress: Progress = lambda line: Non
     host = host_compiler()
     packages += () if host else _HOST_PACKAGES
     if packages:
-        _apt_install(packages, offline, progress)
+        _apt_install(packages, progress, offline=offline)
     for board in _emulated_boards():
         if still := lacks(board):
             raise SerqError(
@@ -109,7 +107,7 @@ def setup_toolchain(offline: bool = False, progress: Progress = lambda line: Non
     return list(dict.fromkeys(tools)) + _vendor_tools()
 
 
-def build(folder: Path, progress: Progress = lambda line: None) -> BuildResult:
+def build(folder: Path, progress: Progress = silent) -> BuildResult:
     """Build an exported project with PlatformIO; its output goes to build.log in the folder and line by
     line to `progress`.
 
@@ -136,7 +134,7 @@ def last_build(folder: Path) -> BuildResult | None:
     return BuildResult(elf, *_sizes(elf, board), folder / LOG) if elf.exists() else None
 
 
-def flash(folder: Path, port: str | None = None, progress: Progress = lambda line: None) -> Path:
+def flash(folder: Path, port: str | None = None, progress: Progress = silent) -> Path:
     """Build an exported project and write it to the board, on `port` if it is named; returns the log.
 
     Raises SerqError in one sentence that says what to do: for a port that cannot be opened before anything is
@@ -404,7 +402,7 @@ def _install(missing: str, packages: tuple[str, ...]) -> str:
     )
 
 
-def _apt_install(packages: list[str], offline: bool, progress: Progress) -> None:
+def _apt_install(packages: list[str], progress: Progress, *, offline: bool) -> None:
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if offline or not shutil.which("apt-get") or os.geteuid() != 0:
         by_hand = f"sudo apt-get install {' '.join(packages)}"

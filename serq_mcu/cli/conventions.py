@@ -60,7 +60,11 @@ class Command(RichCommand):
             (text.removeprefix(_EXAMPLE) for text in self._paragraphs() if text.startswith(_EXAMPLE)), ""
         )
 
-    def format_help_text(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
+    def format_help_text(  # type: ignore[override]
+        self,
+        ctx: RichContext,  # noqa: ARG002 (click's signature)
+        formatter: RichHelpFormatter,
+    ) -> None:
         """The description, then the example."""
         described = copy.copy(self)
         described.help = "\n\n".join(text for text in self._paragraphs() if not text.startswith(_EXAMPLE))
@@ -68,7 +72,7 @@ class Command(RichCommand):
         if self.example:
             _write_section(formatter, "Example:", [("", self.example)])
 
-    def get_short_help_str(self, limit: int = 0) -> str:
+    def get_short_help_str(self, limit: int = 0) -> str:  # noqa: ARG002 (click's signature)
         """The first clause of the description, whole."""
         words = re.sub(r" \([^)]*\)", "", next(iter(self._paragraphs()), ""))
         return re.split(r"[;:.](?: |$)", words)[0]

@@ -129,7 +129,7 @@ def export(
 
     board = with_changes(load_board(board_name), microphone, settings)
     plan = Plan(chosen_model(model), board, app, Storage(storage))
-    project, needed = export_plan(plan, out, force), budget(plan)
+    project, needed = export_plan(plan, out, force=force), budget(plan)
     lines = [
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
@@ -175,7 +175,7 @@ def library(
     from serq_mcu.layers.kernels import Storage
 
     board = load_board(board_name)
-    project = export_library(chosen_model(model), board, kind, out, force, Storage(storage))
+    project = export_library(chosen_model(model), board, kind, out, Storage(storage), force=force)
     lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
     print_result(
         {"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)},
@@ -293,7 +293,7 @@ def record(
     from serq_mcu.listening.recorder import record as record_clips
     from serq_mcu.show.recording import session_lines
 
-    session = record_clips(folder, port, out, label, count, seconds, anyway, new_progress())
+    session = record_clips(folder, port, out, label, count, seconds, new_progress(), anyway=anyway)
     print_result(session.to_json(), session_lines(session), as_json)
     sys.exit(0 if session.ok else 1)
 
@@ -314,7 +314,7 @@ def toolchain_setup(offline: bool, as_json: bool) -> None:
     """
     from serq_mcu.build import platformio
 
-    tools = platformio.setup_toolchain(offline, new_progress())
+    tools = platformio.setup_toolchain(offline=offline, progress=new_progress())
     print_result(
         [dataclasses.asdict(tool) for tool in tools],
         [f"{tool.name:<36}{tool.state:<11}{tool.found}" for tool in tools],

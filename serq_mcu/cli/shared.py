@@ -124,7 +124,7 @@ def chosen_model(path: Path | None) -> Any:
 def new_progress() -> Any:
     from serq_mcu.base.progress import TerminalProgress
 
-    return TerminalProgress(quiet(click.get_current_context(silent=True)))
+    return TerminalProgress(quiet=quiet(click.get_current_context(silent=True)))
 
 
 def print_result(value: Any, lines: list[str], as_json: bool) -> None:

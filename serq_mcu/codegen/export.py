@@ -62,15 +62,16 @@ def export(
     model: QuantizedModel,
     board: Board,
     out: Path,
-    force: bool = False,
     app: str = "harness",
     storage: Storage = Storage.COMPACT,
+    *,
+    force: bool = False,
 ) -> Project:
     """Write the project of `model` for `board`; `export_plan` with the plan of these."""
-    return export_plan(Plan(model, board, app, storage), out, force)
+    return export_plan(Plan(model, board, app, storage), out, force=force)
 
 
-def export_plan(plan: Plan, out: Path, force: bool = False) -> Project:
+def export_plan(plan: Plan, out: Path, *, force: bool = False) -> Project:
     """Write the project of a plan with one of APPS to the folder `out`, atomically.
 
     The same plan gives the same bytes. An earlier export there is replaced. Raises SerqError if somebody
@@ -80,7 +81,7 @@ def export_plan(plan: Plan, out: Path, force: bool = False) -> Project:
     if plan.app == "live":
         _require_live(plan.model, plan.board)
     files = runtime_files(plan.app) | plan.model_files | board_files(plan.board, plan.app) | _readme(plan)
-    return write_project(files, plan.identity, plan.board, out, force, plan.app, plan.storage)
+    return write_project(files, plan.identity, plan.board, out, plan.app, plan.storage, force=force)
 
 
 def write_project(
@@ -88,9 +89,10 @@ def write_project(
     identity: str,
     board: Board,
     out: Path,
-    force: bool = False,
     app: str = "harness",
     storage: Storage = Storage.COMPACT,
+    *,
+    force: bool = False,
 ) -> Project:
     """Write `files` and their manifest to the folder `out`, atomically."""
     if not force and (out / MANIFEST).exists():

@@ -26,8 +26,9 @@ def export_library(
     board: Board,
     kind: str,
     out: Path,
-    force: bool = False,
     storage: Storage = Storage.COMPACT,
+    *,
+    force: bool = False,
 ) -> Project:
     """Write `model` as a library of one of KINDS, with the kernels that are fastest on `board`, to the folder
     `out`; see export().
@@ -39,7 +40,7 @@ def export_library(
     makers = {"arduino": _arduino, "espidf": _component, "header": _header}
     plan = Plan(model, board, f"library ({kind})", storage)
     files = makers[kind](plan, _sources(plan)) | {MODEL: plan.model_files[MODEL]}
-    return write_project(files, plan.identity, board, out, force, plan.app, storage)
+    return write_project(files, plan.identity, board, out, plan.app, storage, force=force)
 
 
 def amalgamate(sources: dict[str, str], public: list[str]) -> str:

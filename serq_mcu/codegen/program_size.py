@@ -53,7 +53,7 @@ def measure_program(plan: Plan) -> ProgramSize:
     parts = [compiler, version, plan.app, board.emulated, target.toml, contents]
     kept = Cache().remembered(
         key("program size", *parts, code=(__name__,)),
-        lambda: json.dumps(_measure(files, target, compiler, plan.app, board.emulated)).encode(),
+        lambda: json.dumps(_measure(files, target, compiler, plan.app, link=board.emulated)).encode(),
     )
     application, whole = json.loads(kept)
     return ProgramSize(target.mcu.core, _size(application), None if whole is None else _size(whole))
@@ -64,7 +64,7 @@ def _size(value: list[int] | str) -> Size | str:
 
 
 def _measure(
-    files: Files, target: Board, compiler: str, app: str, link: bool
+    files: Files, target: Board, compiler: str, app: str, *, link: bool
 ) -> tuple[Size | str, Size | str | None]:
     with tempfile.TemporaryDirectory(prefix="serq-size-") as work:
         folder = Path(work)

@@ -112,7 +112,7 @@ def _rounded(signal: NDArray[np.floating]) -> NDArray[np.int16]:
     return rounded
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise SerqError(message)
 

@@ -193,7 +193,7 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
             url,
             part / "archive.zip",
             publication.checksum or None,
-            _Bar(f"downloading {url}", progress),
+            bar=_Bar(f"downloading {url}", progress),
         )
         unpack(archive, fresh, progress)
         return
@@ -206,7 +206,7 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
                 f"{url.rstrip('/')}/{stem}.wav",
                 part / f"{stem}.wav",
                 f"sha256:{digest}",
-                False,
+                bar=False,
             )
             for stem, digest in checksums.items()
         ]
@@ -221,7 +221,7 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
         future.result().rename(fresh / future.result().name)
 
 
-def _download(publication: Publication, url: str, path: Path, checksum: str | None, bar: Any) -> Path:
+def _download(publication: Publication, url: str, path: Path, checksum: str | None, *, bar: Any) -> Path:
     """The file at `path`, downloaded unless it is there with this checksum."""
     pooch, failures = _pooch()
     downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)

@@ -73,7 +73,7 @@ def _speech_shape(f: Floats) -> Floats:
     return shape
 
 
-def _white(samples: int, rate: int, rng: np.random.Generator) -> Floats:
+def _white(samples: int, _rate: int, rng: np.random.Generator) -> Floats:
     return rng.standard_normal(samples)
 
 

@@ -178,7 +178,7 @@ def _registers(operands: str) -> int:
     return total
 
 
-def _cortex_m0(mnemonic: str, operands: str, before: str) -> tuple[int, int]:
+def _cortex_m0(mnemonic: str, operands: str, _before: str) -> tuple[int, int]:
     if mnemonic.startswith(("ldm", "stm", "push", "pop")):
         return 1 + _registers(operands), 2
     if mnemonic.startswith(("ldr", "str")):

@@ -14,7 +14,7 @@ def is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def require(condition: bool, message: str) -> None:
+def require(condition: object, message: str) -> None:
     """Raise SerqError with the message unless the condition holds."""
     if not condition:
         raise SerqError(message)

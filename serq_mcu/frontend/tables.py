@@ -387,6 +387,6 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise SerqError(f"front-end tables: {message}")

@@ -181,7 +181,7 @@ class Device:
         """Let go of the transport."""
         self._transport.close()
 
-    def _identify(self, met: bool = False) -> Identity:
+    def _identify(self, *, met: bool = False) -> Identity:
         """IDENTIFY under a random number, and under another: the device takes the first for late if it is
         a little below the last host's.
 

@@ -230,7 +230,7 @@ def parse_u32(payload: bytes) -> int:
     return int.from_bytes(payload, "little")
 
 
-def _require(condition: bool, what: str) -> None:
+def _require(condition: object, what: str) -> None:
     if not condition:
         raise SerqError(
             f"the device sent a malformed {what} frame; export, build and flash the project again"

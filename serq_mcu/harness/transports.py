@@ -40,7 +40,7 @@ class Transport(Protocol):
         Raises SerqError if the other side is gone.
         """
 
-    def seconds(self, count: int) -> float:
+    def seconds(self, _count: int) -> float:
         """How long `count` bytes take on the line; 0 where that is no time to speak of."""
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class ProcessTransport:
             raise self._gone()
         return data
 
-    def seconds(self, count: int) -> float:
+    def seconds(self, _count: int) -> float:
         """See Transport."""
         return 0.0
 

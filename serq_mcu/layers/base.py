@@ -229,7 +229,7 @@ class FloatLayer(ABC):
 
     @classmethod
     @abstractmethod
-    def from_tensors(cls, tensors: Mapping[str, Floats], last: bool) -> FloatLayer:
+    def from_tensors(cls, tensors: Mapping[str, Floats], *, last: bool) -> FloatLayer:
         """Make the layer of `tensors()` again; last: nothing follows it."""
 
     @abstractmethod
@@ -270,7 +270,7 @@ def register_layer(layer: type[Layer], floats: type[FloatLayer] | None = None) -
         FLOAT_LAYERS.register(kind, floats)
 
 
-def require(condition: bool, message: str) -> None:
+def require(condition: object, message: str) -> None:
     """Raise SerqError with the message unless the condition holds."""
     if not condition:
         raise SerqError(message)

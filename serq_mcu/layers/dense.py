@@ -343,7 +343,7 @@ class FloatDense(FloatLayer):
         return {"kernel": self.kernel, "bias": self.bias}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Floats], last: bool) -> FloatDense:
+    def from_tensors(cls, tensors: Mapping[str, Floats], *, last: bool) -> FloatDense:
         """Make the layer of `tensors()` again."""
         return cls(tensors["kernel"], tensors["bias"], relu=not last)
 

@@ -8,12 +8,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.progress import Progress, silent
 from serq_mcu.boards.board import BOARD_FILE, Relative, load_board, read_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.export import read_project, retarget
@@ -22,11 +23,10 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model
 
-Progress = Callable[..., None]
 _PIECE = 0.05  # seconds of a recording that are played at once
 
 
-def listen_to(folder: Path, clip: Path, progress: Progress = lambda line: None) -> Iterator[str]:
+def listen_to(folder: Path, clip: Path, progress: Progress = silent) -> Iterator[str]:
     """The lines that the live firmware exported to `folder` writes while it hears `clip`, on the emulated
     board of its instruction set.
 
@@ -41,9 +41,7 @@ def listen_to(folder: Path, clip: Path, progress: Progress = lambda line: None) 
 
 
 @contextlib.contextmanager
-def emulated_board(
-    folder: Path, clip: Path, progress: Progress = lambda line: None
-) -> Iterator[EmulatedBoard]:
+def emulated_board(folder: Path, clip: Path, progress: Progress = silent) -> Iterator[EmulatedBoard]:
     """The same firmware while `clip` is played to it at the speed of life.
 
     Raises SerqError as `listen_to` does.

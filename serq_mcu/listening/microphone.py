@@ -38,7 +38,7 @@ class Microphone:
         arrived: queue.Queue[tuple[NDArray[np.int16], int]] = queue.Queue()
         piece = round(_BLOCK * rate)
 
-        def take(samples: Any, count: int, _: Any, status: Any) -> None:
+        def take(samples: Any, _count: int, _time: Any, status: Any) -> None:
             arrived.put(
                 (np.frombuffer(bytes(samples), np.int16), piece if status and status.input_overflow else 0)
             )

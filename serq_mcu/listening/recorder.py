@@ -117,8 +117,9 @@ def record(
     label: str | None,
     count: int,
     seconds: float,
-    anyway: bool = False,
     progress: Progress = print,
+    *,
+    anyway: bool = False,
 ) -> Session:
     """Listen through the capture firmware exported to `folder`, on `port`: a self-test, then `count` clips
     of `label` as out/label/*.wav.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serq_mcu.base.metrics import Score
-from serq_mcu.base.progress import Progress
+from serq_mcu.base.progress import Progress, silent
 from serq_mcu.codegen.export import read_project
 from serq_mcu.codegen.plan import MODEL
 from serq_mcu.config import MAX_BITS, MIN_BITS
@@ -90,7 +90,7 @@ def gather(
     corpus: Path | None = None,
     firmware: Path | None = None,
     on: str = "host",
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> ReportData:
     """Gather the data on the run folder or model file `source`; corpus: recordings to evaluate a model file
     or a device on; firmware: an exported project of this model, run on `on`.

@@ -71,7 +71,7 @@ class Page:
             {"type": "decision", **decision.decision.to_json(), "labels": list(decision.labels), **counts}
         )
 
-    def damaged(self, line: Damaged) -> None:
+    def damaged(self, _line: Damaged) -> None:
         """See View."""
         self._damaged += 1
         self._tell({"type": "damaged", "lines": self._damaged})

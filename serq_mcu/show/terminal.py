@@ -57,12 +57,12 @@ class Rows:
             return ""
         shares = decision.shares(self._span)
         if self._bar:
-            return " ".join(bar(share, self._bar, self._plain) for share in shares).rstrip()
+            return " ".join(bar(share, self._bar, plain=self._plain) for share in shares).rstrip()
         best = sorted(range(len(shares)), key=lambda index: -decision.scores[index])[:3]
         return "  ".join(f"{self.labels[index]} {decision.scores[index]}" for index in best)
 
 
-def bar(share: float, width: int, plain: bool = False) -> str:
+def bar(share: float, width: int, *, plain: bool = False) -> str:
     """A bar of `width` columns, full at 1; the least that is seen is an eighth of a column. plain: of
     ASCII.
     """

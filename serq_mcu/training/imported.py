@@ -182,69 +182,98 @@ def _layers(config: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _network(layers: list[tuple[str, str, dict[str, Any]]], weights: bytes) -> KerasNetwork:
-    kernels: list[Floats] = []
-    biases: list[Floats] = []
-    normalization = None
-    rectified, finished = (
-        True,
-        False,
-    )  # whether there is a ReLU since the last dense layer, and whether there can be no more of them
+    reader = _Reader(weights)
     for index, (kind, path, config) in enumerate(layers):
-        name = f"layer {index} ({kind} {config.get('name', '')!r})"
+        reader.add(f"layer {index} ({kind} {config.get('name', '')!r})", kind, path, config)
+    return reader.network()
+
+
+class _Reader:
+    """A network while its layers are read, in their order."""
+
+    def __init__(self, weights: bytes) -> None:
+        self._weights = weights
+        self._kernels: list[Floats] = []
+        self._biases: list[Floats] = []
+        self._normalization: tuple[Floats, Floats] | None = None
+        self._rectified = True  # whether there is a ReLU since the last dense layer
+        self._finished = False  # whether a softmax came: neither a dense layer nor a ReLU may follow
+
+    def add(self, name: str, kind: str, path: str, config: dict[str, Any]) -> None:
+        """Add a layer, with the path of its arrays.
+
+        Raises SerqError that begins with `name` if the device cannot compute it there.
+        """
         activation = _activation(kind, config, name)
-        if activation == "relu" and kind != "Dense" and not kernels:
-            raise SerqError(
-                f"{name} comes before the first Dense layer, and the device takes features as they are; take"
-                " it out and train again"
-            )
-        if finished and (kind == "Dense" or activation == "relu"):
-            raise SerqError(
-                f"{name} follows a softmax, which can only be the last; take the softmax before it out"
-            )
+        self._require_order(name, kind, activation)
         if kind == "Normalization":
-            if kernels or normalization is not None:
-                raise SerqError(f"{name} is not the first layer; keep one Normalization, before all others")
-            normalization = _normalization(weights, path, config, name)
+            self._add_normalization(name, path, config)
         elif kind == "Dense":
-            if config.get("quantization_config") or config.get("lora_rank") or "mode" in _policy(config):
-                raise SerqError(
-                    f"{name} was quantized, or adapted by LoRA, in Keras; save the float model before that,"
-                    " serq-mcu chooses the bits"
-                )
-            if not rectified:
-                raise SerqError(
-                    f"{name} follows a Dense layer without ReLU; give that one activation='relu', or merge"
-                    " the two"
-                )
-            kernel, *rest = _arrays(weights, path, name, 2 if config.get("use_bias", True) else 1)
-            if kernel.ndim != 2 or any(bias.shape != kernel.shape[1:] for bias in rest):
-                raise SerqError(
-                    f"{name} has a kernel of shape {kernel.shape} and biases {[bias.shape for bias in rest]};"
-                    " save the model again"
-                )
-            kernels.append(kernel)
-            biases.append(rest[0] if rest else np.zeros(kernel.shape[-1]))
-            rectified = False
+            self._add_dense(name, path, config)
         elif kind not in (*_SILENT, "ReLU", "Activation", "Softmax"):
             raise SerqError(
                 f"{name} cannot be computed on the device; Dense, ReLU, Softmax, Dropout and one"
                 f" Normalization can{_advice(kind)}"
             )
-        rectified |= activation == "relu"
-        finished |= activation == "softmax"
-    if not kernels:
-        raise SerqError("it has no Dense layer; build a multilayer perceptron")
-    if rectified:
-        raise SerqError(
-            "its last layer has a ReLU; the scores of the classes must be able to fall below 0, so take it"
-            " out and train again"
-        )
-    if normalization is not None and normalization[0].size != kernels[0].shape[0]:
-        raise SerqError(
-            f"its Normalization is of {normalization[0].size} features, and its first Dense layer takes"
-            f" {kernels[0].shape[0]}"
-        )
-    return KerasNetwork(tuple(kernels), tuple(biases), normalization)
+        self._rectified |= activation == "relu"
+        self._finished |= activation == "softmax"
+
+    def network(self) -> KerasNetwork:
+        """Return the network of the layers that were added.
+
+        Raises SerqError if they make no classifier.
+        """
+        if not self._kernels:
+            raise SerqError("it has no Dense layer; build a multilayer perceptron")
+        if self._rectified:
+            raise SerqError(
+                "its last layer has a ReLU; the scores of the classes must be able to fall below 0, so take"
+                " it out and train again"
+            )
+        inputs = self._kernels[0].shape[0]
+        if self._normalization is not None and self._normalization[0].size != inputs:
+            raise SerqError(
+                f"its Normalization is of {self._normalization[0].size} features, and its first Dense layer"
+                f" takes {inputs}"
+            )
+        return KerasNetwork(tuple(self._kernels), tuple(self._biases), self._normalization)
+
+    def _require_order(self, name: str, kind: str, activation: str) -> None:
+        if activation == "relu" and kind != "Dense" and not self._kernels:
+            raise SerqError(
+                f"{name} comes before the first Dense layer, and the device takes features as they are; take"
+                " it out and train again"
+            )
+        if self._finished and (kind == "Dense" or activation == "relu"):
+            raise SerqError(
+                f"{name} follows a softmax, which can only be the last; take the softmax before it out"
+            )
+
+    def _add_normalization(self, name: str, path: str, config: dict[str, Any]) -> None:
+        if self._kernels or self._normalization is not None:
+            raise SerqError(f"{name} is not the first layer; keep one Normalization, before all others")
+        self._normalization = _normalization(self._weights, path, config, name)
+
+    def _add_dense(self, name: str, path: str, config: dict[str, Any]) -> None:
+        if config.get("quantization_config") or config.get("lora_rank") or "mode" in _policy(config):
+            raise SerqError(
+                f"{name} was quantized, or adapted by LoRA, in Keras; save the float model before that,"
+                " serq-mcu chooses the bits"
+            )
+        if not self._rectified:
+            raise SerqError(
+                f"{name} follows a Dense layer without ReLU; give that one activation='relu', or merge the"
+                " two"
+            )
+        kernel, *rest = _arrays(self._weights, path, name, 2 if config.get("use_bias", True) else 1)
+        if kernel.ndim != 2 or any(bias.shape != kernel.shape[1:] for bias in rest):
+            raise SerqError(
+                f"{name} has a kernel of shape {kernel.shape} and biases {[bias.shape for bias in rest]};"
+                " save the model again"
+            )
+        self._kernels.append(kernel)
+        self._biases.append(rest[0] if rest else np.zeros(kernel.shape[-1]))
+        self._rectified = False
 
 
 def _policy(config: dict[str, Any]) -> dict[str, Any]:

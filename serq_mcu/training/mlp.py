@@ -201,7 +201,7 @@ def _callbacks(config: TrainingConfig, progress: Progress | None) -> list[Any]:
     ]
     if progress is not None:
 
-        def report(epoch: int, logs: dict[str, float]) -> None:
+        def report(epoch: int, _logs: dict[str, float]) -> None:
             progress(f"training, at most {config.max_epochs} epochs", epoch + 1, config.max_epochs)
 
         callbacks.append(tf_keras.callbacks.LambdaCallback(on_epoch_end=report))

@@ -133,7 +133,7 @@ def _straight_through(value: Any, rounded: Any) -> Any:
 class _DenseConfig(_quantization.QuantizeConfig):  # type: ignore[misc]
     """Which parts of a dense layer are quantized: its kernel and, but for the last layer, its output."""
 
-    def __init__(self, last: bool) -> None:
+    def __init__(self, *, last: bool) -> None:
         self.last = last
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
@@ -390,7 +390,7 @@ def _build(shape: Sequence[int], dropout: float) -> Any:
     for index, width in enumerate(shape[1:], start=1):
         last = index == len(shape) - 1
         dense = tf_keras.layers.Dense(width, activation=None if last else "relu")
-        layers.append(_quantization.quantize_annotate_layer(dense, _DenseConfig(last)))
+        layers.append(_quantization.quantize_annotate_layer(dense, _DenseConfig(last=last)))
         if not last and dropout:
             layers.append(SeededDropout(dropout))
     with _quantization.quantize_scope({kind.__name__: kind for kind in (_DenseConfig, SeededDropout)}):

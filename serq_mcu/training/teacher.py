@@ -40,7 +40,7 @@ class KernelTeacher:
         )
         self._anchors, self._squares = anchors, (anchors**2).sum(axis=1)
 
-    def teach(self, inputs: Any, labels: Any = None) -> tuple[Any, Any]:
+    def teach(self, inputs: Any, _labels: Any = None) -> tuple[Any, Any]:
         """TensorFlow tensors: the standardised features [n, features], and probabilities [n, classes] in
         place of their labels.
         """

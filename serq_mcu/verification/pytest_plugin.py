@@ -64,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--serq-update-baseline", action="store_true", help="Save this run as the new baseline.")
 
 
-def _scope(fixture_name: str, config: pytest.Config) -> Any:
+def _scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 (pytest passes both by name)
     """Once a run; once a test under pytest-embedded, whose `dut` lives as long."""
     return "function" if _embedded(config) else "session"
 

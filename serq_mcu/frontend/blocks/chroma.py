@@ -102,7 +102,7 @@ class Chroma(FeatureBlock):
         )
         return np.asarray(librosa.util.normalize(weights @ frames.power, norm=np.inf, axis=0))
 
-    def steps(self, analysis: Analysis) -> NDArray[np.float64]:
+    def steps(self, _analysis: Analysis) -> NDArray[np.float64]:
         """Return a step of Q15."""
         return np.array(1 / Q15)
 

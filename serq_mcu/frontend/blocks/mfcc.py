@@ -96,7 +96,7 @@ class Mfcc(FeatureBlock):
         cosines = tables["dct"].astype(np.int64)
         return np.stack([((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(cosines)])
 
-    def floats(self, frames: FloatFrames, analysis: Analysis) -> NDArray[np.float64]:
+    def floats(self, frames: FloatFrames, _analysis: Analysis) -> NDArray[np.float64]:
         """Compute the coefficients by librosa."""
         import librosa
 
@@ -118,7 +118,7 @@ class Mfcc(FeatureBlock):
             arrays=(CArray("serq_dct_table", tables["dct"]),),
         )
 
-    def costs(self, analysis: Analysis, tables: Tables) -> tuple[Cost, ...]:
+    def costs(self, analysis: Analysis, _tables: Tables) -> tuple[Cost, ...]:
         """Count by pairs of rows of the DCT, which share loads."""
         bands = analysis.mel_bands
         pairs = -(-self.size // 4) + -(-(self.size // 2) // 2)
