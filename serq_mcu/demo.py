@@ -50,10 +50,10 @@ class Summary:
 
 
 def run_demo(corpus: Path | None, out: Path, progress: Progress) -> Summary:
-    """Go the whole way with the recordings in `corpus`, or with synthesised speech and the shipped model;
-    write the folder `out`.
+    """Run the whole pipeline with the recordings in `corpus` and write the folder `out`.
 
-    Raises SerqError if a step cannot be done.
+    Without a corpus, it takes synthesised speech and the shipped model. Raises SerqError if a step cannot be
+    done.
     """
     from serq_mcu.corpus.check import check_corpus
     from serq_mcu.corpus.loaders import load_corpus
@@ -126,8 +126,9 @@ def _train_and_quantize(
 def _export_firmware(
     model: QuantizedModel, work: Path, out: Path, progress: Progress
 ) -> list[dict[str, Any]]:
-    """A project per real board in `work` (which becomes `out`), built where the vendor's packages are at
-    hand, and its size.
+    """Export a project per real board in `work` (which becomes `out`), and build it for its size.
+
+    It is built where the vendor's packages are installed.
     """
     from serq_mcu.build import platformio
 

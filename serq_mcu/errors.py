@@ -2,6 +2,7 @@
 
 
 class SerqError(Exception):
-    """Something the user can mend; its text is one sentence, shown without a traceback, and the exit code
-    is 1.
+    """An error that the user can mend.
+
+    Its text is one sentence, shown without a traceback, and the exit code is 1.
     """

@@ -128,7 +128,10 @@ def source_files(item: str | Path) -> list[Path]:
 
 
 def _place(item: str | Path) -> Path:
-    """The file or folder of a source; no package is imported for it but its parents."""
+    """Return the file or folder of a source.
+
+    Imports no package for it but its parents.
+    """
     if isinstance(item, Path):
         return item
     spec = importlib.util.find_spec(item)
@@ -419,7 +422,7 @@ def check_private(folder: Path) -> None:
 
 @functools.cache
 def _private_folder() -> Path:
-    """A folder of this process alone, removed when it ends."""
+    """Make a folder for this process alone, removed when it ends."""
     folder = tempfile.mkdtemp(prefix="serq-mcu-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)

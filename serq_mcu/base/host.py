@@ -1,4 +1,4 @@
-"""This computer: its C compiler, and where files lie that can be made again."""
+"""The host computer: its C compiler, and the folder for files that can be made again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serq_mcu.errors import SerqError
 
 
 def compiler() -> str:
-    """This computer's C compiler.
+    """Return this computer's C compiler.
 
     Raises SerqError if there is none.
     """

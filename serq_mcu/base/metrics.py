@@ -26,7 +26,7 @@ def wilson_interval(correct: float, n: int, z: float = Z95) -> tuple[float, floa
 def confusion_matrix(
     truth: NDArray[np.integer], answer: NDArray[np.integer], classes: int
 ) -> NDArray[np.int64]:
-    """Counts [classes, classes]: row is the true class, column the answer."""
+    """Count the clips [classes, classes] of each true class (row) and answer (column)."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (truth, answer), 1)
     return matrix
@@ -54,8 +54,9 @@ def cross_entropy(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> f
 
 @dataclass(frozen=True)
 class Score:
-    """How well a classifier did: `confusion` int64 [classes, classes] with the true classes in rows, named
-    by `labels`.
+    """How well a classifier did, by its confusion matrix.
+
+    `confusion` int64 [classes, classes] has the true classes in rows; `labels` names them.
     """
 
     labels: tuple[str, ...]
@@ -63,7 +64,7 @@ class Score:
 
     @staticmethod
     def of(truth: NDArray[np.integer], predicted: NDArray[np.integer], labels: Sequence[str]) -> Score:
-        """The score of predicted class indices [n] against the true ones [n]."""
+        """Score predicted class indices [n] against the true ones [n]."""
         return Score(tuple(labels), confusion_matrix(truth, predicted, len(labels)))
 
     @property
@@ -119,7 +120,7 @@ class Score:
         )
 
     def confusion_csv(self) -> str:
-        """The confusion matrix as CSV: a row per true class."""
+        """Write the confusion matrix as CSV: a row per true class."""
         rows = [
             ["true \\ predicted", *self.labels],
             *([label, *map(str, row)] for label, row in zip(self.labels, self.confusion, strict=True)),
@@ -127,7 +128,7 @@ class Score:
         return "".join(",".join(map(_csv_field, row)) + "\n" for row in rows)
 
     def confusion_lines(self) -> list[str]:
-        """The confusion matrix as text: a row per true class, columns in the same order."""
+        """Write the confusion matrix as text: a row per true class, columns in the same order."""
         width = max(len(label) for label in self.labels)
         cell = max(4, len(str(int(self.confusion.max(initial=0)))) + 1)
         head = " " * width + "".join(f"{i:>{cell}}" for i in range(len(self.labels))) + "  recall"

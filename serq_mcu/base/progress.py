@@ -74,7 +74,7 @@ class TerminalProgress:
 
 
 def duration(seconds: float) -> str:
-    """A time in words: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Write a time in words: `8 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

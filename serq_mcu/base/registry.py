@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named things of one sort, in the order in which they were registered; `what` is the sort, for
-    messages.
+    """Named things of one sort, in the order in which they were registered.
+
+    `what` is the sort, for messages.
     """
 
     def __init__(self, what: str) -> None:
@@ -44,9 +45,9 @@ class Registry(Generic[T]):
         return thing
 
     def __getitem__(self, name: str) -> T:
-        """The thing of that name.
+        """Return the thing of a name.
 
-        Raises SerqError, listing what there is, if there is none.
+        Raises SerqError, which lists the names there are, if there is none.
         """
         things = self._all()
         if name not in things:

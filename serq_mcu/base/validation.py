@@ -1,5 +1,4 @@
-"""One idiom for data from outside: a msgspec Struct says what may stand in it, and every refusal names the
-key.
+"""One idiom for data from outside: a msgspec Struct tells what is allowed, and every refusal names the key.
 
 A Struct's annotations (`Annotated[int, Meta(ge=1)]`) are also the JSON schema that editors read.
 """

@@ -1,5 +1,4 @@
-"""Boards are data: boards/*.toml to frozen, validated objects, found by the names people say; and so are
-microphones.
+"""Boards and microphones are data: TOML files to frozen, validated objects, found by their usual names.
 
 A board file may come from anywhere, so each value must match the pattern or range of its type below, and no
 text may hold a control character: nothing in a board file can add a line to an ini file, an option to a
@@ -59,10 +58,10 @@ class Identity(Section, frozen=True):
 
 
 class PlatformIO(Section, frozen=True):
-    """[platformio]: the pinned platform that builds for it, and what its environment in platformio.ini
-    says beside the common part.
+    """[platformio]: the pinned platform that builds for the board, and its environment in platformio.ini.
 
-    Without its packages in PlatformIO's packages folder, a build needs the network.
+    The environment is what stands there beside the common part. Without the platform's packages in
+    PlatformIO's packages folder, a build needs the network.
     """
 
     platform: Annotated[str, _form(rf"{EMULATED_PLATFORM}|[a-z0-9]+@[0-9]+\.[0-9]+\.[0-9]+")]
@@ -100,8 +99,7 @@ class Port(Section, frozen=True):
 
 
 class Audio(Section, frozen=True):
-    """[audio]: the microphone it listens to unless another is chosen, and where one of each interface is
-    wired.
+    """[audio]: the microphone it listens to unless another is chosen, and the pins for each interface.
 
     Driver d takes the interfaces i of firmware/ports/audio_d_i.*, or of the folder of the board's family.
     With a source, a file beside the board file is the driver, for each interface that has pins. rate_hz is
@@ -141,7 +139,6 @@ class Audio(Section, frozen=True):
 class Microphone(Section, frozen=True):
     """[microphone] of boards/microphones/*.toml: how its raw samples become PCM (SPEC.md section 13).
 
-
     No slot: not I2S.
     """
 
@@ -160,8 +157,7 @@ class Microphone(Section, frozen=True):
 
 
 class Emulator(Section, frozen=True):
-    """[emulator] of an emulated board: the QEMU machine, the compiler for it, and where flash and RAM
-    begin.
+    """[emulator] of an emulated board: the QEMU machine, its compiler, and where flash and RAM begin.
 
     compiler is the prefix of gcc, objcopy and so on; packages are those of Debian and Ubuntu with compiler, C
     library and emulator; runtime is the folder of the platform with start-up code and link.ld, where the C
@@ -183,8 +179,9 @@ class Emulator(Section, frozen=True):
 
     @property
     def command_line(self) -> list[str]:
-        """QEMU with its options, up to the program: semihosting is on, and standard input and output are
-        the program's own.
+        """QEMU with its options, up to the program.
+
+        Semihosting is on, and standard input and output are the program's own.
         """
         chosen = [
             option
@@ -205,9 +202,7 @@ class Emulator(Section, frozen=True):
 
 
 class Relative(Section, frozen=True):
-    """[emulator] of a real board: the emulated board that runs its instruction set, or the closest there
-    is.
-    """
+    """[emulator] of a real board: the emulated board that runs its instruction set, or the closest one."""
 
     relative: Identifier
 
@@ -299,11 +294,11 @@ class Board:
         return self.family.driver(self.audio.driver, interface)
 
     def sources_in_project(self, app: str = "harness") -> dict[str, Path]:
-        """Return the port's files and, for an application that listens, the audio driver's: path in a
-        project to file.
+        """Return the port's files and, for an application that listens, those of the audio driver.
 
-        A file that the board file brings gets the name that the family's own file would have. An audio driver
-        that the application does not use goes beside board.toml, where no build looks for sources.
+        Path in a project to file. A file that the board file brings gets the name that the family's own file
+        would have. An audio driver that the application does not use goes beside board.toml, where no build
+        looks for sources.
         """
         port = [] if self.port.source else self.family.port
         audio = self._driver_files() if app in LISTENING else []
@@ -319,8 +314,9 @@ class Board:
         return [*self.family.shared_audio, driver]
 
     def _brought(self, app: str) -> dict[str, tuple[str, str]]:
-        """Return what [port] and [audio] bring: section to the path beside the board file and to that in a
-        project.
+        """Return what [port] and [audio] bring.
+
+        Section to the path beside the board file and to that in a project.
         """
         port, audio, found = self.port, self.audio, {}
         if port.source:
@@ -331,8 +327,7 @@ class Board:
         return found
 
     def project_files(self, render: Render, app: str = "harness") -> dict[str, str]:
-        """Return what an exported project with an application holds for this board beside its ports: path to
-        text.
+        """Return what an exported project holds for this board beside its ports: path to text.
 
         `render(template, **names)` fills a template.
         """
@@ -380,11 +375,10 @@ def register_boards(folder: Path) -> None:
 
 
 def load_board(name: str) -> Board:
-    """Return the board of that name or alias (case, spaces, dashes and underscores do not count), or of that
-    TOML file.
+    """Load the board of a name or alias, or of a TOML file.
 
-    Raises SerqError for an unknown name, with the nearest one, and for a file that is damaged or says what no
-    board may say.
+    Case, spaces, dashes and underscores of a name do not count. Raises SerqError for an unknown name, with
+    the nearest one, and for a file that is damaged or has a value that no board may have.
     """
     if name.endswith(".toml"):
         return read_board(Path(name))
@@ -419,11 +413,11 @@ def read_board(path: Path) -> Board:
 
 
 def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) -> Board:
-    """Return the board with another microphone (a name or a .toml file) and with settings
-    `section.key=value` of [audio] and [microphone]; comments and order of its file stay.
+    """Return the board with another microphone and other settings.
 
-    Raises SerqError for a microphone the board cannot take, and for a setting that is not one, with what
-    there is.
+    microphone: a name or a .toml file; settings: `section.key=value` of [audio] and [microphone]. Comments
+    and order of the board's file stay. Raises SerqError for a microphone the board cannot take, and for a
+    setting that is not one, with those there are.
     """
     if microphone is None and not settings:
         return board
@@ -597,7 +591,7 @@ def _by_spoken_name() -> dict[str, Board]:
 
 
 def _emulated_platform(board: Board, emulator: Emulator) -> dict[str, str]:
-    """The PlatformIO platform of the emulated boards, with the one board file that it needs."""
+    """Read the PlatformIO platform of the emulated boards, with the one board file that it needs."""
     root = resources.FIRMWARE / "platforms"
     folder = root / EMULATED_PLATFORM
     paths = [

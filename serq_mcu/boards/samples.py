@@ -1,5 +1,6 @@
-"""A microphone's raw samples to 16-bit PCM, in the device's integers (SPEC.md section 13; its twin is
-firmware/lib/serq_audio).
+"""A microphone's raw samples to 16-bit PCM, in the device's integers (SPEC.md section 13).
+
+Its twin in C is firmware/lib/serq_audio.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ _HALF_FILTER = np.array(
 
 @dataclass(frozen=True)
 class Conversion:
-    """How raw samples become PCM: their late bits, the time constant 2^dc_shift samples of the DC offset
-    (0: it stays), and the gain gain / 2^gain_shift from 20 to 16 bits.
+    """How raw samples become PCM.
+
+    Their late bits, the time constant 2^dc_shift samples of the DC offset (0: it stays), and the gain gain /
+    2^gain_shift from 20 to 16 bits.
     """
 
     bit_shift: int

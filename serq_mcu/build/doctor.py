@@ -1,6 +1,4 @@
-"""What of this computer the toolchain can use: what is there, what is missing, and the command that gets
-it.
-"""
+"""What the toolchain can use of this computer: what is there, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -40,10 +38,10 @@ _OF_EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing: where it belongs, what was found, and where it is missing the command to type (`get`) and
-    what waits for it (`needed_for`).
+    """One thing that was looked for: where it belongs and what was found.
 
-    needed: that the way from a model to a verified project of this computer ends without it.
+    Where it is missing, `get` is the command to type and `needed_for` what waits for it. needed: that the way
+    from a model to a verified project of this computer ends without it.
     """
 
     area: str

@@ -46,8 +46,9 @@ class Tool:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A built program. flash_bytes: all that is stored in flash; ram_bytes: static data and the board's
-    stack.
+    """A built program.
+
+    flash_bytes: all that is stored in flash; ram_bytes: static data and the board's stack.
     """
 
     elf: Path
@@ -108,11 +109,11 @@ def setup_toolchain(*, offline: bool = False, progress: Progress = silent) -> li
 
 
 def build(folder: Path, progress: Progress = silent) -> BuildResult:
-    """Build an exported project with PlatformIO; its output goes to build.log in the folder and line by
-    line to `progress`.
+    """Build an exported project with PlatformIO.
 
-    Raises SerqError, before anything runs, where a tool is missing or must be downloaded without a network;
-    and for a failed build, with the last lines of its log.
+    Its output goes to build.log in the folder and line by line to `progress`. Raises SerqError, before
+    anything runs, where a tool is missing or must be downloaded without a network; and for a failed build,
+    with the last lines of its log.
     """
     board = _project_board(folder)
     _platformio()
@@ -125,7 +126,7 @@ def build(folder: Path, progress: Progress = silent) -> BuildResult:
 
 
 def last_build(folder: Path) -> BuildResult | None:
-    """What `build` left in an exported project; None if it was not built.
+    """Return what `build` left in an exported project, or None if it was not built.
 
     Raises SerqError if it is no project or the program is damaged.
     """
@@ -180,11 +181,10 @@ def monitor(folder: Path, port: str | None = None) -> None:
 
 
 def emulator_command(board: Board, elf: Path) -> list[str]:
-    """The command that runs `elf`; its standard input and output are the program's line, and it ends when
-    its input does.
+    """Return the command that runs `elf` in the board's emulator.
 
-    While the program waits for input, QEMU does not act on SIGTERM: close its input, or kill it. Raises
-    SerqError without QEMU.
+    Its standard input and output are the program's line, and it ends when its input does. While the program
+    waits for input, QEMU does not act on SIGTERM: close its input, or kill it. Raises SerqError without QEMU.
     """
     if not isinstance(board.emulator, Emulator):
         raise SerqError(
@@ -210,7 +210,7 @@ def _emulated_boards() -> list[Board]:
 
 
 def emulator_of(board: Board) -> Emulator:
-    """What an emulated board is emulated with."""
+    """Return what an emulated board is emulated with."""
     assert isinstance(board.emulator, Emulator)
     return board.emulator
 
@@ -232,8 +232,9 @@ def _platformio() -> Tool:
 
 
 def _scons(progress: Progress) -> Tool:
-    """PlatformIO's package tool-scons, laid out from this environment's SCons unless a suitable one is
-    there.
+    """Lay out PlatformIO's package tool-scons from this environment's SCons.
+
+    A suitable one that is there stays.
     """
     from platformio.dependencies import get_core_dependencies
     from semantic_version import SimpleSpec, Version
@@ -287,7 +288,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def lacks(board: Board) -> str:
-    """What an emulated board still lacks: its compiler, its C library, its emulator, or nothing."""
+    """Return what an emulated board still lacks: its compiler, its C library, its emulator, or nothing."""
     emulator = emulator_of(board)
     compiler = f"{emulator.compiler}gcc"
     if not shutil.which(compiler):
@@ -298,7 +299,7 @@ def lacks(board: Board) -> str:
 
 
 def host_compiler() -> str:
-    """This computer's C compiler with its C library, or nothing."""
+    """Find this computer's C compiler with its C library, or nothing."""
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and (path := shutil.which(name)) and _preprocesses([path]):
             return path
@@ -330,7 +331,7 @@ def tool_version(command: str) -> str:
 
 
 def _vendor_tools() -> list[Tool]:
-    """The vendors' platforms of the real boards: theirs to download, at the first build."""
+    """List the vendors' platforms of the real boards, which PlatformIO downloads at the first build."""
     boards = [board for board in all_boards() if not board.emulated]
     return [
         Tool(

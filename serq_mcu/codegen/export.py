@@ -116,7 +116,7 @@ def write_project(
 
 
 def read_project(folder: Path) -> Project:
-    """The manifest of an exported folder.
+    """Read the manifest of an exported folder.
 
     Raises SerqError if there is none or it is damaged.
     """
@@ -144,8 +144,9 @@ def read_project(folder: Path) -> Project:
 
 
 def retarget(project: Project, board: Board, out: Path) -> Project:
-    """The same C for another board: the project's runtime, model and application with `board`'s port and
-    settings.
+    """Write the same C for another board.
+
+    The project's runtime, model and application stay; port and settings are those of `board`.
     """
     kept = {
         name: (project.folder / name).read_bytes()
@@ -158,7 +159,7 @@ def retarget(project: Project, board: Board, out: Path) -> Project:
 
 
 def runtime_files(app: str = "harness") -> Files:
-    """The handwritten libraries and application, as they lie in every project with that application."""
+    """Read the handwritten libraries and application, as every project with that application has them."""
     libraries = [
         resources.FIRMWARE / "lib" / name for name in ("serq", "serq_audio")[: 2 if app in LISTENING else 1]
     ]
@@ -173,7 +174,7 @@ def runtime_files(app: str = "harness") -> Files:
 
 
 def application_files(app: str = "harness") -> Files:
-    """An application and the interfaces it has to a port."""
+    """Read an application and its interfaces to a port."""
     ports = resources.FIRMWARE / "ports"
     shared = [ports / "port.h"] + [ports / "audio.h", ports / "audio.c"] * (app in LISTENING)
     sources = [*sorted((resources.FIRMWARE / "apps" / app).glob("*.[ch]")), *shared]
@@ -181,8 +182,9 @@ def application_files(app: str = "harness") -> Files:
 
 
 def board_files(board: Board, app: str = "harness") -> Files:
-    """What depends on the board alone: its ports, its settings and, for an emulated one, its PlatformIO
-    platform.
+    """Read what depends on the board alone.
+
+    Its ports, its settings and, for an emulated one, its PlatformIO platform.
     """
     files = {name: path.read_bytes() for name, path in board.sources_in_project(app).items()}
     return files | {name: text.encode() for name, text in board.project_files(render, app).items()}

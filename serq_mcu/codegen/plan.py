@@ -64,8 +64,9 @@ def place_buffers(sizes: Sequence[tuple[int, int]]) -> Buffers:
 
 @dataclass(frozen=True)
 class Plan:
-    """A model on a board, with an application and a way of storing weights; all that follows is computed
-    once.
+    """A model on a board, with an application and a way of storing weights.
+
+    All that follows from these is computed once.
     """
 
     model: QuantizedModel

@@ -1,5 +1,6 @@
-"""What the code of a plan takes of flash and RAM, by the board's compiler or the nearest one; kept by
-digest.
+"""What the code of a plan takes of flash and RAM, by the board's compiler or the nearest one.
+
+Results are kept by digest.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ def _measure(
 
 
 def _built(compiler: str, target: Board, folder: Path, app: str, link: Sequence[str]) -> Size | str:
-    """The size of the program in `folder`, or with -r of what is portable in it; or the compiler's
-    message.
+    """Measure the program in `folder`, or with -r what is portable in it.
+
+    Returns the compiler's message if it fails.
     """
     assert isinstance(target.emulator, Emulator)
     partial = "-r" in link
@@ -116,8 +118,9 @@ def _program_flags(board: Board) -> list[str]:
 
 
 def _portable_files(board: Board, target: Board, app: str) -> Files:
-    """The files for the emulated `target` that stand for the board's own, with the board's settings: its
-    ring is as long as it is.
+    """Read the files for the emulated `target` that stand for the board's own.
+
+    They have the board's settings: its ring is as long as it is.
     """
     settings = "src/serq_board.h"
     return board_files(target, app) | {settings: board_files(board, app)[settings]}

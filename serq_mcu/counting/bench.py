@@ -1,5 +1,6 @@
-"""What an exported project costs on a core: instructions, estimated cycles, memory; per stage of the front
-end and per layer.
+"""What an exported project costs on a core: instructions, estimated cycles, memory.
+
+They are counted per stage of the front end and per layer.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Bench:
     network_code_bytes: int | None
 
     def total(self, part: str) -> Row:
-        """The sum of the rows of a frame or a decision."""
+        """Add up the rows of a frame or a decision."""
         return total(self.rows, part)
 
     def milliseconds(self, row: Row) -> float | None:
@@ -92,9 +93,9 @@ class Bench:
 
 
 def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Bench:
-    """The costs of the project `folder`: in the emulator of its board, or of another `board` that its
-    model is exported for; or on a port.
+    """Count the costs of the project `folder`.
 
+    It runs in the emulator of its board, or of another `board` that its model is exported for; or on a port.
     Raises SerqError if it cannot be built, started or reached.
     """
     project = read_project(folder)
@@ -117,7 +118,7 @@ def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Ben
 
 
 def _on_board(project: Project, board: Board, port: str) -> Bench:
-    """The two totals that the board's cycle counter gives."""
+    """Read the two totals that the board's cycle counter gives."""
     model = load_model(project.folder / MODEL)
     pcm = _noise(model)
     with open_target(project, port) as target:
@@ -195,12 +196,12 @@ def _decision_rows(counts: Counts, plan: Plan, statistics: tuple[str, ...]) -> I
 
 
 def _of(counts: Counts, *functions: str) -> list[Count]:
-    """The records of these functions, in the order of the calls."""
+    """Return the records of these functions, in the order of the calls."""
     return [record for record in counts.records if record.function in functions]
 
 
 def _network_calls(plan: Plan) -> list[str]:
-    """The functions that compute the layers."""
+    """List the functions that compute the layers."""
     return sorted({function for stage in plan.layer_costs for function in stage.calls})
 
 

@@ -20,8 +20,9 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of a model on a corpus; `held_out` says whether its clips are those that training set
-    aside, `basis` says it in words.
+    """The score of a model on a corpus.
+
+    `held_out` tells whether its clips are those that training set aside, `basis` tells it in words.
     """
 
     corpus: str
@@ -79,8 +80,10 @@ def evaluate(
 def choose_clips(
     model: QuantizedModel, corpus: Corpus, part: str = "held_out"
 ) -> tuple[list[Clip], bool, str]:
-    """The clips to judge a model by, whether it names them as its `part` ("held_out" or "validation";
-    without any: all of its classes), and what to say about that.
+    """Choose the clips to evaluate a model on.
+
+    Returns them, whether the model names them as its `part` ("held_out" or "validation"; without any: all of
+    its classes), and a sentence about that.
     """
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)

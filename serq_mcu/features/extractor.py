@@ -37,12 +37,12 @@ Extractor = Callable[[NDArray[np.int16]], NDArray[np.int32]]
 def clip_features(
     spec: FeatureSpec, tables: FrontendTables, progress: Callable[..., None] | None = None
 ) -> Extractor:
-    """Return a function from a clip, int16 [samples], to its pooled features, int32 [features]:
-    `reference.features`, and bit for bit the same.
+    """Return a function from a clip, int16 [samples], to its pooled features, int32 [features].
 
-    Like that it raises SerqError for clips that are too short or too long. It may be called from several
-    threads at once. progress is told when C is compiled, and if it is the slow way. Raises SerqError if the
-    tables are not proved, or if the C of a block does not compile; the sentence names the block.
+    Bit for bit, it is `reference.features`, and like that it raises SerqError for clips that are too short or
+    too long. It may be called from several threads at once. progress is told when C is compiled, and if it is
+    the slow way. Raises SerqError if the tables are not proved, or if the C of a block does not compile; the
+    sentence names the block.
     """
     tables.check(spec)
     try:
@@ -105,7 +105,7 @@ def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _trivial_model(spec: FeatureSpec, tables: FrontendTables) -> QuantizedModel:
-    """A complete model of the specification: one layer and two classes."""
+    """Make a complete model of the specification: one layer and two classes."""
     count = spec.feature_count
     layer = DenseLayer(
         u=np.zeros((2, count), np.uint8),

@@ -1,5 +1,6 @@
-"""Recordings to the feature arrays of training and evaluation: what the device computes, clip by clip and
-condition by condition.
+"""Recordings to the feature arrays of training and evaluation, clip by clip and condition by condition.
+
+They are what the device computes.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class Recordings:
 
 @dataclass(frozen=True)
 class AugmentedClip:
-    """A clip, by its place among the recordings, under a condition. seed: of its noise and room; voices:
-    the clips that its babble is made of.
+    """A clip, by its place among the recordings, under a condition.
+
+    seed: of its noise and room; voices: the clips that its babble is made of.
     """
 
     clip: int
@@ -80,8 +82,9 @@ def read_recordings(
 def choose_voices(
     recordings: Recordings, clip: int, allowed: Sequence[int], rng: np.random.Generator
 ) -> tuple[int, ...]:
-    """Places of the clips whose babble a clip may be heard in: VOICES of those allowed, by other speakers
-    where there are any.
+    """Choose the clips whose babble a clip may be mixed with, by their places among the recordings.
+
+    They are VOICES of those allowed, by other speakers where there are any.
     """
     others = [index for index in allowed if index != clip]
     speaker = recordings.clips[clip].speaker
@@ -98,8 +101,9 @@ def choose_voices(
 def augmented_clips(
     recordings: Recordings, clips: Iterable[int], voices: Sequence[int], condition: Condition, seed: int
 ) -> list[AugmentedClip]:
-    """Return each of `clips` under a condition; its babble is made of `voices`; what is random
-    follows the seed and the clip's name.
+    """Return each of `clips` under a condition.
+
+    Its babble is made of `voices`; what is random follows the seed and the clip's name.
     """
     augmented = []
     for clip in clips:
@@ -133,8 +137,7 @@ def augmented_features(
     progress: Callable[..., None] | None = None,
     cache: Cache | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [clips, features], remembered by content from one call to the next where a
-    cache is given.
+    """Compute pooled features int32 [clips, features], kept by content in a cache where one is given.
 
     progress is called with a sentence, the clips done and their number. Raises SerqError, naming the clip, if
     one is too short or too long.

@@ -1,5 +1,6 @@
-"""How near the integer front end is to librosa in float64: on recordings, per stage and coefficient, and
-over level.
+"""How near the integer front end is to librosa in float64: per stage and coefficient, and over level.
+
+Measured on recordings.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ Errors = dict[str, float]
 
 @dataclass(frozen=True)
 class FrontendReport:
-    """Absolute errors (mean, p99, max) by kind of block: of frames, of each coefficient and of pooled
-    features; SNR in dB by level and kind.
+    """Absolute errors (mean, p99, max) by kind of block, and SNR in dB by level and kind.
+
+    Errors are those of frames, of each coefficient and of pooled features.
     """
 
     spec: FeatureSpec
@@ -67,8 +69,9 @@ class FrontendReport:
         return rows
 
     def page(self, command: str, sections: Sequence[str] = ()) -> str:
-        """The report as Markdown; `command` is what regenerates it, `sections` are put before the lists of
-        coefficients.
+        """Write the report as Markdown.
+
+        `command` is what regenerates it; `sections` are put before the lists of coefficients.
         """
         spec = self.spec
         blocks = ", ".join(f"{block.size} {block.kind}" for block in spec.blocks)
@@ -131,8 +134,9 @@ def compare_frontend(
     progress: Callable[[str, int, int], None] | None = None,
     tables: FrontendTables | None = None,
 ) -> FrontendReport:
-    """Compare on clips, each int16 [samples] at the specification's rate. progress is called with a
-    sentence, the units done and their total.
+    """Compare on clips, each int16 [samples] at the specification's rate.
+
+    progress is called with a sentence, the units done and their total.
 
     Raises SerqError if there are no clips, one is too short or too long, or librosa is not installed.
     """

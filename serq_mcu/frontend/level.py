@@ -28,10 +28,10 @@ def level_offset(spec: FeatureSpec, tables: FrontendTables) -> int:
 
 
 def level_from_db(decibel: float) -> int:
-    """The Q8 log2 level next to `decibel`, dB relative to a full-scale square wave."""
+    """Return the Q8 log2 level nearest to `decibel`, dB relative to a full-scale square wave."""
     return round(decibel / _STEP_DB)
 
 
 def level_in_db(level: float) -> float:
-    """A Q8 log2 level in dB."""
+    """Convert a Q8 log2 level to dB."""
     return level * _STEP_DB

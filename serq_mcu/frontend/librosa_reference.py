@@ -19,11 +19,10 @@ from serq_mcu.frontend.tables import FrontendTables
 
 
 def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[str, NDArray[np.float64]]:
-    """Compute the stages power, mel, log and those of the blocks of a clip int16 [samples], by librosa in
-    float64.
+    """Compute a clip's stages power, mel, log and those of the blocks by librosa in float64.
 
-    Stage name to values [frames, coefficients]: power relative to full scale, log in dB, a block's in its
-    unit. Needs librosa.
+    pcm: int16 [samples]. Returns stage name to values [frames, coefficients]: power relative to full scale,
+    log in dB, a block's in its unit. Needs librosa.
     """
     import librosa
 

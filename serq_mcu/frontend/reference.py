@@ -41,10 +41,10 @@ def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
 def stream_frames(
     spec: FeatureSpec, tables: FrontendTables, offset: int, pcm: NDArray[np.int16]
 ) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]:
-    """Compute what a stream keeps of successive frames, int16 [samples]: the blocks' stages, name to integers
-    [frames, coefficients], and the frames' levels in Q8 log2 [frames] (SPEC.md section 12).
+    """Compute what a stream keeps of successive frames, from int16 [samples] (SPEC.md section 12).
 
-    offset: Q16 log2 of full scale's power.
+    Returns the blocks' stages, name to integers [frames, coefficients], and the frames' levels in Q8 log2
+    [frames]. offset: Q16 log2 of full scale's power.
 
     Raises SerqError for fewer than two frames, or more than a clip may have.
     """
@@ -84,8 +84,9 @@ def frame_stages(
 
 
 def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """Pooled features int32 [features], 4 fractional bits, of the blocks' stages: name to integers
-    [frames, coefficients].
+    """Pool the blocks' stages, name to integers [frames, coefficients].
+
+    Returns features int32 [features] with 4 fractional bits.
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
@@ -120,8 +121,9 @@ def check_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
 def _spectra(
     spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]
 ) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
-    """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of
-    frames.
+    """Transform successive chunks of frames.
+
+    Yields shift [frames], windowed points [M, frames] and spectrum [M+1, frames].
     """
     clip = np.pad(check_clip(spec, pcm), spec.padding)
     frames = np.lib.stride_tricks.sliding_window_view(clip, spec.frame_length)[:: spec.hop_length]
@@ -150,8 +152,9 @@ def _window(tables: FrontendTables, x: NDArray[np.int64], shift: NDArray[np.int6
 
 
 def _mulw(a: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
-    """floor(a * w) for an integer |a| < 2^31 and w = coefficient / 2^16: a product of 47 bits, exact in
-    float64.
+    """Compute floor(a * w) for an integer |a| < 2^31 and w = coefficient / 2^16.
+
+    The product has 47 bits, which float64 holds exactly.
     """
     return np.floor(a * w)
 
@@ -206,7 +209,7 @@ def _power(spectrum: Complex) -> NDArray[np.uint64]:
 def _values(
     spec: FeatureSpec, tables: FrontendTables, power: NDArray[np.uint64], shift: NDArray[np.int64]
 ) -> dict[str, NDArray[Any]]:
-    """The stages after power that the specification has, each [integers, frames]."""
+    """Compute the stages after power that the specification has, each [integers, frames]."""
     values: dict[str, NDArray[Any]] = {}
     if spec.uses_mel:
         values["mel"] = _mel(tables, power)

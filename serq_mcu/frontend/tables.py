@@ -1,7 +1,6 @@
-"""The front end's integer tables: made once from a specification, stored in the model file, proved before
-use.
+"""The front end's integer tables: made once from a specification, stored in the model file, then proved.
 
-SPEC.md section 2 defines them and section 5 says what is proved. The mel scales are Slaney's (Auditory
+SPEC.md section 2 defines them and section 5 gives what is proved. The mel scales are Slaney's (Auditory
 Toolbox, 1998) and HTK's, the pitch classes' weights Ellis's (chroma features, 2007), all as in librosa.
 Proofs look at the tables themselves, never at how they were made, so that no model file, however made, can
 cause an overflow or a read out of range.
@@ -162,7 +161,7 @@ class FrontendTables:
         return max(worst, spectrum) * _SLACK
 
     def power_bound(self) -> float:
-        """The powers of all bins of a frame together do not exceed this."""
+        """Return what the powers of all bins of a frame together do not exceed."""
         # Parseval, level by level, for points as they would be without the popcount's doubling: a butterfly a
         # +- t, |t| <= gain*|b|, multiplies the 2-norm of the points by at most sqrt(2)*gain, and its floors
         # add at most _ROTATE to each of them.
@@ -277,7 +276,7 @@ class FrontendTables:
 
 
 def build_tables(spec: FeatureSpec) -> FrontendTables:
-    """The tables of a specification, with the least headroom and pool shift that prove the bounds.
+    """Build the tables of a specification, with the least headroom and pool shift that prove the bounds.
 
     Raises SerqError if no headroom does.
     """
@@ -332,8 +331,9 @@ def _hz_to_mel(hertz: float) -> float:
 
 
 def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
-    """First bin, and (n, a, b) per segment between two edges (in bins): bin i of n weighs b + (n-1-i)*a,
-    in Q15, in the band that ends there.
+    """Return the first bin, and (n, a, b) per segment between two edges (in bins).
+
+    Bin i of n weighs b + (n-1-i)*a, in Q15, in the band that ends there.
     """
     starts = np.ceil(edges).astype(np.int64)
     rows = []

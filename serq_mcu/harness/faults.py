@@ -1,5 +1,6 @@
-"""A bad line, on purpose: bytes corrupted and lost, messages cut, doubled, late and out of order, at
-random but reproducibly.
+"""A bad line, on purpose: bytes corrupted and lost, messages cut, doubled, late and out of order.
+
+What goes wrong is random but reproducible.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class _Direction:
         self._held: list[tuple[int, bytes]] = []  # messages still to pass before, and what then comes
 
     def spoil(self, data: bytes) -> bytes:
-        """What comes out for what goes in, now."""
+        """Return what comes out for what goes in, now."""
         if not data:
             return data
         faults = self._faults

@@ -35,7 +35,7 @@ class Transport(Protocol):
         """
 
     def read(self, timeout: float) -> bytes:
-        """What has arrived, waiting at most `timeout` seconds for it; b"" if nothing came.
+        """Return what has arrived, waiting at most `timeout` seconds for it; b"" if nothing came.
 
         Raises SerqError if the other side is gone.
         """

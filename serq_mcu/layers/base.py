@@ -1,5 +1,4 @@
-"""What a kind of layer is: integers with their proofs, the C that computes them, and the floats they come
-from.
+"""What a kind of layer is: integers with their proofs, the C that computes them, and their floats.
 
 One file of this room holds all that is known of a kind. A model, the code generator, the cost model and the
 quantization use layers through the classes here and never ask of which kind one is. An extension adds a kind
@@ -58,8 +57,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Operands:
-    """C expressions for a layer's memory: uint8_t pointers `input` and `output` (empty after the last layer),
-    int32_t `accumulators`, and the kernels' `table`.
+    """C expressions for a layer's memory.
+
+    uint8_t pointers `input` and `output` (empty after the last layer), int32_t `accumulators`, and the
+    kernels' `table`.
     """
 
     number: int
@@ -69,7 +70,7 @@ class Operands:
     table: str = "table"
 
     def stage(self, name: str) -> str:
-        """The name in the model's table of a stage of this layer."""
+        """Name a stage of this layer as the model's table does."""
         return f"layer {self.number} {name}"
 
 
@@ -146,12 +147,13 @@ class Layer(ABC):
 
     @abstractmethod
     def stages(self) -> tuple[LayerStage, ...]:
-        """What it shows the harness, in order."""
+        """Return the stages that it shows the harness, in order."""
 
     @abstractmethod
     def run(self, activations: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """Compute the integers [..., n] of each of `stages` from activations [..., inputs]; the last are its
-        outputs. The reference that C equals.
+        """Compute the integers [..., n] of each of `stages` from activations [..., inputs].
+
+        The last are the layer's outputs. This is the reference that C equals.
         """
 
     @abstractmethod
@@ -192,7 +194,7 @@ class Layer(ABC):
 
     @abstractmethod
     def cost_stages(self, number: int, parts: tuple[Part, ...]) -> tuple[CostStage, ...]:
-        """What its computation costs, stage by stage."""
+        """Return what its computation costs, stage by stage."""
 
 
 class FloatLayer(ABC):
@@ -234,8 +236,9 @@ class FloatLayer(ABC):
 
     @abstractmethod
     def forward(self, x: Floats) -> tuple[Floats, Floats]:
-        """Compute, for inputs [n, inputs], what `lower` fits (before the activation function) and the outputs
-        [n, outputs].
+        """Compute what `lower` fits (before the activation function) and the outputs [n, outputs].
+
+        x: inputs [n, inputs].
         """
 
     @abstractmethod

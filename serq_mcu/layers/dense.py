@@ -53,10 +53,10 @@ _STAGES = LayerStage("accumulator", "int32"), LayerStage("output", "uint8")
 
 @dataclass(frozen=True)
 class DenseLayer(Layer):
-    """A dense layer: fields u uint8 [outputs, inputs], bias int32 [outputs] with the input's zero point
-    folded in.
+    """A dense layer in integers.
 
-    multiplier and shift requantize the accumulator to 0..127 and are None in the last layer; weight_scale and
+    Fields u uint8 [outputs, inputs]; bias int32 [outputs] with the input's zero point folded in; multiplier
+    and shift requantize the accumulator to 0..127 and are None in the last layer; weight_scale and
     input_scale (real units per step) are for reading, not for computing. Raises SerqError when a bound of
     SPEC.md section 5 fails.
     """
@@ -204,7 +204,7 @@ class DenseLayer(Layer):
         return FloatDense(kernel, self.dequantized_bias(zero), relu=not self.gives_scores)
 
     def dequantized_bias(self, zero: int) -> Floats:
-        """What the biases [outputs] stand for, the input's zero point taken out."""
+        """Return what the biases [outputs] stand for, the input's zero point taken out."""
         bias: Floats = self.unit * (self.bias.astype(np.int64) + (zero * self.q.sum(axis=1) if zero else 0))
         return bias
 
@@ -228,9 +228,7 @@ class DenseLayer(Layer):
 
     @property
     def memory(self) -> Memory:
-        """Inputs and outputs in whole groups, accumulators in whole blocks of rows, and the kernels'
-        table.
-        """
+        """Bytes of inputs and outputs in whole groups, accumulators in whole blocks of rows, the table."""
         return Memory(_padded(self.inputs), _padded(self.outputs), _padded(self.outputs), table=True)
 
     def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
@@ -262,7 +260,7 @@ class DenseLayer(Layer):
         return [Call("serq_requantize", given), Trace(operands.stage("output"), to, self.outputs, "uint8_t")]
 
     def cost_stages(self, number: int, parts: tuple[Part, ...]) -> tuple[CostStage, ...]:
-        """What start and kernels cost together, and the requantization."""
+        """Return what start and kernels cost together, and the requantization."""
         kernels = " + ".join(part.kernel for part in parts)
         name = f"layer {number}: {self.inputs}x{self.outputs}, {width_label(self.width)}, {kernels}"
         bits = self.packed_bias(parts).bits
@@ -280,13 +278,14 @@ class DenseLayer(Layer):
         return products, rest
 
     def start_factor(self, parts: tuple[Part, ...]) -> int:
-        """What serq_dense_start…() multiplies the sum of the activations by."""
+        """Return what serq_dense_start…() multiplies the sum of the activations by."""
         factor: int = sum(2**part.first for part in parts if part.layout.zero_bit)
         return factor - (self.levels - 1)
 
     def packed_bias(self, parts: tuple[Part, ...]) -> PackedBias:
-        """What serq_dense_start…() starts from, modulo 2^32: the bias, less what kernels add for zero
-        bits.
+        """Compute what serq_dense_start…() starts from, modulo 2^32.
+
+        That is the bias, less what kernels add for zero bits.
         """
         bias = self.bias.astype(np.int64)
         for part in parts:
@@ -408,7 +407,10 @@ def requantization(value: float, multiplier_max: int, shift_max: int) -> tuple[i
 def _integer_layer(
     u: NDArray[np.uint8], width: Width, unit: float, bias: Floats, grid: Grid, step: float | None
 ) -> DenseLayer:
-    """A layer from its fields, the value of a step of its accumulator and of its output (None: scores)."""
+    """Make a layer from its fields and the values of a step of its accumulator and of its output.
+
+    step: None for scores, which are not requantized.
+    """
     encoding = encoding_of(width)
     zeros = grid.zero * _odd(u, encoding).sum(axis=1)
     steps = (np.rint(bias / unit).astype(np.int64) - zeros).astype(np.int32)
@@ -426,8 +428,9 @@ def _padded(count: int) -> int:
 
 
 def _fitted_unit(sums: Floats, target: Floats) -> float:
-    """The value of an accumulator step that explains the float pre-activations best, means aside; 0 where
-    none does.
+    """Find the value of an accumulator step that explains the float pre-activations best, means aside.
+
+    Returns 0 where none does.
     """
     centred = sums - sums.mean(axis=0)
     power = float(np.square(centred).sum())
@@ -435,7 +438,7 @@ def _fitted_unit(sums: Floats, target: Floats) -> float:
 
 
 def _activation_scale(values: Floats, unit: float) -> float:
-    """The step that costs pre-activations [n, outputs] least when their positive part becomes 0..127."""
+    """Find the step that costs pre-activations [n, outputs] least when their positive part becomes 0..127."""
     kept = Ordered(values[values > 0])
     largest = float(values.max())
     if largest <= 0:  # no neuron of the layer ever fires

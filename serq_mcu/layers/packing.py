@@ -42,8 +42,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to lay fields of some widths: the bytes of its array's C type, rows that are packed together,
-    and where each bit is.
+    """A way to lay fields of some widths: the array's C type, rows packed together, and where each bit is.
 
     place(o, i, k, shape) gives the position of the bit in the array and whether it is stored inverted.
     zero_bit: what the kernel adds for each bit that is 0, which the layer's bias takes off again; such a
@@ -62,7 +61,7 @@ class Layout:
     sources: tuple[Path, ...] = ()
 
     def kernel(self, bits: int) -> str:
-        """The name of the C function after `serq_dense_`."""
+        """Return the name of the C function after `serq_dense_`."""
         return self.name if len(self.widths) == 1 else f"{self.name}_{bits}"
 
     def packed_bytes(self, shape: Shape) -> int:
@@ -78,7 +77,7 @@ class Layout:
         return np.packbits(flat, bitorder="little").view(f"<u{self.word_bytes}")
 
     def unpack(self, packed: NDArray[Any], inputs: int, outputs: int, bits: int) -> NDArray[np.uint8]:
-        """The fields [outputs, inputs] of an array of `pack`.
+        """Unpack the fields [outputs, inputs] of an array of `pack`.
 
         Raises ValueError if its size is wrong.
         """

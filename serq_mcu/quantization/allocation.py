@@ -1,10 +1,9 @@
-"""Bits per layer, and why: the adaptive mixed precision of Shinde, Jain and Sharma, and fixed widths
-beside it.
+"""Bits per layer: the adaptive mixed precision of Shinde, Jain and Sharma, and fixed widths beside it.
 
 Layers are visited in decreasing importance. Each gets the fewest bits with which validation accuracy, the
 layers already visited quantized, is at most margin(l) = margin * importance(l) below the float model's. Every
 accuracy is that of a whole integer model run by the interpreter: layers not yet visited stand in it with 8
-bits, which is next to float (the accuracy losses of an allocation say how near), so the last model tried is
+bits, which is next to float (the accuracy losses of an allocation tell how near), so the last model tried is
 the one that ships.
 """
 
@@ -27,11 +26,10 @@ from serq_mcu.quantized_model.interpreter import classify
 
 @dataclass(frozen=True)
 class ValidationData:
-    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips as
-    recorded and in further versions.
+    """What bits are chosen on: pooled features of validation clips, int32 [versions, clips, features].
 
-    The versions of a clip err together, so they sharpen the mean but not the interval, which counts clips.
-    truth: [clips].
+    The versions are the clips as recorded and further ones. The versions of a clip err together, so they
+    sharpen the mean but not the interval, which counts clips. truth: [clips].
     """
 
     pooled: NDArray[np.int32]
@@ -85,7 +83,7 @@ def choose_widths(
     config: QuantizationConfig,
     progress: Progress | None = None,
 ) -> tuple[LayerChoice, ...]:
-    """The choice for each layer, in the network's order.
+    """Choose the bits of each layer, in the network's order.
 
     Looks at validation data only; the same data gives the same choices.
     """

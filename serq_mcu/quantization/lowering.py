@@ -1,5 +1,4 @@
-"""Float network and widths to the integer model: layer by layer, each fitted to what the layers before it
-deliver.
+"""Float network and widths to the integer model: layer by layer, each fitted to what those before it deliver.
 
 How a layer is lowered is its own affair (serq_mcu/layers). A network that was fine-tuned with its quantizers
 in place (training/qat.py) brings its scales and steps along and is only written down as integers.
@@ -35,9 +34,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TunedNetwork:
-    """A multilayer perceptron with its quantization: widths in bits; per layer a kernel [inputs, outputs],
-    a bias [outputs] and the kernel's scale; per hidden layer the value of a step of its output. Everything
-    float32, as it was trained.
+    """A multilayer perceptron with its quantization, all float32 as it was trained.
+
+    Widths in bits; per layer a kernel [inputs, outputs], a bias [outputs] and the kernel's scale; per hidden
+    layer the value of a step of its output.
     """
 
     widths: tuple[Width, ...]

@@ -42,8 +42,9 @@ class FloatNetwork:
     def mlp(
         cls, kernels: Sequence[Floats], biases: Sequence[Floats], mean: Floats, sd: Floats
     ) -> FloatNetwork:
-        """Make a multilayer perceptron: kernels [inputs, outputs] and biases [outputs], a ReLU after all
-        but the last. Raises SerqError as the class does.
+        """Make a multilayer perceptron, with a ReLU after every layer except the last.
+
+        kernels [inputs, outputs], biases [outputs]. Raises SerqError as the class does.
         """
         if len(kernels) != len(biases):
             raise SerqError("a network needs as many biases as kernels")
@@ -93,8 +94,9 @@ class FloatNetwork:
         return labels
 
     def targets(self, standardised: Floats) -> list[Floats]:
-        """Compute what each layer [n, outputs] gives before its activation function; the last are the
-        logits.
+        """Compute what each layer [n, outputs] gives before its activation function.
+
+        The last are the logits.
         """
         found, x = [], standardised
         for layer in self.layers:

@@ -1,6 +1,4 @@
-"""A trained run to the integer model, with the account of how its bits were chosen and where accuracy
-went.
-"""
+"""A trained run to the integer model, with the account of its bits and of where accuracy went."""
 
 from __future__ import annotations
 
@@ -88,7 +86,7 @@ class Allocation:
 def quantize(
     run: Run, progress: Progress | None = None, tune: Tune | None = None, budget: WidthBudget | None = None
 ) -> tuple[QuantizedModel, Allocation]:
-    """The integer model of a run and the account of its bits, as the run's configuration says.
+    """Quantize a run as its configuration says: the integer model and the account of its bits.
 
     `run.changed(quantization={"margin": 0.01})` quantizes otherwise. `tune` fine-tunes the network at the
     widths chosen; without it quantization is post-training. A `budget` chooses the widths in place of the
@@ -117,7 +115,7 @@ def quantize(
 
 
 def lower(run: Run) -> Lowering:
-    """The network of a run with all that lowers it to integers."""
+    """Return the network of a run with all that lowers it to integers."""
     spec = run.config.features
     return Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
 
@@ -141,7 +139,7 @@ def step_scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
 
 
 def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
-    """What the model file says of its making.
+    """Return what the model file tells of its making.
 
     No time stamp and no path: the same run gives the same bytes.
     """

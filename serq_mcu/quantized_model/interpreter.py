@@ -45,10 +45,10 @@ def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int
 
 
 def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np.int64]:
-    """Label indices [...] of the same network in float64, on features [..., features] in the units of the
-    pooled integers.
+    """Classify in float64 by the same network, without rounding of input and activations.
 
-    A comparison, no reference: neither input nor activations are rounded.
+    pooled: features [..., features] in the units of the pooled integers. Returns label indices [...]. A
+    comparison, no reference.
     """
     constants = model.input
     activations = (

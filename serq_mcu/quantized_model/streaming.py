@@ -24,8 +24,9 @@ SILENCE, NOT_SURE = -1, -2  # answers that are no label's index
 
 @dataclass(frozen=True)
 class Frames:
-    """What a stream keeps of its frames: the blocks' stages, name to integers [frames,
-    coefficients], and levels, Q8 log2 [frames].
+    """What a stream keeps of its frames.
+
+    The blocks' stages, name to integers [frames, coefficients], and levels, Q8 log2 [frames].
     """
 
     stages: dict[str, NDArray[np.int64]]
@@ -52,7 +53,7 @@ class Decision:
 
 
 def require_decision_rule(model: QuantizedModel) -> DecisionRule:
-    """The model's own rule.
+    """Return the model's own rule.
 
     Raises SerqError if it has none.
     """
@@ -65,7 +66,7 @@ def require_decision_rule(model: QuantizedModel) -> DecisionRule:
 
 
 def stream_decisions(model: QuantizedModel, pcm: NDArray[np.int16]) -> list[Decision]:
-    """The decisions on a stream, int16 [samples], in their order, by the model's own rule.
+    """Decide on a stream, int16 [samples], by the model's own rule; decisions come in their order.
 
     Raises SerqError if the model cannot stream.
     """
@@ -73,7 +74,7 @@ def stream_decisions(model: QuantizedModel, pcm: NDArray[np.int16]) -> list[Deci
 
 
 def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
-    """The frames of a stream of any length, int16 [samples].
+    """Compute the frames of a stream of any length, int16 [samples].
 
     Raises SerqError if the model cannot stream or there is less than one block.
     """
@@ -97,14 +98,15 @@ def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
 
 
 def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
-    """The decisions on a stream's frames, by any rule."""
+    """Decide on a stream's frames by any rule."""
     return answer(rule, score_windows(model, rule, frames))
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of a stream: level of each newest block, Q8 log2; frames, 0 for silence; scores int64
-    [windows, classes], 0 in silence.
+    """The windows of a stream.
+
+    level of each newest block, Q8 log2; frames, 0 for silence; scores int64 [windows, classes], 0 in silence.
     """
 
     levels: list[int]
@@ -113,7 +115,7 @@ class Windows:
 
 
 def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Windows:
-    """The windows of a stream; of the rule, only blocks, their length and the gate matter."""
+    """Compute the windows of a stream; of the rule, only blocks, their length and the gate matter."""
     levels = block_levels(rule, frames)
     sizes = [_window(rule, levels[: i + 1]) * rule.block_frames for i in range(len(levels))]
     spoken = [i for i, size in enumerate(sizes) if size]
@@ -126,7 +128,7 @@ def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> 
 
 
 def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
-    """The decision on each window; of the rule, only margin and smoothing matter."""
+    """Decide on each window; of the rule, only margin and smoothing matter."""
     smoothing = _Smoothing(rule)
     for level, frames, new in zip(windows.levels, windows.frames, windows.scores, strict=True):
         yield smoothing.decide(level, frames, new)
@@ -149,7 +151,7 @@ class Stream:
         self._smoothing = _Smoothing(self._rule)
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
-        """The decisions that these samples, int16 [samples] of any number, complete."""
+        """Take samples, int16 [samples] of any number, and return the decisions that they complete."""
         spec, rule = self._model.spec, self._rule
         hop = rule.block_frames * spec.hop_length
         needed = hop - spec.hop_length + spec.frame_length
@@ -191,7 +193,7 @@ class _Smoothing:
 
 
 def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
-    """The level, Q8 log2, of each whole block."""
+    """Compute the level, Q8 log2, of each whole block."""
     size = rule.block_frames
     count = len(frames) // size
     sums = frames.levels[: count * size].reshape(count, size).sum(axis=1)

@@ -1,5 +1,6 @@
-"""The versions of each clip that training uses: conditions drawn at random, seeded, and never the same
-audio in two parts.
+"""The versions of each clip that training uses: conditions drawn at random from a seed.
+
+The same audio is never in two parts.
 """
 
 from __future__ import annotations

@@ -44,8 +44,10 @@ _SILENT = (
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """Dense layers with ReLU between them: kernels [inputs, outputs], biases [outputs]; mean and sd
-    [features] of a Normalization before the first, or None.
+    """Dense layers with ReLU between them.
+
+    kernels [inputs, outputs], biases [outputs]; mean and sd [features] of a Normalization before the first,
+    or None.
     """
 
     kernels: tuple[Floats, ...]
@@ -61,13 +63,12 @@ def import_keras(
     config: Config,
     progress: Progress | None = None,
 ) -> Run:
-    """Write the network in `file` as the run folder `out`; labels name its outputs in their order,
-    `folder` has clips of each of them.
+    """Write the network in `file` as the run folder `out`.
 
-    Its inputs are the features of `config` in the device's units (`pooled` of a run's features.safetensors),
-    as its Normalization layer expects them; without one, in standard deviations of the training clips here.
-    Raises SerqError, naming the layer, if the device cannot compute it, or it does not fit the features or
-    the labels.
+    labels names its outputs in their order; `folder` has clips of each of them. Its inputs are the features
+    of `config` in the device's units (`pooled` of a run's features.safetensors), as its Normalization layer
+    expects them; without one, in standard deviations of the training clips here. Raises SerqError, naming the
+    layer, if the device cannot compute it, or it does not fit the features or the labels.
     """
     found = read_keras(file)
     spec = config.features
@@ -122,7 +123,7 @@ def _split(dataset: Any, config: Config) -> tuple[NDArray[np.uint8], int]:
 
 
 def read_keras(file: Path) -> KerasNetwork:
-    """The network in a `.keras` file.
+    """Read the network in a `.keras` file.
 
     Raises SerqError if it is none, or a layer is not one that the device can compute.
     """
@@ -277,7 +278,7 @@ class _Reader:
 
 
 def _policy(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a layer's type of numbers, where it is more than a name."""
+    """Return the configuration of a layer's type of numbers, where it is more than a name."""
     policy = config.get("dtype")
     return dict(policy["config"]) if isinstance(policy, dict) else {}
 
@@ -333,8 +334,9 @@ def _normalization(weights: bytes, path: str, config: dict[str, Any], name: str)
 
 
 def _arrays(weights: bytes, path: str, name: str, count: int) -> list[Floats]:
-    """The arrays of a layer, as they are in the archive itself: neither links nor datasets whose values
-    lie in other files are followed.
+    """Read the arrays of a layer that are in the archive itself.
+
+    Neither links nor datasets whose values are in other files are followed.
     """
     try:
         import h5py

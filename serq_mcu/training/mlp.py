@@ -56,8 +56,9 @@ HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True)
 class Examples:
-    """Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64
-    [clips].
+    """What a network trains on.
+
+    Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64 [clips].
     """
 
     pooled: NDArray[np.int32]
@@ -155,8 +156,9 @@ def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
 
 
 def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> Any:
-    """The compiled network; the learning rate falls along a cosine to 0 at the last of max_epochs, of
-    `steps` batches each.
+    """Build and compile the network.
+
+    The learning rate falls along a cosine to 0 at the last of max_epochs, of `steps` batches each.
     """
     layers = [tf_keras.layers.InputLayer((features,))]
     for width in config.hidden:
@@ -183,8 +185,9 @@ def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
 
 
 def _mixup(inputs: Any, targets: Any, alpha: float) -> tuple[Any, Any]:
-    """Each example of the batch blended with a random other one, in a proportion drawn from Beta(alpha,
-    alpha).
+    """Blend each example of the batch with a random other one (mixup).
+
+    The proportion is drawn from Beta(alpha, alpha).
     """
     count = tf.shape(inputs)[0]
     one, other = tf.random.gamma([count, 1], alpha), tf.random.gamma([count, 1], alpha)

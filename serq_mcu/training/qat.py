@@ -1,11 +1,11 @@
-"""Quantization-aware training: a float network fine-tuned as the device will compute it, at any widths
-from 1 to 8 bits, or ternary.
+"""Quantization-aware training: a float network fine-tuned as the device will compute it.
 
-tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`, `Quantizer`) wraps the layers; the levels are
-this project's own (quantization/quantizer.py), its gradients pass straight through (Bengio et al. 2013).
-Activations are the device's: inputs on its grid, hidden ones 0 to 127 steps. Weight scales and activation
-steps learn too (LSQ, Esser et al. 2020), as logarithms. The float network teaches (distillation, Hinton et
-al. 2015). Everything about a width is a variable, so one compiled step serves all.
+At any widths from 1 to 8 bits, or ternary. tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`,
+`Quantizer`) wraps the layers; the levels are this project's own (quantization/quantizer.py), its gradients
+pass straight through (Bengio et al. 2013). Activations are the device's: inputs on its grid, hidden ones 0 to
+127 steps. Weight scales and activation steps learn too (LSQ, Esser et al. 2020), as logarithms. The float
+network teaches (distillation, Hinton et al. 2015). Everything about a width is a variable, so one compiled
+step serves all.
 """
 
 from __future__ import annotations

@@ -43,8 +43,10 @@ class TableType(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is proved of a frame before any block: the sum of all bins' powers does not exceed `power`, and
-    logs are within log_low and log_high, int64 [bands].
+    """What is proved of a frame before any block.
+
+    The sum of all bins' powers does not exceed `power`, and logs are within log_low and log_high, int64
+    [bands].
     """
 
     power: float
@@ -54,8 +56,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Frames:
-    """Integers that blocks read: power uint64 [bins, frames]; log int64 [bands, frames], or None if no block
-    reads it; shift int64 [frames].
+    """The integers of a clip's frames that blocks read.
+
+    power uint64 [bins, frames]; log int64 [bands, frames], or None if no block reads it; shift int64
+    [frames].
     """
 
     power: NDArray[np.uint64]
@@ -72,8 +76,9 @@ class FloatFrames:
 
 
 class Cost(NamedTuple):
-    """A stage's row in `check` and `bench`, the name of its counted cost (kernel_costs.toml), and what that
-    is a linear function of.
+    """A stage's row in `check` and `bench`: the name of its counted cost, and the terms of that.
+
+    Names are those of kernel_costs.toml; a cost is a linear function of its terms.
     """
 
     name: str
@@ -159,11 +164,11 @@ class FeatureBlock(ABC):
 
     @abstractmethod
     def value_range(self, tables: Tables, bounds: Bounds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Prove that no samples make the block's arithmetic overflow, and return the lowest and the highest
-        value of each coefficient, int64 [size] each, within int32.
+        """Prove that no samples make the block's arithmetic overflow, and return the bounds of its values.
 
-        Look at the tables themselves, never at how they were made: they may come from a hostile file.
-        Raises SerqError if the proof fails.
+        Returns the lowest and the highest value of each coefficient, int64 [size] each, within int32. Look at
+        the tables themselves, never at how they were made: they may come from a hostile file. Raises
+        SerqError if the proof fails.
         """
 
     @abstractmethod
@@ -183,8 +188,9 @@ class FeatureBlock(ABC):
         """Return the block's C: statements that leave its integers in a variable named as its stage."""
 
     def costs(self, analysis: Analysis, tables: Tables) -> tuple[Cost, ...]:
-        """Return the rows that a frame's costs have for the block; a cost that nobody counted is shown as
-        unknown.
+        """Return the rows that a frame's costs have for the block.
+
+        A cost that nobody counted is shown as unknown.
         """
         return tuple(
             Cost(name.removeprefix("serq_").replace("_", " "), name.removeprefix("serq_"), ())

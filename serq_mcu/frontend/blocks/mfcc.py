@@ -85,8 +85,9 @@ class Mfcc(FeatureBlock):
         return ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
 
     def integers(self, frames: Frames, tables: Tables) -> NDArray[np.int64]:
-        """Compute the coefficients, rows of even number from sums of mirrored logs, of odd from
-        differences.
+        """Compute the coefficients from mirrored logs.
+
+        Rows of even number are computed from their sums, of odd number from their differences.
         """
         log = frames.log
         assert log is not None
