@@ -73,7 +73,10 @@ class Conversion:
 
 
 def conversion(bit_shift: int, dc_shift: int, gain_db: int) -> Conversion:
-    """The integers of a gain in dB (-20 to 40), within 0.1 %: a multiplier of 512 to 1023 and a shift."""
+    """Find the integers of a gain in dB (-20 to 40), within 0.1 %.
+
+    They are a multiplier of 512 to 1023 and a shift.
+    """
     factor, shift = 10 ** (gain_db / 20) / 16, 0
     while round(factor * 2**shift) < 512:
         shift += 1

@@ -1,5 +1,6 @@
-"""How every command behaves: help with its example, --quiet, did-you-mean, one sentence for what is wrong,
-exit codes, Ctrl-C.
+"""How every command behaves: help with its example, --quiet, did-you-mean, errors, exit codes, Ctrl-C.
+
+An error is one sentence.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Command(RichCommand):
         ctx: RichContext,  # noqa: ARG002 (click's signature)
         formatter: RichHelpFormatter,
     ) -> None:
-        """The description, then the example."""
+        """Write the description, then the example."""
         described = copy.copy(self)
         described.help = "\n\n".join(text for text in self._paragraphs() if not text.startswith(_EXAMPLE))
         RichCommand.format_help_text(described, ctx, formatter)
@@ -73,7 +74,7 @@ class Command(RichCommand):
             _write_section(formatter, "Example:", [("", self.example)])
 
     def get_short_help_str(self, limit: int = 0) -> str:  # noqa: ARG002 (click's signature)
-        """The first clause of the description, whole."""
+        """Return the first clause of the description, whole."""
         words = re.sub(r" \([^)]*\)", "", next(iter(self._paragraphs()), ""))
         return re.split(r"[;:.](?: |$)", words)[0]
 
@@ -150,8 +151,9 @@ def quiet(ctx: click.Context | None) -> bool:
 
 
 def look() -> dict[str, Any]:
-    """Settings of a context whose help is drawn by rich-click; plain text where standard output is no
-    terminal.
+    """Return the settings of a context whose help is drawn by rich-click.
+
+    Help is plain text where standard output is no terminal.
     """
     return {"help_option_names": ["-h", "--help"], "rich_help_config": _LOOK}
 

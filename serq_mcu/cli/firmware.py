@@ -1,6 +1,4 @@
-"""From a model to a board: boards, microphones, check, export, library, build, flash, monitor, record,
-toolchain.
-"""
+"""From a model to a board: boards, microphones, check, export, library, build, flash, record, toolchain."""
 
 from __future__ import annotations
 
@@ -65,8 +63,10 @@ def microphones(as_json: bool) -> None:
 @storage_option
 @json_option
 def check(model: Path | None, board_name: str, app: str, storage: str, as_json: bool) -> None:
-    """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a
-    decision take, each figure with its basis and without a build; exit 1 if it does not fit.
+    """Compare the flash, RAM and stack that MODEL needs with what a board has.
+
+    Shows what a frame and a decision take, each figure with its basis and without a build. Exit 1 if it does
+    not fit.
 
     Example: serq-mcu check model.serq --board esp32
     """
@@ -112,11 +112,10 @@ def export(
     storage: str,
     as_json: bool,
 ) -> None:
-    """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a
-    board.
+    """Write a PlatformIO project that runs MODEL on a board.
 
-    harness answers `serq-mcu verify`, live listens and writes a line of JSON for each decision, capture feeds
-    `serq-mcu record`.
+    Without MODEL, it is the model that ships with serq-mcu. harness answers `serq-mcu verify`, live listens
+    and writes a line of JSON for each decision, capture feeds `serq-mcu record`.
 
     Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out
     firmware/
@@ -163,10 +162,10 @@ def export(
 def library(
     model: Path | None, board_name: str, kind: str, out: Path, force: bool, storage: str, as_json: bool
 ) -> None:
-    """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF
-    component, or one header.
+    """Write MODEL and the runtime as a library with a minimal example.
 
-    It computes the same on any core; BOARD only chooses the fastest kernels.
+    It is for Arduino and PlatformIO, an ESP-IDF component, or one header. It computes the same on any core;
+    BOARD only chooses the fastest kernels.
 
     Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
     """
@@ -283,10 +282,10 @@ def record(
     anyway: bool,
     as_json: bool,
 ) -> None:
-    """Record clips for training through a board's own microphone, after a self-test; exit 1 if that finds
-    something wrong.
+    """Record clips for training through a board's own microphone, after a self-test.
 
-    FOLDER is a project of `serq-mcu export --app capture` that runs on the board.
+    FOLDER is a project of `serq-mcu export --app capture` that runs on the board. Exit 1 if the self-test
+    fails.
 
     Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
     """
@@ -307,8 +306,7 @@ def toolchain() -> None:
 @click.option("--offline", is_flag=True, help="Use only what is on this machine.")
 @json_option
 def toolchain_setup(offline: bool, as_json: bool) -> None:
-    """Lay out PlatformIO's core, install compilers and emulators where that is possible, and say what is
-    still missing.
+    """Install PlatformIO's core, compilers and emulators where possible, and list what is still missing.
 
     Example: serq-mcu toolchain setup
     """

@@ -87,8 +87,9 @@ PANELS = {
 )
 @click.version_option(__version__, prog_name="serq-mcu")
 def main() -> None:
-    """Speech emotion recognition on microcontrollers: from recordings to firmware that is proved to
-    compute what Python computes.
+    """Speech emotion recognition on microcontrollers.
+
+    From recordings to firmware that is proved to compute what Python computes.
     """
 
 

@@ -49,12 +49,11 @@ def evaluate(
     condition: Condition = AS_RECORDED,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on
-    every clip of its classes.
+    """Evaluate the model on the recordings in `folder`.
 
-    The clips are heard under `condition`; `seed` decides its noise and room, and which of the judged clips
-    make a clip's babble. Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class
-    that the model knows.
+    These are its held-out clips if they are there, else every clip of its classes. The clips are under
+    `condition`; `seed` decides its noise and room, and which of the evaluated clips make a clip's babble.
+    Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class of the model.
     """
     corpus = load_corpus(folder)
     clips, held_out, basis = choose_clips(model, corpus)

@@ -78,8 +78,9 @@ LiveEvent = Hello | LabelledDecision | Damaged
 def timed_decisions(
     model: QuantizedModel, decisions: Sequence[Decision], first: int = 0, overruns: int = 0
 ) -> Iterator[TimedDecision]:
-    """The decisions of a stream of this model; the first of them is number `first` of its stream, and
-    decides when its block ends.
+    """Attach labels and times to the decisions of a stream of this model.
+
+    The first of them is number `first` of its stream; each has the time at which its block ends.
     """
     assert model.decision is not None
     spec, block = model.spec, model.decision.block_frames

@@ -27,11 +27,11 @@ _PIECE = 0.05  # seconds of a recording that are played at once
 
 
 def listen_to(folder: Path, clip: Path, progress: Progress = silent) -> Iterator[str]:
-    """The lines that the live firmware exported to `folder` writes while it hears `clip`, on the emulated
-    board of its instruction set.
+    """Yield the lines that the live firmware exported to `folder` writes while it listens to `clip`.
 
-    The clip is taken as it is: what the board's microphone would do to it is left out. Raises SerqError if
-    the folder is not a live project, the clip cannot be read, or building or emulation fails.
+    It runs on the emulated board of its instruction set. The clip is taken as it is: what the board's
+    microphone would do to it is left out. Raises SerqError if the folder is not a live project, the clip
+    cannot be read, or building or emulation fails.
     """
     with _emulator(folder, clip, progress) as (name, command, pcm, _):
         done = subprocess.run(command, input=pcm.astype("<i2").tobytes(), capture_output=True, check=False)
@@ -42,7 +42,7 @@ def listen_to(folder: Path, clip: Path, progress: Progress = silent) -> Iterator
 
 @contextlib.contextmanager
 def emulated_board(folder: Path, clip: Path, progress: Progress = silent) -> Iterator[EmulatedBoard]:
-    """The same firmware while `clip` is played to it at the speed of life.
+    """Run the same firmware while `clip` is played to it in real time.
 
     Raises SerqError as `listen_to` does.
     """

@@ -1,5 +1,6 @@
-"""A model run on this computer: the C that ships, compiled once for each model, or the reference where
-there is no compiler.
+"""A model run on this computer: the C that ships, compiled once for each model.
+
+Where there is no compiler, the reference takes its place.
 """
 
 from __future__ import annotations
@@ -41,13 +42,16 @@ class Engine(Protocol):
         """Forget all earlier samples."""
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
-        """The decisions that these samples, int16 [samples] of any number, complete.
+        """Take samples, int16 [samples] of any number, and return the decisions that they complete.
 
         Raises SerqError if the model cannot stream.
         """
 
     def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
-        """The scores of a whole clip, int16 [samples]; None if it is shorter or longer than a clip may be."""
+        """Compute the scores of a whole clip, int16 [samples].
+
+        Returns None if it is shorter or longer than a clip may be.
+        """
 
 
 def open_engine(model: QuantizedModel, progress: Callable[..., None]) -> Engine:
@@ -131,7 +135,7 @@ def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _library(model: QuantizedModel, progress: Callable[..., None]) -> ctypes.CDLL:
-    """The model's shared library.
+    """Load the model's shared library.
 
     Raises SerqError without a compiler, or one that refuses the code.
     """

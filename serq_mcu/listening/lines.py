@@ -1,5 +1,6 @@
-"""What a live board writes: lines of JSON (SPEC.md section 14), among boot messages, damaged lines and
-whatever else comes over a wire.
+"""What a live board writes: lines of JSON (SPEC.md section 14).
+
+They come among boot messages, damaged lines and whatever else comes over a wire.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class LineReader:
         self._first = True
 
     def feed(self, data: bytes, seconds: float) -> Iterator[Event]:
-        """The events whose lines `data` ends, `seconds` after listening began."""
+        """Yield the events whose lines `data` ends, `seconds` after listening began."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LONGEST:
             lines, self._rest = [*lines, self._rest[:_LONGEST]], b""

@@ -1,5 +1,6 @@
-"""A page on this computer that shows decisions as they come: one file, server-sent events, nobody else's
-business (127.0.0.1 only).
+"""A page on this computer that shows decisions as they come.
+
+One file and server-sent events, on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Page:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[queue.SimpleQueue[dict[str, Any] | None]]:
-        """A queue of events, from those that are remembered on; None is the last."""
+        """Return a queue of events, from those that are remembered on; None is the last."""
         reader: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         with self._lock:
             for event in ([self._hello] if self._hello else []) + list(self._events):
@@ -114,9 +115,7 @@ class Page:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers for the page itself and for its stream of events, to a browser that asked this computer by
-    its own name.
-    """
+    """Serves the page and its stream of events, to a browser that asked this computer by its own name."""
 
     page: Page
     protocol_version = "HTTP/1.1"
@@ -133,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def log_message(self, *_: object) -> None:
-        """Requests are nobody's news."""
+        """Log nothing: requests are of no interest."""
 
     def _send(self, body: bytes, kind: str) -> None:
         self.send_response(HTTPStatus.OK)

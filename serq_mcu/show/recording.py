@@ -1,5 +1,6 @@
-"""Recordings: one that was classified as lines, as a drawing (SVG) and as a page (HTML), with waveform,
-answers and a lane for each class's scores; and a session of `serq-mcu record` as lines.
+"""A classified recording as lines, drawing (SVG) and page (HTML); a session of `serq-mcu record` as lines.
+
+The drawing has the waveform, answers and a lane for each class's scores.
 """
 
 from __future__ import annotations

@@ -63,8 +63,9 @@ class Rows:
 
 
 def bar(share: float, width: int, *, plain: bool = False) -> str:
-    """A bar of `width` columns, full at 1; the least that is seen is an eighth of a column. plain: of
-    ASCII.
+    """Draw a bar of `width` columns, full at 1; the least that is seen is an eighth of a column.
+
+    plain: of ASCII.
     """
     if plain:
         return ("#" * round(share * width)).ljust(width)

@@ -16,13 +16,13 @@ class View(Protocol):
     """A place where decisions are shown."""
 
     def hello(self, hello: Hello) -> None:
-        """Listening began, or the board started again."""
+        """Take note that listening began, or the board started again."""
 
     def decided(self, decision: LabelledDecision) -> None:
-        """A decision came."""
+        """Show a decision."""
 
     def damaged(self, line: Damaged) -> None:
-        """A corrupted line came."""
+        """Take note of a corrupted line."""
 
     def end(self, text: str) -> None:
         """Nothing more will come, and why."""

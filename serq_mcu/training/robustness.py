@@ -1,9 +1,9 @@
-"""What noise, rooms and gain do to the integer model, on clips and on speakers that its training never
-saw, and what augmentation buys.
+"""What noise, rooms and gain do to the integer model, and what augmentation brings.
 
-Every split is trained and quantized on its own and judged on its test part under each of CONDITIONS; the
-splits' answers together make one score, in which each clip counts once. A split's answers are kept in the
-user's cache, so that an interrupted measurement goes on where it stopped.
+Measured on clips and on speakers that its training never saw. Every split is trained and quantized on its own
+and evaluated on its test part under each of CONDITIONS; the splits' answers together make one score, in which
+each clip counts once. A split's answers are kept in the user's cache, so that an interrupted measurement
+resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -139,8 +139,9 @@ def measure_robustness(
 def held_out_clips(
     dataset: Dataset, part: NDArray[np.uint8], condition: Condition, seed: int
 ) -> list[AugmentedClip]:
-    """Return each clip of the test part under a condition; babble is of clips outside the training
-    part.
+    """Return each clip of the test part under a condition.
+
+    Babble is of clips outside the training part.
     """
     test, outside = (
         np.flatnonzero(chosen).tolist()
@@ -184,8 +185,10 @@ def _remembered_split(dataset: Dataset, config: Config) -> dict[str, Any]:
 
 
 def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
-    """The clips that a split holds out, and what its float network and its integer model answer, the
-    latter under each of CONDITIONS.
+    """Train a split and answer for the clips that it holds out.
+
+    Returns these clips, and what its float network and its integer model answer, the latter under each of
+    CONDITIONS.
     """
     run, _ = fit(dataset, config)
     model, _ = quantize(run)

@@ -117,7 +117,7 @@ class Baseline:
         )
 
     def compare(self, report: VerifyReport) -> BaselineComparison:
-        """What is worse, better and the same.
+        """Compare a report: what is worse, better and the same.
 
         Raises SerqError if the report is of other clips or another board.
         """
@@ -157,7 +157,7 @@ class Baseline:
         return BaselineComparison(tuple(changes), tuple(self._notes(report, before, now)))
 
     def require_same(self, on: str, board: str, mode: str, clips: Mapping[str, str]) -> None:
-        """Raises SerqError if a run there, of `clips` (name to label), cannot be compared with this one."""
+        """Raise SerqError if a run on `on`, of `clips` (name to label), cannot be compared with this one."""
         again = "make another with --update-baseline"
         for what, before, now in (
             ("board", self.board, board),
