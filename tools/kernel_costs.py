@@ -1,7 +1,7 @@
-"""Counts that the choice of kernels and the estimates of `check` rest on: every kernel and stage at many
-sizes on every kind of core, fitted.
+"""Counts that the choice of kernels and the estimates of `check` rest on.
 
-`python -m tools.kernel_costs` writes serq_mcu/layers/kernel_costs.toml anew, which takes some minutes.
+Every kernel and stage at many sizes on every kind of core, fitted. `python -m tools.kernel_costs` writes
+serq_mcu/layers/kernel_costs.toml again, which takes some minutes.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def measure(board: Board) -> tuple[dict[str, dict[Shape, Count]], dict[str, int]
 
 
 def measure_stages(board: Board) -> tuple[Counted, int]:
-    """The other stages' counts by the names of their costs, and the most bytes of stack."""
+    """Count the other stages, by the names of their costs, and the most bytes of stack."""
     found: Counted = defaultdict(list)
     stack = 0
     for index, spec in enumerate(SPECS):

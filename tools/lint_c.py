@@ -84,7 +84,7 @@ def _sources(places: Sequence[str]) -> list[Path]:
 
 
 def _run(command: Sequence[str]) -> tuple[str, bool]:
-    """Findings of a command, and whether it failed."""
+    """Run a command and return its findings, and whether it failed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     findings = done.stdout + (done.stderr if done.returncode != 0 else "")
     return findings, done.returncode != 0

@@ -1,7 +1,7 @@
-"""The page of what the network costs: one network at every width on every emulated kind of core, beside
-plain C and what other runtimes were measured at.
+"""The page of what the network costs: one network at every width on every emulated kind of core.
 
-`python -m tools.network_cost` writes docs/network_cost.md anew.
+It stands beside plain C and what other runtimes were measured at. `python -m tools.network_cost` writes
+docs/network_cost.md again.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def _plain(board: Board) -> dict[int, int]:
 
 
 def compiler_version(board: Board) -> str:
-    """The name and version of an emulated board's compiler."""
+    """Return the name and version of an emulated board's compiler."""
     assert isinstance(board.emulator, Emulator)
     name = f"{board.emulator.compiler}gcc"
     version = subprocess.run([name, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout

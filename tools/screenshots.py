@@ -1,7 +1,7 @@
-"""Screenshots of the live page and of a report for docs/, drawn by Chromium without a screen:
-`python -m tools.screenshots FOLDER [REPORT]`, such as `python -m tools.screenshots docs/images report/`.
+"""Screenshots of the live page and of a report for docs/, drawn by Chromium without a screen.
 
-The live page shows made-up decisions: no recording, but the numbers are of the kind that boards write.
+`python -m tools.screenshots FOLDER [REPORT]`, such as `python -m tools.screenshots docs/images report/`. The
+live page shows made-up decisions: no recording, but the numbers are of the kind that boards write.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class NamingRule:
     faults: Mapping[str, str] = field(default_factory=dict)
 
     def clip(self, path: Path) -> Clip | None:
-        """The clip that `path` names, or None if this corpus does not name its files so."""
+        """Return the clip that `path` names, or None if this corpus does not name its files so."""
         match = re.fullmatch(self.pattern, path.stem) or re.fullmatch(
             self.pattern, f"{path.parent.name}/{path.stem}"
         )
@@ -205,13 +205,12 @@ class Scan:
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """The clips of `folder`, whose corpus is recognised from the file names.
+    """List the clips of `folder`, whose corpus is recognised from the file names.
 
-    Reads no audio.
-
-    Byte-identical copies of a clip (TESS is often unpacked twice) count once. Raises SerqError if the folder
-    is missing or empty, has files that no naming explains, two different files of one name, recordings of two
-    corpora, fewer than two classes, or a class name that is not printable or longer than 64 bytes.
+    Reads no audio. Byte-identical copies of a clip (TESS is often unpacked twice) count once. Raises
+    SerqError if the folder is missing or empty, has files that no naming explains, two different files of one
+    name, recordings of two corpora, fewer than two classes, or a class name that is not printable or longer
+    than 64 bytes.
     """
     scan = scan_folder(folder)
     if scan.unrecognised:
@@ -263,8 +262,9 @@ def scan_folder(folder: Path) -> Scan:
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    """All audio files under `folder`, the shallowest first; hidden files and macOS archive leftovers are
-    passed over, links to folders not followed.
+    """List all audio files under `folder`, the shallowest first.
+
+    Hidden files and macOS archive leftovers are passed over, links to folders not followed.
     """
     if not folder.is_dir():
         raise SerqError(f"{folder} is not a folder; give the folder that holds the recordings")
@@ -293,7 +293,7 @@ def _cannot_list(error: OSError) -> None:
 
 
 def _recognise(folder: Path, paths: list[Path]) -> tuple[str, dict[Path, Clip]]:
-    """The corpus that most of the files belong to, and its clips.
+    """Return the corpus that most of the files belong to, and its clips.
 
     A few chance matches do not turn a plain folder into EMO-DB.
     """
@@ -313,8 +313,9 @@ def _plain_clips(folder: Path, paths: Iterable[Path]) -> dict[Path, Clip]:
 
 
 def _check_label(label: str) -> None:
-    """A class name ends up in C, in model files and on terminals; any printable text will do
-    (`_audio_files` sees to that).
+    """Raise SerqError unless a class name fits in C, in model files and on terminals.
+
+    Any printable text will do (`_audio_files` sees to that).
     """
     if not label.strip():
         raise SerqError("a class folder's name is blank; rename it")

@@ -86,13 +86,12 @@ people, and its accuracy means nothing.
 def synthesise(
     folder: Path, seconds: float = 180, seed: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Write `label/clip.wav` recordings (16 kHz, 16-bit, mono) of at least `seconds` in all, and return
-    `folder`.
+    """Write `label/clip.wav` recordings (16 kHz, 16-bit, mono) of at least `seconds` in all.
 
-    Each class has the same sentences in the same voices; a file's name begins with its voice. The same seed,
-    length and espeak-ng give the same bytes. `progress(done, total)` counts seconds. Raises SerqError if
-    espeakng-loader is not installed or does not work, `seconds` is not between 1 and 3600, or `folder` exists
-    and is not an earlier result.
+    Returns `folder`. Each class has the same sentences in the same voices; a file's name begins with its
+    voice. The same seed, length and espeak-ng give the same bytes. `progress(done, total)` counts seconds.
+    Raises SerqError if espeakng-loader is not installed or does not work, `seconds` is not between 1 and
+    3600, or `folder` exists and is not an earlier result.
     """
     if not (math.isfinite(seconds) and 1 <= seconds <= MAX_SECONDS):
         raise SerqError(f"{seconds:g} seconds of synthetic speech cannot be made; ask for 1 to {MAX_SECONDS}")
@@ -228,7 +227,7 @@ class _Espeak:
 
 
 def _private_copy() -> tuple[Any, str]:
-    """The loaded library, and the folder of its data."""
+    """Load a library of our own, and return it with the folder of its data."""
     try:
         loader = importlib.import_module("espeakng_loader")
     except ImportError as error:

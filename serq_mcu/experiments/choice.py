@@ -1,5 +1,4 @@
-"""Model selection without test labels (nested cross-validation): features across corpora, and candidates
-for a bar.
+"""Model selection without test labels: nested cross-validation across corpora, and for a bar.
 
 Across corpora: where several corpora train, the features are those with the best mean UAR between these, each
 to each other. Where one trains, those with the best UAR of its own speakers, held out in turn. Float networks
@@ -24,8 +23,9 @@ from serq_mcu.experiments.results import PTQ, QAT, Group, Row, groups
 
 @dataclass(frozen=True)
 class Choice:
-    """One cell of a matrix: its corpora, the features chosen, their UAR where they were chosen, and the
-    groups of test rows.
+    """One cell of a matrix.
+
+    Its corpora, the features chosen, their UAR where they were chosen, and the groups of test rows.
     """
 
     train: str
@@ -82,9 +82,10 @@ Splits = dict[Split, dict[Candidate, list[Row]]]
 
 @dataclass(frozen=True)
 class Bar:
-    """What stands for one bar: the test rows by condition; for each candidate the share of correct answers
-    in the inner folds of all splits, and in how many splits it was chosen. Splits that a candidate has not
-    run yet are left out.
+    """What stands for one bar.
+
+    The test rows by condition; for each candidate the share of correct answers in the inner folds of all
+    splits, and in how many splits it was chosen. Splits that a candidate has not run yet are left out.
     """
 
     name: str

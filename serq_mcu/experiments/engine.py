@@ -97,7 +97,7 @@ def _data(
 
 @contextlib.contextmanager
 def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
-    """Processes of this machine, or a Dask cluster."""
+    """Start processes of this machine, or a Dask cluster."""
     if scheduler is None:
         with _environment(_QUIET), ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
             try:
@@ -132,7 +132,7 @@ def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
 
 @contextlib.contextmanager
 def _unheard_interrupts() -> Iterator[None]:
-    """Processes that start in this block do not hear Ctrl-C: this one does, and ends them."""
+    """Keep Ctrl-C from processes that start in this block: this one receives it, and ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -118,17 +118,17 @@ class Plan:
         return tuple(dict.fromkeys(name for study in self.studies for name in study.corpora))
 
     def features(self, name: str) -> FeatureSet:
-        """A feature set of that name."""
+        """Return a feature set of that name."""
         return feature_set(name, dict(self.specs))
 
 
 @dataclass(frozen=True)
 class Task:
-    """One network to train and judge. train and test name corpora; they are one corpus where `split` says
-    which part is held out.
+    """One network to train and evaluate.
 
-    inner: 0, or which of the `inner_folds` of the other clips judges, from 1; the clips that the split holds
-    out are then not used at all.
+    train and test name corpora; they are one corpus where `split` tells which part is held out. inner: 0, or
+    which of the `inner_folds` of the other clips is evaluated, from 1; the clips that the split holds out are
+    then not used at all.
     """
 
     study: str
@@ -162,7 +162,7 @@ class Task:
 
 
 def configured(of: Study | Task) -> dict[str, Mapping[str, Any]]:
-    """The tables of the configuration that a study or task changes, but for the features."""
+    """Return the tables of the configuration that a study or task changes, except the features."""
     return {
         "training": of.training,
         "tuning": of.tuning,
@@ -172,7 +172,7 @@ def configured(of: Study | Task) -> dict[str, Mapping[str, Any]]:
 
 
 def load_plan(name: str) -> Plan:
-    """The plan that ships under that name, or the TOML file at that path.
+    """Load the plan that ships under that name, or the TOML file at that path.
 
     Raises SerqError if there is none, or it has a key that is not known or a value of the wrong kind.
     """

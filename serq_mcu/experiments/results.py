@@ -1,6 +1,4 @@
-"""The results file: a tidy CSV, a row for each network, method and split; and what can be said of groups
-of rows.
-"""
+"""The results file: a tidy CSV, a row for each network, method and split; and statistics of groups."""
 
 from __future__ import annotations
 
@@ -72,7 +70,7 @@ class Row:
 
 
 def hex_bits(right: NDArray[np.bool_]) -> str:
-    """What `Row.right` holds."""
+    """Encode what `Row.right` holds."""
     return f"{sum(1 << int(index) for index in np.flatnonzero(right)):x}"
 
 
@@ -94,7 +92,7 @@ _ORDER = (
 
 
 def read_results(path: Path) -> list[Row]:
-    """The rows of a results file; none where it does not exist yet.
+    """Read the rows of a results file; none where it does not exist yet.
 
     Raises SerqError if it is something else.
     """
@@ -179,8 +177,9 @@ class Group:
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
-    """Groups by study, train, test, model, features, protocol, condition, method and tuning of the rows
-    that judge, inner folds left out.
+    """Group the rows, inner folds left out.
+
+    By study, train, test, model, features, protocol, condition, method and tuning.
     """
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in (row for row in rows if not row.inner):
@@ -201,8 +200,9 @@ def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two methods on the same clips: those that only the first judged rightly, only the second, the
-    p-value that they are alike.
+    """Two methods on the same clips.
+
+    Those that only the first, and only the second, answered rightly, and the p-value that the two are alike.
     """
 
     only_first: int
@@ -230,8 +230,9 @@ def mcnemar(first: Sequence[Row], second: Sequence[Row]) -> Paired:
 
 @dataclass(frozen=True)
 class MeanDifference:
-    """Mean difference of accuracy, first less second, over splits, and its 95 % interval by a bootstrap of
-    whole seeds.
+    """Mean difference of accuracy, first less second, over splits.
+
+    With its 95 % interval by a bootstrap of whole seeds.
     """
 
     mean: float
@@ -240,8 +241,9 @@ class MeanDifference:
 
 
 def paired_bootstrap(first: Sequence[Row], second: Sequence[Row], draws: int = 2000) -> MeanDifference:
-    """The difference over the splits that both have; whole seeds are drawn, so that clips which seeds
-    share do not count twice within one.
+    """Compute the difference over the splits that both have.
+
+    Whole seeds are drawn, so that clips which seeds share do not count twice within one.
     """
     other = {(row.task, row.seed, row.split): row for row in second}
     by_seed: dict[int, list[float]] = {}

@@ -118,7 +118,10 @@ class EmulatedBoard:
 def _emulator(
     folder: Path, clip: Path, progress: Progress
 ) -> Iterator[tuple[str, list[str], NDArray[np.int16], int]]:
-    """The emulated board's name, the command that runs the folder's firmware on it, the clip and its rate."""
+    """Prepare the emulated board.
+
+    Returns its name, the command that runs the folder's firmware on it, the clip and its rate.
+    """
     project = read_project(folder)
     project.require_app("live")
     rate = load_model(folder / MODEL).spec.sample_rate

@@ -170,7 +170,7 @@ def listen(transport: Transport, count: int) -> Capture:
 
 
 def self_test(capture: Capture, board: Board) -> Iterator[str]:
-    """What is wrong with a capture, each in a sentence that says what to do; nothing if all is well."""
+    """Yield what is wrong with a capture, each in a sentence that tells what to do."""
     pcm = capture.pcm.astype(np.int64)
     centred = pcm - round(float(pcm.mean()))
     loudest, level = int(np.abs(centred).max()), float(np.sqrt((centred**2).mean()))
