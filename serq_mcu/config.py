@@ -210,7 +210,7 @@ class Config(Section, frozen=True):
         )
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """Plain values, a table per section."""
+        """Return plain values, a table per section."""
         plain = {name: getattr(self, name) for name in self.__struct_fields__}
         text = msgspec.json.encode(plain | {"features": self.features.to_json()})
         built: dict[str, dict[str, Any]] = msgspec.json.decode(text)

@@ -45,7 +45,7 @@ class Summary:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For `demo --json`."""
+        """Return plain values for `demo --json`."""
         return self.value
 
 
@@ -99,7 +99,7 @@ def run_demo(corpus: Path | None, out: Path, progress: Progress) -> Summary:
 def _train_and_quantize(
     corpus: Path, work: Path, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[QuantizedModel]]:
-    """One training and quantization per held-out fold; each leaves its run folder and model in `work`."""
+    """Train and quantize once per held-out fold; each leaves its run folder and model in `work`."""
     from serq_mcu.config import load_config
     from serq_mcu.quantization.pipeline import quantize
     from serq_mcu.show.quantization import allocation_lines
@@ -164,7 +164,7 @@ def _export_firmware(
 def _verify_everywhere(
     model: QuantizedModel, corpus: Path, work: Path, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Every clip on the host, a stratified choice of them on each emulated core."""
+    """Verify every clip on the host, a stratified choice of them on each emulated core."""
     from serq_mcu.build import platformio
     from serq_mcu.verification.verify import verify_project
 

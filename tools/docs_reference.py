@@ -53,7 +53,7 @@ _GENERATED = (
 
 
 def pages() -> Pages:
-    """Every page of the reference: path below docs/reference to Markdown."""
+    """Write every page of the reference: path below docs/reference to Markdown."""
     made = {
         "commands/index.md": _command_index(),
         "configuration.md": _configuration(),
@@ -67,7 +67,7 @@ def pages() -> Pages:
 
 
 def commands(group: click.Group = main, path: Words = ()) -> Iterator[tuple[Words, click.Command]]:
-    """All commands of the command line, with their words."""
+    """Yield all commands of the command line, with their words."""
     for name, command in sorted(group.commands.items()):
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))

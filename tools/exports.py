@@ -29,7 +29,6 @@ LIBRARIES = ("arduino", "espidf", "header")
 
 def write(out: Path) -> int:
     """Export everything below `out`, a folder each; what is refused leaves its sentence in a file instead."""
-
     import serq_mcu
 
     os.environ["PATH"] = ""

@@ -247,7 +247,7 @@ def _memory(costs: Costs) -> str:
 
 
 def _both(board: Board, cost: tuple[float, float | None], text: Callable[[float], str]) -> str:
-    """Instructions, and cycles where the estimate is of this very core."""
+    """Write instructions, and cycles where the estimate is of this very core."""
     instructions, cycles = cost
     return (
         text(instructions)

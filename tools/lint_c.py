@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _commands(app: str) -> list[list[str]]:
-    """One command of clang-tidy a source file, and one of cppcheck for all of them."""
+    """List one command of clang-tidy a source file, and one of cppcheck for all of them."""
     folder = BUILD / app
     export(shipped_model(), load_board("esp32"), folder, force=True, app=app)
     flags, places = APPLICATIONS[app]

@@ -78,7 +78,7 @@ def proof_models() -> dict[str, QuantizedModel]:
 
 
 def generated_signals(rate: int, seconds: float = 1.0) -> list[Recording]:
-    """Clips that reach the ends of every stage's range, at `rate` Hz."""
+    """Make clips that reach the ends of every stage's range, at `rate` Hz."""
     rng = np.random.default_rng(7)
     n = round(rate * seconds)
     t = np.arange(n)

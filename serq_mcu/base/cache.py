@@ -377,7 +377,7 @@ def size_limit() -> int:
 
 
 def _seal(key: bytes, value: bytes) -> bytes:
-    """SHA-256 that binds a value to its key."""
+    """Compute the SHA-256 that binds a value to its key."""
     return hashlib.sha256(key + value).digest()
 
 

@@ -23,7 +23,7 @@ def compiler() -> str:
 
 
 def cache_folder() -> Path:
-    """Where what took long to compute is kept: SERQ_CACHE, or the user's cache folder.
+    """Return the folder of what took long to compute: SERQ_CACHE, or the user's cache folder.
 
     It may be removed at any time.
     """

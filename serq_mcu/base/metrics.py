@@ -33,20 +33,20 @@ def confusion_matrix(
 
 
 def accuracy(confusion: NDArray[np.int64]) -> float:
-    """Share of right answers; 0 without any."""
+    """Return the share of right answers; 0 without any."""
     total = int(confusion.sum())
     return float(np.trace(confusion)) / total if total else 0.0
 
 
 def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
-    """Mean of the classes' recalls (unweighted average recall, UAR), over classes that occur."""
+    """Compute the mean recall over the classes that occur (unweighted average recall, UAR)."""
     rows = confusion.sum(axis=1)
     occurring = rows > 0
     return float((np.diag(confusion)[occurring] / rows[occurring]).mean()) if occurring.any() else 0.0
 
 
 def cross_entropy(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
-    """Mean loss in nats of logits [..., classes] against class indices [...]."""
+    """Compute the mean loss in nats of logits [..., classes] against class indices [...]."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     right = np.take_along_axis(shifted, truth[..., None], axis=-1)[..., 0]
     return float((np.log(np.exp(shifted).sum(axis=-1)) - right).mean())
@@ -69,7 +69,7 @@ class Score:
 
     @property
     def n(self) -> int:
-        """Clips judged."""
+        """Number of clips that were evaluated."""
         return int(self.confusion.sum())
 
     @property
@@ -102,7 +102,7 @@ class Score:
         return balanced_accuracy(self.confusion)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without the confusion matrix."""
+        """Return plain values, without the confusion matrix."""
         return {
             "accuracy": self.accuracy,
             "n": self.n,

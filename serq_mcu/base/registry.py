@@ -61,7 +61,7 @@ class Registry(Generic[T]):
         return iter(tuple(self._all()))
 
     def values(self) -> tuple[T, ...]:
-        """Everything registered, in order."""
+        """Return everything registered, in order."""
         return tuple(self._all().values())
 
     def remove(self, name: str) -> None:

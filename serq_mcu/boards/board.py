@@ -255,14 +255,17 @@ class Board:
 
     @property
     def name(self) -> str:
+        """Name by which users choose the board."""
         return self.board.name
 
     @property
     def title(self) -> str:
+        """Name of the board for people to read."""
         return self.board.title
 
     @property
     def emulated(self) -> bool:
+        """Whether the board exists in QEMU only."""
         return isinstance(self.emulator, Emulator)
 
     @property

@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings."""
+    """All that was looked for and found, or not."""
 
     findings: tuple[Finding, ...]
 
@@ -65,7 +65,7 @@ class Diagnosis:
         return all(finding.ready or not finding.needed for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with `ok`."""
+        """Return plain values, with `ok`."""
         return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
 
 
@@ -111,7 +111,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _cache() -> tuple[bool, str]:
-    """Whether the cache folder can be used, and the folder or why not."""
+    """Tell whether the cache folder can be used, and the folder or why not."""
     folder = cache_folder()
     try:
         if folder.exists():
@@ -142,7 +142,7 @@ def _distribution(area: str, name: str, get: str, needed_for: str, *, needed: bo
 
 
 def _requirements() -> dict[str, list[str]]:
-    """Names of the packages that this package asks for, by extra; "" for those that it always needs."""
+    """List the packages that this package asks for, by extra; "" for those that it always needs."""
     try:
         asked = importlib.metadata.requires(_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:

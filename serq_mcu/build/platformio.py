@@ -58,7 +58,10 @@ class BuildResult:
 
 
 def environment() -> dict[str, str]:
-    """Variables for a PlatformIO process: this process's, with everything silenced that would call home."""
+    """Return the variables for a PlatformIO process.
+
+    They are this process's, with everything silenced that would call home.
+    """
     return os.environ | {
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "9999",
@@ -216,12 +219,12 @@ def emulator_of(board: Board) -> Emulator:
 
 
 def core_folder() -> Path:
-    """PlatformIO's own folder."""
+    """Return PlatformIO's own folder."""
     return Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio").expanduser()
 
 
 def _folder(kind: str) -> Path:
-    """PlatformIO's `packages` or `platforms`."""
+    """Return PlatformIO's `packages` or `platforms`."""
     return Path(os.environ.get(f"PLATFORMIO_{kind.upper()}_DIR") or core_folder() / kind).expanduser()
 
 
@@ -269,7 +272,7 @@ def _scons(progress: Progress) -> Tool:
 
 
 def _scons_version() -> str:
-    """PlatformIO's number for this environment's SCons: 4.11.1 is 4.41101.0."""
+    """Return PlatformIO's number for this environment's SCons: 4.11.1 is 4.41101.0."""
     try:
         major, minor, patch = (int(part) for part in importlib.metadata.version("scons").split(".")[:3])
     except (importlib.metadata.PackageNotFoundError, ValueError) as error:
@@ -307,7 +310,7 @@ def host_compiler() -> str:
 
 
 def _preprocesses(command: list[str]) -> bool:
-    """Whether a compiler finds the C library's headers."""
+    """Tell whether a compiler finds the C library's headers."""
     return (
         subprocess.run(
             [*command, "-E", "-include", "string.h", "-x", "c", os.devnull], capture_output=True, check=False
@@ -324,6 +327,7 @@ def _emulation_tools(board: Board, state: str) -> list[Tool]:
 
 
 def tool_version(command: str) -> str:
+    """Return the version in the first line that a tool prints for --version."""
     line = subprocess.run(
         [command, "--version"], capture_output=True, text=True, check=False
     ).stdout.splitlines()[0]
@@ -344,7 +348,7 @@ def _vendor_tools() -> list[Tool]:
 
 
 def missing_packages(board: Board) -> list[str]:
-    """Of the vendor's platform and packages, those that PlatformIO has not installed yet."""
+    """List those of the vendor's platform and packages that PlatformIO has not installed yet."""
     name, version = board.platformio.platform.split("@")
     platforms = [_manifest(path) for path in _folder("platforms").glob("*/platform.json")]
     found = {path.parent.name.split("@")[0] for path in _folder("packages").glob("*/package.json")}
@@ -375,7 +379,7 @@ def _check_tools(board: Board, folder: Path) -> None:
 
 
 def _registry_reachable() -> bool:
-    """Whether PlatformIO could download, in seconds: its own attempt takes a minute to give up.
+    """Tell in seconds whether PlatformIO could download: its own attempt takes a minute to give up.
 
     With a proxy, only it can tell.
     """

@@ -62,9 +62,7 @@ class Command(RichCommand):
         )
 
     def format_help_text(  # type: ignore[override]
-        self,
-        ctx: RichContext,  # noqa: ARG002 (click's signature)
-        formatter: RichHelpFormatter,
+        self, ctx: RichContext, formatter: RichHelpFormatter
     ) -> None:
         """Write the description, then the example."""
         described = copy.copy(self)
@@ -91,8 +89,8 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
     command_class = Command
     group_class = type
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the help's sections, where it has some."""
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """List names in the order of the help's sections, where it has some."""
         panels = [
             name
             for panel in self.panels
@@ -118,18 +116,18 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
         return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **keywords: Any) -> Any:
-        """Parse and run, with errors as plain sentences; see the class."""
+        """Parse and run, and end with one of EXIT_CODES."""
         return click.Command.main(self, args, *rest, **keywords)
 
     def format_epilog(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
-        """After the help of the command line as a whole: its exit codes."""
+        """Write the exit codes after the help of the command line as a whole."""
         if ctx.parent is None:
             _write_section(
                 formatter, "Exit codes:", [(str(code), meaning) for code, meaning in EXIT_CODES.items()]
             )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; see the class."""
+        """Run the command; errors become one sentence."""
         try:
             return super().invoke(ctx)
         except SerqError as error:
@@ -146,7 +144,7 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
 
 
 def quiet(ctx: click.Context | None) -> bool:
-    """Whether the command was told to keep its progress to itself."""
+    """Return whether the command is to show no progress."""
     return bool(ctx and ctx.meta.get(__name__, False))
 
 

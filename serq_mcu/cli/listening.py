@@ -156,7 +156,7 @@ def _classify_file(
 
 @contextlib.contextmanager
 def _views(with_page: bool, page_port: int, as_json: bool, progress: Any) -> Iterator[list[Any]]:
-    """Where decisions are shown."""
+    """Open the views that show decisions."""
     from serq_mcu.show.live_page import Page
     from serq_mcu.show.views import JsonView, TerminalView
 

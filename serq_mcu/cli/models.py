@@ -386,7 +386,7 @@ def _width_budget(
 
 
 def _tuner(run: Any, progress: Any) -> Any:
-    """Fine-tuning of a run; TensorFlow is imported here."""
+    """Return the fine-tuning of a run; imports TensorFlow."""
     try:
         from serq_mcu.training import qat
     except ImportError as error:

@@ -63,7 +63,7 @@ class Budget:
         return f"{counts}; {timing(self.board.mcu)}"
 
     def to_json(self) -> dict[str, Any]:
-        """For `check --json`."""
+        """Return plain values for `check --json`."""
         return {
             "board": self.board.name,
             "identity": self.model.sha256[:16],
@@ -103,7 +103,7 @@ class Budget:
         return all(item.flash is not None for item in self.items)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Write the budget as lines of text."""
         rows = [f"{'':<28}{'flash B':>10}{'RAM B':>10}  basis"]
         rows += [f"{i.name:<28}{_bytes(i.flash):>10}{_bytes(i.ram):>10}  {i.basis}" for i in self.items]
         rows.append(f"{'known so far':<28}{self.flash:>10}{self.ram:>10}")

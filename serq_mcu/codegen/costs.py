@@ -38,9 +38,9 @@ def total(rows: Iterable[Row], part: str) -> Row:
 
 
 def milliseconds(row: Row, clock_hz: int) -> float | None:
-    """Time of a row at a clock: of its cycles, or of its instructions at one a cycle.
+    """Convert a row to milliseconds at a clock: its cycles, or its instructions at one a cycle.
 
-    None: not known.
+    Returns None if it is not known.
     """
     count = row.instructions if row.cycles is None else row.cycles
     return None if count is None or not clock_hz else 1000 * count / clock_hz
@@ -89,7 +89,7 @@ def _frame(plan: Plan) -> Iterator[CostStage]:
 
 
 def _pooled(spec: FeatureSpec, cost: str) -> Terms:
-    """Coefficients that each statistic of a counted cost is taken of."""
+    """Return the coefficients that each statistic of a counted cost is taken of."""
     return tuple(
         sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
         for name in STATISTICS

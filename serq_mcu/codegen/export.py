@@ -48,11 +48,11 @@ class Project:
             )
 
     def changed(self) -> list[str]:
-        """Files that are missing or no longer what was exported."""
+        """List the files that are missing or no longer what was exported."""
         return [name for name, digest in self.files.items() if not _is(self.folder / name, digest)]
 
     def added(self) -> list[str]:
-        """Files that neither the export nor a build made."""
+        """List the files that neither the export nor a build made."""
         found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
         kept = {MANIFEST, *self.files}
         return sorted(str(path) for path in found if path.as_posix() not in kept and not _made_by_build(path))

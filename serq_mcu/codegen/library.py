@@ -64,7 +64,7 @@ def amalgamate(sources: dict[str, str], public: list[str]) -> str:
 
 
 def _sources(plan: Plan) -> Files:
-    """File name to content, of lib/serq/src as it lies in a project."""
+    """Read lib/serq/src as it is in a project: file name to content."""
     files, place = runtime_files() | plan.model_files, f"{LIBRARY}/"
     return {name.removeprefix(place): data for name, data in files.items() if name.startswith(place)}
 

@@ -109,7 +109,7 @@ def _built(compiler: str, target: Board, folder: Path, app: str, link: Sequence[
 
 
 def _program_flags(board: Board) -> list[str]:
-    """How the emulated platform's builder links a program."""
+    """Return the flags with which the emulated platform's builder links a program."""
     assert isinstance(board.emulator, Emulator)
     own = board.emulator.runtime
     script = f"platforms/{EMULATED_PLATFORM}/{own}/link.ld" if own else "picolibc.ld"

@@ -85,7 +85,7 @@ def seconds_of(path: Path) -> float:
 
 
 def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, list[str]]:
-    """Mono float64 samples, their rate, and notes."""
+    """Decode a recording: mono float64 samples, their rate, and notes."""
     import soundfile
 
     try:
@@ -163,7 +163,7 @@ def _check_container(path: Path, file: BinaryIO) -> None:
 
 
 def _chunk_fits(file: BinaryIO, size: int, wanted: bytes, order: Any) -> bool:
-    """Whether the chunk `wanted` is there and lies inside the file."""
+    """Tell whether the chunk `wanted` is there and is inside the file."""
     while len(header := file.read(8)) == 8:
         length = int.from_bytes(header[4:], order)
         if header[:4] == wanted:

@@ -78,7 +78,7 @@ class CorpusReport:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with `ok`."""
+        """Return plain values, with `ok`."""
         return {"ok": self.ok, **asdict(self)}
 
 
@@ -131,7 +131,7 @@ def check_corpus(
 
 
 class _AudioCheck:
-    """Reads clips one by one and gathers what is said about them."""
+    """A reader of clips, one by one, that gathers its findings."""
 
     def __init__(self, sample_rate: int, minimum: int, maximum: int) -> None:
         self.sample_rate, self.minimum, self.maximum = sample_rate, minimum, maximum

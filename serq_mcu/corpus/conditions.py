@@ -53,7 +53,7 @@ class Condition:
         return self.noise == BABBLE
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:

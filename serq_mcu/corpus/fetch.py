@@ -130,7 +130,7 @@ class Fetched:
     report: CorpusReport | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         found = {
             name: getattr(self.publication, name)
             for name in ("corpus", "title", "page", "licence", "cite", "url", "checksum", "steps")
@@ -139,7 +139,7 @@ class Fetched:
 
 
 def publication_of(name: str) -> Publication:
-    """How a corpus is published.
+    """Return how a corpus is published.
 
     Raises SerqError for a name that is not one of PUBLICATIONS.
     """
@@ -176,7 +176,10 @@ def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> 
 
 @contextlib.contextmanager
 def _part_folder(out: Path) -> Iterator[Path]:
-    """Where downloads wait beside `out`; it stays if the block fails, for the next attempt."""
+    """Make the folder where downloads wait beside `out`.
+
+    It stays if the block fails, for the next attempt.
+    """
     part = out.parent / f".{out.name}.part"
     try:
         part.mkdir(exist_ok=True)
@@ -267,17 +270,17 @@ class _Bar:
         progress(stage)
 
     def update(self, count: int) -> None:
-        """So many bytes more."""
+        """Add bytes that came."""
         self._done += count
         if self.total > self._done:
             self._progress(f"{self._stage}, bytes", self._done, self.total)
 
     def reset(self) -> None:
-        """All bytes came, or it starts anew."""
+        """Take note that all bytes came, or it starts again."""
         self._done = 0
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Do nothing: nothing more comes."""
 
 
 def unpack(archive: Path, folder: Path, progress: Progress) -> None:

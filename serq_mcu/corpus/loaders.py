@@ -201,6 +201,7 @@ class Scan:
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """Labels of the clips, sorted."""
         return tuple(sorted({clip.label for clip in self.clips}))
 
 
@@ -228,7 +229,7 @@ def load_corpus(folder: Path) -> Corpus:
 
 
 def scan_folder(folder: Path) -> Scan:
-    """Everything in `folder`, for `load_corpus` and the check.
+    """List everything in `folder`, for `load_corpus` and the check.
 
     Raises SerqError as `load_corpus` does, except for files that no naming explains and for different files
     of one name, which it lists.
@@ -344,7 +345,7 @@ def _files(count: int) -> str:
 
 
 def label_counts(clips: Iterable[Clip]) -> dict[str, dict[str, int]]:
-    """Clips per label and, within it, per speaker, both sorted."""
+    """Count clips per label and, within it, per speaker, both sorted."""
     counts = Counter((clip.label, clip.speaker) for clip in clips)
     table: dict[str, dict[str, int]] = {}
     for (label, speaker), count in sorted(counts.items()):

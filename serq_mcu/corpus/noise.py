@@ -52,7 +52,7 @@ def transform_length(samples: int) -> int:
 
 
 def _coloured(shape: Shape) -> Callable[[int, int, np.random.Generator], Floats]:
-    """Gaussian noise whose power spectrum is `shape` of the frequency in Hz."""
+    """Return a maker of Gaussian noise whose power spectrum is `shape` of the frequency in Hz."""
 
     def make(samples: int, rate: int, rng: np.random.Generator) -> Floats:
         length = transform_length(samples)
@@ -80,7 +80,7 @@ def _white(samples: int, _rate: int, rng: np.random.Generator) -> Floats:
 
 
 def _hum(samples: int, rate: int, rng: np.random.Generator) -> Floats:
-    """Mains hum: 50 or 60 Hz and overtones of random strength, over a little noise."""
+    """Make mains hum: 50 or 60 Hz and overtones of random strength, over a little noise."""
     mains, phase = (
         rng.choice([50.0, 60.0]),
         2 * np.pi * np.arange(rate // 5) / rate,
@@ -104,7 +104,7 @@ def _babble(samples: int, rng: np.random.Generator, voices: Sequence[NDArray[np.
 
 
 def _clatter(samples: int, rate: int, rng: np.random.Generator) -> Floats:
-    """Things that fall and knock: 8 damped resonances a second at random times, over a little noise."""
+    """Make things fall and knock: 8 damped resonances a second at random times, over a little noise."""
     made = np.zeros(samples + rate)
     time = np.arange(rate // 4) / rate
     for start in rng.integers(0, samples, max(2, 8 * samples // rate)):

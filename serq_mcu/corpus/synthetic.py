@@ -181,7 +181,7 @@ class _Espeak:
         self._library.espeak_Terminate()
 
     def speak(self, voice: str, style: Style, text: str) -> npt.NDArray[np.int16]:
-        """`text` as int16 [samples] at 16 kHz."""
+        """Speak `text` as int16 [samples] at 16 kHz."""
         import soxr
 
         self._chunks.clear()

@@ -63,7 +63,10 @@ class Bench:
         return total(self.rows, part)
 
     def milliseconds(self, row: Row) -> float | None:
-        """Time of a row at the board's clock: of its cycles, or of its instructions at one a cycle."""
+        """Convert a row to milliseconds at the board's clock.
+
+        It takes the row's cycles, or its instructions at one a cycle.
+        """
         return milliseconds(row, self.board.mcu.clock_hz)
 
     @property
@@ -74,7 +77,7 @@ class Bench:
         return f"instructions counted in QEMU on {self.ran_on}; {timing(self.board.mcu)}"
 
     def to_json(self) -> dict[str, Any]:
-        """For `bench --json`."""
+        """Return plain values for `bench --json`."""
         rows = [
             asdict(row) | {"milliseconds": self.milliseconds(row)}
             for row in (*self.rows, self.total("frame"), self.total("decision"))

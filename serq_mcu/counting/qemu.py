@@ -108,7 +108,7 @@ def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:
 
 
 def code_bytes(board: Board, elf: Path, names: set[str]) -> int:
-    """Bytes of the functions in a program."""
+    """Add up the bytes of the functions in a program."""
     return sum(size for name, (_, size) in symbols(board, elf).items() if name in names)
 
 
@@ -120,9 +120,10 @@ def _tool(emulator: Emulator, name: str) -> str:
 
 
 def symbols(board: Board, elf: Path) -> Mapping[str, tuple[int, int]]:
-    """Address and size of each symbol; the lowest bit of Thumb's function addresses is cleared by the tool.
+    """Read address and size of each symbol.
 
-    What GCC adds to the name of a function that it made for constant arguments is left out.
+    The lowest bit of Thumb's function addresses is cleared by the tool. What GCC adds to the name of a
+    function that it made for constant arguments is left out.
     """
     assert isinstance(board.emulator, Emulator)
     text = subprocess.run(
@@ -174,7 +175,7 @@ def _cycles(emulator: Emulator, elf: Path, timing: Timing) -> Iterator[tuple[int
 
 
 def _registers(operands: str) -> int:
-    """How many registers a list such as {r0, r4-r7} names."""
+    """Count the registers that a list such as {r0, r4-r7} names."""
     total = 0
     for item in operands[operands.find("{") + 1 : operands.find("}")].split(","):
         first, _, last = item.strip().partition("-")

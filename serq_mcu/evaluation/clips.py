@@ -31,7 +31,7 @@ class Evaluation:
     score: Score
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with the confusion matrix: true classes in rows, in the order of labels."""
+        """Return plain values, with the confusion matrix: true classes in rows, in the order of labels."""
         return {
             "corpus": self.corpus,
             "held_out": self.held_out,

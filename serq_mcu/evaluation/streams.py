@@ -67,7 +67,7 @@ class StreamScore:
         return wilson_interval(self.accuracy * self.clips, self.clips)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return asdict(self) | {"accuracy": self.accuracy, "interval95": list(self.interval)}
 
 
@@ -111,7 +111,7 @@ class StreamEvaluation:
     noise: dict[str, NoiseScore]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return {
             "corpus": self.corpus,
             "basis": self.basis,
@@ -293,6 +293,6 @@ def _gates(rule: DecisionRule) -> list[float]:
 
 
 def _open(rule: DecisionRule, levels: Sequence[int], gate: float) -> list[bool]:
-    """Whether each decision, at the end of a block of level `levels`, is not silence with another gate."""
+    """Tell of each decision, at the end of a block of level `levels`, whether another gate lets it answer."""
     least = level_from_db(gate)
     return [max(levels[max(0, i + 1 - rule.blocks) : i + 1]) >= least for i in range(len(levels))]

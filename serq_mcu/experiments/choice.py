@@ -61,7 +61,10 @@ def _choice(
 
 
 def _uar_in_training(rows: Sequence[Row], protocol: str, train: str, features: str) -> float | None:
-    """Mean UAR of the float rows that the corpora in `train` alone make; None if there are none."""
+    """Compute the mean UAR of the float rows that the corpora in `train` alone make.
+
+    Returns None if there are none.
+    """
     corpora = train.split("+")
     one_to_one = protocol.replace("corpora", "corpus")
     return _mean(
@@ -97,7 +100,7 @@ class Bar:
 
 
 def bars(rows: Sequence[Row]) -> list[Bar]:
-    """Every bar of which a split is complete."""
+    """List every bar of which a split is complete."""
     found: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.bar and row.tuning in (PTQ, QAT):

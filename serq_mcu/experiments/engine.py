@@ -78,7 +78,7 @@ def _data(
     contents: dict[str, str],
     progress: Progress | None,
 ) -> dict[tuple[str, str], CorpusData]:
-    """Each corpus with each kind of features that a task needs."""
+    """Compute each corpus with each kind of features that a task needs."""
     data = {}
     for name, features in dict.fromkeys((name, task.features) for task in todo for name in _corpora(task)):
         corpus = corpora[name]
@@ -145,7 +145,7 @@ def _unheard_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables that child processes start with."""
+    """Set the environment variables that child processes start with."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

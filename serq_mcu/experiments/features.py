@@ -136,7 +136,7 @@ def compute(
 def _computed(
     features: FeatureSet, clips: Sequence[Clip], progress: Callable[..., None] | None
 ) -> NDArray[Any]:
-    """`compute` without a cache."""
+    """Compute as `compute` does, without a cache."""
     if features.source == "device":
         pooled = recorded_features(features.spec, build_tables(features.spec), clips, progress=progress)
         values: NDArray[Any] = pooled.reshape(len(clips), -1)
@@ -188,7 +188,7 @@ def _means(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float64
 
 
 def _frames(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float32]:
-    """MFCC of the first FRAMES frames, zeros after the last, float32 [FRAMES, FRAME_MFCC]."""
+    """Compute the MFCC of the first FRAMES frames, zeros after the last, float32 [FRAMES, FRAME_MFCC]."""
     values = _librosa().feature.mfcc(
         y=signal, sr=spec.sample_rate, n_mfcc=FRAME_MFCC, n_fft=spec.fft_length, hop_length=spec.hop_length
     )

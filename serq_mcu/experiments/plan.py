@@ -208,9 +208,9 @@ def _study(plain: dict[str, Any]) -> Study:
 
 
 def tasks(plan: Plan, contents: Mapping[str, str], speakers: Mapping[str, int]) -> list[Task]:
-    """Every task of the plan. contents: each corpus's digest; speakers: how many it has.
+    """List every task of the plan.
 
-    Corpora that are not there are left out.
+    contents: each corpus's digest; speakers: how many it has. Corpora that are not there are left out.
     """
     return [task for study in plan.studies for task in _study_tasks(plan, study, contents, speakers)]
 
@@ -257,7 +257,7 @@ def _study_tasks(
 
 
 def _pairs(protocol: str, corpora: list[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Corpora to train on and corpora to judge on."""
+    """Yield corpora to train on and corpora to evaluate on."""
     for name in corpora:
         others = tuple(other for other in corpora if other != name)
         if protocol.startswith("corpus") and others:

@@ -156,13 +156,16 @@ class Group:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """See the class."""
+        """The 95 % interval of one split, around the mean (Wilson)."""
         n = sum(row.n for row in self.rows) / len(self.rows)
         return wilson_interval(self.accuracy * n, round(n))
 
     @property
     def mean_interval(self) -> tuple[float, float]:
-        """See the class; all there is where there is one split."""
+        """The 95 % interval of the mean over splits, from their spread (Student's t).
+
+        Where there is one split, it is that split's interval.
+        """
         if len(self.rows) < 2:
             return self.interval
         from scipy import stats
@@ -172,7 +175,7 @@ class Group:
         return max(0.0, self.accuracy - half), min(1.0, self.accuracy + half)
 
     def mean(self, name: str) -> float:
-        """Mean of a numeric column."""
+        """Return the mean of a numeric column."""
         return float(np.mean([getattr(row, name) for row in self.rows]))
 
 
@@ -211,7 +214,7 @@ class Paired:
 
 
 def mcnemar(first: Sequence[Row], second: Sequence[Row]) -> Paired:
-    """McNemar's exact test over the splits that both have.
+    """Apply McNemar's exact test over the splits that both have.
 
     A clip that several seeds hold out counts each time, so that p is too small where seeds are many; with one
     seed it is exact.

@@ -244,7 +244,7 @@ def _dataset(
 def _in_noise(
     dataset: Dataset, part: NDArray[np.uint8], ratios_db: Sequence[float], config: Config
 ) -> dict[str, NDArray[np.int32]]:
-    """Device features int32 [test clips, features] in white noise at each ratio."""
+    """Compute device features int32 [test clips, features] in white noise at each ratio."""
     found, spec = {}, config.features
     for ratio in ratios_db:
         clips = held_out_clips(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)

@@ -90,7 +90,7 @@ class _CompiledExtractor:
         self._words = -(-library.state_bytes() // 8)
 
     def __call__(self, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
-        """See `clip_features`."""
+        """Compute a clip's features, as `clip_features` promises."""
         clip = np.ascontiguousarray(reference.check_clip(self._spec, pcm))
         state = np.empty(self._words, np.int64)
         pooled = np.empty(self._spec.feature_count, np.int32)

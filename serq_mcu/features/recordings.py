@@ -119,7 +119,7 @@ def recorded_features(
     clips: Sequence[Clip],
     progress: Callable[..., None] | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [clips, features] of each clip as recorded.
+    """Compute pooled features int32 [clips, features] of each clip as recorded.
 
     Raises SerqError as `augmented_features` does, or if a clip cannot be read.
     """
@@ -183,7 +183,7 @@ def _words(condition: Condition) -> str:
 
 
 def _processors() -> int:
-    """Processors that this process may use."""
+    """Count the processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

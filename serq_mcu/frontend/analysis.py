@@ -10,7 +10,7 @@ MIN_FRAMES, MAX_FRAMES = 2, 4096  # a difference needs two; sums are proved for 
 
 
 def is_int(value: object) -> bool:
-    """Whether a value is a whole number; True and False are not."""
+    """Tell whether a value is a whole number; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -43,7 +43,7 @@ class FrontendReport:
     snr: dict[int, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """For `frontend compare --json`."""
+        """Return plain values for `frontend compare --json`."""
         return {
             "spec": self.spec.to_json(),
             "clips": self.clips,
@@ -56,7 +56,7 @@ class FrontendReport:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Write the report as lines of text."""
         rows = [f"{self.clips} clips, {self.frames} frames; absolute error against librosa in float64"]
         rows += [f"{'':<22}{'unit':<16}{'mean':>10}{'99 %':>10}{'worst':>10}"]
         rows += [_line(f"{kind}, a frame", kind, errors) for kind, errors in self.stages.items()]
@@ -189,7 +189,7 @@ def _difference(
     integers: Mapping[str, NDArray[Any]],
     values: Mapping[str, NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Integers less values of a block [frames, coefficients], in its unit."""
+    """Compute integers less values of a block [frames, coefficients], in its unit."""
     return integers[block.stage].astype(np.float64) * block.steps(spec) - values[block.stage]
 
 
@@ -209,7 +209,7 @@ def _attenuated(pcm: NDArray[np.int16], level: int) -> NDArray[np.int16]:
 
 
 def _snr(spec: FeatureSpec, tables: FrontendTables, clips: Sequence[NDArray[np.int16]]) -> dict[str, float]:
-    """Signal to error in dB of each block over all clips."""
+    """Compute signal to error in dB of each block over all clips."""
     signal = {block.kind: 0.0 for block in spec.blocks}
     error = dict(signal)
     for pcm in clips:

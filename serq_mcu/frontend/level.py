@@ -16,7 +16,7 @@ _STEP_DB = 10 * math.log10(2) / 256
 
 
 def level_offset(spec: FeatureSpec, tables: FrontendTables) -> int:
-    """Q16 log2 of a full-scale frame's power, in the units of the bins' integers."""
+    """Return the Q16 log2 of a full-scale frame's power, in the units of the bins' integers."""
     # A bin is X * 2^(31 - L - h + s) with |x| <= 1; by Parseval the powers |X|^2 of bins 0 to N/2 sum to N/2
     # * sum of (x * window)^2.
     log2_length = spec.fft_length.bit_length() - 1

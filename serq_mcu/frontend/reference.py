@@ -26,7 +26,7 @@ Complex = tuple[NDArray[np.float64], NDArray[np.float64]]  # real and imaginary 
 
 
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
-    """Pooled features int32 [features] of a clip, int16 [samples].
+    """Compute the pooled features int32 [features] of a clip, int16 [samples].
 
     Raises SerqError if the clip is too short or too long.
     """
@@ -63,7 +63,7 @@ def stream_frames(
 def frame_stages(
     spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]
 ) -> dict[str, NDArray[np.int32] | NDArray[np.uint64]]:
-    """Every per-frame stage of a clip, int16 [samples]: stage name to array [frames, integers].
+    """Compute every per-frame stage of a clip, int16 [samples]: stage name to array [frames, integers].
 
     Type and order are those of SPEC.md section 7, so the CRC-32 of an array's little-endian bytes is the
     stage's digest. Raises SerqError if the clip is too short or too long.
@@ -250,7 +250,7 @@ def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.i
 
 
 def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Q16 log2, -64 of 0."""
+    """Compute Q16 log2, -64 of 0."""
     top = top_bit(energy)
     mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
     index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
@@ -261,5 +261,5 @@ def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int6
 
 
 def _interleaved(z: Complex) -> NDArray[np.int32]:
-    """Real and imaginary parts alternating along the first axis."""
+    """Interleave real and imaginary parts along the first axis."""
     return np.stack(z, axis=1).reshape(-1, z[0].shape[1]).astype(np.int32)

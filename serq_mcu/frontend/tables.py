@@ -155,7 +155,7 @@ class FrontendTables:
         return Bounds(self.power_bound(), *self._log_range())
 
     def amplitude_bound(self) -> float:
-        """No component of z, at any level of the FFT, nor of the spectrum exceeds this in magnitude."""
+        """Return a bound on the magnitude of components of z, at any level of the FFT, and the spectrum."""
         worst, final = self._modulus_bounds()
         spectrum = 2 * final * (1 + self._gain()) + 2 * _ROTATE  # |e| + |2t| with |e|, |o| <= 2 |z|
         return max(worst, spectrum) * _SLACK
@@ -249,11 +249,11 @@ class FrontendTables:
         )
 
     def _gain(self) -> float:
-        """Largest modulus of a twiddle factor, at least 1."""
+        """Return the largest modulus of a twiddle factor, at least 1."""
         return max(1.0, float(np.hypot(*self.twiddle.astype(np.float64).T).max()) / Q15)
 
     def _modulus_bounds(self) -> tuple[float, float]:
-        """Largest |z| at any level of the FFT, and after the last: the L1 norm of what entered each block."""
+        """Bound |z| at any level of the FFT, and after the last: the L1 norm of what entered each block."""
         log2_length, gain = self._log2_length, self._gain()
         padded = np.zeros(self._fft_length)
         padded[: self.window.size] = self.window
@@ -267,7 +267,7 @@ class FrontendTables:
         return worst, float(blocks[0])
 
     def _log_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lowest and highest log [B]."""
+        """Return the lowest and highest log [B]."""
         top = (int(self.power_bound()).bit_length() - 1 << 16) + int(
             self.log_table.astype(np.int64).sum(axis=1).max()
         )
@@ -311,7 +311,7 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
 
 
 def mel_edges(spec: Analysis) -> NDArray[np.float64]:
-    """Frequencies in Hz [bands+2] of the triangles' corners, equally spaced on the mel scale."""
+    """Compute frequencies in Hz [bands+2] of the triangles' corners, equally spaced on the mel scale."""
     if spec.mel_scale == "htk":
         low, high = (_HTK_FACTOR * math.log10(1 + f / _HTK_KNEE_HZ) for f in (spec.fmin, spec.fmax))
         return _HTK_KNEE_HZ * (10 ** (np.linspace(low, high, spec.mel_bands + 2) / _HTK_FACTOR) - 1)

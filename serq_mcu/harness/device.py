@@ -341,7 +341,7 @@ class _Pace:
         self._known = False
 
     def patience(self, attempt: int) -> float:
-        """Seconds to wait after the request was sent for the `attempt`-th time, counted from 0."""
+        """Return the seconds to wait after the request was sent for the `attempt`-th time, counted from 0."""
         usual = max(self._shortest, self._mean + 4 * self._deviation)
         return float(min(self._longest, usual * 2**attempt))
 

@@ -47,23 +47,23 @@ class FaultyTransport:
         )
 
     def write(self, data: bytes) -> None:
-        """See Transport."""
+        """Send bytes over the bad line."""
         self.passed += len(data)
         if spoilt := self._there.spoil(data):
             self._inner.write(spoilt)
 
     def read(self, timeout: float) -> bytes:
-        """See Transport."""
+        """Return what the bad line lets through."""
         data = self._inner.read(timeout)
         self.passed += len(data)
         return self._back.spoil(data)
 
     def seconds(self, count: int) -> float:
-        """See Transport."""
+        """Return how long `count` bytes take on the line."""
         return self._inner.seconds(count)
 
     def close(self) -> None:
-        """See Transport."""
+        """Close the transport beneath."""
         self._inner.close()
 
 
@@ -128,7 +128,7 @@ class _Direction:
         return kept
 
     def _distance(self, probability: float) -> int:
-        """Bytes that pass before the next of independent events, each byte having that probability."""
+        """Draw the bytes that pass before the next of independent events of a probability per byte."""
         return int(self._rng.expovariate(1.0) / -math.log1p(-probability)) if probability else 2**62
 
     def _happens(self, probability: float, kind: str) -> bool:

@@ -128,11 +128,11 @@ class Layer(ABC):
 
     @abstractmethod
     def header(self) -> dict[str, Any]:
-        """Values for the model file's JSON header, without the kind."""
+        """Return the values for the model file's JSON header, without the kind."""
 
     @abstractmethod
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Arrays for the model file by name."""
+        """Return the arrays for the model file by name."""
 
     @classmethod
     @abstractmethod
@@ -172,11 +172,11 @@ class Layer(ABC):
 
     @abstractmethod
     def packed_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Bytes of the packed weights for the chosen kernels."""
+        """Return the bytes of the packed weights for the chosen kernels."""
 
     @abstractmethod
     def constant_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Bytes that it stores beside the packed weights: biases, scales."""
+        """Return the bytes that it stores beside the packed weights: biases, scales."""
 
     @property
     @abstractmethod
@@ -227,7 +227,7 @@ class FloatLayer(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, Floats]:
-        """Arrays for the run folder by name."""
+        """Return the arrays for the run folder by name."""
 
     @classmethod
     @abstractmethod

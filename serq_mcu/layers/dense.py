@@ -106,7 +106,7 @@ class DenseLayer(Layer):
 
     @property
     def inputs(self) -> int:
-        """Fan-in."""
+        """Number of inputs of each neuron (fan-in)."""
         return int(self.u.shape[1])
 
     @property
@@ -153,13 +153,13 @@ class DenseLayer(Layer):
         return Grid(self.unit * 2.0**self.shift / self.multiplier, 0)
 
     def header(self) -> dict[str, Any]:
-        """Values for the model file's JSON header."""
+        """Return the values for the model file's JSON header."""
         names = ("encoding", "multiplier", "shift", "weight_scale", "input_scale")
         sizes = {"inputs": self.inputs, "outputs": self.outputs}
         return sizes | {name: getattr(self, name) for name in names}
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Fields and biases."""
+        """Return fields and biases."""
         return {"u": self.u, "bias": self.bias}
 
     @classmethod
@@ -172,7 +172,7 @@ class DenseLayer(Layer):
         return cls(tensors["u"], tensors["bias"], **{name: header[name] for name in names})
 
     def stages(self) -> tuple[LayerStage, ...]:
-        """Accumulators and, but for the last layer, outputs."""
+        """Return the stages: accumulators and, except in the last layer, outputs."""
         return _STAGES[:1] if self.gives_scores else _STAGES
 
     def run(self, activations: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
@@ -213,11 +213,11 @@ class DenseLayer(Layer):
         return cheapest_parts(self.inputs, self.outputs, self.bits, core, allowed, storage)
 
     def packed_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Bytes of the packed weights for the chosen kernels."""
+        """Return the bytes of the packed weights for the chosen kernels."""
         return sum(part.packed_bytes(self.inputs, self.outputs) for part in parts)
 
     def constant_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Bytes of the packed biases and the constants of the requantization."""
+        """Return the bytes of the packed biases and the constants of the requantization."""
         return self.packed_bias(parts).array.nbytes + CONSTANT_BYTES
 
     @property
@@ -319,7 +319,7 @@ class FloatDense(FloatLayer):
 
     @property
     def inputs(self) -> int:
-        """Fan-in."""
+        """Number of inputs of each neuron (fan-in)."""
         return int(self.kernel.shape[0])
 
     @property
@@ -334,11 +334,11 @@ class FloatDense(FloatLayer):
 
     @property
     def weights(self) -> Floats:
-        """The kernel."""
+        """The kernel, without the biases."""
         return self.kernel
 
     def tensors(self) -> dict[str, Floats]:
-        """Kernel and bias."""
+        """Return kernel and bias."""
         return {"kernel": self.kernel, "bias": self.bias}
 
     @classmethod

@@ -84,15 +84,15 @@ class Core:
     code: dict[str, int]
 
     def cost(self, parts: Sequence[Part], inputs: int, outputs: int) -> float:
-        """Instructions of the kernels of these parts for a layer of a shape."""
+        """Return the instructions of the kernels of these parts for a layer of a shape."""
         return sum(_linear(self.kernels[part.kernel], terms(part.layout, inputs, outputs)) for part in parts)
 
     def instructions(self, stage: CostStage) -> int | None:
-        """Instructions of a stage; None if they were not counted on this core."""
+        """Return the instructions of a stage; None if they were not counted on this core."""
         return _total(stage, self.stages, self.kernels)
 
     def cycles(self, stage: CostStage) -> int | None:
-        """Estimated cycles of a stage; None where there is no estimate."""
+        """Return the estimated cycles of a stage; None where there is no estimate."""
         return _total(stage, self.stage_cycles, self.kernel_cycles) if self.stage_cycles else None
 
 

@@ -65,11 +65,11 @@ class Layout:
         return self.name if len(self.widths) == 1 else f"{self.name}_{bits}"
 
     def packed_bytes(self, shape: Shape) -> int:
-        """Size of the array."""
+        """Return the size of the array."""
         return -(-shape.outputs // self.rows) * self.rows * shape.padded_inputs * shape.bits // 8
 
     def pack(self, u: NDArray[np.uint8], bits: int) -> NDArray[Any]:
-        """Fields [outputs, inputs] below 2^bits to the array that C reads, uint8 or uint32."""
+        """Pack fields [outputs, inputs] below 2^bits into the array that C reads, uint8 or uint32."""
         shape = Shape(u.shape[1], u.shape[0], bits)
         positions, inverted = _places(self, shape)
         flat = np.zeros(8 * self.packed_bytes(shape), np.bool_)
@@ -109,7 +109,7 @@ def _planes8(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
 
 
 def _in_blocks(i: Index, shape: Shape, rows: int) -> tuple[Index, Index, Index]:
-    """Bits before the block of input i, the input's number in it, the block's number of inputs."""
+    """Return the bits before the block of input i, the input's number in it, the block's number of inputs."""
     start = i // BLOCK * BLOCK
     return (
         start * (-(-shape.outputs // rows) * rows) * shape.bits,
@@ -184,7 +184,7 @@ class Part:
         return self.layout.pack(u >> self.first & (2**self.bits - 1), self.bits)
 
     def packed_bytes(self, inputs: int, outputs: int) -> int:
-        """Size of the array for so many fields."""
+        """Return the size of the array for the layer's fields."""
         return self.layout.packed_bytes(Shape(inputs, outputs, self.bits))
 
 
@@ -201,7 +201,7 @@ class PackedBias:
 
 
 def pack_bias(bias: NDArray[np.int32]) -> PackedBias:
-    """Biases for serq_dense_start8() to serq_dense_start32()."""
+    """Pack biases for serq_dense_start8() to serq_dense_start32()."""
     base = int(bias.min())
     above = bias.astype(np.int64) - base
     bits = next(bits for bits in (8, 16, 24, 32) if int(above.max()) < 2**bits)

@@ -21,7 +21,7 @@ _REFINEMENTS = 4
 
 
 def quantize(weights: NDArray[np.float64], bits: Width) -> tuple[NDArray[np.uint8], float]:
-    """Fields u, of the weights' shape, and the scale with the least squared error.
+    """Quantize weights: fields u, of the weights' shape, and the scale with the least squared error.
 
     From each start of a fixed search, nearest levels and least-squares scale alternate (Lloyd's method with
     evenly spaced levels); 1 bit and ternary weights have a closed form. Raises SerqError if all weights are
@@ -95,7 +95,7 @@ class Ordered:
 
 
 def _steps(levels: int, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the nearest of so many levels changes, and the levels of scale 1."""
+    """Return where the nearest of the levels changes, and the levels of scale 1."""
     counted = np.arange(levels, dtype=np.float64)
     return scale * (counted[1:] - levels / 2), counted - (levels - 1) / 2
 

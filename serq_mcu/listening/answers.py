@@ -39,11 +39,11 @@ class TimedDecision:
         return max(self.scores) - min(self.scores)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return asdict(self) | {"seconds": round(self.seconds, 3), "level_db": round(self.level_db, 2)}
 
     def shares(self, span: int) -> list[float]:
-        """How long to draw each score, 0 to 1, if 1 is `span` above the lowest score."""
+        """Return how long to draw each score, 0 to 1, if 1 is `span` above the lowest score."""
         low = min(self.scores)
         return [min(1.0, (score - low) / max(span, 1)) for score in self.scores]
 

@@ -46,7 +46,7 @@ class Classification:
         return len(self.pcm) / self.model.spec.sample_rate
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return {
             "file": self.name,
             "seconds": round(self.seconds, 3),

@@ -77,7 +77,7 @@ class EmulatedBoard:
             thread.start()
 
     def read(self, timeout: float) -> bytes:
-        """See Source."""
+        """Return what the emulated board wrote within `timeout` seconds."""
         try:
             data = self._arrived.get(timeout=timeout)
         except queue.Empty:

@@ -31,7 +31,7 @@ _HEAD = 4  # integers of a decision before its scores
 
 
 class Engine(Protocol):
-    """Runs a model on samples.
+    """A model that runs on samples.
 
     `by` names what computes.
     """

@@ -118,7 +118,7 @@ class LineReader:
 
 
 def printable(text: str) -> str:
-    """Text that cannot move a terminal's cursor."""
+    """Return text that cannot move a terminal's cursor."""
     return "".join(character if character.isprintable() else "�" for character in text)
 
 

@@ -102,7 +102,7 @@ class Session:
         return not self.findings
 
     def to_json(self) -> dict[str, Any]:
-        """For `record --json`."""
+        """Return plain values for `record --json`."""
         return {
             "board": self.board,
             "ok": self.ok,

@@ -41,7 +41,7 @@ class ValidationData:
         return int(self.truth.size)
 
     def accuracy(self, predicted: NDArray[np.integer]) -> float:
-        """Mean over all versions, for predictions [versions, clips]."""
+        """Compute the mean over all versions, for predictions [versions, clips]."""
         return float((predicted == self.truth).mean())
 
 
@@ -71,7 +71,7 @@ class LayerChoice:
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return asdict(self) | {
             "trials": [asdict(trial) | {"interval95": list(trial.interval95)} for trial in self.trials]
         }
@@ -111,7 +111,7 @@ def choose_widths(
 def _try_widths(
     lowering: Lowering, validation: ValidationData, widths: list[Width], index: int, required: float
 ) -> tuple[Trial, ...]:
-    """Widths of layer `index` from 1 bit on, up to the first that holds what is required."""
+    """Try widths of layer `index` from 1 bit on, up to the first that holds what is required."""
     trials: list[Trial] = []
     for bits in range(MIN_BITS, MAX_BITS + 1):
         model = lowering.model([*widths[:index], bits, *widths[index + 1 :]])

@@ -62,7 +62,7 @@ class WidthPlan:
         return _total(self.budget.costs, self.widths)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         names = ("base", "added", "foreseen", "loss", "judged")
         return {"unit": self.budget.unit, "most": self.budget.most, "cost": self.cost} | {
             name: getattr(self, name) for name in names
@@ -70,7 +70,7 @@ class WidthPlan:
 
 
 def byte_costs(parameters: Sequence[int]) -> Floats:
-    """Bytes, weights only, of layers of so many parameters at 1 to 8 bits."""
+    """Compute the bytes, weights only, of layers of these numbers of parameters at 1 to 8 bits."""
     return np.outer(parameters, np.arange(MIN_BITS, MAX_BITS + 1)) / 8
 
 
@@ -105,7 +105,7 @@ def measure(lowering: Lowering, validation: ValidationData, progress: Progress |
 
 
 def validation_loss(model: QuantizedModel, validation: ValidationData) -> float:
-    """Mean cross-entropy, in nats, of the integer model on all versions of the validation clips."""
+    """Compute the integer model's mean cross-entropy, in nats, on all versions of validation clips."""
     return cross_entropy(
         scores(model, validation.pooled) * model.score_scale,
         np.broadcast_to(validation.truth, validation.pooled.shape[:2]),

@@ -48,7 +48,7 @@ class TunedNetwork:
 
 
 class Lowering:
-    """Makes the integer model of any widths from one float network.
+    """A maker of integer models of any widths from one float network.
 
     calibration: pooled features int32 [n, features] of training clips.
     """
@@ -81,7 +81,7 @@ class Lowering:
         return self._model(layers, provenance)
 
     def start(self, widths: Sequence[Width]) -> TunedNetwork:
-        """Where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""
+        """Return where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""
         layers = _dense(self.model(widths).layers)
         zeros = [INPUT_GRID.zero] + [0] * (len(layers) - 1)
         biases = [layer.dequantized_bias(zero) for layer, zero in zip(layers, zeros, strict=True)]

@@ -63,7 +63,7 @@ class Allocation:
         return self.scores[STEPS[-1]]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return {
             "method": self.config.method,
             "alpha": self.config.alpha,
@@ -121,7 +121,7 @@ def lower(run: Run) -> Lowering:
 
 
 def step_scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
-    """For each of STEPS, the score of a model that was quantized from `run`, by part."""
+    """Score each of STEPS, of a model that was quantized from `run`, by part."""
     scores: dict[str, dict[str, Score]] = {step: {} for step in STEPS}
     for part in JUDGED:
         members = run.members(part)

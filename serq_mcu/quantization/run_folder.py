@@ -106,7 +106,7 @@ class Run:
         return np.flatnonzero(self.part == PARTS.index(part))
 
     def names_of(self, part: str) -> list[str]:
-        """Clip names of one of PARTS."""
+        """List the clip names of one of PARTS."""
         return [self.names[index] for index in self.members(part)]
 
     @property

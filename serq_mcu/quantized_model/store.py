@@ -133,7 +133,7 @@ def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
 
 
 def _layer(index: int, header: dict[str, Any], tensors: dict[str, Any]) -> Layer:
-    """One layer.
+    """Make one layer.
 
     Raises SerqError if its kind is unknown or a bound fails.
     """

@@ -218,6 +218,9 @@ def _answer(rule: DecisionRule, smoothed: list[int], level: int, frames: int) ->
 
 
 def _window(rule: DecisionRule, levels: list[int]) -> int:
-    """Blocks of the window that ends with the last: of the last `blocks`, all from the first loud one on."""
+    """Count the blocks of the window that ends with the last.
+
+    They are of the last `blocks` all from the first loud one on.
+    """
     last = levels[-rule.blocks :]
     return next((len(last) - i for i, level in enumerate(last) if level >= rule.gate_level), 0)

@@ -220,7 +220,7 @@ def sensitivity(added: Sequence[Sequence[float]]) -> Figure:
 def heat(
     name: str, caption: str, values: NDArray[np.floating], seconds: float, low_label: str, high_label: str
 ) -> Figure:
-    """Values [frames, rows] over time, the first row at the bottom; lighter is more."""
+    """Draw values [frames, rows] over time, the first row at the bottom; lighter is more."""
     left, height, foot = 80, 190, 26
 
     def body() -> Iterator[str]:

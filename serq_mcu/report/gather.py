@@ -183,7 +183,7 @@ def _from_model(model: QuantizedModel) -> ReportData:
 
 
 def _how(model: QuantizedModel) -> str:
-    """How the bits of a model were chosen, in words; nothing where its file does not say."""
+    """Describe how the bits of a model were chosen; nothing where its file does not tell."""
     config = (model.provenance.get("config") or {}).get("quantization")
     if not config:
         return ""

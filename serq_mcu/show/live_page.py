@@ -56,7 +56,7 @@ class Page:
         self._thread.start()
 
     def hello(self, hello: Hello) -> None:
-        """See View."""
+        """Tell the browsers what listens."""
         with self._lock:
             self._events.clear()
             self._number = self._damaged = 0
@@ -65,7 +65,7 @@ class Page:
         )
 
     def decided(self, decision: LabelledDecision) -> None:
-        """See View."""
+        """Send a decision to the browsers."""
         self._number += 1
         counts = {"number": self._number, "damaged": self._damaged}
         self._tell(
@@ -73,12 +73,12 @@ class Page:
         )
 
     def damaged(self, _line: Damaged) -> None:
-        """See View."""
+        """Count a corrupted line and tell the browsers."""
         self._damaged += 1
         self._tell({"type": "damaged", "lines": self._damaged})
 
     def end(self, text: str) -> None:
-        """See View."""
+        """Tell the browsers why nothing more will come."""
         self._tell({"type": "end", "text": text})
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class Page:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Serves the page and its stream of events, to a browser that asked this computer by its own name."""
+    """Server of the page and its events, to a browser that asked this computer by its own name."""
 
     page: Page
     protocol_version = "HTTP/1.1"

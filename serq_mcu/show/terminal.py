@@ -18,7 +18,7 @@ _SPAN = 1000  # the least that a full bar stands for: no noise looks like an ans
 
 
 class Rows:
-    """Prints a heading and then a row for each decision.
+    """A printer of a heading and then a row for each decision.
 
     All rows draw a score alike: a bar is full at the largest span so far.
 

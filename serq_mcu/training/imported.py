@@ -159,7 +159,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _layers(config: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Kind, path of the arrays, and configuration of each layer of a Sequential model."""
+    """List kind, path of the arrays, and configuration of each layer of a Sequential model."""
     if config["class_name"] != "Sequential" or config.get("registered_name"):
         raise SerqError(
             f"it is a {config['class_name']} model; only Sequential ones are read, so build it anew as"
@@ -288,7 +288,7 @@ def _advice(kind: str) -> str:
 
 
 def _activation(kind: str, config: dict[str, Any], name: str) -> str:
-    """relu, softmax or linear."""
+    """Return relu, softmax or linear."""
     if kind == "ReLU":
         plain = (
             config.get("max_value") is None

@@ -80,7 +80,7 @@ class Trained:
 
     @property
     def epochs(self) -> int:
-        """Epochs run."""
+        """Number of epochs that were run."""
         return len(self.history)
 
     @property
@@ -144,7 +144,7 @@ def train_others(
     count: int,
     progress: Progress | None = None,
 ) -> list[FloatNetwork]:
-    """So many networks of the seeds after the configuration's own; see `train_mlp`."""
+    """Train as many networks of the seeds after the configuration's own, as `train_mlp` does."""
     seeds = [(config.seed + place) % 2**32 for place in range(1, count + 1)]
     return [
         train_mlp(train, validation, classes, changed(config, seed=seed), progress).network for seed in seeds
@@ -173,7 +173,7 @@ def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> A
 
 
 def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
-    """Batches without end, all examples in a new order each time round, blended by mixup."""
+    """Return batches without end, all examples in a new order each time round, blended by mixup."""
     count = int(inputs.shape[0])
     order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).repeat().batch(config.batch_size)
     batches = order.map(lambda index: (tf.gather(inputs, index), tf.gather(targets, index)))

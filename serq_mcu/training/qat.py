@@ -78,7 +78,7 @@ class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
         return quantize_weights(inputs, tf.exp(weights["log_scale"]), weights["levels"])
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: all is in variables."""
+        """Return nothing: all is in variables."""
         return {}
 
 
@@ -97,7 +97,7 @@ class BiasQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
         return _straight_through(inputs, weights["unit"] * tf.round(inputs / weights["unit"]))
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: all is in variables."""
+        """Return nothing: all is in variables."""
         return {}
 
 
@@ -115,7 +115,7 @@ class ActivationQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[m
         return step * _straight_through(steps, tf.floor(steps + 0.5))
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: all is in variables."""
+        """Return nothing: all is in variables."""
         return {}
 
 
@@ -205,7 +205,7 @@ class _AnnotatedOnly:
 
 
 class FineTuner:
-    """Fine-tunes networks of one shape at any bits; its step is compiled once.
+    """Fine-tuning of networks of one shape at any bits; its step is compiled once.
 
     shape: neurons [features, ..., classes].
     """
@@ -273,7 +273,10 @@ class FineTuner:
     def logits(
         self, tuned: TunedNetwork, lowering: Lowering, pooled: NDArray[np.int32]
     ) -> NDArray[np.float32]:
-        """Logits [n, classes] of the network as training sees it, for pooled features [n, features]."""
+        """Compute logits [n, classes] of the network as training sees it.
+
+        pooled: features [n, features].
+        """
         self._load(tuned, [lowering.network] * self._tuning.ensemble)
         answer: NDArray[np.float32] = self._network(
             tf.constant(lowering.device_inputs(pooled), tf.float32), training=False
@@ -342,7 +345,7 @@ class FineTuner:
         )
 
     def _taught(self, inputs: Any) -> Any:
-        """Mean probabilities [batch, classes] of the float networks."""
+        """Average the probabilities [batch, classes] of the float networks."""
         answers = []
         for teacher in self._teachers:
             x = inputs

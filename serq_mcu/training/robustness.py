@@ -66,7 +66,7 @@ class Robustness:
     kilobytes: dict[tuple[str, str], float]
 
     def to_json(self) -> dict[str, Any]:
-        """For `robustness --json`."""
+        """Return plain values for `robustness --json`."""
         return {
             "corpus": self.corpus,
             "config": self.config.to_json(),
@@ -167,7 +167,7 @@ def _with_protocol(config: Config, protocol: str) -> Config:
 
 
 def _remembered_split(dataset: Dataset, config: Config) -> dict[str, Any]:
-    """`_split`, from the cache if it is there."""
+    """Return `_split`, from the cache if it is there."""
     name = key(
         "robustness",
         config.to_json(),
@@ -211,7 +211,7 @@ def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
 
 
 def _score(dataset: Dataset, rows: Sequence[dict[str, Any]], condition: int | None) -> Score:
-    """Of all splits together under a condition; None: of the float networks, as recorded."""
+    """Score all splits together under a condition; None: the float networks, as recorded."""
     clips = np.concatenate([row["clips"] for row in rows]).astype(np.int64)
     answers = np.concatenate(
         [row["float_answers"] if condition is None else row["answers"][condition] for row in rows]

@@ -72,7 +72,7 @@ def read_dataset(folder: Path, config: Config, progress: Progress | None = None)
 
 
 def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Progress | None = None) -> Run:
-    """`train` on recordings that were read already, as for several splits of one corpus."""
+    """Train as `train` does on recordings that were read already, as for several splits of one corpus."""
     run, history = fit(dataset, config, progress)
     save_run(run, out, {"config.toml": config.to_toml(), "history.csv": history})
     return run

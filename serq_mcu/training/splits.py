@@ -50,7 +50,7 @@ def split_clips(
 
 
 def split_count(speakers: Sequence[str], config: TrainingConfig) -> int:
-    """How many splits hold every clip out once."""
+    """Return how many splits hold every clip out once."""
     return len(set(speakers)) if config.protocol == SPEAKERS else config.folds
 
 

@@ -46,7 +46,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """The verdict in a word."""
         if self.before is None or self.now is None:
             return "not compared"
         if self.worse or self.now == self.before:
@@ -67,7 +67,7 @@ class BaselineComparison:
         return tuple(change for change in self.changes if change.worse)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         changes = [
             {"name": c.name, "before": c.before, "now": c.now, "verdict": c.verdict} for c in self.changes
         ]
@@ -94,7 +94,7 @@ class Baseline:
 
     @staticmethod
     def of(report: VerifyReport) -> Baseline:
-        """To remember of `report`.
+        """Make the baseline that remembers `report`.
 
         Raises SerqError if a clip has no result.
         """

@@ -48,7 +48,7 @@ class FrontendEffect:
     changed: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """For `frontend compare --json`."""
+        """Return plain values for `frontend compare --json`."""
         rows = [
             {"network": network, "features": kind, **score.to_json()}
             for (network, kind), score in self.scores.items()

@@ -51,7 +51,7 @@ _FILES = ("serq-model", "serq-clips", "serq-baseline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of the command line and of the configuration."""
+    """Add the options of the command line and of the configuration."""
     group = parser.getgroup("serq-mcu", "firmware of serq-mcu against its Python reference")
     for name, text in _OPTIONS.items():
         group.addoption(f"--{name}", metavar=name.removeprefix("serq-").upper(), help=text)
@@ -65,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 (pytest passes both by name)
-    """Once a run; once a test under pytest-embedded, whose `dut` lives as long."""
+    """Return "session"; "function" under pytest-embedded, whose `dut` lives as long."""
     return "function" if _embedded(config) else "session"
 
 

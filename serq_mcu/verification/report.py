@@ -146,7 +146,7 @@ class VerifyReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values under the names of SPEC.md section 10."""
+        """Return plain values under the names of SPEC.md section 10."""
         return {
             "ok": self.ok,
             "target": self.target,

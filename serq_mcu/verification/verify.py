@@ -62,7 +62,7 @@ class Reference:
     integers: int  # how many the digests and the answer stand for
 
     def agrees(self, result: Result) -> bool:
-        """Whether the device computed the same."""
+        """Tell whether the device computed the same."""
         same = (result.digests, result.label, result.frames) == (self.digests, self.label, self.frames)
         return same and np.array_equal(result.scores, self.scores)
 
@@ -191,7 +191,7 @@ def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mod
 
 
 def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
-    """Every stage's integers for a clip, int16 [samples].
+    """Compute every stage's integers for a clip, int16 [samples].
 
     Raises SerqError if it is too short or too long.
     """
@@ -202,7 +202,7 @@ def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
 
 
 def digest(values: NDArray[Any], before: int = 0) -> int:
-    """CRC-32 of integers as little-endian bytes, after those whose digest is `before`."""
+    """Compute the CRC-32 of integers as little-endian bytes, after those whose digest is `before`."""
     return zlib.crc32(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data, before)
 
 
@@ -347,7 +347,7 @@ def _same_type(actual: NDArray[np.unsignedinteger], expected: NDArray[Any], stag
 
 
 def _compare_answers(clip: str, reference: Reference, result: Result) -> Difference:
-    """For a device whose stages agree with the reference, but not what it says of them."""
+    """Describe a device whose stages agree with the reference, but not what it reports of them."""
     answers = {
         "scores": (reference.scores, result.scores),
         "label": (np.array([reference.label]), np.array([result.label])),

@@ -50,7 +50,7 @@ class Chroma(FeatureBlock):
         )
 
     def table_types(self, analysis: Analysis) -> dict[str, TableType]:
-        """weights: Q15, of each bin in each class."""
+        """Return the type of `weights`: Q15, of each bin in each class."""
         return {"weights": TableType(np.int16, (self.size, analysis.bins))}
 
     def build_tables(self, analysis: Analysis) -> dict[str, NDArray[Any]]:

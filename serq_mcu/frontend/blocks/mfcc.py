@@ -55,7 +55,7 @@ class Mfcc(FeatureBlock):
         return None if self.size <= analysis.mel_bands else "more MFCC than mel bands"
 
     def table_types(self, analysis: Analysis) -> dict[str, TableType]:
-        """dct: Q15 cosines of half the bands; the other half mirrors them."""
+        """Return the type of `dct`: Q15 cosines of half the bands; the other half mirrors them."""
         return {"dct": TableType(np.int16, (self.size, analysis.mel_bands // 2))}
 
     def build_tables(self, analysis: Analysis) -> dict[str, NDArray[Any]]:

@@ -35,7 +35,7 @@ def papers_cells(corpus: str, method: str) -> tuple[str, str]:
 
 
 def comparable(key: Key) -> bool:
-    """Whether the paper has the table's corpus, under its protocol and with its network."""
+    """Tell whether the paper has the table's corpus, under its protocol and with its network."""
     return key.protocol == "holdout" and key.model == MLP and key.train in PAPER_ACCURACY
 
 
