@@ -89,7 +89,7 @@ PANELS = {
 def main() -> None:
     """Speech emotion recognition on microcontrollers.
 
-    From recordings to firmware that is proved to compute what Python computes.
+    It leads from recordings to firmware that is proved to compute what Python computes.
     """
 
 
