@@ -1,6 +1,6 @@
 """The configuration of features, augmentation, training, fine-tuning, quantization and decisions.
 
-default.toml holds every default and says what each key means; the classes here say what each may be. A file
+default.toml holds every default and explains each key; the classes here define what each may be. A file
 of a user's holds only what differs (`load_config`).
 """
 
@@ -201,7 +201,7 @@ class Config(Section, frozen=True):
     def merged(self, tables: Mapping[str, Any], where: str) -> Config:
         """Return the configuration with the values of some tables from outside.
 
-        `where` begins what SerqError says.
+        `where` begins the message of SerqError.
         """
         plain = self.to_json()
         _require_sections(tables, tuple(plain), where)

@@ -1,4 +1,4 @@
-"""The one exception a user sees: a clear sentence that says what to do."""
+"""The one exception a user sees: a clear sentence with the remedy."""
 
 
 class SerqError(Exception):

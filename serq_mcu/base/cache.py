@@ -191,7 +191,7 @@ class Cache:
             self._attempt(lambda database: self._insert(database, rows), None)
 
     def remembered(self, key: Key, compute: Callable[[], bytes]) -> bytes:
-        """Return the value of `key`, computed and stored if it is not known."""
+        """Return the value of `key`, computed and stored if it is not there."""
         found = self.find([key])
         if key not in found:
             found[key] = compute()

@@ -1,7 +1,7 @@
 """Pieces of generated C as data: what is called with what, what is traced, which tables are stored.
 
 Templates write them down; they never compute (law 1). Whoever contributes C to a model (a feature block, a
-layer) does it in these words.
+layer) does it in these terms.
 """
 
 from __future__ import annotations

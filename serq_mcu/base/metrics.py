@@ -74,12 +74,12 @@ class Score:
 
     @property
     def correct(self) -> int:
-        """Clips judged rightly."""
+        """Number of clips answered correctly."""
         return int(np.trace(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        """Share of clips judged rightly; 0 where there are none."""
+        """Share of clips answered correctly; 0 where there are none."""
         return accuracy(self.confusion)
 
     @property
@@ -89,7 +89,7 @@ class Score:
 
     @property
     def recall(self) -> dict[str, float | None]:
-        """Share judged rightly within each class; None where the class has no clip."""
+        """Share answered correctly within each class; None where the class has no clip."""
         counts = self.confusion.sum(axis=1)
         return {
             label: int(self.confusion[i, i]) / int(counts[i]) if counts[i] else None

@@ -63,7 +63,7 @@ def changed(section: T, **changes: Any) -> T:
 def read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
     """Read a TOML file: its values and its text.
 
-    Raises SerqError if it cannot be read or is not TOML; `what` says in the message what kind of file it is.
+    Raises SerqError if it cannot be read or is not TOML; `what` names the kind of file in the message.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -164,7 +164,7 @@ def _fields(info: Any) -> tuple[Any, ...]:
 
 
 def _allowed(info: Any) -> str:
-    """Say in words what a type allows, its description if it has one; nothing where there are no words."""
+    """Describe what a type allows, its description if it has one; nothing where there are no words."""
     described = getattr(info, "extra_json_schema", None) or {}
     if "description" in described:
         return str(described["description"])

@@ -123,7 +123,7 @@ class Audio(Section, frozen=True):
 
     @property
     def nominal_rate_hz(self) -> int:
-        """Samples a second that really come, as far as the clocks are what they say."""
+        """Samples a second that really come, as far as the clocks are exact."""
         return self.true_rate_hz or self.rate_hz
 
     def wired(self, interface: str) -> bool:
@@ -270,7 +270,7 @@ class Board:
 
     @property
     def linker_symbols(self) -> dict[str, int]:
-        """Where an emulated board's program lies, in picolibc's words."""
+        """Where an emulated board's program is placed, in picolibc's terms."""
         assert isinstance(self.emulator, Emulator)
         return {
             "__flash": self.emulator.flash_origin,
@@ -363,7 +363,7 @@ _registered: dict[str, Path] = {}  # board files of extensions, by the names peo
 
 
 def register_boards(folder: Path) -> None:
-    """Add the boards of a folder of board files: `--board` then knows each by its file's name.
+    """Add the boards of a folder of board files: `--board` then finds each by its file's name.
 
     Raises SerqError if the folder has no board file, or if the name of one is taken. A file is read when its
     board is asked for.

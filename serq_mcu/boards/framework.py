@@ -1,4 +1,4 @@
-"""What a project says for each framework that PlatformIO builds with."""
+"""What a project contains for each framework that PlatformIO builds with."""
 
 from __future__ import annotations
 

@@ -141,8 +141,8 @@ def last_build(folder: Path) -> BuildResult | None:
 def flash(folder: Path, port: str | None = None, progress: Progress = silent) -> Path:
     """Build an exported project and write it to the board, on `port` if it is named; returns the log.
 
-    Raises SerqError in one sentence that says what to do: for a port that cannot be opened before anything is
-    built, for an upload that failed from what the uploader said.
+    Raises SerqError in one sentence with the remedy: for a port that cannot be opened before anything is
+    built, for an upload that failed from what the uploader printed.
     """
     board = _project_board(folder)
     _refuse_emulated(board)

@@ -103,7 +103,7 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a wrong name, say the nearest."""
+        """Find the command; for a wrong name, suggest the nearest."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             near = difflib.get_close_matches(name, self.commands, n=1)

@@ -94,7 +94,7 @@ def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> Non
 def corpus_synthesise(folder: Path, seconds: float, seed: int, as_json: bool) -> None:
     """Write synthetic speech to FOLDER, to try everything without recordings.
 
-    It says nothing about emotion; needs serq-mcu[demo].
+    Its accuracies mean nothing for emotion; needs serq-mcu[demo].
 
     Example: serq-mcu corpus synthesise speech/ --seconds 60
     """

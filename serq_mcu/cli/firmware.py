@@ -25,7 +25,7 @@ from serq_mcu.cli.shared import (
 @main.command()
 @json_option
 def boards(as_json: bool) -> None:
-    """List the boards that `--board` knows.
+    """List the boards that `--board` accepts.
 
     Example: serq-mcu boards
     """
@@ -43,7 +43,7 @@ def boards(as_json: bool) -> None:
 @main.command()
 @json_option
 def microphones(as_json: bool) -> None:
-    """List the microphones that `--microphone` knows.
+    """List the microphones that `--microphone` accepts.
 
     Example: serq-mcu microphones
     """
@@ -244,7 +244,7 @@ def flash(folder: Path, port: str | None, as_json: bool) -> None:
 @click.argument("folder", type=FOLDER)
 @click.option("--port", help="The board's serial port.  [default: PlatformIO's choice]")
 def monitor(folder: Path, port: str | None) -> None:
-    """Show what a board says on its serial port.
+    """Show what a board sends on its serial port.
 
     Example: serq-mcu monitor firmware/
     """

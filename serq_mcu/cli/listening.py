@@ -61,8 +61,8 @@ def classify(
     """Classify a recording, or the microphone of this computer, and show the decisions over time.
 
     `mic` is the microphone (with serq-mcu[microphone]). The command runs the C that ships, compiled once for
-    each model; without a compiler the Python reference computes the same integers, and the output tells so.
-    --svg and --html are for recordings, --device, --count and --page for the microphone.
+    each model; without a compiler the Python reference computes the same integers, and the output states
+    that. --svg and --html are for recordings, --device, --count and --page for the microphone.
 
     Example: serq-mcu classify angry.wav --html angry.html
     """

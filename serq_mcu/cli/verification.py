@@ -1,4 +1,4 @@
-"""That the firmware says what Python says: verify, bench, demo."""
+"""Commands that check the firmware against Python: verify, bench, demo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the input's constants lie in bytes (SPEC.md section 4)."""
+"""How the input's constants are laid out in bytes (SPEC.md section 4)."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class Buffers:
-    """Where activations lie in their arena: the offset of what each layer reads, and the arena's bytes."""
+    """Where activations are in their arena: the offset of what each layer reads, and the arena's bytes."""
 
     offsets: tuple[int, ...]
     size: int
@@ -91,7 +91,7 @@ class Plan:
 
     @functools.cached_property
     def buffers(self) -> Buffers:
-        """Where activations lie."""
+        """Where activations are in memory."""
         memories = [layer.memory for layer in self.model.layers]
         return place_buffers([(memory.input_bytes, memory.output_bytes) for memory in memories])
 

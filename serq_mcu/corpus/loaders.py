@@ -1,6 +1,6 @@
 """A folder of recordings to clips with labels and speakers.
 
-A corpus is recognised by its own file naming (`RULES`), wherever in the folder the files lie; another
+A corpus is recognised by its own file naming (`RULES`), wherever in the folder the files are; another
 published corpus is one more row of that table. Where no rule fits, the folder is read as `label/clip.wav`,
 the speakers unknown.
 

@@ -1,6 +1,6 @@
 """Synthetic speech, so that every step can run on a machine without a corpus.
 
-It says nothing about emotion.
+Accuracies on it mean nothing for emotion.
 
 espeak-ng (from the wheel `espeakng-loader`) speaks a few sentences in several voices; a "class" is a setting
 of its rate, pitch, pitch range and volume, after what Burkhardt and Sendlmeier, "Verification of acoustical

@@ -36,7 +36,7 @@ def run_plan(
     scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Run what the results file lacks and return all rows of it; a run that was stopped goes on where it was.
+    """Run what the results file lacks and return all rows of it; a stopped run resumes where it was.
 
     folders: the corpora, recognised by their names; a plan's other corpora are left out. jobs: processes
     (None: one a processor). scheduler: the address of a Dask scheduler to send tasks to instead. Raises

@@ -1,6 +1,6 @@
 """The features that an experiment can name: librosa's, as the paper has them, and the device's.
 
-A specification says the shape in either case. Device features are what the firmware computes. librosa's are
+A specification gives the shape in either case. Device features are what the firmware computes. librosa's are
 floats; they reach the integer network as 4096 steps per standard deviation of the training clips, which loses
 nothing that its 16 input steps keep.
 """

@@ -1,7 +1,7 @@
 """What an experiment runs: a TOML file of studies, and the tasks that they come to.
 
 A study is a table of corpora x models x features x protocol x seeds, with the methods that each of its
-networks is quantized by. A task trains one network, on one split, and judges all methods on it; its key
+networks is quantized by. A task trains one network, on one split, and evaluates all methods on it; its key
 changes with anything that it depends on.
 """
 
@@ -44,18 +44,18 @@ PLANS = ("paper", "product", "transfer", "short")
 class Study:
     """One table of a plan.
 
-    methods are judged by post-training quantization, those in `fine_tuned` by quantization-aware training
+    methods are evaluated by post-training quantization, those in `fine_tuned` by quantization-aware training
     too. protocol "holdout" holds out one stratified fold a seed, "clips" every fold, "speakers" every
-    speaker; "corpus" trains on one corpus and judges on each other, "corpora" trains on all but one and
-    judges on that, both on the six shared emotions. With "_transductive" behind it, either standardises each
-    corpus by its own clips, those that judge included; with "_transductive_by_speaker", each speaker.
+    speaker; "corpus" trains on one corpus and evaluates on each other, "corpora" trains on all but one and
+    evaluates on that, both on the six shared emotions. With "_transductive" behind it, either standardises
+    each corpus by its own clips, the test clips included; with "_transductive_by_speaker", each speaker.
     training, tuning, quantization and augmentation: what differs from default.toml; without an augmentation,
-    or on librosa's features, clips are as recorded only. white_noise_db: methods are judged in white
-    noise at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training
-    methods are also judged with their integer weights, but floats for inputs and activations. bar: studies of
-    one bar are candidates for it. In every split the clips that it does not hold out are parted into
-    `inner_folds` (speakers, where speakers are held out), each of which judges once a network that the
-    others train; the candidate that these answers speak for stands for the bar in that split (choice.py).
+    or on librosa's features, clips are as recorded only. white_noise_db: methods are evaluated in white noise
+    at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are
+    also evaluated with their integer weights, but floats for inputs and activations. bar: studies of one bar
+    are candidates for it. In every split the clips that it does not hold out are parted into `inner_folds`
+    (speakers, where speakers are held out), each of which evaluates once a network that the others train; the
+    candidate that these answers speak for stands for the bar in that split (choice.py).
     """
 
     name: str

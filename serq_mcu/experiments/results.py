@@ -25,11 +25,11 @@ class Row:
 
     method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training, fine-tuned or, of the
     former, its weights alone with floats for inputs and activations ("" for floats). Sizes in bytes.
-    condition: of the test clips, "as recorded" or in noise. seconds: of training the floats, or
-    of choosing the widths and all that led from them to the model. right: which test clips, in the order of
-    their names, were judged rightly: hexadecimal, the first clip in the lowest bit. bar: what the study is a
-    candidate for, if anything. inner: 0, or which inner fold of the split judged instead: such a row chooses
-    a candidate.
+    condition: of the test clips, "as recorded" or in noise. seconds: of training the floats, or of choosing
+    the widths and all that led from them to the model. right: which test clips, in the order of their names,
+    were answered correctly: hexadecimal, the first clip in the lowest bit. bar: what the study is a candidate
+    for, if anything. inner: 0, or which inner fold of the split was evaluated instead: such a row chooses a
+    candidate.
     """
 
     task: str
@@ -64,7 +64,7 @@ class Row:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Whether each test clip was judged rightly."""
+        """Whether each test clip was answered correctly."""
         number = int(self.right, 16)
         return np.array([number >> index & 1 for index in range(self.n)], dtype=bool)
 

@@ -1,4 +1,4 @@
-"""One task: train a network on one split and judge every method on the clips held out.
+"""One task: train a network on one split and evaluate every method on the clips held out.
 
 Runs in any process that is handed its data.
 """

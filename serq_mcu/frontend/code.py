@@ -117,7 +117,7 @@ def extra_sources(spec: FeatureSpec, tables: FrontendTables) -> dict[Path, str]:
 
 
 def pool_place(spec: FeatureSpec, block: FeatureBlock) -> int:
-    """Return where a block's sums begin among all pools, which lie in the order of the specification."""
+    """Return where a block's sums begin among all pools, which are in the order of the specification."""
     return sum(other.size for other in spec.blocks[: spec.blocks.index(block)])
 
 

@@ -47,7 +47,7 @@ class LineError(SerqError):
 
 
 class DeviceError(SerqError):
-    """The device refused a request; `code` says why."""
+    """The device refused a request; `code` gives the reason."""
 
     def __init__(self, code: int, request: Type) -> None:
         reason = Code(code).name.lower().replace("_", " ") if code in set(Code) else f"error {code}"

@@ -1,4 +1,4 @@
-"""Frames of the harness protocol and what they say (SPEC.md section 8).
+"""Frames of the harness protocol and what they contain (SPEC.md section 8).
 
 Pure functions; bytes from a device are not trusted.
 
@@ -110,7 +110,7 @@ class FrameReader:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a device says of itself."""
+    """What a device reports about itself."""
 
     abi: int
     model: str  # 16 hexadecimal digits

@@ -198,7 +198,7 @@ class Layer(ABC):
 
 
 class FloatLayer(ABC):
-    """A layer of a float network, with what follows it up to the next layer (a ReLU, say).
+    """A layer of a float network, with what follows it up to the next layer (such as a ReLU).
 
     Frozen.
     """
@@ -223,7 +223,7 @@ class FloatLayer(ABC):
     @property
     @abstractmethod
     def weights(self) -> Floats:
-        """The weights whose variance says how much the layer matters (importance)."""
+        """The weights whose variance shows how much the layer matters (importance)."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Floats]:

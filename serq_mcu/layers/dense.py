@@ -176,7 +176,7 @@ class DenseLayer(Layer):
         return _STAGES[:1] if self.gives_scores else _STAGES
 
     def run(self, activations: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """Compute accumulators and, but for the last layer, outputs from activations [..., inputs]."""
+        """Compute accumulators and, except in the last layer, outputs from activations [..., inputs]."""
         accumulators = self.accumulate(activations)
         return (accumulators,) if self.gives_scores else (accumulators, self.requantize(accumulators))
 
@@ -352,7 +352,7 @@ class FloatDense(FloatLayer):
         return found, np.maximum(found, 0) if self.relu else found
 
     def lower(self, width: Width, activations: NDArray[np.int64], grid: Grid, target: Floats) -> DenseLayer:
-        """Make the integer layer of a width; the module says how.
+        """Make the integer layer of a width; the module explains how.
 
         Fields are computed once per width.
         """

@@ -1,4 +1,4 @@
-"""Layouts: how a layer's fields lie in bytes (SPEC.md section 4).
+"""Layouts: how a layer's fields are laid out in bytes (SPEC.md section 4).
 
 Results never depend on the layout.
 

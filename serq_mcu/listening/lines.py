@@ -35,7 +35,7 @@ Event = Hello | LabelledDecision | Damaged | Complaint | Passed
 
 
 class LineReader:
-    """Events out of a byte stream. labels: of the model, where they are known before the board says them."""
+    """Events out of a byte stream. labels: of the model, where they are known before the board sends them."""
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
         self.labels = tuple(labels)

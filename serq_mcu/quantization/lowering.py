@@ -1,6 +1,6 @@
 """Float network and widths to the integer model: layer by layer, each fitted to what those before it deliver.
 
-How a layer is lowered is its own affair (serq_mcu/layers). A network that was fine-tuned with its quantizers
+Each kind of layer lowers itself (serq_mcu/layers). A network that was fine-tuned with its quantizers
 in place (training/qat.py) brings its scales and steps along and is only written down as integers.
 """
 

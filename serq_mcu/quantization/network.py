@@ -113,8 +113,8 @@ def standardise(pooled: NDArray[np.integer], mean: Floats, sd: Floats) -> Floats
 def standardisation(pooled: NDArray[np.integer]) -> tuple[Floats, Floats]:
     """Compute mean and standard deviation [features] of training features [n, features], in device units.
 
-    A feature that varies by less than half a unit says nothing; its deviation is set so large that it stays
-    at 0.
+    A feature that varies by less than half a unit carries no information; its deviation is set so large that
+    it stays at 0.
     """
     sd = pooled.std(axis=0)
     return pooled.mean(axis=0), np.where(sd < 0.5, UNINFORMATIVE, sd)

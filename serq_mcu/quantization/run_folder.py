@@ -83,7 +83,7 @@ class Run:
         return self.merged(tables, "the configuration")
 
     def merged(self, tables: Mapping[str, Any], where: str) -> Run:
-        """Return the run with the values of some tables from outside; `where` begins what SerqError says.
+        """Return the run with the values of some tables from outside; `where` begins an error.
 
         What made the run stays as it is: SerqError refuses other features, augmentation and training.
         """
@@ -96,7 +96,7 @@ class Run:
     def digest(self) -> str:
         """16 hexadecimal digits of the SHA-256 of network, features, classes and parts.
 
-        The model file keeps it, to say which run the model was quantized from.
+        The model file keeps it, to tell which run the model was quantized from.
         """
         arrays = (*_weights(self.network).values(), self.pooled, self.truth, self.part)
         return _sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))[:16]

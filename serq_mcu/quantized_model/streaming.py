@@ -1,7 +1,7 @@
 """Live audio in integers: the reference of what firmware answers, block by block (SPEC.md section 12).
 
-A window is pooled from its frames anew, as a clip is, so nothing here depends on how firmware keeps and drops
-blocks.
+A window is pooled from its frames again, as a clip is, so nothing here depends on how firmware keeps and
+drops blocks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a stream says when a block ends.
+    """What a stream answers when a block ends.
 
     answer: index of a label, SILENCE or NOT_SURE; scores: averaged over decisions, zeros in silence; margin:
     of the best over the second best; level: of the newest block, Q8 log2; frames: of the window, which ends
@@ -135,7 +135,7 @@ def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
 
 
 class Stream:
-    """A stream that is heard piece by piece, as firmware hears it.
+    """A stream that is processed piece by piece, as in firmware.
 
     Raises SerqError if the model cannot stream.
     """
@@ -145,7 +145,7 @@ class Stream:
         self.start()
 
     def start(self) -> None:
-        """Forget all that was heard."""
+        """Forget all samples so far."""
         self._pcm = np.zeros(0, np.int16)
         self._blocks: deque[Frames] = deque(maxlen=self._rule.blocks)
         self._smoothing = _Smoothing(self._rule)

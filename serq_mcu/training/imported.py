@@ -1,6 +1,6 @@
 """A user's own Keras network as a run, from where everything goes on as with one that was trained here.
 
-Reads the `.keras` archive (of Keras 3 and tf_keras alike) as data: `config.json` says which layers there are,
+Reads the `.keras` archive (of Keras 3 and tf_keras alike) as data: `config.json` lists the layers,
 `model.weights.h5` holds their arrays. Nothing in it is executed, and Keras is not needed.
 """
 

@@ -96,7 +96,7 @@ def train_mlp(
     config: TrainingConfig,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train on `train`, stop by `validation`, its labels or what teaches says of it.
+    """Train on `train`, stop by `validation`, its labels or the answers of what teaches.
 
     progress is called with a sentence, the epochs done and their limit.
     """

@@ -134,7 +134,7 @@ def _straight_through(value: Any, rounded: Any) -> Any:
 
 
 class _DenseConfig(_quantization.QuantizeConfig):  # type: ignore[misc]
-    """Which parts of a dense layer are quantized: its kernel and, but for the last layer, its output."""
+    """Which parts of a dense layer are quantized: its kernel and, except in the last layer, its output."""
 
     def __init__(self, *, last: bool) -> None:
         self.last = last

@@ -1,4 +1,4 @@
-"""Which clips train, which choose, which judge: seeded, by stratified folds of the clips or by speakers."""
+"""Which clips train, choose and test: seeded, by stratified folds of the clips or by speakers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a verification over a serial line will take, said before it starts, and what makes it shorter."""
+"""How long a verification over a serial line takes, printed before, and what makes it shorter."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one clip: compared, with or without a difference, or not (`failure` says why)."""
+    """What became of one clip: compared, with or without a difference, or not (`failure`: why)."""
 
     clip: str
     label: str  # the true one

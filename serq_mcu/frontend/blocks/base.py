@@ -8,7 +8,7 @@ A block's C runs inside `serq_model_frame()` of the generated serq_model.c, wher
     shift   uint8_t, the doublings of the frame's samples
     state->scratch.frame.values    int32_t, room for the block's integers until they are pooled
 
-Its integers lie in a variable that has the name of its stage; pooling follows.
+Its integers are in a variable that has the name of its stage; pooling follows.
 """
 
 from __future__ import annotations
