@@ -1,6 +1,4 @@
-"""What mkdocs needs to know beside mkdocs.yml: pages that lie elsewhere in the project, links between
-them, and the commands' pages.
-"""
+"""What mkdocs needs beside mkdocs.yml: pages of other folders, links between them, the commands' pages."""
 
 from __future__ import annotations
 
@@ -28,8 +26,9 @@ PLAIN = (".csv",)  # files that pages name and the site leaves out
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The commands' pages follow their index in the navigation; a page that mkdocs.yml does not name is
-    evidence.
+    """Put the commands' pages after their index in the navigation.
+
+    A page that mkdocs.yml does not name is evidence.
     """
     reference = _section(config, "Reference")
     _section(config, "Evidence").extend(

@@ -4,7 +4,10 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C while it is still being imported is no traceback either."""
+    """Run the command line.
+
+    Ctrl-C while it is still being imported is no traceback either.
+    """
     try:
         from serq_mcu.cli import main as run
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """The configuration of features, augmentation, training, fine-tuning, quantization and decisions.
 
-default.toml holds every default and says what each key means; the classes here say what each may be. A file
+default.toml holds every default and explains each key; the classes here define what each may be. A file
 of a user's holds only what differs (`load_config`).
 """
 
@@ -127,7 +127,7 @@ class QuantizationConfig(Section, frozen=True):
     margin: Share
 
     def start(self, layers: int) -> list[Width]:
-        """The widths from which the choice starts: those that were asked for, or the most.
+        """Return the widths from which the choice starts: those that were asked for, or the most.
 
         Raises SerqError if their number is wrong.
         """
@@ -164,7 +164,7 @@ class Config(Section, frozen=True):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Config:
-        """The configuration of whole tables of plain values, one for each section.
+        """Make the configuration of whole tables of plain values, one for each section.
 
         Raises SerqError, which begins with `where` and names section and key, if one is missing, unknown, of
         the wrong type or out of range.
@@ -192,14 +192,17 @@ class Config(Section, frozen=True):
         return cls(features=_features(value["features"], where), **tables)
 
     def changed(self, /, **tables: Mapping[str, Any]) -> Config:
-        """The same with other values: `config.changed(training={"split": 3})`.
+        """Return the configuration with other values: `config.changed(training={"split": 3})`.
 
         Raises SerqError as `from_json` does.
         """
         return self.merged(tables, "the configuration")
 
     def merged(self, tables: Mapping[str, Any], where: str) -> Config:
-        """The same with the values of some tables from outside; `where` begins what SerqError says."""
+        """Return the configuration with the values of some tables from outside.
+
+        `where` begins the message of SerqError.
+        """
         plain = self.to_json()
         _require_sections(tables, tuple(plain), where)
         return Config.from_json(
@@ -207,21 +210,21 @@ class Config(Section, frozen=True):
         )
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """Plain values, a table per section."""
+        """Return plain values, a table per section."""
         plain = {name: getattr(self, name) for name in self.__struct_fields__}
         text = msgspec.json.encode(plain | {"features": self.features.to_json()})
         built: dict[str, dict[str, Any]] = msgspec.json.decode(text)
         return built
 
     def to_toml(self) -> str:
-        """The whole configuration as a file that `load_config` reads back."""
+        """Write the whole configuration as a file that `load_config` reads back."""
         import tomlkit
 
         return tomlkit.dumps(self.to_json())
 
 
 def load_config(path: Path | None = None, split: int | None = None) -> Config:
-    """The default configuration, changed by the TOML file at `path` and then by `split`.
+    """Load the default configuration, changed by the TOML file at `path` and then by `split`.
 
     Raises SerqError, naming the file, section and key, when the file cannot be read, has a key that is not
     known, or a value of the wrong type or out of range.
@@ -239,7 +242,7 @@ def _default() -> Config:
 
 
 def _features(value: Mapping[str, Any], where: str) -> FeatureSpec:
-    """The specification of [features]; whole numbers pass for floats, as in the other sections."""
+    """Make the specification of [features]; whole numbers pass for floats, as in the other sections."""
     usual = FeatureSpec().to_json()
     try:
         plain = {
@@ -258,6 +261,6 @@ def _require_sections(tables: Mapping[str, Any], known: tuple[str, ...], where: 
             raise SerqError(f"{where}: {name!r} is not one of the sections {sections}")
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise ValueError(message)

@@ -45,15 +45,15 @@ class Summary:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For `demo --json`."""
+        """Return plain values for `demo --json`."""
         return self.value
 
 
 def run_demo(corpus: Path | None, out: Path, progress: Progress) -> Summary:
-    """Go the whole way with the recordings in `corpus`, or with synthesised speech and the shipped model;
-    write the folder `out`.
+    """Run the whole pipeline with the recordings in `corpus` and write the folder `out`.
 
-    Raises SerqError if a step cannot be done.
+    Without a corpus, it takes synthesised speech and the shipped model. Raises SerqError if a step cannot be
+    done.
     """
     from serq_mcu.corpus.check import check_corpus
     from serq_mcu.corpus.loaders import load_corpus
@@ -99,7 +99,7 @@ def run_demo(corpus: Path | None, out: Path, progress: Progress) -> Summary:
 def _train_and_quantize(
     corpus: Path, work: Path, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[QuantizedModel]]:
-    """One training and quantization per held-out fold; each leaves its run folder and model in `work`."""
+    """Train and quantize once per held-out fold; each leaves its run folder and model in `work`."""
     from serq_mcu.config import load_config
     from serq_mcu.quantization.pipeline import quantize
     from serq_mcu.show.quantization import allocation_lines
@@ -126,8 +126,9 @@ def _train_and_quantize(
 def _export_firmware(
     model: QuantizedModel, work: Path, out: Path, progress: Progress
 ) -> list[dict[str, Any]]:
-    """A project per real board in `work` (which becomes `out`), built where the vendor's packages are at
-    hand, and its size.
+    """Export a project per real board in `work` (which becomes `out`), and build it for its size.
+
+    It is built where the vendor's packages are installed.
     """
     from serq_mcu.build import platformio
 
@@ -163,7 +164,7 @@ def _export_firmware(
 def _verify_everywhere(
     model: QuantizedModel, corpus: Path, work: Path, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Every clip on the host, a stratified choice of them on each emulated core."""
+    """Verify every clip on the host, a stratified choice of them on each emulated core."""
     from serq_mcu.build import platformio
     from serq_mcu.verification.verify import verify_project
 
@@ -189,7 +190,7 @@ def _verify_everywhere(
     return found
 
 
-def _describe(model: QuantizedModel, shipped: bool) -> dict[str, Any]:
+def _describe(model: QuantizedModel, *, shipped: bool) -> dict[str, Any]:
     layers = [[layer.inputs, layer.outputs] for layer in model.layers]
     return {
         "shipped": shipped,

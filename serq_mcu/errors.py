@@ -1,7 +1,8 @@
-"""The one exception a user sees: a clear sentence that says what to do."""
+"""The one exception a user sees: a clear sentence with the remedy."""
 
 
 class SerqError(Exception):
-    """Something the user can mend; its text is one sentence, shown without a traceback, and the exit code
-    is 1.
+    """An error that the user can mend.
+
+    Its text is one sentence, shown without a traceback, and the exit code is 1.
     """

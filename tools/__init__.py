@@ -1,1 +1,4 @@
-"""What only maintainers run: pages, counted costs, parity, endurance. Not in the wheel."""
+"""What only maintainers run: pages, counted costs, parity, endurance.
+
+Not in the wheel.
+"""

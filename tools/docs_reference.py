@@ -1,8 +1,8 @@
-"""The reference pages of the documentation, written from the code: commands, configuration, board files,
-model file, C interface, pytest's options.
+"""The reference pages of the documentation, written from the code.
 
-`python -m tools.docs_reference docs/reference` writes them anew; `tests/docs/test_docs_reference.py` fails
-where they are stale.
+Commands, configuration, board files, model file, C interface, pytest's options. `python -m
+tools.docs_reference docs/reference` writes them again; `tests/docs/test_docs_reference.py` fails where they
+are stale.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _GENERATED = (
 
 
 def pages() -> Pages:
-    """Every page of the reference: path below docs/reference to Markdown."""
+    """Write every page of the reference: path below docs/reference to Markdown."""
     made = {
         "commands/index.md": _command_index(),
         "configuration.md": _configuration(),
@@ -67,7 +67,7 @@ def pages() -> Pages:
 
 
 def commands(group: click.Group = main, path: Words = ()) -> Iterator[tuple[Words, click.Command]]:
-    """All commands of the command line, with their words."""
+    """Yield all commands of the command line, with their words."""
     for name, command in sorted(group.commands.items()):
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
@@ -76,12 +76,12 @@ def commands(group: click.Group = main, path: Words = ()) -> Iterator[tuple[Word
 
 
 def page_name(path: Words) -> str:
-    """The stem of a command's page."""
+    """Return the stem of a command's page."""
     return "_".join(path).replace("-", "_")
 
 
 def examples(command: click.Command) -> list[str]:
-    """The command lines that a command's help gives as examples."""
+    """List the command lines that a command's help gives as examples."""
     return [
         line
         for paragraph in _paragraphs(command)
@@ -109,8 +109,9 @@ def schema(kind: type | tuple[type, ...], title: str) -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """Replace the reference in `folder`, and the schemas beside it. Raises SerqError if it cannot be
-    written.
+    """Replace the reference in `folder`, and the schemas beside it.
+
+    Raises SerqError if it cannot be written.
     """
     made = pages()
     for name, text in schemas().items():
@@ -241,7 +242,7 @@ def _is_example(paragraph: str) -> bool:
 
 
 def _command_lines(paragraph: str) -> list[str]:
-    """The commands of a paragraph of examples, each of which may go over several lines."""
+    """List the commands of a paragraph of examples, each of which may go over several lines."""
     words = re.sub(r"^Examples?:", "", paragraph).split()
     starts = [index for index, word in enumerate(words) if word == PROGRAM]
     return [" ".join(words[start:end]) for start, end in zip(starts, [*starts[1:], len(words)], strict=True)]
@@ -280,7 +281,7 @@ def _default_text() -> str:
 
 
 def _default_keys(text: str) -> dict[str, list[tuple[str, str, str]]]:
-    """The sections of default.toml: name, value and comment of each key."""
+    """Read the sections of default.toml: name, value and comment of each key."""
     sections = re.findall(r"^\[(\w+)\](.*?)(?=^\[|\Z)", text, re.M | re.S)
     return {name: re.findall(r"^(\w+) = (.*?)(?:\s*# (.*))?$", body, re.M) for name, body in sections}
 
@@ -290,7 +291,10 @@ def _default_key(name: str, value: str, comment: str) -> list[str]:
 
 
 def _config_schema() -> str:
-    """The schema of a configuration file, which may leave out any key; default.toml says what keys mean."""
+    """Describe the schema of a configuration file, which may leave out any key.
+
+    default.toml tells what keys mean.
+    """
     made = json.loads(schema(Config, "serq-mcu configuration"))
     plain, comments = load_config().to_json(), _default_keys(_default_text())
     for section, table in made["$defs"]["Config"]["properties"].items():
@@ -470,7 +474,7 @@ def _c_interface() -> str:
 
 
 def _header_parts(text: str) -> Iterator[str]:
-    """A header's opening comment, then each group of declarations with the comment before it."""
+    """Yield a header's opening comment, then each group of declarations with the comment before it."""
     (opening,) = re.findall(r"\A/\*.*?\*/", text, re.S)
     yield _code(opening, "c")
     yield _table(
@@ -517,7 +521,7 @@ def _pytest_options() -> str:
             self.rows.append([f"`{name}`", _cell(help)])
 
         def addini(self, *_: Any, **__: Any) -> None:
-            """The same names again."""
+            """Add the same names again."""
 
     options = Options()
     pytest_plugin.pytest_addoption(options)  # type: ignore[arg-type]
@@ -543,18 +547,19 @@ def _pytest_options() -> str:
 
 
 def _prose(text: str) -> str:
-    """A paragraph on one line, in which no bracket is a tag by accident."""
+    """Put a paragraph on one line, in which no bracket is a tag by accident."""
     return " ".join(text.split()).replace("<", "&lt;")
 
 
 def _cell(text: str) -> str:
-    """The same in a table."""
+    """Put the same in a table."""
     return _prose(text).replace("|", "\\|")
 
 
 def _literal(text: str) -> str:
-    """Code in a cell, where a bar would end the cell for one reader of Markdown and be escaped in vain for
-    another.
+    """Write code in a cell.
+
+    A bar would end the cell for one reader of Markdown and be escaped in vain for another.
     """
     return (
         f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"

@@ -102,7 +102,7 @@ def endure(
 
 
 def noise(sample_rate: int, seed: int) -> NDArray[np.int16]:
-    """A clip of noise that swells and fades, int16."""
+    """Make a clip of noise that swells and fades, int16."""
     rng = np.random.default_rng(seed)
     count = round(SECONDS * sample_rate)
     swell = np.sin(np.arange(count) * (seed % 7 + 1) * np.pi / count)
@@ -110,7 +110,7 @@ def noise(sample_rate: int, seed: int) -> NDArray[np.int16]:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.endurance", description=(__doc__ or "").splitlines()[0]
     )

@@ -31,7 +31,6 @@ _DIGEST = re.compile(r'": "[0-9a-f]{64}"')  # a manifest's, of a file that is co
 
 def write(out: Path) -> int:
     """Export everything below `out`, a folder each; what is refused leaves its sentence in a file instead."""
-
     import serq_mcu
 
     os.environ["PATH"] = ""

@@ -1,7 +1,7 @@
-"""The page of what the front end costs: instructions a frame and a stage on every emulated kind of core,
-in firmware without a trace.
+"""The page of what the front end costs: instructions a frame and a stage, in firmware without a trace.
 
-`python -m tools.frontend_cost` writes docs/frontend_cost.md anew.
+They are counted on every emulated kind of core. `python -m tools.frontend_cost` writes docs/frontend_cost.md
+again.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ Compilers: {compilers}, at -O2.
 
 @dataclass(frozen=True)
 class FrameCost:
-    """What a frame executes on average, (instructions, estimated cycles): by stage, and in all without
-    pooling. Bytes of code and stack.
+    """What a frame executes on average, (instructions, estimated cycles).
+
+    By stage, and in all without pooling. Bytes of code and stack.
     """
 
     stages: dict[str, tuple[int, int | None]]
@@ -107,8 +108,9 @@ class FrameCost:
 
 
 def synthetic_speech(seed: int, seconds: float = SECONDS, level: float = 0.3) -> NDArray[np.int16]:
-    """Voiced harmonics with moving formants over a noise floor, at 16 kHz: the spectral shapes that a
-    front end meets, without a recording.
+    """Make voiced harmonics with moving formants over a noise floor, at 16 kHz.
+
+    They have the spectral shapes that a front end meets, without a recording.
     """
     rng = np.random.default_rng(seed)
     t = np.arange(int(16000 * seconds)) / 16000
@@ -121,11 +123,10 @@ def synthetic_speech(seed: int, seconds: float = SECONDS, level: float = 0.3) ->
 
 
 def build_frontend(board: Board, model: QuantizedModel, folder: Path) -> platformio.BuildResult:
-    """Firmware of the model's front end as a product has it, without harness, trace and network, in the
-    new project `folder`.
+    """Build firmware of the model's front end as a product has it, in the new project `folder`.
 
-    It reads samples until its input ends and writes the pooled features. Raises SerqError if it cannot be
-    built.
+    It has no harness, trace and network, reads samples until its input ends and writes the pooled features.
+    Raises SerqError if it cannot be built.
     """
     library = {
         name: data
@@ -248,7 +249,7 @@ def _memory(costs: Costs) -> str:
 
 
 def _both(board: Board, cost: tuple[float, float | None], text: Callable[[float], str]) -> str:
-    """Instructions, and cycles where the estimate is of this very core."""
+    """Write instructions, and cycles where the estimate is of this very core."""
     instructions, cycles = cost
     return (
         text(instructions)

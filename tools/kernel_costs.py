@@ -1,7 +1,7 @@
-"""Counts that the choice of kernels and the estimates of `check` rest on: every kernel and stage at many
-sizes on every kind of core, fitted.
+"""Counts that the choice of kernels and the estimates of `check` rest on.
 
-`python -m tools.kernel_costs` writes serq_mcu/layers/kernel_costs.toml anew, which takes some minutes.
+Every kernel and stage at many sizes on every kind of core, fitted. `python -m tools.kernel_costs` writes
+serq_mcu/layers/kernel_costs.toml again, which takes some minutes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STARTS = {"start": "start16", "start 24": "start24"}  # with biases of 8 and 32 
 def _blocks(
     mfcc: tuple[int, str], mel: tuple[int, str] = (0, ""), chroma: str = ""
 ) -> tuple[FeatureBlock, ...]:
-    """Blocks of a size and the statistics whose initials are given, mean, sd or delta_sd."""
+    """Make blocks of a size and the statistics whose initials are given, mean, sd or delta_sd."""
     given = {"mfcc": mfcc, "mel": mel, "chroma": (12 * bool(chroma), chroma)}
     names = {"m": "mean", "s": "sd", "d": "delta_sd"}
     return tuple(
@@ -172,7 +172,7 @@ Counted = dict[str, list[tuple[tuple[int, ...], Count]]]  # by name: terms and c
 
 
 def _fit_all(of: str, counts: Counted, unit: str) -> Fitted:
-    """Coefficients by name; none where the unit was not counted."""
+    """Fit coefficients by name; none where the unit was not counted."""
     found = {}
     for name, rows in counts.items():
         values = [getattr(count, unit) for _, count in rows]
@@ -183,7 +183,7 @@ def _fit_all(of: str, counts: Counted, unit: str) -> Fitted:
 
 
 def measure(board: Board) -> tuple[dict[str, dict[Shape, Count]], dict[str, int]]:
-    """Each kernel's and start's counts by (inputs, outputs), and the kernels' code in bytes."""
+    """Count each kernel and start by (inputs, outputs), and the kernels' code in bytes."""
     shapes = list(itertools.product(INPUTS, OUTPUTS))
     names = [*KERNELS, *STARTS.values()]
     with tempfile.TemporaryDirectory(prefix="serq-kernels-") as folder:
@@ -204,7 +204,7 @@ def measure(board: Board) -> tuple[dict[str, dict[Shape, Count]], dict[str, int]
 
 
 def measure_stages(board: Board) -> tuple[Counted, int]:
-    """The other stages' counts by the names of their costs, and the most bytes of stack."""
+    """Count the other stages, by the names of their costs, and the most bytes of stack."""
     found: Counted = defaultdict(list)
     stack = 0
     for index, spec in enumerate(SPECS):
@@ -223,7 +223,7 @@ def measure_stages(board: Board) -> tuple[Counted, int]:
 
 
 def _code(board: Board, folder: Path, kernel: str) -> int:
-    """Bytes of the sections that are left of the runtime when only the kernel is wanted."""
+    """Return the bytes of the sections that are left of the runtime when only the kernel is wanted."""
     assert isinstance(board.emulator, Emulator)
     objects = [str(path) for path in (folder / ".pio" / "build").rglob("serq_*.o")]
     machine = [flag for flag in board.emulator.compile_flags if flag.startswith("-m")]
@@ -248,7 +248,10 @@ def _code(board: Board, folder: Path, kernel: str) -> int:
 
 
 def fit(rows: list[tuple[int, ...]], counts: list[int]) -> tuple[list[float], float]:
-    """Coefficients of terms with the least sum of squared relative errors, and the largest relative error."""
+    """Fit coefficients of terms with the least sum of squared relative errors.
+
+    Returns them and the largest relative error.
+    """
     matrix, values = np.array(rows, float), np.array(counts, float)
     fitted = np.linalg.lstsq(matrix / values[:, None], np.ones(len(values)), rcond=None)[0]
     return [round(float(value), 2) + 0.0 for value in fitted], float(

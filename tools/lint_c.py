@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _commands(app: str) -> list[list[str]]:
-    """One command of clang-tidy a source file, and one of cppcheck for all of them."""
+    """List one command of clang-tidy a source file, and one of cppcheck for all of them."""
     folder = BUILD / app
     export(shipped_model(), load_board("esp32"), folder, force=True, app=app)
     flags, places = APPLICATIONS[app]
@@ -83,7 +83,7 @@ def _sources(places: Sequence[str]) -> list[Path]:
 
 
 def _run(command: Sequence[str]) -> tuple[str, bool]:
-    """Findings of a command, and whether it failed."""
+    """Run a command and return its findings, and whether it failed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     findings = done.stdout + (done.stderr if done.returncode != 0 else "")
     return findings, done.returncode != 0

@@ -1,7 +1,7 @@
-"""The page of what the network costs: one network at every width on every emulated kind of core, beside
-plain C and what other runtimes were measured at.
+"""The page of what the network costs: one network at every width on every emulated kind of core.
 
-`python -m tools.network_cost` writes docs/network_cost.md anew.
+It stands beside plain C and what other runtimes were measured at. `python -m tools.network_cost` writes
+docs/network_cost.md again.
 """
 
 from __future__ import annotations
@@ -124,19 +124,19 @@ def main() -> None:
 
 
 def network(inputs: int, bits: Width) -> QuantizedModel:
-    """inputs-256-512-64-7 with random weights of `bits` bits."""
+    """Make inputs-256-512-64-7 with random weights of `bits` bits."""
     return random_network(FeatureSpec(name="benchmark", blocks=(Mfcc(40, STATISTICS[inputs]),)), bits)
 
 
 def random_network(spec: FeatureSpec, bits: Width) -> QuantizedModel:
-    """features-256-512-64-7 with random weights of `bits` bits."""
+    """Make features-256-512-64-7 with random weights of `bits` bits."""
     return random_model(spec, OUTPUTS, (bits,) * len(OUTPUTS), seed=ENCODINGS[encoding_of(bits)].bits)
 
 
 def random_model(
     spec: FeatureSpec, outputs: Sequence[int], widths: Sequence[Width], seed: int
 ) -> QuantizedModel:
-    """Layers with random weights, and requantization that spreads the activations over their range."""
+    """Make layers with random weights, and requantization that spreads the activations over their range."""
     rng = np.random.default_rng(seed)
     layers, inputs = [], spec.feature_count
     for index, (count, width) in enumerate(zip(outputs, widths, strict=True)):
@@ -204,7 +204,7 @@ def _cell(report: Bench) -> str:
 
 
 def _plain(board: Board) -> dict[int, int]:
-    """Instructions of the layers' sums in plain C, by the number of inputs."""
+    """Count the instructions of the layers' sums in plain C, by the number of inputs."""
     found = {}
     for inputs in STATISTICS:
         shapes = zip((inputs, *OUTPUTS), OUTPUTS, strict=False)
@@ -225,7 +225,7 @@ def _plain(board: Board) -> dict[int, int]:
 
 
 def compiler_version(board: Board) -> str:
-    """The name and version of an emulated board's compiler."""
+    """Return the name and version of an emulated board's compiler."""
     assert isinstance(board.emulator, Emulator)
     name = f"{board.emulator.compiler}gcc"
     version = subprocess.run([name, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout

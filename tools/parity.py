@@ -1,8 +1,7 @@
-"""The proof page: every stage of exported firmware against the integer reference, on whole corpora and on
-generated signals, on every core.
+"""The proof page: every stage of exported firmware against the integer reference, on every core.
 
-`python -m tools.parity emodb/ savee/` writes docs/parity.md anew: the host on all clips, each emulated core
-on a stratified 60.
+On whole corpora and on generated signals. `python -m tools.parity emodb/ savee/` writes docs/parity.md again:
+the host on all clips, each emulated core on a stratified 60.
 """
 
 from __future__ import annotations
@@ -67,8 +66,9 @@ an integer differs.
 
 
 def proof_models() -> dict[str, QuantizedModel]:
-    """What is proved: the model that ships, and two specifications with every block and statistic, with
-    networks of random weights.
+    """Return what is proved: the model that ships, and two specifications with every block and statistic.
+
+    Their networks have random weights.
     """
     shipped = shipped_model()
     return {
@@ -79,7 +79,7 @@ def proof_models() -> dict[str, QuantizedModel]:
 
 
 def generated_signals(rate: int, seconds: float = 1.0) -> list[Recording]:
-    """Clips that reach the ends of every stage's range, at `rate` Hz."""
+    """Make clips that reach the ends of every stage's range, at `rate` Hz."""
     rng = np.random.default_rng(7)
     n = round(rate * seconds)
     t = np.arange(n)
@@ -115,10 +115,9 @@ def generated_signals(rate: int, seconds: float = 1.0) -> list[Recording]:
 
 
 def prove(model: QuantizedModel, on: str, recordings: Sequence[Recording]) -> VerifyReport:
-    """Export the model for an emulated board, or for a real one whose C runs on this computer (`host`),
-    and verify the recordings there.
+    """Export the model for an emulated board or for the host, and verify the recordings there.
 
-    Raises SerqError if it cannot be built or run.
+    `host` runs the C of a real board on this computer. Raises SerqError if it cannot be built or run.
     """
     board: Board = load_board("esp32" if on == HOST else on)
     with tempfile.TemporaryDirectory(prefix="serq-parity-") as folder:
@@ -144,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prove_all(corpora: Sequence[Corpus]) -> dict[tuple[str, str], VerifyReport]:
-    """The report of each model on each target; says each as it comes."""
+    """Prove each model on each target; prints each report as it comes."""
     found = {}
     clips = [replace(clip, name=f"{corpus.name} {clip.name}") for corpus in corpora for clip in corpus.clips]
     for name, model in proof_models().items():

@@ -1,7 +1,7 @@
-"""Screenshots of the live page and of a report for docs/, drawn by Chromium without a screen:
-`python -m tools.screenshots FOLDER [REPORT]`, such as `python -m tools.screenshots docs/images report/`.
+"""Screenshots of the live page and of a report for docs/, drawn by Chromium without a screen.
 
-The live page shows made-up decisions: no recording, but the numbers are of the kind that boards write.
+`python -m tools.screenshots FOLDER [REPORT]`, such as `python -m tools.screenshots docs/images report/`. The
+live page shows made-up decisions: no recording, but the numbers are of the kind that boards write.
 """
 
 from __future__ import annotations
@@ -50,13 +50,19 @@ _STREAM = 'new EventSource("events");'
 _GAP = 20  # the decision before which samples were lost
 
 
-def live_page_screenshot(path: Path, width: int = 1100, height: int = 980, dark: bool = False) -> Path:
-    """Write a PNG of the live page to `path`. Raises SerqError without Chromium."""
-    return picture(_replayed(), path, width, height, dark)
+def live_page_screenshot(path: Path, width: int = 1100, height: int = 980, *, dark: bool = False) -> Path:
+    """Write a PNG of the live page to `path`.
+
+    Raises SerqError without Chromium.
+    """
+    return picture(_replayed(), path, width, height, dark=dark)
 
 
-def picture(page: str, path: Path, width: int, height: int, dark: bool) -> Path:
-    """Write a PNG of a page's upper part to `path`. Raises SerqError without Chromium."""
+def picture(page: str, path: Path, width: int, height: int, *, dark: bool) -> Path:
+    """Write a PNG of a page's upper part to `path`.
+
+    Raises SerqError without Chromium.
+    """
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise SerqError(
@@ -160,12 +166,12 @@ def _play(page: Page) -> None:
 def main() -> None:
     """Write the screenshots that the arguments ask for."""
     folder = Path(sys.argv[1])
-    for name, size in LIVE_PICTURES.items():
-        print(f"wrote {live_page_screenshot(folder / name, *size)}")
+    for name, (width, height, dark) in LIVE_PICTURES.items():
+        print(f"wrote {live_page_screenshot(folder / name, width, height, dark=dark)}")
     if len(sys.argv) > 2:
         page = (Path(sys.argv[2]) / "report.html").read_text(encoding="utf-8")
-        for name, size in REPORT_PICTURES.items():
-            print(f"wrote {picture(page, folder / name, *size)}")
+        for name, (width, height, dark) in REPORT_PICTURES.items():
+            print(f"wrote {picture(page, folder / name, width, height, dark=dark)}")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,10 @@ def source_files(item: str | Path) -> list[Path]:
 
 
 def _place(item: str | Path) -> Path:
-    """The file or folder of a source; no package is imported for it but its parents."""
+    """Return the file or folder of a source.
+
+    Imports no package for it but its parents.
+    """
     if isinstance(item, Path):
         return item
     spec = importlib.util.find_spec(item)
@@ -188,7 +191,7 @@ class Cache:
             self._attempt(lambda database: self._insert(database, rows), None)
 
     def remembered(self, key: Key, compute: Callable[[], bytes]) -> bytes:
-        """Return the value of `key`, computed and stored if it is not known."""
+        """Return the value of `key`, computed and stored if it is not there."""
         found = self.find([key])
         if key not in found:
             found[key] = compute()
@@ -202,7 +205,7 @@ class Cache:
         what `build` raises.
         """
         path = self._files / f"{key.kind}-{key.digest.hex()[:32]}{suffix}"
-        if self._attempt(lambda database: self._intact(database, key, path), False):
+        if self._attempt(lambda database: self._intact(database, key, path), default=False):
             return path
         private = _private_folder()
         made = private / path.name
@@ -211,7 +214,7 @@ class Cache:
         data = made.read_bytes()
         row = (*self._row(key, data), path.name, None)
         stored = len(data) <= self.limit and self._attempt(
-            lambda database: self._store(database, path, data, row), False
+            lambda database: self._store(database, path, data, row), default=False
         )
         return path if stored else made
 
@@ -229,7 +232,7 @@ class Cache:
         Raises SerqError if they cannot be removed.
         """
         removed = tuple(usage for usage in self.info().kinds if kind in (None, usage.kind))
-        if removed and not self._attempt(lambda database: self._clear(database, kind), False):
+        if removed and not self._attempt(lambda database: self._clear(database, kind), default=False):
             raise SerqError(f"cannot remove entries from {self.folder}; check that you may write to it")
         return CacheInfo(self.folder, self.limit, removed)
 
@@ -329,7 +332,7 @@ class Cache:
         with contextlib.suppress(OSError):
             (self._files / Path(name).name).unlink()
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+    def _attempt(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
         """Do `work` on the database; a damaged database is removed and made again, once."""
         for first in (True, False):
             try:
@@ -341,7 +344,7 @@ class Cache:
                     continue
                 _note(self.folder, error)
                 break
-        return otherwise
+        return default
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -374,7 +377,7 @@ def size_limit() -> int:
 
 
 def _seal(key: bytes, value: bytes) -> bytes:
-    """SHA-256 that binds a value to its key."""
+    """Compute the SHA-256 that binds a value to its key."""
     return hashlib.sha256(key + value).digest()
 
 
@@ -419,7 +422,7 @@ def check_private(folder: Path) -> None:
 
 @functools.cache
 def _private_folder() -> Path:
-    """A folder of this process alone, removed when it ends."""
+    """Make a folder for this process alone, removed when it ends."""
     folder = tempfile.mkdtemp(prefix="serq-mcu-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)

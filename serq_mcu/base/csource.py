@@ -1,7 +1,7 @@
 """Pieces of generated C as data: what is called with what, what is traced, which tables are stored.
 
 Templates write them down; they never compute (law 1). Whoever contributes C to a model (a feature block, a
-layer) does it in these words.
+layer) does it in these terms.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Trace:
-    """The integers that a stage has just computed: `count` values of C type `type` at the expression
-    `values`.
+    """The integers that a stage has just computed.
+
+    They are `count` values of C type `type` at the expression `values`.
     """
 
     stage: str
@@ -58,8 +59,9 @@ Step = Call | Trace | Declare | Assign
 
 @dataclass(frozen=True, eq=False)
 class CArray:
-    """A constant table of generated C, `static const type name[]`; its C type follows from the values'
-    type.
+    """A constant table of generated C, `static const type name[]`.
+
+    Its C type follows from the values' type.
     """
 
     name: str
@@ -74,8 +76,7 @@ class CArray:
 
 @dataclass(frozen=True)
 class CPart:
-    """What one block or layer adds to a model's C: statements in order, tables, and its own sources and
-    headers.
+    """What one block or layer adds to a model's C: statements in order, tables, own sources and headers.
 
     sources: handwritten .c, .h and .S files that are copied beside the runtime's; headers: names to include.
     """

@@ -38,7 +38,7 @@ def write_file(path: Path, content: bytes | str) -> Path:
 def new_folder(path: Path, marker: str) -> Iterator[Path]:
     """Yield a temporary folder that replaces `path` when the block ends well, and vanishes when it does not.
 
-    An existing folder is replaced only if it is empty or holds the file `marker`, which says that we made it.
+    An existing folder is replaced only if it is empty or holds the file `marker`, a sign that we made it.
     Raises SerqError for any other existing folder or where nothing can be written.
     """
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / marker).exists())):

@@ -1,4 +1,4 @@
-"""This computer: its C compiler, and where files lie that can be made again."""
+"""The host computer: its C compiler, and the folder for files that can be made again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from serq_mcu.errors import SerqError
 
 
 def compiler() -> str:
-    """This computer's C compiler. Raises SerqError if there is none."""
+    """Return this computer's C compiler.
+
+    Raises SerqError if there is none.
+    """
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and (path := shutil.which(name)):
             return path
@@ -20,7 +23,7 @@ def compiler() -> str:
 
 
 def cache_folder() -> Path:
-    """Where what took long to compute is kept: SERQ_CACHE, or the user's cache folder.
+    """Return the folder of what took long to compute: SERQ_CACHE, or the user's cache folder.
 
     It may be removed at any time.
     """

@@ -26,27 +26,27 @@ def wilson_interval(correct: float, n: int, z: float = Z95) -> tuple[float, floa
 def confusion_matrix(
     truth: NDArray[np.integer], answer: NDArray[np.integer], classes: int
 ) -> NDArray[np.int64]:
-    """Counts [classes, classes]: row is the true class, column the answer."""
+    """Count the clips [classes, classes] of each true class (row) and answer (column)."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (truth, answer), 1)
     return matrix
 
 
 def accuracy(confusion: NDArray[np.int64]) -> float:
-    """Share of right answers; 0 without any."""
+    """Return the share of right answers; 0 without any."""
     total = int(confusion.sum())
     return float(np.trace(confusion)) / total if total else 0.0
 
 
 def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
-    """Mean of the classes' recalls (unweighted average recall, UAR), over classes that occur."""
+    """Compute the mean recall over the classes that occur (unweighted average recall, UAR)."""
     rows = confusion.sum(axis=1)
     occurring = rows > 0
     return float((np.diag(confusion)[occurring] / rows[occurring]).mean()) if occurring.any() else 0.0
 
 
 def cross_entropy(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
-    """Mean loss in nats of logits [..., classes] against class indices [...]."""
+    """Compute the mean loss in nats of logits [..., classes] against class indices [...]."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     right = np.take_along_axis(shifted, truth[..., None], axis=-1)[..., 0]
     return float((np.log(np.exp(shifted).sum(axis=-1)) - right).mean())
@@ -54,8 +54,9 @@ def cross_entropy(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> f
 
 @dataclass(frozen=True)
 class Score:
-    """How well a classifier did: `confusion` int64 [classes, classes] with the true classes in rows, named
-    by `labels`.
+    """How well a classifier did, by its confusion matrix.
+
+    `confusion` int64 [classes, classes] has the true classes in rows; `labels` names them.
     """
 
     labels: tuple[str, ...]
@@ -63,22 +64,22 @@ class Score:
 
     @staticmethod
     def of(truth: NDArray[np.integer], predicted: NDArray[np.integer], labels: Sequence[str]) -> Score:
-        """The score of predicted class indices [n] against the true ones [n]."""
+        """Score predicted class indices [n] against the true ones [n]."""
         return Score(tuple(labels), confusion_matrix(truth, predicted, len(labels)))
 
     @property
     def n(self) -> int:
-        """Clips judged."""
+        """Number of clips that were evaluated."""
         return int(self.confusion.sum())
 
     @property
     def correct(self) -> int:
-        """Clips judged rightly."""
+        """Number of clips answered correctly."""
         return int(np.trace(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        """Share of clips judged rightly; 0 where there are none."""
+        """Share of clips answered correctly; 0 where there are none."""
         return accuracy(self.confusion)
 
     @property
@@ -88,7 +89,7 @@ class Score:
 
     @property
     def recall(self) -> dict[str, float | None]:
-        """Share judged rightly within each class; None where the class has no clip."""
+        """Share answered correctly within each class; None where the class has no clip."""
         counts = self.confusion.sum(axis=1)
         return {
             label: int(self.confusion[i, i]) / int(counts[i]) if counts[i] else None
@@ -101,7 +102,7 @@ class Score:
         return balanced_accuracy(self.confusion)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without the confusion matrix."""
+        """Return plain values, without the confusion matrix."""
         return {
             "accuracy": self.accuracy,
             "n": self.n,
@@ -119,7 +120,7 @@ class Score:
         )
 
     def confusion_csv(self) -> str:
-        """The confusion matrix as CSV: a row per true class."""
+        """Write the confusion matrix as CSV: a row per true class."""
         rows = [
             ["true \\ predicted", *self.labels],
             *([label, *map(str, row)] for label, row in zip(self.labels, self.confusion, strict=True)),
@@ -127,7 +128,7 @@ class Score:
         return "".join(",".join(map(_csv_field, row)) + "\n" for row in rows)
 
     def confusion_lines(self) -> list[str]:
-        """The confusion matrix as text: a row per true class, columns in the same order."""
+        """Write the confusion matrix as text: a row per true class, columns in the same order."""
         width = max(len(label) for label in self.labels)
         cell = max(4, len(str(int(self.confusion.max(initial=0)))) + 1)
         head = " " * width + "".join(f"{i:>{cell}}" for i in range(len(self.labels))) + "  recall"

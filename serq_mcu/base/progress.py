@@ -16,6 +16,10 @@ class Progress(Protocol):
         """Report that `done` of `total` units of `stage` are finished."""
 
 
+def silent(stage: str, done: int | None = None, total: int | None = None, /) -> None:
+    """Show no progress."""
+
+
 class TerminalProgress:
     """Progress on standard error.
 
@@ -23,7 +27,7 @@ class TerminalProgress:
     Quiet, it shows nothing.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._stage = ""
         self._start = 0.0
@@ -70,7 +74,7 @@ class TerminalProgress:
 
 
 def duration(seconds: float) -> str:
-    """A time in words: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Write a time in words: `8 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

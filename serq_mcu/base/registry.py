@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named things of one sort, in the order in which they were registered; `what` is the sort, for
-    messages.
+    """Named things of one sort, in the order in which they were registered.
+
+    `what` is the sort, for messages.
     """
 
     def __init__(self, what: str) -> None:
@@ -29,7 +30,10 @@ class Registry(Generic[T]):
         self._things: dict[str, T] = {}
 
     def register(self, name: str, thing: T) -> T:
-        """Add a thing. Raises SerqError if the name is taken or no C identifier of lower-case letters."""
+        """Add a thing.
+
+        Raises SerqError if the name is taken or no C identifier of lower-case letters.
+        """
         if not _NAME.fullmatch(name):
             raise SerqError(
                 f"{self._what} {name!r}: a name is 1 to 32 lower-case letters, digits and underscores,"
@@ -41,7 +45,10 @@ class Registry(Generic[T]):
         return thing
 
     def __getitem__(self, name: str) -> T:
-        """The thing of that name. Raises SerqError, listing what there is, if there is none."""
+        """Return the thing of a name.
+
+        Raises SerqError, which lists the names there are, if there is none.
+        """
         things = self._all()
         if name not in things:
             raise SerqError(f"{self._what} {name!r} is not one of {', '.join(things)}")
@@ -54,7 +61,7 @@ class Registry(Generic[T]):
         return iter(tuple(self._all()))
 
     def values(self) -> tuple[T, ...]:
-        """Everything registered, in order."""
+        """Return everything registered, in order."""
         return tuple(self._all().values())
 
     def remove(self, name: str) -> None:

@@ -1,5 +1,6 @@
-"""Where templates, firmware, boards, schemas and shipped models lie: beside the package in a checkout,
-inside it in a wheel.
+"""Where templates, firmware, boards, schemas and shipped models are.
+
+That is beside the package in a checkout, inside it in a wheel.
 """
 
 from __future__ import annotations

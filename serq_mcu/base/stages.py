@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 
 class Stage(NamedTuple):
-    """A stage: its name, the type of its integers (int32, uint8, uint64 …), whether each frame has one
-    event of it or each decision.
+    """A stage: its name, the type of its integers, and when they arise.
+
+    The type is int32, uint8, uint64 …; there is one event of the stage for each frame, or for each decision.
     """
 
     name: str

@@ -1,5 +1,4 @@
-"""One idiom for data from outside: a msgspec Struct says what may stand in it, and every refusal names the
-key.
+"""One idiom for data from outside: a msgspec Struct tells what is allowed, and every refusal names the key.
 
 A Struct's annotations (`Annotated[int, Meta(ge=1)]`) are also the JSON schema that editors read.
 """
@@ -52,7 +51,10 @@ def checked(value: Any, kind: type[T], where: str, within: str = "") -> T:
 
 
 def changed(section: T, **changes: Any) -> T:
-    """Copy a section with other values, checked as when it was read. Raises SerqError."""
+    """Copy a section with other values, checked as when it was read.
+
+    Raises SerqError.
+    """
     values = [(field, getattr(section, field.name)) for field in msgspec.structs.fields(section)]
     kept = {field.name: value for field, value in values if value != field.default}
     return checked(msgspec.to_builtins(kept | changes), type(section), "the change")
@@ -61,7 +63,7 @@ def changed(section: T, **changes: Any) -> T:
 def read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
     """Read a TOML file: its values and its text.
 
-    Raises SerqError if it cannot be read or is not TOML; `what` says in the message what kind of file it is.
+    Raises SerqError if it cannot be read or is not TOML; `what` names the kind of file in the message.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -73,7 +75,10 @@ def read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """Return the values of a TOML text. Raises SerqError that begins with `where` if it is not TOML."""
+    """Return the values of a TOML text.
+
+    Raises SerqError that begins with `where` if it is not TOML.
+    """
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -159,7 +164,7 @@ def _fields(info: Any) -> tuple[Any, ...]:
 
 
 def _allowed(info: Any) -> str:
-    """Say in words what a type allows, its description if it has one; nothing where there are no words."""
+    """Describe what a type allows, its description if it has one; nothing where there are no words."""
     described = getattr(info, "extra_json_schema", None) or {}
     if "description" in described:
         return str(described["description"])

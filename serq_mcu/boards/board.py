@@ -1,5 +1,4 @@
-"""Boards are data: boards/*.toml to frozen, validated objects, found by the names people say; and so are
-microphones.
+"""Boards and microphones are data: TOML files to frozen, validated objects, found by their usual names.
 
 A board file may come from anywhere, so each value must match the pattern or range of its type below, and no
 text may hold a control character: nothing in a board file can add a line to an ini file, an option to a
@@ -59,10 +58,10 @@ class Identity(Section, frozen=True):
 
 
 class PlatformIO(Section, frozen=True):
-    """[platformio]: the pinned platform that builds for it, and what its environment in platformio.ini
-    says beside the common part.
+    """[platformio]: the pinned platform that builds for the board, and its environment in platformio.ini.
 
-    Without its packages in PlatformIO's packages folder, a build needs the network.
+    The environment is what stands there beside the common part. Without the platform's packages in
+    PlatformIO's packages folder, a build needs the network.
     """
 
     platform: Annotated[str, _form(rf"{EMULATED_PLATFORM}|[a-z0-9]+@[0-9]+\.[0-9]+\.[0-9]+")]
@@ -74,7 +73,10 @@ class PlatformIO(Section, frozen=True):
 
 
 class Mcu(Section, frozen=True):
-    """[mcu]: the core, and what a program may fill. A clock of 0 Hz: it has none (an emulator)."""
+    """[mcu]: the core, and what a program may fill.
+
+    A clock of 0 Hz: it has none (an emulator).
+    """
 
     core: Prose
     features: tuple[Identifier, ...]
@@ -97,8 +99,7 @@ class Port(Section, frozen=True):
 
 
 class Audio(Section, frozen=True):
-    """[audio]: the microphone it listens to unless another is chosen, and where one of each interface is
-    wired.
+    """[audio]: the microphone it listens to unless another is chosen, and the pins for each interface.
 
     Driver d takes the interfaces i of firmware/ports/audio_d_i.*, or of the folder of the board's family.
     With a source, a file beside the board file is the driver, for each interface that has pins. rate_hz is
@@ -122,7 +123,7 @@ class Audio(Section, frozen=True):
 
     @property
     def nominal_rate_hz(self) -> int:
-        """Samples a second that really come, as far as the clocks are what they say."""
+        """Samples a second that really come, as far as the clocks are exact."""
         return self.true_rate_hz or self.rate_hz
 
     def wired(self, interface: str) -> bool:
@@ -137,7 +138,6 @@ class Audio(Section, frozen=True):
 
 class Microphone(Section, frozen=True):
     """[microphone] of boards/microphones/*.toml: how its raw samples become PCM (SPEC.md section 13).
-
 
     No slot: not I2S.
     """
@@ -157,8 +157,7 @@ class Microphone(Section, frozen=True):
 
 
 class Emulator(Section, frozen=True):
-    """[emulator] of an emulated board: the QEMU machine, the compiler for it, and where flash and RAM
-    begin.
+    """[emulator] of an emulated board: the QEMU machine, its compiler, and where flash and RAM begin.
 
     compiler is the prefix of gcc, objcopy and so on; packages are those of Debian and Ubuntu with compiler, C
     library and emulator; runtime is the folder of the platform with start-up code and link.ld, where the C
@@ -180,8 +179,9 @@ class Emulator(Section, frozen=True):
 
     @property
     def command_line(self) -> list[str]:
-        """QEMU with its options, up to the program: semihosting is on, and standard input and output are
-        the program's own.
+        """QEMU with its options, up to the program.
+
+        Semihosting is on, and standard input and output are the program's own.
         """
         chosen = [
             option
@@ -202,9 +202,7 @@ class Emulator(Section, frozen=True):
 
 
 class Relative(Section, frozen=True):
-    """[emulator] of a real board: the emulated board that runs its instruction set, or the closest there
-    is.
-    """
+    """[emulator] of a real board: the emulated board that runs its instruction set, or the closest one."""
 
     relative: Identifier
 
@@ -257,19 +255,22 @@ class Board:
 
     @property
     def name(self) -> str:
+        """Name by which users choose the board."""
         return self.board.name
 
     @property
     def title(self) -> str:
+        """Name of the board for people to read."""
         return self.board.title
 
     @property
     def emulated(self) -> bool:
+        """Whether the board exists in QEMU only."""
         return isinstance(self.emulator, Emulator)
 
     @property
     def linker_symbols(self) -> dict[str, int]:
-        """Where an emulated board's program lies, in picolibc's words."""
+        """Where an emulated board's program is placed, in picolibc's terms."""
         assert isinstance(self.emulator, Emulator)
         return {
             "__flash": self.emulator.flash_origin,
@@ -296,11 +297,11 @@ class Board:
         return self.family.driver(self.audio.driver, interface)
 
     def sources_in_project(self, app: str = "harness") -> dict[str, Path]:
-        """Return the port's files and, for an application that listens, the audio driver's: path in a
-        project to file.
+        """Return the port's files and, for an application that listens, those of the audio driver.
 
-        A file that the board file brings gets the name that the family's own file would have. An audio driver
-        that the application does not use goes beside board.toml, where no build looks for sources.
+        Path in a project to file. A file that the board file brings gets the name that the family's own file
+        would have. An audio driver that the application does not use goes beside board.toml, where no build
+        looks for sources.
         """
         port = [] if self.port.source else self.family.port
         audio = self._driver_files() if app in LISTENING else []
@@ -316,8 +317,9 @@ class Board:
         return [*self.family.shared_audio, driver]
 
     def _brought(self, app: str) -> dict[str, tuple[str, str]]:
-        """Return what [port] and [audio] bring: section to the path beside the board file and to that in a
-        project.
+        """Return what [port] and [audio] bring.
+
+        Section to the path beside the board file and to that in a project.
         """
         port, audio, found = self.port, self.audio, {}
         if port.source:
@@ -328,8 +330,7 @@ class Board:
         return found
 
     def project_files(self, render: Render, app: str = "harness") -> dict[str, str]:
-        """Return what an exported project with an application holds for this board beside its ports: path to
-        text.
+        """Return what an exported project holds for this board beside its ports: path to text.
 
         `render(template, **names)` fills a template.
         """
@@ -362,7 +363,7 @@ _registered: dict[str, Path] = {}  # board files of extensions, by the names peo
 
 
 def register_boards(folder: Path) -> None:
-    """Add the boards of a folder of board files: `--board` then knows each by its file's name.
+    """Add the boards of a folder of board files: `--board` then finds each by its file's name.
 
     Raises SerqError if the folder has no board file, or if the name of one is taken. A file is read when its
     board is asked for.
@@ -377,11 +378,10 @@ def register_boards(folder: Path) -> None:
 
 
 def load_board(name: str) -> Board:
-    """Return the board of that name or alias (case, spaces, dashes and underscores do not count), or of that
-    TOML file.
+    """Load the board of a name or alias, or of a TOML file.
 
-    Raises SerqError for an unknown name, with the nearest one, and for a file that is damaged or says what no
-    board may say.
+    Case, spaces, dashes and underscores of a name do not count. Raises SerqError for an unknown name, with
+    the nearest one, and for a file that is damaged or has a value that no board may have.
     """
     if name.endswith(".toml"):
         return read_board(Path(name))
@@ -408,16 +408,19 @@ def all_boards() -> list[Board]:
 
 
 def read_board(path: Path) -> Board:
-    """Return the board of a TOML file. Raises SerqError that names the file and the key."""
+    """Return the board of a TOML file.
+
+    Raises SerqError that names the file and the key.
+    """
     return _board(*read_toml(path, "board"), path, path.parent)
 
 
 def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) -> Board:
-    """Return the board with another microphone (a name or a .toml file) and with settings
-    `section.key=value` of [audio] and [microphone]; comments and order of its file stay.
+    """Return the board with another microphone and other settings.
 
-    Raises SerqError for a microphone the board cannot take, and for a setting that is not one, with what
-    there is.
+    microphone: a name or a .toml file; settings: `section.key=value` of [audio] and [microphone]. Comments
+    and order of the board's file stay. Raises SerqError for a microphone the board cannot take, and for a
+    setting that is not one, with those there are.
     """
     if microphone is None and not settings:
         return board
@@ -506,13 +509,22 @@ def _microphone_path(name: str) -> Path:
 
 
 def _check(board: Board, path: Path) -> None:
-    """What no single field can say."""
+    """Raise SerqError for what no single field of a board file can contradict."""
+    _check_core(board, path)
+    _check_port(board, path)
+    _check_audio(board, path)
+
+
+def _check_core(board: Board, path: Path) -> None:
     if board.port.stack_bytes > board.mcu.ram_bytes:
         raise SerqError(f"{path}: port.stack_bytes is more than mcu.ram_bytes")
     if not board.emulated and not (board.port.baud and board.mcu.clock_hz and board.platformio.framework):
         raise SerqError(
             f"{path}: a real board needs port.baud, mcu.clock_hz above 0 and platformio.framework"
         )
+
+
+def _check_port(board: Board, path: Path) -> None:
     if board.port.family not in FAMILIES and not board.port.source:
         raise SerqError(
             f"{path}: port.family {board.port.family!r} is not one of {', '.join(FAMILIES)}; install the"
@@ -528,6 +540,9 @@ def _check(board: Board, path: Path) -> None:
             f"{path}: port.family {board.port.family!r} does not fit platformio.platform"
             f" {board.platformio.platform!r}"
         )
+
+
+def _check_audio(board: Board, path: Path) -> None:
     interface, ring = board.microphone.interface, board.audio.ring_samples
     if not board.audio.source and board.audio.driver not in board.family.drivers():
         raise SerqError(
@@ -579,7 +594,7 @@ def _by_spoken_name() -> dict[str, Board]:
 
 
 def _emulated_platform(board: Board, emulator: Emulator) -> dict[str, str]:
-    """The PlatformIO platform of the emulated boards, with the one board file that it needs."""
+    """Read the PlatformIO platform of the emulated boards, with the one board file that it needs."""
     root = resources.FIRMWARE / "platforms"
     folder = root / EMULATED_PLATFORM
     paths = [

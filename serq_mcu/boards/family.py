@@ -103,7 +103,7 @@ def _port_names(folder: Path) -> list[str]:
 
 
 def _driver_files(folder: Path) -> Iterator[tuple[tuple[str, str], Path]]:
-    """Driver and interface of each audio_DRIVER_INTERFACE.* in a folder, with the file."""
+    """Yield driver and interface of each audio_DRIVER_INTERFACE.* in a folder, with the file."""
     for path in sorted(folder.glob("audio_*_*")):
         name, _, interface = path.stem[len("audio_") :].rpartition("_")
         if interface in INTERFACES and path.suffix in _SOURCES:

@@ -1,4 +1,4 @@
-"""What a project says for each framework that PlatformIO builds with."""
+"""What a project contains for each framework that PlatformIO builds with."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ FrameworkName = Literal["", "arduino", "espidf"]  # "": none
 
 @dataclass(frozen=True)
 class Framework:
-    """Lines of a project's environment in platformio.ini, and files that the framework asks for: path to
-    template.
+    """What a framework adds to a project.
+
+    Lines of its environment in platformio.ini, and files that it asks for: path to template.
     """
 
     build_flags: tuple[str, ...] = ("-O2",)

@@ -1,5 +1,6 @@
-"""A microphone's raw samples to 16-bit PCM, in the device's integers (SPEC.md section 13; its twin is
-firmware/lib/serq_audio).
+"""A microphone's raw samples to 16-bit PCM, in the device's integers (SPEC.md section 13).
+
+Its twin in C is firmware/lib/serq_audio.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ _HALF_FILTER = np.array(
 
 @dataclass(frozen=True)
 class Conversion:
-    """How raw samples become PCM: their late bits, the time constant 2^dc_shift samples of the DC offset
-    (0: it stays), and the gain gain / 2^gain_shift from 20 to 16 bits.
+    """How raw samples become PCM.
+
+    Their late bits, the time constant 2^dc_shift samples of the DC offset (0: it stays), and the gain gain /
+    2^gain_shift from 20 to 16 bits.
     """
 
     bit_shift: int
@@ -70,7 +73,10 @@ class Conversion:
 
 
 def conversion(bit_shift: int, dc_shift: int, gain_db: int) -> Conversion:
-    """The integers of a gain in dB (-20 to 40), within 0.1 %: a multiplier of 512 to 1023 and a shift."""
+    """Find the integers of a gain in dB (-20 to 40), within 0.1 %.
+
+    They are a multiplier of 512 to 1023 and a shift.
+    """
     factor, shift = 10 ** (gain_db / 20) / 16, 0
     while round(factor * 2**shift) < 512:
         shift += 1

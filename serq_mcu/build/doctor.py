@@ -1,6 +1,4 @@
-"""What of this computer the toolchain can use: what is there, what is missing, and the command that gets
-it.
-"""
+"""What the toolchain can use of this computer: what is there, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -40,10 +38,10 @@ _OF_EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing: where it belongs, what was found, and where it is missing the command to type (`get`) and
-    what waits for it (`needed_for`).
+    """One thing that was looked for: where it belongs and what was found.
 
-    needed: that the way from a model to a verified project of this computer ends without it.
+    Where it is missing, `get` is the command to type and `needed_for` what waits for it. needed: that the way
+    from a model to a verified project of this computer ends without it.
     """
 
     area: str
@@ -57,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings."""
+    """All that was looked for and found, or not."""
 
     findings: tuple[Finding, ...]
 
@@ -67,7 +65,7 @@ class Diagnosis:
         return all(finding.ready or not finding.needed for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with `ok`."""
+        """Return plain values, with `ok`."""
         return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
 
 
@@ -85,10 +83,10 @@ def _python() -> Iterator[Finding]:
         found,
         "install Python 3.10 or newer",
         "everything",
-        True,
+        needed=True,
     )
     for name in _requirements().get("", []):
-        yield _distribution("Python", name, f"pip install --upgrade {_PACKAGE}", "everything", True)
+        yield _distribution("Python", name, f"pip install --upgrade {_PACKAGE}", "everything", needed=True)
     parts = (resources.TEMPLATES, resources.FIRMWARE, resources.BOARDS, resources.MODELS)
     absent = [part.name for part in parts if not part.is_dir()]
     found = f"lacks {', '.join(absent)}" if absent else str(resources.FIRMWARE.parent)
@@ -99,7 +97,7 @@ def _python() -> Iterator[Finding]:
         found,
         f"pip install --force-reinstall {_PACKAGE}",
         "everything",
-        True,
+        needed=True,
     )
     usable, found = _cache()
     yield Finding(
@@ -113,7 +111,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _cache() -> tuple[bool, str]:
-    """Whether the cache folder can be used, and the folder or why not."""
+    """Tell whether the cache folder can be used, and the folder or why not."""
     folder = cache_folder()
     try:
         if folder.exists():
@@ -136,15 +134,15 @@ def _extras() -> Iterator[Finding]:
         yield Finding(f"{_PACKAGE}[microphone]", "PortAudio", bool(library), library, get, _FOR["microphone"])
 
 
-def _distribution(area: str, name: str, get: str, needed_for: str, needed: bool = False) -> Finding:
+def _distribution(area: str, name: str, get: str, needed_for: str, *, needed: bool = False) -> Finding:
     try:
-        return Finding(area, name, True, importlib.metadata.version(name), needed=needed)
+        return Finding(area, name, ready=True, found=importlib.metadata.version(name), needed=needed)
     except importlib.metadata.PackageNotFoundError:
-        return Finding(area, name, False, "", get, needed_for, needed)
+        return Finding(area, name, ready=False, found="", get=get, needed_for=needed_for, needed=needed)
 
 
 def _requirements() -> dict[str, list[str]]:
-    """Names of the packages that this package asks for, by extra; "" for those that it always needs."""
+    """List the packages that this package asks for, by extra; "" for those that it always needs."""
     try:
         asked = importlib.metadata.requires(_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
@@ -162,7 +160,9 @@ def _compilers() -> Iterator[Finding]:
     found = f"{platformio.tool_version(host)} in {host}" if host else ""
     area = "compilers and emulators"
     waiting = "verify, quick features, classify by the shipped C"
-    yield Finding(area, "C compiler", bool(host), found, "sudo apt-get install gcc libc6-dev", waiting, True)
+    yield Finding(
+        area, "C compiler", bool(host), found, "sudo apt-get install gcc libc6-dev", waiting, needed=True
+    )
     for board in all_boards():
         if board.emulated:
             lacking, emulator = platformio.lacks(board), platformio.emulator_of(board)
@@ -211,7 +211,9 @@ def _screenshots() -> Iterator[Finding]:
 def _ports() -> Iterator[Finding]:
     ports = comports()
     if not ports:
-        yield Finding("serial ports", "none", False, "plug a board in, with a cable that carries data")
+        yield Finding(
+            "serial ports", "none", ready=False, found="plug a board in, with a cable that carries data"
+        )
     for port in ports:
         allowed = os.name == "nt" or os.access(port.device, os.R_OK | os.W_OK)
         why = "" if allowed else why_not_open(port.device, PermissionError(errno.EACCES, "no permission"))

@@ -19,10 +19,10 @@ FLAGS = (*SMALL_FRAMES, f"-DSERQ_HARNESS_PAYLOAD={PAYLOAD}")
 
 @contextlib.contextmanager
 def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
-    """The exported project `folder`, compiled with the port for a POSIX process; the program is removed
-    when the block ends.
+    """Compile the exported project `folder` with the port for a POSIX process.
 
-    Raises SerqError if there is no C compiler or it refuses the code.
+    The program is removed when the block ends. Raises SerqError if there is no C compiler or it refuses the
+    code.
     """
     ports = resources.FIRMWARE / "ports"
     sources = [

@@ -15,12 +15,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serq_mcu.base.files import new_folder, write_file
+from serq_mcu.base.progress import Progress, silent
 from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, all_boards, read_board
 from serq_mcu.codegen.export import read_project
 from serq_mcu.errors import SerqError
@@ -34,8 +34,6 @@ _COMPILER_ERROR = re.compile(r"^.*?:\d+: (?:fatal )?error: .*|^.*undefined refer
 _HOST_PACKAGES = ("gcc", "libc6-dev")  # of Debian and Ubuntu
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
-Progress = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Tool:
@@ -48,8 +46,9 @@ class Tool:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A built program. flash_bytes: all that is stored in flash; ram_bytes: static data and the board's
-    stack.
+    """A built program.
+
+    flash_bytes: all that is stored in flash; ram_bytes: static data and the board's stack.
     """
 
     elf: Path
@@ -59,7 +58,10 @@ class BuildResult:
 
 
 def environment() -> dict[str, str]:
-    """Variables for a PlatformIO process: this process's, with everything silenced that would call home."""
+    """Return the variables for a PlatformIO process.
+
+    They are this process's, with everything silenced that would call home.
+    """
     return os.environ | {
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "9999",
@@ -68,7 +70,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def setup_toolchain(offline: bool = False, progress: Progress = lambda line: None) -> list[Tool]:
+def setup_toolchain(*, offline: bool = False, progress: Progress = silent) -> list[Tool]:
     """Make builds for the host and the emulated boards possible, and report every tool.
 
     Running it again changes nothing.
@@ -89,7 +91,7 @@ def setup_toolchain(offline: bool = False, progress: Progress = lambda line: Non
     host = host_compiler()
     packages += () if host else _HOST_PACKAGES
     if packages:
-        _apt_install(packages, offline, progress)
+        _apt_install(packages, progress, offline=offline)
     for board in _emulated_boards():
         if still := lacks(board):
             raise SerqError(
@@ -109,12 +111,12 @@ def setup_toolchain(offline: bool = False, progress: Progress = lambda line: Non
     return list(dict.fromkeys(tools)) + _vendor_tools()
 
 
-def build(folder: Path, progress: Progress = lambda line: None) -> BuildResult:
-    """Build an exported project with PlatformIO; its output goes to build.log in the folder and line by
-    line to `progress`.
+def build(folder: Path, progress: Progress = silent) -> BuildResult:
+    """Build an exported project with PlatformIO.
 
-    Raises SerqError, before anything runs, where a tool is missing or must be downloaded without a network;
-    and for a failed build, with the last lines of its log.
+    Its output goes to build.log in the folder and line by line to `progress`. Raises SerqError, before
+    anything runs, where a tool is missing or must be downloaded without a network; and for a failed build,
+    with the last lines of its log.
     """
     board = _project_board(folder)
     _platformio()
@@ -127,7 +129,7 @@ def build(folder: Path, progress: Progress = lambda line: None) -> BuildResult:
 
 
 def last_build(folder: Path) -> BuildResult | None:
-    """What `build` left in an exported project; None if it was not built.
+    """Return what `build` left in an exported project, or None if it was not built.
 
     Raises SerqError if it is no project or the program is damaged.
     """
@@ -136,11 +138,11 @@ def last_build(folder: Path) -> BuildResult | None:
     return BuildResult(elf, *_sizes(elf, board), folder / LOG) if elf.exists() else None
 
 
-def flash(folder: Path, port: str | None = None, progress: Progress = lambda line: None) -> Path:
+def flash(folder: Path, port: str | None = None, progress: Progress = silent) -> Path:
     """Build an exported project and write it to the board, on `port` if it is named; returns the log.
 
-    Raises SerqError in one sentence that says what to do: for a port that cannot be opened before anything is
-    built, for an upload that failed from what the uploader said.
+    Raises SerqError in one sentence with the remedy: for a port that cannot be opened before anything is
+    built, for an upload that failed from what the uploader printed.
     """
     board = _project_board(folder)
     _refuse_emulated(board)
@@ -182,11 +184,10 @@ def monitor(folder: Path, port: str | None = None) -> None:
 
 
 def emulator_command(board: Board, elf: Path) -> list[str]:
-    """The command that runs `elf`; its standard input and output are the program's line, and it ends when
-    its input does.
+    """Return the command that runs `elf` in the board's emulator.
 
-    While the program waits for input, QEMU does not act on SIGTERM: close its input, or kill it. Raises
-    SerqError without QEMU.
+    Its standard input and output are the program's line, and it ends when its input does. While the program
+    waits for input, QEMU does not act on SIGTERM: close its input, or kill it. Raises SerqError without QEMU.
     """
     if not isinstance(board.emulator, Emulator):
         raise SerqError(
@@ -212,18 +213,18 @@ def _emulated_boards() -> list[Board]:
 
 
 def emulator_of(board: Board) -> Emulator:
-    """What an emulated board is emulated with."""
+    """Return what an emulated board is emulated with."""
     assert isinstance(board.emulator, Emulator)
     return board.emulator
 
 
 def core_folder() -> Path:
-    """PlatformIO's own folder."""
+    """Return PlatformIO's own folder."""
     return Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio").expanduser()
 
 
 def _folder(kind: str) -> Path:
-    """PlatformIO's `packages` or `platforms`."""
+    """Return PlatformIO's `packages` or `platforms`."""
     return Path(os.environ.get(f"PLATFORMIO_{kind.upper()}_DIR") or core_folder() / kind).expanduser()
 
 
@@ -234,8 +235,9 @@ def _platformio() -> Tool:
 
 
 def _scons(progress: Progress) -> Tool:
-    """PlatformIO's package tool-scons, laid out from this environment's SCons unless a suitable one is
-    there.
+    """Lay out PlatformIO's package tool-scons from this environment's SCons.
+
+    A suitable one that is there stays.
     """
     from platformio.dependencies import get_core_dependencies
     from semantic_version import SimpleSpec, Version
@@ -270,7 +272,7 @@ def _scons(progress: Progress) -> Tool:
 
 
 def _scons_version() -> str:
-    """PlatformIO's number for this environment's SCons: 4.11.1 is 4.41101.0."""
+    """Return PlatformIO's number for this environment's SCons: 4.11.1 is 4.41101.0."""
     try:
         major, minor, patch = (int(part) for part in importlib.metadata.version("scons").split(".")[:3])
     except (importlib.metadata.PackageNotFoundError, ValueError) as error:
@@ -289,7 +291,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def lacks(board: Board) -> str:
-    """What an emulated board still lacks: its compiler, its C library, its emulator, or nothing."""
+    """Return what an emulated board still lacks: its compiler, its C library, its emulator, or nothing."""
     emulator = emulator_of(board)
     compiler = f"{emulator.compiler}gcc"
     if not shutil.which(compiler):
@@ -300,7 +302,7 @@ def lacks(board: Board) -> str:
 
 
 def host_compiler() -> str:
-    """This computer's C compiler with its C library, or nothing."""
+    """Find this computer's C compiler with its C library, or nothing."""
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and (path := shutil.which(name)) and _preprocesses([path]):
             return path
@@ -308,7 +310,7 @@ def host_compiler() -> str:
 
 
 def _preprocesses(command: list[str]) -> bool:
-    """Whether a compiler finds the C library's headers."""
+    """Tell whether a compiler finds the C library's headers."""
     return (
         subprocess.run(
             [*command, "-E", "-include", "string.h", "-x", "c", os.devnull], capture_output=True, check=False
@@ -325,6 +327,7 @@ def _emulation_tools(board: Board, state: str) -> list[Tool]:
 
 
 def tool_version(command: str) -> str:
+    """Return the version in the first line that a tool prints for --version."""
     line = subprocess.run(
         [command, "--version"], capture_output=True, text=True, check=False
     ).stdout.splitlines()[0]
@@ -332,7 +335,7 @@ def tool_version(command: str) -> str:
 
 
 def _vendor_tools() -> list[Tool]:
-    """The vendors' platforms of the real boards: theirs to download, at the first build."""
+    """List the vendors' platforms of the real boards, which PlatformIO downloads at the first build."""
     boards = [board for board in all_boards() if not board.emulated]
     return [
         Tool(
@@ -345,7 +348,7 @@ def _vendor_tools() -> list[Tool]:
 
 
 def missing_packages(board: Board) -> list[str]:
-    """Of the vendor's platform and packages, those that PlatformIO has not installed yet."""
+    """List those of the vendor's platform and packages that PlatformIO has not installed yet."""
     name, version = board.platformio.platform.split("@")
     platforms = [_manifest(path) for path in _folder("platforms").glob("*/platform.json")]
     found = {path.parent.name.split("@")[0] for path in _folder("packages").glob("*/package.json")}
@@ -376,7 +379,7 @@ def _check_tools(board: Board, folder: Path) -> None:
 
 
 def _registry_reachable() -> bool:
-    """Whether PlatformIO could download, in seconds: its own attempt takes a minute to give up.
+    """Tell in seconds whether PlatformIO could download: its own attempt takes a minute to give up.
 
     With a proxy, only it can tell.
     """
@@ -404,7 +407,7 @@ def _install(missing: str, packages: tuple[str, ...]) -> str:
     )
 
 
-def _apt_install(packages: list[str], offline: bool, progress: Progress) -> None:
+def _apt_install(packages: list[str], progress: Progress, *, offline: bool) -> None:
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if offline or not shutil.which("apt-get") or os.geteuid() != 0:
         by_hand = f"sudo apt-get install {' '.join(packages)}"

@@ -17,8 +17,9 @@ TOLERANCE = 0.05  # of the built size: other compiler versions, and the linker's
 
 @dataclass(frozen=True)
 class SizeComparison:
-    """Bytes of flash and RAM, estimated and built, all with the stack. complete: whether the estimate
-    includes everything (a framework's own part is not known before a build).
+    """Bytes of flash and RAM, estimated and built, all with the stack.
+
+    complete: whether the estimate includes everything (a framework's own part is not known before a build).
     """
 
     board: Board
@@ -28,8 +29,9 @@ class SizeComparison:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each size that exceeds the board's, and for each estimate that is further off
-        than TOLERANCE.
+        """A sentence for each size that exceeds the board's, and for each estimate that is far off.
+
+        An estimate is far off if it differs by more than TOLERANCE.
         """
         has = {"flash": self.board.mcu.flash_bytes, "RAM": self.board.mcu.ram_bytes}
         large = [

@@ -1,4 +1,7 @@
-"""The command line: parse, call one function, print. Heavy imports wait until a command needs them."""
+"""The command line: parse, call one function, print.
+
+Heavy imports wait until a command needs them.
+"""
 
 from serq_mcu.cli import corpus, firmware, listening, models, report, setup, verification
 from serq_mcu.cli.shared import main

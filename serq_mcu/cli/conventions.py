@@ -1,5 +1,6 @@
-"""How every command behaves: help with its example, --quiet, did-you-mean, one sentence for what is wrong,
-exit codes, Ctrl-C.
+"""How every command behaves: help with its example, --quiet, did-you-mean, errors, exit codes, Ctrl-C.
+
+An error is one sentence.
 """
 
 from __future__ import annotations
@@ -60,16 +61,18 @@ class Command(RichCommand):
             (text.removeprefix(_EXAMPLE) for text in self._paragraphs() if text.startswith(_EXAMPLE)), ""
         )
 
-    def format_help_text(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
-        """The description, then the example."""
+    def format_help_text(  # type: ignore[override]
+        self, ctx: RichContext, formatter: RichHelpFormatter
+    ) -> None:
+        """Write the description, then the example."""
         described = copy.copy(self)
         described.help = "\n\n".join(text for text in self._paragraphs() if not text.startswith(_EXAMPLE))
         RichCommand.format_help_text(described, ctx, formatter)
         if self.example:
             _write_section(formatter, "Example:", [("", self.example)])
 
-    def get_short_help_str(self, limit: int = 0) -> str:
-        """The first clause of the description, whole."""
+    def get_short_help_str(self, limit: int = 0) -> str:  # noqa: ARG002 (click's signature)
+        """Return the first clause of the description, whole."""
         words = re.sub(r" \([^)]*\)", "", next(iter(self._paragraphs()), ""))
         return re.split(r"[;:.](?: |$)", words)[0]
 
@@ -86,8 +89,8 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
     command_class = Command
     group_class = type
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the help's sections, where it has some."""
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """List names in the order of the help's sections, where it has some."""
         panels = [
             name
             for panel in self.panels
@@ -100,7 +103,7 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a wrong name, say the nearest."""
+        """Find the command; for a wrong name, suggest the nearest."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             near = difflib.get_close_matches(name, self.commands, n=1)
@@ -113,18 +116,18 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
         return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **keywords: Any) -> Any:
-        """Parse and run, with errors as plain sentences; see the class."""
+        """Parse and run, and end with one of EXIT_CODES."""
         return click.Command.main(self, args, *rest, **keywords)
 
     def format_epilog(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
-        """After the help of the command line as a whole: its exit codes."""
+        """Write the exit codes after the help of the command line as a whole."""
         if ctx.parent is None:
             _write_section(
                 formatter, "Exit codes:", [(str(code), meaning) for code, meaning in EXIT_CODES.items()]
             )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; see the class."""
+        """Run the command; errors become one sentence."""
         try:
             return super().invoke(ctx)
         except SerqError as error:
@@ -141,13 +144,14 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
 
 
 def quiet(ctx: click.Context | None) -> bool:
-    """Whether the command was told to keep its progress to itself."""
+    """Return whether the command is to show no progress."""
     return bool(ctx and ctx.meta.get(__name__, False))
 
 
 def look() -> dict[str, Any]:
-    """Settings of a context whose help is drawn by rich-click; plain text where standard output is no
-    terminal.
+    """Return the settings of a context whose help is drawn by rich-click.
+
+    Help is plain text where standard output is no terminal.
     """
     return {"help_option_names": ["-h", "--help"], "rich_help_config": _LOOK}
 

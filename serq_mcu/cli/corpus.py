@@ -28,8 +28,9 @@ def corpus() -> None:
 @click.argument("folder", type=FOLDER)
 @json_option
 def corpus_check(folder: Path, as_json: bool) -> None:
-    """Count the recordings in FOLDER per class and speaker, and report missing and damaged ones; exit 1 if
-    there are any.
+    """Count the recordings in FOLDER per class and speaker, and report missing and damaged ones.
+
+    Exit 1 if there are any.
 
     Example: serq-mcu corpus check emodb/
     """
@@ -58,11 +59,10 @@ def corpus_check(folder: Path, as_json: bool) -> None:
 )
 @json_option
 def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> None:
-    """Show where a corpus is published and under which licence, download it where automated download is
-    allowed (with serq-mcu[fetch]), and check it.
+    """Show where a corpus is published and under which licence, download it, and check it.
 
-    Exit 1 if anything is missing or damaged, as `corpus check`. By downloading you accept the publisher's
-    terms.
+    It is downloaded where automated download is allowed (with serq-mcu[fetch]). Exit 1 if anything is missing
+    or damaged, as `corpus check`. By downloading you accept the publisher's terms.
 
     Example: serq-mcu corpus fetch emodb --out emodb/
     """
@@ -94,7 +94,7 @@ def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> Non
 def corpus_synthesise(folder: Path, seconds: float, seed: int, as_json: bool) -> None:
     """Write synthetic speech to FOLDER, to try everything without recordings.
 
-    It says nothing about emotion; needs serq-mcu[demo].
+    Its accuracies mean nothing for emotion; needs serq-mcu[demo].
 
     Example: serq-mcu corpus synthesise speech/ --seconds 60
     """
@@ -129,8 +129,10 @@ def frontend() -> None:
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
 def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json: bool) -> None:
-    """Compare the integer front end with librosa in float64 on the recordings in FOLDER: errors per stage
-    and coefficient, SNR over level, and what they do to a model's answers on its held-out clips.
+    """Compare the integer front end with librosa in float64 on the recordings in FOLDER.
+
+    Reports errors per stage and coefficient, SNR over level, and what they do to a model's answers on its
+    held-out clips.
 
     Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
     """

@@ -1,6 +1,4 @@
-"""From a model to a board: boards, microphones, check, export, library, build, flash, monitor, record,
-toolchain.
-"""
+"""From a model to a board: boards, microphones, check, export, library, build, flash, record, toolchain."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from serq_mcu.cli.shared import (
 @main.command()
 @json_option
 def boards(as_json: bool) -> None:
-    """List the boards that `--board` knows.
+    """List the boards that `--board` accepts.
 
     Example: serq-mcu boards
     """
@@ -45,7 +43,7 @@ def boards(as_json: bool) -> None:
 @main.command()
 @json_option
 def microphones(as_json: bool) -> None:
-    """List the microphones that `--microphone` knows.
+    """List the microphones that `--microphone` accepts.
 
     Example: serq-mcu microphones
     """
@@ -65,8 +63,10 @@ def microphones(as_json: bool) -> None:
 @storage_option
 @json_option
 def check(model: Path | None, board_name: str, app: str, storage: str, as_json: bool) -> None:
-    """Compare the flash, RAM and stack that MODEL needs with what a board has, and say what a frame and a
-    decision take, each figure with its basis and without a build; exit 1 if it does not fit.
+    """Compare the flash, RAM and stack that MODEL needs with what a board has.
+
+    Shows what a frame and a decision take, each figure with its basis and without a build. Exit 1 if it does
+    not fit.
 
     Example: serq-mcu check model.serq --board esp32
     """
@@ -112,11 +112,10 @@ def export(
     storage: str,
     as_json: bool,
 ) -> None:
-    """Write a PlatformIO project that runs MODEL (without one: the model that ships with serq-mcu) on a
-    board.
+    """Write a PlatformIO project that runs MODEL on a board.
 
-    harness answers `serq-mcu verify`, live listens and writes a line of JSON for each decision, capture feeds
-    `serq-mcu record`.
+    Without MODEL, it is the model that ships with serq-mcu. harness answers `serq-mcu verify`, live listens
+    and writes a line of JSON for each decision, capture feeds `serq-mcu record`.
 
     Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out
     firmware/
@@ -129,7 +128,7 @@ def export(
 
     board = with_changes(load_board(board_name), microphone, settings)
     plan = Plan(chosen_model(model), board, app, Storage(storage))
-    project, needed = export_plan(plan, out, force), budget(plan)
+    project, needed = export_plan(plan, out, force=force), budget(plan)
     lines = [
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
@@ -163,10 +162,10 @@ def export(
 def library(
     model: Path | None, board_name: str, kind: str, out: Path, force: bool, storage: str, as_json: bool
 ) -> None:
-    """Write MODEL and the runtime as a library with a minimal example: Arduino and PlatformIO, an ESP-IDF
-    component, or one header.
+    """Write MODEL and the runtime as a library with a minimal example.
 
-    It computes the same on any core; BOARD only chooses the fastest kernels.
+    It is for Arduino and PlatformIO, an ESP-IDF component, or one header. It computes the same on any core;
+    BOARD only chooses the fastest kernels.
 
     Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
     """
@@ -175,7 +174,7 @@ def library(
     from serq_mcu.layers.kernels import Storage
 
     board = load_board(board_name)
-    project = export_library(chosen_model(model), board, kind, out, force, Storage(storage))
+    project = export_library(chosen_model(model), board, kind, out, Storage(storage), force=force)
     lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
     print_result(
         {"folder": str(out), "kind": kind, "identity": project.identity, "files": sorted(project.files)},
@@ -245,7 +244,7 @@ def flash(folder: Path, port: str | None, as_json: bool) -> None:
 @click.argument("folder", type=FOLDER)
 @click.option("--port", help="The board's serial port.  [default: PlatformIO's choice]")
 def monitor(folder: Path, port: str | None) -> None:
-    """Show what a board says on its serial port.
+    """Show what a board sends on its serial port.
 
     Example: serq-mcu monitor firmware/
     """
@@ -283,17 +282,17 @@ def record(
     anyway: bool,
     as_json: bool,
 ) -> None:
-    """Record clips for training through a board's own microphone, after a self-test; exit 1 if that finds
-    something wrong.
+    """Record clips for training through a board's own microphone, after a self-test.
 
-    FOLDER is a project of `serq-mcu export --app capture` that runs on the board.
+    FOLDER is a project of `serq-mcu export --app capture` that runs on the board. Exit 1 if the self-test
+    fails.
 
     Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
     """
     from serq_mcu.listening.recorder import record as record_clips
     from serq_mcu.show.recording import session_lines
 
-    session = record_clips(folder, port, out, label, count, seconds, anyway, new_progress())
+    session = record_clips(folder, port, out, label, count, seconds, new_progress(), anyway=anyway)
     print_result(session.to_json(), session_lines(session), as_json)
     sys.exit(0 if session.ok else 1)
 
@@ -307,14 +306,13 @@ def toolchain() -> None:
 @click.option("--offline", is_flag=True, help="Use only what is on this machine.")
 @json_option
 def toolchain_setup(offline: bool, as_json: bool) -> None:
-    """Lay out PlatformIO's core, install compilers and emulators where that is possible, and say what is
-    still missing.
+    """Install PlatformIO's core, compilers and emulators where possible, and list what is still missing.
 
     Example: serq-mcu toolchain setup
     """
     from serq_mcu.build import platformio
 
-    tools = platformio.setup_toolchain(offline, new_progress())
+    tools = platformio.setup_toolchain(offline=offline, progress=new_progress())
     print_result(
         [dataclasses.asdict(tool) for tool in tools],
         [f"{tool.name:<36}{tool.state:<11}{tool.found}" for tool in tools],

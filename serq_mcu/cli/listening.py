@@ -58,12 +58,11 @@ def classify(
     page_port: int,
     as_json: bool,
 ) -> None:
-    """Classify a recording, or the microphone of this computer (mic, with serq-mcu[microphone]), and show
-    the decisions over time.
+    """Classify a recording, or the microphone of this computer, and show the decisions over time.
 
-    It runs the C that ships, compiled once for each model; without a compiler the Python reference computes
-    the same integers, and says so. --svg and --html are for recordings, --device, --count and --page for the
-    microphone.
+    `mic` is the microphone (with serq-mcu[microphone]). The command runs the C that ships, compiled once for
+    each model; without a compiler the Python reference computes the same integers, and the output states
+    that. --svg and --html are for recordings, --device, --count and --page for the microphone.
 
     Example: serq-mcu classify angry.wav --html angry.html
     """
@@ -88,8 +87,9 @@ def classify(
 @click.argument("clip", type=FILE)
 @json_option
 def listen(folder: Path, clip: Path, as_json: bool) -> None:
-    """Let the live firmware in FOLDER hear CLIP, in the emulator, and print what it answers: a line of
-    JSON for each decision.
+    """Run the live firmware in FOLDER on CLIP, in the emulator, and print its decisions.
+
+    Each is a line of JSON.
 
     Example: serq-mcu listen firmware/ angry.wav
     """
@@ -116,11 +116,10 @@ def listen(folder: Path, clip: Path, as_json: bool) -> None:
 def live(
     port: str, clip: Path | None, baud: int, count: int | None, with_page: bool, page_port: int, as_json: bool
 ) -> None:
-    """Show the decisions of a board that runs `serq-mcu export --app live`, as they come: in the terminal,
-    and on a page of this computer.
+    """Show the decisions of a board that runs `serq-mcu export --app live`, as they come.
 
-    PORT is a serial port or a URL that pyserial opens (socket://host:port); a FOLDER runs in the emulator
-    instead.
+    They are shown in the terminal, and on a page of this computer. PORT is a serial port or a URL that
+    pyserial opens (socket://host:port); a FOLDER runs in the emulator instead.
 
     Example: serq-mcu live /dev/ttyUSB0 --page
     """
@@ -157,7 +156,7 @@ def _classify_file(
 
 @contextlib.contextmanager
 def _views(with_page: bool, page_port: int, as_json: bool, progress: Any) -> Iterator[list[Any]]:
-    """Where decisions are shown."""
+    """Open the views that show decisions."""
     from serq_mcu.show.live_page import Page
     from serq_mcu.show.views import JsonView, TerminalView
 

@@ -149,8 +149,9 @@ def quantize(
 @click.option("--gain", default=0.0, show_default=True, help="Gain in dB; peaks saturate.")
 @json_option
 def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_json: bool) -> None:
-    """Accuracy of the integer model on the clips of a corpus that its training never saw, with n and a 95
-    % interval.
+    """Evaluate the integer model on the clips of a corpus that its training never saw.
+
+    Prints the accuracy with n and a 95 % interval.
 
     Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
     """
@@ -187,11 +188,11 @@ def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_
 def import_keras(
     model: Path, folder: Path, labels: str, out: Path, config: Path | None, as_json: bool
 ) -> None:
-    """Take a network of your own, a Sequential MODEL.keras of Dense layers with ReLU, as a run that
-    quantize, report and export go on from.
+    """Import a network of your own as a run that quantize, report and export continue from.
 
-    Its inputs are the device's features, as a run's features.safetensors has them (pooled), before its
-    Normalization layer; if it has none, in standard deviations of the training clips here.
+    It is a Sequential MODEL.keras of Dense layers with ReLU. Its inputs are the device's features, as a run's
+    features.safetensors has them (pooled), before its Normalization layer; if it has none, in standard
+    deviations of the training clips here.
 
     Example: serq-mcu import-keras mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
     """
@@ -220,8 +221,9 @@ def import_keras(
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
 def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | None, as_json: bool) -> None:
-    """Play the clips that training never saw as live audio: decisions by window, smoothing and level, and
-    what other parameters would answer.
+    """Play the clips that training never saw as live audio.
+
+    Shows decisions by window, smoothing and level, and what other parameters would answer.
 
     Example: serq-mcu evaluate-streams model.serq --corpus emodb/
     """
@@ -270,10 +272,10 @@ def robustness(
     page: Path | None,
     as_json: bool,
 ) -> None:
-    """Train, quantize and judge the recordings in FOLDER clean, in noise, in rooms and at other gains,
-    with augmentation and without.
+    """Train, quantize and evaluate the recordings in FOLDER clean, in noise, in rooms and at other gains.
 
-    Many trainings: most of an hour for EMO-DB. Interrupted, it goes on where it stopped.
+    Does so with augmentation and without. Many trainings: most of an hour for EMO-DB. Interrupted, it resumes
+    where it stopped.
 
     Example: serq-mcu robustness emodb/ --page docs/robustness.md
     """
@@ -333,8 +335,9 @@ def experiment_run(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Train and judge all that a plan names on the corpora in FOLDERS; stopped at any time, it goes on
-    where it was.
+    """Train and evaluate all that a plan names on the corpora in FOLDERS.
+
+    Stopped at any time, it resumes where it was.
 
     Example: serq-mcu experiment run emodb/ savee/ --plan paper --results docs/paper.csv
     """
@@ -365,7 +368,7 @@ def experiment_page(results: Path, page: Path, as_json: bool) -> None:
 def _width_budget(
     network: Any, max_bytes: int | None, max_instructions: int | None, board_name: str | None
 ) -> Any:
-    """The budget of a network's widths, or None where nothing is limited."""
+    """Return the budget of a network's widths, or None where nothing is limited."""
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.width_costs import width_costs
     from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
@@ -383,7 +386,7 @@ def _width_budget(
 
 
 def _tuner(run: Any, progress: Any) -> Any:
-    """Fine-tuning of a run; TensorFlow is imported here."""
+    """Return the fine-tuning of a run; imports TensorFlow."""
     try:
         from serq_mcu.training import qat
     except ImportError as error:

@@ -50,9 +50,10 @@ def report(
     clip: Path | None,
     as_json: bool,
 ) -> None:
-    """Write one page, which needs no network, about a RUN or a MODEL: accuracy against bits, why each
-    layer has its bits, where accuracy went, confusion matrices, flash, RAM, time, and one recording from
-    waveform to decision.
+    """Write one page, which needs no network, about a RUN or a MODEL.
+
+    It shows accuracy against bits, why each layer has its bits, where accuracy went, confusion matrices,
+    flash, RAM, time, and one recording from waveform to decision.
 
     A run folder and the model quantized from it hold most. Without MODEL, the page describes the run
     quantized as its configuration says, without fine-tuning or a budget; a model file alone holds less. The

@@ -1,4 +1,4 @@
-"""This computer: doctor, cache, completion."""
+"""Commands about the user's computer: doctor, cache, completion."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Show what is installed, what is missing and the command that installs it: Python packages, compilers,
-    emulators, PlatformIO, serial ports.
+    """Show what is installed, what is missing and the command that installs it.
 
-    Exit 1 only if export, check or verify on this computer would not work.
+    That is Python packages, compilers, emulators, PlatformIO, serial ports. Exit 1 only if export, check or
+    verify on this computer would not work.
 
     Example: serq-mcu doctor
     """

@@ -87,8 +87,9 @@ PANELS = {
 )
 @click.version_option(__version__, prog_name="serq-mcu")
 def main() -> None:
-    """Speech emotion recognition on microcontrollers: from recordings to firmware that is proved to
-    compute what Python computes.
+    """Speech emotion recognition on microcontrollers.
+
+    It leads from recordings to firmware that is proved to compute what Python computes.
     """
 
 
@@ -104,6 +105,7 @@ class ConfiguredOption(RichOption):
 
     @property
     def help(self) -> str:
+        """The option's help with the default of its key."""
         from serq_mcu.base.validation import parse_toml
 
         text = resources.files("serq_mcu").joinpath("default.toml").read_text(encoding="utf-8")
@@ -116,16 +118,19 @@ class ConfiguredOption(RichOption):
 
 
 def chosen_model(path: Path | None) -> Any:
+    """Load the model that the user named, or else the one that ships."""
     from serq_mcu.quantized_model.store import find_model, shipped_model
 
     return shipped_model() if path is None else find_model(path)
 
 
 def new_progress() -> Any:
+    """Return the progress of a command on the terminal, silent under --quiet."""
     from serq_mcu.base.progress import TerminalProgress
 
-    return TerminalProgress(quiet(click.get_current_context(silent=True)))
+    return TerminalProgress(quiet=quiet(click.get_current_context(silent=True)))
 
 
 def print_result(value: Any, lines: list[str], as_json: bool) -> None:
+    """Print a result as JSON or as lines of text."""
     click.echo(json.dumps(value, indent=1) if as_json else "\n".join(lines))

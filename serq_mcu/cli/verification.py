@@ -1,4 +1,4 @@
-"""That the firmware says what Python says: verify, bench, demo."""
+"""Commands that check the firmware against Python: verify, bench, demo."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ def verify(
     markdown_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip; exit
-    1 on any difference or regression.
+    """Compare every stage of the firmware in FOLDER with the Python integer reference, clip by clip.
+
+    Exit 1 on any difference or regression.
 
     Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60 --baseline baseline.json
     """
@@ -100,8 +101,7 @@ def verify(
 )
 @json_option
 def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> None:
-    """Count what the firmware in FOLDER executes, stage by stage and layer by layer, and what memory it
-    takes.
+    """Count what the firmware in FOLDER executes, stage by stage and layer by layer, and its memory.
 
     Example: serq-mcu bench firmware/ --board nucleo_f446re
     """

@@ -63,7 +63,7 @@ class Budget:
         return f"{counts}; {timing(self.board.mcu)}"
 
     def to_json(self) -> dict[str, Any]:
-        """For `check --json`."""
+        """Return plain values for `check --json`."""
         return {
             "board": self.board.name,
             "identity": self.model.sha256[:16],
@@ -103,7 +103,7 @@ class Budget:
         return all(item.flash is not None for item in self.items)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Write the budget as lines of text."""
         rows = [f"{'':<28}{'flash B':>10}{'RAM B':>10}  basis"]
         rows += [f"{i.name:<28}{_bytes(i.flash):>10}{_bytes(i.ram):>10}  {i.basis}" for i in self.items]
         rows.append(f"{'known so far':<28}{self.flash:>10}{self.ram:>10}")
@@ -120,8 +120,9 @@ class Budget:
 
 
 def budget(plan: Plan) -> Budget:
-    """Count what the model stores, measure the code where the board's compiler is there, and state what is
-    not known yet.
+    """Count what a plan takes of flash and RAM: what the model stores, and the code.
+
+    Code is measured where the board's compiler is there; what is not known yet is stated.
     """
     board, core, listens_only = plan.board, plan.core, plan.app == "capture"
     stack = f"reserved in the board's settings; the harness used {core.stack} when counted on {core.name}"
@@ -134,7 +135,7 @@ def budget(plan: Plan) -> Budget:
 
 
 def _model_items(plan: Plan) -> list[Item]:
-    """What is the model's own, and absent from an application that only passes samples on."""
+    """List what is the model's own, and absent from an application that only passes samples on."""
     return [
         Item("packed weights", plan.packed_bytes, 0, "counted"),
         Item("biases, requantization", plan.constant_bytes, 0, "counted"),
@@ -145,8 +146,10 @@ def _model_items(plan: Plan) -> list[Item]:
 
 
 def _program_items(plan: Plan) -> list[Item]:
-    """Text and data of runtime and application, compiled for the board's instruction set or the nearest
-    that can be emulated; and, of an emulated board, what is linked to them.
+    """List text and data of runtime and application.
+
+    They are compiled for the board's instruction set or the nearest that can be emulated; an emulated board's
+    items include what is linked to them.
     """
     board, app = plan.board, plan.app
     name = f"code of runtime and {app}"

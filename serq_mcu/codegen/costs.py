@@ -1,5 +1,6 @@
-"""What a frame and a decision of a model take on a core, before any build: counted costs times sizes
-(kernel_costs.toml).
+"""What a frame and a decision of a model take on a core, before any build.
+
+That is counted costs (kernel_costs.toml) times sizes.
 """
 
 from __future__ import annotations
@@ -31,19 +32,22 @@ def estimate(plan: Plan) -> tuple[Row, ...]:
 
 
 def total(rows: Iterable[Row], part: str) -> Row:
-    """The sum of the rows of a frame or a decision."""
+    """Add up the rows of a frame or a decision."""
     rows = [row for row in rows if row.part == part]
     return Row(part, "all", _sum(row.instructions for row in rows), _sum(row.cycles for row in rows))
 
 
 def milliseconds(row: Row, clock_hz: int) -> float | None:
-    """Time of a row at a clock: of its cycles, or of its instructions at one a cycle. None: not known."""
+    """Convert a row to milliseconds at a clock: its cycles, or its instructions at one a cycle.
+
+    Returns None if it is not known.
+    """
     count = row.instructions if row.cycles is None else row.cycles
     return None if count is None or not clock_hz else 1000 * count / clock_hz
 
 
 def row_lines(rows: Iterable[Row], clock_hz: int) -> list[str]:
-    """The rows and their totals as a table for people."""
+    """Write the rows and their totals as a text table."""
     rows, text = list(rows), []
     for part in ("frame", "decision"):
         text.append(f"each {part:<43}{'instructions':>14}{'cycles':>10}{'ms':>9}")
@@ -55,7 +59,7 @@ def row_lines(rows: Iterable[Row], clock_hz: int) -> list[str]:
 
 
 def timing(mcu: Mcu) -> str:
-    """What estimated cycles and times rest on, in words."""
+    """Describe in words what estimated cycles and times rest on."""
     if mcu.core.startswith("Cortex-M"):
         return "cycles and times are estimates: Cortex-M timing without wait states, caches or dual issue"
     return "times are estimates: one instruction a cycle, no cache misses"
@@ -85,7 +89,7 @@ def _frame(plan: Plan) -> Iterator[CostStage]:
 
 
 def _pooled(spec: FeatureSpec, cost: str) -> Terms:
-    """Coefficients that each statistic of a counted cost is taken of."""
+    """Return the coefficients that each statistic of a counted cost is taken of."""
     return tuple(
         sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
         for name in STATISTICS

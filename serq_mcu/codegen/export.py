@@ -48,11 +48,11 @@ class Project:
             )
 
     def changed(self) -> list[str]:
-        """Files that are missing or no longer what was exported."""
+        """List the files that are missing or no longer what was exported."""
         return [name for name, digest in self.files.items() if not _is(self.folder / name, digest)]
 
     def added(self) -> list[str]:
-        """Files that neither the export nor a build made."""
+        """List the files that neither the export nor a build made."""
         found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
         kept = {MANIFEST, *self.files}
         return sorted(str(path) for path in found if path.as_posix() not in kept and not _made_by_build(path))
@@ -62,15 +62,16 @@ def export(
     model: QuantizedModel,
     board: Board,
     out: Path,
-    force: bool = False,
     app: str = "harness",
     storage: Storage = Storage.COMPACT,
+    *,
+    force: bool = False,
 ) -> Project:
     """Write the project of `model` for `board`; `export_plan` with the plan of these."""
-    return export_plan(Plan(model, board, app, storage), out, force)
+    return export_plan(Plan(model, board, app, storage), out, force=force)
 
 
-def export_plan(plan: Plan, out: Path, force: bool = False) -> Project:
+def export_plan(plan: Plan, out: Path, *, force: bool = False) -> Project:
     """Write the project of a plan with one of APPS to the folder `out`, atomically.
 
     The same plan gives the same bytes. An earlier export there is replaced. Raises SerqError if somebody
@@ -80,7 +81,7 @@ def export_plan(plan: Plan, out: Path, force: bool = False) -> Project:
     if plan.app == "live":
         _require_live(plan.model, plan.board)
     files = runtime_files(plan.app) | plan.model_files | board_files(plan.board, plan.app) | _readme(plan)
-    return write_project(files, plan.identity, plan.board, out, force, plan.app, plan.storage)
+    return write_project(files, plan.identity, plan.board, out, plan.app, plan.storage, force=force)
 
 
 def write_project(
@@ -88,9 +89,10 @@ def write_project(
     identity: str,
     board: Board,
     out: Path,
-    force: bool = False,
     app: str = "harness",
     storage: Storage = Storage.COMPACT,
+    *,
+    force: bool = False,
 ) -> Project:
     """Write `files` and their manifest to the folder `out`, atomically."""
     if not force and (out / MANIFEST).exists():
@@ -114,7 +116,10 @@ def write_project(
 
 
 def read_project(folder: Path) -> Project:
-    """The manifest of an exported folder. Raises SerqError if there is none or it is damaged."""
+    """Read the manifest of an exported folder.
+
+    Raises SerqError if there is none or it is damaged.
+    """
     try:
         manifest: Any = json.loads((folder / MANIFEST).read_text())
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
@@ -139,8 +144,9 @@ def read_project(folder: Path) -> Project:
 
 
 def retarget(project: Project, board: Board, out: Path) -> Project:
-    """The same C for another board: the project's runtime, model and application with `board`'s port and
-    settings.
+    """Write the same C for another board.
+
+    The project's runtime, model and application stay; port and settings are those of `board`.
     """
     kept = {
         name: (project.folder / name).read_bytes()
@@ -153,7 +159,7 @@ def retarget(project: Project, board: Board, out: Path) -> Project:
 
 
 def runtime_files(app: str = "harness") -> Files:
-    """The handwritten libraries and application, as they lie in every project with that application."""
+    """Read the handwritten libraries and application, as every project with that application has them."""
     libraries = [
         resources.FIRMWARE / "lib" / name for name in ("serq", "serq_audio")[: 2 if app in LISTENING else 1]
     ]
@@ -168,7 +174,7 @@ def runtime_files(app: str = "harness") -> Files:
 
 
 def application_files(app: str = "harness") -> Files:
-    """An application and the interfaces it has to a port."""
+    """Read an application and its interfaces to a port."""
     ports = resources.FIRMWARE / "ports"
     shared = [ports / "port.h"] + [ports / "audio.h", ports / "audio.c"] * (app in LISTENING)
     sources = [*sorted((resources.FIRMWARE / "apps" / app).glob("*.[ch]")), *shared]
@@ -176,8 +182,9 @@ def application_files(app: str = "harness") -> Files:
 
 
 def board_files(board: Board, app: str = "harness") -> Files:
-    """What depends on the board alone: its ports, its settings and, for an emulated one, its PlatformIO
-    platform.
+    """Read what depends on the board alone.
+
+    Its ports, its settings and, for an emulated one, its PlatformIO platform.
     """
     files = {name: path.read_bytes() for name, path in board.sources_in_project(app).items()}
     return files | {name: text.encode() for name, text in board.project_files(render, app).items()}

@@ -1,6 +1,4 @@
-"""The runtime and a model as a library for somebody's own build: Arduino and PlatformIO, an ESP-IDF
-component, or one header.
-"""
+"""The runtime and a model as a library: for Arduino and PlatformIO, ESP-IDF, or as one header."""
 
 from __future__ import annotations
 
@@ -26,27 +24,28 @@ def export_library(
     board: Board,
     kind: str,
     out: Path,
-    force: bool = False,
     storage: Storage = Storage.COMPACT,
+    *,
+    force: bool = False,
 ) -> Project:
-    """Write `model` as a library of one of KINDS, with the kernels that are fastest on `board`, to the folder
-    `out`; see export().
+    """Write `model` as a library of one of KINDS to the folder `out`, as export() writes a project.
 
-    All kinds compute the same integers on any core. Raises SerqError as export() does.
+    Takes the kernels that are fastest on `board`; all kinds compute the same integers on any core. Raises
+    SerqError as export() does.
     """
     if kind not in KINDS:
         raise SerqError(f"there is no library of the kind {kind!r}; choose {', '.join(KINDS)}")
     makers = {"arduino": _arduino, "espidf": _component, "header": _header}
     plan = Plan(model, board, f"library ({kind})", storage)
     files = makers[kind](plan, _sources(plan)) | {MODEL: plan.model_files[MODEL]}
-    return write_project(files, plan.identity, board, out, force, plan.app, storage)
+    return write_project(files, plan.identity, board, out, plan.app, storage, force=force)
 
 
 def amalgamate(sources: dict[str, str], public: list[str]) -> str:
-    """Return one header of C sources, file name to text: `public` headers with all that they include, then,
-    where SERQ_IMPLEMENTATION is defined, the rest.
+    """Join C sources, file name to text, into one header.
 
-    Each header comes once. Nothing is renamed: no two .c files define the same name at file scope.
+    `public` headers with all that they include come first, then, where SERQ_IMPLEMENTATION is defined, the
+    rest. Each header comes once. Nothing is renamed: no two .c files define the same name at file scope.
     """
     seen: set[str] = set()
 
@@ -65,7 +64,7 @@ def amalgamate(sources: dict[str, str], public: list[str]) -> str:
 
 
 def _sources(plan: Plan) -> Files:
-    """File name to content, of lib/serq/src as it lies in a project."""
+    """Read lib/serq/src as it is in a project: file name to content."""
     files, place = runtime_files() | plan.model_files, f"{LIBRARY}/"
     return {name.removeprefix(place): data for name, data in files.items() if name.startswith(place)}
 

@@ -44,7 +44,7 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class Buffers:
-    """Where activations lie in their arena: the offset of what each layer reads, and the arena's bytes."""
+    """Where activations are in their arena: the offset of what each layer reads, and the arena's bytes."""
 
     offsets: tuple[int, ...]
     size: int
@@ -64,8 +64,9 @@ def place_buffers(sizes: Sequence[tuple[int, int]]) -> Buffers:
 
 @dataclass(frozen=True)
 class Plan:
-    """A model on a board, with an application and a way of storing weights; all that follows is computed
-    once.
+    """A model on a board, with an application and a way of storing weights.
+
+    All that follows from these is computed once.
     """
 
     model: QuantizedModel
@@ -90,7 +91,7 @@ class Plan:
 
     @functools.cached_property
     def buffers(self) -> Buffers:
-        """Where activations lie."""
+        """Where activations are in memory."""
         memories = [layer.memory for layer in self.model.layers]
         return place_buffers([(memory.input_bytes, memory.output_bytes) for memory in memories])
 

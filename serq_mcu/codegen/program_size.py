@@ -1,5 +1,6 @@
-"""What the code of a plan takes of flash and RAM, by the board's compiler or the nearest one; kept by
-digest.
+"""What the code of a plan takes of flash and RAM, by the board's compiler or the nearest one.
+
+Results are kept by digest.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def measure_program(plan: Plan) -> ProgramSize:
     parts = [compiler, version, plan.app, board.emulated, target.toml, contents]
     kept = Cache().remembered(
         key("program size", *parts, code=(__name__,)),
-        lambda: json.dumps(_measure(files, target, compiler, plan.app, board.emulated)).encode(),
+        lambda: json.dumps(_measure(files, target, compiler, plan.app, link=board.emulated)).encode(),
     )
     application, whole = json.loads(kept)
     return ProgramSize(target.mcu.core, _size(application), None if whole is None else _size(whole))
@@ -64,7 +65,7 @@ def _size(value: list[int] | str) -> Size | str:
 
 
 def _measure(
-    files: Files, target: Board, compiler: str, app: str, link: bool
+    files: Files, target: Board, compiler: str, app: str, *, link: bool
 ) -> tuple[Size | str, Size | str | None]:
     with tempfile.TemporaryDirectory(prefix="serq-size-") as work:
         folder = Path(work)
@@ -79,8 +80,9 @@ def _measure(
 
 
 def _built(compiler: str, target: Board, folder: Path, app: str, link: Sequence[str]) -> Size | str:
-    """The size of the program in `folder`, or with -r of what is portable in it; or the compiler's
-    message.
+    """Measure the program in `folder`, or with -r what is portable in it.
+
+    Returns the compiler's message if it fails.
     """
     assert isinstance(target.emulator, Emulator)
     partial = "-r" in link
@@ -107,7 +109,7 @@ def _built(compiler: str, target: Board, folder: Path, app: str, link: Sequence[
 
 
 def _program_flags(board: Board) -> list[str]:
-    """How the emulated platform's builder links a program."""
+    """Return the flags with which the emulated platform's builder links a program."""
     assert isinstance(board.emulator, Emulator)
     own = board.emulator.runtime
     script = f"platforms/{EMULATED_PLATFORM}/{own}/link.ld" if own else "picolibc.ld"
@@ -116,8 +118,9 @@ def _program_flags(board: Board) -> list[str]:
 
 
 def _portable_files(board: Board, target: Board, app: str) -> Files:
-    """The files for the emulated `target` that stand for the board's own, with the board's settings: its
-    ring is as long as it is.
+    """Read the files for the emulated `target` that stand for the board's own.
+
+    They have the board's settings: its ring is as long as it is.
     """
     settings = "src/serq_board.h"
     return board_files(target, app) | {settings: board_files(board, app)[settings]}

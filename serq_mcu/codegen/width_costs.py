@@ -13,10 +13,9 @@ from serq_mcu.layers.kernels import cheapest_parts, core_of
 
 
 def width_costs(shape: Sequence[int], mcu: Mcu) -> NDArray[np.float64]:
-    """Compute the instructions [layers, 8] of each dense layer at 1 to 8 bits on a core, by its cheapest
-    kernels as they were counted.
+    """Compute the instructions [layers, 8] of each dense layer at 1 to 8 bits on a core.
 
-    shape: features, neurons of each hidden layer, classes.
+    By its cheapest kernels, as they were counted. shape: features, neurons of each hidden layer, classes.
     """
     core = core_of(mcu.features)
     costs = np.empty((len(shape) - 1, 8))

@@ -70,7 +70,10 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
 
 
 def seconds_of(path: Path) -> float:
-    """The length that a recording's header states. Raises SerqError if it has no header that can be read."""
+    """Return the length that a recording's header states.
+
+    Raises SerqError if it has no header that can be read.
+    """
     import soundfile
 
     try:
@@ -82,7 +85,7 @@ def seconds_of(path: Path) -> float:
 
 
 def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, list[str]]:
-    """Mono float64 samples, their rate, and notes."""
+    """Decode a recording: mono float64 samples, their rate, and notes."""
     import soundfile
 
     try:
@@ -112,7 +115,7 @@ def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, l
 
 
 def _read_blocks(path: Path, sound: Any) -> list[npt.NDArray[np.float64]]:
-    """The channels' mean, block by block, until the data ends."""
+    """Read the channels' mean, block by block, until the data ends."""
     blocks: list[npt.NDArray[np.float64]] = []
     room = MAX_SECONDS * sound.samplerate
     while len(block := sound.read(_BLOCK, dtype="float64", always_2d=True)):
@@ -138,8 +141,9 @@ def _check_header(path: Path, sound: Any) -> None:
 
 
 def _check_container(path: Path, file: BinaryIO) -> None:
-    """Refuse what is not WAV, FLAC or AIFF, and a WAV or AIFF whose sound data is cut: libsndfile shortens
-    those silently.
+    """Refuse what is not WAV, FLAC or AIFF, and a WAV or AIFF whose sound data is cut.
+
+    libsndfile shortens those silently.
     """
     size = os.fstat(file.fileno()).st_size
     magic = file.read(12)
@@ -159,7 +163,7 @@ def _check_container(path: Path, file: BinaryIO) -> None:
 
 
 def _chunk_fits(file: BinaryIO, size: int, wanted: bytes, order: Any) -> bool:
-    """Whether the chunk `wanted` is there and lies inside the file."""
+    """Tell whether the chunk `wanted` is there and is inside the file."""
     while len(header := file.read(8)) == 8:
         length = int.from_bytes(header[4:], order)
         if header[:4] == wanted:

@@ -78,7 +78,7 @@ class CorpusReport:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with `ok`."""
+        """Return plain values, with `ok`."""
         return {"ok": self.ok, **asdict(self)}
 
 
@@ -131,7 +131,7 @@ def check_corpus(
 
 
 class _AudioCheck:
-    """Reads clips one by one and gathers what is said about them."""
+    """A reader of clips, one by one, that gathers its findings."""
 
     def __init__(self, sample_rate: int, minimum: int, maximum: int) -> None:
         self.sample_rate, self.minimum, self.maximum = sample_rate, minimum, maximum
@@ -206,8 +206,9 @@ def _known_faults(scan: Scan) -> Iterator[Problem]:
 def _against_published(
     scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]
 ) -> tuple[Checksums | None, list[Problem]]:
-    """Missing recordings, and WAV files that differ from the published ones where others match (else all
-    were converted).
+    """List missing recordings, and WAV files that differ from the published ones.
+
+    Differences count where others match (else all were converted).
     """
     names = {clip.name for clip in scan.clips}
     problems = [
@@ -227,8 +228,9 @@ def _against_published(
 def _against_manifest(
     scan: Scan, digests: Mapping[str, str], published: Mapping[str, str]
 ) -> tuple[Checksums | None, list[Problem]]:
-    """Recordings against the folder's own list; what the published list lacks too is already reported as
-    missing.
+    """Compare recordings with the folder's own list.
+
+    What the published list lacks too is already reported as missing.
     """
     path = scan.folder / MANIFEST
     if not path.is_file():
@@ -262,8 +264,9 @@ def _compare(
 
 
 def published_checksums(corpus: str) -> dict[str, str]:
-    """Base name to SHA-256 (hexadecimal) of each published WAV file of `corpus`; empty for a corpus
-    without a published list.
+    """Read the base name and SHA-256 (hexadecimal) of each published WAV file of `corpus`.
+
+    Returns nothing for a corpus without a published list.
     """
     rows = csv.DictReader(io.StringIO(gzip.decompress(_PUBLISHED.read_bytes()).decode()))
     return {Path(row["file"]).stem: row["sha256"] for row in rows if row["corpus"] == corpus}

@@ -1,5 +1,4 @@
-"""A recording as a device would hear it elsewhere: played faster or slower, in a room, in noise, at
-another gain.
+"""A recording as a device would record it elsewhere: at another speed, in a room, in noise, at another gain.
 
 The order is that of the world: the talker's speed, the room, noise at the microphone, the microphone's gain;
 then one rounding to 16 bits, which saturates. The signal-to-noise ratio is that of root mean squares over the
@@ -24,8 +23,10 @@ VOICES = 5  # that talk at once in babble
 
 @dataclass(frozen=True)
 class Condition:
-    """speed (1: as recorded); room ("" or one of ROOMS) with a reverberation time in seconds; noise ("" or
-    one of NOISES) at an SNR in dB; gain in dB. Raises SerqError on values out of range.
+    """A condition of recording.
+
+    speed (1: as recorded); room ("" or one of ROOMS) with a reverberation time in seconds; noise ("" or one
+    of NOISES) at an SNR in dB; gain in dB. Raises SerqError on values out of range.
     """
 
     speed: float = 1.0
@@ -52,7 +53,7 @@ class Condition:
         return self.noise == BABBLE
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
@@ -71,9 +72,8 @@ def apply_condition(
     voices: Sequence[NDArray[np.int16]] = (),
 ) -> NDArray[np.int16]:
     """Return a clip, int16 [samples] at `rate` Hz, under a condition; as recorded it is unchanged.
-    voices: what babble is made of.
 
-    The same generator state gives the same samples.
+    voices: what babble is made of. The same generator state gives the same samples.
     """
     signal = at_speed(pcm, condition.speed).astype(np.float64)
     if condition.room:
@@ -85,8 +85,9 @@ def apply_condition(
 
 
 def at_speed(pcm: NDArray[np.int16], speed: float) -> NDArray[np.int16]:
-    """PCM [samples] played `speed` times as fast, pitch and all: resampled by soxr (quality HQ), rounded
-    to nearest, saturated.
+    """Play PCM [samples] `speed` times as fast, pitch and all.
+
+    Resampled by soxr (quality HQ), rounded to nearest, saturated.
     """
     if speed == 1.0:
         return pcm
@@ -97,7 +98,7 @@ def at_speed(pcm: NDArray[np.int16], speed: float) -> NDArray[np.int16]:
 
 
 def _in_room(signal: NDArray[np.float64], response: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The signal convolved with a response, as long and as loud as before."""
+    """Convolve the signal with a response; it stays as long and as loud as before."""
     length = transform_length(signal.size + response.size - 1)
     signal_spectrum, response_spectrum = (
         np.fft.rfft(part.astype(np.float32), length) for part in (signal, response)
@@ -112,7 +113,7 @@ def _rounded(signal: NDArray[np.floating]) -> NDArray[np.int16]:
     return rounded
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise SerqError(message)
 

@@ -1,9 +1,8 @@
-"""Published corpora: where they are, under which licence, and how to get them; downloads what may be
-downloaded and checks it.
+"""Published corpora: where they are, under which licence, and how to get them.
 
-An archive whose checksum its publisher states is held to that; of the others every recording is held to the
-SHA-256 of the published file (`published_sha256.csv.gz`) by the check that follows. Archives are unpacked
-beside the folder, which appears whole or not at all.
+Downloads what may be downloaded and checks it. An archive whose checksum its publisher states is held to
+that; of the others every recording is held to the SHA-256 of the published file (`published_sha256.csv.gz`)
+by the check that follows. Archives are unpacked beside the folder, which appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -37,9 +36,10 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class Publication:
-    """How a corpus is published. url: of its archive, or, with `single`, what each recording's name is
-    added to; "" where a person has to ask for it (`steps`). checksum: of the archive, as its publisher
-    states it ("md5:…"), or nothing.
+    """How a corpus is published.
+
+    url: of its archive, or, with `single`, what each recording's name is added to; "" where a person has to
+    ask for it (`steps`). checksum: of the archive, as its publisher states it ("md5:…"), or nothing.
     """
 
     corpus: str
@@ -121,15 +121,16 @@ PUBLICATIONS = (
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was said and done. report: of the check; None where nothing was asked for but information, or a
-    person has to act.
+    """What was reported and done.
+
+    report: of the check; None where nothing was asked for but information, or a person has to act.
     """
 
     publication: Publication
     report: CorpusReport | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         found = {
             name: getattr(self.publication, name)
             for name in ("corpus", "title", "page", "licence", "cite", "url", "checksum", "steps")
@@ -138,7 +139,10 @@ class Fetched:
 
 
 def publication_of(name: str) -> Publication:
-    """How a corpus is published. Raises SerqError for a name that is not one of PUBLICATIONS."""
+    """Return how a corpus is published.
+
+    Raises SerqError for a name that is not one of PUBLICATIONS.
+    """
     for found in PUBLICATIONS:
         if found.corpus == name:
             return found
@@ -149,11 +153,10 @@ def publication_of(name: str) -> Publication:
 
 def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> Fetched:
     """Download the corpus `name` to the folder `out`, unless it was fetched there before, and check it.
-    source: a mirror instead of its `url`.
 
-    What is interrupted goes on: single recordings are not downloaded twice, nor is an archive that came
-    whole. Raises SerqError where it may not be downloaded, the network or the disk fails, or what came is not
-    what was published.
+    source: a mirror instead of its `url`. What is interrupted resumes: single recordings are not downloaded
+    twice, nor is an archive that came whole. Raises SerqError where it may not be downloaded, the network or
+    the disk fails, or what came is not what was published.
     """
     publication = publication_of(name)
     url = source or publication.url
@@ -173,7 +176,10 @@ def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> 
 
 @contextlib.contextmanager
 def _part_folder(out: Path) -> Iterator[Path]:
-    """Where downloads wait beside `out`; it stays if the block fails, for the next attempt."""
+    """Make the folder where downloads wait beside `out`.
+
+    It stays if the block fails, for the next attempt.
+    """
     part = out.parent / f".{out.name}.part"
     try:
         part.mkdir(exist_ok=True)
@@ -190,7 +196,7 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
             url,
             part / "archive.zip",
             publication.checksum or None,
-            _Bar(f"downloading {url}", progress),
+            bar=_Bar(f"downloading {url}", progress),
         )
         unpack(archive, fresh, progress)
         return
@@ -203,7 +209,7 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
                 f"{url.rstrip('/')}/{stem}.wav",
                 part / f"{stem}.wav",
                 f"sha256:{digest}",
-                False,
+                bar=False,
             )
             for stem, digest in checksums.items()
         ]
@@ -218,8 +224,8 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
         future.result().rename(fresh / future.result().name)
 
 
-def _download(publication: Publication, url: str, path: Path, checksum: str | None, bar: Any) -> Path:
-    """The file at `path`, downloaded unless it is there with this checksum."""
+def _download(publication: Publication, url: str, path: Path, checksum: str | None, *, bar: Any) -> Path:
+    """Download the file at `path` unless it is there with this checksum."""
     pooch, failures = _pooch()
     downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)
     try:
@@ -241,7 +247,7 @@ def _reason(error: Exception) -> str:
 
 
 def _pooch() -> tuple[Any, tuple[type[Exception], ...]]:
-    """The package, silenced, and what it raises when the network fails."""
+    """Return the package, silenced, and what it raises when the network fails."""
     try:
         import pooch
         import requests
@@ -264,25 +270,24 @@ class _Bar:
         progress(stage)
 
     def update(self, count: int) -> None:
-        """So many bytes more."""
+        """Add bytes that came."""
         self._done += count
         if self.total > self._done:
             self._progress(f"{self._stage}, bytes", self._done, self.total)
 
     def reset(self) -> None:
-        """All bytes came, or it starts anew."""
+        """Take note that all bytes came, or it starts again."""
         self._done = 0
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Do nothing: nothing more comes."""
 
 
 def unpack(archive: Path, folder: Path, progress: Progress) -> None:
-    """Write an archive's recordings (.zip) to the folder, each at its place in it; its other files are
-    left out.
+    """Write an archive's recordings (.zip) to the folder, each at its place in it.
 
-    Raises SerqError, with the archive removed, if it is damaged, encrypted or no archive, has names that lead
-    out of the folder, or would fill the disk.
+    Its other files are left out. Raises SerqError, with the archive removed, if it is damaged, encrypted or
+    no archive, has names that lead out of the folder, or would fill the disk.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -315,7 +320,10 @@ def _is_recording(member: zipfile.ZipInfo) -> bool:
 
 
 def _inside(name: str) -> Path:
-    """A member's place in a folder. Raises SerqError if it leads out of it."""
+    """Return a member's place in a folder.
+
+    Raises SerqError if it leads out of it.
+    """
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not name.isprintable() or any(part == ".." or ":" in part or part.startswith("/") for part in parts):
         raise SerqError(f"the archive has a file named {name!a}, which leads out of its folder")

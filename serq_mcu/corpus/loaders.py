@@ -1,6 +1,6 @@
 """A folder of recordings to clips with labels and speakers.
 
-A corpus is recognised by its own file naming (`RULES`), wherever in the folder the files lie; another
+A corpus is recognised by its own file naming (`RULES`), wherever in the folder the files are; another
 published corpus is one more row of that table. Where no rule fits, the folder is read as `label/clip.wav`,
 the speakers unknown.
 
@@ -74,7 +74,7 @@ class NamingRule:
     faults: Mapping[str, str] = field(default_factory=dict)
 
     def clip(self, path: Path) -> Clip | None:
-        """The clip that `path` names, or None if this corpus does not name its files so."""
+        """Return the clip that `path` names, or None if this corpus does not name its files so."""
         match = re.fullmatch(self.pattern, path.stem) or re.fullmatch(
             self.pattern, f"{path.parent.name}/{path.stem}"
         )
@@ -201,15 +201,17 @@ class Scan:
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """Labels of the clips, sorted."""
         return tuple(sorted({clip.label for clip in self.clips}))
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """The clips of `folder`, whose corpus is recognised from the file names. Reads no audio.
+    """List the clips of `folder`, whose corpus is recognised from the file names.
 
-    Byte-identical copies of a clip (TESS is often unpacked twice) count once. Raises SerqError if the folder
-    is missing or empty, has files that no naming explains, two different files of one name, recordings of two
-    corpora, fewer than two classes, or a class name that is not printable or longer than 64 bytes.
+    Reads no audio. Byte-identical copies of a clip (TESS is often unpacked twice) count once. Raises
+    SerqError if the folder is missing or empty, has files that no naming explains, two different files of one
+    name, recordings of two corpora, fewer than two classes, or a class name that is not printable or longer
+    than 64 bytes.
     """
     scan = scan_folder(folder)
     if scan.unrecognised:
@@ -227,7 +229,7 @@ def load_corpus(folder: Path) -> Corpus:
 
 
 def scan_folder(folder: Path) -> Scan:
-    """Everything in `folder`, for `load_corpus` and the check.
+    """List everything in `folder`, for `load_corpus` and the check.
 
     Raises SerqError as `load_corpus` does, except for files that no naming explains and for different files
     of one name, which it lists.
@@ -261,8 +263,9 @@ def scan_folder(folder: Path) -> Scan:
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    """All audio files under `folder`, the shallowest first; hidden files and macOS archive leftovers are
-    passed over, links to folders not followed.
+    """List all audio files under `folder`, the shallowest first.
+
+    Hidden files and macOS archive leftovers are passed over, links to folders not followed.
     """
     if not folder.is_dir():
         raise SerqError(f"{folder} is not a folder; give the folder that holds the recordings")
@@ -291,7 +294,7 @@ def _cannot_list(error: OSError) -> None:
 
 
 def _recognise(folder: Path, paths: list[Path]) -> tuple[str, dict[Path, Clip]]:
-    """The corpus that most of the files belong to, and its clips.
+    """Return the corpus that most of the files belong to, and its clips.
 
     A few chance matches do not turn a plain folder into EMO-DB.
     """
@@ -311,8 +314,9 @@ def _plain_clips(folder: Path, paths: Iterable[Path]) -> dict[Path, Clip]:
 
 
 def _check_label(label: str) -> None:
-    """A class name ends up in C, in model files and on terminals; any printable text will do
-    (`_audio_files` sees to that).
+    """Raise SerqError unless a class name fits in C, in model files and on terminals.
+
+    Any printable text will do (`_audio_files` sees to that).
     """
     if not label.strip():
         raise SerqError("a class folder's name is blank; rename it")
@@ -341,7 +345,7 @@ def _files(count: int) -> str:
 
 
 def label_counts(clips: Iterable[Clip]) -> dict[str, dict[str, int]]:
-    """Clips per label and, within it, per speaker, both sorted."""
+    """Count clips per label and, within it, per speaker, both sorted."""
     counts = Counter((clip.label, clip.speaker) for clip in clips)
     table: dict[str, dict[str, int]] = {}
     for (label, speaker), count in sorted(counts.items()):

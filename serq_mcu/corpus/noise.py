@@ -1,7 +1,7 @@
-"""Noise made on the spot: stationary colours, mains hum, babble of given voices, clatter, sirens; and the
-responses of made-up rooms.
+"""Generated noise and the responses of made-up rooms.
 
-All of it is float64 and follows a random generator alone. Noise has a root mean square of 1.
+Stationary colours, mains hum, babble of given voices, clatter, sirens. All of it is float64 and follows a
+random generator alone. Noise has a root mean square of 1.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SPEECH_LOW_HZ, _SPEECH_KNEE_HZ = 80.0, 500.0
 def make_noise(
     kind: str, samples: int, rate: int, rng: np.random.Generator, voices: Sequence[NDArray[np.int16]] = ()
 ) -> Floats:
-    """Noise [samples] of one of NOISES at `rate` Hz. voices: the recordings that babble is made of, all of
-    them at once.
+    """Make noise [samples] of one of NOISES at `rate` Hz.
 
-    Raises SerqError for another kind, or babble without voices.
+    voices: the recordings that babble is made of, all of them at once. Raises SerqError for another kind, or
+    babble without voices.
     """
     if kind not in NOISES:
         raise SerqError(f"noise {kind!r} is not one of {', '.join(NOISES)}")
@@ -38,20 +38,21 @@ def make_noise(
 
 
 def unit(signal: Floats) -> Floats:
-    """The signal at a root mean square of 1; silence stays silence."""
+    """Scale the signal to a root mean square of 1; silence stays silence."""
     power = float(np.mean(np.square(signal)))
     return signal / math.sqrt(power) if power > 0 else signal
 
 
 def transform_length(samples: int) -> int:
-    """At least `samples`, and a number whose Fourier transform is fast: a multiple of 4800, so of few
-    large prime factors.
+    """Return a number of at least `samples` whose Fourier transform is fast.
+
+    A multiple of 4800, so of few large prime factors.
     """
     return -(-samples // 4800) * 4800
 
 
 def _coloured(shape: Shape) -> Callable[[int, int, np.random.Generator], Floats]:
-    """Gaussian noise whose power spectrum is `shape` of the frequency in Hz."""
+    """Return a maker of Gaussian noise whose power spectrum is `shape` of the frequency in Hz."""
 
     def make(samples: int, rate: int, rng: np.random.Generator) -> Floats:
         length = transform_length(samples)
@@ -66,19 +67,20 @@ def _coloured(shape: Shape) -> Callable[[int, int, np.random.Generator], Floats]
 
 
 def _speech_shape(f: Floats) -> Floats:
-    """Roughly the long-term average of speech: flat to 500 Hz, then falling by 9 dB an octave (Byrne et
-    al. 1994 measured it).
+    """Approximate the long-term average spectrum of speech.
+
+    Flat to 500 Hz, then falling by 9 dB an octave (Byrne et al. 1994 measured it).
     """
     shape: Floats = (f > _SPEECH_LOW_HZ) / (1 + (f / _SPEECH_KNEE_HZ) ** 3)
     return shape
 
 
-def _white(samples: int, rate: int, rng: np.random.Generator) -> Floats:
+def _white(samples: int, _rate: int, rng: np.random.Generator) -> Floats:
     return rng.standard_normal(samples)
 
 
 def _hum(samples: int, rate: int, rng: np.random.Generator) -> Floats:
-    """Mains hum: 50 or 60 Hz and overtones of random strength, over a little noise."""
+    """Make mains hum: 50 or 60 Hz and overtones of random strength, over a little noise."""
     mains, phase = (
         rng.choice([50.0, 60.0]),
         2 * np.pi * np.arange(rate // 5) / rate,
@@ -91,7 +93,7 @@ def _hum(samples: int, rate: int, rng: np.random.Generator) -> Floats:
 
 
 def _babble(samples: int, rng: np.random.Generator, voices: Sequence[NDArray[np.int16]]) -> Floats:
-    """The voices at once and equally loud, each from a random place on and round again."""
+    """Mix the voices, all at once and equally loud, each from a random place on and round again."""
     if not len(voices):
         raise SerqError("babble needs recordings of other clips; there are none")
     tracks = [
@@ -102,7 +104,7 @@ def _babble(samples: int, rng: np.random.Generator, voices: Sequence[NDArray[np.
 
 
 def _clatter(samples: int, rate: int, rng: np.random.Generator) -> Floats:
-    """Things that fall and knock: 8 damped resonances a second at random times, over a little noise."""
+    """Make things fall and knock: 8 damped resonances a second at random times, over a little noise."""
     made = np.zeros(samples + rate)
     time = np.arange(rate // 4) / rate
     for start in rng.integers(0, samples, max(2, 8 * samples // rate)):
@@ -114,7 +116,7 @@ def _clatter(samples: int, rate: int, rng: np.random.Generator) -> Floats:
 
 
 def _siren(samples: int, rate: int, rng: np.random.Generator) -> Floats:
-    """A tone with overtones that glides between 500 and 1500 Hz."""
+    """Make a tone with overtones that glides between 500 and 1500 Hz."""
     time = np.arange(samples) / rate
     pitch = 1000 + 500 * np.sin(2 * np.pi * (rng.uniform(0.3, 2) * time + rng.uniform()))
     phase = 2 * np.pi * np.cumsum(pitch) / rate
@@ -135,10 +137,10 @@ NOISES = (*_MAKERS, BABBLE)
 
 
 def diffuse_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
-    """The response of a room with a reverberation time: the direct sound, then Gaussian noise that decays
-    by 60 dB in it.
+    """Make the response of a room with a reverberation time: the direct sound, then noise that decays.
 
-    The reverberation is 0 to 12 dB below the direct sound, as it is near and far from a talker.
+    The noise is Gaussian and decays by 60 dB in that time. The reverberation is 0 to 12 dB below the direct
+    sound, as it is near and far from a talker.
     """
     time = np.arange(1, round(seconds * rate) + 1) / rate
     tail = rng.standard_normal(time.size) * 10 ** (-3 * time / seconds)
@@ -146,12 +148,11 @@ def diffuse_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
 
 
 def shoebox_room(seconds: float, rate: int, rng: np.random.Generator) -> Floats:
-    """The response of a rectangular room of random size with a reverberation time, by image sources (Allen
-    and Berkley 1979).
+    """Make the response of a rectangular room by image sources (Allen and Berkley 1979).
 
-    Talker and microphone stand anywhere in it, half a metre from the walls. Eyring's formula gives the walls'
-    absorption; as low ceilings go, it decays about a quarter more slowly. Walls turn the sign of what they
-    reflect, or pressure would build up.
+    The room has a random size and the given reverberation time. Talker and microphone stand anywhere in it,
+    half a metre from the walls. Eyring's formula gives the walls' absorption; as low ceilings go, it decays
+    about a quarter more slowly. Walls turn the sign of what they reflect, or pressure would build up.
     """
     size = rng.uniform((3, 3, 2.4), (8, 6, 3.2))
     talker, microphone = (rng.uniform(0.5, size - 0.5) for _ in range(2))

@@ -1,4 +1,6 @@
-"""Synthetic speech, so that every step can run on a machine without a corpus. It says nothing about emotion.
+"""Synthetic speech, so that every step can run on a machine without a corpus.
+
+Accuracies on it mean nothing for emotion.
 
 espeak-ng (from the wheel `espeakng-loader`) speaks a few sentences in several voices; a "class" is a setting
 of its rate, pitch, pitch range and volume, after what Burkhardt and Sendlmeier, "Verification of acoustical
@@ -84,13 +86,12 @@ people, and its accuracy means nothing.
 def synthesise(
     folder: Path, seconds: float = 180, seed: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Write `label/clip.wav` recordings (16 kHz, 16-bit, mono) of at least `seconds` in all, and return
-    `folder`.
+    """Write `label/clip.wav` recordings (16 kHz, 16-bit, mono) of at least `seconds` in all.
 
-    Each class has the same sentences in the same voices; a file's name begins with its voice. The same seed,
-    length and espeak-ng give the same bytes. `progress(done, total)` counts seconds. Raises SerqError if
-    espeakng-loader is not installed or does not work, `seconds` is not between 1 and 3600, or `folder` exists
-    and is not an earlier result.
+    Returns `folder`. Each class has the same sentences in the same voices; a file's name begins with its
+    voice. The same seed, length and espeak-ng give the same bytes. `progress(done, total)` counts seconds.
+    Raises SerqError if espeakng-loader is not installed or does not work, `seconds` is not between 1 and
+    3600, or `folder` exists and is not an earlier result.
     """
     if not (math.isfinite(seconds) and 1 <= seconds <= MAX_SECONDS):
         raise SerqError(f"{seconds:g} seconds of synthetic speech cannot be made; ask for 1 to {MAX_SECONDS}")
@@ -180,7 +181,7 @@ class _Espeak:
         self._library.espeak_Terminate()
 
     def speak(self, voice: str, style: Style, text: str) -> npt.NDArray[np.int16]:
-        """`text` as int16 [samples] at 16 kHz."""
+        """Speak `text` as int16 [samples] at 16 kHz."""
         import soxr
 
         self._chunks.clear()
@@ -226,7 +227,7 @@ class _Espeak:
 
 
 def _private_copy() -> tuple[Any, str]:
-    """The loaded library, and the folder of its data."""
+    """Load a library of our own, and return it with the folder of its data."""
     try:
         loader = importlib.import_module("espeakng_loader")
     except ImportError as error:

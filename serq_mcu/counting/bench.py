@@ -1,5 +1,6 @@
-"""What an exported project costs on a core: instructions, estimated cycles, memory; per stage of the front
-end and per layer.
+"""What an exported project costs on a core: instructions, estimated cycles, memory.
+
+They are counted per stage of the front end and per layer.
 """
 
 from __future__ import annotations
@@ -58,11 +59,14 @@ class Bench:
     network_code_bytes: int | None
 
     def total(self, part: str) -> Row:
-        """The sum of the rows of a frame or a decision."""
+        """Add up the rows of a frame or a decision."""
         return total(self.rows, part)
 
     def milliseconds(self, row: Row) -> float | None:
-        """Time of a row at the board's clock: of its cycles, or of its instructions at one a cycle."""
+        """Convert a row to milliseconds at the board's clock.
+
+        It takes the row's cycles, or its instructions at one a cycle.
+        """
         return milliseconds(row, self.board.mcu.clock_hz)
 
     @property
@@ -73,7 +77,7 @@ class Bench:
         return f"instructions counted in QEMU on {self.ran_on}; {timing(self.board.mcu)}"
 
     def to_json(self) -> dict[str, Any]:
-        """For `bench --json`."""
+        """Return plain values for `bench --json`."""
         rows = [
             asdict(row) | {"milliseconds": self.milliseconds(row)}
             for row in (*self.rows, self.total("frame"), self.total("decision"))
@@ -92,9 +96,9 @@ class Bench:
 
 
 def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Bench:
-    """The costs of the project `folder`: in the emulator of its board, or of another `board` that its
-    model is exported for; or on a port.
+    """Count the costs of the project `folder`.
 
+    It runs in the emulator of its board, or of another `board` that its model is exported for; or on a port.
     Raises SerqError if it cannot be built, started or reached.
     """
     project = read_project(folder)
@@ -117,7 +121,7 @@ def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Ben
 
 
 def _on_board(project: Project, board: Board, port: str) -> Bench:
-    """The two totals that the board's cycle counter gives."""
+    """Read the two totals that the board's cycle counter gives."""
     model = load_model(project.folder / MODEL)
     pcm = _noise(model)
     with open_target(project, port) as target:
@@ -195,12 +199,12 @@ def _decision_rows(counts: Counts, plan: Plan, statistics: tuple[str, ...]) -> I
 
 
 def _of(counts: Counts, *functions: str) -> list[Count]:
-    """The records of these functions, in the order of the calls."""
+    """Return the records of these functions, in the order of the calls."""
     return [record for record in counts.records if record.function in functions]
 
 
 def _network_calls(plan: Plan) -> list[str]:
-    """The functions that compute the layers."""
+    """List the functions that compute the layers."""
     return sorted({function for stage in plan.layer_costs for function in stage.calls})
 
 

@@ -1,10 +1,10 @@
-"""Count what firmware executes, function by function, in QEMU: instructions exactly, and for Cortex-M an
-estimate of cycles.
+"""Count what firmware executes, function by function, in QEMU.
 
-QEMU's plugin counter.c is compiled on demand: the system's emulators are needed anyway, count all three
-instruction sets alike and run the very program that a board would. The estimate of cycles is Cortex-M's own
-timing without wait states, caches or dual issue (Arm, "Cortex-M4 Technical Reference Manual", r0p1, table
-3-1; "Cortex-M0+ Technical Reference Manual", r0p1, table 3-1).
+Instructions exactly, and for Cortex-M an estimate of cycles. QEMU's plugin counter.c is compiled on demand:
+the system's emulators are needed anyway, count all three instruction sets alike and run the very program that
+a board would. The estimate of cycles is Cortex-M's own timing without wait states, caches or dual issue (Arm,
+"Cortex-M4 Technical Reference Manual", r0p1, table 3-1; "Cortex-M0+ Technical Reference Manual", r0p1, table
+3-1).
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ _INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\t([0-9a-f ]+)\t(\S+)\s*([^@;<]*)")
 
 @dataclass(frozen=True)
 class Count:
-    """What one call of a function, or all calls together, executed. cycles: None where they cannot be
-    estimated.
+    """What one call of a function, or all calls together, executed.
+
+    cycles: None where they cannot be estimated.
     """
 
     function: str
@@ -41,8 +42,9 @@ class Count:
 
 @dataclass
 class Counts:
-    """Filled when the counted program has ended: calls in their order, then the functions counted as one;
-    bytes of stack used.
+    """What was counted, filled when the counted program has ended.
+
+    Calls in their order, then the functions counted as one; bytes of stack used.
     """
 
     records: list[Count]
@@ -53,7 +55,7 @@ class Counts:
 def counted(
     board: Board, elf: Path, calls: list[str], whole: list[str]
 ) -> Iterator[tuple[list[str], Callable[[], Counts]]]:
-    """The command that runs `elf` and counts, and a function that reads the counts once it has ended.
+    """Return the command that runs `elf` and counts, and a function that reads the counts after its end.
 
     Each call of a function in `calls` is a record of its own; those in `whole` have one each. Callees count
     for their callers. Raises SerqError if there is no C compiler for the plugin, or QEMU cannot load it.
@@ -92,8 +94,9 @@ def counted(
 
 
 def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:
-    """The functions that a built project's objects define, of source files whose names begin as `files`
-    say.
+    """List the functions that a built project's objects define.
+
+    files: how the names of their source files begin.
     """
     assert isinstance(board.emulator, Emulator)
     objects = [path for path in (folder / ".pio" / "build").rglob("*.o") if path.name.startswith(files)]
@@ -105,7 +108,7 @@ def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:
 
 
 def code_bytes(board: Board, elf: Path, names: set[str]) -> int:
-    """Bytes of the functions in a program."""
+    """Add up the bytes of the functions in a program."""
     return sum(size for name, (_, size) in symbols(board, elf).items() if name in names)
 
 
@@ -117,9 +120,10 @@ def _tool(emulator: Emulator, name: str) -> str:
 
 
 def symbols(board: Board, elf: Path) -> Mapping[str, tuple[int, int]]:
-    """Address and size of each symbol; the lowest bit of Thumb's function addresses is cleared by the tool.
+    """Read address and size of each symbol.
 
-    What GCC adds to the name of a function that it made for constant arguments is left out.
+    The lowest bit of Thumb's function addresses is cleared by the tool. What GCC adds to the name of a
+    function that it made for constant arguments is left out.
     """
     assert isinstance(board.emulator, Emulator)
     text = subprocess.run(
@@ -155,8 +159,9 @@ def _timing(board: Board) -> Timing | None:
 
 
 def _cycles(emulator: Emulator, elf: Path, timing: Timing) -> Iterator[tuple[int, int, int, int]]:
-    """Of each instruction of the program, in order: its address, the next one's, its cycles and those of a
-    jump from it.
+    """Yield each instruction of the program, in order.
+
+    That is its address, the next one's, its cycles and those of a jump from it.
     """
     text = subprocess.run(
         [_tool(emulator, "objdump"), "-d", str(elf)], capture_output=True, text=True, check=True
@@ -170,7 +175,7 @@ def _cycles(emulator: Emulator, elf: Path, timing: Timing) -> Iterator[tuple[int
 
 
 def _registers(operands: str) -> int:
-    """How many registers a list such as {r0, r4-r7} names."""
+    """Count the registers that a list such as {r0, r4-r7} names."""
     total = 0
     for item in operands[operands.find("{") + 1 : operands.find("}")].split(","):
         first, _, last = item.strip().partition("-")
@@ -178,7 +183,7 @@ def _registers(operands: str) -> int:
     return total
 
 
-def _cortex_m0(mnemonic: str, operands: str, before: str) -> tuple[int, int]:
+def _cortex_m0(mnemonic: str, operands: str, _before: str) -> tuple[int, int]:
     if mnemonic.startswith(("ldm", "stm", "push", "pop")):
         return 1 + _registers(operands), 2
     if mnemonic.startswith(("ldr", "str")):

@@ -20,8 +20,9 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of a model on a corpus; `held_out` says whether its clips are those that training set
-    aside, `basis` says it in words.
+    """The score of a model on a corpus.
+
+    `held_out` tells whether its clips are those that training set aside, `basis` tells it in words.
     """
 
     corpus: str
@@ -30,7 +31,7 @@ class Evaluation:
     score: Score
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with the confusion matrix: true classes in rows, in the order of labels."""
+        """Return plain values, with the confusion matrix: true classes in rows, in the order of labels."""
         return {
             "corpus": self.corpus,
             "held_out": self.held_out,
@@ -48,12 +49,11 @@ def evaluate(
     condition: Condition = AS_RECORDED,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge the model on the recordings in `folder`: on its held-out clips if they are there, else on
-    every clip of its classes.
+    """Evaluate the model on the recordings in `folder`.
 
-    The clips are heard under `condition`; `seed` decides its noise and room, and which of the judged clips
-    make a clip's babble. Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class
-    that the model knows.
+    These are its held-out clips if they are there, else every clip of its classes. The clips are under
+    `condition`; `seed` decides its noise and room, and which of the evaluated clips make a clip's babble.
+    Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class of the model.
     """
     corpus = load_corpus(folder)
     clips, held_out, basis = choose_clips(model, corpus)
@@ -79,8 +79,10 @@ def evaluate(
 def choose_clips(
     model: QuantizedModel, corpus: Corpus, part: str = "held_out"
 ) -> tuple[list[Clip], bool, str]:
-    """The clips to judge a model by, whether it names them as its `part` ("held_out" or "validation";
-    without any: all of its classes), and what to say about that.
+    """Choose the clips to evaluate a model on.
+
+    Returns them, whether the model names them as its `part` ("held_out" or "validation"; without any: all of
+    its classes), and a sentence about that.
     """
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)

@@ -1,5 +1,4 @@
-"""What a model answers on live audio: recordings as streams, by window and smoothing, by level, and in
-silence.
+"""What a model answers on live audio: recordings as streams, by window, smoothing and level, and in silence.
 
 Each recording is a stream of its own: a second of a microphone's self-noise, the recording with that noise,
 two more seconds of noise.
@@ -47,10 +46,9 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class StreamScore:
-    """Decisions that are not silence, how many of them are answers, and how many of these are right;
-    `clips` have at least one answer.
+    """Decisions that are not silence, how many of them are answers, and how many of these are right.
 
-    Decisions on one clip err together, so the interval counts clips.
+    `clips` have at least one answer. Decisions on one clip err together, so the interval counts clips.
     """
 
     decisions: int
@@ -69,14 +67,16 @@ class StreamScore:
         return wilson_interval(self.accuracy * self.clips, self.clips)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return asdict(self) | {"accuracy": self.accuracy, "interval95": list(self.interval)}
 
 
 @dataclass(frozen=True)
 class LevelScore:
-    """At a level: the score; blocks that lie wholly within a recording, the median of their levels in dB,
-    and how many of the decisions at their ends are silence, by gate in dB.
+    """The score at a level, and what the gate would do there.
+
+    Blocks that are wholly within a recording, the median of their levels in dB, and how many of the decisions
+    at their ends are silence, by gate in dB.
     """
 
     score: StreamScore
@@ -87,8 +87,9 @@ class LevelScore:
 
 @dataclass(frozen=True)
 class NoiseScore:
-    """Where nobody speaks: decisions, those that are not silence by gate in dB, and the level of the
-    loudest block in dB.
+    """What happens where nobody speaks.
+
+    Decisions, those that are not silence by gate in dB, and the level of the loudest block in dB.
     """
 
     decisions: int
@@ -110,7 +111,7 @@ class StreamEvaluation:
     noise: dict[str, NoiseScore]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return {
             "corpus": self.corpus,
             "basis": self.basis,
@@ -146,11 +147,10 @@ def _pairs(counts: dict[float, int]) -> list[dict[str, float]]:
 def evaluate_streams(
     model: QuantizedModel, folder: Path, part: str = "held_out", progress: Progress | None = None
 ) -> StreamEvaluation:
-    """Judge the model on the recordings in `folder` as streams; part: "held_out", or "validation" to
-    choose parameters by.
+    """Evaluate the model on the recordings in `folder` as streams.
 
-    Raises SerqError if the model cannot stream, the corpus or a clip cannot be read, or no clip is of a class
-    that the model knows.
+    part: "held_out", or "validation" to choose parameters by. Raises SerqError if the model cannot stream,
+    the corpus or a clip cannot be read, or no clip is of a class of the model.
     """
     rule = require_decision_rule(model)
     corpus = load_corpus(folder)
@@ -187,7 +187,7 @@ def _white(count: int, db: float, seed: int) -> NDArray[np.float64]:
 
 
 def in_noise(pcm: NDArray[np.int16], level: float, rate: int, seed: int) -> NDArray[np.int16]:
-    """The recording int16 [samples] at `level` dB, with noise from `seed` before, under and after it."""
+    """Put the recording int16 [samples] at `level` dB, with noise from `seed` before, under and after it."""
     padded = np.pad(pcm * 10 ** (level / 20), (round(BEFORE * rate), round(AFTER * rate)))
     return _rounded(padded + _white(padded.size, NOISE_DB, seed))
 
@@ -232,9 +232,7 @@ def _variants(
 def _coverages(
     model: QuantizedModel, rule: DecisionRule, streams: Sequence[Frames], truth: Sequence[int]
 ) -> dict[int, StreamScore]:
-    """The score by the least lead: the model's own, and those that leave round shares of these decisions
-    answered.
-    """
+    """Score by the least lead: the model's own, and those that leave round shares of decisions answered."""
     heard = [score_windows(model, rule, stream) for stream in streams]
     leads = sorted(
         decision.margin
@@ -290,11 +288,11 @@ def _noise(model: QuantizedModel, rule: DecisionRule, pcm: NDArray[np.int16]) ->
 
 
 def _gates(rule: DecisionRule) -> list[float]:
-    """The gates to compare, dB: round ones and the model's own."""
+    """List the gates to compare, dB: round ones and the model's own."""
     return sorted({*GATES_DB, round(level_in_db(rule.gate_level), 1)})
 
 
 def _open(rule: DecisionRule, levels: Sequence[int], gate: float) -> list[bool]:
-    """Whether each decision, at the end of a block of level `levels`, is not silence with another gate."""
+    """Tell of each decision, at the end of a block of level `levels`, whether another gate lets it answer."""
     least = level_from_db(gate)
     return [max(levels[max(0, i + 1 - rule.blocks) : i + 1]) >= least for i in range(len(levels))]

@@ -1,5 +1,4 @@
-"""Model selection without test labels (nested cross-validation): features across corpora, and candidates
-for a bar.
+"""Model selection without test labels: nested cross-validation across corpora, and for a bar.
 
 Across corpora: where several corpora train, the features are those with the best mean UAR between these, each
 to each other. Where one trains, those with the best UAR of its own speakers, held out in turn. Float networks
@@ -24,8 +23,9 @@ from serq_mcu.experiments.results import PTQ, QAT, Group, Row, groups
 
 @dataclass(frozen=True)
 class Choice:
-    """One cell of a matrix: its corpora, the features chosen, their UAR where they were chosen, and the
-    groups of test rows.
+    """One cell of a matrix.
+
+    Its corpora, the features chosen, their UAR where they were chosen, and the groups of test rows.
     """
 
     train: str
@@ -61,7 +61,10 @@ def _choice(
 
 
 def _uar_in_training(rows: Sequence[Row], protocol: str, train: str, features: str) -> float | None:
-    """Mean UAR of the float rows that the corpora in `train` alone make; None if there are none."""
+    """Compute the mean UAR of the float rows that the corpora in `train` alone make.
+
+    Returns None if there are none.
+    """
     corpora = train.split("+")
     one_to_one = protocol.replace("corpora", "corpus")
     return _mean(
@@ -82,9 +85,10 @@ Splits = dict[Split, dict[Candidate, list[Row]]]
 
 @dataclass(frozen=True)
 class Bar:
-    """What stands for one bar: the test rows by condition; for each candidate the share of correct answers
-    in the inner folds of all splits, and in how many splits it was chosen. Splits that a candidate has not
-    run yet are left out.
+    """What stands for one bar.
+
+    The test rows by condition; for each candidate the share of correct answers in the inner folds of all
+    splits, and in how many splits it was chosen. Splits that a candidate has not run yet are left out.
     """
 
     name: str
@@ -96,7 +100,7 @@ class Bar:
 
 
 def bars(rows: Sequence[Row]) -> list[Bar]:
-    """Every bar of which a split is complete."""
+    """List every bar of which a split is complete."""
     found: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.bar and row.tuning in (PTQ, QAT):

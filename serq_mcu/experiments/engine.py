@@ -36,7 +36,7 @@ def run_plan(
     scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Run what the results file lacks and return all rows of it; a run that was stopped goes on where it was.
+    """Run what the results file lacks and return all rows of it; a stopped run resumes where it was.
 
     folders: the corpora, recognised by their names; a plan's other corpora are left out. jobs: processes
     (None: one a processor). scheduler: the address of a Dask scheduler to send tasks to instead. Raises
@@ -78,7 +78,7 @@ def _data(
     contents: dict[str, str],
     progress: Progress | None,
 ) -> dict[tuple[str, str], CorpusData]:
-    """Each corpus with each kind of features that a task needs."""
+    """Compute each corpus with each kind of features that a task needs."""
     data = {}
     for name, features in dict.fromkeys((name, task.features) for task in todo for name in _corpora(task)):
         corpus = corpora[name]
@@ -97,7 +97,7 @@ def _data(
 
 @contextlib.contextmanager
 def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
-    """Processes of this machine, or a Dask cluster."""
+    """Start processes of this machine, or a Dask cluster."""
     if scheduler is None:
         with _environment(_QUIET), ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
             try:
@@ -132,7 +132,7 @@ def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
 
 @contextlib.contextmanager
 def _unheard_interrupts() -> Iterator[None]:
-    """Processes that start in this block do not hear Ctrl-C: this one does, and ends them."""
+    """Keep Ctrl-C from processes that start in this block: this one receives it, and ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -145,7 +145,7 @@ def _unheard_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables that child processes start with."""
+    """Set the environment variables that child processes start with."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,6 +1,6 @@
 """The features that an experiment can name: librosa's, as the paper has them, and the device's.
 
-A specification says the shape in either case. Device features are what the firmware computes. librosa's are
+A specification gives the shape in either case. Device features are what the firmware computes. librosa's are
 floats; they reach the integer network as 4096 steps per standard deviation of the training clips, which loses
 nothing that its 16 input steps keep.
 """
@@ -36,8 +36,10 @@ _RANGE = 2**18  # of librosa's features in device units; 64 standard deviations
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features by name: `source` is "device", "librosa" or "frames" (librosa's MFCC frame by frame),
-    `spec` their shape, `words` what they are.
+    """Features by name.
+
+    `source` is "device", "librosa" or "frames" (librosa's MFCC frame by frame), `spec` their shape, `words`
+    what they are.
     """
 
     name: str
@@ -88,10 +90,10 @@ FEATURE_SETS = {
 
 
 def feature_set(name: str, specs: dict[str, FeatureSpec]) -> FeatureSet:
-    """The features of that name: built in, "default" for the default configuration's, or the device's by
-    one of `specs`.
+    """Return the features of a name.
 
-    Raises SerqError if there are none.
+    They are built in, "default" for the default configuration's, or the device's by one of `specs`. Raises
+    SerqError if there are none.
     """
     if name == DEFAULT:
         return FeatureSet(
@@ -107,7 +109,7 @@ def feature_set(name: str, specs: dict[str, FeatureSpec]) -> FeatureSet:
 
 
 def corpus_digest(clips: Sequence[Clip]) -> str:
-    """What a change of any recording or name changes."""
+    """Compute a digest that a change of any recording or name changes."""
     digest = hashlib.sha256()
     for clip in clips:
         try:
@@ -121,11 +123,10 @@ def corpus_digest(clips: Sequence[Clip]) -> str:
 def compute(
     features: FeatureSet, clips: Sequence[Clip], digest: str, progress: Progress | None = None
 ) -> NDArray[Any]:
-    """Features [clips, features] (int32 of the device, else float64), or float32 [clips, FRAMES,
-    FRAME_MFCC]; remembered by content.
+    """Compute features, kept by content.
 
-    `digest` is the clips' `corpus_digest`. Raises SerqError if a clip cannot be used, or librosa is not
-    installed.
+    [clips, features] (int32 of the device, else float64), or float32 [clips, FRAMES, FRAME_MFCC]. `digest` is
+    the clips' `corpus_digest`. Raises SerqError if a clip cannot be used, or librosa is not installed.
     """
     data = Cache().remembered(features.key(digest), lambda: _stored(_computed(features, clips, progress)))
     found: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
@@ -135,7 +136,7 @@ def compute(
 def _computed(
     features: FeatureSet, clips: Sequence[Clip], progress: Callable[..., None] | None
 ) -> NDArray[Any]:
-    """`compute` without a cache."""
+    """Compute as `compute` does, without a cache."""
     if features.source == "device":
         pooled = recorded_features(features.spec, build_tables(features.spec), clips, progress=progress)
         values: NDArray[Any] = pooled.reshape(len(clips), -1)
@@ -155,8 +156,9 @@ def _computed(
 
 
 def in_units(values: NDArray[Any], training: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Features [..., clips, features] as integers, floats by mean and standard deviation of the training
-    clips (a mask [clips]).
+    """Convert features [..., clips, features] to integers.
+
+    Floats are scaled by mean and standard deviation of the training clips (a mask [clips]).
     """
     if np.issubdtype(values.dtype, np.integer):
         return values.astype(np.int32)
@@ -167,8 +169,9 @@ def in_units(values: NDArray[Any], training: NDArray[np.bool_]) -> NDArray[np.in
 
 
 def _means(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float64]:
-    """Means over frames of librosa's features with its defaults (centre padding, top_db 80, estimated
-    tuning), as in the paper's recipe.
+    """Compute means over frames of librosa's features with its defaults, as in the paper's recipe.
+
+    Its defaults are centre padding, top_db 80 and estimated tuning.
     """
     librosa = _librosa()
     common = {"sr": spec.sample_rate, "n_fft": spec.fft_length, "hop_length": spec.hop_length}
@@ -185,7 +188,7 @@ def _means(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float64
 
 
 def _frames(signal: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float32]:
-    """MFCC of the first FRAMES frames, zeros after the last, float32 [FRAMES, FRAME_MFCC]."""
+    """Compute the MFCC of the first FRAMES frames, zeros after the last, float32 [FRAMES, FRAME_MFCC]."""
     values = _librosa().feature.mfcc(
         y=signal, sr=spec.sample_rate, n_mfcc=FRAME_MFCC, n_fft=spec.fft_length, hop_length=spec.hop_length
     )

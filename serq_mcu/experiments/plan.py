@@ -1,7 +1,7 @@
 """What an experiment runs: a TOML file of studies, and the tasks that they come to.
 
 A study is a table of corpora x models x features x protocol x seeds, with the methods that each of its
-networks is quantized by. A task trains one network, on one split, and judges all methods on it; its key
+networks is quantized by. A task trains one network, on one split, and evaluates all methods on it; its key
 changes with anything that it depends on.
 """
 
@@ -44,18 +44,18 @@ PLANS = ("paper", "product", "transfer", "short")
 class Study:
     """One table of a plan.
 
-    methods are judged by post-training quantization, those in `fine_tuned` by quantization-aware training
+    methods are evaluated by post-training quantization, those in `fine_tuned` by quantization-aware training
     too. protocol "holdout" holds out one stratified fold a seed, "clips" every fold, "speakers" every
-    speaker; "corpus" trains on one corpus and judges on each other, "corpora" trains on all but one and
-    judges on that, both on the six shared emotions. With "_transductive" behind it, either standardises each
-    corpus by its own clips, those that judge included; with "_transductive_by_speaker", each speaker.
+    speaker; "corpus" trains on one corpus and evaluates on each other, "corpora" trains on all but one and
+    evaluates on that, both on the six shared emotions. With "_transductive" behind it, either standardises
+    each corpus by its own clips, the test clips included; with "_transductive_by_speaker", each speaker.
     training, tuning, quantization and augmentation: what differs from default.toml; without an augmentation,
-    or on librosa's features, clips are as recorded only. white_noise_db: methods are judged in white
-    noise at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training
-    methods are also judged with their integer weights, but floats for inputs and activations. bar: studies of
-    one bar are candidates for it. In every split the clips that it does not hold out are parted into
-    `inner_folds` (speakers, where speakers are held out), each of which judges once a network that the
-    others train; the candidate that these answers speak for stands for the bar in that split (choice.py).
+    or on librosa's features, clips are as recorded only. white_noise_db: methods are evaluated in white noise
+    at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are
+    also evaluated with their integer weights, but floats for inputs and activations. bar: studies of one bar
+    are candidates for it. In every split the clips that it does not hold out are parted into `inner_folds`
+    (speakers, where speakers are held out), each of which evaluates once a network that the others train; the
+    candidate that these answers speak for stands for the bar in that split (choice.py).
     """
 
     name: str
@@ -118,17 +118,17 @@ class Plan:
         return tuple(dict.fromkeys(name for study in self.studies for name in study.corpora))
 
     def features(self, name: str) -> FeatureSet:
-        """A feature set of that name."""
+        """Return a feature set of that name."""
         return feature_set(name, dict(self.specs))
 
 
 @dataclass(frozen=True)
 class Task:
-    """One network to train and judge. train and test name corpora; they are one corpus where `split` says
-    which part is held out.
+    """One network to train and evaluate.
 
-    inner: 0, or which of the `inner_folds` of the other clips judges, from 1; the clips that the split holds
-    out are then not used at all.
+    train and test name corpora; they are one corpus where `split` tells which part is held out. inner: 0, or
+    which of the `inner_folds` of the other clips is evaluated, from 1; the clips that the split holds out are
+    then not used at all.
     """
 
     study: str
@@ -162,7 +162,7 @@ class Task:
 
 
 def configured(of: Study | Task) -> dict[str, Mapping[str, Any]]:
-    """The tables of the configuration that a study or task changes, but for the features."""
+    """Return the tables of the configuration that a study or task changes, except the features."""
     return {
         "training": of.training,
         "tuning": of.tuning,
@@ -172,7 +172,7 @@ def configured(of: Study | Task) -> dict[str, Mapping[str, Any]]:
 
 
 def load_plan(name: str) -> Plan:
-    """The plan that ships under that name, or the TOML file at that path.
+    """Load the plan that ships under that name, or the TOML file at that path.
 
     Raises SerqError if there is none, or it has a key that is not known or a value of the wrong kind.
     """
@@ -208,9 +208,9 @@ def _study(plain: dict[str, Any]) -> Study:
 
 
 def tasks(plan: Plan, contents: Mapping[str, str], speakers: Mapping[str, int]) -> list[Task]:
-    """Every task of the plan. contents: each corpus's digest; speakers: how many it has.
+    """List every task of the plan.
 
-    Corpora that are not there are left out.
+    contents: each corpus's digest; speakers: how many it has. Corpora that are not there are left out.
     """
     return [task for study in plan.studies for task in _study_tasks(plan, study, contents, speakers)]
 
@@ -257,7 +257,7 @@ def _study_tasks(
 
 
 def _pairs(protocol: str, corpora: list[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Corpora to train on and corpora to judge on."""
+    """Yield corpora to train on and corpora to evaluate on."""
     for name in corpora:
         others = tuple(other for other in corpora if other != name)
         if protocol.startswith("corpus") and others:

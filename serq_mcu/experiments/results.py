@@ -1,6 +1,4 @@
-"""The results file: a tidy CSV, a row for each network, method and split; and what can be said of groups
-of rows.
-"""
+"""The results file: a tidy CSV, a row for each network, method and split; and statistics of groups."""
 
 from __future__ import annotations
 
@@ -27,11 +25,11 @@ class Row:
 
     method: "32", "8" to "1", "adaptive" or "budget:BYTES"; tuning: post-training, fine-tuned or, of the
     former, its weights alone with floats for inputs and activations ("" for floats). Sizes in bytes.
-    condition: of the test clips, "as recorded" or in noise. seconds: of training the floats, or
-    of choosing the widths and all that led from them to the model. right: which test clips, in the order of
-    their names, were judged rightly: hexadecimal, the first clip in the lowest bit. bar: what the study is a
-    candidate for, if anything. inner: 0, or which inner fold of the split judged instead: such a row chooses
-    a candidate.
+    condition: of the test clips, "as recorded" or in noise. seconds: of training the floats, or of choosing
+    the widths and all that led from them to the model. right: which test clips, in the order of their names,
+    were answered correctly: hexadecimal, the first clip in the lowest bit. bar: what the study is a candidate
+    for, if anything. inner: 0, or which inner fold of the split was evaluated instead: such a row chooses a
+    candidate.
     """
 
     task: str
@@ -66,13 +64,13 @@ class Row:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Whether each test clip was judged rightly."""
+        """Whether each test clip was answered correctly."""
         number = int(self.right, 16)
         return np.array([number >> index & 1 for index in range(self.n)], dtype=bool)
 
 
 def hex_bits(right: NDArray[np.bool_]) -> str:
-    """What `Row.right` holds."""
+    """Encode what `Row.right` holds."""
     return f"{sum(1 << int(index) for index in np.flatnonzero(right)):x}"
 
 
@@ -94,7 +92,7 @@ _ORDER = (
 
 
 def read_results(path: Path) -> list[Row]:
-    """The rows of a results file; none where it does not exist yet.
+    """Read the rows of a results file; none where it does not exist yet.
 
     Raises SerqError if it is something else.
     """
@@ -158,13 +156,16 @@ class Group:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """See the class."""
+        """The 95 % interval of one split, around the mean (Wilson)."""
         n = sum(row.n for row in self.rows) / len(self.rows)
         return wilson_interval(self.accuracy * n, round(n))
 
     @property
     def mean_interval(self) -> tuple[float, float]:
-        """See the class; all there is where there is one split."""
+        """The 95 % interval of the mean over splits, from their spread (Student's t).
+
+        Where there is one split, it is that split's interval.
+        """
         if len(self.rows) < 2:
             return self.interval
         from scipy import stats
@@ -174,13 +175,14 @@ class Group:
         return max(0.0, self.accuracy - half), min(1.0, self.accuracy + half)
 
     def mean(self, name: str) -> float:
-        """Mean of a numeric column."""
+        """Return the mean of a numeric column."""
         return float(np.mean([getattr(row, name) for row in self.rows]))
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
-    """Groups by study, train, test, model, features, protocol, condition, method and tuning of the rows
-    that judge, inner folds left out.
+    """Group the rows, inner folds left out.
+
+    By study, train, test, model, features, protocol, condition, method and tuning.
     """
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in (row for row in rows if not row.inner):
@@ -201,8 +203,9 @@ def groups(rows: Iterable[Row]) -> dict[tuple[str, ...], Group]:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two methods on the same clips: those that only the first judged rightly, only the second, the
-    p-value that they are alike.
+    """Two methods on the same clips.
+
+    Those that only the first, and only the second, answered rightly, and the p-value that the two are alike.
     """
 
     only_first: int
@@ -211,7 +214,7 @@ class Paired:
 
 
 def mcnemar(first: Sequence[Row], second: Sequence[Row]) -> Paired:
-    """McNemar's exact test over the splits that both have.
+    """Apply McNemar's exact test over the splits that both have.
 
     A clip that several seeds hold out counts each time, so that p is too small where seeds are many; with one
     seed it is exact.
@@ -230,8 +233,9 @@ def mcnemar(first: Sequence[Row], second: Sequence[Row]) -> Paired:
 
 @dataclass(frozen=True)
 class MeanDifference:
-    """Mean difference of accuracy, first less second, over splits, and its 95 % interval by a bootstrap of
-    whole seeds.
+    """Mean difference of accuracy, first less second, over splits.
+
+    With its 95 % interval by a bootstrap of whole seeds.
     """
 
     mean: float
@@ -240,8 +244,9 @@ class MeanDifference:
 
 
 def paired_bootstrap(first: Sequence[Row], second: Sequence[Row], draws: int = 2000) -> MeanDifference:
-    """The difference over the splits that both have; whole seeds are drawn, so that clips which seeds
-    share do not count twice within one.
+    """Compute the difference over the splits that both have.
+
+    Whole seeds are drawn, so that clips which seeds share do not count twice within one.
     """
     other = {(row.task, row.seed, row.split): row for row in second}
     by_seed: dict[int, list[float]] = {}

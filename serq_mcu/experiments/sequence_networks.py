@@ -1,9 +1,8 @@
-"""Float networks on sequences of frames, to compare the perceptron with: LSTM, GRU with attention,
-convolutions over time.
+"""Float networks on sequences of frames, to compare the perceptron with.
 
-The paper names such networks without their sizes. This is our reading: one or two layers of 64 or 128 units,
-mean or attention over time, trained as the perceptron is (Adam, cross-entropy, early stopping on validation
-loss).
+LSTM, GRU with attention, convolutions over time. The paper names such networks without their sizes. This is
+our reading: one or two layers of 64 or 128 units, mean or attention over time, trained as the perceptron is
+(Adam, cross-entropy, early stopping on validation loss).
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ def train_sequences(
     classes: int,
     config: TrainingConfig,
 ) -> SequenceResult:
-    """Train a network on frames [clips, frames, coefficients] of the training part (0), stop by the
-    validation part (1), answer for all clips.
+    """Train a network on the training part (0) and answer for all clips.
 
-    Coefficients are standardised by the training clips' frames.
+    frames: [clips, frames, coefficients], standardised by the training clips' frames. It stops by the
+    validation part (1).
     """
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(config.seed)
@@ -70,7 +69,7 @@ def train_sequences(
 
 
 def build(kind: str, shape: tuple[int, ...], classes: int, dropout: float) -> Any:
-    """The network `lstm`, `gru_attention` or `cnn1d` on [frames, coefficients]."""
+    """Build the network `lstm`, `gru_attention` or `cnn1d` on [frames, coefficients]."""
     layers = tf_keras.layers
     inputs = layers.Input(shape)
     if kind == "lstm":

@@ -1,4 +1,4 @@
-"""One task: train a network on one split and judge every method on the clips held out.
+"""One task: train a network on one split and evaluate every method on the clips held out.
 
 Runs in any process that is handed its data.
 """
@@ -67,9 +67,10 @@ class CorpusData:
 
 @dataclass(frozen=True)
 class TaskData:
-    """What a task trains and judges on: class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names
-    of all clips [clips], and features [versions, clips, ...], the first version as recorded; noisy:
-    features of the test clips in noise.
+    """What a task trains and evaluates on.
+
+    Class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names of all clips [clips], and features
+    [versions, clips, ...], the first version as recorded; noisy: features of the test clips in noise.
     """
 
     labels: tuple[str, ...]
@@ -102,7 +103,7 @@ class Answer:
 
 
 def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
-    """The rows of a task: for each corpus that it judges on, one a method."""
+    """Run a task and return its rows: for each corpus that it evaluates on, one a method."""
     config = _config(task)
     rows = []
     data = _task_data(task, corpora, config)
@@ -120,7 +121,7 @@ def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
 
 
 def _config(task: Task) -> Config:
-    """The default configuration with what the task changes."""
+    """Return the default configuration with what the task changes."""
     tables = configured(task)
     given = {
         "protocol": SPEAKERS if task.protocol == "speakers" else CLIPS,
@@ -134,9 +135,9 @@ def _config(task: Task) -> Config:
 
 
 def _task_data(task: Task, corpora: Sequence[CorpusData], config: Config) -> TaskData:
-    """The clips of a task and their parts.
+    """Return the clips of a task and their parts.
 
-    Across corpora: those of the six shared emotions, without any statistic of a test clip but where the
+    Across corpora: those of the six shared emotions, without any statistic of a test clip except where the
     protocol is transductive, which standardises each corpus or each speaker by itself.
     """
     across = task.protocol in ACROSS
@@ -186,16 +187,19 @@ def _task_data(task: Task, corpora: Sequence[CorpusData], config: Config) -> Tas
 
 
 def _parted_again(speakers: NDArray[np.str_], task: Task) -> tuple[str, ...]:
-    """For each clip that a split leaves in, its inner fold of speakers, who are dealt to the folds in the
-    order of their names; a fold takes the part of a speaker. Folds of clips do not look at it.
+    """Return the inner fold of speakers of each clip that a split leaves in.
+
+    Speakers are dealt to the folds in the order of their names; a fold takes the part of a speaker. Folds of
+    clips do not look at it.
     """
     order = np.unique(speakers).tolist()
     return tuple(f"{order.index(name) % task.inner_folds:03}" for name in speakers)
 
 
 def _standardised_by(groups: NDArray[np.str_], values: NDArray[Any]) -> NDArray[np.int32]:
-    """Features [versions, clips, features], each group's of clips by mean and standard deviation of its
-    own clips as recorded.
+    """Standardise features [versions, clips, features] group by group.
+
+    Each group's are by mean and standard deviation of its own clips as recorded.
     """
     units = np.empty(values.shape, dtype=np.int32)
     for group in np.unique(groups):
@@ -207,8 +211,9 @@ def _standardised_by(groups: NDArray[np.str_], values: NDArray[Any]) -> NDArray[
 
 
 def _parts_across(trains: NDArray[np.bool_], truth: NDArray[np.int64], config: Config) -> NDArray[np.uint8]:
-    """Clips of the corpora that train are for training or validation, stratified; the others are for
-    testing.
+    """Assign clips of the corpora that train to training or validation, stratified.
+
+    The others are for testing.
     """
     part = np.full(len(truth), TEST, dtype=np.uint8)
     inside, given = np.flatnonzero(trains), config.training
@@ -226,7 +231,7 @@ def _dataset(
     truth: NDArray[np.int64],
     config: Config,
 ) -> Dataset:
-    """The recordings of the clips that are `known`."""
+    """Read the recordings of the clips that are `known`."""
     clips: list[Clip] = []
     audio: list[NDArray[np.int16]] = []
     for corpus, mask in zip(corpora, known, strict=True):
@@ -239,7 +244,7 @@ def _dataset(
 def _in_noise(
     dataset: Dataset, part: NDArray[np.uint8], ratios_db: Sequence[float], config: Config
 ) -> dict[str, NDArray[np.int32]]:
-    """Device features int32 [test clips, features] in white noise at each ratio."""
+    """Compute device features int32 [test clips, features] in white noise at each ratio."""
     found, spec = {}, config.features
     for ratio in ratios_db:
         clips = held_out_clips(dataset, part, Condition(noise="white", snr_db=ratio), config.training.seed)
@@ -255,7 +260,7 @@ def _recordings(folder: Path, rate: int) -> Recordings:
 
 
 def _judge_mlp(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
-    """The float network, then each method, post-training and fine-tuned."""
+    """Evaluate the float network, then each method, post-training and fine-tuned."""
     from serq_mcu.training.mlp import Examples, train_mlp, train_others
 
     train, validation = (
@@ -352,7 +357,7 @@ def _tuner(network: FloatNetwork, config: Config) -> Any:
 
 
 def _judge_sequences(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
-    """A float network on sequences of frames."""
+    """Evaluate a float network on sequences of frames."""
     from serq_mcu.experiments.sequence_networks import train_sequences
 
     start = time.perf_counter()

@@ -37,12 +37,12 @@ Extractor = Callable[[NDArray[np.int16]], NDArray[np.int32]]
 def clip_features(
     spec: FeatureSpec, tables: FrontendTables, progress: Callable[..., None] | None = None
 ) -> Extractor:
-    """Return a function from a clip, int16 [samples], to its pooled features, int32 [features]:
-    `reference.features`, and bit for bit the same.
+    """Return a function from a clip, int16 [samples], to its pooled features, int32 [features].
 
-    Like that it raises SerqError for clips that are too short or too long. It may be called from several
-    threads at once. progress is told when C is compiled, and if it is the slow way. Raises SerqError if the
-    tables are not proved, or if the C of a block does not compile; the sentence names the block.
+    Bit for bit, it is `reference.features`, and like that it raises SerqError for clips that are too short or
+    too long. It may be called from several threads at once. progress is told when C is compiled, and if it is
+    the slow way. Raises SerqError if the tables are not proved, or if the C of a block does not compile; the
+    sentence names the block.
     """
     tables.check(spec)
     try:
@@ -90,7 +90,7 @@ class _CompiledExtractor:
         self._words = -(-library.state_bytes() // 8)
 
     def __call__(self, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
-        """See `clip_features`."""
+        """Compute a clip's features, as `clip_features` promises."""
         clip = np.ascontiguousarray(reference.check_clip(self._spec, pcm))
         state = np.empty(self._words, np.int64)
         pooled = np.empty(self._spec.feature_count, np.int32)
@@ -105,7 +105,7 @@ def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _trivial_model(spec: FeatureSpec, tables: FrontendTables) -> QuantizedModel:
-    """A complete model of the specification: one layer and two classes."""
+    """Make a complete model of the specification: one layer and two classes."""
     count = spec.feature_count
     layer = DenseLayer(
         u=np.zeros((2, count), np.uint8),

@@ -1,5 +1,6 @@
-"""Recordings to the feature arrays of training and evaluation: what the device computes, clip by clip and
-condition by condition.
+"""Recordings to the feature arrays of training and evaluation, clip by clip and condition by condition.
+
+They are what the device computes.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class Recordings:
 
 @dataclass(frozen=True)
 class AugmentedClip:
-    """A clip, by its place among the recordings, under a condition. seed: of its noise and room; voices:
-    the clips that its babble is made of.
+    """A clip, by its place among the recordings, under a condition.
+
+    seed: of its noise and room; voices: the clips that its babble is made of.
     """
 
     clip: int
@@ -65,7 +67,10 @@ class AugmentedClip:
 def read_recordings(
     clips: Sequence[Clip], rate: int, progress: Callable[..., None] | None = None
 ) -> Recordings:
-    """Decode the clips at `rate` Hz. Raises SerqError, naming the clip, if one cannot be read."""
+    """Decode the clips at `rate` Hz.
+
+    Raises SerqError, naming the clip, if one cannot be read.
+    """
     audio = []
     for index, clip in enumerate(clips):
         audio.append(read_audio(clip.path, rate).pcm)
@@ -77,8 +82,9 @@ def read_recordings(
 def choose_voices(
     recordings: Recordings, clip: int, allowed: Sequence[int], rng: np.random.Generator
 ) -> tuple[int, ...]:
-    """Places of the clips whose babble a clip may be heard in: VOICES of those allowed, by other speakers
-    where there are any.
+    """Choose the clips whose babble a clip may be mixed with, by their places among the recordings.
+
+    They are VOICES of those allowed, by other speakers where there are any.
     """
     others = [index for index in allowed if index != clip]
     speaker = recordings.clips[clip].speaker
@@ -95,8 +101,9 @@ def choose_voices(
 def augmented_clips(
     recordings: Recordings, clips: Iterable[int], voices: Sequence[int], condition: Condition, seed: int
 ) -> list[AugmentedClip]:
-    """Return each of `clips` under a condition; its babble is made of `voices`; what is random
-    follows the seed and the clip's name.
+    """Return each of `clips` under a condition.
+
+    Its babble is made of `voices`; what is random follows the seed and the clip's name.
     """
     augmented = []
     for clip in clips:
@@ -112,7 +119,7 @@ def recorded_features(
     clips: Sequence[Clip],
     progress: Callable[..., None] | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [clips, features] of each clip as recorded.
+    """Compute pooled features int32 [clips, features] of each clip as recorded.
 
     Raises SerqError as `augmented_features` does, or if a clip cannot be read.
     """
@@ -130,8 +137,7 @@ def augmented_features(
     progress: Callable[..., None] | None = None,
     cache: Cache | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [clips, features], remembered by content from one call to the next where a
-    cache is given.
+    """Compute pooled features int32 [clips, features], kept by content in a cache where one is given.
 
     progress is called with a sentence, the clips done and their number. Raises SerqError, naming the clip, if
     one is too short or too long.
@@ -177,7 +183,7 @@ def _words(condition: Condition) -> str:
 
 
 def _processors() -> int:
-    """Processors that this process may use."""
+    """Count the processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

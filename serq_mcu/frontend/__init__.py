@@ -1,3 +1,1 @@
-"""Clip to feature vector: the specification, its integer tables, and the integer reference of SPEC.md
-section 2.
-"""
+"""Clip to feature vector: specification, integer tables, and integer reference (SPEC.md section 2)."""

@@ -10,11 +10,11 @@ MIN_FRAMES, MAX_FRAMES = 2, 4096  # a difference needs two; sums are proved for 
 
 
 def is_int(value: object) -> bool:
-    """Whether a value is a whole number; True and False are not."""
+    """Tell whether a value is a whole number; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def require(condition: bool, message: str) -> None:
+def require(condition: object, message: str) -> None:
     """Raise SerqError with the message unless the condition holds."""
     if not condition:
         raise SerqError(message)
@@ -22,7 +22,9 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Frames, transform and mel bands (SPEC.md section 2). Frequencies in Hz, lengths in samples.
+    """Frames, transform and mel bands (SPEC.md section 2).
+
+    Frequencies in Hz, lengths in samples.
 
     A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`,
     frame f is centred on sample f * hop_length: half a frame of zeros stands before a clip and after it.

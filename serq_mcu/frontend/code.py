@@ -30,9 +30,7 @@ class Assertion(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
-    """Return what follows a frame's power: mel bands, then a part for each block, which ends with its
-    pooling.
-    """
+    """Return what follows a frame's power: mel bands, then a part for each block, with its pooling."""
     parts = [_mel_part(spec, tables)] if spec.uses_mel else []
     for block in spec.order:
         own = block.code(spec, tables.of(block))
@@ -67,8 +65,9 @@ def features_part(spec: FeatureSpec) -> CPart:
 
 
 def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Assertion]:
-    """Yield that every place that a call writes to lies in its array, each size taken from the call or the
-    table itself, never from what sized the array.
+    """Yield that every place that a call writes to is inside its array.
+
+    Each size is taken from the call or the table itself, never from what sized the array.
     """
     bins = "sizeof(((serq_state *)0)->scratch.frame.bins) / sizeof(serq_bin)"
     yield Assertion("bins", f"{spec.fft_length // 2 + 1} <= {bins}")
@@ -118,7 +117,7 @@ def extra_sources(spec: FeatureSpec, tables: FrontendTables) -> dict[Path, str]:
 
 
 def pool_place(spec: FeatureSpec, block: FeatureBlock) -> int:
-    """Return where a block's sums begin among all pools, which lie in the order of the specification."""
+    """Return where a block's sums begin among all pools, which are in the order of the specification."""
     return sum(other.size for other in spec.blocks[: spec.blocks.index(block)])
 
 
@@ -135,7 +134,7 @@ def _calls(*parts: CPart) -> list[Call]:
 
 
 def _offset(argument: str | int) -> int:
-    """The n of an argument `array + n`."""
+    """Return the n of an argument `array + n`."""
     return int(str(argument).rpartition("+")[2])
 
 

@@ -1,5 +1,6 @@
-"""How near the integer front end is to librosa in float64: on recordings, per stage and coefficient, and
-over level.
+"""How near the integer front end is to librosa in float64: per stage and coefficient, and over level.
+
+Measured on recordings.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ Errors = dict[str, float]
 
 @dataclass(frozen=True)
 class FrontendReport:
-    """Absolute errors (mean, p99, max) by kind of block: of frames, of each coefficient and of pooled
-    features; SNR in dB by level and kind.
+    """Absolute errors (mean, p99, max) by kind of block, and SNR in dB by level and kind.
+
+    Errors are those of frames, of each coefficient and of pooled features.
     """
 
     spec: FeatureSpec
@@ -41,7 +43,7 @@ class FrontendReport:
     snr: dict[int, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """For `frontend compare --json`."""
+        """Return plain values for `frontend compare --json`."""
         return {
             "spec": self.spec.to_json(),
             "clips": self.clips,
@@ -54,7 +56,7 @@ class FrontendReport:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Write the report as lines of text."""
         rows = [f"{self.clips} clips, {self.frames} frames; absolute error against librosa in float64"]
         rows += [f"{'':<22}{'unit':<16}{'mean':>10}{'99 %':>10}{'worst':>10}"]
         rows += [_line(f"{kind}, a frame", kind, errors) for kind, errors in self.stages.items()]
@@ -67,8 +69,9 @@ class FrontendReport:
         return rows
 
     def page(self, command: str, sections: Sequence[str] = ()) -> str:
-        """The report as Markdown; `command` is what regenerates it, `sections` are put before the lists of
-        coefficients.
+        """Write the report as Markdown.
+
+        `command` is what regenerates it; `sections` are put before the lists of coefficients.
         """
         spec = self.spec
         blocks = ", ".join(f"{block.size} {block.kind}" for block in spec.blocks)
@@ -131,8 +134,9 @@ def compare_frontend(
     progress: Callable[[str, int, int], None] | None = None,
     tables: FrontendTables | None = None,
 ) -> FrontendReport:
-    """Compare on clips, each int16 [samples] at the specification's rate. progress is called with a
-    sentence, the units done and their total.
+    """Compare on clips, each int16 [samples] at the specification's rate.
+
+    progress is called with a sentence, the units done and their total.
 
     Raises SerqError if there are no clips, one is too short or too long, or librosa is not installed.
     """
@@ -185,7 +189,7 @@ def _difference(
     integers: Mapping[str, NDArray[Any]],
     values: Mapping[str, NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Integers less values of a block [frames, coefficients], in its unit."""
+    """Compute integers less values of a block [frames, coefficients], in its unit."""
     return integers[block.stage].astype(np.float64) * block.steps(spec) - values[block.stage]
 
 
@@ -205,7 +209,7 @@ def _attenuated(pcm: NDArray[np.int16], level: int) -> NDArray[np.int16]:
 
 
 def _snr(spec: FeatureSpec, tables: FrontendTables, clips: Sequence[NDArray[np.int16]]) -> dict[str, float]:
-    """Signal to error in dB of each block over all clips."""
+    """Compute signal to error in dB of each block over all clips."""
     signal = {block.kind: 0.0 for block in spec.blocks}
     error = dict(signal)
     for pcm in clips:

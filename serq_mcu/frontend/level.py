@@ -16,7 +16,7 @@ _STEP_DB = 10 * math.log10(2) / 256
 
 
 def level_offset(spec: FeatureSpec, tables: FrontendTables) -> int:
-    """Q16 log2 of a full-scale frame's power, in the units of the bins' integers."""
+    """Return the Q16 log2 of a full-scale frame's power, in the units of the bins' integers."""
     # A bin is X * 2^(31 - L - h + s) with |x| <= 1; by Parseval the powers |X|^2 of bins 0 to N/2 sum to N/2
     # * sum of (x * window)^2.
     log2_length = spec.fft_length.bit_length() - 1
@@ -28,10 +28,10 @@ def level_offset(spec: FeatureSpec, tables: FrontendTables) -> int:
 
 
 def level_from_db(decibel: float) -> int:
-    """The Q8 log2 level next to `decibel`, dB relative to a full-scale square wave."""
+    """Return the Q8 log2 level nearest to `decibel`, dB relative to a full-scale square wave."""
     return round(decibel / _STEP_DB)
 
 
 def level_in_db(level: float) -> float:
-    """A Q8 log2 level in dB."""
+    """Convert a Q8 log2 level to dB."""
     return level * _STEP_DB

@@ -19,11 +19,10 @@ from serq_mcu.frontend.tables import FrontendTables
 
 
 def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[str, NDArray[np.float64]]:
-    """Compute the stages power, mel, log and those of the blocks of a clip int16 [samples], by librosa in
-    float64.
+    """Compute a clip's stages power, mel, log and those of the blocks by librosa in float64.
 
-    Stage name to values [frames, coefficients]: power relative to full scale, log in dB, a block's in its
-    unit. Needs librosa.
+    pcm: int16 [samples]. Returns stage name to values [frames, coefficients]: power relative to full scale,
+    log in dB, a block's in its unit. Needs librosa.
     """
     import librosa
 
@@ -63,7 +62,7 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[str, NDArray
 
 
 def pool_values(spec: FeatureSpec, stages: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Pooled features, float64 [features], of `frame_values`, in their units."""
+    """Pool `frame_values` to features, float64 [features], in their units."""
     parts = []
     for block in spec.blocks:
         values = stages[block.stage]
@@ -74,19 +73,19 @@ def pool_values(spec: FeatureSpec, stages: Mapping[str, NDArray[np.float64]]) ->
 def pooled_in_units(
     spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Integer pooled features [..., features] in the units of `pool_values`."""
+    """Convert integer pooled features [..., features] to the units of `pool_values`."""
     return pooled.astype(np.float64) * _pooled_scale(spec, tables)
 
 
 def pooled_from_units(
     spec: FeatureSpec, tables: FrontendTables, values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Features [..., features] of `pool_values` in the units of the pooled integers, not rounded."""
+    """Convert features [..., features] of `pool_values` to the units of the pooled integers, not rounded."""
     return values / _pooled_scale(spec, tables)
 
 
 def _pooled_scale(spec: FeatureSpec, tables: FrontendTables) -> NDArray[np.float64]:
-    """Value of one unit of each pooled integer [features]."""
+    """Return the value of one unit of each pooled integer [features]."""
     scales = [
         np.broadcast_to(block.steps(spec), block.size)[block.first(name) :] * 2.0**shift / SCALE
         for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)
@@ -96,7 +95,7 @@ def _pooled_scale(spec: FeatureSpec, tables: FrontendTables) -> NDArray[np.float
 
 
 def summary(differences: NDArray[np.float64]) -> dict[str, float]:
-    """Mean, 99th percentile and largest of absolute differences."""
+    """Summarise absolute differences: mean, 99th percentile and largest."""
     return {
         "mean": float(differences.mean()),
         "p99": float(np.percentile(differences, 99)),

@@ -26,7 +26,7 @@ Complex = tuple[NDArray[np.float64], NDArray[np.float64]]  # real and imaginary 
 
 
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
-    """Pooled features int32 [features] of a clip, int16 [samples].
+    """Compute the pooled features int32 [features] of a clip, int16 [samples].
 
     Raises SerqError if the clip is too short or too long.
     """
@@ -41,10 +41,10 @@ def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) 
 def stream_frames(
     spec: FeatureSpec, tables: FrontendTables, offset: int, pcm: NDArray[np.int16]
 ) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]:
-    """Compute what a stream keeps of successive frames, int16 [samples]: the blocks' stages, name to integers
-    [frames, coefficients], and the frames' levels in Q8 log2 [frames] (SPEC.md section 12).
+    """Compute what a stream keeps of successive frames, from int16 [samples] (SPEC.md section 12).
 
-    offset: Q16 log2 of full scale's power.
+    Returns the blocks' stages, name to integers [frames, coefficients], and the frames' levels in Q8 log2
+    [frames]. offset: Q16 log2 of full scale's power.
 
     Raises SerqError for fewer than two frames, or more than a clip may have.
     """
@@ -63,7 +63,7 @@ def stream_frames(
 def frame_stages(
     spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]
 ) -> dict[str, NDArray[np.int32] | NDArray[np.uint64]]:
-    """Every per-frame stage of a clip, int16 [samples]: stage name to array [frames, integers].
+    """Compute every per-frame stage of a clip, int16 [samples]: stage name to array [frames, integers].
 
     Type and order are those of SPEC.md section 7, so the CRC-32 of an array's little-endian bytes is the
     stage's digest. Raises SerqError if the clip is too short or too long.
@@ -84,8 +84,9 @@ def frame_stages(
 
 
 def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """Pooled features int32 [features], 4 fractional bits, of the blocks' stages: name to integers
-    [frames, coefficients].
+    """Pool the blocks' stages, name to integers [frames, coefficients].
+
+    Returns features int32 [features] with 4 fractional bits.
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
@@ -120,8 +121,9 @@ def check_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
 def _spectra(
     spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]
 ) -> Iterator[tuple[NDArray[np.int64], Complex, Complex]]:
-    """Shift [frames], windowed points [M, frames] and spectrum [M+1, frames] for successive chunks of
-    frames.
+    """Transform successive chunks of frames.
+
+    Yields shift [frames], windowed points [M, frames] and spectrum [M+1, frames].
     """
     clip = np.pad(check_clip(spec, pcm), spec.padding)
     frames = np.lib.stride_tricks.sliding_window_view(clip, spec.frame_length)[:: spec.hop_length]
@@ -150,8 +152,9 @@ def _window(tables: FrontendTables, x: NDArray[np.int64], shift: NDArray[np.int6
 
 
 def _mulw(a: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
-    """floor(a * w) for an integer |a| < 2^31 and w = coefficient / 2^16: a product of 47 bits, exact in
-    float64.
+    """Compute floor(a * w) for an integer |a| < 2^31 and w = coefficient / 2^16.
+
+    The product has 47 bits, which float64 holds exactly.
     """
     return np.floor(a * w)
 
@@ -206,7 +209,7 @@ def _power(spectrum: Complex) -> NDArray[np.uint64]:
 def _values(
     spec: FeatureSpec, tables: FrontendTables, power: NDArray[np.uint64], shift: NDArray[np.int64]
 ) -> dict[str, NDArray[Any]]:
-    """The stages after power that the specification has, each [integers, frames]."""
+    """Compute the stages after power that the specification has, each [integers, frames]."""
     values: dict[str, NDArray[Any]] = {}
     if spec.uses_mel:
         values["mel"] = _mel(tables, power)
@@ -247,7 +250,7 @@ def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.i
 
 
 def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Q16 log2, -64 of 0."""
+    """Compute Q16 log2, -64 of 0."""
     top = top_bit(energy)
     mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
     index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
@@ -258,5 +261,5 @@ def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int6
 
 
 def _interleaved(z: Complex) -> NDArray[np.int32]:
-    """Real and imaginary parts alternating along the first axis."""
+    """Interleave real and imaginary parts along the first axis."""
     return np.stack(z, axis=1).reshape(-1, z[0].shape[1]).astype(np.int32)

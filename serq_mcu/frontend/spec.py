@@ -19,10 +19,10 @@ def _speech235() -> tuple[FeatureBlock, ...]:
 
 @dataclass(frozen=True)
 class FeatureSpec(Analysis):
-    """The front end's parameters (SPEC.md section 2): the analysis of frames, and feature blocks, pooled in
-    the order given.
+    """The front end's parameters (SPEC.md section 2).
 
-    Raises SerqError when a value is out of range, or blocks do not go together.
+    That is the analysis of frames, and feature blocks, pooled in the order given. Raises SerqError when a
+    value is out of range, or blocks do not go together.
     """
 
     name: str = "speech235"
@@ -60,8 +60,10 @@ class FeatureSpec(Analysis):
 
     @property
     def total_before(self) -> FeatureBlock | None:
-        """The block before which a frame's total power must stand: the first that reads it, or, where the
-        total is the frame's level for want of mel bands, the first of all.
+        """The block before which a frame's total power must stand, if any.
+
+        That is the first that reads the total or, where the total is the frame's level since there are no mel
+        bands, the first of all.
         """
         if not self.uses_mel:
             return self.order[0]
@@ -85,9 +87,7 @@ class FeatureSpec(Analysis):
     @property
     def feature_names(self) -> tuple[str, ...]:
         """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
-        return tuple(
-            f"{b.kind}{i} {s}" for b in self.blocks for s in b.statistics for i in range(b.first(s), b.size)
-        )
+        return tuple(name for block in self.blocks for name in block.feature_names)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the model file and configuration."""

@@ -1,7 +1,6 @@
-"""The front end's integer tables: made once from a specification, stored in the model file, proved before
-use.
+"""The front end's integer tables: made once from a specification, stored in the model file, then proved.
 
-SPEC.md section 2 defines them and section 5 says what is proved. The mel scales are Slaney's (Auditory
+SPEC.md section 2 defines them and section 5 gives what is proved. The mel scales are Slaney's (Auditory
 Toolbox, 1998) and HTK's, the pitch classes' weights Ellis's (chroma features, 2007), all as in librosa.
 Proofs look at the tables themselves, never at how they were made, so that no model file, however made, can
 cause an overflow or a read out of range.
@@ -156,13 +155,13 @@ class FrontendTables:
         return Bounds(self.power_bound(), *self._log_range())
 
     def amplitude_bound(self) -> float:
-        """No component of z, at any level of the FFT, nor of the spectrum exceeds this in magnitude."""
+        """Return a bound on the magnitude of components of z, at any level of the FFT, and the spectrum."""
         worst, final = self._modulus_bounds()
         spectrum = 2 * final * (1 + self._gain()) + 2 * _ROTATE  # |e| + |2t| with |e|, |o| <= 2 |z|
         return max(worst, spectrum) * _SLACK
 
     def power_bound(self) -> float:
-        """The powers of all bins of a frame together do not exceed this."""
+        """Return what the powers of all bins of a frame together do not exceed."""
         # Parseval, level by level, for points as they would be without the popcount's doubling: a butterfly a
         # +- t, |t| <= gain*|b|, multiplies the 2-norm of the points by at most sqrt(2)*gain, and its floors
         # add at most _ROTATE to each of them.
@@ -250,11 +249,11 @@ class FrontendTables:
         )
 
     def _gain(self) -> float:
-        """Largest modulus of a twiddle factor, at least 1."""
+        """Return the largest modulus of a twiddle factor, at least 1."""
         return max(1.0, float(np.hypot(*self.twiddle.astype(np.float64).T).max()) / Q15)
 
     def _modulus_bounds(self) -> tuple[float, float]:
-        """Largest |z| at any level of the FFT, and after the last: the L1 norm of what entered each block."""
+        """Bound |z| at any level of the FFT, and after the last: the L1 norm of what entered each block."""
         log2_length, gain = self._log2_length, self._gain()
         padded = np.zeros(self._fft_length)
         padded[: self.window.size] = self.window
@@ -268,7 +267,7 @@ class FrontendTables:
         return worst, float(blocks[0])
 
     def _log_range(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lowest and highest log [B]."""
+        """Return the lowest and highest log [B]."""
         top = (int(self.power_bound()).bit_length() - 1 << 16) + int(
             self.log_table.astype(np.int64).sum(axis=1).max()
         )
@@ -277,7 +276,7 @@ class FrontendTables:
 
 
 def build_tables(spec: FeatureSpec) -> FrontendTables:
-    """The tables of a specification, with the least headroom and pool shift that prove the bounds.
+    """Build the tables of a specification, with the least headroom and pool shift that prove the bounds.
 
     Raises SerqError if no headroom does.
     """
@@ -312,7 +311,7 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
 
 
 def mel_edges(spec: Analysis) -> NDArray[np.float64]:
-    """Frequencies in Hz [bands+2] of the triangles' corners, equally spaced on the mel scale."""
+    """Compute frequencies in Hz [bands+2] of the triangles' corners, equally spaced on the mel scale."""
     if spec.mel_scale == "htk":
         low, high = (_HTK_FACTOR * math.log10(1 + f / _HTK_KNEE_HZ) for f in (spec.fmin, spec.fmax))
         return _HTK_KNEE_HZ * (10 ** (np.linspace(low, high, spec.mel_bands + 2) / _HTK_FACTOR) - 1)
@@ -332,8 +331,9 @@ def _hz_to_mel(hertz: float) -> float:
 
 
 def _segments(edges: NDArray[np.float64]) -> tuple[int, NDArray[np.uint16]]:
-    """First bin, and (n, a, b) per segment between two edges (in bins): bin i of n weighs b + (n-1-i)*a,
-    in Q15, in the band that ends there.
+    """Return the first bin, and (n, a, b) per segment between two edges (in bins).
+
+    Bin i of n weighs b + (n-1-i)*a, in Q15, in the band that ends there.
     """
     starts = np.ceil(edges).astype(np.int64)
     rows = []
@@ -387,6 +387,6 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise SerqError(f"front-end tables: {message}")

@@ -47,7 +47,7 @@ class LineError(SerqError):
 
 
 class DeviceError(SerqError):
-    """The device refused a request; `code` says why."""
+    """The device refused a request; `code` gives the reason."""
 
     def __init__(self, code: int, request: Type) -> None:
         reason = Code(code).name.lower().replace("_", " ") if code in set(Code) else f"error {code}"
@@ -92,7 +92,7 @@ class Device:
         return self._transport.name
 
     def run_clip(self, pcm: NDArray[np.int16]) -> Result:
-        """The decision on a clip, int16 [samples], and the digest of every stage.
+        """Run a clip, int16 [samples]: the decision and the digest of every stage.
 
         Raises DeviceError if it is too short or too long.
         """
@@ -105,7 +105,7 @@ class Device:
         return self.persist(run)
 
     def run_features(self, pooled: NDArray[np.int32]) -> Result:
-        """The decision on pooled features, int32 [features], and the digest of every stage from pooled on."""
+        """Run pooled features, int32 [features]: the decision and the digest of every stage from there."""
 
         def run() -> Result:
             clip = self._begin()
@@ -115,10 +115,9 @@ class Device:
         return self.persist(run)
 
     def digests_by_frame(self, pcm: NDArray[np.int16], padding: int = 0) -> Iterator[dict[str, int]]:
-        """The digests of a clip, int16 [samples] after `padding` zeros, after each of its frames that the
-        samples complete.
+        """Yield the digests of a clip after each of its frames that the samples complete.
 
-        For use within persist().
+        pcm: int16 [samples] after `padding` zeros. For use within persist().
         """
         clip = self._begin()
         start = 0
@@ -128,14 +127,16 @@ class Device:
             yield self._digests(clip)
 
     def values(self, pcm: NDArray[np.int16], stage: str, event: int) -> NDArray[np.unsignedinteger] | None:
-        """The integers of one event of a stage while the device works on a clip, int16 [samples]; None if
-        that event never comes.
+        """Read the integers of one event of a stage while the device works on a clip, int16 [samples].
+
+        Returns None if that event never comes.
         """
         return self.persist(lambda: self._values(_FROM_PCM, stage, event, lambda: self._push(pcm)))
 
     def values_of_features(self, pooled: NDArray[np.int32], stage: str) -> NDArray[np.unsignedinteger] | None:
-        """The integers of a stage of the network while the device decides on pooled features, int32
-        [features]; None if the stage never comes.
+        """Read the integers of a stage of the network while the device decides on pooled features.
+
+        pooled: int32 [features]. Returns None if the stage never comes.
         """
         return self.persist(
             lambda: self._values(_FROM_FEATURES, stage, 0, lambda: self._push_features(pooled))
@@ -148,12 +149,11 @@ class Device:
         return tuple(protocol.parse_stage(row.payload) for row in rows)
 
     def label(self, index: int) -> str:
-        """The name of a label in the firmware, "" beyond the last."""
+        """Read the name of a label in the firmware, "" beyond the last."""
         return self._request(Type.LABEL, bytes([index])).payload.decode(errors="replace")
 
     def persist(self, action: Callable[[], Answer]) -> Answer:
-        """What `action` returns; if the device loses the clip meanwhile, it does it again, three times in
-        all.
+        """Do `action` and return its answer; again if the device loses the clip, three times in all.
 
         Raises LineError for the last failure, SerqError if another firmware answers by then.
         """
@@ -169,7 +169,7 @@ class Device:
             raise LineError(f"{times}, at last because {error}; check cable and power supply") from error
 
     def confirm_identity(self) -> None:
-        """Raises SerqError if the device is no longer the one that answered at first."""
+        """Raise SerqError if the device is no longer the one that answered at first."""
         before, now = self.identity, self._identify(met=True)
         if now != before:
             was, found = (f"model {identity.model} for board {identity.board}" for identity in (before, now))
@@ -181,12 +181,12 @@ class Device:
         """Let go of the transport."""
         self._transport.close()
 
-    def _identify(self, met: bool = False) -> Identity:
-        """IDENTIFY under a random number, and under another: the device takes the first for late if it is
-        a little below the last host's.
+    def _identify(self, *, met: bool = False) -> Identity:
+        """Send IDENTIFY under a random number, and under another.
 
-        A device that was met before is asked under the next number first: after a jump it could not tell what
-        the line still delivers late.
+        The device takes the first for late if it is a little below the last host's. A device that was met
+        before is asked under the next number first: after a jump it could not tell what the line still
+        delivers late.
         """
         began = time.monotonic()
         for jumps in (not met, True):
@@ -283,8 +283,9 @@ class Device:
         return expected
 
     def _request(self, request: Type, payload: bytes = b"") -> Frame:
-        """The answer to a request, which is repeated while none comes: every request may be (SPEC.md
-        section 8).
+        """Send a request and return the answer; repeat the request while none comes.
+
+        Every request may be repeated (SPEC.md section 8).
         """
         self._number = (self._number + 1) % 2**32
         message = protocol.encode_frame(Frame(request, self._number, payload))
@@ -329,8 +330,9 @@ class _Lost(LineError):
 
 
 class _Pace:
-    """How long to wait for an answer: the mean time of answers and four mean deviations (RFC 6298), twice
-    as long at every repetition.
+    """How long to wait for an answer.
+
+    The mean time of answers and four mean deviations (RFC 6298), twice as long at every repetition.
     """
 
     def __init__(self, longest: float, shortest: float) -> None:
@@ -339,12 +341,12 @@ class _Pace:
         self._known = False
 
     def patience(self, attempt: int) -> float:
-        """Seconds to wait after the request was sent for the `attempt`-th time, counted from 0."""
+        """Return the seconds to wait after the request was sent for the `attempt`-th time, counted from 0."""
         usual = max(self._shortest, self._mean + 4 * self._deviation)
         return float(min(self._longest, usual * 2**attempt))
 
     def note(self, seconds: float) -> None:
-        """An answer took so long."""
+        """Take note of the time that an answer took."""
         if not self._known:
             self._mean, self._deviation, self._known = seconds, seconds / 2, True
         self._deviation += (abs(seconds - self._mean) - self._deviation) / 4
@@ -352,8 +354,9 @@ class _Pace:
 
 
 def _answers(frame: Frame, request: Type) -> bool:
-    """Whether a frame of the right number can be the answer to `request`, and not one that an earlier host
-    left on the line.
+    """Tell whether a frame of the right number can be the answer to `request`.
+
+    One that an earlier host left on the line cannot.
     """
     if frame.type == Type.ERROR:
         return frame.payload[1:] == bytes([request])

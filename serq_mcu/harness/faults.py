@@ -1,5 +1,6 @@
-"""A bad line, on purpose: bytes corrupted and lost, messages cut, doubled, late and out of order, at
-random but reproducibly.
+"""A bad line, on purpose: bytes corrupted and lost, messages cut, doubled, late and out of order.
+
+What goes wrong is random but reproducible.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class Faults:
 
 
 class FaultyTransport:
-    """`inner` with faults in both directions. `incidents` counts them by kind."""
+    """`inner` with faults in both directions.
+
+    `incidents` counts them by kind.
+    """
 
     def __init__(self, inner: Transport, faults: Faults, seed: int) -> None:
         self.name = inner.name
@@ -43,23 +47,23 @@ class FaultyTransport:
         )
 
     def write(self, data: bytes) -> None:
-        """See Transport."""
+        """Send bytes over the bad line."""
         self.passed += len(data)
         if spoilt := self._there.spoil(data):
             self._inner.write(spoilt)
 
     def read(self, timeout: float) -> bytes:
-        """See Transport."""
+        """Return what the bad line lets through."""
         data = self._inner.read(timeout)
         self.passed += len(data)
         return self._back.spoil(data)
 
     def seconds(self, count: int) -> float:
-        """See Transport."""
+        """Return how long `count` bytes take on the line."""
         return self._inner.seconds(count)
 
     def close(self) -> None:
-        """See Transport."""
+        """Close the transport beneath."""
         self._inner.close()
 
 
@@ -72,7 +76,7 @@ class _Direction:
         self._held: list[tuple[int, bytes]] = []  # messages still to pass before, and what then comes
 
     def spoil(self, data: bytes) -> bytes:
-        """What comes out for what goes in, now."""
+        """Return what comes out for what goes in, now."""
         if not data:
             return data
         faults = self._faults
@@ -124,7 +128,7 @@ class _Direction:
         return kept
 
     def _distance(self, probability: float) -> int:
-        """Bytes that pass before the next of independent events, each byte having that probability."""
+        """Draw the bytes that pass before the next of independent events of a probability per byte."""
         return int(self._rng.expovariate(1.0) / -math.log1p(-probability)) if probability else 2**62
 
     def _happens(self, probability: float, kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""Frames of the harness protocol and what they say (SPEC.md section 8).
+"""Frames of the harness protocol and what they contain (SPEC.md section 8).
 
 Pure functions; bytes from a device are not trusted.
 
@@ -68,14 +68,14 @@ _CRC = struct.Struct("<I")
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """The frame as it goes over the wire, delimiter included."""
+    """Encode a frame as it goes over the wire, delimiter included."""
     body = _HEADER.pack(frame.type, PROTOCOL, len(frame.payload), frame.number) + frame.payload
     encoded: bytes = cobs.encode(body + _CRC.pack(zlib.crc32(body)))
     return encoded + b"\0"
 
 
 def decode_frame(encoded: bytes) -> Frame | None:
-    """The frame between two delimiters, or None if it is damaged or of another protocol."""
+    """Decode the frame between two delimiters; None if it is damaged or of another protocol."""
     body = _body(encoded)
     if body is None or len(body) < _HEADER.size:
         return None
@@ -85,7 +85,7 @@ def decode_frame(encoded: bytes) -> Frame | None:
 
 
 def _body(encoded: bytes) -> bytes | None:
-    """What stands before a good CRC."""
+    """Return what stands before a good CRC."""
     try:
         body: bytes = cobs.decode(encoded)
     except cobs.DecodeError:
@@ -101,7 +101,7 @@ class FrameReader:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The good frames that `data` completes."""
+        """Take bytes and return the good frames that they complete."""
         *whole, self._rest = (self._rest + data).split(b"\0")
         self._rest = self._rest[-_MAX_ENCODED:]
         frames = [decode_frame(encoded) for encoded in whole]
@@ -110,7 +110,7 @@ class FrameReader:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a device says of itself."""
+    """What a device reports about itself."""
 
     abi: int
     model: str  # 16 hexadecimal digits
@@ -128,9 +128,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Result:
-    """A device's decision on a clip: scores int32 [classes], the CRC-32 of each stage, cycles without
-    tracing (0 where nothing counts them).
+    """A device's decision on a clip.
 
+    scores int32 [classes], the CRC-32 of each stage, cycles without tracing (0 where nothing counts them).
     `clip` is the number of the clip's BEGIN and `sums` are those of the input, both as the device has them.
     """
 
@@ -151,14 +151,17 @@ _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
 
 def input_sums(values: NDArray[np.int16] | NDArray[np.int32]) -> tuple[int, int]:
-    """The sum of the input's 16-bit words, and the sum of all sums on the way to it, modulo 2^32."""
+    """Add up the input's 16-bit words, and all sums on the way to that, modulo 2^32."""
     words = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).view("<u2").astype(np.uint64)
     weighted = words * np.arange(len(words), 0, -1, dtype=np.uint64)
     return int(words.sum()) % 2**32, int(weighted.sum() % 2**32)
 
 
 def parse_identity(payload: bytes) -> Identity:
-    """The answer to IDENTIFY. Raises SerqError if it is malformed."""
+    """Parse the answer to IDENTIFY.
+
+    Raises SerqError if it is malformed.
+    """
     _require(len(payload) >= _IDENTITY.size, "identity")
     abi, model, *numbers = _IDENTITY.unpack_from(payload)
     board = payload[_IDENTITY.size :].decode(errors="replace")
@@ -168,7 +171,10 @@ def parse_identity(payload: bytes) -> Identity:
 
 
 def parse_result(payload: bytes, digests: dict[str, int]) -> Result:
-    """The answer to FINISH, with the digests of the clip. Raises SerqError if it is malformed."""
+    """Parse the answer to FINISH, with the digests of the clip.
+
+    Raises SerqError if it is malformed.
+    """
     _require(len(payload) > _RESULT.size and (len(payload) - _RESULT.size) % 4 == 0, "result")
     label, frames, frontend, network, clip, *sums = _RESULT.unpack_from(payload)
     scores = np.frombuffer(payload, "<i4", offset=_RESULT.size).astype(np.int32)
@@ -177,13 +183,16 @@ def parse_result(payload: bytes, digests: dict[str, int]) -> Result:
 
 
 def parse_digests(payload: bytes) -> tuple[int, dict[int, int]]:
-    """The answer to DIGESTS: the clip, and stage to CRC-32. Raises SerqError if it is malformed."""
+    """Parse the answer to DIGESTS: the clip, and stage to CRC-32.
+
+    Raises SerqError if it is malformed.
+    """
     _require(len(payload) >= 4 and (len(payload) - 4) % 5 == 0, "digests")
     return int.from_bytes(payload[:4], "little"), dict(struct.iter_unpack("<BI", payload[4:]))
 
 
 def parse_stage(payload: bytes) -> Stage:
-    """The answer to STAGE: a row of the device's table, whose types are of the right size only.
+    """Parse the answer to STAGE: a row of the device's table, whose types are of the right size only.
 
     Raises SerqError if it is malformed.
     """
@@ -193,7 +202,7 @@ def parse_stage(payload: bytes) -> Stage:
 
 
 def parse_values(payload: bytes) -> tuple[int, NDArray[np.unsignedinteger]]:
-    """The answer to READ: the first value's offset, and the values as unsigned integers.
+    """Parse the answer to READ: the first value's offset, and the values as unsigned integers.
 
     Raises SerqError if it is malformed.
     """
@@ -204,18 +213,24 @@ def parse_values(payload: bytes) -> tuple[int, NDArray[np.unsignedinteger]]:
 
 
 def parse_u16(payload: bytes) -> int:
-    """A lone u16, little-endian. Raises SerqError if it is not one."""
+    """Parse a lone u16, little-endian.
+
+    Raises SerqError if it is not one.
+    """
     _require(len(payload) == 2, "count")
     return int.from_bytes(payload, "little")
 
 
 def parse_u32(payload: bytes) -> int:
-    """A lone u32, little-endian. Raises SerqError if it is not one."""
+    """Parse a lone u32, little-endian.
+
+    Raises SerqError if it is not one.
+    """
     _require(len(payload) == 4, "count")
     return int.from_bytes(payload, "little")
 
 
-def _require(condition: bool, what: str) -> None:
+def _require(condition: object, what: str) -> None:
     if not condition:
         raise SerqError(
             f"the device sent a malformed {what} frame; export, build and flash the project again"

@@ -1,5 +1,6 @@
-"""Why a port or an upload failed, in one sentence that says what to do: from the system's errors and the
-uploaders' own words.
+"""Why a port or an upload failed, in one sentence with the remedy.
+
+It comes from the system's errors and the uploaders' own words.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ _UPLOADERS = (
 
 
 def why_not_open(port: str, error: Exception) -> str:
-    """What to do about a port that does not open."""
+    """Explain what to do about a port that does not open."""
     code, text = getattr(error, "errno", None), str(error)
     if code == errno.EACCES or ("PermissionError" in text and os.name != "nt"):
         return f"no permission to use {port}{_permission(port)}"
@@ -94,8 +95,9 @@ def why_not_open(port: str, error: Exception) -> str:
 
 
 def why_not_written(log: str, port: str | None, board: str) -> str | None:
-    """What to do about an upload that failed, from what PlatformIO and its uploader printed; None if that
-    is not known.
+    """Explain what to do about an upload that failed, from what PlatformIO and its uploader printed.
+
+    Returns None if that is not known.
     """
     named = port or "its port"
     chips = _CHIPS.search(log)
@@ -136,7 +138,7 @@ def _found() -> str:
 
 
 def comports() -> list[Any]:
-    """The serial ports of this computer, as pyserial lists them."""
+    """List the serial ports of this computer, as pyserial does."""
     from serial.tools.list_ports import comports
 
     return list(comports())

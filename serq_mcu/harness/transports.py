@@ -35,13 +35,13 @@ class Transport(Protocol):
         """
 
     def read(self, timeout: float) -> bytes:
-        """What has arrived, waiting at most `timeout` seconds for it; b"" if nothing came.
+        """Return what has arrived, waiting at most `timeout` seconds for it; b"" if nothing came.
 
         Raises SerqError if the other side is gone.
         """
 
-    def seconds(self, count: int) -> float:
-        """How long `count` bytes take on the line; 0 where that is no time to speak of."""
+    def seconds(self, _count: int) -> float:
+        """Return how long `count` bytes take on the line; 0 where that is no time to speak of."""
 
     def close(self) -> None:
         """Let go of the other side; may be called twice."""
@@ -80,7 +80,7 @@ class ProcessTransport:
         self._ended = False
 
     def write(self, data: bytes) -> None:
-        """See Transport."""
+        """Write to the program's standard input."""
         assert self._process.stdin is not None
         try:
             pipe = self._process.stdin.fileno()
@@ -92,7 +92,7 @@ class ProcessTransport:
             raise self._gone() from error
 
     def read(self, timeout: float) -> bytes:
-        """See Transport."""
+        """Return what the program wrote within `timeout` seconds."""
         if self._ended:
             raise self._gone()
         try:
@@ -104,8 +104,8 @@ class ProcessTransport:
             raise self._gone()
         return data
 
-    def seconds(self, count: int) -> float:
-        """See Transport."""
+    def seconds(self, _count: int) -> float:
+        """Return 0: a pipe takes no time."""
         return 0.0
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ class SerialTransport:
             raise SerqError(_why_not_open(port, error)) from error
 
     def write(self, data: bytes) -> None:
-        """See Transport."""
+        """Write to the port."""
         import serial
 
         try:
@@ -171,7 +171,7 @@ class SerialTransport:
             raise self._gone(error) from error
 
     def read(self, timeout: float) -> bytes:
-        """See Transport."""
+        """Return what the port received within `timeout` seconds."""
         try:
             self._serial.timeout = timeout
             first: bytes = self._serial.read(1)
@@ -184,7 +184,7 @@ class SerialTransport:
             raise self._gone(error) from error
 
     def seconds(self, count: int) -> float:
-        """See Transport."""
+        """Return how long `count` bytes take at the port's baud rate."""
         return _BITS * count / self._baud
 
     def close(self) -> None:

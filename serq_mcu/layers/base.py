@@ -1,5 +1,4 @@
-"""What a kind of layer is: integers with their proofs, the C that computes them, and the floats they come
-from.
+"""What a kind of layer is: integers with their proofs, the C that computes them, and their floats.
 
 One file of this room holds all that is known of a kind. A model, the code generator, the cost model and the
 quantization use layers through the classes here and never ask of which kind one is. An extension adds a kind
@@ -44,8 +43,10 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class Memory:
-    """What a layer works in. Bytes of its input and its output, padding included, int32 accumulators, and
-    whether it needs the kernels' table.
+    """What a layer works in.
+
+    Bytes of its input and its output, padding included, int32 accumulators, and whether it needs the kernels'
+    table.
     """
 
     input_bytes: int
@@ -56,8 +57,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Operands:
-    """C expressions for a layer's memory: uint8_t pointers `input` and `output` (empty after the last layer),
-    int32_t `accumulators`, and the kernels' `table`.
+    """C expressions for a layer's memory.
+
+    uint8_t pointers `input` and `output` (empty after the last layer), int32_t `accumulators`, and the
+    kernels' `table`.
     """
 
     number: int
@@ -67,12 +70,14 @@ class Operands:
     table: str = "table"
 
     def stage(self, name: str) -> str:
-        """The name in the model's table of a stage of this layer."""
+        """Name a stage of this layer as the model's table does."""
         return f"layer {self.number} {name}"
 
 
 class Layer(ABC):
-    """A layer of a quantized model. Subclasses are frozen, and prove their bounds when they are made.
+    """A layer of a quantized model.
+
+    Subclasses are frozen, and prove their bounds when they are made.
 
     A layer takes activations 0..127 and gives activations, or, as the last of a model, scores.
     """
@@ -123,11 +128,11 @@ class Layer(ABC):
 
     @abstractmethod
     def header(self) -> dict[str, Any]:
-        """Values for the model file's JSON header, without the kind."""
+        """Return the values for the model file's JSON header, without the kind."""
 
     @abstractmethod
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Arrays for the model file by name."""
+        """Return the arrays for the model file by name."""
 
     @classmethod
     @abstractmethod
@@ -142,12 +147,13 @@ class Layer(ABC):
 
     @abstractmethod
     def stages(self) -> tuple[LayerStage, ...]:
-        """What it shows the harness, in order."""
+        """Return the stages that it shows the harness, in order."""
 
     @abstractmethod
     def run(self, activations: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """Compute the integers [..., n] of each of `stages` from activations [..., inputs]; the last are its
-        outputs. The reference that C equals.
+        """Compute the integers [..., n] of each of `stages` from activations [..., inputs].
+
+        The last are the layer's outputs. This is the reference that C equals.
         """
 
     @abstractmethod
@@ -166,11 +172,11 @@ class Layer(ABC):
 
     @abstractmethod
     def packed_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Bytes of the packed weights for the chosen kernels."""
+        """Return the bytes of the packed weights for the chosen kernels."""
 
     @abstractmethod
     def constant_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Bytes that it stores beside the packed weights: biases, scales."""
+        """Return the bytes that it stores beside the packed weights: biases, scales."""
 
     @property
     @abstractmethod
@@ -188,11 +194,14 @@ class Layer(ABC):
 
     @abstractmethod
     def cost_stages(self, number: int, parts: tuple[Part, ...]) -> tuple[CostStage, ...]:
-        """What its computation costs, stage by stage."""
+        """Return what its computation costs, stage by stage."""
 
 
 class FloatLayer(ABC):
-    """A layer of a float network, with what follows it up to the next layer (a ReLU, say). Frozen."""
+    """A layer of a float network, with what follows it up to the next layer (such as a ReLU).
+
+    Frozen.
+    """
 
     kind: ClassVar[str]
 
@@ -214,21 +223,22 @@ class FloatLayer(ABC):
     @property
     @abstractmethod
     def weights(self) -> Floats:
-        """The weights whose variance says how much the layer matters (importance)."""
+        """The weights whose variance shows how much the layer matters (importance)."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Floats]:
-        """Arrays for the run folder by name."""
+        """Return the arrays for the run folder by name."""
 
     @classmethod
     @abstractmethod
-    def from_tensors(cls, tensors: Mapping[str, Floats], last: bool) -> FloatLayer:
+    def from_tensors(cls, tensors: Mapping[str, Floats], *, last: bool) -> FloatLayer:
         """Make the layer of `tensors()` again; last: nothing follows it."""
 
     @abstractmethod
     def forward(self, x: Floats) -> tuple[Floats, Floats]:
-        """Compute, for inputs [n, inputs], what `lower` fits (before the activation function) and the outputs
-        [n, outputs].
+        """Compute what `lower` fits (before the activation function) and the outputs [n, outputs].
+
+        x: inputs [n, inputs].
         """
 
     @abstractmethod
@@ -263,7 +273,7 @@ def register_layer(layer: type[Layer], floats: type[FloatLayer] | None = None) -
         FLOAT_LAYERS.register(kind, floats)
 
 
-def require(condition: bool, message: str) -> None:
+def require(condition: object, message: str) -> None:
     """Raise SerqError with the message unless the condition holds."""
     if not condition:
         raise SerqError(message)

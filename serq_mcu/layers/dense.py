@@ -53,10 +53,10 @@ _STAGES = LayerStage("accumulator", "int32"), LayerStage("output", "uint8")
 
 @dataclass(frozen=True)
 class DenseLayer(Layer):
-    """A dense layer: fields u uint8 [outputs, inputs], bias int32 [outputs] with the input's zero point
-    folded in.
+    """A dense layer in integers.
 
-    multiplier and shift requantize the accumulator to 0..127 and are None in the last layer; weight_scale and
+    Fields u uint8 [outputs, inputs]; bias int32 [outputs] with the input's zero point folded in; multiplier
+    and shift requantize the accumulator to 0..127 and are None in the last layer; weight_scale and
     input_scale (real units per step) are for reading, not for computing. Raises SerqError when a bound of
     SPEC.md section 5 fails.
     """
@@ -106,7 +106,7 @@ class DenseLayer(Layer):
 
     @property
     def inputs(self) -> int:
-        """Fan-in."""
+        """Number of inputs of each neuron (fan-in)."""
         return int(self.u.shape[1])
 
     @property
@@ -153,27 +153,30 @@ class DenseLayer(Layer):
         return Grid(self.unit * 2.0**self.shift / self.multiplier, 0)
 
     def header(self) -> dict[str, Any]:
-        """Values for the model file's JSON header."""
+        """Return the values for the model file's JSON header."""
         names = ("encoding", "multiplier", "shift", "weight_scale", "input_scale")
         sizes = {"inputs": self.inputs, "outputs": self.outputs}
         return sizes | {name: getattr(self, name) for name in names}
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Fields and biases."""
+        """Return fields and biases."""
         return {"u": self.u, "bias": self.bias}
 
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> DenseLayer:
-        """Make the layer of `header()` and `tensors()` again. Raises SerqError if a bound fails."""
+        """Make the layer of `header()` and `tensors()` again.
+
+        Raises SerqError if a bound fails.
+        """
         names = ("encoding", "multiplier", "shift", "weight_scale", "input_scale")
         return cls(tensors["u"], tensors["bias"], **{name: header[name] for name in names})
 
     def stages(self) -> tuple[LayerStage, ...]:
-        """Accumulators and, but for the last layer, outputs."""
+        """Return the stages: accumulators and, except in the last layer, outputs."""
         return _STAGES[:1] if self.gives_scores else _STAGES
 
     def run(self, activations: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """Compute accumulators and, but for the last layer, outputs from activations [..., inputs]."""
+        """Compute accumulators and, except in the last layer, outputs from activations [..., inputs]."""
         accumulators = self.accumulate(activations)
         return (accumulators,) if self.gives_scores else (accumulators, self.requantize(accumulators))
 
@@ -201,7 +204,7 @@ class DenseLayer(Layer):
         return FloatDense(kernel, self.dequantized_bias(zero), relu=not self.gives_scores)
 
     def dequantized_bias(self, zero: int) -> Floats:
-        """What the biases [outputs] stand for, the input's zero point taken out."""
+        """Return what the biases [outputs] stand for, the input's zero point taken out."""
         bias: Floats = self.unit * (self.bias.astype(np.int64) + (zero * self.q.sum(axis=1) if zero else 0))
         return bias
 
@@ -210,11 +213,11 @@ class DenseLayer(Layer):
         return cheapest_parts(self.inputs, self.outputs, self.bits, core, allowed, storage)
 
     def packed_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Bytes of the packed weights for the chosen kernels."""
+        """Return the bytes of the packed weights for the chosen kernels."""
         return sum(part.packed_bytes(self.inputs, self.outputs) for part in parts)
 
     def constant_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Bytes of the packed biases and the constants of the requantization."""
+        """Return the bytes of the packed biases and the constants of the requantization."""
         return self.packed_bias(parts).array.nbytes + CONSTANT_BYTES
 
     @property
@@ -225,9 +228,7 @@ class DenseLayer(Layer):
 
     @property
     def memory(self) -> Memory:
-        """Inputs and outputs in whole groups, accumulators in whole blocks of rows, and the kernels'
-        table.
-        """
+        """Bytes of inputs and outputs in whole groups, accumulators in whole blocks of rows, the table."""
         return Memory(_padded(self.inputs), _padded(self.outputs), _padded(self.outputs), table=True)
 
     def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
@@ -259,7 +260,7 @@ class DenseLayer(Layer):
         return [Call("serq_requantize", given), Trace(operands.stage("output"), to, self.outputs, "uint8_t")]
 
     def cost_stages(self, number: int, parts: tuple[Part, ...]) -> tuple[CostStage, ...]:
-        """What start and kernels cost together, and the requantization."""
+        """Return what start and kernels cost together, and the requantization."""
         kernels = " + ".join(part.kernel for part in parts)
         name = f"layer {number}: {self.inputs}x{self.outputs}, {width_label(self.width)}, {kernels}"
         bits = self.packed_bias(parts).bits
@@ -277,13 +278,14 @@ class DenseLayer(Layer):
         return products, rest
 
     def start_factor(self, parts: tuple[Part, ...]) -> int:
-        """What serq_dense_start…() multiplies the sum of the activations by."""
+        """Return what serq_dense_start…() multiplies the sum of the activations by."""
         factor: int = sum(2**part.first for part in parts if part.layout.zero_bit)
         return factor - (self.levels - 1)
 
     def packed_bias(self, parts: tuple[Part, ...]) -> PackedBias:
-        """What serq_dense_start…() starts from, modulo 2^32: the bias, less what kernels add for zero
-        bits.
+        """Compute what serq_dense_start…() starts from, modulo 2^32.
+
+        That is the bias, less what kernels add for zero bits.
         """
         bias = self.bias.astype(np.int64)
         for part in parts:
@@ -317,7 +319,7 @@ class FloatDense(FloatLayer):
 
     @property
     def inputs(self) -> int:
-        """Fan-in."""
+        """Number of inputs of each neuron (fan-in)."""
         return int(self.kernel.shape[0])
 
     @property
@@ -332,15 +334,15 @@ class FloatDense(FloatLayer):
 
     @property
     def weights(self) -> Floats:
-        """The kernel."""
+        """The kernel, without the biases."""
         return self.kernel
 
     def tensors(self) -> dict[str, Floats]:
-        """Kernel and bias."""
+        """Return kernel and bias."""
         return {"kernel": self.kernel, "bias": self.bias}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Floats], last: bool) -> FloatDense:
+    def from_tensors(cls, tensors: Mapping[str, Floats], *, last: bool) -> FloatDense:
         """Make the layer of `tensors()` again."""
         return cls(tensors["kernel"], tensors["bias"], relu=not last)
 
@@ -350,7 +352,10 @@ class FloatDense(FloatLayer):
         return found, np.maximum(found, 0) if self.relu else found
 
     def lower(self, width: Width, activations: NDArray[np.int64], grid: Grid, target: Floats) -> DenseLayer:
-        """Make the integer layer of a width; the module says how. Fields are computed once per width."""
+        """Make the integer layer of a width; the module explains how.
+
+        Fields are computed once per width.
+        """
         if width not in self._quantized:
             self._quantized[width] = quantize(self.kernel.T, width)
         u, weight_scale = self._quantized[width]
@@ -402,7 +407,10 @@ def requantization(value: float, multiplier_max: int, shift_max: int) -> tuple[i
 def _integer_layer(
     u: NDArray[np.uint8], width: Width, unit: float, bias: Floats, grid: Grid, step: float | None
 ) -> DenseLayer:
-    """A layer from its fields, the value of a step of its accumulator and of its output (None: scores)."""
+    """Make a layer from its fields and the values of a step of its accumulator and of its output.
+
+    step: None for scores, which are not requantized.
+    """
     encoding = encoding_of(width)
     zeros = grid.zero * _odd(u, encoding).sum(axis=1)
     steps = (np.rint(bias / unit).astype(np.int64) - zeros).astype(np.int32)
@@ -420,8 +428,9 @@ def _padded(count: int) -> int:
 
 
 def _fitted_unit(sums: Floats, target: Floats) -> float:
-    """The value of an accumulator step that explains the float pre-activations best, means aside; 0 where
-    none does.
+    """Find the value of an accumulator step that explains the float pre-activations best, means aside.
+
+    Returns 0 where none does.
     """
     centred = sums - sums.mean(axis=0)
     power = float(np.square(centred).sum())
@@ -429,7 +438,7 @@ def _fitted_unit(sums: Floats, target: Floats) -> float:
 
 
 def _activation_scale(values: Floats, unit: float) -> float:
-    """The step that costs pre-activations [n, outputs] least when their positive part becomes 0..127."""
+    """Find the step that costs pre-activations [n, outputs] least when their positive part becomes 0..127."""
     kept = Ordered(values[values > 0])
     largest = float(values.max())
     if largest <= 0:  # no neuron of the layer ever fires

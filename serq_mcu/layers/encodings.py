@@ -21,7 +21,10 @@ ENCODINGS = {f"b{bits}": Encoding(bits, 2**bits) for bits in range(1, 9)} | {TER
 
 
 def encoding_of(width: Width) -> str:
-    """Name the encoding for a width. Raises SerqError if there is none."""
+    """Name the encoding for a width.
+
+    Raises SerqError if there is none.
+    """
     name = width if width == TERNARY else f"b{width}"
     if name not in ENCODINGS:
         raise SerqError(f"{width} bits per weight are not supported; choose 1 to 8, or {TERNARY}")

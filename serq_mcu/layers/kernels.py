@@ -1,6 +1,4 @@
-"""Which kernels compute a model on a core, and what they cost: by counted instructions
-(kernel_costs.toml).
-"""
+"""Which kernels compute a model on a core, and their cost by counted instructions (kernel_costs.toml)."""
 
 from __future__ import annotations
 
@@ -42,10 +40,10 @@ class Storage(str, Enum):
 
 @dataclass(frozen=True)
 class CostStage:
-    """One stage of a frame or a decision: its counted cost is a linear function of `terms`, looked up by
-    `cost`, and of the terms of each kernel that it calls.
+    """One stage of a frame or a decision.
 
-    calls: the C functions that it consists of, in order, where that is known before it runs.
+    Its counted cost is a linear function of `terms`, looked up by `cost`, and of the terms of each kernel
+    that it calls. calls: the C functions that it consists of, in order, where that is known before it runs.
     """
 
     part: str  # "frame" or "decision"
@@ -58,8 +56,9 @@ class CostStage:
 
 @dataclass(frozen=True)
 class KernelCost:
-    """What a layout's kernel costs on a core: coefficients of `terms`, in instructions and (on Cortex-M) in
-    estimated cycles, and its bytes of code.
+    """What a layout's kernel costs on a core.
+
+    Coefficients of `terms`, in instructions and (on Cortex-M) in estimated cycles, and its bytes of code.
     """
 
     instructions: tuple[float, ...]
@@ -69,8 +68,7 @@ class KernelCost:
 
 @dataclass(frozen=True)
 class Core:
-    """What was counted on a kind of core: coefficients of each kernel's `terms`, and of the terms of the
-    other stages.
+    """What was counted on a kind of core: coefficients of the terms of each kernel and of the other stages.
 
     In instructions, and on Cortex-M in estimated cycles too (elsewhere empty). code: bytes of each kernel;
     stack: the most bytes that were used.
@@ -86,15 +84,15 @@ class Core:
     code: dict[str, int]
 
     def cost(self, parts: Sequence[Part], inputs: int, outputs: int) -> float:
-        """Instructions of the kernels of these parts for a layer of a shape."""
+        """Return the instructions of the kernels of these parts for a layer of a shape."""
         return sum(_linear(self.kernels[part.kernel], terms(part.layout, inputs, outputs)) for part in parts)
 
     def instructions(self, stage: CostStage) -> int | None:
-        """Instructions of a stage; None if they were not counted on this core."""
+        """Return the instructions of a stage; None if they were not counted on this core."""
         return _total(stage, self.stages, self.kernels)
 
     def cycles(self, stage: CostStage) -> int | None:
-        """Estimated cycles of a stage; None where there is no estimate."""
+        """Return the estimated cycles of a stage; None where there is no estimate."""
         return _total(stage, self.stage_cycles, self.kernel_cycles) if self.stage_cycles else None
 
 
@@ -110,16 +108,19 @@ def _linear(coefficients: Sequence[float], of: Terms) -> float:
 
 
 def terms(layout: Layout, inputs: int, outputs: int) -> Terms:
-    """Give what a kernel's instructions are a linear function of: blocks of rows times groups of inputs,
-    blocks times the groups beyond whole tiles, blocks, groups, and 1.
+    """Give what a kernel's instructions are a linear function of.
+
+    That is blocks of rows times groups of inputs, blocks times the groups beyond whole tiles, blocks, groups,
+    and 1.
     """
     blocks, groups = -(-outputs // layout.rows), -(-inputs // GROUP)
     return blocks * groups, blocks * (groups % TILE_GROUPS), blocks, groups, 1
 
 
 def choose(layers: Sequence[Layer], core: Core, storage: Storage = Storage.COMPACT) -> Choice:
-    """Choose the parts of each layer for a core: the cheapest, and fewer kinds of kernels where that costs
-    next to nothing or they are too large.
+    """Choose the cheapest parts of each layer for a core.
+
+    Takes fewer kinds of kernels where that costs next to nothing or they are too large.
     """
     chosen, cost = _cheapest(layers, core, frozenset(core.kernels), storage)
     most = SLOWER * cost

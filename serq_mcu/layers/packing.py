@@ -1,4 +1,6 @@
-"""Layouts: how a layer's fields lie in bytes (SPEC.md section 4). Results never depend on the layout.
+"""Layouts: how a layer's fields are laid out in bytes (SPEC.md section 4).
+
+Results never depend on the layout.
 
 A layout is one formula: the place of bit k of the field of output o and input i. Packing scatters bits by it,
 unpacking gathers them. An extension adds a layout with `serq_mcu.extension.register_layout`.
@@ -40,8 +42,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to lay fields of some widths: the bytes of its array's C type, rows that are packed together,
-    and where each bit is.
+    """A way to lay fields of some widths: the array's C type, rows packed together, and where each bit is.
 
     place(o, i, k, shape) gives the position of the bit in the array and whether it is stored inverted.
     zero_bit: what the kernel adds for each bit that is 0, which the layer's bias takes off again; such a
@@ -60,15 +61,15 @@ class Layout:
     sources: tuple[Path, ...] = ()
 
     def kernel(self, bits: int) -> str:
-        """The name of the C function after `serq_dense_`."""
+        """Return the name of the C function after `serq_dense_`."""
         return self.name if len(self.widths) == 1 else f"{self.name}_{bits}"
 
     def packed_bytes(self, shape: Shape) -> int:
-        """Size of the array."""
+        """Return the size of the array."""
         return -(-shape.outputs // self.rows) * self.rows * shape.padded_inputs * shape.bits // 8
 
     def pack(self, u: NDArray[np.uint8], bits: int) -> NDArray[Any]:
-        """Fields [outputs, inputs] below 2^bits to the array that C reads, uint8 or uint32."""
+        """Pack fields [outputs, inputs] below 2^bits into the array that C reads, uint8 or uint32."""
         shape = Shape(u.shape[1], u.shape[0], bits)
         positions, inverted = _places(self, shape)
         flat = np.zeros(8 * self.packed_bytes(shape), np.bool_)
@@ -76,7 +77,10 @@ class Layout:
         return np.packbits(flat, bitorder="little").view(f"<u{self.word_bytes}")
 
     def unpack(self, packed: NDArray[Any], inputs: int, outputs: int, bits: int) -> NDArray[np.uint8]:
-        """The fields [outputs, inputs] of an array of `pack`. Raises ValueError if its size is wrong."""
+        """Unpack the fields [outputs, inputs] of an array of `pack`.
+
+        Raises ValueError if its size is wrong.
+        """
         shape = Shape(inputs, outputs, bits)
         flat = np.unpackbits(np.ascontiguousarray(packed).view(np.uint8), bitorder="little")
         if flat.size != 8 * self.packed_bytes(shape):
@@ -105,7 +109,7 @@ def _planes8(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
 
 
 def _in_blocks(i: Index, shape: Shape, rows: int) -> tuple[Index, Index, Index]:
-    """Bits before the block of input i, the input's number in it, the block's number of inputs."""
+    """Return the bits before the block of input i, the input's number in it, the block's number of inputs."""
     start = i // BLOCK * BLOCK
     return (
         start * (-(-shape.outputs // rows) * rows) * shape.bits,
@@ -180,7 +184,7 @@ class Part:
         return self.layout.pack(u >> self.first & (2**self.bits - 1), self.bits)
 
     def packed_bytes(self, inputs: int, outputs: int) -> int:
-        """Size of the array for so many fields."""
+        """Return the size of the array for the layer's fields."""
         return self.layout.packed_bytes(Shape(inputs, outputs, self.bits))
 
 
@@ -197,7 +201,7 @@ class PackedBias:
 
 
 def pack_bias(bias: NDArray[np.int32]) -> PackedBias:
-    """Biases for serq_dense_start8() to serq_dense_start32()."""
+    """Pack biases for serq_dense_start8() to serq_dense_start32()."""
     base = int(bias.min())
     above = bias.astype(np.int64) - base
     bits = next(bits for bits in (8, 16, 24, 32) if int(above.max()) < 2**bits)

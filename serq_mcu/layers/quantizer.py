@@ -1,8 +1,8 @@
-"""The quantizer: weights to 1 to 8 bits, all 2^bits levels used, symmetric, without a zero; or to -1, 0, 1
-(SPEC.md section 3).
+"""The quantizer: weights to 1 to 8 bits, or to -1, 0, 1 (SPEC.md section 3).
 
-w ~ scale * (2u - (levels - 1)) / 2 with u in 0..levels - 1; one scale per layer. levels is 2^bits, or 3 for
-ternary weights. This is the truth for post-training quantization, packing and C alike.
+All 2^bits levels are used, symmetric, without a zero: w ~ scale * (2u - (levels - 1)) / 2 with u in 0..levels
+- 1; one scale per layer. levels is 2^bits, or 3 for ternary weights. This is the truth for post-training
+quantization, packing and C alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REFINEMENTS = 4
 
 
 def quantize(weights: NDArray[np.float64], bits: Width) -> tuple[NDArray[np.uint8], float]:
-    """Fields u, of the weights' shape, and the scale with the least squared error.
+    """Quantize weights: fields u, of the weights' shape, and the scale with the least squared error.
 
     From each start of a fixed search, nearest levels and least-squares scale alternate (Lloyd's method with
     evenly spaced levels); 1 bit and ternary weights have a closed form. Raises SerqError if all weights are
@@ -42,14 +42,14 @@ def quantize(weights: NDArray[np.float64], bits: Width) -> tuple[NDArray[np.uint
 
 
 def fields(weights: NDArray[np.floating], bits: Width, scale: float | np.float32) -> NDArray[np.uint8]:
-    """The nearest level of each weight, computed in the weights' precision."""
+    """Find the nearest level of each weight, computed in the weights' precision."""
     levels = _levels(bits)
     u: NDArray[np.uint8] = np.clip(np.floor(weights / scale + levels / 2), 0, levels - 1).astype(np.uint8)
     return u
 
 
 def dequantize(u: NDArray[np.uint8], bits: Width, scale: float) -> NDArray[np.float64]:
-    """What fields stand for."""
+    """Return what fields stand for."""
     weights: NDArray[np.float64] = scale / 2 * (2 * u.astype(np.float64) - (_levels(bits) - 1))
     return weights
 
@@ -59,10 +59,10 @@ def _levels(bits: Width) -> int:
 
 
 def _ternary_scale(weights: NDArray[np.float64]) -> float:
-    """The scale with the least squared error of all: if the k largest weights are not zero it is their
-    mean, which takes k * mean^2 off.
+    """Find the scale with the least squared error of all.
 
-    The threshold of `fields`, half the scale, then keeps these k: else keeping others would err less still.
+    If the k largest weights are not zero it is their mean, which takes k * mean^2 off. The threshold of
+    `fields`, half the scale, then keeps these k: else keeping others would err less still.
     """
     sums = np.cumsum(np.sort(np.abs(weights), axis=None)[::-1])
     counts = np.arange(1, sums.size + 1)
@@ -71,29 +71,31 @@ def _ternary_scale(weights: NDArray[np.float64]) -> float:
 
 
 class Ordered:
-    """Sorted values and their running sums: all that a search for scales asks of them, without looking at
-    each value again.
-    """
+    """Sorted values and their running sums: all that a search for scales needs, without each value again."""
 
     def __init__(self, values: NDArray[np.float64]) -> None:
         self._values = np.sort(values, axis=None)
         self._sums = np.concatenate([[0.0], np.cumsum(self._values)])
 
     def moments(self, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[float, float]:
-        """Sums of value * level and of level^2, each value at the level [n + 1] that the edges [n] around
-        it say; an edge belongs upwards.
+        """Sum value * level and level^2, each value at its level [n + 1] between the edges [n].
+
+        An edge belongs to the level above it.
         """
         bounds = np.concatenate([[0], np.searchsorted(self._values, edges), [self._values.size]])
         return float(levels @ np.diff(self._sums[bounds])), float(np.square(levels) @ np.diff(bounds))
 
     def excess(self, scale: float, edges: NDArray[np.float64], levels: NDArray[np.float64]) -> float:
-        """The squared error of scale * level, less the sum of squared values, which no scale changes."""
+        """Compute the squared error of scale * level, less the sum of squared values.
+
+        No scale changes that sum.
+        """
         product, power = self.moments(edges, levels)
         return scale * (scale * power - 2 * product)
 
 
 def _steps(levels: int, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the nearest of so many levels changes, and the levels of scale 1."""
+    """Return where the nearest of the levels changes, and the levels of scale 1."""
     counted = np.arange(levels, dtype=np.float64)
     return scale * (counted[1:] - levels / 2), counted - (levels - 1) / 2
 

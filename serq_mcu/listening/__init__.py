@@ -1,3 +1,4 @@
-"""Listening: a recording, a microphone of this computer, or a board -> decisions -> a terminal, a drawing,
-a local page.
+"""Listening: a recording, this computer's microphone or a board to decisions as they come.
+
+They go to a terminal, a drawing or a local page.
 """

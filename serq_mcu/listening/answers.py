@@ -39,11 +39,11 @@ class TimedDecision:
         return max(self.scores) - min(self.scores)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return asdict(self) | {"seconds": round(self.seconds, 3), "level_db": round(self.level_db, 2)}
 
     def shares(self, span: int) -> list[float]:
-        """How long to draw each score, 0 to 1, if 1 is `span` above the lowest score."""
+        """Return how long to draw each score, 0 to 1, if 1 is `span` above the lowest score."""
         low = min(self.scores)
         return [min(1.0, (score - low) / max(span, 1)) for score in self.scores]
 
@@ -78,8 +78,9 @@ LiveEvent = Hello | LabelledDecision | Damaged
 def timed_decisions(
     model: QuantizedModel, decisions: Sequence[Decision], first: int = 0, overruns: int = 0
 ) -> Iterator[TimedDecision]:
-    """The decisions of a stream of this model; the first of them is number `first` of its stream, and
-    decides when its block ends.
+    """Attach labels and times to the decisions of a stream of this model.
+
+    The first of them is number `first` of its stream; each has the time at which its block ends.
     """
     assert model.decision is not None
     spec, block = model.spec, model.decision.block_frames

@@ -21,9 +21,10 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 @dataclass(frozen=True)
 class Classification:
-    """A recording's decisions, in their order, and its answer as a clip: an index of the model's labels
-    and their scores, None where it is too long for a clip. pcm: int16 [samples]; by: what computed it, in
-    words; notes: what was converted.
+    """A recording's decisions, in their order, and its answer as a clip.
+
+    The answer is an index of the model's labels and their scores, None where it is too long for a clip. pcm:
+    int16 [samples]; by: what computed it, in words; notes: what was converted.
     """
 
     model: QuantizedModel
@@ -45,7 +46,7 @@ class Classification:
         return len(self.pcm) / self.model.spec.sample_rate
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return {
             "file": self.name,
             "seconds": round(self.seconds, 3),
@@ -60,10 +61,10 @@ class Classification:
 
 
 def classify_file(path: Path, model: QuantizedModel, progress: Callable[..., None]) -> Classification:
-    """Classify a recording: decisions after each block where the model can stream, and one for the whole
-    clip.
+    """Classify a recording: decisions after each block, and one for the whole clip.
 
-    Raises SerqError if the recording cannot be read, or is too short for any answer.
+    There are decisions by block where the model can stream. Raises SerqError if the recording cannot be read,
+    or is too short for any answer.
     """
     audio = read_audio(path, model.spec.sample_rate)
     engine = open_engine(model, progress)

@@ -8,12 +8,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.progress import Progress, silent
 from serq_mcu.boards.board import BOARD_FILE, Relative, load_board, read_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.export import read_project, retarget
@@ -22,16 +23,15 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model
 
-Progress = Callable[..., None]
 _PIECE = 0.05  # seconds of a recording that are played at once
 
 
-def listen_to(folder: Path, clip: Path, progress: Progress = lambda line: None) -> Iterator[str]:
-    """The lines that the live firmware exported to `folder` writes while it hears `clip`, on the emulated
-    board of its instruction set.
+def listen_to(folder: Path, clip: Path, progress: Progress = silent) -> Iterator[str]:
+    """Yield the lines that the live firmware exported to `folder` writes while it listens to `clip`.
 
-    The clip is taken as it is: what the board's microphone would do to it is left out. Raises SerqError if
-    the folder is not a live project, the clip cannot be read, or building or emulation fails.
+    It runs on the emulated board of its instruction set. The clip is taken as it is: what the board's
+    microphone would do to it is left out. Raises SerqError if the folder is not a live project, the clip
+    cannot be read, or building or emulation fails.
     """
     with _emulator(folder, clip, progress) as (name, command, pcm, _):
         done = subprocess.run(command, input=pcm.astype("<i2").tobytes(), capture_output=True, check=False)
@@ -41,10 +41,8 @@ def listen_to(folder: Path, clip: Path, progress: Progress = lambda line: None) 
 
 
 @contextlib.contextmanager
-def emulated_board(
-    folder: Path, clip: Path, progress: Progress = lambda line: None
-) -> Iterator[EmulatedBoard]:
-    """The same firmware while `clip` is played to it at the speed of life.
+def emulated_board(folder: Path, clip: Path, progress: Progress = silent) -> Iterator[EmulatedBoard]:
+    """Run the same firmware while `clip` is played to it in real time.
 
     Raises SerqError as `listen_to` does.
     """
@@ -79,7 +77,7 @@ class EmulatedBoard:
             thread.start()
 
     def read(self, timeout: float) -> bytes:
-        """See Source."""
+        """Return what the emulated board wrote within `timeout` seconds."""
         try:
             data = self._arrived.get(timeout=timeout)
         except queue.Empty:
@@ -120,7 +118,10 @@ class EmulatedBoard:
 def _emulator(
     folder: Path, clip: Path, progress: Progress
 ) -> Iterator[tuple[str, list[str], NDArray[np.int16], int]]:
-    """The emulated board's name, the command that runs the folder's firmware on it, the clip and its rate."""
+    """Prepare the emulated board.
+
+    Returns its name, the command that runs the folder's firmware on it, the clip and its rate.
+    """
     project = read_project(folder)
     project.require_app("live")
     rate = load_model(folder / MODEL).spec.sample_rate

@@ -1,5 +1,6 @@
-"""A model run on this computer: the C that ships, compiled once for each model, or the reference where
-there is no compiler.
+"""A model run on this computer: the C that ships, compiled once for each model.
+
+Where there is no compiler, the reference takes its place.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _HEAD = 4  # integers of a decision before its scores
 
 
 class Engine(Protocol):
-    """Runs a model on samples. `by` names what computes."""
+    """A model that runs on samples.
+
+    `by` names what computes.
+    """
 
     by: str
 
@@ -38,13 +42,16 @@ class Engine(Protocol):
         """Forget all earlier samples."""
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
-        """The decisions that these samples, int16 [samples] of any number, complete.
+        """Take samples, int16 [samples] of any number, and return the decisions that they complete.
 
         Raises SerqError if the model cannot stream.
         """
 
     def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
-        """The scores of a whole clip, int16 [samples]; None if it is shorter or longer than a clip may be."""
+        """Compute the scores of a whole clip, int16 [samples].
+
+        Returns None if it is shorter or longer than a clip may be.
+        """
 
 
 def open_engine(model: QuantizedModel, progress: Callable[..., None]) -> Engine:
@@ -128,7 +135,10 @@ def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 def _library(model: QuantizedModel, progress: Callable[..., None]) -> ctypes.CDLL:
-    """The model's shared library. Raises SerqError without a compiler, or one that refuses the code."""
+    """Load the model's shared library.
+
+    Raises SerqError without a compiler, or one that refuses the code.
+    """
     can_stream = model.decision is not None
     files = {
         name.removeprefix(_PLACE): data

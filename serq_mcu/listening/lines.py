@@ -1,5 +1,6 @@
-"""What a live board writes: lines of JSON (SPEC.md section 14), among boot messages, damaged lines and
-whatever else comes over a wire.
+"""What a live board writes: lines of JSON (SPEC.md section 14).
+
+They come among boot messages, damaged lines and whatever else comes over a wire.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Event = Hello | LabelledDecision | Damaged | Complaint | Passed
 
 
 class LineReader:
-    """Events out of a byte stream. labels: of the model, where they are known before the board says them."""
+    """Events out of a byte stream. labels: of the model, where they are known before the board sends them."""
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
         self.labels = tuple(labels)
@@ -42,7 +43,7 @@ class LineReader:
         self._first = True
 
     def feed(self, data: bytes, seconds: float) -> Iterator[Event]:
-        """The events whose lines `data` ends, `seconds` after listening began."""
+        """Yield the events whose lines `data` ends, `seconds` after listening began."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LONGEST:
             lines, self._rest = [*lines, self._rest[:_LONGEST]], b""
@@ -117,7 +118,7 @@ class LineReader:
 
 
 def printable(text: str) -> str:
-    """Text that cannot move a terminal's cursor."""
+    """Return text that cannot move a terminal's cursor."""
     return "".join(character if character.isprintable() else "�" for character in text)
 
 

@@ -26,7 +26,7 @@ class Source(Protocol):
     name: str
 
     def read(self, timeout: float) -> bytes:
-        """What has come; waits up to `timeout` seconds for anything.
+        """Return what has come; wait up to `timeout` seconds for anything.
 
         Raises SerqError if the line is lost, EOFError at its end.
         """
@@ -34,7 +34,7 @@ class Source(Protocol):
 
 @contextlib.contextmanager
 def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> Iterator[Source]:
-    """A serial port or URL, or a folder of a live project, whose emulator hears `clip`.
+    """Open a serial port or URL, or a folder of a live project, whose emulator listens to `clip`.
 
     Raises SerqError if it cannot be opened.
     """

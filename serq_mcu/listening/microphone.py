@@ -1,4 +1,4 @@
-"""This computer's microphone, through PortAudio (the package sounddevice, of the extra `microphone`)."""
+"""The microphone of this computer, through PortAudio (package sounddevice, of the extra `microphone`)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ Pieces = Iterator[tuple[NDArray[np.int16], int]]
 
 @dataclass(frozen=True)
 class Microphone:
-    """A microphone by the number or a part of the name that its system has for it; "" is the system's own
-    choice.
+    """A microphone by the number or a part of the name that its system has for it.
+
+    "" is the system's own choice.
     """
 
     device: str = ""
 
     @contextlib.contextmanager
     def listen(self, rate: int) -> Iterator[Pieces]:
-        """Samples as they come, at `rate` Hz: int16 [samples], and how many were lost just before them.
+        """Yield samples as they come, at `rate` Hz: int16 [samples], and how many were lost just before them.
 
         Raises SerqError if there is no sounddevice, no PortAudio or no microphone, or nothing comes from it.
         """
@@ -38,7 +39,7 @@ class Microphone:
         arrived: queue.Queue[tuple[NDArray[np.int16], int]] = queue.Queue()
         piece = round(_BLOCK * rate)
 
-        def take(samples: Any, count: int, _: Any, status: Any) -> None:
+        def take(samples: Any, _count: int, _time: Any, status: Any) -> None:
             arrived.put(
                 (np.frombuffer(bytes(samples), np.int16), piece if status and status.input_overflow else 0)
             )

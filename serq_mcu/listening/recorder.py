@@ -1,5 +1,6 @@
-"""Record through a board's own microphone: the capture application's packets to labelled clips, after a
-self-test in words.
+"""Record through a board's own microphone: the capture application's packets to labelled clips.
+
+A self-test comes first, with its findings in words.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet: its number, samples that the board had dropped until then, its time in microseconds (0:
-    none), int16 [120].
+    """One packet of int16 [120].
+
+    Its number, samples that the board had dropped until then, and its time in microseconds (0: none).
     """
 
     number: int
@@ -59,7 +61,7 @@ class PacketReader:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Packet]:
-        """The good packets that `data` completes."""
+        """Take bytes and yield the good packets that they complete."""
         self._rest += data
         while (start := self._rest.find(_MAGIC)) >= 0 and len(self._rest) >= start + _PACKET.size:
             body = self._rest[start : start + _PACKET.size]
@@ -73,8 +75,9 @@ class PacketReader:
 
 @dataclass(frozen=True)
 class Capture:
-    """Samples as they came: int16 [samples], how many were lost on the board and on the line, and how many
-    came a second (None: not known).
+    """Samples as they came, int16 [samples].
+
+    How many were lost on the board and on the line, and how many came a second (None: not known).
     """
 
     pcm: NDArray[np.int16]
@@ -99,7 +102,7 @@ class Session:
         return not self.findings
 
     def to_json(self) -> dict[str, Any]:
-        """For `record --json`."""
+        """Return plain values for `record --json`."""
         return {
             "board": self.board,
             "ok": self.ok,
@@ -117,14 +120,15 @@ def record(
     label: str | None,
     count: int,
     seconds: float,
-    anyway: bool = False,
     progress: Progress = print,
+    *,
+    anyway: bool = False,
 ) -> Session:
-    """Listen through the capture firmware exported to `folder`, on `port`: a self-test, then `count` clips
-    of `label` as out/label/*.wav.
+    """Record through the capture firmware exported to `folder`, on `port`: a self-test, then clips.
 
-    Without a label only the self-test. With a finding nothing is recorded, unless `anyway`. Raises SerqError
-    if the folder is not a capture project, the port cannot be opened or nothing comes.
+    These are `count` clips of `label`, written as out/label/*.wav. Without a label only the self-test. With a
+    finding nothing is recorded, unless `anyway`. Raises SerqError if the folder is not a capture project, the
+    port cannot be opened or nothing comes.
     """
     read_project(folder).require_app("capture")
     if label is not None and not re.fullmatch(r"\w[\w .-]{0,63}", label):
@@ -148,7 +152,7 @@ def record(
 
 
 def listen(transport: Transport, count: int) -> Capture:
-    """The next `count` samples that the board hears, from now on.
+    """Receive the next `count` samples of the board's microphone, from now on.
 
     Raises SerqError if nothing comes, or something else.
     """
@@ -166,7 +170,7 @@ def listen(transport: Transport, count: int) -> Capture:
 
 
 def self_test(capture: Capture, board: Board) -> Iterator[str]:
-    """What is wrong with a capture, each in a sentence that says what to do; nothing if all is well."""
+    """Yield what is wrong with a capture, each in a sentence that tells what to do."""
     pcm = capture.pcm.astype(np.int64)
     centred = pcm - round(float(pcm.mean()))
     loudest, level = int(np.abs(centred).max()), float(np.sqrt((centred**2).mean()))
@@ -233,8 +237,9 @@ def _clips(
     seconds: float,
     progress: Progress,
 ) -> Iterator[Path]:
-    """Record and write; a clip from which samples were lost is recorded again, three times in a row at
-    most.
+    """Record clips and write them.
+
+    A clip from which samples were lost is recorded again, three times in a row at most.
     """
     rate, failures = board.audio.nominal_rate_hz, 0
     numbers = iter(range(1, 10**6))

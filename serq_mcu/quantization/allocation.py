@@ -1,10 +1,9 @@
-"""Bits per layer, and why: the adaptive mixed precision of Shinde, Jain and Sharma, and fixed widths
-beside it.
+"""Bits per layer: the adaptive mixed precision of Shinde, Jain and Sharma, and fixed widths beside it.
 
 Layers are visited in decreasing importance. Each gets the fewest bits with which validation accuracy, the
 layers already visited quantized, is at most margin(l) = margin * importance(l) below the float model's. Every
 accuracy is that of a whole integer model run by the interpreter: layers not yet visited stand in it with 8
-bits, which is next to float (the accuracy losses of an allocation say how near), so the last model tried is
+bits, which is next to float (the accuracy losses of an allocation tell how near), so the last model tried is
 the one that ships.
 """
 
@@ -27,11 +26,10 @@ from serq_mcu.quantized_model.interpreter import classify
 
 @dataclass(frozen=True)
 class ValidationData:
-    """What bits are chosen on: pooled features int32 [versions, clips, features] of validation clips as
-    recorded and in further versions.
+    """What bits are chosen on: pooled features of validation clips, int32 [versions, clips, features].
 
-    The versions of a clip err together, so they sharpen the mean but not the interval, which counts clips.
-    truth: [clips].
+    The versions are the clips as recorded and further ones. The versions of a clip err together, so they
+    sharpen the mean but not the interval, which counts clips. truth: [clips].
     """
 
     pooled: NDArray[np.int32]
@@ -43,7 +41,7 @@ class ValidationData:
         return int(self.truth.size)
 
     def accuracy(self, predicted: NDArray[np.integer]) -> float:
-        """Mean over all versions, for predictions [versions, clips]."""
+        """Compute the mean over all versions, for predictions [versions, clips]."""
         return float((predicted == self.truth).mean())
 
 
@@ -73,7 +71,7 @@ class LayerChoice:
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return asdict(self) | {
             "trials": [asdict(trial) | {"interval95": list(trial.interval95)} for trial in self.trials]
         }
@@ -85,7 +83,7 @@ def choose_widths(
     config: QuantizationConfig,
     progress: Progress | None = None,
 ) -> tuple[LayerChoice, ...]:
-    """The choice for each layer, in the network's order.
+    """Choose the bits of each layer, in the network's order.
 
     Looks at validation data only; the same data gives the same choices.
     """
@@ -113,7 +111,7 @@ def choose_widths(
 def _try_widths(
     lowering: Lowering, validation: ValidationData, widths: list[Width], index: int, required: float
 ) -> tuple[Trial, ...]:
-    """Widths of layer `index` from 1 bit on, up to the first that holds what is required."""
+    """Try widths of layer `index` from 1 bit on, up to the first that holds what is required."""
     trials: list[Trial] = []
     for bits in range(MIN_BITS, MAX_BITS + 1):
         model = lowering.model([*widths[:index], bits, *widths[index + 1 :]])

@@ -1,9 +1,8 @@
-"""Bits per layer under a budget: of all combinations of widths that fit, the one that costs validation
-loss least.
+"""Bits per layer under a budget: of all combinations of widths that fit, the one with the least loss.
 
 What a width costs a layer is measured with the other layers at 8 bits, and taken to add up over layers; the
-few combinations that look best by that are then judged as whole models, and the best of them is the choice.
-Loss is cross-entropy, which sees what accuracy on some sixty clips cannot.
+few combinations that look best by that are then evaluated as whole models, and the best of them is the
+choice. Loss is validation cross-entropy, which sees what accuracy on some sixty clips cannot.
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WidthBudget:
-    """What each width costs each layer, [layers, 8] for 1 to 8 bits, and what all layers together may
-    cost, in `unit`.
+    """What each width costs each layer, and what all layers together may cost, in `unit`.
+
+    costs: [layers, 8] for 1 to 8 bits.
     """
 
     costs: Floats
@@ -41,9 +41,11 @@ class WidthBudget:
 
 @dataclass(frozen=True)
 class WidthPlan:
-    """The widths chosen and why: validation loss with 8 bits everywhere (`base`), what each width of each
-    layer alone adds to it (`added`, [layers][8]), the sum of that for these widths (`foreseen`), what they
-    have as a whole model (`loss`), and how many combinations were judged as whole models.
+    """The widths chosen and why.
+
+    Validation loss with 8 bits everywhere (`base`), what each width of each layer alone adds to it (`added`,
+    [layers][8]), the sum of that for these widths (`foreseen`), their loss as a whole model (`loss`), and how
+    many combinations were evaluated as whole models.
     """
 
     budget: WidthBudget
@@ -60,7 +62,7 @@ class WidthPlan:
         return _total(self.budget.costs, self.widths)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         names = ("base", "added", "foreseen", "loss", "judged")
         return {"unit": self.budget.unit, "most": self.budget.most, "cost": self.cost} | {
             name: getattr(self, name) for name in names
@@ -68,14 +70,15 @@ class WidthPlan:
 
 
 def byte_costs(parameters: Sequence[int]) -> Floats:
-    """Bytes, weights only, of layers of so many parameters at 1 to 8 bits."""
+    """Compute the bytes, weights only, of layers of these numbers of parameters at 1 to 8 bits."""
     return np.outer(parameters, np.arange(MIN_BITS, MAX_BITS + 1)) / 8
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Validation loss with 8 bits everywhere (`base`), and what each width of each layer alone adds to it
-    (`added`, [layers, 8]).
+    """Validation loss with 8 bits everywhere (`base`), and what each width of each layer alone adds to it.
+
+    added: [layers, 8].
     """
 
     base: float
@@ -83,7 +86,7 @@ class Sensitivity:
 
 
 def measure(lowering: Lowering, validation: ValidationData, progress: Progress | None = None) -> Sensitivity:
-    """The sensitivity of a network, on validation data."""
+    """Measure the sensitivity of a network on validation data."""
     layers = len(lowering.network.layers)
     base = validation_loss(lowering.model([MAX_BITS] * layers), validation)
     added = np.zeros((layers, MAX_BITS))
@@ -102,7 +105,7 @@ def measure(lowering: Lowering, validation: ValidationData, progress: Progress |
 
 
 def validation_loss(model: QuantizedModel, validation: ValidationData) -> float:
-    """Mean cross-entropy, in nats, of the integer model on all versions of the validation clips."""
+    """Compute the integer model's mean cross-entropy, in nats, on all versions of validation clips."""
     return cross_entropy(
         scores(model, validation.pooled) * model.score_scale,
         np.broadcast_to(validation.truth, validation.pooled.shape[:2]),
@@ -110,10 +113,9 @@ def validation_loss(model: QuantizedModel, validation: ValidationData) -> float:
 
 
 def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[int, ...]]:
-    """The `count` combinations of widths within the budget that add least loss, the least first; of equals
-    the cheaper first.
+    """Find the `count` combinations of widths within the budget that add least loss, the least first.
 
-    Raises SerqError if even 1 bit everywhere is beyond the budget.
+    Of equals the cheaper comes first. Raises SerqError if even 1 bit everywhere is beyond the budget.
     """
     loss, cost = (_sums(table) for table in (added, budget.costs))
     fitting = np.flatnonzero(cost <= budget.most)
@@ -133,7 +135,7 @@ def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[i
 def plan_widths(
     lowering: Lowering, validation: ValidationData, budget: WidthBudget, measured: Sensitivity
 ) -> WidthPlan:
-    """The widths for a budget, by what was measured on the same data.
+    """Choose the widths for a budget, by what was measured on the same data.
 
     Looks at validation data only. Raises SerqError if no widths fit.
     """
@@ -154,8 +156,9 @@ def plan_widths(
 
 
 def _sums(table: Floats) -> Floats:
-    """Sums over layers for every combination of widths, in the order of a counter whose last layer runs
-    fastest.
+    """Sum over layers for every combination of widths.
+
+    The order is that of a counter whose last layer runs fastest.
     """
     total = np.zeros(1)
     for row in table:

@@ -15,9 +15,9 @@ from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 def decision_rule(
     model: QuantizedModel, config: DecisionConfig, validation: NDArray[np.int32]
 ) -> DecisionRule | None:
-    """The rule for a model; validation: pooled features int32 [clips, features] of validation clips.
+    """Make the decision rule of a model, or return None if its specification cannot stream.
 
-    None if its specification cannot stream.
+    validation: pooled features int32 [clips, features] of validation clips.
 
     Raises SerqError if the configuration does not fit the model.
     """
@@ -32,8 +32,9 @@ def decision_rule(
 
 
 def unsure_margin(validation: NDArray[np.int64], coverage: float) -> int:
-    """The largest lead of the best score that a share of at least `coverage` of scores [clips, classes]
-    has.
+    """Find the largest lead of the best score that a share of at least `coverage` has.
+
+    validation: scores [clips, classes].
     """
     ordered = np.sort(validation, axis=1)
     leads = np.sort(ordered[:, -1] - ordered[:, -2])

@@ -1,8 +1,8 @@
-"""How much a layer matters: Shinde, Jain and Sharma, "Layer-Importance guided Adaptive Quantization for
-Efficient Speech Emotion Recognition".
+"""How much a layer matters, after Shinde, Jain and Sharma.
 
-Importance(l) = alpha * N_P(l) + (1 - alpha) * N_V(l), with N_P the layer's share of all parameters and
-N_V = log(e - 1 + Var(l) / max Var) of the float kernel's variance. Margin(l) = T_margin * Importance(l).
+The paper is "Layer-Importance guided Adaptive Quantization for Efficient Speech Emotion Recognition".
+Importance(l) = alpha * N_P(l) + (1 - alpha) * N_V(l), with N_P the layer's share of all parameters and N_V =
+log(e - 1 + Var(l) / max Var) of the float kernel's variance. Margin(l) = T_margin * Importance(l).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from serq_mcu.quantization.network import FloatNetwork
 
 @dataclass(frozen=True)
 class LayerImportance:
-    """A layer's terms; rank 0 is the most important layer; margin is the validation accuracy it may cost,
-    as a fraction.
+    """The terms of a layer's importance.
+
+    Rank 0 is the most important layer; margin is the validation accuracy it may cost, as a fraction.
     """
 
     layer: int
@@ -32,7 +33,7 @@ class LayerImportance:
 
 
 def layer_importance(network: FloatNetwork, config: QuantizationConfig) -> tuple[LayerImportance, ...]:
-    """The terms of each layer, in layer order."""
+    """Compute the terms of each layer, in layer order."""
     variances = [float(np.var(layer.weights)) for layer in network.layers]
     shares = [count / sum(network.parameters) for count in network.parameters]
     terms = [math.log(math.e - 1 + variance / max(variances)) for variance in variances]

@@ -1,7 +1,6 @@
-"""Float network and widths to the integer model: layer by layer, each fitted to what the layers before it
-deliver.
+"""Float network and widths to the integer model: layer by layer, each fitted to what those before it deliver.
 
-How a layer is lowered is its own affair (serq_mcu/layers). A network that was fine-tuned with its quantizers
+Each kind of layer lowers itself (serq_mcu/layers). A network that was fine-tuned with its quantizers
 in place (training/qat.py) brings its scales and steps along and is only written down as integers.
 """
 
@@ -35,9 +34,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TunedNetwork:
-    """A multilayer perceptron with its quantization: widths in bits; per layer a kernel [inputs, outputs],
-    a bias [outputs] and the kernel's scale; per hidden layer the value of a step of its output. Everything
-    float32, as it was trained.
+    """A multilayer perceptron with its quantization, all float32 as it was trained.
+
+    Widths in bits; per layer a kernel [inputs, outputs], a bias [outputs] and the kernel's scale; per hidden
+    layer the value of a step of its output.
     """
 
     widths: tuple[Width, ...]
@@ -48,7 +48,7 @@ class TunedNetwork:
 
 
 class Lowering:
-    """Makes the integer model of any widths from one float network.
+    """A maker of integer models of any widths from one float network.
 
     calibration: pooled features int32 [n, features] of training clips.
     """
@@ -81,7 +81,7 @@ class Lowering:
         return self._model(layers, provenance)
 
     def start(self, widths: Sequence[Width]) -> TunedNetwork:
-        """Where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""
+        """Return where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""
         layers = _dense(self.model(widths).layers)
         zeros = [INPUT_GRID.zero] + [0] * (len(layers) - 1)
         biases = [layer.dequantized_bias(zero) for layer, zero in zip(layers, zeros, strict=True)]
@@ -94,7 +94,10 @@ class Lowering:
         )
 
     def tuned_model(self, tuned: TunedNetwork, provenance: dict[str, Any] | None = None) -> QuantizedModel:
-        """Make the integer model of a fine-tuned network. Raises SerqError if a bound cannot be proved."""
+        """Make the integer model of a fine-tuned network.
+
+        Raises SerqError if a bound cannot be proved.
+        """
         layers: list[Layer] = []
         grid = INPUT_GRID
         steps = [*map(float, tuned.steps), None]

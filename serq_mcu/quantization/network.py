@@ -42,8 +42,9 @@ class FloatNetwork:
     def mlp(
         cls, kernels: Sequence[Floats], biases: Sequence[Floats], mean: Floats, sd: Floats
     ) -> FloatNetwork:
-        """Make a multilayer perceptron: kernels [inputs, outputs] and biases [outputs], a ReLU after all
-        but the last. Raises SerqError as the class does.
+        """Make a multilayer perceptron, with a ReLU after every layer except the last.
+
+        kernels [inputs, outputs], biases [outputs]. Raises SerqError as the class does.
         """
         if len(kernels) != len(biases):
             raise SerqError("a network needs as many biases as kernels")
@@ -67,7 +68,10 @@ class FloatNetwork:
 
     @property
     def dense(self) -> tuple[FloatDense, ...]:
-        """The layers of a multilayer perceptron. Raises SerqError if one is of another kind."""
+        """The layers of a multilayer perceptron.
+
+        Raises SerqError if one is of another kind.
+        """
         for index, layer in enumerate(self.layers):
             if type(layer) is not FloatDense:
                 raise SerqError(
@@ -90,8 +94,9 @@ class FloatNetwork:
         return labels
 
     def targets(self, standardised: Floats) -> list[Floats]:
-        """Compute what each layer [n, outputs] gives before its activation function; the last are the
-        logits.
+        """Compute what each layer [n, outputs] gives before its activation function.
+
+        The last are the logits.
         """
         found, x = [], standardised
         for layer in self.layers:
@@ -108,8 +113,8 @@ def standardise(pooled: NDArray[np.integer], mean: Floats, sd: Floats) -> Floats
 def standardisation(pooled: NDArray[np.integer]) -> tuple[Floats, Floats]:
     """Compute mean and standard deviation [features] of training features [n, features], in device units.
 
-    A feature that varies by less than half a unit says nothing; its deviation is set so large that it stays
-    at 0.
+    A feature that varies by less than half a unit carries no information; its deviation is set so large that
+    it stays at 0.
     """
     sd = pooled.std(axis=0)
     return pooled.mean(axis=0), np.where(sd < 0.5, UNINFORMATIVE, sd)

@@ -1,6 +1,4 @@
-"""A trained run to the integer model, with the account of how its bits were chosen and where accuracy
-went.
-"""
+"""A trained run to the integer model, with the account of its bits and of where accuracy went."""
 
 from __future__ import annotations
 
@@ -65,7 +63,7 @@ class Allocation:
         return self.scores[STEPS[-1]]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         return {
             "method": self.config.method,
             "alpha": self.config.alpha,
@@ -88,7 +86,7 @@ class Allocation:
 def quantize(
     run: Run, progress: Progress | None = None, tune: Tune | None = None, budget: WidthBudget | None = None
 ) -> tuple[QuantizedModel, Allocation]:
-    """The integer model of a run and the account of its bits, as the run's configuration says.
+    """Quantize a run as its configuration says: the integer model and the account of its bits.
 
     `run.changed(quantization={"margin": 0.01})` quantizes otherwise. `tune` fine-tunes the network at the
     widths chosen; without it quantization is post-training. A `budget` chooses the widths in place of the
@@ -117,13 +115,13 @@ def quantize(
 
 
 def lower(run: Run) -> Lowering:
-    """The network of a run with all that lowers it to integers."""
+    """Return the network of a run with all that lowers it to integers."""
     spec = run.config.features
     return Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
 
 
 def step_scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
-    """For each of STEPS, the score of a model that was quantized from `run`, by part."""
+    """Score each of STEPS, of a model that was quantized from `run`, by part."""
     scores: dict[str, dict[str, Score]] = {step: {} for step in STEPS}
     for part in JUDGED:
         members = run.members(part)
@@ -141,7 +139,7 @@ def step_scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
 
 
 def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
-    """What the model file says of its making.
+    """Return what the model file tells of its making.
 
     No time stamp and no path: the same run gives the same bytes.
     """

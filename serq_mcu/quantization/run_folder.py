@@ -75,14 +75,15 @@ class Run:
             raise SerqError("classes or parts are out of range; train again")
 
     def changed(self, /, **tables: Mapping[str, Any]) -> Run:
-        """The same run with other values in its configuration: `run.changed(quantization={"margin": 0.01})`.
+        """Return the run with other values in its configuration.
 
-        Raises SerqError, naming section and key, if a value is refused.
+        For example `run.changed(quantization={"margin": 0.01})`. Raises SerqError, naming section and key, if
+        a value is refused.
         """
         return self.merged(tables, "the configuration")
 
     def merged(self, tables: Mapping[str, Any], where: str) -> Run:
-        """The same with the values of some tables from outside; `where` begins what SerqError says.
+        """Return the run with the values of some tables from outside; `where` begins an error.
 
         What made the run stays as it is: SerqError refuses other features, augmentation and training.
         """
@@ -95,23 +96,24 @@ class Run:
     def digest(self) -> str:
         """16 hexadecimal digits of the SHA-256 of network, features, classes and parts.
 
-        The model file keeps it, to say which run the model was quantized from.
+        The model file keeps it, to tell which run the model was quantized from.
         """
         arrays = (*_weights(self.network).values(), self.pooled, self.truth, self.part)
         return _sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))[:16]
 
     def members(self, part: str) -> NDArray[np.intp]:
-        """Indices of the clips of one of PARTS."""
+        """Return the indices of the clips of one of PARTS."""
         return np.flatnonzero(self.part == PARTS.index(part))
 
     def names_of(self, part: str) -> list[str]:
-        """Clip names of one of PARTS."""
+        """List the clip names of one of PARTS."""
         return [self.names[index] for index in self.members(part)]
 
     @property
     def calibration(self) -> NDArray[np.int32]:
-        """Pooled features int32 [n, features] of the training clips as recorded and in the first few
-        further versions.
+        """Pooled features int32 [n, features] of the training clips that calibrate.
+
+        These are the clips as recorded and in the first few further versions.
         """
         training: NDArray[np.int32] = self.pooled[:CALIBRATION_VERSIONS, self.members("train")]
         return training.reshape(-1, training.shape[-1])
@@ -123,7 +125,7 @@ class Run:
         return ValidationData(self.pooled[:, members], self.truth[members])
 
     def float_score(self, part: str) -> Score:
-        """The float network on the clips of one of PARTS, as recorded."""
+        """Score the float network on the clips of one of PARTS, as recorded."""
         members = self.members(part)
         return Score.of(
             self.truth[members],
@@ -132,7 +134,7 @@ class Run:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The content of run.json, but for its format and checksums."""
+        """Return the content of run.json, except its format and checksums."""
         return {
             "corpus": self.corpus,
             "labels": list(self.labels),
@@ -150,7 +152,7 @@ class Run:
         }
 
     def lines(self) -> list[str]:
-        """What a person wants to know of it."""
+        """Write the lines that describe the run to a person."""
         test = self.float_score("test")
         return [
             f"{self.corpus}: {len(self.names)} clips, "
@@ -195,7 +197,10 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
 
 
 def load_run(folder: Path) -> Run:
-    """Read a run folder. Raises SerqError when it is missing, damaged or made by a newer version."""
+    """Read a run folder.
+
+    Raises SerqError when it is missing, damaged or made by a newer version.
+    """
     try:
         header = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         version = header["format"]

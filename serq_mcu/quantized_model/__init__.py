@@ -1,3 +1,1 @@
-"""The waist: one frozen, checked object between training and firmware, its file and its integer
-interpreter.
-"""
+"""The waist: one frozen, checked object between training and firmware, its file and its interpreter."""

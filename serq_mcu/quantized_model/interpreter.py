@@ -16,7 +16,7 @@ DEVIATION_MAX = 2**20 - 1
 
 
 def quantize_input(constants: InputQuantization, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Pooled features [..., features] to activations 0..127 of the same shape."""
+    """Quantize pooled features [..., features] to activations 0..127 of the same shape."""
     deviation = np.clip(pooled.astype(np.int64) - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
     scaled = deviation * constants.multiplier
     return np.clip(
@@ -40,15 +40,15 @@ def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple
 
 
 def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Scores [..., classes] of pooled features [..., features]."""
+    """Compute the scores [..., classes] of pooled features [..., features]."""
     return dict(stages(model, pooled))["scores"]
 
 
 def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np.int64]:
-    """Label indices [...] of the same network in float64, on features [..., features] in the units of the
-    pooled integers.
+    """Classify in float64 by the same network, without rounding of input and activations.
 
-    A comparison, no reference: neither input nor activations are rounded.
+    pooled: features [..., features] in the units of the pooled integers. Returns label indices [...]. A
+    comparison, no reference.
     """
     constants = model.input
     activations = (

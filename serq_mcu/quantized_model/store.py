@@ -32,7 +32,7 @@ def save_model(model: QuantizedModel, path: Path) -> Path:
 
 
 def model_bytes(model: QuantizedModel) -> bytes:
-    """The model file's content."""
+    """Write the model file's content."""
     header = model.header() | {"sha256": model.sha256}
     return save(model.tensors(), metadata={"serq": json.dumps(header, sort_keys=True)})
 
@@ -88,22 +88,25 @@ def load_model(path: Path) -> QuantizedModel:
 
 
 def shipped_models() -> dict[str, Path]:
-    """The files of the models that come with the package, by name; models/README.md has a card of each."""
+    """List the files of the models that come with the package, by name.
+
+    models/README.md has a card of each.
+    """
     return dict(sorted((path.stem, path) for path in resources.MODELS.glob("*.serq")))
 
 
 def shipped_model() -> QuantizedModel:
-    """The model that comes with the package where no other is named: trained on EMO-DB by this pipeline
-    (its provenance says how).
+    """Load the model that is used where none is named.
+
+    It was trained on EMO-DB by this pipeline; its provenance tells how.
     """
     return load_model(shipped_models()[DEFAULT_MODEL])
 
 
 def find_model(model: Path) -> QuantizedModel:
-    """The model file at that path, or else the model that comes with the package under that name, such as
-    emodb-small.
+    """Load the model file at a path, or the model of that name that comes with the package.
 
-    Raises SerqError as `load_model` does.
+    Such a name is emodb-small. Raises SerqError as `load_model` does.
     """
     named = shipped_models().get(str(model))
     return load_model(model if named is None or model.is_file() else named)
@@ -130,6 +133,9 @@ def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
 
 
 def _layer(index: int, header: dict[str, Any], tensors: dict[str, Any]) -> Layer:
-    """One layer. Raises SerqError if its kind is unknown or a bound fails."""
+    """Make one layer.
+
+    Raises SerqError if its kind is unknown or a bound fails.
+    """
     own = {name.removeprefix(f"layer{index}."): array for name, array in tensors.items()}
     return LAYERS[header["kind"]].from_parts(header, own)

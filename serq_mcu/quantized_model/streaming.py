@@ -1,7 +1,7 @@
 """Live audio in integers: the reference of what firmware answers, block by block (SPEC.md section 12).
 
-A window is pooled from its frames anew, as a clip is, so nothing here depends on how firmware keeps and drops
-blocks.
+A window is pooled from its frames again, as a clip is, so nothing here depends on how firmware keeps and
+drops blocks.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ SILENCE, NOT_SURE = -1, -2  # answers that are no label's index
 
 @dataclass(frozen=True)
 class Frames:
-    """What a stream keeps of its frames: the blocks' stages, name to integers [frames,
-    coefficients], and levels, Q8 log2 [frames].
+    """What a stream keeps of its frames.
+
+    The blocks' stages, name to integers [frames, coefficients], and levels, Q8 log2 [frames].
     """
 
     stages: dict[str, NDArray[np.int64]]
@@ -37,7 +38,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a stream says when a block ends.
+    """What a stream answers when a block ends.
 
     answer: index of a label, SILENCE or NOT_SURE; scores: averaged over decisions, zeros in silence; margin:
     of the best over the second best; level: of the newest block, Q8 log2; frames: of the window, which ends
@@ -52,7 +53,10 @@ class Decision:
 
 
 def require_decision_rule(model: QuantizedModel) -> DecisionRule:
-    """The model's own rule. Raises SerqError if it has none."""
+    """Return the model's own rule.
+
+    Raises SerqError if it has none.
+    """
     if model.decision is None:
         raise SerqError(
             "the model cannot stream: its specification pads clips, or it was made without decision"
@@ -62,7 +66,7 @@ def require_decision_rule(model: QuantizedModel) -> DecisionRule:
 
 
 def stream_decisions(model: QuantizedModel, pcm: NDArray[np.int16]) -> list[Decision]:
-    """The decisions on a stream, int16 [samples], in their order, by the model's own rule.
+    """Decide on a stream, int16 [samples], by the model's own rule; decisions come in their order.
 
     Raises SerqError if the model cannot stream.
     """
@@ -70,7 +74,7 @@ def stream_decisions(model: QuantizedModel, pcm: NDArray[np.int16]) -> list[Deci
 
 
 def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
-    """The frames of a stream of any length, int16 [samples].
+    """Compute the frames of a stream of any length, int16 [samples].
 
     Raises SerqError if the model cannot stream or there is less than one block.
     """
@@ -94,14 +98,15 @@ def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
 
 
 def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
-    """The decisions on a stream's frames, by any rule."""
+    """Decide on a stream's frames by any rule."""
     return answer(rule, score_windows(model, rule, frames))
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of a stream: level of each newest block, Q8 log2; frames, 0 for silence; scores int64
-    [windows, classes], 0 in silence.
+    """The windows of a stream.
+
+    level of each newest block, Q8 log2; frames, 0 for silence; scores int64 [windows, classes], 0 in silence.
     """
 
     levels: list[int]
@@ -110,7 +115,7 @@ class Windows:
 
 
 def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Windows:
-    """The windows of a stream; of the rule, only blocks, their length and the gate matter."""
+    """Compute the windows of a stream; of the rule, only blocks, their length and the gate matter."""
     levels = block_levels(rule, frames)
     sizes = [_window(rule, levels[: i + 1]) * rule.block_frames for i in range(len(levels))]
     spoken = [i for i, size in enumerate(sizes) if size]
@@ -123,14 +128,14 @@ def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> 
 
 
 def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
-    """The decision on each window; of the rule, only margin and smoothing matter."""
+    """Decide on each window; of the rule, only margin and smoothing matter."""
     smoothing = _Smoothing(rule)
     for level, frames, new in zip(windows.levels, windows.frames, windows.scores, strict=True):
         yield smoothing.decide(level, frames, new)
 
 
 class Stream:
-    """A stream that is heard piece by piece, as firmware hears it.
+    """A stream that is processed piece by piece, as in firmware.
 
     Raises SerqError if the model cannot stream.
     """
@@ -140,13 +145,13 @@ class Stream:
         self.start()
 
     def start(self) -> None:
-        """Forget all that was heard."""
+        """Forget all samples so far."""
         self._pcm = np.zeros(0, np.int16)
         self._blocks: deque[Frames] = deque(maxlen=self._rule.blocks)
         self._smoothing = _Smoothing(self._rule)
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
-        """The decisions that these samples, int16 [samples] of any number, complete."""
+        """Take samples, int16 [samples] of any number, and return the decisions that they complete."""
         spec, rule = self._model.spec, self._rule
         hop = rule.block_frames * spec.hop_length
         needed = hop - spec.hop_length + spec.frame_length
@@ -188,7 +193,7 @@ class _Smoothing:
 
 
 def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
-    """The level, Q8 log2, of each whole block."""
+    """Compute the level, Q8 log2, of each whole block."""
     size = rule.block_frames
     count = len(frames) // size
     sums = frames.levels[: count * size].reshape(count, size).sum(axis=1)
@@ -213,6 +218,9 @@ def _answer(rule: DecisionRule, smoothed: list[int], level: int, frames: int) ->
 
 
 def _window(rule: DecisionRule, levels: list[int]) -> int:
-    """Blocks of the window that ends with the last: of the last `blocks`, all from the first loud one on."""
+    """Count the blocks of the window that ends with the last.
+
+    They are of the last `blocks` all from the first loud one on.
+    """
     last = levels[-rule.blocks :]
     return next((len(last) - i for i, level in enumerate(last) if level >= rule.gate_level), 0)

@@ -35,10 +35,10 @@ GATE_MAX = 2560  # Q8 log2, +30 dB: louder than any block
 
 @dataclass(frozen=True)
 class InputQuantization:
-    """Standardisation of pooled features to 0..127: center int32 [features], multiplier uint16 and shift
-    uint8 alike.
+    """Standardisation of pooled features to 0..127.
 
-    Raises SerqError on a wrong shape, type or range.
+    center int32 [features], multiplier uint16 [features], shift uint8 [features]. Raises SerqError on a wrong
+    shape, type or range.
     """
 
     center: NDArray[np.int32]
@@ -186,7 +186,7 @@ class QuantizedModel:
         return sum(layer.parameters * layer.bits for layer in self.layers) / 8
 
     def header(self) -> dict[str, Any]:
-        """The JSON part of the model file without its hash."""
+        """Return the JSON part of the model file without its hash."""
         return {
             "format": FORMAT,
             "spec": self.spec.to_json(),
@@ -199,7 +199,7 @@ class QuantizedModel:
         }
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """The arrays of the model file by name."""
+        """Return the arrays of the model file by name."""
         arrays: dict[str, NDArray[Any]] = {
             f"frontend.{name}": array for name, array in self.tables.arrays().items()
         }
@@ -219,8 +219,9 @@ class QuantizedModel:
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """What firmware shows the harness, in the order of computing: a stage's number on the wire is its
-        place here, counted from 1 (SPEC.md section 7).
+        """What firmware shows the harness, in the order of computing.
+
+        A stage's number on the wire is its place here, counted from 1 (SPEC.md section 7).
         """
         return tuple(self._stages())
 

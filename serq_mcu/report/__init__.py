@@ -1,3 +1,4 @@
-"""One page that explains a model: how good, why these bits, what they cost, what a recording looks like on
-its way through.
+"""One page that explains a model: how good, why these bits, what they cost.
+
+It follows a recording on its way through, too.
 """

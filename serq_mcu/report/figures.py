@@ -30,8 +30,9 @@ def _figure(name: str, caption: str, height: float, elements: Iterator[str]) -> 
 
 
 def accuracy_against_bits(points: Sequence[Point], star: Point, floats: float, n: int) -> Figure:
-    """Accuracy at fixed widths as a line, the model's at its average bits as a star, the float network's
-    as a dotted line.
+    """Draw accuracy at fixed widths as a line, the model's as a star, the float network's as a dotted line.
+
+    The star is at the model's average bits.
     """
     left, top, bottom, height = 60, 16, 44, 340
     low = min([p.interval[0] for p in (*points, star)] + [floats])
@@ -72,7 +73,7 @@ def accuracy_against_bits(points: Sequence[Point], star: Point, floats: float, n
 
 
 def confusion(name: str, title: str, score: Score) -> Figure:
-    """A confusion matrix with its counts; a darker cell is a larger share of its row."""
+    """Draw a confusion matrix with its counts; a darker cell is a larger share of its row."""
     count = len(score.labels)
     left, top = 110, 52
     cell = min(64.0, (WIDTH - left - 70) / count)
@@ -112,7 +113,7 @@ def confusion(name: str, title: str, score: Score) -> Figure:
 
 
 def bars(name: str, caption: str, rows: Sequence[tuple[str, float, str]], label_columns: int = 34) -> Figure:
-    """A bar for each row of label, value and note; the note is written beside the bar."""
+    """Draw a bar for each row of label, value and note; the note is written beside the bar."""
     left, step = min(label_columns, max(len(label) for label, _, _ in rows)) * drawing.LETTER + 14, 24
     most = max(max(value for _, value, _ in rows), 1e-12)
     room = WIDTH - left - (max(len(note) for _, _, note in rows) * drawing.LETTER + 12)
@@ -128,8 +129,9 @@ def bars(name: str, caption: str, rows: Sequence[tuple[str, float, str]], label_
 
 
 def layer_bits(layers: Sequence[tuple[str, float, str, int]]) -> Figure:
-    """For each layer its name, importance, width in words, and bits: a bar for the importance and a block
-    for each bit.
+    """Draw the bits of each layer: a bar for its importance and a block for each bit.
+
+    layers: name, importance, width in words, bits.
     """
     left, step, block = 110, 40, 18
     longest, blocks = 100, 272
@@ -154,7 +156,7 @@ def layer_bits(layers: Sequence[tuple[str, float, str, int]]) -> Figure:
 
 
 def steps(name: str, caption: str, rows: Sequence[tuple[str, Point]]) -> Figure:
-    """A dot with its interval for each row."""
+    """Draw a dot with its interval for each row."""
     left, step = 220, 30
     low = min(point.interval[0] for _, point in rows)
     high = max(point.interval[1] for _, point in rows)
@@ -178,8 +180,9 @@ def steps(name: str, caption: str, rows: Sequence[tuple[str, Point]]) -> Figure:
 
 
 def sensitivity(added: Sequence[Sequence[float]]) -> Figure:
-    """Validation loss that each layer alone adds at 1 to 8 bits, a line for each layer; its first value is
-    written at its left end.
+    """Draw the validation loss that each layer alone adds at 1 to 8 bits, a line for each layer.
+
+    Its first value is written at its left end.
     """
     left, top, bottom, height = 110, 16, 64, 340
     low, high = min(min(map(min, added)), 0.0), max(max(map(max, added)), 1e-3)
@@ -217,7 +220,7 @@ def sensitivity(added: Sequence[Sequence[float]]) -> Figure:
 def heat(
     name: str, caption: str, values: NDArray[np.floating], seconds: float, low_label: str, high_label: str
 ) -> Figure:
-    """Values [frames, rows] over time, the first row at the bottom; lighter is more."""
+    """Draw values [frames, rows] over time, the first row at the bottom; lighter is more."""
     left, height, foot = 80, 190, 26
 
     def body() -> Iterator[str]:

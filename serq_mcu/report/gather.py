@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serq_mcu.base.metrics import Score
-from serq_mcu.base.progress import Progress
+from serq_mcu.base.progress import Progress, silent
 from serq_mcu.codegen.export import read_project
 from serq_mcu.codegen.plan import MODEL
 from serq_mcu.config import MAX_BITS, MIN_BITS
@@ -30,8 +30,9 @@ from serq_mcu.verification.verify import recordings, verify
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A layer as the report shows it. tried: bits and validation accuracy of each width that was tried;
-    required: the least accuracy.
+    """A layer as the report shows it.
+
+    tried: bits and validation accuracy of each width that was tried; required: the least accuracy.
     """
 
     shape: str
@@ -57,12 +58,12 @@ class StepAccuracy:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything known about a model, some of it only where a run folder, a corpus or firmware was given
-    (else None or empty).
+    """Everything known about a model.
 
-    assumed: how the model came about where only a run was given. quantized: how its bits were chosen. fixed:
-    accuracy on held-out clips with one width for all layers; added: validation loss that each layer
-    alone adds, [layers][8].
+    Some of it only where a run folder, a corpus or firmware was given (else None or empty). assumed: how the
+    model came about where only a run was given. quantized: how its bits were chosen. fixed: accuracy on
+    held-out clips with one width for all layers; added: validation loss that each layer alone adds,
+    [layers][8].
     """
 
     model: QuantizedModel
@@ -80,7 +81,7 @@ class ReportData:
     device: VerifyReport | None = None
 
     def accuracy(self, step: str, part: str = "test") -> StepAccuracy | None:
-        """The score of a step on a part of the clips, if it is known."""
+        """Return the score of a step on a part of the clips, if it is known."""
         return next((item for item in self.steps if (item.step, item.part) == (step, part)), None)
 
 
@@ -90,15 +91,13 @@ def gather(
     corpus: Path | None = None,
     firmware: Path | None = None,
     on: str = "host",
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> ReportData:
-    """Gather the data on the run folder or model file `source`; corpus: recordings to evaluate a model file
-    or a device on; firmware: an exported project of this model, run on `on`.
-
+    """Gather the data on the run folder or model file `source`.
 
     model: a model file that was quantized from the run; without it the run is quantized as its configuration
-    says. corpus: recordings to judge a model file or a device by. firmware: an exported project of this very
-    model, run on `on`. Raises SerqError if one of them cannot be used, or they do not belong together.
+    says. corpus: recordings to evaluate a model file or a device on. firmware: an exported project of this
+    very model, run on `on`. Raises SerqError if one of them cannot be used, or they do not belong together.
     """
     if source.is_dir() or not source.exists():
         data = _from_run(source, model, progress)
@@ -184,7 +183,7 @@ def _from_model(model: QuantizedModel) -> ReportData:
 
 
 def _how(model: QuantizedModel) -> str:
-    """How the bits of a model were chosen, in words; nothing where its file does not say."""
+    """Describe how the bits of a model were chosen; nothing where its file does not tell."""
     config = (model.provenance.get("config") or {}).get("quantization")
     if not config:
         return ""

@@ -35,10 +35,10 @@ _NOTE = (
 def write_report(
     data: ReportData, needed: Budget, clip: Path | None, folder: Path, progress: Progress
 ) -> list[Path]:
-    """Write the page and its drawings as the folder `folder`, whole or not at all; needed: of the board to
-    show. Returns the files written.
+    """Write the page and its drawings as the folder `folder`, whole or not at all.
 
-    Raises SerqError if the recording cannot be used, or the folder is not a report's to replace.
+    needed: of the board to show. Returns the files written. Raises SerqError if the recording cannot be used,
+    or the folder is not a report's to replace.
     """
     classified = None if clip is None else classify_file(clip, data.model, progress)
     page = report_page(data, needed, classified)

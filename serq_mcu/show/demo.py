@@ -1,4 +1,7 @@
-"""The outcome of `serq-mcu demo` as text. All functions take the content of its summary.json."""
+"""The outcome of `serq-mcu demo` as text.
+
+All functions take the content of its summary.json.
+"""
 
 from __future__ import annotations
 

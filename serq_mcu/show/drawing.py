@@ -1,5 +1,6 @@
-"""SVG elements, and the one theme of all pages and drawings, which follows the reader's choice of light or
-dark. No drawing relies on colour alone.
+"""SVG elements, and the one theme of all pages and drawings, light or dark as the reader prefers.
+
+No drawing relies on colour alone.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A page on this computer that shows decisions as they come: one file, server-sent events, nobody else's
-business (127.0.0.1 only).
+"""A page on this computer that shows decisions as they come.
+
+One file and server-sent events, on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Page:
         self._thread.start()
 
     def hello(self, hello: Hello) -> None:
-        """See View."""
+        """Tell the browsers what listens."""
         with self._lock:
             self._events.clear()
             self._number = self._damaged = 0
@@ -64,20 +65,20 @@ class Page:
         )
 
     def decided(self, decision: LabelledDecision) -> None:
-        """See View."""
+        """Send a decision to the browsers."""
         self._number += 1
         counts = {"number": self._number, "damaged": self._damaged}
         self._tell(
             {"type": "decision", **decision.decision.to_json(), "labels": list(decision.labels), **counts}
         )
 
-    def damaged(self, line: Damaged) -> None:
-        """See View."""
+    def damaged(self, _line: Damaged) -> None:
+        """Count a corrupted line and tell the browsers."""
         self._damaged += 1
         self._tell({"type": "damaged", "lines": self._damaged})
 
     def end(self, text: str) -> None:
-        """See View."""
+        """Tell the browsers why nothing more will come."""
         self._tell({"type": "end", "text": text})
 
     def close(self) -> None:
@@ -91,7 +92,7 @@ class Page:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[queue.SimpleQueue[dict[str, Any] | None]]:
-        """A queue of events, from those that are remembered on; None is the last."""
+        """Return a queue of events, from those that are remembered on; None is the last."""
         reader: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         with self._lock:
             for event in ([self._hello] if self._hello else []) + list(self._events):
@@ -114,9 +115,7 @@ class Page:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers for the page itself and for its stream of events, to a browser that asked this computer by
-    its own name.
-    """
+    """Server of the page and its events, to a browser that asked this computer by its own name."""
 
     page: Page
     protocol_version = "HTTP/1.1"
@@ -133,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def log_message(self, *_: object) -> None:
-        """Requests are nobody's news."""
+        """Log nothing: requests are of no interest."""
 
     def _send(self, body: bytes, kind: str) -> None:
         self.send_response(HTTPStatus.OK)

@@ -12,8 +12,10 @@ from serq_mcu.show.table import Table
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page. points: numbered, each a name and a sentence; missing: what is not there, and
-    which option adds it; table: folded where there are figures.
+    """A part of a page.
+
+    points: numbered, each a name and a sentence; missing: what is not there, and which option adds it; table:
+    folded where there are figures.
     """
 
     title: str
@@ -26,8 +28,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page. facts: names and values shown first; width: of the text, at most; drawing_widths: at
-    least and at most, in CSS units."""
+    """A page.
+
+    facts: names and values shown first; width: of the text, at most; drawing_widths: at least and at most, in
+    CSS units.
+    """
 
     title: str
     heading: str

@@ -1,5 +1,6 @@
-"""Recordings: one that was classified as lines, as a drawing (SVG) and as a page (HTML), with waveform,
-answers and a lane for each class's scores; and a session of `serq-mcu record` as lines.
+"""A classified recording as lines, drawing (SVG) and page (HTML); a session of `serq-mcu record` as lines.
+
+The drawing has the waveform, answers and a lane for each class's scores.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def session_lines(session: Session) -> list[str]:
 
 
 def svg(found: Classification) -> str:
-    """Return the drawing. Place and words show the answers, not colour alone."""
+    """Return the drawing.
+
+    Place and words show the answers, not colour alone.
+    """
     answers = ", ".join(f"{decision.seconds:.1f} s {decision.answer}" for decision in found.decisions)
     elements = [*_axis(found), *_waveform(found), *_answers(found), *_lanes(found)]
     return drawing.document(_WIDTH, _height(found), answers or f"as a clip: {found.answer}", elements)

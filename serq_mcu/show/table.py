@@ -36,7 +36,10 @@ def columns(titles: Iterable[str], align: Align = "left") -> tuple[Column, ...]:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and rows of values. Raises ValueError if a row has more or fewer values than columns."""
+    """Columns and rows of values.
+
+    Raises ValueError if a row has more or fewer values than columns.
+    """
 
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Value]]
@@ -65,7 +68,10 @@ class Table:
         return ["  ".join(self._padded(line, widths)).rstrip() for line in lines]
 
     def markdown(self) -> str:
-        """Render as a GitHub Markdown table. Pipes and line ends are escaped, other markup is kept."""
+        """Render as a GitHub Markdown table.
+
+        Pipes and line ends are escaped, other markup is kept.
+        """
         rules = ["---:" if column.align == "right" else "---" for column in self.columns]
         body = [[_one_cell(cell) for cell in line] for line in (self.titles, *self.cells)]
         return "\n".join("| " + " | ".join(line) + " |" for line in (body[0], rules, *body[1:]))

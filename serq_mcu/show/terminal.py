@@ -18,7 +18,7 @@ _SPAN = 1000  # the least that a full bar stands for: no noise looks like an ans
 
 
 class Rows:
-    """Prints a heading and then a row for each decision.
+    """A printer of a heading and then a row for each decision.
 
     All rows draw a score alike: a bar is full at the largest span so far.
 
@@ -57,14 +57,15 @@ class Rows:
             return ""
         shares = decision.shares(self._span)
         if self._bar:
-            return " ".join(bar(share, self._bar, self._plain) for share in shares).rstrip()
+            return " ".join(bar(share, self._bar, plain=self._plain) for share in shares).rstrip()
         best = sorted(range(len(shares)), key=lambda index: -decision.scores[index])[:3]
         return "  ".join(f"{self.labels[index]} {decision.scores[index]}" for index in best)
 
 
-def bar(share: float, width: int, plain: bool = False) -> str:
-    """A bar of `width` columns, full at 1; the least that is seen is an eighth of a column. plain: of
-    ASCII.
+def bar(share: float, width: int, *, plain: bool = False) -> str:
+    """Draw a bar of `width` columns, full at 1; the least that is seen is an eighth of a column.
+
+    plain: of ASCII.
     """
     if plain:
         return ("#" * round(share * width)).ljust(width)

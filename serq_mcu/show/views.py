@@ -16,16 +16,16 @@ class View(Protocol):
     """A place where decisions are shown."""
 
     def hello(self, hello: Hello) -> None:
-        """Listening began, or the board started again."""
+        """Take note that listening began, or the board started again."""
 
     def decided(self, decision: LabelledDecision) -> None:
-        """A decision came."""
+        """Show a decision."""
 
     def damaged(self, line: Damaged) -> None:
-        """A corrupted line came."""
+        """Take note of a corrupted line."""
 
     def end(self, text: str) -> None:
-        """Nothing more will come, and why."""
+        """Show that nothing more will come, and why."""
 
 
 class TerminalView:
@@ -37,10 +37,12 @@ class TerminalView:
         self._overruns = 0
 
     def hello(self, hello: Hello) -> None:
+        """Report what listens, and begin new rows."""
         self._progress(f"{hello.board} listens with model {hello.model}")
         self._rows, self._overruns = None, 0
 
     def decided(self, decision: LabelledDecision) -> None:
+        """Print the decision as a row, and report lost samples."""
         timed = decision.decision
         if self._rows is None or self._rows.labels != decision.labels:
             self._rows = Rows(decision.labels)
@@ -54,9 +56,11 @@ class TerminalView:
         self._rows.row(timed)
 
     def damaged(self, line: Damaged) -> None:
+        """Report a corrupted line."""
         self._progress(f"skipped a corrupted line: {line.text!r}")
 
     def end(self, text: str) -> None:
+        """Report why nothing more will come."""
         self._progress(text)
 
 
@@ -64,15 +68,19 @@ class JsonView:
     """A line of JSON on standard output for each event."""
 
     def hello(self, hello: Hello) -> None:
+        """Print what listens."""
         _line({"event": "hello", "board": hello.board, "model": hello.model, "labels": list(hello.labels)})
 
     def decided(self, decision: LabelledDecision) -> None:
+        """Print the decision."""
         _line({"event": "decision", **decision.decision.to_json()})
 
     def damaged(self, line: Damaged) -> None:
+        """Print the corrupted line."""
         _line({"event": "damaged line", "text": line.text})
 
     def end(self, text: str) -> None:
+        """Print why nothing more will come."""
         _line({"event": "end", "text": text})
 
 

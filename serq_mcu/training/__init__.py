@@ -1,1 +1,4 @@
-"""Features to a float network. The only room that imports TensorFlow."""
+"""Features to a float network.
+
+The only room that imports TensorFlow.
+"""

@@ -1,5 +1,6 @@
-"""The versions of each clip that training uses: conditions drawn at random, seeded, and never the same
-audio in two parts.
+"""The versions of each clip that training uses: conditions drawn at random from a seed.
+
+The same audio is never in two parts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from serq_mcu.extraction.recordings import AugmentedClip, Recordings, choose_voi
 def draw_augmented_clips(
     recordings: Recordings, part: NDArray[np.uint8], training_part: int, config: AugmentationConfig, seed: int
 ) -> list[list[AugmentedClip]]:
-    """For each version, the first as recorded, every clip under a condition drawn for it.
+    """Draw a condition for every clip in each version; the first version is as recorded.
 
     part: the part of each clip. Babble is made of training clips only, so no clip of another part has any
     share in training. What is drawn follows the clip's name, the version and the seed, so that a clip added
@@ -47,7 +48,7 @@ def _draw(
 
 
 def draw_condition(config: AugmentationConfig, rng: np.random.Generator) -> Condition:
-    """One condition, every value to three digits, so that it can be written down."""
+    """Draw one condition, every value to three digits, so that it can be written down."""
     speed, reverberation, snr_db, gain_db = (
         round(float(rng.uniform(*ends)), 3)
         for ends in (config.speed, config.reverberation, config.snr_db, config.gain_db)

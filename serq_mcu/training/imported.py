@@ -1,6 +1,6 @@
 """A user's own Keras network as a run, from where everything goes on as with one that was trained here.
 
-Reads the `.keras` archive (of Keras 3 and tf_keras alike) as data: `config.json` says which layers there are,
+Reads the `.keras` archive (of Keras 3 and tf_keras alike) as data: `config.json` lists the layers,
 `model.weights.h5` holds their arrays. Nothing in it is executed, and Keras is not needed.
 """
 
@@ -44,8 +44,10 @@ _SILENT = (
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """Dense layers with ReLU between them: kernels [inputs, outputs], biases [outputs]; mean and sd
-    [features] of a Normalization before the first, or None.
+    """Dense layers with ReLU between them.
+
+    kernels [inputs, outputs], biases [outputs]; mean and sd [features] of a Normalization before the first,
+    or None.
     """
 
     kernels: tuple[Floats, ...]
@@ -61,13 +63,12 @@ def import_keras(
     config: Config,
     progress: Progress | None = None,
 ) -> Run:
-    """Write the network in `file` as the run folder `out`; labels name its outputs in their order,
-    `folder` has clips of each of them.
+    """Write the network in `file` as the run folder `out`.
 
-    Its inputs are the features of `config` in the device's units (`pooled` of a run's features.safetensors),
-    as its Normalization layer expects them; without one, in standard deviations of the training clips here.
-    Raises SerqError, naming the layer, if the device cannot compute it, or it does not fit the features or
-    the labels.
+    labels names its outputs in their order; `folder` has clips of each of them. Its inputs are the features
+    of `config` in the device's units (`pooled` of a run's features.safetensors), as its Normalization layer
+    expects them; without one, in standard deviations of the training clips here. Raises SerqError, naming the
+    layer, if the device cannot compute it, or it does not fit the features or the labels.
     """
     found = read_keras(file)
     spec = config.features
@@ -122,7 +123,7 @@ def _split(dataset: Any, config: Config) -> tuple[NDArray[np.uint8], int]:
 
 
 def read_keras(file: Path) -> KerasNetwork:
-    """The network in a `.keras` file.
+    """Read the network in a `.keras` file.
 
     Raises SerqError if it is none, or a layer is not one that the device can compute.
     """
@@ -158,7 +159,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _layers(config: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Kind, path of the arrays, and configuration of each layer of a Sequential model."""
+    """List kind, path of the arrays, and configuration of each layer of a Sequential model."""
     if config["class_name"] != "Sequential" or config.get("registered_name"):
         raise SerqError(
             f"it is a {config['class_name']} model; only Sequential ones are read, so build it anew as"
@@ -182,73 +183,102 @@ def _layers(config: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _network(layers: list[tuple[str, str, dict[str, Any]]], weights: bytes) -> KerasNetwork:
-    kernels: list[Floats] = []
-    biases: list[Floats] = []
-    normalization = None
-    rectified, finished = (
-        True,
-        False,
-    )  # whether there is a ReLU since the last dense layer, and whether there can be no more of them
+    reader = _Reader(weights)
     for index, (kind, path, config) in enumerate(layers):
-        name = f"layer {index} ({kind} {config.get('name', '')!r})"
+        reader.add(f"layer {index} ({kind} {config.get('name', '')!r})", kind, path, config)
+    return reader.network()
+
+
+class _Reader:
+    """A network while its layers are read, in their order."""
+
+    def __init__(self, weights: bytes) -> None:
+        self._weights = weights
+        self._kernels: list[Floats] = []
+        self._biases: list[Floats] = []
+        self._normalization: tuple[Floats, Floats] | None = None
+        self._rectified = True  # whether there is a ReLU since the last dense layer
+        self._finished = False  # whether a softmax came: neither a dense layer nor a ReLU may follow
+
+    def add(self, name: str, kind: str, path: str, config: dict[str, Any]) -> None:
+        """Add a layer, with the path of its arrays.
+
+        Raises SerqError that begins with `name` if the device cannot compute it there.
+        """
         activation = _activation(kind, config, name)
-        if activation == "relu" and kind != "Dense" and not kernels:
-            raise SerqError(
-                f"{name} comes before the first Dense layer, and the device takes features as they are; take"
-                " it out and train again"
-            )
-        if finished and (kind == "Dense" or activation == "relu"):
-            raise SerqError(
-                f"{name} follows a softmax, which can only be the last; take the softmax before it out"
-            )
+        self._require_order(name, kind, activation)
         if kind == "Normalization":
-            if kernels or normalization is not None:
-                raise SerqError(f"{name} is not the first layer; keep one Normalization, before all others")
-            normalization = _normalization(weights, path, config, name)
+            self._add_normalization(name, path, config)
         elif kind == "Dense":
-            if config.get("quantization_config") or config.get("lora_rank") or "mode" in _policy(config):
-                raise SerqError(
-                    f"{name} was quantized, or adapted by LoRA, in Keras; save the float model before that,"
-                    " serq-mcu chooses the bits"
-                )
-            if not rectified:
-                raise SerqError(
-                    f"{name} follows a Dense layer without ReLU; give that one activation='relu', or merge"
-                    " the two"
-                )
-            kernel, *rest = _arrays(weights, path, name, 2 if config.get("use_bias", True) else 1)
-            if kernel.ndim != 2 or any(bias.shape != kernel.shape[1:] for bias in rest):
-                raise SerqError(
-                    f"{name} has a kernel of shape {kernel.shape} and biases {[bias.shape for bias in rest]};"
-                    " save the model again"
-                )
-            kernels.append(kernel)
-            biases.append(rest[0] if rest else np.zeros(kernel.shape[-1]))
-            rectified = False
+            self._add_dense(name, path, config)
         elif kind not in (*_SILENT, "ReLU", "Activation", "Softmax"):
             raise SerqError(
                 f"{name} cannot be computed on the device; Dense, ReLU, Softmax, Dropout and one"
                 f" Normalization can{_advice(kind)}"
             )
-        rectified |= activation == "relu"
-        finished |= activation == "softmax"
-    if not kernels:
-        raise SerqError("it has no Dense layer; build a multilayer perceptron")
-    if rectified:
-        raise SerqError(
-            "its last layer has a ReLU; the scores of the classes must be able to fall below 0, so take it"
-            " out and train again"
-        )
-    if normalization is not None and normalization[0].size != kernels[0].shape[0]:
-        raise SerqError(
-            f"its Normalization is of {normalization[0].size} features, and its first Dense layer takes"
-            f" {kernels[0].shape[0]}"
-        )
-    return KerasNetwork(tuple(kernels), tuple(biases), normalization)
+        self._rectified |= activation == "relu"
+        self._finished |= activation == "softmax"
+
+    def network(self) -> KerasNetwork:
+        """Return the network of the layers that were added.
+
+        Raises SerqError if they make no classifier.
+        """
+        if not self._kernels:
+            raise SerqError("it has no Dense layer; build a multilayer perceptron")
+        if self._rectified:
+            raise SerqError(
+                "its last layer has a ReLU; the scores of the classes must be able to fall below 0, so take"
+                " it out and train again"
+            )
+        inputs = self._kernels[0].shape[0]
+        if self._normalization is not None and self._normalization[0].size != inputs:
+            raise SerqError(
+                f"its Normalization is of {self._normalization[0].size} features, and its first Dense layer"
+                f" takes {inputs}"
+            )
+        return KerasNetwork(tuple(self._kernels), tuple(self._biases), self._normalization)
+
+    def _require_order(self, name: str, kind: str, activation: str) -> None:
+        if activation == "relu" and kind != "Dense" and not self._kernels:
+            raise SerqError(
+                f"{name} comes before the first Dense layer, and the device takes features as they are; take"
+                " it out and train again"
+            )
+        if self._finished and (kind == "Dense" or activation == "relu"):
+            raise SerqError(
+                f"{name} follows a softmax, which can only be the last; take the softmax before it out"
+            )
+
+    def _add_normalization(self, name: str, path: str, config: dict[str, Any]) -> None:
+        if self._kernels or self._normalization is not None:
+            raise SerqError(f"{name} is not the first layer; keep one Normalization, before all others")
+        self._normalization = _normalization(self._weights, path, config, name)
+
+    def _add_dense(self, name: str, path: str, config: dict[str, Any]) -> None:
+        if config.get("quantization_config") or config.get("lora_rank") or "mode" in _policy(config):
+            raise SerqError(
+                f"{name} was quantized, or adapted by LoRA, in Keras; save the float model before that,"
+                " serq-mcu chooses the bits"
+            )
+        if not self._rectified:
+            raise SerqError(
+                f"{name} follows a Dense layer without ReLU; give that one activation='relu', or merge the"
+                " two"
+            )
+        kernel, *rest = _arrays(self._weights, path, name, 2 if config.get("use_bias", True) else 1)
+        if kernel.ndim != 2 or any(bias.shape != kernel.shape[1:] for bias in rest):
+            raise SerqError(
+                f"{name} has a kernel of shape {kernel.shape} and biases {[bias.shape for bias in rest]};"
+                " save the model again"
+            )
+        self._kernels.append(kernel)
+        self._biases.append(rest[0] if rest else np.zeros(kernel.shape[-1]))
+        self._rectified = False
 
 
 def _policy(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a layer's type of numbers, where it is more than a name."""
+    """Return the configuration of a layer's type of numbers, where it is more than a name."""
     policy = config.get("dtype")
     return dict(policy["config"]) if isinstance(policy, dict) else {}
 
@@ -258,7 +288,7 @@ def _advice(kind: str) -> str:
 
 
 def _activation(kind: str, config: dict[str, Any], name: str) -> str:
-    """relu, softmax or linear."""
+    """Return relu, softmax or linear."""
     if kind == "ReLU":
         plain = (
             config.get("max_value") is None
@@ -304,8 +334,9 @@ def _normalization(weights: bytes, path: str, config: dict[str, Any], name: str)
 
 
 def _arrays(weights: bytes, path: str, name: str, count: int) -> list[Floats]:
-    """The arrays of a layer, as they are in the archive itself: neither links nor datasets whose values
-    lie in other files are followed.
+    """Read the arrays of a layer that are in the archive itself.
+
+    Neither links nor datasets whose values are in other files are followed.
     """
     try:
         import h5py

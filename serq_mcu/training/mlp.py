@@ -56,8 +56,9 @@ HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True)
 class Examples:
-    """Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64
-    [clips].
+    """What a network trains on.
+
+    Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64 [clips].
     """
 
     pooled: NDArray[np.int32]
@@ -79,7 +80,7 @@ class Trained:
 
     @property
     def epochs(self) -> int:
-        """Epochs run."""
+        """Number of epochs that were run."""
         return len(self.history)
 
     @property
@@ -95,7 +96,7 @@ def train_mlp(
     config: TrainingConfig,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train on `train`, stop by `validation`, its labels or what teaches says of it.
+    """Train on `train`, stop by `validation`, its labels or the answers of what teaches.
 
     progress is called with a sentence, the epochs done and their limit.
     """
@@ -143,7 +144,7 @@ def train_others(
     count: int,
     progress: Progress | None = None,
 ) -> list[FloatNetwork]:
-    """So many networks of the seeds after the configuration's own; see `train_mlp`."""
+    """Train as many networks of the seeds after the configuration's own, as `train_mlp` does."""
     seeds = [(config.seed + place) % 2**32 for place in range(1, count + 1)]
     return [
         train_mlp(train, validation, classes, changed(config, seed=seed), progress).network for seed in seeds
@@ -155,8 +156,9 @@ def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
 
 
 def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> Any:
-    """The compiled network; the learning rate falls along a cosine to 0 at the last of max_epochs, of
-    `steps` batches each.
+    """Build and compile the network.
+
+    The learning rate falls along a cosine to 0 at the last of max_epochs, of `steps` batches each.
     """
     layers = [tf_keras.layers.InputLayer((features,))]
     for width in config.hidden:
@@ -171,7 +173,7 @@ def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> A
 
 
 def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
-    """Batches without end, all examples in a new order each time round, blended by mixup."""
+    """Return batches without end, all examples in a new order each time round, blended by mixup."""
     count = int(inputs.shape[0])
     order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).repeat().batch(config.batch_size)
     batches = order.map(lambda index: (tf.gather(inputs, index), tf.gather(targets, index)))
@@ -183,8 +185,9 @@ def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
 
 
 def _mixup(inputs: Any, targets: Any, alpha: float) -> tuple[Any, Any]:
-    """Each example of the batch blended with a random other one, in a proportion drawn from Beta(alpha,
-    alpha).
+    """Blend each example of the batch with a random other one (mixup).
+
+    The proportion is drawn from Beta(alpha, alpha).
     """
     count = tf.shape(inputs)[0]
     one, other = tf.random.gamma([count, 1], alpha), tf.random.gamma([count, 1], alpha)
@@ -201,7 +204,7 @@ def _callbacks(config: TrainingConfig, progress: Progress | None) -> list[Any]:
     ]
     if progress is not None:
 
-        def report(epoch: int, logs: dict[str, float]) -> None:
+        def report(epoch: int, _logs: dict[str, float]) -> None:
             progress(f"training, at most {config.max_epochs} epochs", epoch + 1, config.max_epochs)
 
         callbacks.append(tf_keras.callbacks.LambdaCallback(on_epoch_end=report))

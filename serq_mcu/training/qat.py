@@ -1,11 +1,11 @@
-"""Quantization-aware training: a float network fine-tuned as the device will compute it, at any widths
-from 1 to 8 bits, or ternary.
+"""Quantization-aware training: a float network fine-tuned as the device will compute it.
 
-tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`, `Quantizer`) wraps the layers; the levels are
-this project's own (quantization/quantizer.py), its gradients pass straight through (Bengio et al. 2013).
-Activations are the device's: inputs on its grid, hidden ones 0 to 127 steps. Weight scales and activation
-steps learn too (LSQ, Esser et al. 2020), as logarithms. The float network teaches (distillation, Hinton et
-al. 2015). Everything about a width is a variable, so one compiled step serves all.
+At any widths from 1 to 8 bits, or ternary. tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`,
+`Quantizer`) wraps the layers; the levels are this project's own (quantization/quantizer.py), its gradients
+pass straight through (Bengio et al. 2013). Activations are the device's: inputs on its grid, hidden ones 0 to
+127 steps. Weight scales and activation steps learn too (LSQ, Esser et al. 2020), as logarithms. The float
+network teaches (distillation, Hinton et al. 2015). Everything about a width is a variable, so one compiled
+step serves all.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ _INPUT_RANGE = (
 
 
 def tuner(run: Run, progress: Progress | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
-    """What `quantization.pipeline.quantize` calls to fine-tune the network of a run at the widths that it
-    chose.
+    """Return what `quantization.pipeline.quantize` calls to fine-tune a run's network.
+
+    It does so at the widths that were chosen.
     """
     training, tuning = run.config.training, run.config.tuning
     train, validation = (
@@ -65,7 +66,7 @@ class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
     """The project's quantizer on a kernel: evenly spaced levels, a scale for the layer."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """The variables of one kernel: the logarithm of its scale, and its levels."""
+        """Make the variables of one kernel: the logarithm of its scale, and its levels."""
         log_scale = layer.add_weight(f"{name}_log_scale", initializer="zeros", trainable=True)
         levels = layer.add_weight(
             f"{name}_levels", initializer=tf_keras.initializers.Constant(256.0), trainable=False
@@ -73,11 +74,11 @@ class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
         return {"log_scale": log_scale, "levels": levels}
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
-        """What the kernel's fields stand for."""
+        """Compute what the kernel's fields stand for."""
         return quantize_weights(inputs, tf.exp(weights["log_scale"]), weights["levels"])
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: all is in variables."""
+        """Return nothing: all is in variables."""
         return {}
 
 
@@ -85,17 +86,18 @@ class BiasQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
     """Biases in whole steps of their layer's accumulator."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """The value of a step, which `FineTuner` keeps equal to half the kernel's scale times the step of
-        the layer's input.
+        """Make the variable of the value of a step.
+
+        `FineTuner` keeps it equal to half the kernel's scale times the step of the layer's input.
         """
         return {"unit": layer.add_weight(f"{name}_unit", initializer="ones", trainable=False)}
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
-        """The values that the device's integers stand for."""
+        """Compute the values that the device's integers stand for."""
         return _straight_through(inputs, weights["unit"] * tf.round(inputs / weights["unit"]))
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: all is in variables."""
+        """Return nothing: all is in variables."""
         return {}
 
 
@@ -103,23 +105,24 @@ class ActivationQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[m
     """What `requantize` does to a hidden layer's outputs: 0 to 127 steps."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """The logarithm of the step."""
+        """Make the variable of the logarithm of the step."""
         return {"log_step": layer.add_weight(f"{name}_log_step", initializer="zeros", trainable=True)}
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
-        """The values that the device's integers stand for."""
+        """Compute the values that the device's integers stand for."""
         step = tf.exp(weights["log_step"])
         steps = tf.clip_by_value(inputs / step, 0.0, float(ACTIVATION_MAX))
         return step * _straight_through(steps, tf.floor(steps + 0.5))
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: all is in variables."""
+        """Return nothing: all is in variables."""
         return {}
 
 
 def quantize_weights(weights: Any, scale: Any, levels: Any) -> Any:
-    """`dequantize(fields(weights, bits, scale), bits, scale)` in TensorFlow for so many levels; gradients
-    as if nothing were rounded.
+    """Compute `dequantize(fields(weights, bits, scale), bits, scale)` in TensorFlow.
+
+    levels: their number. Gradients are as if nothing were rounded.
     """
     scaled = weights / scale
     u = tf.clip_by_value(tf.floor(scaled + levels / 2), 0.0, levels - 1)
@@ -131,9 +134,9 @@ def _straight_through(value: Any, rounded: Any) -> Any:
 
 
 class _DenseConfig(_quantization.QuantizeConfig):  # type: ignore[misc]
-    """Which parts of a dense layer are quantized: its kernel and, but for the last layer, its output."""
+    """Which parts of a dense layer are quantized: its kernel and, except in the last layer, its output."""
 
-    def __init__(self, last: bool) -> None:
+    def __init__(self, *, last: bool) -> None:
         self.last = last
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
@@ -156,8 +159,9 @@ class _DenseConfig(_quantization.QuantizeConfig):  # type: ignore[misc]
 
 
 class SeededDropout(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Dropout whose masks follow from `draw`, two integers of which the second counts, so that they can be
-    drawn again.
+    """Dropout whose masks can be drawn again.
+
+    They follow from `draw`, two integers of which the second counts.
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
@@ -165,11 +169,11 @@ class SeededDropout(tf_keras.layers.Layer):  # type: ignore[misc]
         self.rate = rate
 
     def build(self, input_shape: Any) -> None:
-        """The variable that masks are drawn from."""
+        """Make the variable that masks are drawn from."""
         self.draw = self.add_weight("draw", shape=(2,), dtype=tf.int32, initializer="zeros", trainable=False)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """The inputs, in training a share `rate` of them 0 and the others larger for it."""
+        """Return the inputs, in training a share `rate` of them 0 and the others larger for it."""
         if not training:
             return inputs
         self.draw.assign_add([0, 1])
@@ -177,13 +181,14 @@ class SeededDropout(tf_keras.layers.Layer):  # type: ignore[misc]
         return tf.where(kept, inputs / (1 - self.rate), 0.0)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the same layer again."""
+        """Return what makes the same layer again."""
         return {**super().get_config(), "rate": self.rate}
 
 
 class _AnnotatedOnly:
-    """tfmot's scheme that quantizes what is annotated, and adds nothing to it: scheme, layout transform
-    and registry in one.
+    """tfmot's scheme that quantizes what is annotated, and adds nothing to it.
+
+    Scheme, layout transform and registry in one.
     """
 
     def get_layout_transformer(self) -> _AnnotatedOnly:
@@ -200,8 +205,9 @@ class _AnnotatedOnly:
 
 
 class FineTuner:
-    """Fine-tunes networks of one shape, widths in neurons [features, ..., classes], at any bits; its step
-    is compiled once.
+    """Fine-tuning of networks of one shape at any bits; its step is compiled once.
+
+    shape: neurons [features, ..., classes].
     """
 
     def __init__(self, shape: Sequence[int], training: TrainingConfig, tuning: TuningConfig) -> None:
@@ -230,7 +236,7 @@ class FineTuner:
         self._evaluate = tf.function(self._loss_without_training, reduce_retracing=True)
 
     def with_seed(self, seed: int) -> FineTuner:
-        """The same with another seed from now on."""
+        """Return the tuner with another seed from now on."""
         self._training = changed(self._training, seed=seed)
         return self
 
@@ -243,11 +249,11 @@ class FineTuner:
         progress: Progress | None = None,
         others: Sequence[FloatNetwork] = (),
     ) -> TunedNetwork:
-        """The network of `lowering` fine-tuned at `widths` bits on `train`, as it was at its least loss on
-        `validation`.
+        """Fine-tune the network of `lowering` at `widths` bits on `train`.
 
-        It and the `others`, one less than the configuration's ensemble, teach. The start is what
-        post-training quantization makes of it, so no epoch is kept that is worse on validation clips.
+        Returns it as it was at its least loss on `validation`. It and the `others`, one less than the
+        configuration's ensemble, teach. The start is what post-training quantization makes of it, so no epoch
+        is kept that is worse on validation clips.
         """
         self._load(lowering.start(widths), [lowering.network, *others])
         rng = np.random.default_rng(self._training.seed)
@@ -267,7 +273,10 @@ class FineTuner:
     def logits(
         self, tuned: TunedNetwork, lowering: Lowering, pooled: NDArray[np.int32]
     ) -> NDArray[np.float32]:
-        """Logits [n, classes] of the network as training sees it, for pooled features [n, features]."""
+        """Compute logits [n, classes] of the network as training sees it.
+
+        pooled: features [n, features].
+        """
         self._load(tuned, [lowering.network] * self._tuning.ensemble)
         answer: NDArray[np.float32] = self._network(
             tf.constant(lowering.device_inputs(pooled), tf.float32), training=False
@@ -281,8 +290,10 @@ class FineTuner:
         )
 
     def _shuffled(self, rng: np.random.Generator, versions: int, clips: int, epoch: int) -> tuple[Any, ...]:
-        """Order [batches, size], shares and partners of mixup alike, learning rates [batches] of one
-        epoch: each clip heard as often as the configuration says, in one of all versions or another.
+        """Draw the order of one epoch.
+
+        Order [batches, size], shares and partners of mixup alike, learning rates [batches]. Each clip comes
+        as often as the configuration says, in one of all versions or another.
         """
         heard = min(self._training.hearings * clips, versions)
         size = min(self._training.batch_size, heard)
@@ -334,7 +345,7 @@ class FineTuner:
         )
 
     def _taught(self, inputs: Any) -> Any:
-        """Mean probabilities [batch, classes] of the float networks."""
+        """Average the probabilities [batch, classes] of the float networks."""
         answers = []
         for teacher in self._teachers:
             x = inputs
@@ -380,7 +391,7 @@ class FineTuner:
 
 
 def _on_grid(inputs: Any) -> Any:
-    """Standard deviations as the device's integer inputs hold them."""
+    """Round standard deviations as the device's integer inputs hold them."""
     rounded = tf.floor(inputs * INPUT_STEPS_PER_SD + 0.5) / INPUT_STEPS_PER_SD
     return tf.clip_by_value(rounded, *_INPUT_RANGE)
 
@@ -390,7 +401,7 @@ def _build(shape: Sequence[int], dropout: float) -> Any:
     for index, width in enumerate(shape[1:], start=1):
         last = index == len(shape) - 1
         dense = tf_keras.layers.Dense(width, activation=None if last else "relu")
-        layers.append(_quantization.quantize_annotate_layer(dense, _DenseConfig(last)))
+        layers.append(_quantization.quantize_annotate_layer(dense, _DenseConfig(last=last)))
         if not last and dropout:
             layers.append(SeededDropout(dropout))
     with _quantization.quantize_scope({kind.__name__: kind for kind in (_DenseConfig, SeededDropout)}):

@@ -1,9 +1,9 @@
-"""What noise, rooms and gain do to the integer model, on clips and on speakers that its training never
-saw, and what augmentation buys.
+"""What noise, rooms and gain do to the integer model, and what augmentation brings.
 
-Every split is trained and quantized on its own and judged on its test part under each of CONDITIONS; the
-splits' answers together make one score, in which each clip counts once. A split's answers are kept in the
-user's cache, so that an interrupted measurement goes on where it stopped.
+Measured on clips and on speakers that its training never saw. Every split is trained and quantized on its own
+and evaluated on its test part under each of CONDITIONS; the splits' answers together make one score, in which
+each clip counts once. A split's answers are kept in the user's cache, so that an interrupted measurement
+resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Robustness:
     kilobytes: dict[tuple[str, str], float]
 
     def to_json(self) -> dict[str, Any]:
-        """For `robustness --json`."""
+        """Return plain values for `robustness --json`."""
         return {
             "corpus": self.corpus,
             "config": self.config.to_json(),
@@ -139,8 +139,9 @@ def measure_robustness(
 def held_out_clips(
     dataset: Dataset, part: NDArray[np.uint8], condition: Condition, seed: int
 ) -> list[AugmentedClip]:
-    """Return each clip of the test part under a condition; babble is of clips outside the training
-    part.
+    """Return each clip of the test part under a condition.
+
+    Babble is of clips outside the training part.
     """
     test, outside = (
         np.flatnonzero(chosen).tolist()
@@ -166,7 +167,7 @@ def _with_protocol(config: Config, protocol: str) -> Config:
 
 
 def _remembered_split(dataset: Dataset, config: Config) -> dict[str, Any]:
-    """`_split`, from the cache if it is there."""
+    """Return `_split`, from the cache if it is there."""
     name = key(
         "robustness",
         config.to_json(),
@@ -184,8 +185,10 @@ def _remembered_split(dataset: Dataset, config: Config) -> dict[str, Any]:
 
 
 def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
-    """The clips that a split holds out, and what its float network and its integer model answer, the
-    latter under each of CONDITIONS.
+    """Train a split and answer for the clips that it holds out.
+
+    Returns these clips, and what its float network and its integer model answer, the latter under each of
+    CONDITIONS.
     """
     run, _ = fit(dataset, config)
     model, _ = quantize(run)
@@ -208,7 +211,7 @@ def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
 
 
 def _score(dataset: Dataset, rows: Sequence[dict[str, Any]], condition: int | None) -> Score:
-    """Of all splits together under a condition; None: of the float networks, as recorded."""
+    """Score all splits together under a condition; None: the float networks, as recorded."""
     clips = np.concatenate([row["clips"] for row in rows]).astype(np.int64)
     answers = np.concatenate(
         [row["float_answers"] if condition is None else row["answers"][condition] for row in rows]

@@ -1,5 +1,6 @@
-"""From a folder of recordings to a run folder: features as the device computes them, a split, a trained
-float network.
+"""From a folder of recordings to a run folder: features, a split, a trained float network.
+
+Features are as the device computes them.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ def train(folder: Path, out: Path, config: Config, progress: Progress | None = N
 
 
 def read_dataset(folder: Path, config: Config, progress: Progress | None = None) -> Dataset:
-    """The recordings in `folder`, at the features' sample rate. Raises SerqError if one cannot be used."""
+    """Read the recordings in `folder`, at the features' sample rate.
+
+    Raises SerqError if one cannot be used.
+    """
     corpus = load_corpus(folder)
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
     return Dataset(
@@ -68,14 +72,14 @@ def read_dataset(folder: Path, config: Config, progress: Progress | None = None)
 
 
 def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Progress | None = None) -> Run:
-    """`train` on recordings that were read already, as for several splits of one corpus."""
+    """Train as `train` does on recordings that were read already, as for several splits of one corpus."""
     run, history = fit(dataset, config, progress)
     save_run(run, out, {"config.toml": config.to_toml(), "history.csv": history})
     return run
 
 
 def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> tuple[Run, str]:
-    """The run of a split, and the history of its training as CSV."""
+    """Train on a split; returns the run, and the history of its training as CSV."""
     mlp, splits = _import_training()
     part = splits.split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
     pooled = version_features(dataset, part, splits.TRAIN, config, progress)
@@ -109,8 +113,9 @@ def version_features(
     config: Config,
     progress: Progress | None = None,
 ) -> NDArray[np.int32]:
-    """Pooled features int32 [versions, clips, features] of the versions that the configuration draws,
-    remembered in the user's cache.
+    """Compute the features of the versions that the configuration draws, kept in the user's cache.
+
+    Returns pooled features int32 [versions, clips, features].
     """
     versions = draw_augmented_clips(
         dataset.recordings, part, training_part, config.augmentation, config.training.seed
@@ -121,7 +126,7 @@ def version_features(
 
 
 def _import_training() -> tuple[Any, Any]:
-    """The modules that need TensorFlow and scikit-learn, imported when they are first used."""
+    """Import the modules that need TensorFlow and scikit-learn, when they are first used."""
     try:
         from serq_mcu.training import mlp, splits
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Which clips train, which choose, which judge: seeded, by stratified folds of the clips or by speakers."""
+"""Which clips train, choose and test: seeded, by stratified folds of the clips or by speakers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ TRAIN, VALIDATION, TEST = range(len(PARTS))
 def split_clips(
     truth: NDArray[np.int64], labels: Sequence[str], speakers: Sequence[str], config: TrainingConfig
 ) -> NDArray[np.uint8]:
-    """The part (an index of PARTS) of each clip: uint8 [clips] for class indices [clips] and speakers'
-    names [clips].
+    """Assign a part to each clip: uint8 [clips], an index of PARTS.
 
-    The test part is one of the stratified folds, or all clips of one speaker; of the rest, a stratified
-    fraction, at least one clip a class on average, is the validation part. Splits of one seed share no test
-    clip. Raises SerqError if a class has fewer clips than there are folds, there is no such speaker, or the
-    corpus is too small for three parts.
+    truth: class indices [clips]; speakers: names [clips]. The test part is one of the stratified folds, or
+    all clips of one speaker; of the rest, a stratified fraction, at least one clip a class on average, is the
+    validation part. Splits of one seed share no test clip. Raises SerqError if a class has fewer clips than
+    there are folds, there is no such speaker, or the corpus is too small for three parts.
     """
     test = (
         np.flatnonzero(np.array(speakers) == _speaker(speakers, config.split))
@@ -51,7 +50,7 @@ def split_clips(
 
 
 def split_count(speakers: Sequence[str], config: TrainingConfig) -> int:
-    """How many splits hold every clip out once."""
+    """Return how many splits hold every clip out once."""
     return len(set(speakers)) if config.protocol == SPEAKERS else config.folds
 
 

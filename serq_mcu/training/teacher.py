@@ -1,11 +1,11 @@
-"""A teacher for networks that have few clips to learn from: kernel ridge regression, whose soft answers
-take the place of labels.
+"""A teacher for networks that have few clips to learn from: kernel ridge regression.
 
-A network of some ten thousand weights and five hundred clips follows its random start as much as the clips;
-kernel ridge regression with radial basis functions (Hastie, Tibshirani and Friedman, Elements of Statistical
-Learning, 5.8) has no random start and is next to a support vector machine. It is too large for a device, as
-it keeps every clip; but it answers for any blend of clips (mixup), so that a network can learn its whole
-function instead of the labels at some points (distillation, Hinton et al. 2015).
+Its soft answers take the place of labels. A network of some ten thousand weights and five hundred clips
+follows its random start as much as the clips; kernel ridge regression with radial basis functions (Hastie,
+Tibshirani and Friedman, Elements of Statistical Learning, 5.8) has no random start and is next to a support
+vector machine. It is too large for a device, as it keeps every clip; but it answers for any blend of clips
+(mixup), so that a network can learn its whole function instead of the labels at some points (distillation,
+Hinton et al. 2015).
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ SHARPNESS = 6.0  # of the softmax over answers, which lie about 0 to 1
 
 
 class KernelTeacher:
-    """Answers of kernel ridge regression to standardised features, its width that of scikit-learn's
-    "scale": gamma is 1 / features.
+    """Answers of kernel ridge regression to standardised features.
 
-    inputs: standardised float [n, features]; targets: one-hot float [n, classes]. The first ANCHORS of them
-    are kept.
+    Its width is that of scikit-learn's "scale": gamma is 1 / features. inputs: standardised float [n,
+    features]; targets: one-hot float [n, classes]. The first ANCHORS of them are kept.
     """
 
     def __init__(self, inputs: NDArray[np.floating], targets: NDArray[np.floating]) -> None:
@@ -40,9 +39,10 @@ class KernelTeacher:
         )
         self._anchors, self._squares = anchors, (anchors**2).sum(axis=1)
 
-    def teach(self, inputs: Any, labels: Any = None) -> tuple[Any, Any]:
-        """TensorFlow tensors: the standardised features [n, features], and probabilities [n, classes] in
-        place of their labels.
+    def teach(self, inputs: Any, _labels: Any = None) -> tuple[Any, Any]:
+        """Replace the labels of standardised features [n, features] by probabilities [n, classes].
+
+        All are TensorFlow tensors.
         """
         import tensorflow as tf
 

@@ -26,7 +26,10 @@ _SHOWN = 5  # clips that are named
 
 @dataclass(frozen=True)
 class Change:
-    """One figure before and now. None: unknown, and never worse."""
+    """One figure before and now.
+
+    None: unknown, and never worse.
+    """
 
     name: str
     before: float | None
@@ -43,7 +46,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """The verdict in a word."""
         if self.before is None or self.now is None:
             return "not compared"
         if self.worse or self.now == self.before:
@@ -64,7 +67,7 @@ class BaselineComparison:
         return tuple(change for change in self.changes if change.worse)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, name to value."""
         changes = [
             {"name": c.name, "before": c.before, "now": c.now, "verdict": c.verdict} for c in self.changes
         ]
@@ -91,7 +94,10 @@ class Baseline:
 
     @staticmethod
     def of(report: VerifyReport) -> Baseline:
-        """To remember of `report`. Raises SerqError if a clip has no result."""
+        """Make the baseline that remembers `report`.
+
+        Raises SerqError if a clip has no result.
+        """
         if report.failures:
             raise SerqError(
                 f"{len(report.failures)} clips have no result, so that the run is no baseline; see to the"
@@ -111,7 +117,7 @@ class Baseline:
         )
 
     def compare(self, report: VerifyReport) -> BaselineComparison:
-        """What is worse, better and the same.
+        """Compare a report: what is worse, better and the same.
 
         Raises SerqError if the report is of other clips or another board.
         """
@@ -151,7 +157,7 @@ class Baseline:
         return BaselineComparison(tuple(changes), tuple(self._notes(report, before, now)))
 
     def require_same(self, on: str, board: str, mode: str, clips: Mapping[str, str]) -> None:
-        """Raises SerqError if a run there, of `clips` (name to label), cannot be compared with this one."""
+        """Raise SerqError if a run on `on`, of `clips` (name to label), cannot be compared with this one."""
         again = "make another with --update-baseline"
         for what, before, now in (
             ("board", self.board, board),
@@ -200,7 +206,10 @@ def save_baseline(path: Path, report: VerifyReport) -> Baseline:
 
 
 def load_baseline(path: Path) -> Baseline:
-    """Read a baseline. Raises SerqError if there is none or it is damaged."""
+    """Read a baseline.
+
+    Raises SerqError if there is none or it is damaged.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value.pop("format") != FORMAT:

@@ -1,4 +1,4 @@
-"""How long a verification over a serial line will take, said before it starts, and what makes it shorter."""
+"""How long a verification over a serial line takes, printed before, and what makes it shorter."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def line_time(model: QuantizedModel, target: Target, clips: Sequence[Path], mode
 
 
 def message_bytes(count: int, payload: int) -> int:
-    """Bytes on the line for `count` bytes of input and the answers to them, in frames of `payload` bytes."""
+    """Return the bytes on the line for `count` bytes of input and the answers to them.
+
+    They go in frames of `payload` bytes.
+    """
     room = payload - 4
     whole, rest = divmod(count, room)
     frames = whole + (rest > 0)

@@ -1,5 +1,6 @@
-"""What the front end's distance from librosa does to a model's answers: the same network on the features
-of either, in integers and in float64.
+"""What the front end's distance from librosa does to a model's answers.
+
+The same network answers on the features of either, in integers and in float64.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ NETWORKS = {"integers, as the device": _classify_rounded, "float64, the same wei
 
 @dataclass(frozen=True)
 class FrontendEffect:
-    """Scores by network and front end, and on how many of the `clips` clips a network answers otherwise
-    for librosa's features.
+    """Scores by network and front end.
+
+    And on how many of the `clips` clips a network answers otherwise for librosa's features.
     """
 
     identity: str
@@ -46,7 +48,7 @@ class FrontendEffect:
     changed: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """For `frontend compare --json`."""
+        """Return plain values for `frontend compare --json`."""
         rows = [
             {"network": network, "features": kind, **score.to_json()}
             for (network, kind), score in self.scores.items()
@@ -66,11 +68,10 @@ class FrontendEffect:
 def frontend_effect(
     model: QuantizedModel, folder: Path, progress: Callable[[str, int, int], None] | None = None
 ) -> FrontendEffect | None:
-    """Judge the model on the clips in `folder` that `evaluate` would take, with either front end; None if
-    it knows none of their classes.
+    """Evaluate the model with either front end on the clips in `folder` that `evaluate` would take.
 
-    progress is called with a sentence, the clips done and their number. Raises SerqError if a clip cannot be
-    read or is too short or too long. Needs librosa.
+    Returns None if none is of its classes. progress is called with a sentence, the clips done and their
+    number. Raises SerqError if a clip cannot be read or is too short or too long. Needs librosa.
     """
     corpus = load_corpus(folder)
     clips, _, basis = choose_clips(model, corpus)

@@ -51,7 +51,7 @@ _FILES = ("serq-model", "serq-clips", "serq-baseline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of the command line and of the configuration."""
+    """Add the options of the command line and of the configuration."""
     group = parser.getgroup("serq-mcu", "firmware of serq-mcu against its Python reference")
     for name, text in _OPTIONS.items():
         group.addoption(f"--{name}", metavar=name.removeprefix("serq-").upper(), help=text)
@@ -64,8 +64,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--serq-update-baseline", action="store_true", help="Save this run as the new baseline.")
 
 
-def _scope(fixture_name: str, config: pytest.Config) -> Any:
-    """Once a run; once a test under pytest-embedded, whose `dut` lives as long."""
+def _scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 (pytest passes both by name)
+    """Return "session"; "function" under pytest-embedded, whose `dut` lives as long."""
     return "function" if _embedded(config) else "session"
 
 
@@ -74,7 +74,10 @@ def _embedded(config: pytest.Config) -> bool:
 
 
 def _option(config: pytest.Config, name: str) -> str:
-    """An option, of the command line first. Paths in the configuration are relative to its folder."""
+    """Read an option, of the command line first.
+
+    Paths in the configuration are relative to its folder.
+    """
     given: str | None = config.getoption(f"--{name}")
     if given is not None:
         return given
@@ -104,7 +107,7 @@ def _usage() -> Iterator[None]:
 
 @pytest.fixture(scope=_scope)
 def serq_model(pytestconfig: pytest.Config) -> QuantizedModel:
-    """The model that the firmware is made of."""
+    """Load the model that the firmware is made of."""
     from serq_mcu.quantized_model.store import load_model, shipped_model
 
     path = _option(pytestconfig, "serq-model")
@@ -116,7 +119,7 @@ def serq_model(pytestconfig: pytest.Config) -> QuantizedModel:
 def serq_project(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, serq_model: QuantizedModel
 ) -> Project:
-    """The firmware, exported for the board."""
+    """Export the firmware for the board."""
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.export import export
 
@@ -143,7 +146,7 @@ def serq_port(request: pytest.FixtureRequest) -> Iterator[str]:
 def serq_target(
     request: pytest.FixtureRequest, serq_project: Project, serq_model: QuantizedModel, serq_port: str
 ) -> Iterator[Target]:
-    """The firmware at work, with the board and the model that it should have."""
+    """Run the firmware, with the board and the model that it should have."""
     from serq_mcu.build import platformio
     from serq_mcu.verification.target import open_target
     from serq_mcu.verification.verify import require_same_firmware
@@ -159,13 +162,13 @@ def serq_target(
 
 @pytest.fixture(scope=_scope)
 def serq_device(serq_target: Target) -> Device:
-    """The device: `run_clip`, `run_features`, `values` of any stage."""
+    """Return the device: `run_clip`, `run_features`, `values` of any stage."""
     return serq_target.device
 
 
 @pytest.fixture(scope=_scope)
 def serq_clips(pytestconfig: pytest.Config, serq_model: QuantizedModel) -> list[Recording]:
-    """The recordings: name, samples, label."""
+    """Read the recordings: name, samples, label."""
     from serq_mcu.verification.verify import choose_clips, recordings
 
     count = _option(pytestconfig, "serq-count")
@@ -187,7 +190,7 @@ def serq_report(serq_model: QuantizedModel, serq_clips: list[Recording], serq_ta
 
 @pytest.fixture(scope=_scope)
 def serq_comparison(pytestconfig: pytest.Config, serq_report: VerifyReport) -> BaselineComparison:
-    """The report against the baseline, which is written first under --serq-update-baseline."""
+    """Compare the report with the baseline, which is written first under --serq-update-baseline."""
     from serq_mcu.verification.baseline import load_baseline, save_baseline
 
     path = Path(_needed(pytestconfig, "serq-baseline"))

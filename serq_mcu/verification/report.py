@@ -29,7 +29,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one clip: compared, with or without a difference, or not (`failure` says why)."""
+    """What became of one clip: compared, with or without a difference, or not (`failure`: why)."""
 
     clip: str
     label: str  # the true one
@@ -146,7 +146,7 @@ class VerifyReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values under the names of SPEC.md section 10."""
+        """Return plain values under the names of SPEC.md section 10."""
         return {
             "ok": self.ok,
             "target": self.target,

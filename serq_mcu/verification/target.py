@@ -31,11 +31,11 @@ class Target:
 
 @contextlib.contextmanager
 def open_target(project: Project, on: str) -> Iterator[Target]:
-    """The project's C at work on `host`, on the board's `emulator`, or on the board at a serial port (or
-    pyserial URL).
+    """Run the project's C on `host`, on the board's `emulator`, or on the board at a serial port.
 
-    A real board's emulator is the emulated board of its instruction set: the same C, built for that one.
-    Raises SerqError if it is not the harness, or cannot be built, started or reached.
+    A port may be a pyserial URL. A real board's emulator is the emulated board of its instruction set: the
+    same C, built for that one. Raises SerqError if it is not the harness, or cannot be built, started or
+    reached.
     """
     project.require_app("harness")
     opener = {"host": _host, "emulator": _emulator}.get(on)

@@ -1,5 +1,6 @@
-"""Firmware against the integer reference, clip by clip: digests of every stage first, then the first
-integer that differs.
+"""Firmware against the integer reference, clip by clip.
+
+Digests of every stage come first, then the first integer that differs.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class Recording:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the integer reference computes for a recording: of every stage, or (frames = 0) from the pooled
-    features on.
+    """What the integer reference computes for a recording.
+
+    That is every stage, or (frames = 0) those from the pooled features on.
     """
 
     pooled: NDArray[np.int32]
@@ -60,7 +62,7 @@ class Reference:
     integers: int  # how many the digests and the answer stand for
 
     def agrees(self, result: Result) -> bool:
-        """Whether the device computed the same."""
+        """Tell whether the device computed the same."""
         same = (result.digests, result.label, result.frames) == (self.digests, self.label, self.frames)
         return same and np.array_equal(result.scores, self.scores)
 
@@ -74,12 +76,12 @@ def verify_project(
     mode: Mode = "pcm",
     baseline: Baseline | None = None,
 ) -> VerifyReport:
-    """Verify the exported project `folder` on `host`, `emulator` or a serial port, with the recordings in
-    `clips` (or a stratified `count` of them).
+    """Verify the exported project `folder` with the recordings in `clips`, or a stratified `count` of them.
 
-    In mode `features` the device gets the pooled features that the reference computes, and only its network
-    is compared. Raises SerqError if the folder, the clips or the device cannot be used, or do not belong to
-    the `baseline`; a difference is no error but part of the report.
+    on: `host`, `emulator` or a serial port. In mode `features` the device gets the pooled features that the
+    reference computes, and only its network is compared. Raises SerqError if the folder, the clips or the
+    device cannot be used, or do not belong to the `baseline`; a difference is no error but part of the
+    report.
     """
     project = read_project(folder)
     model = load_model(folder / MODEL)
@@ -102,7 +104,7 @@ def verify_project(
 
 
 def choose_clips(folder: Path, count: int | None = None) -> list[Clip]:
-    """The clips of a corpus, or a stratified `count` of them.
+    """Choose the clips of a corpus, or a stratified `count` of them.
 
     Raises SerqError as the corpus's loader does.
     """
@@ -111,7 +113,10 @@ def choose_clips(folder: Path, count: int | None = None) -> list[Clip]:
 
 
 def recordings(clips: Iterable[Clip], sample_rate: int) -> Iterator[Recording]:
-    """The clips, each read when it is asked for. Raises SerqError for one that cannot be read."""
+    """Yield the clips, each read when it is asked for.
+
+    Raises SerqError for one that cannot be read.
+    """
     for clip in clips:
         yield Recording(clip.name, read_audio(clip.path, sample_rate).pcm, clip.label)
 
@@ -123,11 +128,10 @@ def verify(
     progress: Callable[[int], None] | None = None,
     mode: Mode = "pcm",
 ) -> VerifyReport:
-    """Compare `target` with the integer reference on every recording. progress is called with the number
-    of recordings done.
+    """Compare `target` with the integer reference on every recording.
 
-    Raises SerqError if the device carries another model, runtime or board, or cannot be talked to: when it is
-    gone, or has failed three clips in a row.
+    progress is called with the number of recordings done. Raises SerqError if the device carries another
+    model, runtime or board, or does not communicate: when it is gone, or has failed three clips in a row.
     """
     require_same_firmware(model, target)
     start = time.monotonic()
@@ -187,7 +191,10 @@ def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mod
 
 
 def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
-    """Every stage's integers for a clip, int16 [samples]. Raises SerqError if it is too short or too long."""
+    """Compute every stage's integers for a clip, int16 [samples].
+
+    Raises SerqError if it is too short or too long.
+    """
     found: dict[str, NDArray[Any]] = dict(frame_stages(model.spec, model.tables, pcm))
     pooled = pool(model.spec, model.tables, found)
     found |= {stage: values[None] for stage, values in network_stages(model, pooled)}
@@ -195,17 +202,17 @@ def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
 
 
 def digest(values: NDArray[Any], before: int = 0) -> int:
-    """CRC-32 of integers as little-endian bytes, after those whose digest is `before`."""
+    """Compute the CRC-32 of integers as little-endian bytes, after those whose digest is `before`."""
     return zlib.crc32(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data, before)
 
 
 def locate(
     model: QuantizedModel, recording: Recording, expected: Reference, result: Result, device: Device
 ) -> Difference:
-    """The first integer that differs: replay the clip frame by frame, then stop at the stage and event and
-    read its values.
+    """Find the first integer that differs.
 
-    Raises LineError if the line fails meanwhile.
+    Replays the clip frame by frame, then stops at the stage and event and reads its values. Raises LineError
+    if the line fails meanwhile.
     """
     stages = reference_stages(model, recording.pcm)
     for stage, values in stages.items():
@@ -217,8 +224,9 @@ def locate(
 
 
 def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[Clip]:
-    """`count` clips, each label in its proportion (largest remainders first), in their order; all of them
-    if there are no more.
+    """Select `count` clips, each label in its proportion (largest remainders first), in their order.
+
+    Returns all of them if there are no more.
     """
     if count >= len(clips):
         return list(clips)
@@ -241,7 +249,10 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
 
 
 def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -> Reference:
-    """What a device must answer. Raises SerqError, with the clip's name, if it is too short or too long."""
+    """Compute what a device must answer.
+
+    Raises SerqError, with the clip's name, if it is too short or too long.
+    """
     try:
         stages = reference_stages(model, recording.pcm)
     except SerqError as error:
@@ -269,8 +280,9 @@ def _locate_in_stage(
     stage: str,
     expected: NDArray[Any],
 ) -> Difference | None:
-    """The first difference in a stage's integers [events, values]; None if the device now computes them
-    right.
+    """Find the first difference in a stage's integers [events, values].
+
+    Returns None if the device now computes them right.
     """
     from_features = reference.frames == 0
     events: Iterable[int] = [0]
@@ -295,8 +307,9 @@ def _locate_in_stage(
 def _suspects(
     device: Device, pcm: NDArray[np.int16], padding: int, stage: str, expected: NDArray[Any]
 ) -> Iterable[int]:
-    """The events that may differ first: the one at which the digest does, or else those that only the
-    zeros after a padded clip complete.
+    """List the events that may differ first.
+
+    That is the one at which the digest does, or else those that only the zeros after a padded clip complete.
     """
     crc, event = 0, -1
     for event, (values, digests) in enumerate(
@@ -311,7 +324,7 @@ def _suspects(
 def _compare(
     clip: str, stage: str, event: int, expected: NDArray[Any], actual: NDArray[Any]
 ) -> Difference | None:
-    """The first difference of two arrays; a value that one of them lacks differs."""
+    """Find the first difference of two arrays; a value that one of them lacks differs."""
     common = min(len(actual), len(expected))
     differing = np.flatnonzero(actual[:common] != expected[:common])
     count = len(differing) + max(len(actual), len(expected)) - common
@@ -334,7 +347,7 @@ def _same_type(actual: NDArray[np.unsignedinteger], expected: NDArray[Any], stag
 
 
 def _compare_answers(clip: str, reference: Reference, result: Result) -> Difference:
-    """For a device whose stages agree with the reference, but not what it says of them."""
+    """Describe a device whose stages agree with the reference, but not what it reports of them."""
     answers = {
         "scores": (reference.scores, result.scores),
         "label": (np.array([reference.label]), np.array([result.label])),
@@ -359,8 +372,9 @@ def _require_same_model(project: Project, model: QuantizedModel) -> None:
 
 
 def require_same_firmware(model: QuantizedModel, target: Target) -> None:
-    """Raises SerqError, naming what differs, if the device runs another runtime, board, model or order of
-    labels.
+    """Raise SerqError, naming what differs, if the device runs another firmware.
+
+    That is another runtime, board, model or order of labels.
     """
     identity = target.device.identity
     again = "build and flash the exported project again"

@@ -230,7 +230,7 @@ def _read(command: Command) -> None:
     program, *words = command.words
     if program == "serq-mcu":
         found: click.Command = main
-        context = main.context_class(main)
+        context = main.context_class(main, **main.context_settings)
         while isinstance(found, click.Group):
             name, found, words = found.resolve_command(context, words)
         found.make_context(name, words, parent=context)

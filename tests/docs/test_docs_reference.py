@@ -103,7 +103,7 @@ def test_a_command_has_help_an_example_that_parses_and_a_page(path: tuple[str, .
         words = shlex.split(line)
         assert words[1 : 1 + len(path)] == list(path)
         command.make_context(
-            " ".join(path), words[1 + len(path) :], parent=main.context_class(main)
+            " ".join(path), words[1 + len(path) :], parent=main.context_class(main, **main.context_settings)
         )  # refuses what it does not know
     page = (DOCS / "reference/commands" / f"{page_name(path)}.md").read_text()
     assert f"# serq-mcu {' '.join(path)}\n" in page and all(line in page for line in lines)

@@ -148,9 +148,9 @@ def test_the_port_may_be_that_of_pytest_embedded(repository: Path, board: str) -
     """
     (repository / "tests" / "conftest.py").write_text(DUT.format(port=board))
     (repository / "tests" / "test_firmware.py").write_text(
-        "def test_verified(serq_report, dut):\n    assert serq_report.ok and not dut.serial.held\n\ndef"
-        " test_values(serq_device, serq_clips):\n    assert len(serq_device.values(serq_clips[0].pcm, 1, 0))"
-        " == 256\n"
+        "def test_verified(serq_report, dut):\n    assert serq_report.ok and not dut.serial.held\n\n"
+        "def test_values(serq_device, serq_clips):\n"
+        "    assert len(serq_device.values(serq_clips[0].pcm, 'window', 0)) == 256\n"
     )
     code, said = run(
         repository, "--embedded-services", "serial", "--serq-board", "esp32", "--serq-count", "2"

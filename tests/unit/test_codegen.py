@@ -171,7 +171,7 @@ def test_a_foreign_folder_is_left_alone(model: QuantizedModel, tmp_path: Path) -
     (tmp_path / "home" / "thesis.tex").write_text("x")
     for force in (False, True):
         with pytest.raises(SerqError, match="choose another folder"):
-            export(model, load_board("esp32"), tmp_path / "home", force)
+            export(model, load_board("esp32"), tmp_path / "home", force=force)
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 import serial
 
+from serq_mcu.base.progress import silent
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.export import export
@@ -272,7 +273,7 @@ def test_platformio_without_a_board_says_that_none_was_found(
     )
     (tmp_path / "src").mkdir()
     monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path / "core"))
-    platformio._scons(lambda line: None)
+    platformio._scons(silent)
     command = [sys.executable, "-m", "platformio", "run", "-t", "upload", "-d", str(tmp_path)]
     done = subprocess.run(
         command, capture_output=True, text=True, env=platformio.environment(), timeout=600, check=False

@@ -8,7 +8,7 @@ A block's C runs inside `serq_model_frame()` of the generated serq_model.c, wher
     shift   uint8_t, the doublings of the frame's samples
     state->scratch.frame.values    int32_t, room for the block's integers until they are pooled
 
-Its integers lie in a variable that has the name of its stage; pooling follows.
+Its integers are in a variable that has the name of its stage; pooling follows.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ class TableType(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is proved of a frame before any block: the sum of all bins' powers does not exceed `power`, and
-    logs are within log_low and log_high, int64 [bands].
+    """What is proved of a frame before any block.
+
+    The sum of all bins' powers does not exceed `power`, and logs are within log_low and log_high, int64
+    [bands].
     """
 
     power: float
@@ -54,8 +56,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Frames:
-    """Integers that blocks read: power uint64 [bins, frames]; log int64 [bands, frames], or None if no block
-    reads it; shift int64 [frames].
+    """The integers of a clip's frames that blocks read.
+
+    power uint64 [bins, frames]; log int64 [bands, frames], or None if no block reads it; shift int64
+    [frames].
     """
 
     power: NDArray[np.uint64]
@@ -72,8 +76,9 @@ class FloatFrames:
 
 
 class Cost(NamedTuple):
-    """A stage's row in `check` and `bench`, the name of its counted cost (kernel_costs.toml), and what that
-    is a linear function of.
+    """A stage's row in `check` and `bench`: the name of its counted cost, and the terms of that.
+
+    Names are those of kernel_costs.toml; a cost is a linear function of its terms.
     """
 
     name: str
@@ -127,7 +132,7 @@ class FeatureBlock(ABC):
         """The stages that the block adds to a frame."""
         return (self.stage,)
 
-    def first(self, statistic: str) -> int:
+    def first(self, _statistic: str) -> int:
         """Return the first coefficient that a statistic is taken of."""
         return 0
 
@@ -136,25 +141,34 @@ class FeatureBlock(ABC):
         """Pooled features of the block."""
         return sum(self.size - self.first(statistic) for statistic in self.statistics)
 
-    def misfit(self, analysis: Analysis) -> str | None:
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
+        return tuple(
+            f"{self.kind}{index} {statistic}"
+            for statistic in self.statistics
+            for index in range(self.first(statistic), self.size)
+        )
+
+    def misfit(self, _analysis: Analysis) -> str | None:
         """Return a sentence if the block does not go with the analysis, or None."""
         return None
 
-    def table_types(self, analysis: Analysis) -> dict[str, TableType]:
+    def table_types(self, _analysis: Analysis) -> dict[str, TableType]:
         """Return the type and shape of each table that the block keeps in the model file."""
         return {}
 
-    def build_tables(self, analysis: Analysis) -> dict[str, NDArray[Any]]:
+    def build_tables(self, _analysis: Analysis) -> dict[str, NDArray[Any]]:
         """Make the block's tables."""
         return {}
 
     @abstractmethod
     def value_range(self, tables: Tables, bounds: Bounds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Prove that no samples make the block's arithmetic overflow, and return the lowest and the highest
-        value of each coefficient, int64 [size] each, within int32.
+        """Prove that no samples make the block's arithmetic overflow, and return the bounds of its values.
 
-        Look at the tables themselves, never at how they were made: they may come from a hostile file.
-        Raises SerqError if the proof fails.
+        Returns the lowest and the highest value of each coefficient, int64 [size] each, within int32. Look at
+        the tables themselves, never at how they were made: they may come from a hostile file. Raises
+        SerqError if the proof fails.
         """
 
     @abstractmethod
@@ -174,8 +188,9 @@ class FeatureBlock(ABC):
         """Return the block's C: statements that leave its integers in a variable named as its stage."""
 
     def costs(self, analysis: Analysis, tables: Tables) -> tuple[Cost, ...]:
-        """Return the rows that a frame's costs have for the block; a cost that nobody counted is shown as
-        unknown.
+        """Return the rows that a frame's costs have for the block.
+
+        A cost that nobody counted is shown as unknown.
         """
         return tuple(
             Cost(name.removeprefix("serq_").replace("_", " "), name.removeprefix("serq_"), ())

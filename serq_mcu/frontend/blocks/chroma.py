@@ -50,7 +50,7 @@ class Chroma(FeatureBlock):
         )
 
     def table_types(self, analysis: Analysis) -> dict[str, TableType]:
-        """weights: Q15, of each bin in each class."""
+        """Return the type of `weights`: Q15, of each bin in each class."""
         return {"weights": TableType(np.int16, (self.size, analysis.bins))}
 
     def build_tables(self, analysis: Analysis) -> dict[str, NDArray[Any]]:
@@ -102,7 +102,7 @@ class Chroma(FeatureBlock):
         )
         return np.asarray(librosa.util.normalize(weights @ frames.power, norm=np.inf, axis=0))
 
-    def steps(self, analysis: Analysis) -> NDArray[np.float64]:
+    def steps(self, _analysis: Analysis) -> NDArray[np.float64]:
         """Return a step of Q15."""
         return np.array(1 / Q15)
 
@@ -132,8 +132,10 @@ class Chroma(FeatureBlock):
 
 
 def chroma_weights(analysis: Analysis) -> NDArray[np.float64]:
-    """Return the weight [12, N/2+1] of each bin's power in each pitch class, C first: Gaussians around the
-    pitch, columns of unit length, and a wide Gaussian over the octaves (centre 5, width 2).
+    """Return the weight [12, N/2+1] of each bin's power in each pitch class, C first.
+
+    Gaussians around the pitch, columns of unit length, and a wide Gaussian over the octaves (centre 5, width
+    2).
     """
     length = analysis.fft_length
     pitch = np.empty(length)
@@ -150,8 +152,9 @@ def chroma_weights(analysis: Analysis) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class ChromaRuns:
-    """A table of weights without its zeros: runs uint16 [runs, 3] of first bin, bins and first class; weights
-    int16 [bins of all runs, 4].
+    """A table of weights without its zeros.
+
+    runs uint16 [runs, 3]: first bin, bins and first class; weights int16 [bins of all runs, 4].
     """
 
     runs: NDArray[np.uint16]
@@ -159,10 +162,9 @@ class ChromaRuns:
 
 
 def chroma_runs(table: NDArray[np.int16]) -> ChromaRuns:
-    """Find runs of bins that touch the same 4 classes (which may go past the last to the first), for a table
-    [classes, bins].
+    """Find the runs of bins that touch the same 4 classes, for a table [classes, bins].
 
-    A bin that touches more belongs to several runs.
+    The 4 classes may go past the last to the first. A bin that touches more belongs to several runs.
     """
     windows = (np.arange(len(table))[:, None] + np.arange(RUN_WIDTH)) % len(table)  # [first class, 4]
     used = table != 0

@@ -39,28 +39,28 @@ class Mel(FeatureBlock):
         fits = self.size == analysis.mel_bands
         return None if fits else f"the mel block's size must be the number of mel bands, {analysis.mel_bands}"
 
-    def value_range(self, tables: Tables, bounds: Bounds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def value_range(self, _tables: Tables, bounds: Bounds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return what is proved of the logs."""
         return bounds.log_low, bounds.log_high
 
-    def integers(self, frames: Frames, tables: Tables) -> NDArray[np.int64]:
+    def integers(self, frames: Frames, _tables: Tables) -> NDArray[np.int64]:
         """Return the logs as they are."""
         assert frames.log is not None
         return frames.log
 
-    def floats(self, frames: FloatFrames, analysis: Analysis) -> NDArray[np.float64]:
+    def floats(self, frames: FloatFrames, _analysis: Analysis) -> NDArray[np.float64]:
         """Return the logs in dB."""
         assert frames.log is not None
         return frames.log
 
-    def steps(self, analysis: Analysis) -> NDArray[np.float64]:
+    def steps(self, _analysis: Analysis) -> NDArray[np.float64]:
         """Return the dB of a step of Q16 log2 of power."""
         return np.array(DECIBEL / 65536)
 
-    def code(self, analysis: Analysis, tables: Tables) -> CPart:
+    def code(self, _analysis: Analysis, _tables: Tables) -> CPart:
         """Add nothing: `log` is there."""
         return CPart(steps=())
 
-    def costs(self, analysis: Analysis, tables: Tables) -> tuple[Cost, ...]:
+    def costs(self, _analysis: Analysis, _tables: Tables) -> tuple[Cost, ...]:
         """Add nothing but the pooling that all blocks have."""
         return ()

@@ -55,7 +55,7 @@ class Mfcc(FeatureBlock):
         return None if self.size <= analysis.mel_bands else "more MFCC than mel bands"
 
     def table_types(self, analysis: Analysis) -> dict[str, TableType]:
-        """dct: Q15 cosines of half the bands; the other half mirrors them."""
+        """Return the type of `dct`: Q15 cosines of half the bands; the other half mirrors them."""
         return {"dct": TableType(np.int16, (self.size, analysis.mel_bands // 2))}
 
     def build_tables(self, analysis: Analysis) -> dict[str, NDArray[Any]]:
@@ -85,8 +85,9 @@ class Mfcc(FeatureBlock):
         return ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
 
     def integers(self, frames: Frames, tables: Tables) -> NDArray[np.int64]:
-        """Compute the coefficients, rows of even number from sums of mirrored logs, of odd from
-        differences.
+        """Compute the coefficients from mirrored logs.
+
+        Rows of even number are computed from their sums, of odd number from their differences.
         """
         log = frames.log
         assert log is not None
@@ -96,7 +97,7 @@ class Mfcc(FeatureBlock):
         cosines = tables["dct"].astype(np.int64)
         return np.stack([((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(cosines)])
 
-    def floats(self, frames: FloatFrames, analysis: Analysis) -> NDArray[np.float64]:
+    def floats(self, frames: FloatFrames, _analysis: Analysis) -> NDArray[np.float64]:
         """Compute the coefficients by librosa."""
         import librosa
 
@@ -118,7 +119,7 @@ class Mfcc(FeatureBlock):
             arrays=(CArray("serq_dct_table", tables["dct"]),),
         )
 
-    def costs(self, analysis: Analysis, tables: Tables) -> tuple[Cost, ...]:
+    def costs(self, analysis: Analysis, _tables: Tables) -> tuple[Cost, ...]:
         """Count by pairs of rows of the DCT, which share loads."""
         bands = analysis.mel_bands
         pairs = -(-self.size // 4) + -(-(self.size // 2) // 2)

@@ -75,8 +75,9 @@ def _matrix(cells: Cells) -> Table:
 
 
 def choice_parts(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table for each protocol across corpora: the features that the training corpora chose, and
-    their figures on the test corpus.
+    """Yield a table for each protocol across corpora.
+
+    It shows the features that the training corpora chose, and their figures on the test corpus.
     """
     by_protocol: dict[str, list[Choice]] = {}
     for choice in choices(rows):

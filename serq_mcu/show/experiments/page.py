@@ -26,7 +26,9 @@ _LEGEND = (
 
 
 def write_page(rows: Sequence[Row], results: Path, page: Path, command: str) -> list[Path]:
-    """Write the page, and a plot for each corpus with most fixed widths. Returns the files written.
+    """Write the page, and a plot for each corpus with most fixed widths.
+
+    Returns the files written.
 
     Raises SerqError if there are no rows, or matplotlib or scipy is not installed.
     """

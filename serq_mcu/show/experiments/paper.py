@@ -35,7 +35,7 @@ def papers_cells(corpus: str, method: str) -> tuple[str, str]:
 
 
 def comparable(key: Key) -> bool:
-    """Whether the paper has the table's corpus, under its protocol and with its network."""
+    """Tell whether the paper has the table's corpus, under its protocol and with its network."""
     return key.protocol == "holdout" and key.model == MLP and key.train in PAPER_ACCURACY
 
 
@@ -88,9 +88,10 @@ def _nearness(key: Key, groups: Sequence[Group]) -> tuple[str, ...]:
 
 
 def beside_paper_parts(rows: Sequence[Row]) -> list[str]:
-    """Return a table of our floats, adaptive row and best row within the paper's adaptive size beside the
-    paper's adaptive row, for each corpus and reading of the features: by how many points ours exceeds the
-    paper's accuracy, and how many splits reach it.
+    """Return a table of our figures beside the paper's adaptive row.
+
+    For each corpus and reading of the features: our floats, adaptive row and best row within the paper's
+    adaptive size, by how many points ours exceeds the paper's accuracy, and how many splits reach it.
     """
     chosen = [group for key, groups in tables(rows) if comparable(key) for group in _beside(key, groups)]
     if not chosen:

@@ -14,8 +14,9 @@ from serq_mcu.show.experiments.words import corpus_title
 
 
 def accuracy_plot(found: Sequence[Group]) -> str:
-    """Accuracy against bits as SVG: fixed widths as lines, the adaptive result as a star, with 95 %
-    intervals of the mean; the paper's in grey.
+    """Draw accuracy against bits as SVG: fixed widths as lines, the adaptive result as a star.
+
+    With 95 % intervals of the mean; the paper's results are grey.
     """
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
