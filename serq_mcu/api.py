@@ -204,7 +204,7 @@ def quantize(
     if max_bytes is not None and "method" in options:
         raise SerqError("method and max_bytes both choose the bits; give one of them")
     budget = None if max_bytes is None else _byte_budget(chosen, max_bytes)
-    tune = _tuner(chosen, progress) if fine_tune else None
+    tune = training.fine_tuning(chosen, progress) if fine_tune else None
     return pipeline.quantize(chosen, progress, tune, budget)
 
 
@@ -332,15 +332,3 @@ def _extractor(spec: FeatureSpec) -> Extractor:
 
 def _byte_budget(run: Run, max_bytes: int) -> WidthBudget:
     return WidthBudget(byte_costs(run.network.parameters), max_bytes, "bytes")
-
-
-def _tuner(run: Run, progress: Progress | None) -> pipeline.Tune:
-    """Fine-tuning of a run; TensorFlow is imported here."""
-    try:
-        from serq_mcu.training.qat import tuner
-    except ImportError as error:
-        raise SerqError(
-            f"fine-tuning needs packages that are not installed ({error.name}); run `pip install"
-            " 'serq-mcu[train]'`"
-        ) from error
-    return tuner(run, progress)

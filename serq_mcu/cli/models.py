@@ -105,6 +105,7 @@ def quantize(
     from serq_mcu.quantization.run_folder import load_run
     from serq_mcu.quantized_model.store import save_model
     from serq_mcu.show.quantization import allocation_lines
+    from serq_mcu.training.run import fine_tuning
 
     given = {name: value for name, value in options.items() if value is not None}
     trained, progress = load_run(run), new_progress()
@@ -114,7 +115,7 @@ def quantize(
     budget = _width_budget(trained.network, max_bytes, max_instructions, board_name)
     if budget is not None and "method" in given:
         raise SerqError("--method and a budget both choose the bits; give one of them")
-    tune = _tuner(trained, progress) if qat else None
+    tune = fine_tuning(trained, progress) if qat else None
     model, allocation = quantize_run(trained, progress, tune, budget)
     save_model(model, out)
     print_result(
@@ -383,15 +384,3 @@ def _width_budget(
         mcu = load_board(board_name).mcu
         return WidthBudget(width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}")
     return None
-
-
-def _tuner(run: Any, progress: Any) -> Any:
-    """Return the fine-tuning of a run; imports TensorFlow."""
-    try:
-        from serq_mcu.training import qat
-    except ImportError as error:
-        raise SerqError(
-            f"fine-tuning needs packages that are not installed ({error.name}); run `pip install"
-            " 'serq-mcu[train]'`"
-        ) from error
-    return qat.tuner(run, progress)

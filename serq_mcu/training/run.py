@@ -5,6 +5,7 @@ Features are as the device computes them.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.extraction.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.quantization.pipeline import Tune
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.training.augmentation import draw_augmented_clips
 
@@ -125,16 +127,30 @@ def version_features(
     return pooled.reshape(len(versions), len(dataset.truth), -1)
 
 
+def fine_tuning(run: Run, progress: Progress | None = None) -> Tune:
+    """Make the function that `quantize` calls to fine-tune a run at the bits chosen.
+
+    Raises SerqError if the packages of training are not installed.
+    """
+    qat = _needing_tensorflow("fine-tuning", "qat")
+    tune: Tune = qat.tuner(run, progress)
+    return tune
+
+
 def _import_training() -> tuple[Any, Any]:
     """Import the modules that need TensorFlow and scikit-learn, when they are first used."""
+    return _needing_tensorflow("training", "mlp"), _needing_tensorflow("training", "splits")
+
+
+def _needing_tensorflow(what: str, module: str) -> Any:
+    """Import a module of this room. Raises SerqError if a package that it needs is not installed."""
     try:
-        from serq_mcu.training import mlp, splits
+        return importlib.import_module(f"serq_mcu.training.{module}")
     except ImportError as error:
         raise SerqError(
-            f"training needs packages that are not installed ({error.name}); run `pip install"
+            f"{what} needs packages that are not installed ({error.name}); run `pip install"
             " 'serq-mcu[train]'`"
         ) from error
-    return mlp, splits
 
 
 def _history_csv(names: tuple[str, ...], history: NDArray[np.float64]) -> str:
