@@ -116,12 +116,10 @@ def c_string(text: str) -> str:
 
 def c_numbers(values: Iterable[Any], indent: int = 4, width: int = 120) -> str:
     """Write integers as the lines of a C initialiser."""
-    lines, line = [], ""
-    for value in np.asarray(values).ravel().tolist():
-        item = f"{value},"
-        if line and len(line) + 1 + len(item) > width - indent:
-            lines.append(line)
-            line = item
-        else:
-            line = f"{line} {item}" if line else item
-    return "\n".join(" " * indent + text for text in [*lines, line])
+    text = " ".join(f"{value}," for value in np.asarray(values).ravel().tolist())
+    lines, start, room = [], 0, width - indent
+    while len(text) - start > room:
+        end = text.rindex(" ", start, start + room + 1)
+        lines.append(text[start:end])
+        start = end + 1
+    return "\n".join(" " * indent + line for line in [*lines, text[start:]])

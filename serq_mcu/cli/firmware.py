@@ -19,6 +19,7 @@ from serq_mcu.cli.shared import (
     new_progress,
     print_result,
     storage_option,
+    without_blas_threads,
 )
 
 
@@ -70,6 +71,7 @@ def check(model: Path | None, board_name: str, app: str, storage: str, as_json: 
 
     Example: serq-mcu check model.serq --board esp32
     """
+    without_blas_threads()
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.budget import budget
     from serq_mcu.codegen.plan import Plan
@@ -120,6 +122,7 @@ def export(
     Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out
     firmware/
     """
+    without_blas_threads()
     from serq_mcu.boards.board import load_board, with_changes
     from serq_mcu.codegen.budget import budget
     from serq_mcu.codegen.export import export_plan
@@ -169,6 +172,7 @@ def library(
 
     Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
     """
+    without_blas_threads()
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.library import export_library
     from serq_mcu.layers.kernels import Storage

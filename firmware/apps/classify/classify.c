@@ -1,5 +1,5 @@
 /* A model's library as functions of a computer, called in a shared library (by
- * serq_mcu/listening/engine.py and serq_mcu/features/extractor.py). */
+ * serq_mcu/listening/engine.py and serq_mcu/extraction/extractor.py). */
 #include <stddef.h>
 #include <string.h>
 
@@ -9,8 +9,9 @@
 #include "serq.h"
 #endif
 
+/* NOLINTBEGIN(misc-use-internal-linkage): Python calls these */
+
 /* A clip's label, or an error of serq.h. scores: SERQ_CLASSES. */
-/* NOLINTNEXTLINE(misc-use-internal-linkage): Python calls it */
 int32_t classify_clip(const int16_t *samples, uint32_t count, int32_t *scores)
 {
     static serq_state state;
@@ -76,3 +77,5 @@ uint32_t stream_push(void *stream, const int16_t *samples, uint32_t count, int32
 }
 
 #endif
+
+/* NOLINTEND(misc-use-internal-linkage) */
