@@ -5,6 +5,8 @@
 
 from typing import TYPE_CHECKING
 
+from serq_mcu.version import __version__
+
 if TYPE_CHECKING:
     from serq_mcu.api import (
         Allocation,
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
         train,
         verify,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Allocation",

@@ -12,8 +12,8 @@ import click
 from rich_click import RichOption
 from rich_click.rich_panel import RichCommandPanel
 
-from serq_mcu import __version__
 from serq_mcu.cli.conventions import Group, look, quiet
+from serq_mcu.version import __version__
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)

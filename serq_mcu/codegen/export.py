@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serq_mcu import __version__
 from serq_mcu.base import resources
 from serq_mcu.base.files import new_folder
 from serq_mcu.boards.board import LISTENING, Board
@@ -17,6 +16,7 @@ from serq_mcu.codegen.render import ABI, render
 from serq_mcu.errors import SerqError
 from serq_mcu.layers.kernels import Storage
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.version import __version__
 
 MANIFEST = "serq.json"
 APPS = ("harness", "live", "capture")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from serq_mcu import __version__
 from serq_mcu.boards.board import Board
 from serq_mcu.codegen.export import Project, runtime_files, write_project
 from serq_mcu.codegen.plan import LIBRARY, MODEL, Files, Plan
@@ -13,6 +12,7 @@ from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
 from serq_mcu.layers.kernels import Storage
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.version import __version__
 
 KINDS = ("arduino", "espidf", "header")
 HEADER = "serq_amalgamated.h"

@@ -28,7 +28,8 @@ from serq_mcu.frontend.code import (
     frontend_assertions,
 )
 from serq_mcu.layers.base import Operands
-from serq_mcu.layers.kernels import Choice, Core, CostStage, Storage, choose, core_of
+from serq_mcu.layers.choice import choose
+from serq_mcu.layers.kernels import Choice, Core, CostStage, Storage, core_of
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import QuantizedModel
 

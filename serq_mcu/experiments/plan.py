@@ -16,11 +16,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from serq_mcu import __version__
 from serq_mcu.config import load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.experiments.features import FeatureSet, feature_set
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.version import __version__
 
 if sys.version_info >= (3, 11):
     import tomllib

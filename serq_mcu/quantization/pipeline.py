@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from serq_mcu import __version__
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import QuantizationConfig
@@ -21,6 +20,7 @@ from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, 
 from serq_mcu.quantization.run_folder import PARTS, Run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.version import __version__
 
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
 JUDGED = ("validation", "test")

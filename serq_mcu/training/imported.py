@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu import __version__
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
 from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.training.run import read_dataset, version_features
+from serq_mcu.version import __version__
 
 Floats = NDArray[np.float64]
 _MOST_BYTES = 2**28  # of a member of the archive, unpacked

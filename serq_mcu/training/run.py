@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu import __version__
 from serq_mcu.base.cache import Cache
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import Config
@@ -25,6 +24,7 @@ from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.pipeline import Tune
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.training.augmentation import draw_augmented_clips
+from serq_mcu.version import __version__
 
 PACKAGES = ("tensorflow", "tf-keras", "scikit-learn", "numpy", "soxr", "soundfile")
 

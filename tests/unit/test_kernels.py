@@ -10,16 +10,8 @@ import pytest
 from serq_mcu.boards.board import all_boards, load_board
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers import DenseLayer
-from serq_mcu.layers.kernels import (
-    MOST_CODE,
-    Core,
-    Storage,
-    cheapest_parts,
-    choose,
-    core_of,
-    cores,
-    possible_parts,
-)
+from serq_mcu.layers.choice import MOST_CODE, choose
+from serq_mcu.layers.kernels import Core, Storage, cheapest_parts, core_of, cores, possible_parts
 from serq_mcu.layers.packing import LAYOUTS, Part
 from tests.support.models import dense, made_up_model
 
