@@ -507,7 +507,7 @@ def test_experiments_compute_features_again_after_the_front_end_changed(tmp_path
         )
 
     first = features()
-    source = tmp_path / "serq_mcu" / "features" / "recordings.py"
+    source = tmp_path / "serq_mcu" / "extraction" / "recordings.py"
     for text in ("\n# another comment\n", "\naugmented_features = lambda *_: np.ones((2, 15), np.int32)\n"):
         source.write_text(source.read_text() + text)
     assert first != 30
