@@ -80,7 +80,7 @@ class TrainingConfig(Section, frozen=True):
     dropout: DropoutRate
     learning_rate: LearningRate
     batch_size: Count
-    hearings: Annotated[int, Meta(ge=1, le=1000)]
+    presentations: Annotated[int, Meta(ge=1, le=1000)]
     max_epochs: Count
     patience: Count
     weight_decay: Share
@@ -103,7 +103,7 @@ class TrainingConfig(Section, frozen=True):
 class TuningConfig(Section, frozen=True):
     """How the network is fine-tuned at the bits chosen (quantization-aware training).
 
-    Clips are presented as in training: batch_size, hearings, mixup and seed are those of [training].
+    Clips are presented as in training: batch_size, presentations, mixup and seed are those of [training].
     """
 
     epochs: Count

@@ -221,10 +221,10 @@ def _variants(
         frames = max(2, round(seconds * model.spec.sample_rate / model.spec.hop_length))
         for blocks in BLOCKS:
             variant = replace(rule, blocks=blocks, block_frames=frames)
-            heard = [score_windows(model, variant, stream) for stream in streams]
+            windowed = [score_windows(model, variant, stream) for stream in streams]
             for smoothing in SMOOTHINGS:
                 found[seconds, blocks, smoothing] = _score(
-                    [list(answer(replace(rule, smoothing=smoothing), windows)) for windows in heard], truth
+                    [list(answer(replace(rule, smoothing=smoothing), windows)) for windows in windowed], truth
                 )
     return found
 
@@ -233,10 +233,10 @@ def _coverages(
     model: QuantizedModel, rule: DecisionRule, streams: Sequence[Frames], truth: Sequence[int]
 ) -> dict[int, StreamScore]:
     """Score by the least lead: the model's own, and those that leave round shares of decisions answered."""
-    heard = [score_windows(model, rule, stream) for stream in streams]
+    windowed = [score_windows(model, rule, stream) for stream in streams]
     leads = sorted(
         decision.margin
-        for windows in heard
+        for windows in windowed
         for decision in answer(rule, windows)
         if decision.answer != SILENCE
     )
@@ -251,7 +251,7 @@ def _coverages(
     margins.add(rule.unsure_margin)
     rules = {margin: replace(rule, unsure_margin=margin) for margin in sorted(margins)}
     return {
-        margin: _score([list(answer(changed, windows)) for windows in heard], truth)
+        margin: _score([list(answer(changed, windows)) for windows in windowed], truth)
         for margin, changed in rules.items()
     }
 

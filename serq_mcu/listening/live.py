@@ -65,7 +65,7 @@ def live_events(source: Source, progress: Progress) -> Iterator[LiveEvent]:
     an error.
     """
     reader, passed, decisions = LineReader(), "", 0
-    start = heard_at = time.monotonic()
+    start = last_at = time.monotonic()
     while True:
         try:
             data = source.read(0.2)
@@ -82,9 +82,9 @@ def live_events(source: Source, progress: Progress) -> Iterator[LiveEvent]:
                     progress(f"skipped non-JSON output such as {event.text!r} (boot messages are normal)")
                 passed = event.text
             else:
-                heard_at, decisions = now, decisions + 1
+                last_at, decisions = now, decisions + 1
                 yield event
-        if now - heard_at > _PATIENCE:
+        if now - last_at > _PATIENCE:
             raise SerqError(
                 f"{source.name} fell silent; check the cable and reset the board"
                 if decisions

@@ -157,15 +157,15 @@ def listen(transport: Transport, count: int) -> Capture:
     Raises SerqError if nothing comes, or something else.
     """
     _drain(transport)
-    reader, packets, heard = PacketReader(), list[Packet](), 0
-    heard_at = time.monotonic()
+    reader, packets, received = PacketReader(), list[Packet](), 0
+    last_at = time.monotonic()
     while len(packets) * _SAMPLES < count:
         data = transport.read(0.2)
         new = list(reader.feed(data))
-        heard, heard_at = heard + len(data), time.monotonic() if new else heard_at
+        received, last_at = received + len(data), time.monotonic() if new else last_at
         packets += new
-        if time.monotonic() - heard_at > _PATIENCE:
-            raise SerqError(_nothing(transport.name, heard, packets))
+        if time.monotonic() - last_at > _PATIENCE:
+            raise SerqError(_nothing(transport.name, received, packets))
     return _capture(packets, count)
 
 
@@ -279,10 +279,10 @@ def _capture(packets: list[Packet], count: int) -> Capture:
     return Capture(pcm, dropped, missed, between / board_seconds if board_seconds else None)
 
 
-def _nothing(name: str, heard: int, packets: list[Packet]) -> str:
+def _nothing(name: str, received: int, packets: list[Packet]) -> str:
     if packets:
         return f"{name} fell silent; check the cable and reset the board"
-    if heard:
+    if received:
         return (
             f"what comes from {name} is not the capture application; flash the project of `serq-mcu export"
             " --app capture`, or name the right port"

@@ -2,7 +2,7 @@
 
 Dense-ReLU-Dropout, Adam, cross-entropy, mini-batches, as in the adaptive mixed-precision paper (Shinde, Jain
 and Sharma), with decoupled weight decay and a falling learning rate; early stopping on validation loss
-restores the best weights. An epoch is so many hearings of each clip, in whatever versions of it there are.
+restores the best weights. An epoch presents each clip so many times, in whatever versions of it there are.
 Mixup (Zhang et al. 2018) blends pairs of clips; where these are few, a kernel method may teach (teacher.py).
 The same data, configuration and seed give the same weights on the same machine and TensorFlow build.
 """
@@ -119,7 +119,7 @@ def train_mlp(
     if config.teacher == KERNEL:
         teacher = KernelTeacher(inputs.numpy(), targets.numpy())
         batches, held = batches.map(teacher.teach), held.map(teacher.teach)
-    steps = -(-config.hearings * len(train.truth) // config.batch_size)
+    steps = -(-config.presentations * len(train.truth) // config.batch_size)
     network = _build(mean.size, classes, config, steps)
     history = network.fit(
         batches,

@@ -295,9 +295,9 @@ class FineTuner:
         Order [batches, size], shares and partners of mixup alike, learning rates [batches]. Each clip comes
         as often as the configuration says, in one of all versions or another.
         """
-        heard = min(self._training.hearings * clips, versions)
-        size = min(self._training.batch_size, heard)
-        batches = heard // size
+        presented = min(self._training.presentations * clips, versions)
+        size = min(self._training.batch_size, presented)
+        batches = presented // size
         order = rng.permutation(versions)[: batches * size].reshape(batches, size)
         partner = rng.permuted(order, axis=1)
         share = (

@@ -89,7 +89,7 @@ fine_tuned = []
 protocol = "holdout"
 folds = 2
 seeds = 1
-training = { hidden = [8], max_epochs = 2, hearings = 1 }
+training = { hidden = [8], max_epochs = 2, presentations = 1 }
 """
 
 
@@ -250,7 +250,7 @@ def _small_config(words: list[str]) -> str:
     """The configuration of a command, made small, in a file."""
     config: Config = load_config(Path(words[words.index("--config") + 1]) if "--config" in words else None)
     small = config.changed(
-        training={"hidden": [16, 12], "max_epochs": 3, "hearings": 1, "folds": 2},
+        training={"hidden": [16, 12], "max_epochs": 3, "presentations": 1, "folds": 2},
         augmentation={"versions": 1},
     )
     Path("small_config.toml").write_text(small.to_toml())

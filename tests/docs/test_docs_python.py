@@ -53,7 +53,7 @@ def test_all_examples_run(
     page: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = load_config().changed(
-        training={"hidden": [16, 12], "max_epochs": 3, "hearings": 1, "folds": 2},
+        training={"hidden": [16, 12], "max_epochs": 3, "presentations": 1, "folds": 2},
         augmentation={"versions": 1},
     )
     monkeypatch.setattr(api, "read_config", lambda path: small)

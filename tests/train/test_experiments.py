@@ -55,7 +55,7 @@ TRAINING = {
     "hidden": [12],
     "max_epochs": 30,
     "batch_size": 8,
-    "hearings": 1,
+    "presentations": 1,
     "mixup": 0.0,
     "validation_fraction": 0.2,
 }

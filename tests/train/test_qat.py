@@ -64,7 +64,7 @@ def lowering(data: tuple[Examples, Examples]) -> Lowering:
 
 def _tuner(lowering: Lowering, **changes: object) -> FineTuner:
     config = load_config().changed(
-        training={"hearings": 1, "mixup": 0.0}, tuning={"epochs": 6, "dropout": 0.1, **changes}
+        training={"presentations": 1, "mixup": 0.0}, tuning={"epochs": 6, "dropout": 0.1, **changes}
     )
     return FineTuner(lowering.network.shape, config.training, config.tuning)
 
@@ -157,7 +157,7 @@ def test_an_ensemble_teaches_what_its_networks_say_on_average(
     lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner
 ) -> None:
     config = changed(
-        load_config().training, hidden=(HIDDEN, HIDDEN), batch_size=32, hearings=2, max_epochs=3, seed=7
+        load_config().training, hidden=(HIDDEN, HIDDEN), batch_size=32, presentations=2, max_epochs=3, seed=7
     )
     others = train_others(*data, len(LABELS), config, 2)
     assert len(others) == 2

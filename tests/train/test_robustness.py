@@ -26,7 +26,7 @@ versions = 1
 [training]
 hidden = [8]
 max_epochs = 2
-hearings = 2
+presentations = 2
 validation_fraction = 0.3
 [quantization]
 method = "4"

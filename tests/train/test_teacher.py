@@ -68,7 +68,7 @@ def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
             dropout=0.0,
             learning_rate=0.005,
             batch_size=32,
-            hearings=20,
+            presentations=20,
             max_epochs=20,
             teacher=taught_by,
         )

@@ -108,7 +108,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
             '[training]\nteacher = "kernel"',
             r"tuning\.distillation is 0\.5; it must be 1 where training\.teacher",
         ),
-        ("[training]\nhearings = 0", r"training\.hearings"),
+        ("[training]\npresentations = 0", r"training\.presentations"),
         ("[training]\nweight_decay = 2", r"training\.weight_decay"),
         ("[training]\nlabel_smoothing = 1.0", r"training\.label_smoothing"),
         ("[tuning]\nensemble = 0", r"tuning\.ensemble is 0; it must be a whole number from 1 to 100"),

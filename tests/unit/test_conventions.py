@@ -258,7 +258,7 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> N
         "fine_tuned": [],
     }
     study |= {"protocol": "clips", "folds": 3, "seeds": 1}
-    training = "{ hidden = [8], hearings = 1, max_epochs = 60, patience = 60, mixup = 0.0 }"
+    training = "{ hidden = [8], presentations = 1, max_epochs = 60, patience = 60, mixup = 0.0 }"
     lines = [f"{name} = {json.dumps(value)}" for name, value in study.items()]
     (tmp_path / "plan.toml").write_text(
         "\n".join(['title = "t"', "[[study]]", *lines, f"training = {training}"])
