@@ -10,6 +10,7 @@ from pathlib import Path
 
 from serq_mcu.base import resources
 from serq_mcu.base.host import compiler
+from serq_mcu.codegen.export import read_project
 from serq_mcu.errors import SerqError
 
 PAYLOAD = 4096  # bytes a frame: memory is plenty here, and longer frames are fewer
@@ -41,5 +42,6 @@ def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
                 or run.stderr.splitlines()
                 or ["no message"]
             )
-            raise SerqError(f"the C compiler refused {folder}: {lines[0].strip()}")
+            error = read_project(folder).blamed(lines[0].strip())
+            raise SerqError(f"the C compiler refused {folder}: {error}")
         yield program

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ class Project:
     app: str
     storage: Storage
     files: dict[str, str]  # relative path to SHA-256
+    extensions: dict[str, str]  # what brought the C that is not serq-mcu's own, by file name
+
+    def blamed(self, error: str) -> str:
+        """Put the extension that brought the file in front of a compiler's error, where one did."""
+        owner = next((owner for name, owner in self.extensions.items() if name in error), None)
+        return error if owner is None else f"{owner}: {error}"
 
     def require_app(self, app: str) -> None:
         """Raise SerqError unless the firmware is this application."""
@@ -81,7 +88,10 @@ def export_plan(plan: Plan, out: Path, *, force: bool = False) -> Project:
     if plan.app == "live":
         _require_live(plan.model, plan.board)
     files = runtime_files(plan.app) | plan.model_files | board_files(plan.board, plan.app) | _readme(plan)
-    return write_project(files, plan.identity, plan.board, out, plan.app, plan.storage, force=force)
+    extensions = {path.name: owner for path, owner in plan.owners.items()}
+    return write_project(
+        files, plan.identity, plan.board, out, plan.app, plan.storage, extensions, force=force
+    )
 
 
 def write_project(
@@ -91,6 +101,7 @@ def write_project(
     out: Path,
     app: str = "harness",
     storage: Storage = Storage.COMPACT,
+    extensions: Mapping[str, str] | None = None,
     *,
     force: bool = False,
 ) -> Project:
@@ -106,7 +117,7 @@ def write_project(
         "storage": storage.value,
         "identity": identity,
         "files": digests,
-    }
+    } | ({"extensions": dict(extensions)} if extensions else {})
     with new_folder(out, MANIFEST) as folder:
         for name, data in (files | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}).items():
             target = folder / name
@@ -133,6 +144,7 @@ def read_project(folder: Path) -> Project:
             str(manifest["app"]),
             Storage(manifest["storage"]),
             files,
+            {str(name): str(owner) for name, owner in manifest.get("extensions", {}).items()},
         )
     except FileNotFoundError as error:
         raise SerqError(
@@ -155,7 +167,8 @@ def retarget(project: Project, board: Board, out: Path) -> Project:
         and (project.folder / name).exists()
     }
     files = kept | board_files(board, project.app)
-    return write_project(files, project.identity, board, out, app=project.app, storage=project.storage)
+    identity, extensions = project.identity, project.extensions
+    return write_project(files, identity, board, out, project.app, project.storage, extensions)
 
 
 def runtime_files(app: str = "harness") -> Files:

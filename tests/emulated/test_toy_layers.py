@@ -79,6 +79,21 @@ def test_firmware_equals_python(model: QuantizedModel, board: str, on: str, tmp_
     assert (report.clips, report.differing_integers) == (6, 0)
 
 
+@pytest.mark.parametrize("on", ["host", "emulator"])
+@pytest.mark.parametrize(
+    ("file", "owner"), [("toy_limit.c", "layer kind 'dense_relu6'"), ("toy_bytes.c", "layout 'toy_bytes'")]
+)
+def test_c_that_does_not_compile_names_what_brought_it(
+    model: QuantizedModel, on: str, file: str, owner: str, tmp_path: Path
+) -> None:
+    project = export(model, load_board("emulated-m0"), tmp_path / "p")
+    source = project.folder / "lib" / "serq" / "src" / file
+    source.write_text(source.read_text() + "\nint broken(void) { return nothing; }\n")
+    with pytest.raises(SerqError, match=rf"{owner}: .*{file}:\d+:\d+: error: .*nothing") as refusal:
+        open_target(project, on).__enter__()
+    assert "\n" not in str(refusal.value)
+
+
 def test_the_limit_takes_effect_and_is_the_floats(model: QuantizedModel) -> None:
     """Some activations reach 6, none is above it, and the integers' scores follow the float network's."""
     rng = np.random.default_rng(5)
