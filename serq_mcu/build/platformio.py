@@ -448,8 +448,8 @@ def _run(arguments: list[str], folder: Path, what: str, progress: Progress) -> P
     if process.returncode:
         text = log.read_text(errors="replace")
         if said := _COMPILER_ERROR.search(text):
-            error = read_project(folder).blamed(said[0].strip())
-            raise SerqError(f"the {what} of {folder} failed: {error}; {log} has the rest")
+            refusal = read_project(folder).blamed(said[0].strip())
+            raise SerqError(f"the {what} of {folder} failed: {refusal}; {log} has the rest")
         raise SerqError(f"the {what} of {folder} failed; {log} ends with:\n{_last_lines(text, 12)}")
     return log
 
