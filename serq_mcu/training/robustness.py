@@ -45,7 +45,7 @@ CONDITIONS: tuple[Condition, ...] = (
     *(Condition(room="shoebox", reverberation=seconds) for seconds in (0.3, 0.6)),
     Condition(room="shoebox", reverberation=0.4, noise="babble", snr_db=15.0, gain_db=-12.0),
 )
-_ROOMS = ("corpus", "frontend", "features", "layers", "training", "quantization", "quantized_model")
+_ROOMS = ("corpus", "frontend", "extraction", "layers", "training", "quantization", "quantized_model")
 _OWN = ("serq_mcu.config", *(f"serq_mcu.{room}" for room in _ROOMS))
 _CODE = (*FEATURE_CODE, *_OWN)  # what the answers depend on
 _VERSIONS = (*FEATURE_VERSIONS, *PACKAGES)

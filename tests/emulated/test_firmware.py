@@ -15,6 +15,7 @@ from serq_mcu.build import platformio
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export, read_project
 from serq_mcu.codegen.plan import Plan
+from serq_mcu.codegen.render import ABI
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.packing import LAYOUTS, Part
@@ -255,7 +256,9 @@ def test_generated_code_refuses_another_runtime(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     export(_layered("random", 0), load_board("esp32"), folder)
     header = folder / "lib/serq/src/serq_model.h"
-    header.write_text(header.read_text().replace("SERQ_MODEL_ABI 2", "SERQ_MODEL_ABI 1"))
+    text = header.read_text()
+    assert f"SERQ_MODEL_ABI {ABI}\n" in text
+    header.write_text(text.replace(f"SERQ_MODEL_ABI {ABI}", f"SERQ_MODEL_ABI {ABI - 1}"))
     done = subprocess.run(
         ["cc", "-Ilib/serq/src", "-c", "lib/serq/src/serq.c", "-o", "/dev/null"],
         cwd=folder,
