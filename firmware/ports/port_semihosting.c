@@ -15,8 +15,9 @@ static uintptr_t semihosting(uintptr_t operation, const uintptr_t *block)
 #if defined(__riscv)
     register uintptr_t result __asm__("a0") = operation;
     register const uintptr_t *argument __asm__("a1") = block;
-    /* The three instructions are the call: uncompressed, and within one page. */
-    __asm__ volatile(".option push\n .option norvc\n .balign 16\n slli x0, x0, 0x1f\n ebreak\n "
+    /* The three instructions are the call: uncompressed, and within one page. The alignment comes
+     * first: of compressed code, it may need 2 bytes that no uncompressed instruction fills. */
+    __asm__ volatile(".balign 16\n .option push\n .option norvc\n slli x0, x0, 0x1f\n ebreak\n "
                      "srai x0, x0, 7\n .option pop"
                      : "+r"(result)
                      : "r"(argument)

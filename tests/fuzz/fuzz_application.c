@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&stream_in, 0, sizeof stream_in);
     make_stream(data, size);
     application_run();
-    if (harness.stages > STAGES || harness.features > SERQ_FEATURES || harness.label >= SERQ_CLASSES) {
+    if (harness.stages > SERQ_STAGES || harness.features > SERQ_FEATURES || harness.label >= SERQ_CLASSES) {
         abort();
     }
     return 0;

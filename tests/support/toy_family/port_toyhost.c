@@ -17,7 +17,7 @@ static uintptr_t host(uintptr_t operation, uintptr_t first, uintptr_t second, ui
 #if defined(__riscv)
     register uintptr_t result __asm__("a0") = operation;
     register uintptr_t *argument __asm__("a1") = block;
-    __asm__ volatile(".option push\n .option norvc\n .balign 16\n slli x0, x0, 0x1f\n ebreak\n "
+    __asm__ volatile(".balign 16\n .option push\n .option norvc\n slli x0, x0, 0x1f\n ebreak\n "
                      "srai x0, x0, 7\n .option pop"
                      : "+r"(result)
                      : "r"(argument)
