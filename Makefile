@@ -1,5 +1,5 @@
 # make demo   the whole path once, from speech to verified firmware, in demo/
-# make check  lint, types and the quick tests of Python and C, in a minute
+# make check  lint, types and unit tests, in a minute
 # make test   lint and all tests
 # make coverage   all tests, with the lines and branches that they reach
 # make docs   the documentation as a web site, in build/site; make reference writes its pages that come from the code
@@ -20,7 +20,7 @@ demo: setup
 check: lint quick # needs a C compiler, and neither emulators nor recordings
 
 quick: $(VENV)/.installed
-	$(PYTEST) -m 'not emulator and not train and not corpora and not slow' tests/unit tests/firmware
+	$(PYTEST) -m 'not emulator and not train and not corpora and not slow' tests/unit
 
 test: setup lint compilers
 	$(PYTEST)
@@ -44,14 +44,18 @@ compilers:
 	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ cmake libclang-rt-dev >/dev/null; \
 	    else echo 'the tests need compilers, CMake and a library: sudo apt-get install clang g++ cmake libclang-rt-dev' >&2; exit 1; fi; fi
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.installed build/lint/clean
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.lint_comprehensions
-	$(BIN)/python -m tools.lint_c
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'firmware/*.c' 'firmware/*.h' 'firmware/*.cpp')
+
+# the C is analysed again when it, or what generates it, has changed
+build/lint/clean: $(VENV)/.installed $(shell git ls-files firmware templates serq_mcu tools/lint_c.py .clang-tidy .cppcheck-suppressions)
+	$(BIN)/python -m tools.lint_c
+	@touch $@
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
