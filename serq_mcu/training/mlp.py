@@ -52,6 +52,7 @@ with _quiet():
     import tf_keras
 
 HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
+_BATCHES_AT_ONCE = 32  # without Python between them, for which Ctrl-C waits; it changes no number
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,10 @@ def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> A
     loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
     rate = tf_keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
     network.compile(
-        tf_keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss, metrics=["accuracy"]
+        tf_keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
+        loss,
+        metrics=["accuracy"],
+        steps_per_execution=min(steps, _BATCHES_AT_ONCE),
     )
     return network
 
