@@ -80,8 +80,11 @@ def apply_condition(
         signal = _in_room(signal, ROOMS[condition.room](condition.reverberation, rate, rng))
     if condition.noise:
         level = float(np.sqrt(np.mean(np.square(signal)))) * 10 ** (-condition.snr_db / 20)
-        signal = signal + level * make_noise(condition.noise, signal.size, rate, rng, voices)
-    return _rounded(signal * 10 ** (condition.gain_db / 20))
+        noise = make_noise(condition.noise, signal.size, rate, rng, voices)
+        noise *= level
+        signal += noise
+    signal *= 10 ** (condition.gain_db / 20)
+    return _rounded(signal)
 
 
 def at_speed(pcm: NDArray[np.int16], speed: float) -> NDArray[np.int16]:
@@ -105,12 +108,15 @@ def _in_room(signal: NDArray[np.float64], response: NDArray[np.float64]) -> NDAr
     )
     wet = np.fft.irfft(signal_spectrum * response_spectrum, length)[: signal.size].astype(np.float64)
     loudness: float = np.sqrt(np.mean(np.square(signal)))
-    return unit(wet) * loudness
+    wet = unit(wet)
+    wet *= loudness
+    return wet
 
 
 def _rounded(signal: NDArray[np.floating]) -> NDArray[np.int16]:
-    rounded: NDArray[np.int16] = np.clip(np.rint(signal), -32768, 32767).astype(np.int16)
-    return rounded
+    """Round to 16 bits, saturated; the signal itself is overwritten."""
+    np.clip(np.rint(signal, out=signal), -32768, 32767, out=signal)
+    return signal.astype(np.int16)
 
 
 def _require(condition: object, message: str) -> None:

@@ -6,6 +6,7 @@ random generator alone. Noise has a root mean square of 1.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -39,8 +40,13 @@ def make_noise(
 
 def unit(signal: Floats) -> Floats:
     """Scale the signal to a root mean square of 1; silence stays silence."""
-    power = float(np.mean(np.square(signal)))
-    return signal / math.sqrt(power) if power > 0 else signal
+    level = _level(signal)
+    return signal / level if level else signal
+
+
+def _level(signal: Floats) -> float:
+    """Compute a signal's root mean square."""
+    return math.sqrt(float(np.mean(np.square(signal))))
 
 
 def transform_length(samples: int) -> int:
@@ -54,13 +60,17 @@ def transform_length(samples: int) -> int:
 def _coloured(shape: Shape) -> Callable[[int, int, np.random.Generator], Floats]:
     """Return a maker of Gaussian noise whose power spectrum is `shape` of the frequency in Hz."""
 
+    @functools.lru_cache(maxsize=32)  # lengths are few, and there are many clips of each
+    def amplitude(length: int, rate: int) -> NDArray[np.float32]:
+        frequency = np.fft.rfftfreq(length, 1 / rate)
+        found = np.sqrt(shape(np.maximum(frequency, _LOWEST_HZ))) * (frequency > 0)
+        return found.astype(np.float32)
+
     def make(samples: int, rate: int, rng: np.random.Generator) -> Floats:
         length = transform_length(samples)
-        frequency = np.fft.rfftfreq(length, 1 / rate)
-        amplitude = np.sqrt(shape(np.maximum(frequency, _LOWEST_HZ))) * (frequency > 0)
-        spectrum = rng.standard_normal(2 * frequency.size, dtype=np.float32).view(
-            np.complex64
-        ) * amplitude.astype(np.float32)
+        wanted = amplitude(length, rate)
+        spectrum = rng.standard_normal(2 * wanted.size, dtype=np.float32).view(np.complex64)
+        spectrum *= wanted
         return np.fft.irfft(spectrum, length)[:samples].astype(np.float64)
 
     return make
@@ -96,11 +106,12 @@ def _babble(samples: int, rng: np.random.Generator, voices: Sequence[NDArray[np.
     """Mix the voices, all at once and equally loud, each from a random place on and round again."""
     if not len(voices):
         raise SerqError("babble needs recordings of other clips; there are none")
-    tracks = [
-        np.resize(np.roll(unit(voice.astype(np.float64)), int(rng.integers(voice.size))), samples)
-        for voice in voices
-    ]
-    return np.asarray(sum(tracks, np.zeros(samples)))
+    mixed = np.zeros(samples)
+    for voice in voices:
+        turned = np.roll(voice, int(rng.integers(voice.size)))
+        level = _level(voice.astype(np.float64)) or 1.0
+        mixed += np.divide(np.resize(turned, samples), level, dtype=np.float64)
+    return mixed
 
 
 def _clatter(samples: int, rate: int, rng: np.random.Generator) -> Floats:
