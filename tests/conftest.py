@@ -17,7 +17,12 @@ from tests.support.tools import require, require_emulators
 DEFAULT_CORPORA = Path(__file__).parents[2] / "shared" / "data"  # a development default beside the checkout
 CORPORA = {"emodb_dir", "savee_dir", "tess_dir"}
 OF_FOLDER = {"emulated": ["emulator"], "train": ["train"], "fuzz": ["slow"], "docs": []}
+SHARED_OBJECTS = Path(__file__).parent / "support" / "shared_objects.py"
+ONE_PROCESSOR = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 LONG = 5.0  # seconds of a test that is marked slow, if the mark does not tell them
+
+for _name in ONE_PROCESSOR:  # what is trained depends on it, and threads of several workers wait, busily
+    os.environ.setdefault(_name, "1")  # for each other; workers begin later, and read this before numpy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,6 +60,7 @@ def _run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERQ_CACHE", str(folder / "cache"))
         patch.setenv(FOLDER, str(folder))
+        patch.setenv("PLATFORMIO_EXTRA_SCRIPTS", f"pre:{SHARED_OBJECTS}")
         patch.setenv("SERQ_TRACEBACK", "1")  # so that a test which expects a refusal does not pass by a fault
         yield
 

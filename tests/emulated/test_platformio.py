@@ -39,8 +39,8 @@ def _no_network() -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def fresh_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty PlatformIO core folder, and proxies that refuse: a build that touched the network would
-    fail.
+    """An empty PlatformIO core folder, proxies that refuse, so that a build that touched the network would
+    fail, and no object files of other builds.
     """
     core = tmp_path_factory.mktemp("core")
     with pytest.MonkeyPatch.context() as patch:
@@ -49,6 +49,7 @@ def fresh_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(name, "http://127.0.0.1:9")
         for name in ("PLATFORMIO_PACKAGES_DIR", "PLATFORMIO_PLATFORMS_DIR"):
             patch.delenv(name, raising=False)
+        patch.delenv("PLATFORMIO_EXTRA_SCRIPTS")
         yield core
 
 
