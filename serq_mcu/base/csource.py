@@ -47,14 +47,13 @@ class Declare:
 
 
 @dataclass(frozen=True)
-class Assign:
-    """A statement `target = value;`."""
+class Discard:
+    """A statement `(void)name;`: a parameter that this model does not use."""
 
-    target: str
-    value: str
+    name: str
 
 
-Step = Call | Trace | Declare | Assign
+Step = Call | Trace | Declare | Discard
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +98,8 @@ def c_statement(step: Step) -> str:
         return f"{step.result} = {call}" if step.result else call
     if isinstance(step, Declare):
         return f"{step.type}{'' if step.type.endswith('*') else ' '}{step.name} = {step.value};"
-    if isinstance(step, Assign):
-        return f"{step.target} = {step.value};"
+    if isinstance(step, Discard):
+        return f"(void){step.name};"
     stage = step.stage.upper().replace(" ", "_")
     return f"SERQ_TRACE_STAGE(SERQ_STAGE_{stage}, {step.values}, {step.count}, sizeof({step.type}));"
 

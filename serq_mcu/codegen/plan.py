@@ -21,11 +21,13 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import MAX_FRAMES
 from serq_mcu.frontend.code import (
     Assertion,
+    edges_part,
     extra_sources,
     features_part,
     frame_parts,
     frontend_arrays,
     frontend_assertions,
+    selection_count,
 )
 from serq_mcu.layers.base import Operands
 from serq_mcu.layers.choice import choose
@@ -38,6 +40,7 @@ GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 LIBRARY = "lib/serq/src"
 _POOL_BYTES = 24  # sizeof(serq_pool)
 _BLOCK_POOL_BYTES = 20  # sizeof(serq_block_pool)
+_TIERS_BYTES = 16 + 4  # sizeof(serq_tiers) and sizeof(serq_grid)
 _TABLE_BYTES = 2048  # sizeof(serq_table)
 
 Files = dict[str, bytes]
@@ -120,6 +123,11 @@ class Plan:
         return features_part(self.model.spec)
 
     @functools.cached_property
+    def edges_code(self) -> CPart:
+        """The C that adds the differences between two blocks of a stream."""
+        return edges_part(self.model.spec)
+
+    @functools.cached_property
     def assertions(self) -> tuple[Assertion, ...]:
         """What the C compiler checks of the front end's buffers."""
         return tuple(frontend_assertions(self.model.spec, self.model.tables))
@@ -134,13 +142,20 @@ class Plan:
         """Coefficients of all feature blocks."""
         return sum(block.size for block in self.model.spec.blocks)
 
+    @property
+    def selections(self) -> int:
+        """Selections of frames that are counted apart."""
+        return selection_count(self.model.spec)
+
+    @property
+    def tiers(self) -> int:
+        """Tiers that each coefficient has sums in."""
+        return self.model.tables.tiers(self.model.spec).count
+
     @functools.cached_property
     def frontend_arrays(self) -> tuple[CArray, ...]:
-        """The front end's tables, and that of the level where only live audio needs it."""
-        arrays = frontend_arrays(self.model.spec, self.model.tables)
-        level = CArray("serq_log_table", self.model.tables.log_table)
-        needed = self.model.decision is not None and level.name not in [array.name for array in arrays]
-        return (*arrays, level) if needed else arrays
+        """The front end's tables."""
+        return frontend_arrays(self.model.spec, self.model.tables)
 
     @functools.cached_property
     def input_arrays(self) -> tuple[CArray, ...]:
@@ -208,11 +223,16 @@ class Plan:
         """sizeof(serq_state) on a 32-bit core, from the declaration in serq.h; the generated C checks it."""
         spec, values = self.model.spec, 4 * self.values
         bins, bands = 8 * spec.bins, 8 * spec.mel_bands * spec.uses_mel
-        frame = _aligned(bins + bands + values) + 8 + 1
+        frame = bins + bands + values + 4
         decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
         scratch = max(_aligned(frame), _aligned(decision))
-        pools = _POOL_BYTES * self.pools
-        return _aligned(scratch + pools + 2 * spec.frame_length + 4 + 2 + 2)
+        pools = _POOL_BYTES * self.pools * self.tiers
+        return _aligned(scratch + pools + self._edge_bytes + 2 * spec.frame_length + 4 + 2 + 2)
+
+    @property
+    def _edge_bytes(self) -> int:
+        """Counts, tiers, and the values of the first and latest frame, in the state and in a block."""
+        return 4 * self.selections * self.tiers + _TIERS_BYTES + 4 * self.pools
 
     @functools.cached_property
     def stream_bytes(self) -> int:
@@ -221,8 +241,9 @@ class Plan:
         if rule is None:
             return 0
         places = max(rule.blocks - 1, 1)
-        older = places * self.pools * _BLOCK_POOL_BYTES
-        rest = 4 * len(self.model.labels) + 4 + 2 * places + 3
+        block = self.pools * self.tiers * _BLOCK_POOL_BYTES + self._edge_bytes + 4
+        older = places * block
+        rest = 4 * len(self.model.labels) + 4 + 3
         return _aligned(self.state_bytes + older + rest)
 
     @functools.cached_property

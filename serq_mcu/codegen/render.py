@@ -13,7 +13,7 @@ import jinja2
 from serq_mcu.base import resources
 from serq_mcu.base.csource import c_numbers, c_statement, c_string
 
-ABI = 3  # of firmware/lib/serq: generated files refuse another runtime
+ABI = 4  # of firmware/lib/serq: generated files refuse another runtime
 
 
 def render(template: str, **names: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from serq_mcu.errors import SerqError
 
 MIN_FRAMES, MAX_FRAMES = 2, 4096  # a difference needs two; sums are proved for 4096
+MAX_TIERS = 8
 
 
 def is_int(value: object) -> bool:
@@ -28,6 +29,8 @@ class Analysis:
 
     A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`,
     frame f is centred on sample f * hop_length: half a frame of zeros stands before a clip and after it.
+
+    Frames count that are at most `tiers` steps of `tier_db` below the loudest, or all if `tiers` is 0.
     Raises SerqError when a value is out of range or not built.
     """
 
@@ -43,6 +46,8 @@ class Analysis:
     mel_norm: str = "slaney"
     log_floor: float = 1e-10
     window_length: int = 0
+    tiers: int = 3
+    tier_db: float = 16.0
 
     def __post_init__(self) -> None:
         require(
@@ -77,6 +82,11 @@ class Analysis:
         require(self.mel_scale in ("slaney", "htk"), f"mel scale {self.mel_scale!r} must be slaney or htk")
         require(self.mel_norm in ("slaney", "none"), f"mel norm {self.mel_norm!r} must be slaney or none")
         require(1e-12 <= self.log_floor <= 1e-3, f"log floor {self.log_floor!r} must be 1e-12 to 1e-3")
+        require(
+            is_int(self.tiers) and 0 <= self.tiers <= MAX_TIERS,
+            f"tiers {self.tiers!r} must be 1 to {MAX_TIERS}, or 0 where all frames count",
+        )
+        require(3 <= self.tier_db <= 60, f"a tier of {self.tier_db!r} dB must be 3 to 60 dB")
 
     @property
     def frame_length(self) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Q15 = 32768
+LEVEL_MIN = -40 * 256  # Q8 log2, -120 dB of full scale: the level of silence, and of all below
 
 
 def rshift_round(a: NDArray[np.int64], n: int | NDArray[np.int64]) -> NDArray[np.int64]:

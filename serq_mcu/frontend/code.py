@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from serq_mcu.base.csource import Assign, Call, CArray, CPart, Declare, Step, Trace
+from serq_mcu.base.csource import Call, CArray, CPart, Declare, Discard, Step, Trace
 from serq_mcu.frontend.blocks.base import Cost, FeatureBlock
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import STATISTICS
@@ -19,6 +19,7 @@ from serq_mcu.frontend.tables import FrontendTables
 
 TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
 POOL_ADD = "serq_pool_add"
+TIERS = "SERQ_TIERS"
 
 
 class Assertion(NamedTuple):
@@ -30,13 +31,13 @@ class Assertion(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
-    """Return what follows a frame's power: mel bands, then a part for each block, with its pooling."""
+    """Return what follows a frame's power: mel bands, its level, then a part for each block with its pooling."""
     parts = [_mel_part(spec, tables)] if spec.uses_mel else []
+    parts.append(_level_part(spec, tables))
     for block in spec.order:
         own = block.code(spec, tables.of(block))
-        total = _total_steps(spec, tables) if block == spec.total_before else ()
-        steps = (*total, *own.steps, _pool_add(spec, tables, block))
-        parts.append(CPart(steps, own.arrays, own.headers, own.sources))
+        pooling = _pooling(spec, tables, block)
+        parts.append(CPart((*own.steps, *pooling), own.arrays, own.headers, own.sources))
     return tuple(parts)
 
 
@@ -45,6 +46,7 @@ def frontend_arrays(spec: FeatureSpec, tables: FrontendTables) -> tuple[CArray, 
     return (
         CArray("serq_window_table", tables.window),
         CArray("serq_twiddle_table", tables.twiddle),
+        CArray("serq_log_table", tables.log_table),
         *(array for part in frame_parts(spec, tables) for array in part.arrays),
     )
 
@@ -57,10 +59,24 @@ def features_part(spec: FeatureSpec) -> CPart:
         place = pool_place(spec, block)
         for name in block.statistics:
             first = block.first(name)
-            pools, size = f"state->pools + {place + first}", block.size - first
-            arguments = (pools, size, "state->frames", f"pooled + {feature}")
+            pools, size = _pools(place + first), block.size - first
+            arguments = (pools, size, TIERS, _counts(spec, block), f"pooled + {feature}")
             steps.append(Call(STATISTICS[name].function, arguments))
             feature += size
+    return CPart(tuple(steps))
+
+
+def edges_part(spec: FeatureSpec) -> CPart:
+    """Return the calls that add the differences between two blocks of a stream, feature block by block."""
+    steps: list[Step] = [Discard("first_counts")] if not any(block.selective for block in spec.blocks) else []
+    for block in spec.blocks:
+        place, pair = pool_place(spec, block), "pair"
+        if block.selective:
+            pair = f"{block.stage}_pair"
+            selected = ("&state->tiers", "pair", selection(spec, block), "first_counts")
+            steps.append(Call("serq_edge_pair", selected, result=f"uint8_t {pair}"))
+        arguments = (_pools(place), block.size, TIERS, f"state->last + {place}", f"first + {place}", pair)
+        steps.append(Call("serq_pool_edge", arguments))
     return CPart(tuple(steps))
 
 
@@ -81,7 +97,7 @@ def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[A
             yield Assertion(f"{block.kind}_values", f"{block.size} <= SERQ_VALUES")
     for call in _calls(*frame_parts(spec, tables)):
         if call.function == POOL_ADD:
-            pools, size, values = call.arguments[:3]
+            pools, size, _, values = call.arguments[:4]
             yield Assertion(f"{values}_pools", f"{_offset(pools)} + {size} <= SERQ_POOLS")
     last = _calls(features_part(spec))[-1]
     yield Assertion("features", f"{_offset(last.arguments[-1])} + {last.arguments[1]} <= SERQ_FEATURES")
@@ -97,10 +113,11 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     if spec.uses_mel:
         yield Cost("mel", "mel", (int(tables.segment[:, 0].sum()), bands, 1))
         yield Cost("log", "log", (bands, 1))
+    added = sum(count for _, count in bins_outside_mel(spec, tables))
+    if spec.needs_total and added:
+        yield Cost("add power", "add power", (added, 1))
+    yield Cost("level", "level", (1,))
     for block in spec.order:
-        added = sum(count for _, count in bins_outside_mel(spec, tables))
-        if block == spec.total_before and added:
-            yield Cost("add power", "add power", (added, 1))
         yield from block.costs(spec, tables.of(block))
     yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
 
@@ -121,6 +138,17 @@ def pool_place(spec: FeatureSpec, block: FeatureBlock) -> int:
     return sum(other.size for other in spec.blocks[: spec.blocks.index(block)])
 
 
+def selection(spec: FeatureSpec, block: FeatureBlock) -> int:
+    """Return the number of the frames that a block counts: 0 for all that count, else its own."""
+    chosen = [other for other in spec.blocks if other.selective]
+    return chosen.index(block) + 1 if block.selective else 0
+
+
+def selection_count(spec: FeatureSpec) -> int:
+    """Count the selections of frames: that of all that count, and one for each selective block."""
+    return 1 + sum(block.selective for block in spec.blocks)
+
+
 def bins_outside_mel(spec: FeatureSpec, tables: FrontendTables) -> list[tuple[int, int]]:
     """Return first bin and count of the bins that no mel segment reads."""
     start, end = 0, 0
@@ -134,8 +162,16 @@ def _calls(*parts: CPart) -> list[Call]:
 
 
 def _offset(argument: str | int) -> int:
-    """Return the n of an argument `array + n`."""
-    return int(str(argument).rpartition("+")[2])
+    """Return the n of an argument `array + n`, or `array + n * TIERS`."""
+    return int(str(argument).rpartition("+")[2].removesuffix(f" * {TIERS}"))
+
+
+def _pools(place: int) -> str:
+    return f"state->pools + {place} * {TIERS}"
+
+
+def _counts(spec: FeatureSpec, block: FeatureBlock) -> str:
+    return f"state->counts + {selection(spec, block)} * {TIERS}"
 
 
 def _mel_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
@@ -145,29 +181,40 @@ def _mel_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
     steps = (
         Declare("serq_band *", "bands", "state->scratch.frame.bands"),
         Declare("int32_t *", "log", "bands->log"),
-        Call("serq_mel", mel, result="uint64_t power" if spec.total_before else ""),
+        Call("serq_mel", mel, result="uint64_t power" if spec.needs_total else ""),
         Trace("mel", "bands", bands, "uint64_t"),
-        Call("serq_log", log, result="state->scratch.frame.power"),
+        Call("serq_log", log, result="uint64_t energy"),
         Trace("log", "log", bands, "int32_t"),
     )
     arrays = (
         CArray("serq_segment_table", tables.segment),
         CArray("serq_mel_offset_table", tables.mel_offset),
-        CArray("serq_log_table", tables.log_table),
     )
     return CPart(steps, arrays)
 
 
-def _total_steps(spec: FeatureSpec, tables: FrontendTables) -> tuple[Step, ...]:
-    """Complete `power`, the sum of all bins' powers, which without mel bands is also the frame's level."""
+def _level_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
+    """Complete `power`, the sum of all bins' powers, if it is needed; find the level and the frame's place."""
     steps: list[Step] = [] if spec.uses_mel else [Declare("uint64_t", "power", "0")]
-    for first, count in bins_outside_mel(spec, tables):
+    for first, count in bins_outside_mel(spec, tables) if spec.needs_total else ():
         steps.append(Call("serq_add_power", (f"bins + {first}", count, "power"), result="power"))
-    if not spec.uses_mel:
-        steps.append(Assign("state->scratch.frame.power", "power"))
-    return tuple(steps)
+    total = "energy" if spec.uses_mel else "power"
+    arguments = (total, "shift", tables.level_offset, "serq_log_table")
+    steps += [
+        Declare("int32_t *", "level", "&state->scratch.frame.level"),
+        Call("serq_level", arguments, result="*level"),
+        Trace("level", "level", 1, "int32_t"),
+        Call("serq_place_frame", ("state", "*level"), result="serq_place place"),
+    ]
+    return CPart(tuple(steps))
 
 
-def _pool_add(spec: FeatureSpec, tables: FrontendTables, block: FeatureBlock) -> Call:
-    place, shift = pool_place(spec, block), tables.pool_shifts[spec.blocks.index(block)]
-    return Call(POOL_ADD, (f"state->pools + {place}", block.size, block.stage, shift, "state->frames"))
+def _pooling(spec: FeatureSpec, tables: FrontendTables, block: FeatureBlock) -> Iterator[Step]:
+    at, shift, place = pool_place(spec, block), tables.pool_shifts[spec.blocks.index(block)], "place"
+    if block.selective:
+        number, place = selection(spec, block), f"{block.stage}_place"
+        chosen = ("&state->tiers", "place", number, f"{block.stage}_counts")
+        yield Call("serq_select", chosen, result=f"serq_place {place}")
+        yield Call("serq_count_add", (_counts(spec, block), f"&{place}"))
+    edges = (f"state->first + {at}", f"state->last + {at}")
+    yield Call(POOL_ADD, (_pools(at), block.size, TIERS, block.stage, shift, f"&{place}", *edges))

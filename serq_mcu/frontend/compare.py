@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units, summary
-from serq_mcu.frontend.reference import frame_stages, pool
+from serq_mcu.frontend.reference import counted_frames, frame_stages, pool, traced_frames
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables
 
@@ -153,14 +153,17 @@ def compare_frontend(
     pooled = []
     for done, pcm in enumerate(clips):
         try:
-            integers = frame_stages(spec, tables, pcm)
+            integers, kept = traced_frames(spec, tables, pcm)
         except SerqError as error:
             raise SerqError(f"clip number {done}: {error}") from error
         values = frame_values(spec, pcm)
         for block in spec.blocks:
             frames[block.kind].append(np.abs(_difference(spec, block, integers, values)))
         pooled.append(
-            np.abs(pooled_in_units(spec, tables, pool(spec, tables, integers)) - pool_values(spec, values))
+            np.abs(
+                pooled_in_units(spec, tables, pool(spec, tables, kept))
+                - pool_values(spec, values, counted_frames(spec, tables, kept))
+            )
         )
         if progress is not None:
             progress("comparing with librosa", done + 1, len(clips))

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import math
 
-from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.frontend.tables import FrontendTables
+from serq_mcu.frontend.analysis import Analysis
 
-LEVEL_MIN = -40 * 256  # -120 dB
 _STEP_DB = 10 * math.log10(2) / 256
 
 
-def level_offset(spec: FeatureSpec, tables: FrontendTables) -> int:
+def level_offset(analysis: Analysis, uses_mel: bool, headroom: int) -> int:
     """Return the Q16 log2 of a full-scale frame's power, in the units of the bins' integers."""
     # A bin is X * 2^(31 - L - h + s) with |x| <= 1; by Parseval the powers |X|^2 of bins 0 to N/2 sum to N/2
     # * sum of (x * window)^2.
-    log2_length = spec.fft_length.bit_length() - 1
-    window = 3 / 8 * spec.frame_length  # sum of the squares of a periodic Hann window
-    half = 1 if spec.uses_mel else 0  # a band's energy is half its power
+    log2_length = analysis.fft_length.bit_length() - 1
+    window = 3 / 8 * analysis.frame_length  # sum of the squares of a periodic Hann window
+    half = 1 if uses_mel else 0  # a band's energy is half its power
     return round(
-        65536 * (2 * (31 - log2_length - tables.headroom) - half + math.log2(spec.fft_length / 2 * window))
+        65536 * (2 * (31 - log2_length - headroom) - half + math.log2(analysis.fft_length / 2 * window))
     )
 
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.blocks.base import FloatFrames
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.frontend.statistics import SCALE, STATISTICS
-from serq_mcu.frontend.tables import FrontendTables
+from serq_mcu.frontend.statistics import MISSING, SCALE, STATISTICS
+from serq_mcu.frontend.tables import FrontendTables, mel_edges
 
 
 def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[str, NDArray[np.float64]]:
@@ -55,33 +56,58 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[str, NDArray
             dtype=np.float64,
         )
         values["log"] = librosa.power_to_db(values["mel"], ref=1.0, amin=spec.log_floor, top_db=None)
-    frames = FloatFrames(power, values.get("log"))
+    values["level"] = _level(spec, values)[None]
+    frames = FloatFrames(power, values.get("log"), values["level"][0])
     for block in spec.order:
         values[block.stage] = block.floats(frames, spec)
     return {stage: value.T for stage, value in values.items()}
 
 
-def pool_values(spec: FeatureSpec, stages: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Pool `frame_values` to features, float64 [features], in their units."""
+def pool_values(
+    spec: FeatureSpec, stages: Mapping[str, NDArray[np.float64]], counted: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.float64]:
+    """Pool `frame_values` to features, float64 [features], in their units.
+
+    counted: the frames that count for each kind of block, bool [frames]: what the integers decided. A
+    statistic of nothing is NaN.
+    """
     parts = []
     for block in spec.blocks:
-        values = stages[block.stage]
-        parts += [STATISTICS[name].floats(values)[block.first(name) :] for name in block.statistics]
+        values, kept = stages[block.stage], counted[block.kind]
+        differences = np.diff(values, axis=0)[kept[1:] & kept[:-1]]
+        for name in block.statistics:
+            statistic = STATISTICS[name]
+            some = len(differences) if statistic.of_pairs else kept.any()
+            of_all = statistic.floats(values[kept], differences) if some else np.full(block.size, np.nan)
+            parts.append(of_all[block.first(name) :])
     return np.concatenate(parts)
+
+
+def _level(spec: FeatureSpec, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Compute the level of each frame in dB of a full-scale square wave, from the power in the mel bands."""
+    if spec.uses_mel:
+        edges = mel_edges(spec)
+        area = (edges[2:] - edges[:-2]) / 2 if spec.mel_norm == "slaney" else np.ones(spec.mel_bands)
+        power = (values["mel"] * area[:, None]).sum(axis=0)
+    else:
+        power = values["power"].sum(axis=0)
+    full = spec.fft_length / 2 * 3 / 8 * spec.frame_length
+    floor = 10 * np.log10(2) * LEVEL_MIN / 256
+    return np.asarray(np.maximum(10 * np.log10(np.maximum(power / full, 1e-30)), floor))
 
 
 def pooled_in_units(
     spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Convert integer pooled features [..., features] to the units of `pool_values`."""
-    return pooled.astype(np.float64) * _pooled_scale(spec, tables)
+    """Convert integer pooled features [..., features] to the units of `pool_values`; NaN where one is missing."""
+    return np.where(pooled == MISSING, np.nan, pooled.astype(np.float64)) * _pooled_scale(spec, tables)
 
 
 def pooled_from_units(
     spec: FeatureSpec, tables: FrontendTables, values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Convert features [..., features] of `pool_values` to the units of the pooled integers, not rounded."""
-    return values / _pooled_scale(spec, tables)
+    return np.where(np.isnan(values), MISSING, values / _pooled_scale(spec, tables))
 
 
 def _pooled_scale(spec: FeatureSpec, tables: FrontendTables) -> NDArray[np.float64]:

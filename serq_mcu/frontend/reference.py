@@ -6,16 +6,16 @@ frames first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.arithmetic import rshift_round, top_bit
+from serq_mcu.frontend.arithmetic import LEVEL_MIN, rshift_round, top_bit
 from serq_mcu.frontend.blocks.base import Frames
-from serq_mcu.frontend.level import LEVEL_MIN
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import STATISTICS, sums_of
 from serq_mcu.frontend.tables import FrontendTables, bit_reversal
@@ -25,39 +25,52 @@ _CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
 Complex = tuple[NDArray[np.float64], NDArray[np.float64]]  # real and imaginary integers, exact in float64
 
 
+@dataclass(frozen=True)
+class PooledFrames:
+    """What pooling reads of successive frames.
+
+    level int64 [frames], Q8 log2 of full scale; stages: the blocks' stages, name to integers [frames,
+    coefficients]; counts: by kind of the selective blocks, whether a frame counts for it, bool [frames].
+    """
+
+    level: NDArray[np.int64]
+    stages: dict[str, NDArray[np.int64]]
+    counts: dict[str, NDArray[np.bool_]]
+
+    def __len__(self) -> int:
+        return len(self.level)
+
+    def __getitem__(self, frames: slice | NDArray[np.integer]) -> PooledFrames:
+        stages = {name: values[frames] for name, values in self.stages.items()}
+        return PooledFrames(
+            self.level[frames], stages, {kind: counts[frames] for kind, counts in self.counts.items()}
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[PooledFrames]) -> PooledFrames:
+        """Return the frames of all parts, one after another."""
+        stages = {name: np.concatenate([part.stages[name] for part in parts]) for name in parts[0].stages}
+        counts = {kind: np.concatenate([part.counts[kind] for part in parts]) for kind in parts[0].counts}
+        return PooledFrames(np.concatenate([part.level for part in parts]), stages, counts)
+
+
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
     """Compute the pooled features int32 [features] of a clip, int16 [samples].
 
     Raises SerqError if the clip is too short or too long.
     """
-    parts: dict[str, list[NDArray[np.int64]]] = {}
-    for shift, _, spectrum in _spectra(spec, tables, pcm):
-        for stage, values in _values(spec, tables, _power(spectrum), shift).items():
-            parts.setdefault(stage, []).append(values)
-    pooled_stages = [block.stage for block in spec.blocks]
-    return pool(spec, tables, {stage: np.concatenate(parts[stage], axis=1).T for stage in pooled_stages})
+    return pool(spec, tables, pooled_frames(spec, tables, pcm))
 
 
-def stream_frames(
-    spec: FeatureSpec, tables: FrontendTables, offset: int, pcm: NDArray[np.int16]
-) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]:
-    """Compute what a stream keeps of successive frames, from int16 [samples] (SPEC.md section 12).
-
-    Returns the blocks' stages, name to integers [frames, coefficients], and the frames' levels in Q8 log2
-    [frames]. offset: Q16 log2 of full scale's power.
+def pooled_frames(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> PooledFrames:
+    """Compute what pooling reads of the frames of a clip, int16 [samples].
 
     Raises SerqError for fewer than two frames, or more than a clip may have.
     """
-    parts: dict[str, list[NDArray[np.int64]]] = {block.stage: [] for block in spec.blocks}
-    levels = []
+    parts = []
     for shift, _, spectrum in _spectra(spec, tables, pcm):
-        power = _power(spectrum)
-        values = _values(spec, tables, power, shift)
-        for stage, rows in parts.items():
-            rows.append(values[stage].T)
-        total = values.get("mel", power).sum(axis=0, dtype=np.uint64)
-        levels.append(np.maximum(_log2(tables, total) - offset - (shift << 17) >> 8, LEVEL_MIN))
-    return {stage: np.concatenate(rows) for stage, rows in parts.items()}, np.concatenate(levels)
+        parts.append(_to_pool(spec, *_values(spec, tables, _power(spectrum), shift)))
+    return PooledFrames.joined(parts)
 
 
 def frame_stages(
@@ -68,7 +81,15 @@ def frame_stages(
     Type and order are those of SPEC.md section 7, so the CRC-32 of an array's little-endian bytes is the
     stage's digest. Raises SerqError if the clip is too short or too long.
     """
+    return traced_frames(spec, tables, pcm)[0]
+
+
+def traced_frames(
+    spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]
+) -> tuple[dict[str, NDArray[np.int32] | NDArray[np.uint64]], PooledFrames]:
+    """Compute the stages of `frame_stages` and, at once, what pooling reads of the same frames."""
     parts: dict[str, list[NDArray[Any]]] = {}
+    pooled = []
     for shift, window, spectrum in _spectra(spec, tables, pcm):
         power = _power(spectrum)
         stages: dict[str, NDArray[Any]] = {
@@ -76,25 +97,51 @@ def frame_stages(
             "spectrum": _interleaved(spectrum),
             "power": power,
         }
-        for stage, values in _values(spec, tables, power, shift).items():
-            stages[stage] = values if stage == "mel" else values.astype(np.int32)
-        for stage, values in stages.items():
-            parts.setdefault(stage, []).append(values.T)
-    return {stage: np.ascontiguousarray(np.concatenate(values)) for stage, values in parts.items()}
+        values, counts = _values(spec, tables, power, shift)
+        for stage, integers in values.items():
+            stages[stage] = integers if stage == "mel" else integers.astype(np.int32)
+        for stage, integers in stages.items():
+            parts.setdefault(stage, []).append(integers.T)
+        pooled.append(_to_pool(spec, values, counts))
+    joined = {stage: np.ascontiguousarray(np.concatenate(values)) for stage, values in parts.items()}
+    return joined, PooledFrames.joined(pooled)
 
 
-def pool(spec: FeatureSpec, tables: FrontendTables, stages: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """Pool the blocks' stages, name to integers [frames, coefficients].
+def _to_pool(
+    spec: FeatureSpec, values: dict[str, NDArray[Any]], counts: dict[str, NDArray[np.bool_]]
+) -> PooledFrames:
+    return PooledFrames(
+        values["level"][0], {block.stage: values[block.stage].T for block in spec.blocks}, counts
+    )
 
-    Returns features int32 [features] with 4 fractional bits.
+
+def pool(
+    spec: FeatureSpec, tables: FrontendTables, frames: PooledFrames, anchor: int | None = None
+) -> NDArray[np.int32]:
+    """Pool frames to features int32 [features] with 4 fractional bits.
+
+    anchor: the level, Q8 log2, that the grid of levels hangs from; by default that of these frames.
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
+    counted = counted_frames(spec, tables, frames, anchor)
     parts = []
     for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
-        sums = sums_of(rshift_round(stages[block.stage].astype(np.int64), shift))
+        v = rshift_round(frames.stages[block.stage].astype(np.int64), shift)
+        sums = sums_of(v, counted[block.kind])
         parts += [STATISTICS[name].integers(sums)[block.first(name) :] for name in block.statistics]
     return np.concatenate(parts).astype(np.int32)
+
+
+def counted_frames(
+    spec: FeatureSpec, tables: FrontendTables, frames: PooledFrames, anchor: int | None = None
+) -> dict[str, NDArray[np.bool_]]:
+    """Tell in which frames each block counts, bool [frames] by kind; arguments are those of `pool`."""
+    counted = tables.tiers(spec).counted(frames.level, anchor)
+    return {
+        block.kind: counted & frames.counts[block.kind] if block.selective else counted
+        for block in spec.blocks
+    }
 
 
 def check_clip(spec: FeatureSpec, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -208,16 +255,23 @@ def _power(spectrum: Complex) -> NDArray[np.uint64]:
 
 def _values(
     spec: FeatureSpec, tables: FrontendTables, power: NDArray[np.uint64], shift: NDArray[np.int64]
-) -> dict[str, NDArray[Any]]:
-    """Compute the stages after power that the specification has, each [integers, frames]."""
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]:
+    """Compute the stages after power that the specification has, each [integers, frames].
+
+    Also returns in which frames each selective block counts, bool [frames] by kind.
+    """
     values: dict[str, NDArray[Any]] = {}
     if spec.uses_mel:
         values["mel"] = _mel(tables, power)
         values["log"] = _log(tables, values["mel"], shift)
-    frames = Frames(power, values.get("log"), shift)
+    total = values.get("mel", power).sum(axis=0, dtype=np.uint64)
+    level = np.maximum(_log2(tables, total) - tables.level_offset - (shift << 17) >> 8, LEVEL_MIN)
+    values["level"] = level[None]
+    frames = Frames(power, values.get("log"), shift, level)
     for block in spec.order:
         values[block.stage] = block.integers(frames, tables.of(block))
-    return values
+    selective = [block for block in spec.blocks if block.selective]
+    return values, {block.kind: block.counts(frames, tables.of(block)) for block in selective}
 
 
 def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -10,7 +10,7 @@ from typing import Any
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, require
 from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
-from serq_mcu.frontend.stages import MEL_STAGES, SPECTRAL_STAGES
+from serq_mcu.frontend.stages import LEVEL_STAGE, MEL_STAGES, SPECTRAL_STAGES
 
 
 def _speech235() -> tuple[FeatureBlock, ...]:
@@ -59,21 +59,20 @@ class FeatureSpec(Analysis):
         return tuple(sorted(self.blocks, key=lambda block: block.destroys))
 
     @property
-    def total_before(self) -> FeatureBlock | None:
-        """The block before which a frame's total power must stand, if any.
-
-        That is the first that reads the total or, where the total is the frame's level since there are no mel
-        bands, the first of all.
-        """
-        if not self.uses_mel:
-            return self.order[0]
-        return next((block for block in self.order if block.needs_total), None)
+    def needs_total(self) -> bool:
+        """Whether the sum of all bins' powers is needed: by a block, or as the level where there is no mel."""
+        return not self.uses_mel or any(block.needs_total for block in self.blocks)
 
     @property
     def frame_stages(self) -> tuple[str, ...]:
         """The stages of a frame, in the order of computation."""
         mel = MEL_STAGES if self.uses_mel else ()
-        return (*SPECTRAL_STAGES, *mel, *(stage for block in self.order for stage in block.own_stages))
+        return (
+            *SPECTRAL_STAGES,
+            *mel,
+            LEVEL_STAGE,
+            *(stage for block in self.order for stage in block.own_stages),
+        )
 
     def block(self, kind: str) -> FeatureBlock | None:
         """Return the block of a kind, if there is one."""

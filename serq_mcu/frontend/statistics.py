@@ -18,85 +18,92 @@ from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.frontend.arithmetic import isqrt
 
 SCALE = 16  # a pooled integer has 4 fractional bits
+MISSING = -(2**31)  # the pooled integer of a statistic of nothing: the network takes the training clips' mean
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What is kept of a coefficient's values v over `frames` frames, each array [coefficients].
+    """What is kept of a coefficient's values v over the frames that count, each array [coefficients].
 
-    sum: of v; square: of v^2; delta: of (v - previous v)^2; first and last: v of the first and last frame.
+    frames: that count; pairs: of neighbouring frames that both count; sum: of v; square: of v^2; delta: of d^2
+    and drift: of d, the differences of pairs.
     """
 
     frames: int
+    pairs: int
     sum: NDArray[np.int64]
     square: NDArray[np.int64]
     delta: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
+    drift: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Statistic:
     """One statistic of a coefficient.
 
-    integers: from sums to int64 [coefficients] with 4 fractional bits; floats: from values [frames,
-    coefficients] to float64 [coefficients]; function: the C function, called with pools, their number, the
-    number of frames and where to write; cost: the name of its counted cost (kernel_costs.toml), which is
-    linear in the number of coefficients of each statistic that shares it.
+    integers: from sums to int64 [coefficients] with 4 fractional bits, or MISSING; floats: from values
+    [frames, coefficients] and differences [pairs, coefficients], none of them empty, to float64
+    [coefficients]; of_pairs: whether it is one of differences; function: the C function, called with pools,
+    their number, their tiers, the counts and where to write; cost: the name of its counted cost
+    (kernel_costs.toml), which is linear in the number of coefficients of each statistic that shares it.
     """
 
     name: str
     integers: Callable[[Sums], NDArray[np.int64]]
-    floats: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    floats: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
     function: str
     cost: str
+    of_pairs: bool = False
 
 
-def sums_of(v: NDArray[np.int64]) -> Sums:
-    """Sum rounded values [frames, coefficients].
+def sums_of(v: NDArray[np.int64], counted: NDArray[np.bool_]) -> Sums:
+    """Sum rounded values [frames, coefficients] over the frames that count, bool [frames].
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
-    n = len(v)
-    if not MIN_FRAMES <= n <= MAX_FRAMES:
-        raise SerqError(f"{n} frames cannot be pooled; give a clip of {MIN_FRAMES} to {MAX_FRAMES} frames")
-    d = np.diff(v, axis=0)
-    return Sums(n, v.sum(axis=0), (v * v).sum(axis=0), (d * d).sum(axis=0), v[0], v[-1])
+    if not MIN_FRAMES <= len(v) <= MAX_FRAMES:
+        raise SerqError(
+            f"{len(v)} frames cannot be pooled; give a clip of {MIN_FRAMES} to {MAX_FRAMES} frames"
+        )
+    pairs = counted[1:] & counted[:-1]
+    kept, d = v[counted], np.diff(v, axis=0)[pairs]
+    sums = (part.sum(axis=0) for part in (kept, kept * kept, d * d, d))
+    return Sums(int(counted.sum()), int(pairs.sum()), *sums)
 
 
 def _mean(sums: Sums) -> NDArray[np.int64]:
-    return (SCALE * sums.sum + (sums.frames >> 1)) // sums.frames
+    return _ratio(SCALE * sums.sum, sums.frames)
 
 
 def _sd(sums: Sums) -> NDArray[np.int64]:
-    return _root(sums.frames * sums.square - sums.sum * sums.sum) // sums.frames
+    return _deviation(sums.frames * sums.square - sums.sum * sums.sum, sums.frames)
+
+
+def _delta_mean(sums: Sums) -> NDArray[np.int64]:
+    return _ratio(SCALE * sums.drift, sums.pairs)
 
 
 def _delta_sd(sums: Sums) -> NDArray[np.int64]:
-    differences = sums.frames - 1
-    return _root(differences * sums.delta - (sums.last - sums.first) ** 2) // differences
+    return _deviation(sums.pairs * sums.delta - sums.drift * sums.drift, sums.pairs)
 
 
-def _root(spread: NDArray[np.int64]) -> NDArray[np.int64]:
-    return isqrt(spread.astype(np.uint64) * np.uint64(SCALE * SCALE))
+def _ratio(dividend: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    return (dividend + (n >> 1)) // n if n else np.full_like(dividend, MISSING)
 
 
-def _float_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(values.mean(axis=0))
-
-
-def _float_sd(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(values.std(axis=0))
-
-
-def _float_delta_sd(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.diff(values, axis=0).std(axis=0))
+def _deviation(spread: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    if n == 0:
+        return np.full_like(spread, MISSING)
+    return isqrt(spread.astype(np.uint64) * np.uint64(SCALE * SCALE)) // n
 
 
 STATISTICS: Registry[Statistic] = Registry("statistic")
 for _statistic in (
-    Statistic("mean", _mean, _float_mean, "serq_pool_mean", "statistics"),
-    Statistic("sd", _sd, _float_sd, "serq_pool_sd", "statistics"),
-    Statistic("delta_sd", _delta_sd, _float_delta_sd, "serq_pool_delta_sd", "statistics"),
+    Statistic("mean", _mean, lambda v, _: v.mean(axis=0), "serq_pool_mean", "statistics"),
+    Statistic("sd", _sd, lambda v, _: v.std(axis=0), "serq_pool_sd", "statistics"),
+    Statistic(
+        "delta_mean", _delta_mean, lambda _, d: d.mean(axis=0), "serq_pool_delta_mean", "statistics", True
+    ),
+    Statistic("delta_sd", _delta_sd, lambda _, d: d.std(axis=0), "serq_pool_delta_sd", "statistics", True),
 ):
     STATISTICS.register(_statistic.name, _statistic)

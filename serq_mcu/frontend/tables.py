@@ -22,6 +22,8 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, is_int
 from serq_mcu.frontend.arithmetic import Q15, q15, rshift_round
 from serq_mcu.frontend.blocks.base import Bounds, FeatureBlock, Tables
+from serq_mcu.frontend.level import level_from_db, level_offset
+from serq_mcu.frontend.selection import Tiers
 from serq_mcu.frontend.spec import FeatureSpec
 
 LOG_SEGMENTS = 64
@@ -29,6 +31,9 @@ SAMPLE_MAX = 32768  # |x * 2^s| of any sample after the frame's shift
 _OCTAVES_LIMIT = (
     256 << 16
 )  # |mel_offset|, |log_floor|: far beyond use, small enough for the log's sums to stay in int32
+
+_LEVEL_LIMIT = 62 << 16  # |level_offset|: with any log_table, a level and its step stay within 16 bits
+_MIN_TIER_WIDTH = 16
 
 # What floor division can add to the modulus of a complex integer: one unit a component and product.
 _FLOOR = math.sqrt(2)  # one floor in each component
@@ -42,7 +47,7 @@ _ARRAYS: dict[str, tuple[type[np.generic], int]] = {
     "mel_offset": (np.int32, 1),
     "log_table": (np.uint16, 2),
 }
-_SCALARS = ("headroom", "first_bin", "log_floor", "pool_shifts")
+_SCALARS = ("headroom", "first_bin", "log_floor", "level_offset", "tier_width", "pool_shifts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,8 @@ class FrontendTables:
     headroom: int
     first_bin: int
     log_floor: int
+    level_offset: int
+    tier_width: int
     pool_shifts: tuple[int, ...]
     blocks: Mapping[str, Tables] = field(default_factory=dict)
 
@@ -75,7 +82,7 @@ class FrontendTables:
                 f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array",
             )
             object.__setattr__(self, name, _frozen(array))
-        for name in ("headroom", "first_bin", "log_floor"):
+        for name in _SCALARS[:-1]:
             _require(is_int(getattr(self, name)), f"{name} must be an integer")
         _require(
             isinstance(self.pool_shifts, tuple) and all(is_int(shift) for shift in self.pool_shifts),
@@ -91,6 +98,10 @@ class FrontendTables:
         """Return a block's own tables by name."""
         return self.blocks.get(block.kind, {})
 
+    def tiers(self, spec: FeatureSpec) -> Tiers:
+        """Return the rule of which frames count."""
+        return Tiers(max(spec.tiers, 1), self.tier_width)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all tables by name, a block's as `kind.name`."""
         own = {
@@ -104,6 +115,8 @@ class FrontendTables:
             "headroom": self.headroom,
             "first_bin": self.first_bin,
             "log_floor": self.log_floor,
+            "level_offset": self.level_offset,
+            "tier_width": self.tier_width,
             "pool_shifts": list(self.pool_shifts),
         }
 
@@ -142,9 +155,10 @@ class FrontendTables:
         # carry and E are less.
         reach = power * max(1, int(self.segment[:, 0].max()))
         _require(reach < 2**64, f"a mel running sum can reach {reach:.3g}, more than 64 bits hold")
-        # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames: |16*sum v| < 2^31; with d = v -
-        # previous v, |d| < 2^16 - 1, n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62 and (n-1) * sum d^2
-        # * 256 <= 4095^2 * 65534^2 * 256 < 2^64.
+        # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames. |16*sum v| < 2^31. With d = v - previous
+        # v, |d| <= 65534: runs of frames that count number 1365 at most and d sums to at most 65534 in each, so
+        # |16 * sum d| < 2^31 (and a tier's own sum, or that of some tiers, is less than 8 * 2^28). n * sum v^2 * 256
+        # < 2^12 * 2^12 * 2^30 * 2^8 = 2^62, and pairs * sum d^2 * 256 <= 4095^2 * 65534^2 * 256 < 2^64.
         bounds = self.bounds()
         for block, shift in zip(spec.blocks, self.pool_shifts, strict=True):
             low, high = block.value_range(self.of(block), bounds)
@@ -229,6 +243,12 @@ class FrontendTables:
         )
         # |log2q16| < 2^23, so the log's sum stays in int32 and so does that of two logs.
         _require(abs(self.log_floor) <= _OCTAVES_LIMIT, f"log_floor {self.log_floor} is out of range")
+        # a level fits 16 bits, and so does its step
+        _require(abs(self.level_offset) <= _LEVEL_LIMIT, f"level_offset {self.level_offset} is out of range")
+        _require(
+            _MIN_TIER_WIDTH <= self.tier_width < 2**15 if spec.tiers else self.tier_width == 0,
+            f"tier_width {self.tier_width} must be {_MIN_TIER_WIDTH} to {2**15 - 1}, or 0 where all frames count",
+        )
         _require(
             int(np.abs(self.mel_offset.astype(np.int64)).max()) <= _OCTAVES_LIMIT,
             "a mel_offset is out of range",
@@ -293,12 +313,19 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
         headroom=0,
         first_bin=first_bin,
         log_floor=round(65536 * math.log2(spec.log_floor)),
+        level_offset=level_offset(spec, spec.uses_mel, 0),
+        tier_width=level_from_db(spec.tier_db) if spec.tiers else 0,
         pool_shifts=(1,) * len(spec.blocks),
         blocks={block.kind: own for block in spec.blocks if (own := block.build_tables(spec))},
     )
     refusal = SerqError("nothing was tried")
     for headroom in range(17 - (spec.fft_length.bit_length() - 1)):
-        scaled = replace(tables, headroom=headroom, mel_offset=_mel_offset(spec, edges, headroom))
+        scaled = replace(
+            tables,
+            headroom=headroom,
+            mel_offset=_mel_offset(spec, edges, headroom),
+            level_offset=level_offset(spec, spec.uses_mel, headroom),
+        )
         try:
             bounds = scaled.bounds()
             ranges = [block.value_range(scaled.of(block), bounds) for block in spec.blocks]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.frontend.arithmetic import rshift_round
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, InputQuantization, QuantizedModel
 
@@ -16,12 +17,14 @@ DEVIATION_MAX = 2**20 - 1
 
 
 def quantize_input(constants: InputQuantization, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Quantize pooled features [..., features] to activations 0..127 of the same shape."""
+    """Quantize pooled features [..., features] to activations 0..127 of the same shape.
+
+    Where a statistic is missing, it is taken to be the training clips' mean.
+    """
     deviation = np.clip(pooled.astype(np.int64) - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
-    scaled = deviation * constants.multiplier
-    return np.clip(
-        INPUT_ZERO_POINT + rshift_round(scaled, constants.shift.astype(np.int64)), 0, ACTIVATION_MAX
-    )
+    scaled = rshift_round(deviation * constants.multiplier, constants.shift.astype(np.int64))
+    quantized = np.clip(INPUT_ZERO_POINT + scaled, 0, ACTIVATION_MAX)
+    return np.where(pooled == MISSING, INPUT_ZERO_POINT, quantized)
 
 
 def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -51,10 +54,8 @@ def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np
     comparison, no reference.
     """
     constants = model.input
-    activations = (
-        INPUT_ZERO_POINT
-        + (pooled.astype(np.float64) - constants.center) * constants.multiplier / 2.0**constants.shift
-    )
+    deviation = np.where(pooled == MISSING, 0.0, pooled.astype(np.float64) - constants.center)
+    activations = INPUT_ZERO_POINT + deviation * constants.multiplier / 2.0**constants.shift
     for layer in model.layers:
         activations = layer.run_without_rounding(activations)
     labels: NDArray[np.int64] = np.argmax(activations, axis=-1)

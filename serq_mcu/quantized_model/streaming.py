@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
-from serq_mcu.frontend.reference import pool, stream_frames
+from serq_mcu.frontend.reference import PooledFrames, pool, pooled_frames
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 
@@ -24,16 +24,18 @@ SILENCE, NOT_SURE = -1, -2  # answers that are no label's index
 
 @dataclass(frozen=True)
 class Frames:
-    """What a stream keeps of its frames.
+    """The frames of a stream, and the level, Q8 log2, that its grid of levels hangs from, if it has sound yet."""
 
-    The blocks' stages, name to integers [frames, coefficients], and levels, Q8 log2 [frames].
-    """
-
-    stages: dict[str, NDArray[np.int64]]
-    levels: NDArray[np.int64]
+    pooled: PooledFrames
+    anchor: int | None
 
     def __len__(self) -> int:
-        return len(self.levels)
+        return len(self.pooled)
+
+    @property
+    def levels(self) -> NDArray[np.int64]:
+        """The level of each frame, Q8 log2 [frames]."""
+        return self.pooled.level
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,8 @@ def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
     pieces = [
         pcm[part[0] * spec.hop_length : part[-1] * spec.hop_length + spec.frame_length] for part in parts
     ]
-    stages, levels = zip(
-        *(stream_frames(spec, model.tables, rule.level_offset, piece) for piece in pieces), strict=True
-    )
-    return Frames(
-        {stage: np.concatenate([part[stage] for part in stages]) for stage in stages[0]},
-        np.concatenate(levels),
-    )
+    frames = PooledFrames.joined([pooled_frames(spec, model.tables, piece) for piece in pieces])
+    return Frames(frames, model.tables.tiers(spec).anchor(frames.level))
 
 
 def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
@@ -147,7 +144,8 @@ class Stream:
     def start(self) -> None:
         """Forget all samples so far."""
         self._pcm = np.zeros(0, np.int16)
-        self._blocks: deque[Frames] = deque(maxlen=self._rule.blocks)
+        self._blocks: deque[PooledFrames] = deque(maxlen=self._rule.blocks)
+        self._anchor: int | None = None
         self._smoothing = _Smoothing(self._rule)
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
@@ -158,21 +156,17 @@ class Stream:
         self._pcm = np.concatenate([self._pcm, pcm])
         found = []
         while len(self._pcm) >= needed:
-            self._blocks.append(
-                Frames(*stream_frames(spec, self._model.tables, rule.level_offset, self._pcm[:needed]))
-            )
+            block = pooled_frames(spec, self._model.tables, self._pcm[:needed])
+            if self._anchor is None:
+                self._anchor = self._model.tables.tiers(spec).anchor(block.level)
+            self._blocks.append(block)
             self._pcm = self._pcm[hop:]
             found.append(self._decide())
         return found
 
     def _decide(self) -> Decision:
-        stages = {
-            stage: np.concatenate([block.stages[stage] for block in self._blocks])
-            for stage in self._blocks[0].stages
-        }
-        windows = score_windows(
-            self._model, self._rule, Frames(stages, np.concatenate([block.levels for block in self._blocks]))
-        )
+        frames = Frames(PooledFrames.joined(list(self._blocks)), self._anchor)
+        windows = score_windows(self._model, self._rule, frames)
         return self._smoothing.decide(windows.levels[-1], windows.frames[-1], windows.scores[-1])
 
 
@@ -202,11 +196,7 @@ def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
 
 
 def _pooled(model: QuantizedModel, frames: Frames, end: int, count: int) -> NDArray[np.int32]:
-    return pool(
-        model.spec,
-        model.tables,
-        {stage: values[end - count : end] for stage, values in frames.stages.items()},
-    )
+    return pool(model.spec, model.tables, frames.pooled[end - count : end], frames.anchor)
 
 
 def _answer(rule: DecisionRule, smoothed: list[int], level: int, frames: int) -> Decision:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.stages import Stage
 from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
-from serq_mcu.frontend.level import LEVEL_MIN
+from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.stages import stage_table
 from serq_mcu.frontend.tables import FrontendTables
@@ -22,7 +22,7 @@ from serq_mcu.layers import Grid, Layer
 from serq_mcu.layers.base import frozen_array, require, within
 from serq_mcu.layers.encodings import Width
 
-FORMAT = 3
+FORMAT = 4
 INPUT_ZERO_POINT = 64
 INPUT_STEPS_PER_SD = 16
 INPUT_GRID = Grid(1 / INPUT_STEPS_PER_SD, INPUT_ZERO_POINT)  # what the first layer's inputs stand for, in sd
@@ -61,21 +61,19 @@ class InputQuantization:
 class DecisionRule:
     """When and how a stream is answered (SPEC.md section 12).
 
-    A window has up to `blocks` blocks of `block_frames` frames. level_offset: Q16 log2 of full scale's power;
-    gate_level: Q8 log2 of the power of the quietest block that is not silent; unsure_margin: the least lead,
+    A window has up to `blocks` blocks of `block_frames` frames. gate_level: Q8 log2 of the power of the quietest block that is not silent; unsure_margin: the least lead,
     in score steps, of the best class of an answer; smoothing: a decision weighs 2^-smoothing in the average
     of scores. Raises SerqError on a value out of range.
     """
 
     blocks: int
     block_frames: int
-    level_offset: int
     gate_level: int
     unsure_margin: int
     smoothing: int
 
     def __post_init__(self) -> None:
-        for name in ("blocks", "block_frames", "level_offset", "gate_level", "unsure_margin", "smoothing"):
+        for name in ("blocks", "block_frames", "gate_level", "unsure_margin", "smoothing"):
             value = getattr(self, name)
             require(
                 isinstance(value, int) and not isinstance(value, bool),
@@ -93,9 +91,6 @@ class DecisionRule:
         require(
             frames <= MAX_FRAMES,
             f"decision: a window of {frames} frames is longer than the {MAX_FRAMES} that can be pooled",
-        )
-        require(
-            abs(self.level_offset) <= 64 << 16, f"decision: level offset {self.level_offset} is out of range"
         )
         require(
             LEVEL_MIN <= self.gate_level <= GATE_MAX,

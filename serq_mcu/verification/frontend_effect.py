@@ -19,7 +19,7 @@ from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.clips import choose_clips
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_from_units
-from serq_mcu.frontend.reference import features
+from serq_mcu.frontend.reference import counted_frames, pool, pooled_frames
 from serq_mcu.quantized_model.interpreter import classify, classify_in_float
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -82,10 +82,12 @@ def frontend_effect(
     for done, clip in enumerate(clips):
         pcm = read_audio(clip.path, spec.sample_rate).pcm
         try:
-            pooled[INTEGERS].append(features(spec, tables, pcm))
+            frames = pooled_frames(spec, tables, pcm)
         except SerqError as error:
             raise SerqError(f"{clip.path}: {error}") from error
-        pooled[LIBROSA].append(pooled_from_units(spec, tables, pool_values(spec, frame_values(spec, pcm))))
+        pooled[INTEGERS].append(pool(spec, tables, frames))
+        values = pool_values(spec, frame_values(spec, pcm), counted_frames(spec, tables, frames))
+        pooled[LIBROSA].append(pooled_from_units(spec, tables, values))
         if progress is not None:
             progress("classifying with either front end", done + 1, len(clips))
     truth = np.array([model.labels.index(clip.label) for clip in clips])

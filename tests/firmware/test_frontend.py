@@ -25,8 +25,9 @@ from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
 from serq_mcu.frontend.blocks.chroma import chroma_runs, chroma_weights
 from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
-from serq_mcu.frontend.reference import features, frame_stages, pool
+from serq_mcu.frontend.reference import PooledFrames, features, frame_stages, pool, traced_frames
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import FrontendTables, build_tables, mel_edges
 from tests.support.frontend import GRID, SPECS, SPEECH120, random_tables, stimulus
 from tests.support.native import RUNTIME, VARIANTS, compile_program, run
@@ -105,9 +106,20 @@ def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -
     result = {"window": windowed, "spectrum": flat, "power": power}
     if spec.uses_mel:
         result |= scalar_mel(tables, power, shift)
+    level = scalar_log2(tables, sum(result.get("mel", power))) - tables.level_offset - 2 * shift * 65536
+    result["level"] = [max(level >> 8, -10240)]
     if "chroma" in tables.blocks:
         result["chroma"] = scalar_chroma(tables.blocks["chroma"]["weights"].tolist(), power)
     return result
+
+
+def scalar_log2(tables: FrontendTables, energy: int) -> int:
+    if not energy:
+        return -64 * 65536
+    top = energy.bit_length() - 1
+    mantissa = (energy << 32 >> (top + 1)) if top < 32 else energy >> (top - 31)
+    base, step = tables.log_table.tolist()[(mantissa >> 25) & 63]
+    return (top << 16) + base + ((step * ((mantissa >> 9) & 0xFFFF)) >> 16)
 
 
 def scalar_mel(tables: FrontendTables, power: list[int], shift: int) -> dict[str, list[int]]:
@@ -123,16 +135,10 @@ def scalar_mel(tables: FrontendTables, power: list[int], shift: int) -> dict[str
             mel.append(u64(carry + falling))
         carry = u64((total >> 1) - falling)
 
-    log = []
-    for energy, offset in zip(mel, tables.mel_offset.tolist(), strict=True):
-        value = -64 * 65536
-        if energy:
-            top = energy.bit_length() - 1
-            mantissa = (energy << 32 >> (top + 1)) if top < 32 else energy >> (top - 31)
-            base, step = tables.log_table.tolist()[(mantissa >> 25) & 63]
-            value = (top << 16) + base + ((step * ((mantissa >> 9) & 0xFFFF)) >> 16)
-        log.append(max(i32(i32(value - offset) - 2 * shift * 65536), tables.log_floor))
-
+    log = [
+        max(i32(i32(scalar_log2(tables, energy) - offset) - 2 * shift * 65536), tables.log_floor)
+        for energy, offset in zip(mel, tables.mel_offset.tolist(), strict=True)
+    ]
     mfcc = []
     for r, row in enumerate([] if "mfcc" not in tables.blocks else tables.blocks["mfcc"]["dct"].tolist()):
         total = 0
@@ -163,29 +169,53 @@ def scalar_chroma(weights: list[list[int]], power: list[int]) -> list[int]:
 
 
 def scalar_pool(spec: FeatureSpec, tables: FrontendTables, frames: list[dict[str, list[int]]]) -> list[int]:
+    counted = scalar_counted(spec, tables, [frame["level"][0] for frame in frames])
     blocks = zip(spec.blocks, tables.pool_shifts, strict=True)
     return [
         value
         for block, shift in blocks
-        for value in scalar_statistics(block, shift, [frame[block.stage] for frame in frames])
+        for value in scalar_statistics(block, shift, [frame[block.stage] for frame in frames], counted)
     ]
 
 
-def scalar_statistics(block: FeatureBlock, shift: int, values: list[list[int]]) -> list[int]:
-    n = len(values)
+def scalar_counted(spec: FeatureSpec, tables: FrontendTables, levels: list[int]) -> list[bool]:
+    """SPEC.md section 2, frame by frame: what is known of a frame is its step and the loudest step of all."""
+    if spec.tiers == 0:
+        return [True] * len(levels)
+    anchor = next((level for level in levels if level > -10240), 0)
+    steps = [(level - anchor) // tables.tier_width if level > -10240 else None for level in levels]
+    top = max((step for step in steps if step is not None), default=0)
+    return [step is not None and top - step < spec.tiers for step in steps]
+
+
+def scalar_statistics(
+    block: FeatureBlock, shift: int, values: list[list[int]], counted: list[bool]
+) -> list[int]:
     v = [
         [fits((i32(value) + 2 ** (shift - 1)) >> shift, -(2**15) + 1, 2**15) for value in row]
         for row in zip(*values, strict=True)
     ]
-    mean = [(i32(16 * sum(row)) + (n >> 1)) // n for row in v]
-    sd = [math.isqrt(u64((n * sum(a * a for a in row) - sum(row) ** 2) * 256)) // n for row in v]
-    squares = [sum((b - a) ** 2 for a, b in itertools.pairwise(row)) for row in v]
-    delta = [
-        math.isqrt(u64(((n - 1) * d - (row[-1] - row[0]) ** 2) * 256)) // (n - 1)
-        for d, row in zip(squares, v, strict=True)
+    kept = [[value for value, counts in zip(row, counted, strict=True) if counts] for row in v]
+    both = [before and now for before, now in itertools.pairwise(counted)]
+    deltas = [
+        [b - a for (a, b), counts in zip(itertools.pairwise(row), both, strict=True) if counts] for row in v
     ]
-    chosen = {"mean": mean, "sd": sd, "delta_sd": delta}
+    chosen = {
+        "mean": [scalar_mean(row) for row in kept],
+        "sd": [scalar_deviation(row) for row in kept],
+        "delta_mean": [scalar_mean(row) for row in deltas],
+        "delta_sd": [scalar_deviation(row) for row in deltas],
+    }
     return [i32(value) for name in block.statistics for value in chosen[name][block.first(name) :]]
+
+
+def scalar_mean(row: list[int]) -> int:
+    return (i32(16 * sum(row)) + (len(row) >> 1)) // len(row) if row else -(2**31)
+
+
+def scalar_deviation(row: list[int]) -> int:
+    n = len(row)
+    return math.isqrt(u64((n * sum(a * a for a in row) - sum(row) ** 2) * 256)) // n if n else -(2**31)
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name != "long"])
@@ -214,9 +244,10 @@ def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndar
 # --- the C runtime
 
 
-BY_NUMBER = ("window", "spectrum", "power", "mel", "log", "mfcc", "chroma")
+IN_ORDER = ("window", "spectrum", "power", "mel", "log", "level", "mfcc", "chroma")
+STATISTICS = ("mean", "sd", "delta_mean", "delta_sd")
 PROGRAMS = Path(__file__).parents[1] / "programs"
-SOURCES = [PROGRAMS / "frontend_stages.c", RUNTIME / "serq_frontend.c"]
+SOURCES = [PROGRAMS / "frontend_stages.c", RUNTIME / "serq_frontend.c", RUNTIME / "serq_pool.c"]
 
 
 @pytest.fixture(
@@ -302,15 +333,17 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         0 if runs is None else len(runs.runs),
         0 if runs is None else len(runs.weights),
         *(shifts.get(kind, 1) for kind in ("mfcc", "mel", "chroma")),
+        tables.level_offset,
     ]
     arrays: list[np.ndarray] = [np.array(sizes, dtype=np.int32), tables.window, tables.twiddle]
-    arrays += [tables.segment, tables.mel_offset, tables.log_table] if bands else []
+    arrays += [tables.segment, tables.mel_offset] if bands else []
+    arrays += [tables.log_table]
     arrays += [tables.blocks["mfcc"]["dct"]] if mfcc else []
     arrays += [] if runs is None else [runs.runs, runs.weights]
     output = run(program, b"".join(array.tobytes() for array in (*arrays, heard)))
 
     expected = frame_stages(spec, tables, pcm)
-    order = [stage for stage in BY_NUMBER if stage in expected]  # as the program writes them
+    order = [stage for stage in IN_ORDER if stage in expected]  # as the program writes them
     layout = np.dtype([(stage, expected[stage].dtype, expected[stage].shape[1:]) for stage in order])
     frames = len(expected["window"])
     got = np.frombuffer(output[: frames * layout.itemsize], dtype=layout)
@@ -318,12 +351,12 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         np.testing.assert_array_equal(got[stage], values, err_msg=stage)
     pooled = np.frombuffer(output[frames * layout.itemsize :], dtype=np.int32)
     for kind, size in (("mfcc", mfcc.size if mfcc else 0), ("mel", bands), ("chroma", 12 if runs else 0)):
-        its, pooled = pooled[: 3 * size], pooled[3 * size :]
+        its, pooled = pooled[: len(STATISTICS) * size], pooled[len(STATISTICS) * size :]
         if kind in shifts:
-            alone = replace(spec, blocks=(BLOCKS[kind](size),))
-            np.testing.assert_array_equal(
-                its, pool(alone, replace(tables, pool_shifts=(shifts[kind],)), expected), err_msg=kind
-            )
+            block = BLOCKS[kind](size, STATISTICS)
+            everything = [True] * frames
+            theirs = scalar_statistics(block, shifts[kind], expected[block.stage].tolist(), everything)
+            assert its.tolist() == theirs, kind
     assert pooled.size == 0
 
 
@@ -598,7 +631,14 @@ def test_chroma_runs_hold_the_table(name):
 def test_the_default_tables_stay_as_they_are():
     """Their hash is in every model file, so a change of tables must be a decision."""
     tables = TABLES["speech120"]
-    assert tables.scalars() == {"headroom": 1, "first_bin": 0, "log_floor": -2177059, "pool_shifts": [11]}
+    assert tables.scalars() == {
+        "headroom": 1,
+        "first_bin": 0,
+        "log_floor": -2177059,
+        "level_offset": 3708352,
+        "tier_width": 1361,
+        "pool_shifts": [11],
+    }
     content = b"".join(
         array.astype(array.dtype.newbyteorder("<")).tobytes() for array in tables.arrays().values()
     )
@@ -809,8 +849,9 @@ def test_the_longest_clip_pools_the_largest_values_exactly():
         -32767 << 11,
     )  # the largest sums of squares and of squared differences there can be
     rows[:, 1] = 32767 << 11
-    expected = scalar_pool(SPEECH120, GOOD, [{"mfcc": row} for row in rows.tolist()])
-    assert pool(SPEECH120, GOOD, {"mfcc": rows}).tolist() == expected
+    level = np.zeros(4096, np.int64)
+    expected = scalar_pool(SPEECH120, GOOD, [{"mfcc": row, "level": [0]} for row in rows.tolist()])
+    assert pool(SPEECH120, GOOD, PooledFrames(level, {"mfcc": rows}, {})).tolist() == expected
 
 
 def test_longest_clip_in_c(program):
@@ -863,11 +904,37 @@ def test_every_specification_agrees_with_librosa_frame_by_frame(name):
 @pytest.mark.train
 def test_agrees_with_librosa_on_silence():
     silence = np.zeros(16000, np.int16)
-    theirs = pool_values(SPEECH120, frame_values(SPEECH120, silence))
-    differences = np.abs(pooled_in_units(SPEECH120, GOOD, features(SPEECH120, GOOD, silence)) - theirs)
+    spec = replace(SPEECH120, tiers=0)
+    tables, every = build_tables(spec), np.full(spec.frame_count(silence.size), True)
+    theirs = pool_values(spec, frame_values(spec, silence), {"mfcc": every})
+    differences = np.abs(pooled_in_units(spec, tables, features(spec, tables, silence)) - theirs)
     # C0 is 100 dB * sqrt(40); beside v's half step, its cosines are 32767 where 32768 would be 1
     assert differences[0] < HALF_STEP_DB + 100 * math.sqrt(40) / 32768
     assert differences[1:].max() < HALF_STEP_DB
+
+
+def test_no_frame_of_silence_counts_and_what_is_missing_is_said() -> None:
+    silence = np.zeros(16000, np.int16)
+    assert features(SPEECH120, GOOD, silence).tolist() == [MISSING] * 120
+    assert np.isnan(pooled_in_units(SPEECH120, GOOD, features(SPEECH120, GOOD, silence))).all()
+
+
+def test_pauses_and_gain_change_nothing() -> None:
+    speech = synthetic_speech(2)
+    rate_grid = SPEECH120.hop_length  # so that frames fall on the same samples
+    around = np.zeros(8 * rate_grid, np.int16)
+    within = np.concatenate([around, speech, around])
+    frames = traced_frames(SPEECH120, GOOD, within)[1]
+    alone = traced_frames(SPEECH120, GOOD, speech)[1]
+    whole = slice(8, 8 + len(alone))  # the frames that hold speech alone
+    assert (frames.level[whole] == alone.level).all()
+    anchor = GOOD.tiers(SPEECH120).anchor(alone.level)
+    pooled = pool(SPEECH120, GOOD, frames[whole], anchor)
+    assert pooled.tolist() == features(SPEECH120, GOOD, speech).tolist()
+    doubled = np.clip(np.concatenate([speech, speech]) // 2, -16384, 16383).astype(np.int16)
+    assert features(SPEECH120, GOOD, (doubled * 2).astype(np.int16))[1:40].tolist() == pytest.approx(
+        features(SPEECH120, GOOD, doubled)[1:40].tolist(), abs=8
+    )  # half a step of 4 fractional bits: a frame's shift rounds its window otherwise
 
 
 @pytest.mark.slow(20)

@@ -28,8 +28,9 @@ from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.streams import in_noise
 from serq_mcu.frontend.blocks import Chroma
-from serq_mcu.frontend.level import LEVEL_MIN, level_from_db, level_in_db
-from serq_mcu.frontend.reference import features
+from serq_mcu.frontend.arithmetic import LEVEL_MIN
+from serq_mcu.frontend.level import level_from_db, level_in_db
+from serq_mcu.frontend.reference import pool, pooled_frames
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import save_model, shipped_model
@@ -158,13 +159,17 @@ def test_a_decision_is_the_clips_of_its_window() -> None:
     pcm = quiet_and_loud(spec, 5)
     found = stream_decisions(model, pcm)
     assert len(found) == spec.frame_count(len(pcm)) // rule.block_frames
+    anchor = analyse(
+        model, pcm
+    ).anchor  # a stream's grid of levels hangs from its first frame, not the window's
     for number, decision in enumerate(found, start=1):
         if decision.frames:
             last = number * rule.block_frames
             window = pcm[
                 (last - decision.frames) * spec.hop_length : (last - 1) * spec.hop_length + spec.frame_length
             ]
-            assert list(decision.scores) == scores(model, features(spec, model.tables, window)).tolist()
+            pooled = pool(spec, model.tables, pooled_frames(spec, model.tables, window), anchor)
+            assert list(decision.scores) == scores(model, pooled).tolist()
 
 
 # --- the gate
@@ -281,7 +286,7 @@ def test_a_lasting_score_is_reached_exactly() -> None:
     first, lasting = np.arange(4), np.tile(np.arange(20, 24), 300)
     for order in (first, lasting), (lasting[:4], np.tile(first, 300)):  # from above and from below
         index = np.concatenate(order)
-        frames = Frames({stage: values[index] for stage, values in heard.stages.items()}, heard.levels[index])
+        frames = Frames(heard.pooled[index], heard.anchor)
         found = list(decide(model, require_decision_rule(model), frames))
         last = list(decide(model, dataclasses.replace(require_decision_rule(model), smoothing=0), frames))[-1]
         assert found[0].scores != last.scores
@@ -376,9 +381,11 @@ def check_long_stream(clips: list[np.ndarray], minutes: float, folder: Path) -> 
     assert [tuple(row) for row in rows[:, [1, 4, *range(5, 5 + classes)]].tolist()] == list(
         by_plain_rule(rule, clip_scores, windows)
     )
+    anchor = analyse(model, pcm[: 16000 * 30]).anchor
     for i in np.random.default_rng(1).permutation(np.flatnonzero(windows))[:20]:
         heard = pcm[ends[i] - (windows[i] - 1) * spec.hop_length - spec.frame_length : ends[i]]
-        assert scores(model, features(spec, model.tables, heard)).tolist() == clip_scores[i].tolist()
+        pooled = pool(spec, model.tables, pooled_frames(spec, model.tables, heard), anchor)
+        assert scores(model, pooled).tolist() == clip_scores[i].tolist()
         newest = analyse(model, heard).levels[-rule.block_frames :]
         assert (newest.sum() + rule.block_frames // 2) // rule.block_frames == levels[i]
 

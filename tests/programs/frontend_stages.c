@@ -3,17 +3,38 @@
 #include "exact_arrays.h"
 #include "serq_fft.h"
 #include "serq_frontend.h"
+#include "serq_pool.h"
 
 /* in the order in which they come */
-enum { LOG2_LENGTH, FRAME_LENGTH, HOP, SAMPLES, HEADROOM, FIRST_BIN, LOG_FLOOR, BANDS, MFCC, RUNS, RUN_BINS, MFCC_SHIFT, MEL_SHIFT, CHROMA_SHIFT, SIZES };
+enum { LOG2_LENGTH, FRAME_LENGTH, HOP, SAMPLES, HEADROOM, FIRST_BIN, LOG_FLOOR, BANDS, MFCC, RUNS, RUN_BINS, MFCC_SHIFT, MEL_SHIFT, CHROMA_SHIFT, LEVEL_OFFSET, SIZES };
 
-static void give_statistics(const serq_pool *pool, uint8_t count, uint32_t frames)
+/* The sums of a block, in one tier: all frames count. */
+typedef struct {
+    serq_pool *pools;
+    int16_t *first, *last;
+    uint8_t count;
+} block;
+
+static block new_block(uint8_t count)
 {
-    static void (*const statistics[])(const serq_pool *, uint8_t, uint32_t, int32_t *) = {serq_pool_mean, serq_pool_sd, serq_pool_delta_sd};
-    int32_t *pooled = room(count, sizeof *pooled);
-    for (size_t i = 0; i < 3; i++) {
-        statistics[i](pool, count, frames, pooled);
-        give(pooled, count, sizeof *pooled);
+    block made = {room(count, sizeof *made.pools), room(count, sizeof *made.first), room(count, sizeof *made.last), count};
+    memset(made.pools, 0, count * sizeof *made.pools);
+    return made;
+}
+
+static void pool(const block *b, const int32_t *values, int32_t shift, const serq_place *place)
+{
+    serq_pool_add(b->pools, b->count, 1, values, (uint8_t)shift, place, b->first, b->last);
+}
+
+static void give_statistics(const block *b, const serq_count *counts)
+{
+    static void (*const statistics[])(const serq_pool *, uint8_t, uint8_t, const serq_count *, int32_t *) = {
+        serq_pool_mean, serq_pool_sd, serq_pool_delta_mean, serq_pool_delta_sd};
+    int32_t *pooled = room(b->count, sizeof *pooled);
+    for (size_t i = 0; i < 4; i++) {
+        statistics[i](b->pools, b->count, 1, counts, pooled);
+        give(pooled, b->count, sizeof *pooled);
     }
 }
 
@@ -28,7 +49,7 @@ int main(void)
     const int16_t *window = take(frame_length, sizeof *window), *twiddle = take(length / 2, sizeof *twiddle);
     const uint16_t *segment = take(bands ? (bands + 1U) * 3 : 0, sizeof *segment);
     const int32_t *mel_offset = take(bands, sizeof *mel_offset);
-    const uint16_t *log_table = take(bands ? 128 : 0, sizeof *log_table);
+    const uint16_t *log_table = take(128, sizeof *log_table);
     const int16_t *dct = take((size_t)count * (bands / 2), sizeof *dct);
     const uint16_t *run = take((size_t)runs * 3, sizeof *run);
     const int16_t *weight = take((size_t)size[RUN_BINS] * 4, sizeof *weight), *pcm = take((size_t)size[SAMPLES], sizeof *pcm);
@@ -36,11 +57,14 @@ int main(void)
     serq_bin *bin = room(bins, sizeof *bin);
     serq_band *band = room(bands, sizeof *band);
     int32_t *mfcc = room(count, sizeof *mfcc), *chroma = room(classes, sizeof *chroma);
-    serq_pool *mfcc_pool = room(count, sizeof *mfcc_pool), *mel_pool = room(bands, sizeof *mel_pool), *chroma_pool = room(classes, sizeof *chroma_pool);
+    block mfcc_block = new_block(count), mel_block = new_block(bands), chroma_block = new_block(classes);
+    serq_count counts = {0, 0};
+    serq_tiers tiers = {0, 0, 0, 0, 0};
     int16_t *samples = room(frame_length, sizeof *samples);
 
-    uint32_t frames = 0;
-    for (size_t start = 0; start + frame_length <= (size_t)size[SAMPLES]; start += (size_t)size[HOP], frames++) {
+    for (size_t start = 0; start + frame_length <= (size_t)size[SAMPLES]; start += (size_t)size[HOP]) {
+        serq_place place = serq_next_place(&tiers, 0, 1, start == 0);
+        serq_count_add(&counts, &place);
         for (size_t i = 0; i < frame_length; i++) {
             samples[i] = pcm[start + i];
         }
@@ -65,25 +89,31 @@ int main(void)
                 read = (uint16_t)(read + segment[3 * j]);
             }
             give(band, bands, sizeof *band);
-            serq_log(band, bands, mel_offset, log_table, shift, size[LOG_FLOOR]);
+            uint64_t energy = serq_log(band, bands, mel_offset, log_table, shift, size[LOG_FLOOR]);
             give(band->log, bands, sizeof *band->log);
-            serq_pool_add(mel_pool, bands, band->log, (uint8_t)size[MEL_SHIFT], frames);
+            int32_t level = serq_level(energy, shift, size[LEVEL_OFFSET], log_table);
+            give(&level, 1, sizeof level);
+            pool(&mel_block, band->log, size[MEL_SHIFT], &place);
             serq_dct(band->log, bands, dct, count, mfcc);
             give(mfcc, count, sizeof *mfcc);
-            serq_pool_add(mfcc_pool, count, mfcc, (uint8_t)size[MFCC_SHIFT], frames);
+            pool(&mfcc_block, mfcc, size[MFCC_SHIFT], &place);
         }
         if (runs > 0) {
             uint16_t end = (uint16_t)(bands > 0 ? first_bin + read : 0);
             power = serq_add_power(bin, bands > 0 ? first_bin : 0, power);
             power = serq_add_power(bin + end, (uint16_t)(bins - end), power);
+            if (bands == 0) {
+                int32_t level = serq_level(power, shift, size[LEVEL_OFFSET], log_table);
+                give(&level, 1, sizeof level);
+            }
             serq_chroma(bin, bins, power, run, runs, weight, chroma);
             give(chroma, classes, sizeof *chroma);
-            serq_pool_add(chroma_pool, classes, chroma, (uint8_t)size[CHROMA_SHIFT], frames);
+            pool(&chroma_block, chroma, size[CHROMA_SHIFT], &place);
         }
     }
-    give_statistics(mfcc_pool, count, frames);
-    give_statistics(mel_pool, bands, frames);
-    give_statistics(chroma_pool, classes, frames);
+    give_statistics(&mfcc_block, &counts);
+    give_statistics(&mel_block, &counts);
+    give_statistics(&chroma_block, &counts);
 
     while (allocations > 0) {
         free(allocated[--allocations]);

@@ -5,6 +5,7 @@
 
 #include "serq_stream.h"
 
+static serq_stream stream;
 static int16_t *recording;
 static uint32_t length;
 
@@ -36,6 +37,7 @@ static void classify_window(uint32_t end, uint32_t frames, int32_t *scores)
     static serq_state clip;
     uint32_t samples = (frames - 1) * SERQ_HOP_LENGTH + SERQ_FRAME_LENGTH;
     serq_init(&clip);
+    clip.grid = stream.state.grid; /* their grid of levels hangs from the same frame */
     if (serq_push(&clip, recording + end - samples, samples) != 1 || clip.frames != frames || serq_classify(&clip, scores) < 0) {
         exit(3);
     }
@@ -59,7 +61,6 @@ static void give(uint32_t end, const serq_decision *decision, int also_clips)
 
 int main(int arguments, char **argument)
 {
-    static serq_stream stream;
     (void)argument;
     take_all();
     serq_stream_init(&stream);

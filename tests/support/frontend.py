@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.blocks import Chroma, Mel, Mfcc
+from serq_mcu.frontend.blocks import Chroma, Energy, Mel, Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
@@ -41,7 +41,9 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
     "long segments": FeatureSpec(
         name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(Mfcc(1),)
     ),
-    "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(Chroma(), Mel(26), Mfcc(13))),
+    "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(Chroma(), Mel(26), Energy(), Mfcc(13))),
+    "every frame": FeatureSpec(name="every", tiers=0, blocks=(Mfcc(13), Energy())),
+    "narrow tiers": FeatureSpec(name="narrow", tiers=8, tier_db=3.0, blocks=(Mel(40, ("delta_mean", "sd")),)),
     "short window": FeatureSpec(
         name="htk",
         fft_length=512,
@@ -175,6 +177,8 @@ def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables
         headroom=0,
         first_bin=int(cuts[0]),
         log_floor=int(rng.integers(-(2**24), 0)),
+        level_offset=int(rng.integers(-(62 << 16), (62 << 16) + 1)),
+        tier_width=int(rng.integers(16, 2**15)) if spec.tiers else 0,
         pool_shifts=(1,) * len(spec.blocks),
     )
     for headroom in range(24):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from serq_mcu.frontend.blocks import Mfcc
-from serq_mcu.frontend.level import LEVEL_MIN, level_offset
+from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import DenseLayer
@@ -71,14 +71,7 @@ def made_up_model(
     )
     names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
     tables = build_tables(spec)
-    plain = {
-        "blocks": 3,
-        "block_frames": 4,
-        "level_offset": level_offset(spec, tables),
-        "gate_level": LEVEL_MIN,
-        "unsure_margin": 0,
-        "smoothing": 0,
-    }
+    plain = {"blocks": 3, "block_frames": 4, "gate_level": LEVEL_MIN, "unsure_margin": 0, "smoothing": 0}
     rule = None if spec.center else DecisionRule(**plain | decision)
     return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule)
 

@@ -8,14 +8,15 @@ from serq_mcu.base.registry import Registry
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks.base import FeatureBlock, check_kind
 from serq_mcu.frontend.blocks.chroma import Chroma
+from serq_mcu.frontend.blocks.energy import Energy
 from serq_mcu.frontend.blocks.mel import Mel
 from serq_mcu.frontend.blocks.mfcc import Mfcc
-from serq_mcu.frontend.stages import MEL_STAGES, SPECTRAL_STAGES
+from serq_mcu.frontend.stages import LEVEL_STAGE, MEL_STAGES, SPECTRAL_STAGES
 
-__all__ = ["BLOCKS", "Chroma", "FeatureBlock", "Mel", "Mfcc", "register"]
+__all__ = ["BLOCKS", "Chroma", "Energy", "FeatureBlock", "Mel", "Mfcc", "register"]
 
 BLOCKS: Registry[type[FeatureBlock]] = Registry("feature block")
-_RESERVED = {*SPECTRAL_STAGES, *MEL_STAGES, "pooled", "input", "scores"} - {"mel"}
+_RESERVED = {*SPECTRAL_STAGES, *MEL_STAGES, LEVEL_STAGE, "pooled", "input", "scores"} - {"mel"}
 Kind = TypeVar("Kind", bound=type[FeatureBlock])
 
 
@@ -31,5 +32,5 @@ def register(cls: Kind) -> Kind:
     return cls
 
 
-for _kind in (Mfcc, Mel, Chroma):
+for _kind in (Mfcc, Mel, Chroma, Energy):
     register(_kind)

@@ -5,10 +5,12 @@ A block's C runs inside `serq_model_frame()` of the generated serq_model.c, wher
     bins    serq_bin [bins], the power spectrum; serq_plus_power() reads a bin, as some cores store no powers
     log     int32_t [mel bands], the logs of mel energies, if a block reads "log"
     power   uint64_t, the sum of all bins' powers, if a block needs the total
+    level   int32_t, the frame's level in Q8 log2 of full scale
     shift   uint8_t, the doublings of the frame's samples
     state->scratch.frame.values    int32_t, room for the block's integers until they are pooled
 
-Its integers are in a variable that has the name of its stage; pooling follows.
+Its integers are in a variable that has the name of its stage; pooling follows. A selective block also leaves
+whether the frame counts for it, 0 or 1, in a variable `<stage>_counts`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, is_int, require
 from serq_mcu.frontend.statistics import STATISTICS
 
-Buffer = Literal["log", "power"]
+Buffer = Literal["log", "power", "level"]
 Tables = Mapping[str, NDArray[Any]]  # a block's tables by name
 
 VALUES = "state->scratch.frame.values"
@@ -59,20 +61,22 @@ class Frames:
     """The integers of a clip's frames that blocks read.
 
     power uint64 [bins, frames]; log int64 [bands, frames], or None if no block reads it; shift int64
-    [frames].
+    [frames]; level int64 [frames], Q8 log2 of full scale.
     """
 
     power: NDArray[np.uint64]
     log: NDArray[np.int64] | None
     shift: NDArray[np.int64]
+    level: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class FloatFrames:
-    """The same by librosa in float64: power [bins, frames] relative to full scale, log in dB or None."""
+    """The same by librosa in float64: power [bins, frames] relative to full scale, log in dB or None, level in dB."""
 
     power: NDArray[np.float64]
     log: NDArray[np.float64] | None
+    level: NDArray[np.float64]
 
 
 class Cost(NamedTuple):
@@ -91,14 +95,15 @@ class FeatureBlock(ABC):
     """One kind of per-frame feature of `size` coefficients and the statistics that pool it over a clip.
 
     kind: its name in JSON; reads: the buffer that it is made from; destroys: whether it overwrites it;
-    needs_total: whether its C reads the sum of all bins' powers; unit: of its float reference; loud: leading
-    coefficients that are the loudness. Raises SerqError when a value is out of range.
+    needs_total: whether its C reads the sum of all bins' powers; selective: whether it counts in some of the
+    frames alone; unit: of its float reference; loud: leading coefficients that are the loudness. Raises SerqError when a value is out of range.
     """
 
     kind: ClassVar[str]
     reads: ClassVar[Buffer]
     destroys: ClassVar[bool] = False
     needs_total: ClassVar[bool] = False
+    selective: ClassVar[bool] = False
     unit: ClassVar[str]
     loud: ClassVar[int] = 0
 
@@ -175,6 +180,10 @@ class FeatureBlock(ABC):
     def integers(self, frames: Frames, tables: Tables) -> NDArray[np.int64]:
         """Compute the block's stage, int64 [size, frames]: the reference that its C equals bit for bit."""
 
+    def counts(self, frames: Frames, _tables: Tables) -> NDArray[np.bool_]:
+        """Tell in which frames a selective block counts, bool [frames]: of those that count at all."""
+        return np.ones(frames.shift.shape, np.bool_)
+
     @abstractmethod
     def floats(self, frames: FloatFrames, analysis: Analysis) -> NDArray[np.float64]:
         """Compute the same in float64, [size, frames] in `unit`: what the integers are held to."""
@@ -215,5 +224,6 @@ def check_kind(cls: type[FeatureBlock]) -> None:
     if missing:
         raise SerqError(f"feature block {name!r} lacks {', '.join(missing)}; define it in {cls.__name__}")
     require(
-        cls.reads in ("log", "power"), f"feature block {name!r} reads {cls.reads!r}; it may read log or power"
+        cls.reads in get_args(Buffer),
+        f"feature block {name!r} reads {cls.reads!r}; it may read {', '.join(get_args(Buffer))}",
     )

@@ -16,9 +16,48 @@ void serq_init(serq_state *state)
     state->frames = 0;
     state->filled = SERQ_PADDING;
     state->ended = 0;
+    state->grid.anchored = false;
     if (SERQ_PADDING > 0) {
         memset(state->samples, 0, sizeof state->samples);
     }
+}
+
+void serq_clear_pools(serq_state *state)
+{
+    memset(state->pools, 0, sizeof state->pools);
+    memset(state->counts, 0, sizeof state->counts);
+    state->tiers.top = SERQ_NEVER;
+    state->tiers.last = SERQ_NEVER;
+}
+
+void serq_raise_top(serq_state *state, int16_t top)
+{
+    int32_t rise = state->tiers.top == SERQ_NEVER ? 0 : top - state->tiers.top;
+    for (int32_t i = 0; i < rise && i < SERQ_TIERS; i++) {
+        unsigned tier = serq_tier((int16_t)(top - i), top, SERQ_TIERS);
+        for (unsigned j = tier; j < SERQ_POOLS * SERQ_TIERS; j += SERQ_TIERS) {
+            memset(state->pools + j, 0, sizeof *state->pools);
+        }
+        for (unsigned j = tier; j < SERQ_SELECTIONS * SERQ_TIERS; j += SERQ_TIERS) {
+            memset(state->counts + j, 0, sizeof *state->counts);
+        }
+    }
+    state->tiers.top = top;
+}
+
+serq_place serq_place_frame(serq_state *state, int32_t level)
+{
+    bool begins = state->frames == 0;
+    if (begins) {
+        serq_clear_pools(state);
+    }
+    int16_t step = serq_step(&state->grid, level, SERQ_TIER_WIDTH);
+    if (step > state->tiers.top) {
+        serq_raise_top(state, step);
+    }
+    serq_place place = serq_next_place(&state->tiers, step, SERQ_TIERS, begins);
+    serq_count_add(state->counts, &place);
+    return place;
 }
 
 /* Whether `more` samples, and the zeros after the clip, complete the frame that makes `frames`. */

@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-#define SERQ_ABI 3
+#define SERQ_ABI 4
 
 #include "serq_model.h" /* generated: sizes, names, SERQ_MODEL_ABI */
 
@@ -30,6 +30,7 @@
 
 #include "serq_frontend.h"
 #include "serq_network.h"
+#include "serq_pool.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -48,9 +49,8 @@ typedef union {
 #ifdef SERQ_MEL_BANDS
         serq_band bands[SERQ_MEL_BANDS];
 #endif
-        int32_t values[SERQ_VALUES]; /* mfcc or chroma */
-        uint64_t power; /* sum of the bands' energies; without bands, of all bins' powers */
-        uint8_t shift;  /* of the frame's samples */
+        int32_t values[SERQ_VALUES]; /* of one feature block at a time */
+        int32_t level;               /* of the power within the mel bands, or without them of all */
     } frame;
     struct {
         int32_t pooled[SERQ_FEATURES];
@@ -64,11 +64,16 @@ typedef union {
 /* Everything the recogniser remembers. Its members are its own affair. */
 typedef struct {
     serq_scratch scratch;
-    serq_pool pools[SERQ_POOLS];        /* of every coefficient of every feature block */
-    int16_t samples[SERQ_FRAME_LENGTH]; /* at a multiple of 8 */
-    uint32_t frames;                    /* whole frames so far */
-    uint16_t filled;                    /* samples waiting in `samples` */
-    uint16_t ended;                     /* whether the zeros after the clip were taken */
+    serq_pool pools[SERQ_POOLS * SERQ_TIERS]; /* of every coefficient of every feature block */
+    serq_count counts[SERQ_SELECTIONS * SERQ_TIERS]; /* 0: of all frames that count; then of the
+                                                        blocks that are selective */
+    serq_tiers tiers;
+    serq_grid grid;
+    int16_t first[SERQ_POOLS], last[SERQ_POOLS]; /* values of the first and latest frame */
+    int16_t samples[SERQ_FRAME_LENGTH];          /* at a multiple of 8 */
+    uint32_t frames;                             /* whole frames so far */
+    uint16_t filled;                             /* samples waiting in `samples` */
+    uint16_t ended;                              /* whether the zeros after the clip were taken */
 } serq_state;
 
 /* Forget all that was heard. Time: constant. */
@@ -100,8 +105,13 @@ const char *serq_label(int index);
 void serq_model_frame(serq_state *state);
 void serq_model_features(serq_state *state);
 void serq_model_network(serq_state *state);
-int16_t serq_model_level(const serq_state *state); /* of the frame that was transformed last; where
-                                                      the model can stream */
+void serq_model_edges(serq_state *state, const int16_t *first, uint8_t pair, uint32_t first_counts);
+
+/* For generated code: where a frame of this level goes. For serq_stream.c: no frame is in the
+ * pools; the loudest step rises to `top`, and the tiers that leave are cleared. */
+serq_place serq_place_frame(serq_state *state, int32_t level);
+void serq_clear_pools(serq_state *state);
+void serq_raise_top(serq_state *state, int16_t top);
 
 #ifdef __cplusplus
 }

@@ -87,10 +87,10 @@ uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const u
     return total;
 }
 
-int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table)
+int32_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table)
 {
     int32_t level = (log2_q16(power, log_table) - offset - (int32_t)shift * 131072) >> 8;
-    return (int16_t)(level > SERQ_LEVEL_MIN ? level : SERQ_LEVEL_MIN);
+    return level > SERQ_LEVEL_MIN ? level : SERQ_LEVEL_MIN;
 }
 
 /* floor(power * 2^(2 * doublings) / 2^32) of bin i. */
@@ -190,55 +190,5 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
     uint32_t reciprocal = largest > 0 ? INT32_MAX / ((uint32_t)largest << zeros >> 16) : 0;
     for (unsigned i = 0; i < CLASSES; i++) {
         chroma[i] = (int32_t)(((uint32_t)sums[i] << zeros >> 16) * reciprocal >> 16);
-    }
-}
-
-void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift,
-                   uint32_t frame)
-{
-    for (unsigned i = 0; i < count; i++, pool++) {
-        int16_t v = (int16_t)serq_rshift_round(values[i], shift);
-        if (frame == 0) {
-            pool->square = 0;
-            pool->delta = 0;
-            pool->sum = 0;
-            pool->first = v;
-            pool->last = v;
-        }
-        /* its square modulo 2^32 is the square of the signed one, below 2^32 */
-        uint32_t difference = (uint32_t)(v - pool->last);
-        pool->square += (uint32_t)(v * v);
-        pool->delta += difference * difference;
-        pool->sum += v;
-        pool->last = v;
-    }
-}
-
-void serq_pool_mean(const serq_pool *pool, uint8_t count, uint32_t frames, int32_t *out)
-{
-    for (unsigned i = 0; i < count; i++) {
-        out[i] = serq_floor_div(16 * pool[i].sum + (int32_t)(frames >> 1), (int32_t)frames);
-    }
-}
-
-/* 16 * sqrt(weighted / n^2) */
-static int32_t deviation(uint64_t weighted, uint32_t n)
-{
-    return (int32_t)(serq_isqrt(weighted << 8) / n);
-}
-
-void serq_pool_sd(const serq_pool *pool, uint8_t count, uint32_t frames, int32_t *out)
-{
-    for (unsigned i = 0; i < count; i++) {
-        out[i] =
-            deviation(serq_mul64x16(pool[i].square, frames) - serq_square(pool[i].sum), frames);
-    }
-}
-
-void serq_pool_delta_sd(const serq_pool *pool, uint8_t count, uint32_t frames, int32_t *out)
-{
-    for (unsigned i = 0; i < count; i++) {
-        uint64_t drift = serq_square(pool[i].last - pool[i].first);
-        out[i] = deviation(serq_mul64x16(pool[i].delta, frames - 1) - drift, frames - 1);
     }
 }

@@ -1,17 +1,15 @@
-/* The front end: one frame of PCM to mel, MFCC and chroma, and their statistics over a clip
- * (SPEC.md section 2). All integers; no heap, float, recursion or variable-length array. Sizes and
- * tables are the caller's (generated). */
+/* The front end: one frame of PCM to its level, mel, MFCC and chroma (SPEC.md section 2). All
+ * integers; no heap, float, recursion or variable-length array. Sizes and tables are the caller's
+ * (generated). */
 #ifndef SERQ_FRONTEND_H
 #define SERQ_FRONTEND_H
 
 #include <stdint.h>
 
 #include "serq_fixed.h"
+#include "serq_pool.h"
 
 #define SERQ_PITCH_CLASSES 12
-#define SERQ_LEVEL_MIN \
-    (-40 * 256) /* octaves of power below full scale, -120 dB: less than 16-bit samples can hold \
-                 */
 
 /* Whether powers replace the spectrum in memory: for a trace, and where a product is dear.
  * Elsewhere they are computed as they are read. */
@@ -37,15 +35,6 @@ typedef union {
     uint64_t energy;
     int32_t log[2];
 } serq_band;
-
-/* Sums of one coefficient over the frames seen so far. */
-typedef struct {
-    uint64_t square; /* sum of v^2 */
-    uint64_t delta;  /* sum of (v - previous v)^2 */
-    int32_t sum;     /* sum of v */
-    int16_t first;   /* v of the first frame */
-    int16_t last;    /* v of the latest frame */
-} serq_pool;
 
 /* Largest 0 <= s <= 15 such that every sample * 2^s lies in int16. samples: a multiple of 2, at an
  * address that is one of 4. */
@@ -200,17 +189,8 @@ SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_
 void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs,
                  const int16_t *weight, int32_t *chroma);
 
-/* Add frame number `frame` (0 = first) of `count` coefficients to their sums. */
-void serq_pool_add(serq_pool *pool, uint8_t count, const int32_t *values, uint8_t shift,
-                   uint32_t frame);
-
 /* Level of a frame, Q8 log2 of its power relative to full scale, at least SERQ_LEVEL_MIN. shift: of
  * the frame; offset: Q16 log2 of full scale. */
-int16_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table);
-
-/* Statistics over `frames` >= 2 frames, 4 fractional bits. */
-void serq_pool_mean(const serq_pool *pool, uint8_t count, uint32_t frames, int32_t *out);
-void serq_pool_sd(const serq_pool *pool, uint8_t count, uint32_t frames, int32_t *out);
-void serq_pool_delta_sd(const serq_pool *pool, uint8_t count, uint32_t frames, int32_t *out);
+int32_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table);
 
 #endif

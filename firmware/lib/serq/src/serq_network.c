@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-#include "serq_kernel.h"
 #include "serq_fixed.h"
+#include "serq_kernel.h"
+#include "serq_pool.h"
 
 enum { ACTIVATION_MAX = 127, ZERO_POINT = 64 };
 
@@ -19,8 +20,9 @@ void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *cent
         int32_t deviation =
             serq_clamp(pooled[i], -4 * DEVIATION_MAX, 4 * DEVIATION_MAX) - center[i];
         int32_t scaled = serq_clamp(deviation, -DEVIATION_MAX, DEVIATION_MAX) * (scale[i] >> 5);
-        activations[i] = (uint8_t)serq_clamp(ZERO_POINT + serq_rshift_round(scaled, scale[i] & 31),
-                                             0, ACTIVATION_MAX);
+        int32_t value = ZERO_POINT + serq_rshift_round(scaled, scale[i] & 31);
+        activations[i] =
+            pooled[i] == SERQ_MISSING ? ZERO_POINT : (uint8_t)serq_clamp(value, 0, ACTIVATION_MAX);
     }
 }
 

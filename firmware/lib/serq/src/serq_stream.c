@@ -24,47 +24,131 @@ void serq_stream_init(serq_stream *stream)
     stream->fresh = 1;
 }
 
-/* pool += the sums of a block that lies just before its first frame: the difference between the two
- * is in neither. */
-static void prepend(serq_pool *pool, const serq_block_pool *block)
+static serq_block_pool packed(const serq_pool *pool)
 {
-    /* its square modulo 2^32 is the square of the signed one, below 2^32 */
-    uint32_t edge = (uint32_t)(pool->first - block->last);
-    pool->square += (uint64_t)block->square_high << 32 | block->square;
-    pool->delta += ((uint64_t)block->delta_high << 32 | block->delta) + edge * edge;
-    pool->sum += block->sum;
-    pool->first = block->first;
+    serq_block_pool block = {
+        (uint32_t)pool->square,
+        (uint32_t)pool->delta,
+        (uint16_t)(pool->square >> 32),
+        (uint16_t)(pool->delta >> 32),
+        pool->sum,
+        pool->drift,
+    };
+    return block;
 }
 
-static void pack(const serq_pool *pool, serq_block_pool *block)
+static serq_pool unpacked(const serq_block_pool *block)
 {
-    block->square = (uint32_t)pool->square;
-    block->square_high = (uint16_t)(pool->square >> 32);
-    block->delta = (uint32_t)pool->delta;
-    block->delta_high = (uint16_t)(pool->delta >> 32);
-    block->sum = pool->sum;
-    block->first = pool->first;
-    block->last = pool->last;
+    serq_pool pool = {
+        (uint64_t)block->square_high << 32 | block->square,
+        (uint64_t)block->delta_high << 32 | block->delta,
+        block->sum,
+        block->drift,
+    };
+    return pool;
 }
 
-/* The state's pools, which hold a block, become those of the window; the block itself goes to the
- * ring, over the oldest if that is full. */
-static void merge_blocks(serq_stream *stream)
+static void swap_words(int16_t *state, const int16_t *from, int16_t *to, unsigned count)
 {
-    for (unsigned i = 0; i < SERQ_POOLS; i++) {
-        serq_pool *pool = stream->state.pools + i;
-        serq_pool newest = *pool;
-        for (unsigned age = 1; age <= stream->blocks; age++) {
-            prepend(pool, &stream->older[place(stream, age)][i]);
-        }
-        pack(&newest, &stream->older[stream->next][i]);
+    for (unsigned i = 0; i < count; i++) {
+        int16_t word = from[i];
+        to[i] = state[i];
+        state[i] = word;
     }
 }
 
-/* The block that was merged is one of the older from now on. */
-static void keep_block(serq_stream *stream, int16_t level)
+/* What the state holds goes to the block `to`, and `from`, which may be the same, to the state. */
+static void swap_blocks(serq_state *state, const serq_block *from, serq_block *to)
 {
-    stream->levels[stream->next] = level;
+    for (unsigned i = 0; i < SERQ_POOLS * SERQ_TIERS; i++) {
+        serq_pool pool = unpacked(from->pools + i);
+        to->pools[i] = packed(state->pools + i);
+        state->pools[i] = pool;
+    }
+    for (unsigned i = 0; i < SERQ_SELECTIONS * SERQ_TIERS; i++) {
+        serq_count count = from->counts[i];
+        to->counts[i] = state->counts[i];
+        state->counts[i] = count;
+    }
+    swap_words(state->first, from->first, to->first, SERQ_POOLS);
+    swap_words(state->last, from->last, to->last, SERQ_POOLS);
+    serq_tiers tiers = from->tiers;
+    to->tiers = state->tiers;
+    state->tiers = tiers;
+}
+
+/* The step that a block's frames in a tier have. */
+static int16_t step_of(const serq_block *block, uint8_t tier)
+{
+    int16_t step = block->tiers.top;
+    while (serq_tier(step, block->tiers.top, SERQ_TIERS) != tier) {
+        step--;
+    }
+    return step;
+}
+
+/* The sums of a block, as far as its frames are loud enough. */
+static void add_tiers(serq_state *state, const serq_block *block)
+{
+    for (uint8_t tier = 0; tier < SERQ_TIERS; tier++) {
+        if (serq_tier(step_of(block, tier), state->tiers.top, SERQ_TIERS) == SERQ_UNCOUNTED) {
+            continue;
+        }
+        for (unsigned i = tier; i < SERQ_POOLS * SERQ_TIERS; i += SERQ_TIERS) {
+            serq_pool *pool = state->pools + i, more = unpacked(block->pools + i);
+            pool->square += more.square;
+            pool->delta += more.delta;
+            pool->sum += more.sum;
+            pool->drift += more.drift;
+        }
+        for (unsigned i = tier; i < SERQ_SELECTIONS * SERQ_TIERS; i += SERQ_TIERS) {
+            serq_count *count = state->counts + i;
+            count->frames = (uint16_t)(count->frames + block->counts[i].frames);
+            count->pairs = (uint16_t)(count->pairs + block->counts[i].pairs);
+        }
+    }
+}
+
+/* The window grows by the block that follows its last frame. */
+static void append(serq_state *state, const serq_block *block)
+{
+    serq_tiers *tiers = &state->tiers;
+    if (block->tiers.top > tiers->top) {
+        serq_raise_top(state, block->tiers.top);
+    }
+    if (block->tiers.top != SERQ_NEVER) {
+        add_tiers(state, block);
+    }
+    int16_t lower = tiers->last < block->tiers.first ? tiers->last : block->tiers.first;
+    serq_place edge = {SERQ_UNCOUNTED, serq_tier(lower, tiers->top, SERQ_TIERS), false};
+    serq_count_add(state->counts, &edge);
+    serq_model_edges(state, block->first, edge.pair, block->tiers.first_counts);
+    tiers->last = block->tiers.last;
+    tiers->last_counts = block->tiers.last_counts;
+    memcpy(state->last, block->last, sizeof state->last);
+}
+
+/* The state's block goes to the ring, over the oldest if that is full, and the state becomes the
+ * window: the oldest block if there are older ones, and the younger ones after it. */
+static void merge_blocks(serq_stream *stream)
+{
+    serq_state *state = &stream->state;
+    serq_block *newest = stream->older + stream->next;
+    unsigned age = stream->blocks;
+    swap_blocks(state, age > 0 ? stream->older + place(stream, age) : newest, newest);
+    if (age == 0) {
+        serq_clear_pools(state);
+    }
+    while (age > 1) {
+        append(state, stream->older + place(stream, --age));
+    }
+    append(state, newest);
+}
+
+/* The block that was kept is one of the older from now on. */
+static void next_block(serq_stream *stream, int16_t level)
+{
+    stream->older[stream->next].level = level;
     stream->next = (uint8_t)(stream->next + 1 == SERQ_BLOCK_PLACES ? 0 : stream->next + 1);
     stream->blocks =
         (uint8_t)(stream->blocks + 1U < SERQ_BLOCKS ? stream->blocks + 1 : stream->blocks);
@@ -73,7 +157,8 @@ static void keep_block(serq_stream *stream, int16_t level)
 /* A window does not begin with a quiet block. */
 static void drop_quiet(serq_stream *stream)
 {
-    while (stream->blocks > 0 && stream->levels[place(stream, stream->blocks)] < SERQ_GATE_LEVEL) {
+    while (stream->blocks > 0 &&
+           stream->older[place(stream, stream->blocks)].level < SERQ_GATE_LEVEL) {
         stream->blocks--;
     }
 }
@@ -115,7 +200,7 @@ static void decide(serq_stream *stream, serq_decision *decision)
     uint32_t enough = SERQ_UNSURE_MARGIN;
     decision->margin = margin(decision->scores, best);
     decision->answer = (int8_t)(decision->margin < enough ? SERQ_NOT_SURE : best);
-    keep_block(stream, decision->level);
+    next_block(stream, decision->level);
 }
 
 static void be_silent(serq_stream *stream, serq_decision *decision)
@@ -152,7 +237,7 @@ int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *cou
         *samples += taken;
         *count -= taken;
         if (taken == room) { /* a frame was transformed */
-            stream->level_sum += serq_model_level(state);
+            stream->level_sum += state->scratch.frame.level;
             if (state->frames == SERQ_BLOCK_FRAMES) {
                 end_block(stream, decision);
                 return 1;

@@ -49,20 +49,27 @@ typedef struct {
 typedef struct {
     uint32_t square, delta;           /* their low 32 bits */
     uint16_t square_high, delta_high; /* the bits above */
-    int32_t sum;
-    int16_t first, last;
+    int32_t sum, drift;
 } serq_block_pool;
+
+/* A block that has ended. */
+typedef struct {
+    serq_block_pool pools[SERQ_POOLS * SERQ_TIERS];
+    serq_count counts[SERQ_SELECTIONS * SERQ_TIERS];
+    serq_tiers tiers;
+    int16_t first[SERQ_POOLS], last[SERQ_POOLS];
+    int16_t level;
+} serq_block;
 
 /* Everything a stream remembers. Its members are its own affair. */
 typedef struct {
     serq_state state; /* its pools hold the block that is being heard */
-    serq_block_pool older[SERQ_BLOCK_PLACES][SERQ_POOLS];
+    serq_block older[SERQ_BLOCK_PLACES];
     int32_t sums[SERQ_CLASSES]; /* averages of scores times 2^SERQ_SMOOTHING */
     int32_t level_sum;          /* over the frames of the block that is being heard */
-    int16_t levels[SERQ_BLOCK_PLACES];
-    uint8_t next;   /* the place for the next block that ends: after the newest */
-    uint8_t blocks; /* that have ended and still belong to the window */
-    uint8_t fresh;  /* whether averages start with the next decision */
+    uint8_t next;               /* the place for the next block that ends: after the newest */
+    uint8_t blocks;             /* that have ended and still belong to the window */
+    uint8_t fresh;              /* whether averages start with the next decision */
 } serq_stream;
 
 /* Forget all that was heard. Time: constant. */

@@ -1,0 +1,187 @@
+#include "serq_pool.h"
+
+int16_t serq_step(serq_grid *grid, int32_t level, int32_t width)
+{
+    if (width == SERQ_EVERY_FRAME) {
+        return 0;
+    }
+    if (level <= SERQ_LEVEL_MIN) {
+        return SERQ_NEVER;
+    }
+    if (!grid->anchored) {
+        grid->anchored = true;
+        grid->anchor = (int16_t)level;
+    }
+    return (int16_t)serq_floor_div(level - grid->anchor, width);
+}
+
+uint8_t serq_tier(int16_t step, int16_t top, uint8_t count)
+{
+    if (step == SERQ_NEVER || step <= top - count) {
+        return SERQ_UNCOUNTED;
+    }
+    int32_t rest = step % count;
+    return (uint8_t)(rest < 0 ? rest + count : rest);
+}
+
+serq_place serq_next_place(serq_tiers *tiers, int16_t step, uint8_t count, bool begins)
+{
+    serq_place place = {serq_tier(step, tiers->top, count), SERQ_UNCOUNTED, begins};
+    if (begins) {
+        tiers->first = step;
+    } else {
+        int16_t lower = step < tiers->last ? step : tiers->last;
+        place.pair = serq_tier(lower, tiers->top, count);
+    }
+    tiers->last = step;
+    return place;
+}
+
+serq_place serq_select(serq_tiers *tiers, serq_place place, unsigned selection, bool counts)
+{
+    uint32_t bit = (uint32_t)1 << selection;
+    bool before = (tiers->last_counts & bit) != 0;
+    tiers->last_counts = counts ? tiers->last_counts | bit : tiers->last_counts & ~bit;
+    if (place.begins) {
+        tiers->first_counts = counts ? tiers->first_counts | bit : tiers->first_counts & ~bit;
+    }
+    place.frame = counts ? place.frame : SERQ_UNCOUNTED;
+    place.pair = counts && before ? place.pair : SERQ_UNCOUNTED;
+    return place;
+}
+
+void serq_count_add(serq_count *counts, const serq_place *place)
+{
+    if (place->frame != SERQ_UNCOUNTED) {
+        counts[place->frame].frames++;
+    }
+    if (place->pair != SERQ_UNCOUNTED) {
+        counts[place->pair].pairs++;
+    }
+}
+
+SERQ_SPECIALISE void add_difference(serq_pool *pool, int16_t v, int16_t previous)
+{
+    int32_t difference = v - previous;
+    /* its square modulo 2^32 is the square of the signed one, below 2^32 */
+    pool->delta += (uint32_t)difference * (uint32_t)difference;
+    pool->drift += difference;
+}
+
+void serq_pool_add(serq_pool *pools, uint8_t count, uint8_t tiers, const int32_t *values,
+                   uint8_t shift, const serq_place *place, int16_t *first, int16_t *last)
+{
+    if (place->frame == SERQ_UNCOUNTED) {
+        return;
+    }
+    bool paired = place->pair != SERQ_UNCOUNTED;
+    serq_pool *pool = pools + place->frame;
+    serq_pool *pair = pools + (paired ? place->pair : place->frame);
+    for (unsigned i = 0; i < count; i++, pool += tiers, pair += tiers) {
+        int16_t v = (int16_t)serq_rshift_round(values[i], shift);
+        pool->square += (uint32_t)(v * v);
+        pool->sum += v;
+        if (paired) {
+            add_difference(pair, v, last[i]);
+        } else if (place->begins) {
+            first[i] = v;
+        }
+        last[i] = v;
+    }
+}
+
+void serq_pool_edge(serq_pool *pools, uint8_t count, uint8_t tiers, const int16_t *last,
+                    const int16_t *first, uint8_t tier)
+{
+    if (tier == SERQ_UNCOUNTED) {
+        return;
+    }
+    for (unsigned i = 0; i < count; i++, pools += tiers) {
+        add_difference(pools + tier, first[i], last[i]);
+    }
+}
+
+/* The sums of all tiers that a coefficient has. */
+static serq_pool all_tiers(const serq_pool *pools, uint8_t tiers)
+{
+    serq_pool total = *pools;
+    for (unsigned i = 1; i < tiers; i++) {
+        total.square += pools[i].square;
+        total.delta += pools[i].delta;
+        total.sum += pools[i].sum;
+        total.drift += pools[i].drift;
+    }
+    return total;
+}
+
+static uint32_t all_frames(const serq_count *counts, uint8_t tiers)
+{
+    uint32_t total = 0;
+    for (unsigned i = 0; i < tiers; i++) {
+        total += counts[i].frames;
+    }
+    return total;
+}
+
+static uint32_t all_pairs(const serq_count *counts, uint8_t tiers)
+{
+    uint32_t total = 0;
+    for (unsigned i = 0; i < tiers; i++) {
+        total += counts[i].pairs;
+    }
+    return total;
+}
+
+/* 16 * sum / n, rounded */
+static int32_t mean(int32_t sum, uint32_t n)
+{
+    return n == 0 ? SERQ_MISSING : serq_floor_div(16 * sum + (int32_t)(n >> 1), (int32_t)n);
+}
+
+/* 16 * sqrt(square / n - (sum / n)^2) */
+static int32_t deviation(uint64_t square, int32_t sum, uint32_t n)
+{
+    if (n == 0) {
+        return SERQ_MISSING;
+    }
+    uint64_t spread = serq_mul64x16(square, n) - serq_square(sum);
+    return (int32_t)(serq_isqrt(spread << 8) / n);
+}
+
+void serq_pool_mean(const serq_pool *pools, uint8_t count, uint8_t tiers, const serq_count *counts,
+                    int32_t *out)
+{
+    uint32_t n = all_frames(counts, tiers);
+    for (unsigned i = 0; i < count; i++, pools += tiers) {
+        out[i] = mean(all_tiers(pools, tiers).sum, n);
+    }
+}
+
+void serq_pool_sd(const serq_pool *pools, uint8_t count, uint8_t tiers, const serq_count *counts,
+                  int32_t *out)
+{
+    uint32_t n = all_frames(counts, tiers);
+    for (unsigned i = 0; i < count; i++, pools += tiers) {
+        serq_pool total = all_tiers(pools, tiers);
+        out[i] = deviation(total.square, total.sum, n);
+    }
+}
+
+void serq_pool_delta_mean(const serq_pool *pools, uint8_t count, uint8_t tiers,
+                          const serq_count *counts, int32_t *out)
+{
+    uint32_t n = all_pairs(counts, tiers);
+    for (unsigned i = 0; i < count; i++, pools += tiers) {
+        out[i] = mean(all_tiers(pools, tiers).drift, n);
+    }
+}
+
+void serq_pool_delta_sd(const serq_pool *pools, uint8_t count, uint8_t tiers,
+                        const serq_count *counts, int32_t *out)
+{
+    uint32_t n = all_pairs(counts, tiers);
+    for (unsigned i = 0; i < count; i++, pools += tiers) {
+        serq_pool total = all_tiers(pools, tiers);
+        out[i] = deviation(total.delta, total.drift, n);
+    }
+}
