@@ -91,7 +91,7 @@ def _frame(plan: Plan) -> Iterator[CostStage]:
 def _pooled(spec: FeatureSpec, cost: str) -> Terms:
     """Return the coefficients that each statistic of a counted cost is taken of."""
     return tuple(
-        sum(block.size - block.first(name) for block in spec.blocks if name in block.statistics)
+        sum(block.end(name) - block.first(name) for block in spec.blocks if name in block.statistics)
         for name in STATISTICS
         if STATISTICS[name].cost == cost
     )

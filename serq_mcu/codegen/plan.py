@@ -40,6 +40,7 @@ GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 LIBRARY = "lib/serq/src"
 _POOL_BYTES = 24  # sizeof(serq_pool)
 _BLOCK_POOL_BYTES = 20  # sizeof(serq_block_pool)
+_HISTOGRAM_BYTES = 32  # sizeof(serq_histogram)
 _TIERS_BYTES = 16 + 4  # sizeof(serq_tiers) and sizeof(serq_grid)
 _TABLE_BYTES = 2048  # sizeof(serq_table)
 
@@ -148,6 +149,11 @@ class Plan:
         return selection_count(self.model.spec)
 
     @property
+    def histograms(self) -> int:
+        """Coefficients of all feature blocks that have a histogram."""
+        return sum(len(block.histograms) for block in self.model.spec.blocks)
+
+    @property
     def tiers(self) -> int:
         """Tiers that each coefficient has sums in."""
         return self.model.tables.tiers(self.model.spec).count
@@ -226,7 +232,7 @@ class Plan:
         frame = bins + bands + values + 4
         decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
         scratch = max(_aligned(frame), _aligned(decision))
-        pools = _POOL_BYTES * self.pools * self.tiers
+        pools = (_POOL_BYTES * self.pools + _HISTOGRAM_BYTES * self.histograms) * self.tiers
         return _aligned(scratch + pools + self._edge_bytes + 2 * spec.frame_length + 4 + 2 + 2)
 
     @property
@@ -241,7 +247,9 @@ class Plan:
         if rule is None:
             return 0
         places = max(rule.blocks - 1, 1)
-        block = self.pools * self.tiers * _BLOCK_POOL_BYTES + self._edge_bytes + 4
+        histogram = _HISTOGRAM_BYTES // 2 if rule.block_frames < 256 else _HISTOGRAM_BYTES
+        sums = (self.pools * _BLOCK_POOL_BYTES + self.histograms * histogram) * self.tiers
+        block = sums + self._edge_bytes + 4
         older = places * block
         rest = 4 * len(self.model.labels) + 4 + 3
         return _aligned(self.state_bytes + older + rest)

@@ -15,7 +15,7 @@ from serq_mcu.base.csource import Call, CArray, CPart, Declare, Discard, Step, T
 from serq_mcu.frontend.blocks.base import Cost, FeatureBlock
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import STATISTICS
-from serq_mcu.frontend.tables import FrontendTables
+from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables
 
 TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
 POOL_ADD = "serq_pool_add"
@@ -31,13 +31,14 @@ class Assertion(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
-    """Return what follows a frame's power: mel bands, its level, then a part for each block with its pooling."""
+    """Return what follows a frame's power: mel bands, its level, then each block with its pooling."""
     parts = [_mel_part(spec, tables)] if spec.uses_mel else []
     parts.append(_level_part(spec, tables))
     for block in spec.order:
         own = block.code(spec, tables.of(block))
         pooling = _pooling(spec, tables, block)
-        parts.append(CPart((*own.steps, *pooling), own.arrays, own.headers, own.sources))
+        table = [CArray(_histogram_table(block), tables.of(block)[HISTOGRAM])] if block.percentiles else []
+        parts.append(CPart((*own.steps, *pooling), (*own.arrays, *table), own.headers, own.sources))
     return tuple(parts)
 
 
@@ -54,14 +55,17 @@ def frontend_arrays(spec: FeatureSpec, tables: FrontendTables) -> tuple[CArray, 
 def features_part(spec: FeatureSpec) -> CPart:
     """Return the calls that make the pooled features of the sums: block by block, statistic by statistic."""
     steps: list[Step] = []
+    arguments: tuple[str | int, ...]
     feature = 0
     for block in spec.blocks:
-        place = pool_place(spec, block)
         for name in block.statistics:
-            first = block.first(name)
-            pools, size = _pools(place + first), block.size - first
-            arguments = (pools, size, TIERS, _counts(spec, block), f"pooled + {feature}")
-            steps.append(Call(STATISTICS[name].function, arguments))
+            of, size = STATISTICS[name], block.end(name) - block.first(name)
+            if of.percent:
+                arguments = (_histograms(spec, block), size, TIERS, _histogram_table(block), of.percent)
+            else:
+                pools = _pools(pool_place(spec, block) + block.first(name))
+                arguments = (pools, size, TIERS, _counts(spec, block))
+            steps.append(Call(of.function, (*arguments, f"pooled + {feature}")))
             feature += size
     return CPart(tuple(steps))
 
@@ -99,6 +103,10 @@ def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[A
         if call.function == POOL_ADD:
             pools, size, _, values = call.arguments[:4]
             yield Assertion(f"{values}_pools", f"{_offset(pools)} + {size} <= SERQ_POOLS")
+        if call.function == "serq_histogram_add":
+            at, size, _, values = call.arguments[:4]
+            name = str(values).partition(" ")[0]
+            yield Assertion(f"{name}_histograms", f"{_offset(at)} + {size} <= SERQ_HISTOGRAMS")
     last = _calls(features_part(spec))[-1]
     yield Assertion("features", f"{_offset(last.arguments[-1])} + {last.arguments[1]} <= SERQ_FEATURES")
 
@@ -120,6 +128,8 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     for block in spec.order:
         yield from block.costs(spec, tables.of(block))
     yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
+    if histograms := sum(len(block.histograms) for block in spec.blocks):
+        yield Cost("histogram add", "histogram add", (histograms, 1))
 
 
 def frame_functions(spec: FeatureSpec, tables: FrontendTables) -> tuple[str, ...]:
@@ -170,6 +180,15 @@ def _pools(place: int) -> str:
     return f"state->pools + {place} * {TIERS}"
 
 
+def _histograms(spec: FeatureSpec, block: FeatureBlock) -> str:
+    before = sum(len(other.histograms) for other in spec.blocks[: spec.blocks.index(block)])
+    return f"state->histograms + {before} * {TIERS}"
+
+
+def _histogram_table(block: FeatureBlock) -> str:
+    return f"serq_{block.kind}_histogram_table"
+
+
 def _counts(spec: FeatureSpec, block: FeatureBlock) -> str:
     return f"state->counts + {selection(spec, block)} * {TIERS}"
 
@@ -194,7 +213,7 @@ def _mel_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
 
 
 def _level_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
-    """Complete `power`, the sum of all bins' powers, if it is needed; find the level and the frame's place."""
+    """Complete `power`, the sum of all bins' powers, if it is needed; find level and place of the frame."""
     steps: list[Step] = [] if spec.uses_mel else [Declare("uint64_t", "power", "0")]
     for first, count in bins_outside_mel(spec, tables) if spec.needs_total else ():
         steps.append(Call("serq_add_power", (f"bins + {first}", count, "power"), result="power"))
@@ -218,3 +237,15 @@ def _pooling(spec: FeatureSpec, tables: FrontendTables, block: FeatureBlock) -> 
         yield Call("serq_count_add", (_counts(spec, block), f"&{place}"))
     edges = (f"state->first + {at}", f"state->last + {at}")
     yield Call(POOL_ADD, (_pools(at), block.size, TIERS, block.stage, shift, f"&{place}", *edges))
+    if block.percentiles:
+        count, values = len(block.histograms), f"{block.stage} + {block.histograms.start}"
+        counted = (
+            _histograms(spec, block),
+            count,
+            TIERS,
+            values,
+            shift,
+            _histogram_table(block),
+            f"&{place}",
+        )
+        yield Call("serq_histogram_add", counted)

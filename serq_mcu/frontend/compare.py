@@ -200,7 +200,7 @@ def _pooled_summaries(spec: FeatureSpec, errors: NDArray[np.float64]) -> dict[st
     parts, start = {}, 0
     for block in spec.blocks:
         for name in block.statistics:
-            end = start + block.size - block.first(name)
+            end = start + block.end(name) - block.first(name)
             parts[f"{block.kind} {name}"] = summary(errors[:, start:end])
             start = end
     return parts

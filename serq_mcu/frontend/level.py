@@ -13,7 +13,7 @@ from serq_mcu.frontend.analysis import Analysis
 _STEP_DB = 10 * math.log10(2) / 256
 
 
-def level_offset(analysis: Analysis, uses_mel: bool, headroom: int) -> int:
+def level_offset(analysis: Analysis, headroom: int, *, uses_mel: bool) -> int:
     """Return the Q16 log2 of a full-scale frame's power, in the units of the bins' integers."""
     # A bin is X * 2^(31 - L - h + s) with |x| <= 1; by Parseval the powers |X|^2 of bins 0 to N/2 sum to N/2
     # * sum of (x * window)^2.

@@ -79,7 +79,7 @@ def pool_values(
             statistic = STATISTICS[name]
             some = len(differences) if statistic.of_pairs else kept.any()
             of_all = statistic.floats(values[kept], differences) if some else np.full(block.size, np.nan)
-            parts.append(of_all[block.first(name) :])
+            parts.append(of_all[block.first(name) : block.end(name)])
     return np.concatenate(parts)
 
 
@@ -99,7 +99,10 @@ def _level(spec: FeatureSpec, values: Mapping[str, NDArray[np.float64]]) -> NDAr
 def pooled_in_units(
     spec: FeatureSpec, tables: FrontendTables, pooled: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Convert integer pooled features [..., features] to the units of `pool_values`; NaN where one is missing."""
+    """Convert integer pooled features [..., features] to the units of `pool_values`.
+
+    What is missing becomes NaN.
+    """
     return np.where(pooled == MISSING, np.nan, pooled.astype(np.float64)) * _pooled_scale(spec, tables)
 
 
@@ -113,7 +116,9 @@ def pooled_from_units(
 def _pooled_scale(spec: FeatureSpec, tables: FrontendTables) -> NDArray[np.float64]:
     """Return the value of one unit of each pooled integer [features]."""
     scales = [
-        np.broadcast_to(block.steps(spec), block.size)[block.first(name) :] * 2.0**shift / SCALE
+        np.broadcast_to(block.steps(spec), block.size)[block.first(name) : block.end(name)]
+        * 2.0**shift
+        / SCALE
         for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)
         for name in block.statistics
     ]

@@ -7,7 +7,7 @@ frames first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.arithmetic import LEVEL_MIN, rshift_round, top_bit
 from serq_mcu.frontend.blocks.base import Frames
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.frontend.statistics import STATISTICS, sums_of
-from serq_mcu.frontend.tables import FrontendTables, bit_reversal
+from serq_mcu.frontend.statistics import STATISTICS, Histogram, sums_of
+from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables, bit_reversal
 
 _CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
 
@@ -127,9 +127,14 @@ def pool(
     counted = counted_frames(spec, tables, frames, anchor)
     parts = []
     for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
-        v = rshift_round(frames.stages[block.stage].astype(np.int64), shift)
-        sums = sums_of(v, counted[block.kind])
-        parts += [STATISTICS[name].integers(sums)[block.first(name) :] for name in block.statistics]
+        v, kept = rshift_round(frames.stages[block.stage].astype(np.int64), shift), counted[block.kind]
+        sums = sums_of(v, kept)
+        if block.percentiles:
+            of = slice(block.histograms.start, block.histograms.stop)
+            sums = replace(sums, histogram=Histogram.of(tables.of(block)[HISTOGRAM], v[kept, of]))
+        for name in block.statistics:
+            values = STATISTICS[name].integers(sums)
+            parts.append(values if STATISTICS[name].percent else values[block.first(name) : block.end(name)])
     return np.concatenate(parts).astype(np.int32)
 
 

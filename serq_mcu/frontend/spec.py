@@ -60,7 +60,7 @@ class FeatureSpec(Analysis):
 
     @property
     def needs_total(self) -> bool:
-        """Whether the sum of all bins' powers is needed: by a block, or as the level where there is no mel."""
+        """Whether the sum of all bins' powers is needed: by a block, or as the level without mel."""
         return not self.uses_mel or any(block.needs_total for block in self.blocks)
 
     @property

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, is_int
 from serq_mcu.frontend.arithmetic import Q15, q15, rshift_round
-from serq_mcu.frontend.blocks.base import Bounds, FeatureBlock, Tables
+from serq_mcu.frontend.blocks.base import Bounds, FeatureBlock, Tables, TableType
 from serq_mcu.frontend.level import level_from_db, level_offset
 from serq_mcu.frontend.selection import Tiers
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import HISTOGRAM_BINS
 
 LOG_SEGMENTS = 64
 SAMPLE_MAX = 32768  # |x * 2^s| of any sample after the frame's shift
@@ -32,6 +33,8 @@ _OCTAVES_LIMIT = (
     256 << 16
 )  # |mel_offset|, |log_floor|: far beyond use, small enough for the log's sums to stay in int32
 
+HISTOGRAM = "histogram"  # the name of its table among a block's own
+_MIN_BIN_WIDTH = 3  # so that 65536 over it fits 16 bits
 _LEVEL_LIMIT = 62 << 16  # |level_offset|: with any log_table, a level and its step stay within 16 bits
 _MIN_TIER_WIDTH = 16
 
@@ -149,16 +152,18 @@ class FrontendTables:
         """
         self._check_shapes(spec)
         self._check_segments()
+        self._check_histograms()
         amplitude, power = self.amplitude_bound(), self.power_bound()
         _require(amplitude < 2**31, f"the spectrum can reach {amplitude:.3g}, more than 32 bits hold")
         # T is a sum of (bins after this one) * power, so at most the longest segment times all power; F,
         # carry and E are less.
         reach = power * max(1, int(self.segment[:, 0].max()))
         _require(reach < 2**64, f"a mel running sum can reach {reach:.3g}, more than 64 bits hold")
-        # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames. |16*sum v| < 2^31. With d = v - previous
-        # v, |d| <= 65534: runs of frames that count number 1365 at most and d sums to at most 65534 in each, so
-        # |16 * sum d| < 2^31 (and a tier's own sum, or that of some tiers, is less than 8 * 2^28). n * sum v^2 * 256
-        # < 2^12 * 2^12 * 2^30 * 2^8 = 2^62, and pairs * sum d^2 * 256 <= 4095^2 * 65534^2 * 256 < 2^64.
+        # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames. |16*sum v| < 2^31. With d = v -
+        # previous v, |d| <= 65534: runs of frames that count number 1365 at most and d sums to at most 65534
+        # in each, so |16 * sum d| < 2^31 (and a tier's own sum, or that of some tiers, is less than 8 * 2^28).
+        # n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62, and pairs * sum d^2 * 256 <= 4095^2 * 65534^2 *
+        # 256 < 2^64.
         bounds = self.bounds()
         for block, shift in zip(spec.blocks, self.pool_shifts, strict=True):
             low, high = block.value_range(self.of(block), bounds)
@@ -208,6 +213,10 @@ class FrontendTables:
             f"{block.kind}.{name}": type_
             for block in spec.blocks
             for name, type_ in block.table_types(spec).items()
+        } | {
+            f"{block.kind}.{HISTOGRAM}": TableType(np.int16, (len(block.histograms), 3))
+            for block in spec.blocks
+            if block.percentiles
         }
         shapes: dict[str, tuple[int, ...]] = {
             "window": (spec.frame_length,),
@@ -247,7 +256,7 @@ class FrontendTables:
         _require(abs(self.level_offset) <= _LEVEL_LIMIT, f"level_offset {self.level_offset} is out of range")
         _require(
             _MIN_TIER_WIDTH <= self.tier_width < 2**15 if spec.tiers else self.tier_width == 0,
-            f"tier_width {self.tier_width} must be {_MIN_TIER_WIDTH} to {2**15 - 1}, or 0 where all frames count",
+            f"tier_width {self.tier_width} must be {_MIN_TIER_WIDTH} to {2**15 - 1}, or 0 for all frames",
         )
         _require(
             int(np.abs(self.mel_offset.astype(np.int64)).max()) <= _OCTAVES_LIMIT,
@@ -267,6 +276,17 @@ class FrontendTables:
             bool(np.all((count == 0) | ((count - 1) * slope + last <= Q15))),
             "a mel segment's weights exceed 1",
         )
+
+    def _check_histograms(self) -> None:
+        for kind, own in self.blocks.items():
+            if HISTOGRAM not in own:
+                continue
+            _, width, scale = own[HISTOGRAM].astype(np.int64).T
+            # |v - low| < 2^16, so the product with a scale below 2^15 fits 32 bits, as 16 bins' widths do
+            _require(
+                bool(np.all((width >= _MIN_BIN_WIDTH) & (scale == 65536 // np.maximum(width, 1)))),
+                f"a histogram of {kind} has bins that are too narrow, or a scale that is not theirs",
+            )
 
     def _gain(self) -> float:
         """Return the largest modulus of a twiddle factor, at least 1."""
@@ -313,7 +333,7 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
         headroom=0,
         first_bin=first_bin,
         log_floor=round(65536 * math.log2(spec.log_floor)),
-        level_offset=level_offset(spec, spec.uses_mel, 0),
+        level_offset=level_offset(spec, 0, uses_mel=spec.uses_mel),
         tier_width=level_from_db(spec.tier_db) if spec.tiers else 0,
         pool_shifts=(1,) * len(spec.blocks),
         blocks={block.kind: own for block in spec.blocks if (own := block.build_tables(spec))},
@@ -324,17 +344,37 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
             tables,
             headroom=headroom,
             mel_offset=_mel_offset(spec, edges, headroom),
-            level_offset=level_offset(spec, spec.uses_mel, headroom),
+            level_offset=level_offset(spec, headroom, uses_mel=spec.uses_mel),
         )
         try:
             bounds = scaled.bounds()
             ranges = [block.value_range(scaled.of(block), bounds) for block in spec.blocks]
-            candidate = replace(scaled, pool_shifts=tuple(_least_shift(*range_) for range_ in ranges))
+            shifts = tuple(_least_shift(*range_) for range_ in ranges)
+            candidate = replace(scaled, pool_shifts=shifts, blocks=_with_histograms(spec, scaled, shifts))
             candidate.check(spec)
             return candidate
         except SerqError as error:
             refusal = error
     raise refusal
+
+
+def histogram_table(block: FeatureBlock, analysis: Analysis, shift: int) -> NDArray[np.int16]:
+    """Make the table of a block's histograms: lowest value, width of a bin, 65536 over it, [coefficients, 3]."""
+    low, high = block.spread(analysis)
+    step = np.broadcast_to(block.steps(analysis), block.size) * 2.0**shift
+    edges = np.stack([low / step, high / step])[:, block.histograms.start : block.histograms.stop]
+    width = np.clip(np.rint((edges[1] - edges[0]) / HISTOGRAM_BINS), _MIN_BIN_WIDTH, 2**15 - 1)
+    rows = np.stack([np.clip(np.rint(edges[0]), -(2**15), 2**15 - 1), width, 65536 // width], axis=1)
+    return rows.astype(np.int16)
+
+
+def _with_histograms(spec: FeatureSpec, tables: FrontendTables, shifts: tuple[int, ...]) -> dict[str, Tables]:
+    """Return the blocks' own tables, and those of their histograms."""
+    found = {block.kind: dict(tables.of(block)) for block in spec.blocks}
+    for block, shift in zip(spec.blocks, shifts, strict=True):
+        if block.percentiles:
+            found[block.kind][HISTOGRAM] = histogram_table(block, spec, shift)
+    return {kind: own for kind, own in found.items() if own}
 
 
 def mel_edges(spec: Analysis) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ SILENCE, NOT_SURE = -1, -2  # answers that are no label's index
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of a stream, and the level, Q8 log2, that its grid of levels hangs from, if it has sound yet."""
+    """The frames of a stream, and the level, Q8 log2, that its grid hangs from, if there was sound."""
 
     pooled: PooledFrames
     anchor: int | None

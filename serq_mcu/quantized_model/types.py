@@ -61,9 +61,9 @@ class InputQuantization:
 class DecisionRule:
     """When and how a stream is answered (SPEC.md section 12).
 
-    A window has up to `blocks` blocks of `block_frames` frames. gate_level: Q8 log2 of the power of the quietest block that is not silent; unsure_margin: the least lead,
-    in score steps, of the best class of an answer; smoothing: a decision weighs 2^-smoothing in the average
-    of scores. Raises SerqError on a value out of range.
+    A window has up to `blocks` blocks of `block_frames` frames. gate_level: Q8 log2 of the power of the
+    quietest block that is not silent; unsure_margin: the least lead, in score steps, of the best class of an
+    answer; smoothing: a decision weighs 2^-smoothing in the average of scores. Raises SerqError on a value out of range.
     """
 
     blocks: int

@@ -174,7 +174,9 @@ def scalar_pool(spec: FeatureSpec, tables: FrontendTables, frames: list[dict[str
     return [
         value
         for block, shift in blocks
-        for value in scalar_statistics(block, shift, [frame[block.stage] for frame in frames], counted)
+        for value in scalar_statistics(
+            block, shift, [frame[block.stage] for frame in frames], counted, tables.of(block).get("histogram")
+        )
     ]
 
 
@@ -189,7 +191,11 @@ def scalar_counted(spec: FeatureSpec, tables: FrontendTables, levels: list[int])
 
 
 def scalar_statistics(
-    block: FeatureBlock, shift: int, values: list[list[int]], counted: list[bool]
+    block: FeatureBlock,
+    shift: int,
+    values: list[list[int]],
+    counted: list[bool],
+    table: np.ndarray | None = None,
 ) -> list[int]:
     v = [
         [fits((i32(value) + 2 ** (shift - 1)) >> shift, -(2**15) + 1, 2**15) for value in row]
@@ -206,7 +212,33 @@ def scalar_statistics(
         "delta_mean": [scalar_mean(row) for row in deltas],
         "delta_sd": [scalar_deviation(row) for row in deltas],
     }
-    return [i32(value) for name in block.statistics for value in chosen[name][block.first(name) :]]
+    for name in block.percentiles:
+        chosen[name] = [
+            scalar_percentile(row, edges, int(name[1:])) for row, edges in scalar_edges(kept, table, block)
+        ]
+    return [
+        i32(value) for name in block.statistics for value in chosen[name][block.first(name) : block.end(name)]
+    ]
+
+
+def scalar_edges(
+    kept: list[list[int]], table: np.ndarray | None, block: FeatureBlock
+) -> list[tuple[list[int], list[int]]]:
+    """Each coefficient's values and its row of the histograms' table; [] and zeros where it has none."""
+    assert table is not None
+    rows = dict(zip(block.histograms, table.tolist(), strict=True))
+    return [(row if i in rows else [], rows.get(i, [0, 0, 0])) for i, row in enumerate(kept)]
+
+
+def scalar_percentile(row: list[int], edges: list[int], percent: int) -> int:
+    low, width, scale = edges
+    bins = sorted(min(max(i32((value - low) * scale) >> 16, 0), 15) for value in row)
+    if not bins:
+        return -(2**31)
+    found = next(b for i, b in enumerate(bins) if 100 * (i + 1) >= percent * len(bins))
+    before, inside = sum(b < found for b in bins), bins.count(found)
+    fraction = (percent * len(bins) - 100 * before) * 256 // (100 * inside)
+    return 16 * low + ((256 * found + fraction) * width >> 4)
 
 
 def scalar_mean(row: list[int]) -> int:

@@ -27,8 +27,8 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.streams import in_noise
-from serq_mcu.frontend.blocks import Chroma
 from serq_mcu.frontend.arithmetic import LEVEL_MIN
+from serq_mcu.frontend.blocks import Chroma
 from serq_mcu.frontend.level import level_from_db, level_in_db
 from serq_mcu.frontend.reference import pool, pooled_frames
 from serq_mcu.frontend.spec import FeatureSpec

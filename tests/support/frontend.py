@@ -11,6 +11,7 @@ from serq_mcu.frontend.blocks import Chroma, Energy, Mel, Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
+SOME = ("p10", "mean", "p50", "delta_sd", "p90")
 SPEECH120 = FeatureSpec(name="speech120", blocks=(Mfcc(40),))
 SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends of the other ranges
     "speech120": SPEECH120,
@@ -41,7 +42,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
     "long segments": FeatureSpec(
         name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(Mfcc(1),)
     ),
-    "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(Chroma(), Mel(26), Energy(), Mfcc(13))),
+    "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(Chroma(), Mel(26), Energy(), Mfcc(20, SOME))),
     "every frame": FeatureSpec(name="every", tiers=0, blocks=(Mfcc(13), Energy())),
     "narrow tiers": FeatureSpec(name="narrow", tiers=8, tier_db=3.0, blocks=(Mel(40, ("delta_mean", "sd")),)),
     "short window": FeatureSpec(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.arithmetic import LEVEL_MIN
+from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import DenseLayer

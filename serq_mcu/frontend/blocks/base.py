@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from serq_mcu.base.csource import CPart
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, is_int, require
-from serq_mcu.frontend.statistics import STATISTICS
+from serq_mcu.frontend.statistics import PERCENTILES, STATISTICS
 
 Buffer = Literal["log", "power", "level"]
 Tables = Mapping[str, NDArray[Any]]  # a block's tables by name
@@ -72,7 +72,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class FloatFrames:
-    """The same by librosa in float64: power [bins, frames] relative to full scale, log in dB or None, level in dB."""
+    """The same by librosa in float64.
+
+    power [bins, frames] relative to full scale; log and level in dB, log None if no block reads it.
+    """
 
     power: NDArray[np.float64]
     log: NDArray[np.float64] | None
@@ -124,8 +127,28 @@ class FeatureBlock(ABC):
 
     @classmethod
     def offered(cls) -> tuple[str, ...]:
-        """List the statistics that may pool this kind of block."""
-        return tuple(STATISTICS)
+        """List the statistics that may pool this kind of block: percentiles where it has a spread."""
+        return tuple(
+            name for name in STATISTICS if name not in PERCENTILES or cls.spread != FeatureBlock.spread
+        )
+
+    def spread(self, _analysis: Analysis) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return between which values a histogram for percentiles spreads, [size] each, in `unit`.
+
+        Values beyond count as those at the ends. A kind that does not define it has no percentiles.
+        """
+        raise SerqError(f"{self.kind}: has no percentiles")
+
+    @property
+    def percentiles(self) -> tuple[str, ...]:
+        """The statistics that are percentiles."""
+        return tuple(name for name in self.statistics if name in PERCENTILES)
+
+    @property
+    def histograms(self) -> range:
+        """The coefficients that need a histogram."""
+        names = self.percentiles
+        return range(self.first(names[0]), self.end(names[0])) if names else range(0)
 
     @property
     def stage(self) -> str:
@@ -141,10 +164,14 @@ class FeatureBlock(ABC):
         """Return the first coefficient that a statistic is taken of."""
         return 0
 
+    def end(self, _statistic: str) -> int:
+        """Return the coefficient before which a statistic ends."""
+        return self.size
+
     @property
     def feature_count(self) -> int:
         """Pooled features of the block."""
-        return sum(self.size - self.first(statistic) for statistic in self.statistics)
+        return sum(self.end(statistic) - self.first(statistic) for statistic in self.statistics)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -152,7 +179,7 @@ class FeatureBlock(ABC):
         return tuple(
             f"{self.kind}{index} {statistic}"
             for statistic in self.statistics
-            for index in range(self.first(statistic), self.size)
+            for index in range(self.first(statistic), self.end(statistic))
         )
 
     def misfit(self, _analysis: Analysis) -> str | None:

@@ -23,6 +23,10 @@ from serq_mcu.frontend.blocks.base import (
     TableType,
 )
 from serq_mcu.frontend.blocks.mel import DECIBEL
+from serq_mcu.frontend.statistics import PERCENTILES
+
+PERCENTILES_OF = 12
+SPREAD_DB = 25.0  # of coefficient 0 over the root of the number of bands
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,17 @@ class Mfcc(FeatureBlock):
         require(self.feature_count > 0, "mfcc: without its loudness nothing is left of it")
 
     def first(self, statistic: str) -> int:
-        """Return 1 for the mean where the loudness is left out, else 0."""
-        return 1 if statistic == "mean" and not self.loudness else 0
+        """Return 1 for percentiles, which leave out the loudness, and for the mean where it is left out."""
+        return 1 if statistic in PERCENTILES or (statistic == "mean" and not self.loudness) else 0
+
+    def end(self, statistic: str) -> int:
+        """Return the end of percentiles, which are of the lowest 12 coefficients alone."""
+        return min(self.size, 1 + PERCENTILES_OF) if statistic in PERCENTILES else self.size
+
+    def spread(self, analysis: Analysis) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a symmetric range for each coefficient, which falls with its number as speech's does."""
+        reach = np.sqrt(analysis.mel_bands) * SPREAD_DB / (1 + np.arange(self.size) / 4)
+        return -reach, reach
 
     def misfit(self, analysis: Analysis) -> str | None:
         """Return a sentence if there are more coefficients than mel bands."""

@@ -26,6 +26,9 @@ void serq_clear_pools(serq_state *state)
 {
     memset(state->pools, 0, sizeof state->pools);
     memset(state->counts, 0, sizeof state->counts);
+#if SERQ_HISTOGRAMS > 0
+    memset(state->histograms, 0, sizeof state->histograms);
+#endif
     state->tiers.top = SERQ_NEVER;
     state->tiers.last = SERQ_NEVER;
 }
@@ -38,6 +41,11 @@ void serq_raise_top(serq_state *state, int16_t top)
         for (unsigned j = tier; j < SERQ_POOLS * SERQ_TIERS; j += SERQ_TIERS) {
             memset(state->pools + j, 0, sizeof *state->pools);
         }
+#if SERQ_HISTOGRAMS > 0
+        for (unsigned j = tier; j < SERQ_HISTOGRAMS * SERQ_TIERS; j += SERQ_TIERS) {
+            memset(state->histograms + j, 0, sizeof *state->histograms);
+        }
+#endif
         for (unsigned j = tier; j < SERQ_SELECTIONS * SERQ_TIERS; j += SERQ_TIERS) {
             memset(state->counts + j, 0, sizeof *state->counts);
         }

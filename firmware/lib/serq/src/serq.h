@@ -65,6 +65,9 @@ typedef union {
 typedef struct {
     serq_scratch scratch;
     serq_pool pools[SERQ_POOLS * SERQ_TIERS]; /* of every coefficient of every feature block */
+#if SERQ_HISTOGRAMS > 0
+    serq_histogram histograms[SERQ_HISTOGRAMS * SERQ_TIERS]; /* of those with percentiles */
+#endif
     serq_count counts[SERQ_SELECTIONS * SERQ_TIERS]; /* 0: of all frames that count; then of the
                                                         blocks that are selective */
     serq_tiers tiers;

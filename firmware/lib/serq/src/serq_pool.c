@@ -90,6 +90,20 @@ void serq_pool_add(serq_pool *pools, uint8_t count, uint8_t tiers, const int32_t
     }
 }
 
+void serq_histogram_add(serq_histogram *histograms, uint8_t count, uint8_t tiers,
+                        const int32_t *values, uint8_t shift, const int16_t *table,
+                        const serq_place *place)
+{
+    if (place->frame == SERQ_UNCOUNTED) {
+        return;
+    }
+    histograms += place->frame;
+    for (unsigned i = 0; i < count; i++, histograms += tiers, table += 3) {
+        int32_t bin = (serq_rshift_round(values[i], shift) - table[0]) * table[2] >> 16;
+        histograms->counts[serq_clamp(bin, 0, SERQ_HISTOGRAM_BINS - 1)]++;
+    }
+}
+
 void serq_pool_edge(serq_pool *pools, uint8_t count, uint8_t tiers, const int16_t *last,
                     const int16_t *first, uint8_t tier)
 {
@@ -183,5 +197,37 @@ void serq_pool_delta_sd(const serq_pool *pools, uint8_t count, uint8_t tiers,
     for (unsigned i = 0; i < count; i++, pools += tiers) {
         serq_pool total = all_tiers(pools, tiers);
         out[i] = deviation(total.delta, total.drift, n);
+    }
+}
+
+/* The counts of all tiers that a coefficient has; returns how many values they are. */
+static uint32_t all_counts(const serq_histogram *histograms, uint8_t tiers, uint32_t *counts)
+{
+    uint32_t total = 0;
+    for (unsigned bin = 0; bin < SERQ_HISTOGRAM_BINS; bin++) {
+        counts[bin] = 0;
+        for (unsigned tier = 0; tier < tiers; tier++) {
+            counts[bin] += histograms[tier].counts[bin];
+        }
+        total += counts[bin];
+    }
+    return total;
+}
+
+void serq_percentile(const serq_histogram *histograms, uint8_t count, uint8_t tiers,
+                     const int16_t *table, uint8_t percent, int32_t *out)
+{
+    for (unsigned i = 0; i < count; i++, histograms += tiers, table += 3) {
+        uint32_t counts[SERQ_HISTOGRAM_BINS];
+        uint32_t rank = percent * all_counts(histograms, tiers, counts), bin = 0;
+        if (rank == 0) {
+            out[i] = SERQ_MISSING;
+            continue;
+        }
+        for (; 100 * counts[bin] < rank; bin++) {
+            rank -= 100 * counts[bin];
+        }
+        uint32_t fraction = rank * 256 / (100 * counts[bin]);
+        out[i] = 16 * table[0] + ((int32_t)(256 * bin + fraction) * table[1] >> 4);
     }
 }

@@ -16,6 +16,7 @@
 #define SERQ_UNCOUNTED 0xff    /* in place of a tier */
 #define SERQ_MISSING INT32_MIN /* a statistic of nothing */
 #define SERQ_EVERY_FRAME 0     /* a tier's width where all frames count */
+#define SERQ_HISTOGRAM_BINS 16
 
 /* Sums of one coefficient over the frames, and the pairs of neighbouring frames, of one tier. */
 typedef struct {
@@ -24,6 +25,11 @@ typedef struct {
     int32_t sum;     /* of v */
     int32_t drift;   /* of v - previous v */
 } serq_pool;
+
+/* How many values of one coefficient fall into each of 16 bins, over the frames of one tier. */
+typedef struct {
+    uint16_t counts[SERQ_HISTOGRAM_BINS];
+} serq_histogram;
 
 /* How many frames and pairs of one tier count. */
 typedef struct {
@@ -71,6 +77,12 @@ void serq_count_add(serq_count *counts, const serq_place *place);
 void serq_pool_add(serq_pool *pools, uint8_t count, uint8_t tiers, const int32_t *values,
                    uint8_t shift, const serq_place *place, int16_t *first, int16_t *last);
 
+/* Count a frame's values in their histograms, laid out as pools are. table: the lowest value, the
+ * width of a bin and 65536 over it, for each. */
+void serq_histogram_add(serq_histogram *histograms, uint8_t count, uint8_t tiers,
+                        const int32_t *values, uint8_t shift, const int16_t *table,
+                        const serq_place *place);
+
 /* Add the differences between two frames, the last of one block and the first of the next. */
 void serq_pool_edge(serq_pool *pools, uint8_t count, uint8_t tiers, const int16_t *last,
                     const int16_t *first, uint8_t tier);
@@ -92,5 +104,10 @@ void serq_pool_delta_mean(const serq_pool *pools, uint8_t count, uint8_t tiers,
                           const serq_count *counts, int32_t *out);
 void serq_pool_delta_sd(const serq_pool *pools, uint8_t count, uint8_t tiers,
                         const serq_count *counts, int32_t *out);
+
+/* The value below which `percent` of 100 values lie, interpolated within a bin; 4 fractional bits,
+ * SERQ_MISSING where nothing is counted. */
+void serq_percentile(const serq_histogram *histograms, uint8_t count, uint8_t tiers,
+                     const int16_t *table, uint8_t percent, int32_t *out);
 
 #endif

@@ -57,6 +57,48 @@ static void swap_words(int16_t *state, const int16_t *from, int16_t *to, unsigne
     }
 }
 
+#if SERQ_HISTOGRAMS > 0
+
+static void swap_histograms(serq_state *state, const serq_block *from, serq_block *to)
+{
+    for (unsigned i = 0; i < SERQ_HISTOGRAMS * SERQ_TIERS; i++) {
+        serq_block_histogram other = from->histograms[i];
+        for (unsigned bin = 0; bin < SERQ_HISTOGRAM_BINS; bin++) {
+            uint16_t *count = state->histograms[i].counts + bin;
+            to->histograms[i].counts[bin] = (serq_block_count)*count;
+            *count = other.counts[bin];
+        }
+    }
+}
+
+static void add_histograms(serq_state *state, const serq_block *block, uint8_t tier)
+{
+    for (unsigned i = tier; i < SERQ_HISTOGRAMS * SERQ_TIERS; i += SERQ_TIERS) {
+        for (unsigned bin = 0; bin < SERQ_HISTOGRAM_BINS; bin++) {
+            uint16_t *count = state->histograms[i].counts + bin;
+            *count = (uint16_t)(*count + block->histograms[i].counts[bin]);
+        }
+    }
+}
+
+#else
+
+static inline void swap_histograms(serq_state *state, const serq_block *from, serq_block *to)
+{
+    (void)state;
+    (void)from;
+    (void)to;
+}
+
+static inline void add_histograms(serq_state *state, const serq_block *block, uint8_t tier)
+{
+    (void)state;
+    (void)block;
+    (void)tier;
+}
+
+#endif
+
 /* What the state holds goes to the block `to`, and `from`, which may be the same, to the state. */
 static void swap_blocks(serq_state *state, const serq_block *from, serq_block *to)
 {
@@ -70,6 +112,7 @@ static void swap_blocks(serq_state *state, const serq_block *from, serq_block *t
         to->counts[i] = state->counts[i];
         state->counts[i] = count;
     }
+    swap_histograms(state, from, to);
     swap_words(state->first, from->first, to->first, SERQ_POOLS);
     swap_words(state->last, from->last, to->last, SERQ_POOLS);
     serq_tiers tiers = from->tiers;
@@ -101,6 +144,7 @@ static void add_tiers(serq_state *state, const serq_block *block)
             pool->sum += more.sum;
             pool->drift += more.drift;
         }
+        add_histograms(state, block, tier);
         for (unsigned i = tier; i < SERQ_SELECTIONS * SERQ_TIERS; i += SERQ_TIERS) {
             serq_count *count = state->counts + i;
             count->frames = (uint16_t)(count->frames + block->counts[i].frames);

@@ -52,9 +52,23 @@ typedef struct {
     int32_t sum, drift;
 } serq_block_pool;
 
+/* As serq_histogram, packed: a count is SERQ_BLOCK_FRAMES at most. */
+#if SERQ_BLOCK_FRAMES < 256
+typedef uint8_t serq_block_count;
+#else
+typedef uint16_t serq_block_count;
+#endif
+
+typedef struct {
+    serq_block_count counts[SERQ_HISTOGRAM_BINS];
+} serq_block_histogram;
+
 /* A block that has ended. */
 typedef struct {
     serq_block_pool pools[SERQ_POOLS * SERQ_TIERS];
+#if SERQ_HISTOGRAMS > 0
+    serq_block_histogram histograms[SERQ_HISTOGRAMS * SERQ_TIERS];
+#endif
     serq_count counts[SERQ_SELECTIONS * SERQ_TIERS];
     serq_tiers tiers;
     int16_t first[SERQ_POOLS], last[SERQ_POOLS];
