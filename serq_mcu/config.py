@@ -147,7 +147,7 @@ class DecisionConfig(Section, frozen=True):
 
     blocks: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)]
     block_seconds: Annotated[float, Meta(ge=0.01, le=60)]
-    gate_db: Annotated[float, Meta(ge=-120, le=30)]
+    floor_seconds: Annotated[float, Meta(ge=0, le=60)]
     coverage: Annotated[float, Meta(ge=0.01, le=1)]
     smoothing: Annotated[int, Meta(ge=0, le=MAX_SMOOTHING)]
 

@@ -19,7 +19,7 @@ from serq_mcu.base.files import write_file
 from serq_mcu.errors import SerqError
 from serq_mcu.listening.answers import WORDS, Damaged, Hello, LabelledDecision, TimedDecision
 from serq_mcu.quantized_model.store import shipped_model
-from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE
+from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE
 from serq_mcu.show.live_page import HTML, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -36,13 +36,13 @@ REPORT_PICTURES = {
     "report_phone_dark.png": (390, 1500, True),
 }
 _STORY = (
-    (SILENCE, 4),
+    (NO_SPEECH, 4),
     (5, 5),
     (NOT_SURE, 2),
     (0, 9),
     (NOT_SURE, 1),
     (4, 3),
-    (SILENCE, 3),
+    (NO_SPEECH, 3),
     (6, 7),
     (5, 4),
 )  # answers, and how often in a row
@@ -123,12 +123,12 @@ def _play(page: Page) -> None:
             number += 1
             overruns += 512 if number == _GAP else 0
             scores, level = rng.integers(-60_000, 20_000, len(model.labels)), float(rng.normal(-32, 4))
-            if answer == SILENCE:
+            if answer == NO_SPEECH:
                 scores, level = scores * 0, float(rng.normal(-82, 2))
             elif answer >= 0:
                 scores[answer] = 45_000 + int(rng.integers(0, 50_000))
             margin = int(np.sort(scores)[-1] - np.sort(scores)[-2])
-            frames, label = (0 if answer == SILENCE else 124), (answer if answer >= 0 else None)
+            frames, label = (0 if answer == NO_SPEECH else 124), (answer if answer >= 0 else None)
             name = WORDS[answer] if answer < 0 else model.labels[answer]
             latency = int(rng.normal(23_400, 300))
             page.decided(

@@ -40,6 +40,7 @@ GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 LIBRARY = "lib/serq/src"
 _POOL_BYTES = 24  # sizeof(serq_pool)
 _BLOCK_POOL_BYTES = 20  # sizeof(serq_block_pool)
+_FLOOR_BYTES = 16  # sizeof(serq_floor), and the frames of speech
 _HISTOGRAM_BYTES = 32  # sizeof(serq_histogram)
 _TIERS_BYTES = 16 + 4  # sizeof(serq_tiers) and sizeof(serq_grid)
 _TABLE_BYTES = 2048  # sizeof(serq_table)
@@ -233,7 +234,8 @@ class Plan:
         decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
         scratch = max(_aligned(frame), _aligned(decision))
         pools = (_POOL_BYTES * self.pools + _HISTOGRAM_BYTES * self.histograms) * self.tiers
-        return _aligned(scratch + pools + self._edge_bytes + 2 * spec.frame_length + 4 + 2 + 2)
+        samples = 2 * spec.frame_length + 4 + 2 + 2
+        return _aligned(scratch + pools + self._edge_bytes + _FLOOR_BYTES + samples)
 
     @property
     def _edge_bytes(self) -> int:
@@ -251,7 +253,7 @@ class Plan:
         sums = (self.pools * _BLOCK_POOL_BYTES + self.histograms * histogram) * self.tiers
         block = sums + self._edge_bytes + 4
         older = places * block
-        rest = 4 * len(self.model.labels) + 4 + 3
+        rest = 4 * len(self.model.labels) + 4 + 4 + 2 * max(rule.floor_blocks, 1)
         return _aligned(self.state_bytes + older + rest)
 
     @functools.cached_property

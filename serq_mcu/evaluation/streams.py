@@ -20,23 +20,20 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.clips import choose_clips
-from serq_mcu.frontend.level import level_from_db, level_in_db
+from serq_mcu.frontend.level import level_in_db
 from serq_mcu.quantized_model.streaming import (
-    SILENCE,
     Decision,
     Frames,
     analyse,
     answer,
-    block_levels,
     decide,
     require_decision_rule,
     score_windows,
 )
-from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
+from serq_mcu.quantized_model.types import NO_SPEECH, DecisionRule, QuantizedModel
 
 NOISE_DB = -87.0  # self-noise of a digital microphone of 61 dB SNR (re 94 dB SPL) and a sensitivity of -26 dB
 LEVELS_DB = (0, -18, -30, -40)
-GATES_DB = (-80.0, -75.0, -70.0, -65.0, -60.0)
 BEFORE, AFTER, NOISE_ALONE = 1.0, 2.0, 120.0  # seconds of noise
 BLOCKS, BLOCK_SECONDS, SMOOTHINGS = (1, 2, 4, 8), (0.25, 0.5, 1.0), (0, 1, 2)
 _COVERAGES = (1.0, 0.9, 0.8, 0.7)
@@ -76,25 +73,25 @@ class LevelScore:
     """The score at a level, and what the gate would do there.
 
     Blocks that are wholly within a recording, the median of their levels in dB, and how many of the decisions
-    at their ends are silence, by gate in dB.
+    at their ends are "no speech".
     """
 
     score: StreamScore
     speech_blocks: int
     median_db: float
-    silenced: dict[float, int]
+    silenced: int
 
 
 @dataclass(frozen=True)
 class NoiseScore:
     """What happens where nobody speaks.
 
-    Decisions, those that are not silence by gate in dB, and the level of the loudest block in dB.
+    Decisions, those that are not "no speech", and the level of the loudest block in dB.
     """
 
     decisions: int
     loudest_db: float
-    not_silent: dict[float, int]
+    not_silent: int
 
 
 @dataclass(frozen=True)
@@ -128,20 +125,13 @@ class StreamEvaluation:
                     "attenuation_db": level,
                     "speech_blocks": g.speech_blocks,
                     "median_db": g.median_db,
-                    "silenced": _pairs(g.silenced),
+                    "silenced": g.silenced,
                     **g.score.to_json(),
                 }
                 for level, g in self.levels.items()
             ],
-            "noise": [
-                {"signal": name, **asdict(noise), "not_silent": _pairs(noise.not_silent)}
-                for name, noise in self.noise.items()
-            ],
+            "noise": [{"signal": name, **asdict(noise)} for name, noise in self.noise.items()],
         }
-
-
-def _pairs(counts: dict[float, int]) -> list[dict[str, float]]:
-    return [{"gate_db": gate, "count": count} for gate, count in counts.items()]
 
 
 def evaluate_streams(
@@ -207,7 +197,7 @@ def _rounded(signal: NDArray[np.float64]) -> NDArray[np.int16]:
 
 
 def _score(streams: Sequence[list[Decision]], truth: Sequence[int]) -> StreamScore:
-    spoken = [[decision.answer for decision in stream if decision.answer != SILENCE] for stream in streams]
+    spoken = [[decision.answer for decision in stream if decision.answer != NO_SPEECH] for stream in streams]
     answers = [[answer for answer in stream if answer >= 0] for stream in spoken]
     correct = sum(stream.count(label) for stream, label in zip(answers, truth, strict=True))
     return StreamScore(sum(map(len, spoken)), sum(map(len, answers)), correct, sum(map(bool, answers)))
@@ -238,7 +228,7 @@ def _coverages(
         decision.margin
         for windows in windowed
         for decision in answer(rule, windows)
-        if decision.answer != SILENCE
+        if decision.answer != NO_SPEECH
     )
     margins = (
         {
@@ -263,36 +253,19 @@ def _level(
     truth: Sequence[int],
     recordings: Sequence[NDArray[np.int16]],
 ) -> LevelScore:
-    score = _score([list(decide(model, rule, stream)) for stream in streams], truth)
+    decisions = [list(decide(model, rule, stream)) for stream in streams]
     start, step = round(BEFORE * model.spec.sample_rate), rule.block_frames * model.spec.hop_length
     levels: list[int] = []
-    silenced = dict.fromkeys(_gates(rule), 0)
-    for stream, pcm in zip(streams, recordings, strict=True):
-        inside = range(-(-start // step), (start + pcm.size - model.spec.frame_length) // step)
-        blocks = block_levels(rule, stream)
-        levels += [blocks[i] for i in inside]
-        for gate in silenced:
-            silenced[gate] += sum(
-                not is_open for is_open in _open(rule, blocks, gate)[inside.start : inside.stop]
-            )
-    return LevelScore(
-        score, len(levels), level_in_db(float(np.median(levels))) if levels else math.nan, silenced
-    )
+    silenced = 0
+    for stream, pcm in zip(decisions, recordings, strict=True):
+        inside = stream[-(-start // step) : (start + pcm.size - model.spec.frame_length) // step]
+        levels += [decision.level for decision in inside]
+        silenced += sum(decision.answer == NO_SPEECH for decision in inside)
+    median = level_in_db(float(np.median(levels))) if levels else math.nan
+    return LevelScore(_score(decisions, truth), len(levels), median, silenced)
 
 
 def _noise(model: QuantizedModel, rule: DecisionRule, pcm: NDArray[np.int16]) -> NoiseScore:
-    levels = block_levels(rule, analyse(model, pcm))
-    return NoiseScore(
-        len(levels), level_in_db(max(levels)), {gate: sum(_open(rule, levels, gate)) for gate in _gates(rule)}
-    )
-
-
-def _gates(rule: DecisionRule) -> list[float]:
-    """List the gates to compare, dB: round ones and the model's own."""
-    return sorted({*GATES_DB, round(level_in_db(rule.gate_level), 1)})
-
-
-def _open(rule: DecisionRule, levels: Sequence[int], gate: float) -> list[bool]:
-    """Tell of each decision, at the end of a block of level `levels`, whether another gate lets it answer."""
-    least = level_from_db(gate)
-    return [max(levels[max(0, i + 1 - rule.blocks) : i + 1]) >= least for i in range(len(levels))]
+    decisions = list(decide(model, rule, analyse(model, pcm)))
+    loudest = level_in_db(max(decision.level for decision in decisions))
+    return NoiseScore(len(decisions), loudest, sum(d.answer != NO_SPEECH for d in decisions))

@@ -30,7 +30,8 @@ class Analysis:
     A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`,
     frame f is centred on sample f * hop_length: half a frame of zeros stands before a clip and after it.
 
-    Frames count that are at most `tiers` steps of `tier_db` below the loudest, or all if `tiers` is 0.
+    Frames count that are at most `tiers` steps of `tier_db` below the loudest, or all if `tiers` is 0. A clip
+    holds speech if `speech_frames` of its frames lie `speech_rise_db` above its noise floor.
     Raises SerqError when a value is out of range or not built.
     """
 
@@ -48,6 +49,8 @@ class Analysis:
     window_length: int = 0
     tiers: int = 3
     tier_db: float = 16.0
+    speech_frames: int = 0
+    speech_rise_db: float = 6.0
 
     def __post_init__(self) -> None:
         require(
@@ -87,6 +90,13 @@ class Analysis:
             f"tiers {self.tiers!r} must be 1 to {MAX_TIERS}, or 0 where all frames count",
         )
         require(3 <= self.tier_db <= 60, f"a tier of {self.tier_db!r} dB must be 3 to 60 dB")
+        require(
+            is_int(self.speech_frames) and 0 <= self.speech_frames <= MAX_FRAMES,
+            f"speech frames {self.speech_frames!r} must be 0 to {MAX_FRAMES}",
+        )
+        require(
+            1 <= self.speech_rise_db <= 60, f"a speech rise of {self.speech_rise_db!r} dB must be 1 to 60 dB"
+        )
 
     @property
     def frame_length(self) -> int:

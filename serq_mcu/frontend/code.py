@@ -224,6 +224,7 @@ def _level_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
         Call("serq_level", arguments, result="*level"),
         Trace("level", "level", 1, "int32_t"),
         Call("serq_place_frame", ("state", "*level"), result="serq_place place"),
+        Call("serq_add_speech", ("state", "*level", 1)),
     ]
     return CPart(tuple(steps))
 

@@ -17,7 +17,8 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.arithmetic import LEVEL_MIN, rshift_round, top_bit
 from serq_mcu.frontend.blocks.base import Frames
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.frontend.statistics import STATISTICS, Histogram, sums_of
+from serq_mcu.frontend.speech import NoiseFloor
+from serq_mcu.frontend.statistics import MISSING, STATISTICS, Histogram, sums_of
 from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables, bit_reversal
 
 _CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
@@ -29,11 +30,13 @@ Complex = tuple[NDArray[np.float64], NDArray[np.float64]]  # real and imaginary 
 class PooledFrames:
     """What pooling reads of successive frames.
 
-    level int64 [frames], Q8 log2 of full scale; stages: the blocks' stages, name to integers [frames,
-    coefficients]; counts: by kind of the selective blocks, whether a frame counts for it, bool [frames].
+    level int64 [frames], Q8 log2 of full scale; voiced: whether each is, bool [frames], all if no stage
+    tells; stages: the blocks' stages, name to integers [frames, coefficients]; counts: by kind of the
+    selective blocks, whether a frame counts for it, bool [frames].
     """
 
     level: NDArray[np.int64]
+    voiced: NDArray[np.bool_]
     stages: dict[str, NDArray[np.int64]]
     counts: dict[str, NDArray[np.bool_]]
 
@@ -42,24 +45,32 @@ class PooledFrames:
 
     def __getitem__(self, frames: slice | NDArray[np.integer]) -> PooledFrames:
         stages = {name: values[frames] for name, values in self.stages.items()}
-        return PooledFrames(
-            self.level[frames], stages, {kind: counts[frames] for kind, counts in self.counts.items()}
-        )
+        counts = {kind: counts[frames] for kind, counts in self.counts.items()}
+        return PooledFrames(self.level[frames], self.voiced[frames], stages, counts)
 
     @staticmethod
     def joined(parts: Sequence[PooledFrames]) -> PooledFrames:
         """Return the frames of all parts, one after another."""
         stages = {name: np.concatenate([part.stages[name] for part in parts]) for name in parts[0].stages}
         counts = {kind: np.concatenate([part.counts[kind] for part in parts]) for kind in parts[0].counts}
-        return PooledFrames(np.concatenate([part.level for part in parts]), stages, counts)
+        level = np.concatenate([part.level for part in parts])
+        return PooledFrames(level, np.concatenate([part.voiced for part in parts]), stages, counts)
 
 
 def features(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> NDArray[np.int32]:
-    """Compute the pooled features int32 [features] of a clip, int16 [samples].
+    """Compute the pooled features int32 [features] of a clip, int16 [samples], all MISSING without speech.
 
     Raises SerqError if the clip is too short or too long.
     """
-    return pool(spec, tables, pooled_frames(spec, tables, pcm))
+    return clip_features(spec, tables, pooled_frames(spec, tables, pcm))
+
+
+def clip_features(spec: FeatureSpec, tables: FrontendTables, frames: PooledFrames) -> NDArray[np.int32]:
+    """Pool all frames of a clip, int32 [features]; all are MISSING if it holds too little speech."""
+    rule = tables.speech_rule(spec)
+    if NoiseFloor(rule).speech(frames.level, frames.voiced) < rule.frames:
+        return np.full(spec.feature_count, MISSING, np.int32)
+    return pool(spec, tables, frames)
 
 
 def pooled_frames(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int16]) -> PooledFrames:
@@ -110,9 +121,9 @@ def traced_frames(
 def _to_pool(
     spec: FeatureSpec, values: dict[str, NDArray[Any]], counts: dict[str, NDArray[np.bool_]]
 ) -> PooledFrames:
-    return PooledFrames(
-        values["level"][0], {block.stage: values[block.stage].T for block in spec.blocks}, counts
-    )
+    level = values["level"][0]
+    stages = {block.stage: values[block.stage].T for block in spec.blocks}
+    return PooledFrames(level, np.ones(level.shape, np.bool_), stages, counts)
 
 
 def pool(

@@ -26,8 +26,8 @@ MISSING = -(2**31)  # the pooled integer of a statistic of nothing: the network 
 class Sums:
     """What is kept of a coefficient's values v over the frames that count, each array [coefficients].
 
-    frames: that count; pairs: of neighbouring frames that both count; sum: of v; square: of v^2; delta: of d^2
-    and drift: of d, the differences of pairs.
+    frames: that count; pairs: of neighbouring frames that both count; sum: of v; square: of v^2; delta: of
+    d^2 and drift: of d, the differences of pairs.
     """
 
     frames: int
@@ -43,8 +43,8 @@ class Sums:
 class Histogram:
     """How often values fall into each of HISTOGRAM_BINS equal bins: counts [coefficients, bins].
 
-    table: int [coefficients, 3], the lowest value, a bin's width, and 65536 over it. Values beyond the ends are
-    counted in the last bins.
+    table: int [coefficients, 3], the lowest value, a bin's width, and 65536 over it. Values beyond the ends
+    are counted in the last bins.
     """
 
     table: NDArray[np.int64]

@@ -25,6 +25,7 @@ from serq_mcu.frontend.blocks.base import Bounds, FeatureBlock, Tables, TableTyp
 from serq_mcu.frontend.level import level_from_db, level_offset
 from serq_mcu.frontend.selection import Tiers
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.speech import SpeechRule
 from serq_mcu.frontend.statistics import HISTOGRAM_BINS
 
 LOG_SEGMENTS = 64
@@ -50,7 +51,7 @@ _ARRAYS: dict[str, tuple[type[np.generic], int]] = {
     "mel_offset": (np.int32, 1),
     "log_table": (np.uint16, 2),
 }
-_SCALARS = ("headroom", "first_bin", "log_floor", "level_offset", "tier_width", "pool_shifts")
+_SCALARS = ("headroom", "first_bin", "log_floor", "level_offset", "tier_width", "speech_rise", "pool_shifts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,7 @@ class FrontendTables:
     log_floor: int
     level_offset: int
     tier_width: int
+    speech_rise: int
     pool_shifts: tuple[int, ...]
     blocks: Mapping[str, Tables] = field(default_factory=dict)
 
@@ -105,6 +107,10 @@ class FrontendTables:
         """Return the rule of which frames count."""
         return Tiers(max(spec.tiers, 1), self.tier_width)
 
+    def speech_rule(self, spec: FeatureSpec) -> SpeechRule:
+        """Return the rule of whether there is speech."""
+        return SpeechRule(self.speech_rise, spec.speech_frames)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all tables by name, a block's as `kind.name`."""
         own = {
@@ -120,6 +126,7 @@ class FrontendTables:
             "log_floor": self.log_floor,
             "level_offset": self.level_offset,
             "tier_width": self.tier_width,
+            "speech_rise": self.speech_rise,
             "pool_shifts": list(self.pool_shifts),
         }
 
@@ -161,7 +168,7 @@ class FrontendTables:
         _require(reach < 2**64, f"a mel running sum can reach {reach:.3g}, more than 64 bits hold")
         # |v| < 2^15 makes every pooled sum fit, for at most 4096 frames. |16*sum v| < 2^31. With d = v -
         # previous v, |d| <= 65534: runs of frames that count number 1365 at most and d sums to at most 65534
-        # in each, so |16 * sum d| < 2^31 (and a tier's own sum, or that of some tiers, is less than 8 * 2^28).
+        # in each, so |16 * sum d| < 2^31 (and a tier's own sum, or that of some tiers, is below 8 * 2^28).
         # n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62, and pairs * sum d^2 * 256 <= 4095^2 * 65534^2 *
         # 256 < 2^64.
         bounds = self.bounds()
@@ -258,6 +265,7 @@ class FrontendTables:
             _MIN_TIER_WIDTH <= self.tier_width < 2**15 if spec.tiers else self.tier_width == 0,
             f"tier_width {self.tier_width} must be {_MIN_TIER_WIDTH} to {2**15 - 1}, or 0 for all frames",
         )
+        _require(1 <= self.speech_rise < 2**15, f"speech_rise {self.speech_rise} must be 1 to {2**15 - 1}")
         _require(
             int(np.abs(self.mel_offset.astype(np.int64)).max()) <= _OCTAVES_LIMIT,
             "a mel_offset is out of range",
@@ -335,6 +343,7 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
         log_floor=round(65536 * math.log2(spec.log_floor)),
         level_offset=level_offset(spec, 0, uses_mel=spec.uses_mel),
         tier_width=level_from_db(spec.tier_db) if spec.tiers else 0,
+        speech_rise=level_from_db(spec.speech_rise_db),
         pool_shifts=(1,) * len(spec.blocks),
         blocks={block.kind: own for block in spec.blocks if (own := block.build_tables(spec))},
     )
@@ -359,7 +368,7 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
 
 
 def histogram_table(block: FeatureBlock, analysis: Analysis, shift: int) -> NDArray[np.int16]:
-    """Make the table of a block's histograms: lowest value, width of a bin, 65536 over it, [coefficients, 3]."""
+    """Make a block's table of histograms [coefficients, 3]: lowest value, a bin's width, 65536 over it."""
     low, high = block.spread(analysis)
     step = np.broadcast_to(block.steps(analysis), block.size) * 2.0**shift
     edges = np.stack([low / step, high / step])[:, block.histograms.start : block.histograms.stop]

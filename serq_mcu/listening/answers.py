@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from serq_mcu.frontend.level import level_in_db
-from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE, Decision
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.streaming import Decision
+from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, QuantizedModel
 
-WORDS = {SILENCE: "silence", NOT_SURE: "not sure"}
+WORDS = {NO_SPEECH: "no speech", NOT_SURE: "not sure"}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serq_mcu.frontend.arithmetic import rshift_round
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers.base import ACTIVATION_MAX
-from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, NO_SPEECH, InputQuantization, QuantizedModel
 
 DEVIATION_MAX = 2**20 - 1
 
@@ -63,6 +63,10 @@ def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np
 
 
 def classify(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Label indices [...]: the largest score, the lowest index among equals."""
-    labels: NDArray[np.int64] = np.argmax(scores(model, pooled), axis=-1)
-    return labels
+    """Answer [...]: the index of the largest score, the lowest among equals, or NO_SPEECH.
+
+    That is the answer where all features are missing, and where the class `no speech` has the largest score.
+    """
+    labels = np.argmax(scores(model, pooled), axis=-1)
+    silent = (pooled == MISSING).all(axis=-1) | (labels == model.no_speech)
+    return np.where(silent, NO_SPEECH, labels)

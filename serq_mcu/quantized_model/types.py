@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.stages import Stage
 from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
-from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.stages import stage_table
 from serq_mcu.frontend.tables import FrontendTables
@@ -30,7 +29,9 @@ MAX_LAYERS = 8
 MAX_STAGES = 255  # a stage's number on the wire is a byte, and 0 is none
 MAX_BLOCKS = 32
 MAX_SMOOTHING = 4
-GATE_MAX = 2560  # Q8 log2, +30 dB: louder than any block
+MAX_FLOOR_BLOCKS = 64
+NO_SPEECH, NOT_SURE = -1, -2  # answers that are no label's index
+NO_SPEECH_LABEL = "no speech"  # a class of this name is that answer
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,20 @@ class InputQuantization:
 class DecisionRule:
     """When and how a stream is answered (SPEC.md section 12).
 
-    A window has up to `blocks` blocks of `block_frames` frames. gate_level: Q8 log2 of the power of the
-    quietest block that is not silent; unsure_margin: the least lead, in score steps, of the best class of an
-    answer; smoothing: a decision weighs 2^-smoothing in the average of scores. Raises SerqError on a value out of range.
+    A window has up to `blocks` blocks of `block_frames` frames. floor_blocks: earlier blocks whose noise
+    floors are remembered; unsure_margin: the least lead, in score steps, of the best class of an answer;
+    smoothing: a decision weighs 2^-smoothing in the average of scores. Raises SerqError on a value out of
+    range.
     """
 
     blocks: int
     block_frames: int
-    gate_level: int
+    floor_blocks: int
     unsure_margin: int
     smoothing: int
 
     def __post_init__(self) -> None:
-        for name in ("blocks", "block_frames", "gate_level", "unsure_margin", "smoothing"):
+        for name in ("blocks", "block_frames", "floor_blocks", "unsure_margin", "smoothing"):
             value = getattr(self, name)
             require(
                 isinstance(value, int) and not isinstance(value, bool),
@@ -93,8 +95,8 @@ class DecisionRule:
             f"decision: a window of {frames} frames is longer than the {MAX_FRAMES} that can be pooled",
         )
         require(
-            LEVEL_MIN <= self.gate_level <= GATE_MAX,
-            f"decision: gate level {self.gate_level} must be {LEVEL_MIN} to {GATE_MAX}",
+            0 <= self.floor_blocks <= MAX_FLOOR_BLOCKS,
+            f"decision: the floors of {self.floor_blocks} blocks; it must be 0 to {MAX_FLOOR_BLOCKS}",
         )
         require(
             0 <= self.unsure_margin < 2**31, f"decision: margin {self.unsure_margin} must be 0 to 2^31 - 1"
@@ -159,6 +161,11 @@ class QuantizedModel:
                 f"smoothed scores can reach {reach}, more than 32 bits hold; set a smaller"
                 " decision.smoothing",
             )
+
+    @property
+    def no_speech(self) -> int:
+        """The index of the class whose answer is that there is no speech, or -1."""
+        return self.labels.index(NO_SPEECH_LABEL) if NO_SPEECH_LABEL in self.labels else -1
 
     @property
     def widths(self) -> tuple[Width, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from serq_mcu.evaluation.streams import AFTER, BEFORE, NOISE_DB, StreamEvaluation, StreamScore
-from serq_mcu.frontend.level import level_in_db
 from serq_mcu.show.table import Column, Table, Value, columns
 
 _SCORE = ("decisions", "answered", "accuracy", "95 % interval", "clips")
@@ -41,9 +40,8 @@ def streams_page(evaluation: StreamEvaluation, command: str) -> str:
 def _rule_sentence(evaluation: StreamEvaluation) -> str:
     rule = evaluation.rule
     window = f"{rule.blocks} blocks of {rule.block_frames} frames ({evaluation.block_seconds:.3g} s)"
-    gate = f"gate at {level_in_db(rule.gate_level):.0f} dB"
     return (
-        f"The model's own rule: {window}, {gate}, least lead {rule.unsure_margin} score steps, smoothing"
+        f"The model's own rule: {window}, least lead {rule.unsure_margin} score steps, smoothing"
         f" {rule.smoothing}."
     )
 
@@ -67,7 +65,7 @@ def _tables(evaluation: StreamEvaluation) -> Iterator[tuple[str, Table]]:
         "Recordings attenuated",
         _scores(("level",), [((f"{level} dB",), at.score) for level, at in evaluation.levels.items()]),
     )
-    yield "The gate's errors: speech taken as silence, noise that is not", _gates(evaluation)
+    yield "Speech taken as none, and noise that is not", _without_speech(evaluation)
 
 
 def _scores(head: Sequence[str], rows: Sequence[tuple[Sequence[str], StreamScore]]) -> Table:
@@ -87,18 +85,17 @@ def _score_cells(score: StreamScore) -> tuple[str, ...]:
     )
 
 
-def _gates(evaluation: StreamEvaluation) -> Table:
-    gates = [f"gate {gate:g} dB" for gate in evaluation.noise["digital silence"].not_silent]
+def _without_speech(evaluation: StreamEvaluation) -> Table:
     rows: list[Sequence[Value]] = []
     for level, at in evaluation.levels.items():
         name, median = f"recordings at {level} dB", f"{at.median_db:.0f} dB"
-        rows.append((name, str(at.speech_blocks), median, *_shares(at.silenced, at.speech_blocks)))
+        rows.append((name, str(at.speech_blocks), median, _share(at.silenced, at.speech_blocks)))
     for name, noise in evaluation.noise.items():
         loudest = f"{noise.loudest_db:.0f} dB"
-        rows.append((name, str(noise.decisions), loudest, *_shares(noise.not_silent, noise.decisions)))
-    head = (Column("signal"), *columns(("blocks", "median, loudest", *gates), "right"))
+        rows.append((name, str(noise.decisions), loudest, _share(noise.not_silent, noise.decisions)))
+    head = (Column("signal"), *columns(("blocks", "median, loudest", "share"), "right"))
     return Table(head, rows)
 
 
-def _shares(counts: dict[float, int], n: int) -> list[str]:
-    return [f"{count / n:.1%}" if n else "-" for count in counts.values()]
+def _share(count: int, n: int) -> str:
+    return f"{count / n:.1%}" if n else "-"

@@ -21,7 +21,7 @@ from serq_mcu.codegen.render import ABI
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.reference import pool, traced_frames
+from serq_mcu.frontend.reference import clip_features, traced_frames
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
 from serq_mcu.quantized_model.interpreter import stages as network_stages
@@ -196,7 +196,7 @@ def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
     Raises SerqError if it is too short or too long.
     """
     stages, frames = traced_frames(model.spec, model.tables, pcm)
-    pooled = pool(model.spec, model.tables, frames)
+    pooled = clip_features(model.spec, model.tables, frames)
     found: dict[str, NDArray[Any]] = stages | {
         stage: values[None] for stage, values in network_stages(model, pooled)
     }

@@ -669,6 +669,7 @@ def test_the_default_tables_stay_as_they_are():
         "log_floor": -2177059,
         "level_offset": 3708352,
         "tier_width": 1361,
+        "speech_rise": 510,
         "pool_shifts": [11],
     }
     content = b"".join(
@@ -883,7 +884,7 @@ def test_the_longest_clip_pools_the_largest_values_exactly():
     rows[:, 1] = 32767 << 11
     level = np.zeros(4096, np.int64)
     expected = scalar_pool(SPEECH120, GOOD, [{"mfcc": row, "level": [0]} for row in rows.tolist()])
-    assert pool(SPEECH120, GOOD, PooledFrames(level, {"mfcc": rows}, {})).tolist() == expected
+    assert pool(SPEECH120, GOOD, PooledFrames(level, level == 0, {"mfcc": rows}, {})).tolist() == expected
 
 
 def test_longest_clip_in_c(program):

@@ -29,33 +29,31 @@ from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.streams import in_noise
 from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.blocks import Chroma
-from serq_mcu.frontend.level import level_from_db, level_in_db
+from serq_mcu.frontend.level import level_in_db
 from serq_mcu.frontend.reference import pool, pooled_frames
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.streaming import (
-    NOT_SURE,
-    SILENCE,
     Decision,
     Frames,
     analyse,
+    block_speech,
     decide,
     require_decision_rule,
     stream_decisions,
 )
-from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
+from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, DecisionRule, QuantizedModel
 from tests.support.frontend import SPECS
 from tests.support.models import dense, made_up_model
 from tests.support.native import SANITIZERS, compile_program, run
-from tests.support.streaming import GATE, quiet_and_loud
+from tests.support.streaming import quiet_and_loud, with_speech_rule
 from tests.support.tools import needs
 from tools.frontend_cost import synthetic_speech
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 PROGRAMS = Path(__file__).parents[1] / "programs"
 PITCH = FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(Chroma(),))
-QUIET = level_from_db(-70)
 
 
 def library(model: QuantizedModel, board: str) -> dict[str, bytes]:
@@ -113,8 +111,8 @@ def answers(command: list[str] | Path, model: QuantizedModel, pcm: np.ndarray, p
 # --- firmware against the reference
 
 RULES: list[dict[str, Any]] = [
-    {"blocks": 3, "block_frames": 4, "gate_level": GATE, "unsure_margin": 700, "smoothing": 1},
-    {"blocks": 1, "block_frames": 5, "gate_level": GATE, "smoothing": 2},
+    {"blocks": 3, "block_frames": 4, "floor_blocks": 2, "unsure_margin": 700, "smoothing": 1},
+    {"blocks": 1, "block_frames": 5, "floor_blocks": 0, "smoothing": 2},
     {"blocks": 8, "block_frames": 2, "unsure_margin": 300, "smoothing": 4},
 ]
 
@@ -122,7 +120,7 @@ RULES: list[dict[str, Any]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["all blocks", "short window", "telephone", "narrow window", "chroma alone"])
 def test_host_c_is_the_reference_whatever_the_pieces(name: str, tmp_path: Path) -> None:
-    spec = SPECS[name]
+    spec = with_speech_rule(SPECS[name])
     for number, rule in enumerate(RULES if name == "narrow window" else RULES[:1]):
         model = made_up_model((6, 3), (2, 5), spec=spec, **rule)
         program = host_program(model, tmp_path / str(number))
@@ -133,16 +131,16 @@ def test_host_c_is_the_reference_whatever_the_pieces(name: str, tmp_path: Path) 
 
 
 def test_the_signals_reach_every_answer() -> None:
-    model = made_up_model((6, 3), (2, 5), spec=SPECS["short window"], **RULES[0])
+    model = made_up_model((6, 3), (2, 5), spec=with_speech_rule(SPECS["short window"]), **RULES[0])
     found = stream_decisions(model, quiet_and_loud(model.spec, 0))
-    assert {SILENCE, NOT_SURE, 0} <= {decision.answer for decision in found}
+    assert {NO_SPEECH, NOT_SURE, 0} <= {decision.answer for decision in found}
     assert {decision.frames for decision in found} == {0, 4, 8, 12}
 
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_core_answers_as_the_reference(board: str, tmp_path: Path) -> None:
-    model = made_up_model((6, 3), (2, 5), spec=SPECS["short window"], **RULES[0])
+    model = made_up_model((6, 3), (2, 5), spec=with_speech_rule(SPECS["short window"]), **RULES[0])
     command = emulated_program(model, board, tmp_path / "p")
     pcm = quiet_and_loud(model.spec, 3, pieces=12)
     expected = stream_decisions(model, pcm)
@@ -154,7 +152,7 @@ def test_every_core_answers_as_the_reference(board: str, tmp_path: Path) -> None
 
 
 def test_a_decision_is_the_clips_of_its_window() -> None:
-    model = made_up_model((6, 3), (2, 5), gate_level=GATE)
+    model = made_up_model((6, 3), (2, 5), spec=with_speech_rule(FeatureSpec()))
     spec, rule = model.spec, require_decision_rule(model)
     pcm = quiet_and_loud(spec, 5)
     found = stream_decisions(model, pcm)
@@ -201,10 +199,11 @@ def test_levels_at_the_ends() -> None:
     assert np.abs([level_in_db(level) for level in analyse(model, square).levels.tolist()]).max() < 0.1
 
 
-def test_hum_below_the_lowest_band_opens_no_gate() -> None:
-    model = made_up_model((6, 3), (2, 5), spec=SPECS["telephone"], gate_level=GATE)
+def test_hum_below_the_lowest_band_is_no_speech() -> None:
+    model = made_up_model((6, 3), (2, 5), spec=with_speech_rule(SPECS["telephone"]))
     hum = tone(model.spec, 40, -20, hertz=50)
-    assert {decision.answer for decision in stream_decisions(model, hum)} == {SILENCE}
+    hum[: hum.size // 2] //= 8  # it rises by 18 dB
+    assert {decision.answer for decision in stream_decisions(model, hum)} == {NO_SPEECH}
 
 
 def blocks_of(model: QuantizedModel, pattern: str) -> np.ndarray:
@@ -217,30 +216,63 @@ def blocks_of(model: QuantizedModel, pattern: str) -> np.ndarray:
         tone(spec, rule.block_frames, -20 if kind == "L" else -70, hertz=rng.uniform(300, 3000))
         for kind in pattern
     ]
+    for part in parts:  # what lies in the earlier one too
+        part[: spec.frame_length - spec.hop_length] //= 300
     return np.concatenate([*parts, parts[-1]])
 
 
-def test_a_window_begins_with_a_loud_block_and_without_one_there_is_silence() -> None:
-    model = made_up_model((6, 3), (2, 5), blocks=3, block_frames=20, gate_level=GATE)
+def test_a_window_begins_with_speech_and_without_it_there_is_none() -> None:
+    spec = with_speech_rule(FeatureSpec())
+    model = made_up_model((6, 3), (2, 5), spec=spec, blocks=3, block_frames=20, floor_blocks=8)
     found = list(
         decide(model, require_decision_rule(model), analyse(model, blocks_of(model, "qLqqqLLLLLq")))
     )[:11]
     assert [decision.frames // 20 for decision in found] == [0, 1, 2, 3, 0, 1, 2, 3, 3, 3, 3]
-    assert [decision.answer == SILENCE for decision in found] == [decision.frames == 0 for decision in found]
+    assert [decision.answer == NO_SPEECH for decision in found] == [
+        decision.frames == 0 for decision in found
+    ]
     assert all(
         decision.scores == (0, 0, 0) and decision.margin == 0 for decision in found if decision.frames == 0
     )
-    assert [decision.level >= GATE for decision in found] == [kind == "L" for kind in "qLqqqLLLLLq"]
 
 
-def test_the_gate_is_open_at_its_level_and_closed_below() -> None:
-    model = made_up_model((6, 3), (2, 5), spec=SPECS["speech120"])
-    rule, frames = require_decision_rule(model), analyse(model, tone(model.spec, 10, -30))
-    level = next(decide(model, rule, frames)).level
-    for gate, silent in ((level, False), (level + 1, True)):
-        assert (
-            next(decide(model, dataclasses.replace(rule, gate_level=gate), frames)).answer == SILENCE
-        ) == silent
+def test_steady_noise_of_any_level_is_no_speech_and_the_floor_follows_it() -> None:
+    spec = with_speech_rule(FeatureSpec(), frames=8)
+    model = made_up_model((6, 3), (2, 5), spec=spec, blocks=2, block_frames=16, floor_blocks=4)
+    rng = np.random.default_rng(0)
+    steady = np.rint(rng.normal(scale=3, size=20 * 16000)).astype(np.int16)
+    assert {decision.answer for decision in stream_decisions(model, steady)} == {NO_SPEECH}
+    steady[8 * 16000 :] *= 100
+    found = [decision.answer == NO_SPEECH for decision in stream_decisions(model, steady)]
+    assert not all(found)  # what rises may be speech, until the quiet blocks are forgotten
+    assert all(found[:15]) and all(found[-12:])
+
+
+def test_speech_needs_its_number_of_frames_above_the_floor() -> None:
+    spec = FeatureSpec(speech_frames=1)
+    model = made_up_model((6, 3), (2, 5), spec=spec, blocks=2, block_frames=20, floor_blocks=8)
+    rule, frames = require_decision_rule(model), analyse(model, blocks_of(model, "qqLqq"))
+    counts = block_speech(model, rule, frames)
+    most = max(sum(pair) for pair in itertools.pairwise(counts))
+    for enough, answered in ((most, True), (most + 1, False)):
+        found = decide(replace_spec(model, speech_frames=enough), rule, frames)
+        assert any(decision.answer != NO_SPEECH for decision in found) == answered
+
+
+def replace_spec(model: QuantizedModel, **changes: Any) -> QuantizedModel:
+    return dataclasses.replace(model, spec=dataclasses.replace(model.spec, **changes))
+
+
+def test_a_class_may_say_that_there_is_no_speech() -> None:
+    plain = made_up_model((6, 3), (2, 5))
+    pcm = quiet_and_loud(plain.spec, 1)
+    labels = [decision.answer for decision in stream_decisions(plain, pcm)]
+    for index in set(labels):
+        names = tuple("no speech" if i == index else f"class {i}" for i in range(3))
+        found = stream_decisions(dataclasses.replace(plain, labels=names), pcm)
+        assert [decision.answer for decision in found] == [
+            NO_SPEECH if label == index else label for label in labels
+        ]
 
 
 # --- "not sure" and smoothing
@@ -262,13 +294,14 @@ def test_an_answer_needs_its_margin() -> None:
 
 @pytest.mark.parametrize("smoothing", [0, 1, 2, 4])
 def test_smoothed_scores_are_an_exponential_average_that_starts_afresh_after_silence(smoothing: int) -> None:
-    model = made_up_model((6, 3), (2, 5), blocks=2, block_frames=20, gate_level=GATE)
+    spec = with_speech_rule(FeatureSpec())
+    model = made_up_model((6, 3), (2, 5), spec=spec, blocks=2, block_frames=20, floor_blocks=15)
     frames = analyse(model, blocks_of(model, "LLLLLLLLqqqLLLL"))
     plain = list(decide(model, require_decision_rule(model), frames))
     smoothed = decide(model, dataclasses.replace(require_decision_rule(model), smoothing=smoothing), frames)
     average: np.ndarray | None = None
     for new, decision in zip(plain, smoothed, strict=True):
-        if new.answer == SILENCE:
+        if new.answer == NO_SPEECH:
             average = None
             assert decision == new
             continue
@@ -277,7 +310,7 @@ def test_smoothed_scores_are_an_exponential_average_that_starts_afresh_after_sil
         # floor of the average whose own floors add less than one step each time, of which 2^-smoothing
         # remains
         assert (np.abs(np.array(decision.scores) - average) <= 1 + 1e-9).all()
-    assert sum(decision.answer == SILENCE for decision in plain) >= 1
+    assert sum(decision.answer == NO_SPEECH for decision in plain) >= 1
 
 
 def test_a_lasting_score_is_reached_exactly() -> None:
@@ -348,10 +381,10 @@ def check_long_stream(clips: list[np.ndarray], minutes: float, folder: Path) -> 
     model = made_up_model(
         (16, 7),
         (2, 5),
-        spec=FeatureSpec(),
+        spec=with_speech_rule(FeatureSpec(), frames=8),
         blocks=4,
         block_frames=16,
-        gate_level=QUIET,
+        floor_blocks=8,
         unsure_margin=2000,
         smoothing=2,
     )
@@ -369,25 +402,43 @@ def check_long_stream(clips: list[np.ndarray], minutes: float, folder: Path) -> 
     blocks = np.arange(1, len(rows) + 1)
     assert len(rows) == spec.frame_count(len(pcm)) // rule.block_frames
     assert (ends == (blocks * rule.block_frames - 1) * spec.hop_length + spec.frame_length).all()
-    loud = levels >= rule.gate_level
-    longest = np.array(
-        [
-            next((n for n in range(min(rule.blocks, i + 1), 0, -1) if loud[i - n + 1]), 0)
-            for i in range(len(rows))
-        ]
-    )
-    assert (windows == longest * rule.block_frames).all()
     assert {0, 16, 32, 48, 64} == set(windows.tolist())
+    start = analyse(model, pcm[: 10 * 60 * spec.sample_rate])
+    assert (windows[: len(start) // 16] == 16 * np.array(by_plain_speech(model, start))).all()
     assert [tuple(row) for row in rows[:, [1, 4, *range(5, 5 + classes)]].tolist()] == list(
         by_plain_rule(rule, clip_scores, windows)
     )
-    anchor = analyse(model, pcm[: 16000 * 30]).anchor
     for i in np.random.default_rng(1).permutation(np.flatnonzero(windows))[:20]:
         heard = pcm[ends[i] - (windows[i] - 1) * spec.hop_length - spec.frame_length : ends[i]]
-        pooled = pool(spec, model.tables, pooled_frames(spec, model.tables, heard), anchor)
+        pooled = pool(spec, model.tables, pooled_frames(spec, model.tables, heard), start.anchor)
         assert scores(model, pooled).tolist() == clip_scores[i].tolist()
         newest = analyse(model, heard).levels[-rule.block_frames :]
         assert (newest.sum() + rule.block_frames // 2) // rule.block_frames == levels[i]
+
+
+def by_plain_speech(model: QuantizedModel, frames: Frames) -> list[int]:
+    """Blocks of each window, 0 without speech: SPEC.md section 12, with lists of all frames so far."""
+    rule, size = require_decision_rule(model), require_decision_rule(model).block_frames
+    levels = frames.levels.tolist()
+    recent: list[int] = []
+    counts: list[int] = []
+    floors: list[int] = []
+    for start in range(0, len(levels) - size + 1, size):
+        floor, speech = 2**15 - 1, 0
+        for level in (level for level in levels[start : start + size] if level > LEVEL_MIN):
+            recent = [*recent, level][-4:]
+            if len(recent) == 4:
+                floor = min(floor, sum(recent) // 4)
+                speech += level - min([floor, *floors[-rule.floor_blocks :]]) >= model.tables.speech_rise
+        floors.append(floor)
+        counts.append(speech)
+    windows = [counts[max(0, i + 1 - rule.blocks) : i + 1] for i in range(len(counts))]
+    return [
+        next(len(window) - i for i, count in enumerate(window) if count)
+        if sum(window) >= model.spec.speech_frames
+        else 0
+        for window in windows
+    ]
 
 
 def by_plain_rule(
@@ -398,7 +449,7 @@ def by_plain_rule(
     for new, window in zip(clip_scores.tolist(), windows.tolist(), strict=True):
         if window == 0:
             sums = None
-            yield SILENCE, 0, *[0] * len(new)
+            yield NO_SPEECH, 0, *[0] * len(new)
             continue
         sums = (
             [2**rule.smoothing * s for s in new]
@@ -466,7 +517,7 @@ def test_without_a_decision_rule_clips_are_classified_and_streams_are_refused(tm
     "rule",
     [
         {"blocks": 1, "block_frames": 2},
-        {"blocks": 32, "block_frames": 128, "gate_level": -10240, "smoothing": 4},
+        {"blocks": 32, "block_frames": 128, "floor_blocks": 64, "smoothing": 4},
     ],
 )
 def test_rules_at_their_ends_compile_without_a_word(
@@ -537,19 +588,12 @@ def corpus(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path) -> None:
     bare = made_up_model(
-        (8, 2),
-        (2, 4),
-        spec=FeatureSpec(),
-        labels=("calm", "loud"),
-        blocks=3,
-        block_frames=16,
-        gate_level=GATE,
-        smoothing=1,
+        (8, 2), (2, 4), spec=FeatureSpec(), labels=("calm", "loud"), blocks=3, block_frames=16, smoothing=1
     )
     clips = load_corpus(corpus).clips
     names = {"held_out": [clip.name for clip in clips[:4]], "validation": [clip.name for clip in clips[4:]]}
     trained = dataclasses.replace(bare, provenance={"corpus": load_corpus(corpus).name, **names})
-    margin = sorted(d.margin for clip in clips for d in _decisions(trained, clip) if d.answer != SILENCE)[3]
+    margin = sorted(d.margin for clip in clips for d in _decisions(trained, clip) if d.answer != NO_SPEECH)[3]
     model = dataclasses.replace(
         trained, decision=dataclasses.replace(require_decision_rule(trained), unsure_margin=margin)
     )
@@ -566,7 +610,7 @@ def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path)
             (d.answer, model.labels.index(clip.label))
             for clip in part
             for d in _decisions(model, clip)
-            if d.answer != SILENCE
+            if d.answer != NO_SPEECH
         ]
         (own,) = [row for row in report["margins"] if row["unsure_margin"] == margin]
         assert own["decisions"] == len(spoken)

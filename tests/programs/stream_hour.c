@@ -38,7 +38,11 @@ static void classify_window(uint32_t end, uint32_t frames, int32_t *scores)
     uint32_t samples = (frames - 1) * SERQ_HOP_LENGTH + SERQ_FRAME_LENGTH;
     serq_init(&clip);
     clip.grid = stream.state.grid; /* their grid of levels hangs from the same frame */
-    if (serq_push(&clip, recording + end - samples, samples) != 1 || clip.frames != frames || serq_classify(&clip, scores) < 0) {
+    if (serq_push(&clip, recording + end - samples, samples) != 1 || clip.frames != frames) {
+        exit(3);
+    }
+    clip.speech = UINT16_MAX; /* the stream's floor decided */
+    if (serq_classify(&clip, scores) < 0) {
         exit(3);
     }
 }

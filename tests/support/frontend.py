@@ -180,6 +180,7 @@ def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables
         log_floor=int(rng.integers(-(2**24), 0)),
         level_offset=int(rng.integers(-(62 << 16), (62 << 16) + 1)),
         tier_width=int(rng.integers(16, 2**15)) if spec.tiers else 0,
+        speech_rise=int(rng.integers(1, 2**15)),
         pool_shifts=(1,) * len(spec.blocks),
     )
     for headroom in range(24):

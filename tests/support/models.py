@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
@@ -71,7 +70,7 @@ def made_up_model(
     )
     names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
     tables = build_tables(spec)
-    plain = {"blocks": 3, "block_frames": 4, "gate_level": LEVEL_MIN, "unsure_margin": 0, "smoothing": 0}
+    plain = {"blocks": 3, "block_frames": 4, "floor_blocks": 3, "unsure_margin": 0, "smoothing": 0}
     rule = None if spec.center else DecisionRule(**plain | decision)
     return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule)
 

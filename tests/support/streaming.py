@@ -1,18 +1,22 @@
-"""Streams around a gate, for tests of decisions."""
+"""Streams with and without what rises above their noise floor, for tests of decisions."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from serq_mcu.frontend.level import level_from_db
 from serq_mcu.frontend.spec import FeatureSpec
 from tests.support.frontend import stimulus
 
-GATE = level_from_db(-50)
+
+def with_speech_rule(spec: FeatureSpec, frames: int = 3) -> FeatureSpec:
+    """The specification with a rule of what is speech: `frames` frames 6 dB above the noise floor."""
+    return replace(spec, speech_frames=frames)
 
 
 def quiet_and_loud(spec: FeatureSpec, seed: int, pieces: int = 40) -> np.ndarray:
-    """PCM of pieces of one to four frames at levels around GATE: silence, direct current, runs of -32768,
+    """PCM of pieces of one to four frames at levels of 90 dB: silence, direct current, runs of -32768,
     squares, noise and tones.
     """
     rng = np.random.default_rng(seed)

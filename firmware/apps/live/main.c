@@ -112,13 +112,12 @@ static void greet(void)
 static void put_answer(int answer)
 {
     put_text("{\"answer\": ");
+    put_string(serq_label(answer));
+    put_text(", \"label\": ");
     if (answer >= 0) {
-        put_string(serq_label(answer));
-        put_text(", \"label\": ");
         put_signed(answer);
     } else {
-        put_string(answer == SERQ_SILENCE ? "silence" : "not sure");
-        put_text(", \"label\": null");
+        put_text("null");
     }
 }
 

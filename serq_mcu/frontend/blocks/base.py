@@ -99,7 +99,8 @@ class FeatureBlock(ABC):
 
     kind: its name in JSON; reads: the buffer that it is made from; destroys: whether it overwrites it;
     needs_total: whether its C reads the sum of all bins' powers; selective: whether it counts in some of the
-    frames alone; unit: of its float reference; loud: leading coefficients that are the loudness. Raises SerqError when a value is out of range.
+    frames alone; unit: of its float reference; loud: leading coefficients that are the loudness. Raises
+    SerqError when a value is out of range.
     """
 
     kind: ClassVar[str]

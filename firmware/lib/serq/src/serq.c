@@ -17,6 +17,7 @@ void serq_init(serq_state *state)
     state->filled = SERQ_PADDING;
     state->ended = 0;
     state->grid.anchored = false;
+    serq_floor_init(&state->floor);
     if (SERQ_PADDING > 0) {
         memset(state->samples, 0, sizeof state->samples);
     }
@@ -66,6 +67,13 @@ serq_place serq_place_frame(serq_state *state, int32_t level)
     serq_place place = serq_next_place(&state->tiers, step, SERQ_TIERS, begins);
     serq_count_add(state->counts, &place);
     return place;
+}
+
+void serq_add_speech(serq_state *state, int32_t level, bool voiced)
+{
+    bool rises = serq_rises(&state->floor, level, SERQ_SPEECH_RISE);
+    uint16_t before = state->frames == 0 ? 0 : state->speech;
+    state->speech = (uint16_t)(before + (rises && voiced));
 }
 
 /* Whether `more` samples, and the zeros after the clip, complete the frame that makes `frames`. */
@@ -124,6 +132,22 @@ int serq_push(serq_state *state, const int16_t *samples, uint32_t count)
     return reaches(state, 0, MIN_FRAMES);
 }
 
+static void leave_out_features(int32_t *pooled)
+{
+    for (unsigned i = 0; i < SERQ_FEATURES; i++) {
+        pooled[i] = SERQ_MISSING;
+    }
+}
+
+static bool is_all_missing(const int32_t *pooled)
+{
+    unsigned i = 0;
+    while (i < SERQ_FEATURES && pooled[i] == SERQ_MISSING) {
+        i++;
+    }
+    return i == SERQ_FEATURES;
+}
+
 int32_t *serq_features(serq_state *state)
 {
     if (!reaches(state, 0, MIN_FRAMES)) {
@@ -132,7 +156,12 @@ int32_t *serq_features(serq_state *state)
 #if SERQ_PADDING > 0
     end_clip(state);
 #endif
-    serq_model_features(state);
+    int32_t speech = state->speech;
+    if (speech >= SERQ_SPEECH_FRAMES) {
+        serq_model_features(state);
+    } else {
+        leave_out_features(state->scratch.decision.pooled);
+    }
     SERQ_TRACE_STAGE(SERQ_STAGE_POOLED, state->scratch.decision.pooled, SERQ_FEATURES,
                      sizeof(int32_t));
     return state->scratch.decision.pooled;
@@ -141,12 +170,14 @@ int32_t *serq_features(serq_state *state)
 int serq_decide(serq_state *state, int32_t *scores)
 {
     const int32_t *accumulators = state->scratch.decision.accumulators;
+    bool speech = !is_all_missing(state->scratch.decision.pooled);
     serq_model_network(state);
     SERQ_TRACE_STAGE(SERQ_STAGE_SCORES, accumulators, SERQ_CLASSES, sizeof(int32_t));
     if (scores != NULL) {
         memcpy(scores, accumulators, SERQ_CLASSES * sizeof(int32_t));
     }
-    return serq_argmax(accumulators, SERQ_CLASSES);
+    int label = serq_argmax(accumulators, SERQ_CLASSES);
+    return speech && label != SERQ_NO_SPEECH_LABEL ? label : SERQ_NO_SPEECH;
 }
 
 int serq_classify(serq_state *state, int32_t *scores)

@@ -18,6 +18,7 @@
 #endif
 #endif
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define SERQ_ABI 4
@@ -31,16 +32,21 @@
 #include "serq_frontend.h"
 #include "serq_network.h"
 #include "serq_pool.h"
+#include "serq_speech.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define SERQ_ERROR_TOO_SHORT (-1) /* fewer than two frames were pushed */
+/* Answers that are no label's index. */
+#define SERQ_NO_SPEECH (-1)
+#define SERQ_NOT_SURE (-2) /* of live audio alone */
+
+#define SERQ_ERROR_TOO_SHORT (-3) /* fewer than two frames were pushed */
 #define SERQ_ERROR_TOO_LONG \
-    (-2) /* more than SERQ_MAX_FRAMES frames: call serq_init() and start again */
+    (-4) /* more than SERQ_MAX_FRAMES frames: call serq_init() and start again */
 #define SERQ_ERROR_ENDED \
-    (-3) /* zeros follow the clip already: call serq_init() before more samples */
+    (-5) /* zeros follow the clip already: call serq_init() before more samples */
 
 /* Work area of a frame's transform, and of a decision; never needed at once. */
 typedef union {
@@ -72,6 +78,8 @@ typedef struct {
                                                         blocks that are selective */
     serq_tiers tiers;
     serq_grid grid;
+    serq_floor floor;
+    uint16_t speech;                             /* frames that are speech */
     int16_t first[SERQ_POOLS], last[SERQ_POOLS]; /* values of the first and latest frame */
     int16_t samples[SERQ_FRAME_LENGTH];          /* at a multiple of 8 */
     uint32_t frames;                             /* whole frames so far */
@@ -88,19 +96,19 @@ void serq_init(serq_state *state);
  * and has answered. Time: one frame's transform for every SERQ_HOP_LENGTH samples. */
 int serq_push(serq_state *state, const int16_t *samples, uint32_t count);
 
-/* Decide on all samples since serq_init(). More may be pushed afterwards, unless the model pads its
- * clips (SERQ_PADDING > 0): then this first takes the zeros after the clip, and nothing may be
- * pushed until serq_init(). scores: SERQ_CLASSES integers, or NULL. Returns the label's index, or
- * SERQ_ERROR_TOO_SHORT. */
+/* Decide on all samples since serq_init(): the label's index, or SERQ_NO_SPEECH. More may be pushed
+ * afterwards, unless the model pads its clips (SERQ_PADDING > 0): then this first takes the zeros
+ * after the clip, and nothing may be pushed until serq_init(). scores: SERQ_CLASSES integers, or
+ * NULL. Or returns SERQ_ERROR_TOO_SHORT. */
 int serq_classify(serq_state *state, int32_t *scores);
 
 /* The two halves of serq_classify(), for a host that looks between them or brings its own features:
- * the pooled features of all samples (SERQ_FEATURES integers inside state, or NULL if too short),
- * and the decision on whatever stands there. */
+ * the pooled features of all samples (SERQ_FEATURES integers inside state, all SERQ_MISSING without
+ * speech, or NULL if too short), and the decision on whatever stands there. */
 int32_t *serq_features(serq_state *state);
 int serq_decide(serq_state *state, int32_t *scores);
 
-/* UTF-8 name of a label, "" beyond the last. */
+/* UTF-8 name of a label, "no speech" and "not sure" of those answers, "" of anything else. */
 const char *serq_label(int index);
 
 /* The order of the stages, generated from the model (serq_model.c). For serq.c and serq_stream.c
@@ -110,9 +118,10 @@ void serq_model_features(serq_state *state);
 void serq_model_network(serq_state *state);
 void serq_model_edges(serq_state *state, const int16_t *first, uint8_t pair, uint32_t first_counts);
 
-/* For generated code: where a frame of this level goes. For serq_stream.c: no frame is in the
- * pools; the loudest step rises to `top`, and the tiers that leave are cleared. */
+/* For generated code: where a frame of this level goes; whether it is speech. For serq_stream.c: no
+ * frame is in the pools; the loudest step rises to `top`, and the tiers that leave are cleared. */
 serq_place serq_place_frame(serq_state *state, int32_t level);
+void serq_add_speech(serq_state *state, int32_t level, bool voiced);
 void serq_clear_pools(serq_state *state);
 void serq_raise_top(serq_state *state, int16_t top);
 

@@ -15,9 +15,34 @@ static unsigned place(const serq_stream *stream, unsigned age)
     return stream->next >= age ? stream->next - age : stream->next + SERQ_BLOCK_PLACES - age;
 }
 
+static void forget_floors(serq_stream *stream)
+{
+    for (unsigned i = 0; i < SERQ_FLOOR_PLACES; i++) {
+        stream->floors[i] = SERQ_NO_FLOOR;
+    }
+    stream->next_floor = 0;
+}
+
+/* A block has ended: its noise floor is one of the earlier ones. */
+static void keep_floor(serq_stream *stream)
+{
+    serq_floor *floor = &stream->state.floor;
+    if (SERQ_FLOOR_BLOCKS > 0) {
+        stream->floors[stream->next_floor] = floor->block;
+        stream->next_floor++;
+        stream->next_floor = (uint8_t)(stream->next_floor % SERQ_FLOOR_PLACES);
+    }
+    floor->block = SERQ_NO_FLOOR;
+    floor->before = SERQ_NO_FLOOR;
+    for (unsigned i = 0; i < SERQ_FLOOR_PLACES; i++) {
+        floor->before = stream->floors[i] < floor->before ? stream->floors[i] : floor->before;
+    }
+}
+
 void serq_stream_init(serq_stream *stream)
 {
     serq_init(&stream->state);
+    forget_floors(stream);
     stream->level_sum = 0;
     stream->next = 0;
     stream->blocks = 0;
@@ -178,6 +203,7 @@ static void merge_blocks(serq_stream *stream)
 {
     serq_state *state = &stream->state;
     serq_block *newest = stream->older + stream->next;
+    newest->speech = state->speech;
     unsigned age = stream->blocks;
     swap_blocks(state, age > 0 ? stream->older + place(stream, age) : newest, newest);
     if (age == 0) {
@@ -190,21 +216,26 @@ static void merge_blocks(serq_stream *stream)
 }
 
 /* The block that was kept is one of the older from now on. */
-static void next_block(serq_stream *stream, int16_t level)
+static void next_block(serq_stream *stream)
 {
-    stream->older[stream->next].level = level;
     stream->next = (uint8_t)(stream->next + 1 == SERQ_BLOCK_PLACES ? 0 : stream->next + 1);
     stream->blocks =
         (uint8_t)(stream->blocks + 1U < SERQ_BLOCKS ? stream->blocks + 1 : stream->blocks);
 }
 
-/* A window does not begin with a quiet block. */
-static void drop_quiet(serq_stream *stream)
+/* A window does not begin with a block without speech. Returns the frames of speech that are left,
+ * those of the newest block among them. */
+static uint32_t begin_with_speech(serq_stream *stream)
 {
-    while (stream->blocks > 0 &&
-           stream->older[place(stream, stream->blocks)].level < SERQ_GATE_LEVEL) {
-        stream->blocks--;
+    uint32_t speech = stream->state.speech;
+    for (unsigned age = stream->blocks; age > 0; age--) {
+        uint16_t its = stream->older[place(stream, age)].speech;
+        if (its == 0 && age == stream->blocks && SERQ_SPEECH_FRAMES > 0) {
+            stream->blocks--;
+        }
+        speech += its;
     }
+    return speech;
 }
 
 /* Averages of scores; their sums cannot overflow, as the largest score times 2^SERQ_SMOOTHING does
@@ -232,42 +263,51 @@ static uint32_t margin(const int32_t *scores, unsigned best)
     return least;
 }
 
+/* The answer to the window that the state holds. */
 static void decide(serq_stream *stream, serq_decision *decision)
 {
     serq_state *state = &stream->state;
-    state->frames = (stream->blocks + (uint32_t)1) * SERQ_BLOCK_FRAMES;
     decision->frames = (uint16_t)state->frames;
-    merge_blocks(stream);
     serq_classify(state, decision->scores);
     smooth(stream, decision->scores);
-    uint8_t best = serq_argmax(decision->scores, SERQ_CLASSES);
+    int best = serq_argmax(decision->scores, SERQ_CLASSES);
     uint32_t enough = SERQ_UNSURE_MARGIN;
-    decision->margin = margin(decision->scores, best);
+    decision->margin = margin(decision->scores, (unsigned)best);
     decision->answer = (int8_t)(decision->margin < enough ? SERQ_NOT_SURE : best);
-    next_block(stream, decision->level);
+    if (best == SERQ_NO_SPEECH_LABEL) {
+        decision->answer = SERQ_NO_SPEECH;
+    }
 }
 
-static void be_silent(serq_stream *stream, serq_decision *decision)
+static void hear_no_speech(serq_stream *stream, serq_decision *decision)
 {
     memset(decision->scores, 0, sizeof decision->scores);
     decision->margin = 0;
     decision->frames = 0;
-    decision->answer = SERQ_SILENCE;
+    decision->answer = SERQ_NO_SPEECH;
     stream->fresh = 1;
 }
 
 static void end_block(serq_stream *stream, serq_decision *decision)
 {
+    serq_state *state = &stream->state;
+    uint32_t speech = begin_with_speech(stream), enough = SERQ_SPEECH_FRAMES;
     decision->level =
         (int16_t)serq_floor_div(stream->level_sum + SERQ_BLOCK_FRAMES / 2, SERQ_BLOCK_FRAMES);
-    drop_quiet(stream);
-    if (stream->blocks == 0 && decision->level < SERQ_GATE_LEVEL) {
-        be_silent(stream, decision);
-    } else {
-        decide(stream, decision);
+    if (speech > 0 || enough == 0) {
+        merge_blocks(stream);
+        state->frames = (stream->blocks + (uint32_t)1) * SERQ_BLOCK_FRAMES;
+        state->speech = (uint16_t)speech;
+        next_block(stream);
     }
+    if (speech >= enough) {
+        decide(stream, decision);
+    } else {
+        hear_no_speech(stream, decision);
+    }
+    keep_floor(stream);
     stream->level_sum = 0;
-    stream->state.frames = 0; /* the next frame begins a block; it shares samples with this one */
+    state->frames = 0; /* the next frame begins a block; it shares samples with this one */
 }
 
 int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,

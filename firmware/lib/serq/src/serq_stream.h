@@ -6,7 +6,7 @@
  *     serq_stream_init(&stream);
  *     for (each piece of audio: const int16_t *samples, uint32_t count) {
  *         while (serq_stream_push(&stream, &samples, &count, &decision)) {
- *             // decision.answer: the index of a label, SERQ_SILENCE or SERQ_NOT_SURE
+ *             // decision.answer: the index of a label, SERQ_NO_SPEECH or SERQ_NOT_SURE
  *         }
  *     }
  *
@@ -28,21 +28,18 @@
 extern "C" {
 #endif
 
-/* Answers that are no label's index. */
-#define SERQ_SILENCE (-1)  /* no block of the window is as loud as SERQ_GATE_LEVEL */
-#define SERQ_NOT_SURE (-2) /* the best score is less than SERQ_UNSURE_MARGIN above the second */
-
 /* Places for the blocks that a window has besides the one that ends it. */
 #define SERQ_BLOCK_PLACES (SERQ_BLOCKS > 1 ? SERQ_BLOCKS - 1 : 1)
+#define SERQ_FLOOR_PLACES (SERQ_FLOOR_BLOCKS > 0 ? SERQ_FLOOR_BLOCKS : 1)
 
 typedef struct {
-    int32_t
-        scores[SERQ_CLASSES]; /* averaged over decisions as SERQ_SMOOTHING says; zeros in silence */
-    uint32_t margin;          /* of the best of them over the second best */
-    uint16_t frames;          /* of the window; 0 in silence */
+    int32_t scores[SERQ_CLASSES]; /* averaged over decisions as SERQ_SMOOTHING says; zeros without
+                                     speech */
+    uint32_t margin;              /* of the best of them over the second best */
+    uint16_t frames;              /* of the window; 0 without speech */
     int16_t level; /* of the newest block: Q8 log2 of power relative to full scale; dB = level
                     * 3.0103 / 256 */
-    int8_t answer; /* index of a label, SERQ_SILENCE or SERQ_NOT_SURE */
+    int8_t answer; /* index of a label, SERQ_NO_SPEECH or SERQ_NOT_SURE */
 } serq_decision;
 
 /* The sums of one coefficient over a block that has ended; as serq_pool, packed. */
@@ -72,18 +69,20 @@ typedef struct {
     serq_count counts[SERQ_SELECTIONS * SERQ_TIERS];
     serq_tiers tiers;
     int16_t first[SERQ_POOLS], last[SERQ_POOLS];
-    int16_t level;
+    uint16_t speech; /* frames that are speech */
 } serq_block;
 
 /* Everything a stream remembers. Its members are its own affair. */
 typedef struct {
     serq_state state; /* its pools hold the block that is being heard */
     serq_block older[SERQ_BLOCK_PLACES];
-    int32_t sums[SERQ_CLASSES]; /* averages of scores times 2^SERQ_SMOOTHING */
-    int32_t level_sum;          /* over the frames of the block that is being heard */
-    uint8_t next;               /* the place for the next block that ends: after the newest */
-    uint8_t blocks;             /* that have ended and still belong to the window */
-    uint8_t fresh;              /* whether averages start with the next decision */
+    int32_t sums[SERQ_CLASSES];        /* averages of scores times 2^SERQ_SMOOTHING */
+    int16_t floors[SERQ_FLOOR_PLACES]; /* of noise, of earlier blocks */
+    int32_t level_sum;                 /* over the frames of the block that is being heard */
+    uint8_t next;       /* the place for the next block that ends: after the newest */
+    uint8_t blocks;     /* that have ended and still belong to the window */
+    uint8_t next_floor; /* the place for the next floor */
+    uint8_t fresh;      /* whether averages start with the next decision */
 } serq_stream;
 
 /* Forget all that was heard. Time: constant. */
@@ -92,8 +91,8 @@ void serq_stream_init(serq_stream *stream);
 /* Take samples of mono 16-bit PCM at SERQ_SAMPLE_RATE until a decision is due or none is left;
  * *samples and *count move past those taken. Returns 1 when a block has ended: `decision` is
  * written, call again with what is left. Returns 0 when all samples are taken. Time: one frame's
- * transform for every SERQ_HOP_LENGTH samples, and the network's for every block unless it is
- * silent. */
+ * transform for every SERQ_HOP_LENGTH samples, and the network's for every block unless there is no
+ * speech in the window. */
 int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
                      serq_decision *decision);
 
