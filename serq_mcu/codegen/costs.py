@@ -72,7 +72,7 @@ def stages(plan: Plan) -> Iterator[CostStage]:
     for cost in dict.fromkeys(statistic.cost for statistic in STATISTICS.values()):
         counts = _pooled(spec, cost)
         if any(counts):
-            yield CostStage("decision", cost, cost, counts)
+            yield CostStage("decision", cost, cost, (*counts, sum(counts) * plan.tiers))
     yield CostStage("decision", "standardize", "standardize", (spec.feature_count, 1))
     yield from plan.layer_costs
     yield CostStage("decision", "argmax", "argmax", (len(model.labels), 1))

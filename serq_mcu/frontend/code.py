@@ -125,8 +125,14 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     if spec.needs_total and added:
         yield Cost("add power", "add power", (added, 1))
     yield Cost("level", "level", (1,))
+    pools = sum(block.size for block in spec.blocks) * tables.tiers(spec).count
+    yield Cost("place frame", "place frame", (pools, 1))
+    yield Cost("add speech", "add speech", (1,))
     for block in spec.order:
         yield from block.costs(spec, tables.of(block))
+    if selective := sum(block.selective for block in spec.blocks):
+        yield Cost("select", "select", (selective,))
+        yield Cost("count add", "count add", (selective,))
     yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
     if histograms := sum(len(block.histograms) for block in spec.blocks):
         yield Cost("histogram add", "histogram add", (histograms, 1))

@@ -17,7 +17,7 @@ WORDS = {NO_SPEECH: "no speech", NOT_SURE: "not sure"}
 class TimedDecision:
     """A decision with its time in seconds since listening began and its level in dB.
 
-    label: the answer's index, None for silence and not sure; margin: of the best score over the second;
+    label: the answer's index, None for no speech and not sure; margin: of the best score over the second;
     level_db: of the newest block, relative to a full-scale square wave; frames: of the window; latency_us:
     from the window's last samples to the decision, 0 where there is no clock; overruns: samples lost since
     listening began.
@@ -75,6 +75,11 @@ class Damaged:
 LiveEvent = Hello | LabelledDecision | Damaged
 
 
+def answer_words(model: QuantizedModel, answer: int) -> str:
+    """Return the words of an answer: a label's name, "no speech" or "not sure"."""
+    return WORDS[answer] if answer < 0 else model.labels[answer]
+
+
 def timed_decisions(
     model: QuantizedModel, decisions: Sequence[Decision], first: int = 0, overruns: int = 0
 ) -> Iterator[TimedDecision]:
@@ -86,7 +91,7 @@ def timed_decisions(
     spec, block = model.spec, model.decision.block_frames
     for number, decision in enumerate(decisions, start=first + 1):
         end = (number * block - 1) * spec.hop_length + spec.frame_length
-        answer = WORDS[decision.answer] if decision.answer < 0 else model.labels[decision.answer]
+        answer = answer_words(model, decision.answer)
         label = None if decision.answer < 0 else decision.answer
         level = level_in_db(decision.level)
         yield TimedDecision(

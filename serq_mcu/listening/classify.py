@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
-from serq_mcu.listening.answers import Hello, LabelledDecision, TimedDecision, timed_decisions
-from serq_mcu.listening.engine import Engine, open_engine
+from serq_mcu.listening.answers import (
+    Hello,
+    LabelledDecision,
+    TimedDecision,
+    answer_words,
+    timed_decisions,
+)
+from serq_mcu.listening.engine import ClipAnswer, Engine, open_engine
 from serq_mcu.listening.microphone import Microphone
 from serq_mcu.quantized_model.streaming import require_decision_rule
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -23,7 +29,7 @@ from serq_mcu.quantized_model.types import QuantizedModel
 class Classification:
     """A recording's decisions, in their order, and its answer as a clip.
 
-    The answer is an index of the model's labels and their scores, None where it is too long for a clip. pcm:
+    clip: the answer as a clip, None where it is too long for one. pcm:
     int16 [samples]; by: what computed it, in words; notes: what was converted.
     """
 
@@ -31,14 +37,14 @@ class Classification:
     name: str
     pcm: NDArray[np.int16]
     decisions: tuple[TimedDecision, ...]
-    scores: tuple[int, ...] | None
+    clip: ClipAnswer | None
     by: str
     notes: tuple[str, ...]
 
     @property
     def answer(self) -> str | None:
-        """The clip's label."""
-        return None if self.scores is None else self.model.labels[int(np.argmax(self.scores))]
+        """The clip's label, or that there is no speech."""
+        return None if self.clip is None else answer_words(self.model, self.clip.label)
 
     @property
     def seconds(self) -> float:
@@ -55,7 +61,7 @@ class Classification:
             "computed_by": self.by,
             "notes": list(self.notes),
             "answer": self.answer,
-            "scores": None if self.scores is None else list(self.scores),
+            "scores": None if self.clip is None else list(self.clip.scores),
             "decisions": [decision.to_json() for decision in self.decisions],
         }
 
@@ -69,13 +75,13 @@ def classify_file(path: Path, model: QuantizedModel, progress: Callable[..., Non
     audio = read_audio(path, model.spec.sample_rate)
     engine = open_engine(model, progress)
     decisions = tuple(timed_decisions(model, engine.push(audio.pcm))) if model.decision else ()
-    scores = engine.scores(audio.pcm)
-    if scores is None and not decisions:
+    clip = engine.clip(audio.pcm)
+    if clip is None and not decisions:
         raise SerqError(
             f"{path} is too short for an answer: {len(audio.pcm)} samples, and two frames are"
             f" {model.spec.min_samples}"
         )
-    return Classification(model, path.name, audio.pcm, decisions, scores, engine.by, audio.notes)
+    return Classification(model, path.name, audio.pcm, decisions, clip, engine.by, audio.notes)
 
 
 def classify_microphone(

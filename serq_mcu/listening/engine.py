@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,13 +22,21 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend import reference
 from serq_mcu.quantized_model import interpreter
 from serq_mcu.quantized_model.streaming import Decision, Stream, require_decision_rule
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import NO_SPEECH, QuantizedModel
 
 C, PYTHON = "the C that ships, compiled for this computer", "the Python reference (no C compiler found)"
 _BOARD = "esp32"  # its kernels are plain C; all boards' compute the same integers
 _PLACE = "lib/serq/src/"
 _SOURCE = resources.FIRMWARE / "apps" / "classify" / "classify.c"
 _HEAD = 4  # integers of a decision before its scores
+
+
+@dataclass(frozen=True)
+class ClipAnswer:
+    """What a clip is answered: the index of a label or NO_SPEECH, and the scores of all labels."""
+
+    label: int
+    scores: tuple[int, ...]
 
 
 class Engine(Protocol):
@@ -47,8 +56,8 @@ class Engine(Protocol):
         Raises SerqError if the model cannot stream.
         """
 
-    def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
-        """Compute the scores of a whole clip, int16 [samples].
+    def clip(self, pcm: NDArray[np.int16]) -> ClipAnswer | None:
+        """Answer a whole clip, int16 [samples].
 
         Returns None if it is shorter or longer than a clip may be.
         """
@@ -77,11 +86,12 @@ class _ReferenceEngine:
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
         return self._stream.push(pcm) if self._stream else _cannot_stream(self._model)
 
-    def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
+    def clip(self, pcm: NDArray[np.int16]) -> ClipAnswer | None:
         if not self._model.spec.min_samples <= len(pcm) <= self._model.spec.max_samples:
             return None
         pooled = reference.features(self._model.spec, self._model.tables, pcm)
-        return tuple(interpreter.scores(self._model, pooled).tolist())
+        scores = tuple(interpreter.scores(self._model, pooled).tolist())
+        return ClipAnswer(int(interpreter.classify(self._model, pooled)), scores)
 
 
 class _NativeEngine:
@@ -119,10 +129,10 @@ class _NativeEngine:
                 found.append(Decision(answer, tuple(scores), margin, level, frames))
         return found
 
-    def scores(self, pcm: NDArray[np.int16]) -> tuple[int, ...] | None:
+    def clip(self, pcm: NDArray[np.int16]) -> ClipAnswer | None:
         pcm, scores = np.ascontiguousarray(pcm), np.zeros(len(self._model.labels), np.int32)
         label: int = self._library.classify_clip(_pointer(pcm), ctypes.c_uint32(len(pcm)), _pointer(scores))
-        return None if label < 0 else tuple(scores.tolist())
+        return None if label < NO_SPEECH else ClipAnswer(label, tuple(scores.tolist()))
 
 
 def _cannot_stream(model: QuantizedModel) -> list[Decision]:

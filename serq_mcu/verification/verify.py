@@ -24,9 +24,10 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import clip_features, traced_frames
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
+from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import load_model
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import NO_SPEECH, NO_SPEECH_LABEL, QuantizedModel
 from serq_mcu.verification.baseline import Baseline
 from serq_mcu.verification.duration import line_time
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
@@ -180,7 +181,7 @@ def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mod
     return Outcome(
         clip=recording.name,
         label=recording.label,
-        answer=model.labels[result.label] if result.label < len(model.labels) else f"label {result.label}",
+        answer=_answer(model, result.label),
         integers=expected.integers,
         frames=result.frames,
         frontend_cycles=result.frontend_cycles,
@@ -188,6 +189,12 @@ def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mod
         difference=difference,
         seconds=time.monotonic() - start,
     )
+
+
+def _answer(model: QuantizedModel, label: int) -> str:
+    if label == NO_SPEECH:
+        return NO_SPEECH_LABEL
+    return model.labels[label] if label < len(model.labels) else f"label {label}"
 
 
 def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
@@ -268,7 +275,7 @@ def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -
         pooled=stages["pooled"][0],
         digests={stage: digest(values) for stage, values in stages.items()},
         scores=scores,
-        label=int(np.argmax(scores)),
+        label=int(classify(model, stages["pooled"][0])),
         frames=frames,
         integers=sum(values.size for values in stages.values()),
     )

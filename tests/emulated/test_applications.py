@@ -65,7 +65,7 @@ def _check(
         "model": model.sha256[:16],
         "labels": list(model.labels),
     }
-    names = {-1: "silence", -2: "not sure"} | dict(enumerate(model.labels))
+    names = {-1: "no speech", -2: "not sure"} | dict(enumerate(model.labels))
     found = [(d["answer"], d["label"], d["scores"], d["margin"], d["level"], d["frames"]) for d in lines[1:]]
     assert found == [
         (names[d.answer], d.answer if d.answer >= 0 else None, list(d.scores), d.margin, d.level, d.frames)

@@ -201,7 +201,7 @@ def _run(*words: str | Path) -> Any:
 
 
 def _of(decisions: list[Decision], model: QuantizedModel) -> list[tuple[object, ...]]:
-    names = {-1: "silence", -2: "not sure"} | dict(enumerate(model.labels))
+    names = {-1: "no speech", -2: "not sure"} | dict(enumerate(model.labels))
     return [(names[d.answer], list(d.scores), d.margin, d.frames) for d in decisions]
 
 
@@ -463,7 +463,7 @@ def test_lines_become_events_however_they_are_cut() -> None:
         + _line()
         + _line()[:40]
         + b"\n"
-        + _line("silence", None, frames=0)
+        + _line("no speech", None, frames=0)
         + b'{"error": "no driver"}\n'
     )
     for piece in (1, 7, 4096):
@@ -485,14 +485,14 @@ def test_lines_become_events_however_they_are_cut() -> None:
         assert events[4] == LabelledDecision(
             TimedDecision(2.5, "joy", 4, (1, -2, 3, 4, 900), 896, level, 12, 5300, 0), LABELS
         )
-        assert events[6].decision.label is None and events[6].decision.answer == "silence"
+        assert events[6].decision.label is None and events[6].decision.answer == "no speech"
         assert "\x1b" not in events[2].text
 
 
 def test_labels_are_learnt_from_a_board_that_said_them_before() -> None:
     events: list[Any] = list(
         LineReader().feed(
-            b'7}\n{"answer": "not\n' + _line("silence", None) + _line("joy", 4) + _line("fear", 3), 0.0
+            b'7}\n{"answer": "not\n' + _line("no speech", None) + _line("joy", 4) + _line("fear", 3), 0.0
         )
     )
     assert [type(event) for event in events] == [
@@ -615,14 +615,14 @@ def test_live_shows_what_a_board_says(board: Callable[..., str], monkeypatch: py
         _hello(),
         _line(),
         _line()[:30] + b"\n",
-        _line("silence", None, overruns=700, frames=0),
+        _line("no speech", None, overruns=700, frames=0),
         _line("fear", 3, overruns=700),
     ]
     done = _run("live", board(*said), "--count", "3")
     assert done.exit_code == 0, done.output
     head, *rows = done.stdout.splitlines()
     assert head.split()[:4] == ["time", "level", "answer", "lead"]
-    assert ["joy" in rows[0], "silence" in rows[1], "fear" in rows[2], len(rows)] == [True, True, True, 3]
+    assert ["joy" in rows[0], "no speech" in rows[1], "fear" in rows[2], len(rows)] == [True, True, True, 3]
     assert "esp32 listens with model 0123456789abcdef" in done.stderr
     assert "skipped non-JSON output such as 'ets Jul 29 2019 12:21:46'" in done.stderr
     assert "skipped a corrupted line" in done.stderr

@@ -87,7 +87,7 @@ static struct {
     stage_digest digests[SERQ_STAGES];
     uint8_t stages; /* digests in use, in the order in which their stages first came by */
     bool finished;  /* the members below hold the clip's result */
-    uint8_t label;
+    int8_t label;
     int32_t scores[SERQ_CLASSES];
 
     uint32_t frontend_cycles, network_cycles;
@@ -189,7 +189,7 @@ static void answer_stage(const uint8_t *request)
 static void answer_result(const uint8_t *request)
 {
     begin_answer(request, 1 + 4 + 4 + 4 + 4 + 4 + 4 + sizeof harness.scores);
-    wire_put_u8(harness.label);
+    wire_put_u8((uint8_t)harness.label);
     wire_put_u32(harness.recogniser.frames);
     wire_put_u32(harness.frontend_cycles);
     wire_put_u32(harness.network_cycles);
@@ -475,7 +475,7 @@ static void decide(void)
 {
     uint32_t start = port_cycles();
     uint32_t traced = harness.trace_cycles;
-    harness.label = (uint8_t)serq_decide(&harness.recogniser, harness.scores);
+    harness.label = (int8_t)serq_decide(&harness.recogniser, harness.scores);
     harness.network_cycles = cycles_since(start, traced);
     harness.finished = true;
 }
