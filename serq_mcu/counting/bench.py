@@ -170,7 +170,8 @@ def _speech(model: QuantizedModel) -> np.ndarray:
     phase = np.arange(count) * _PITCH_HZ / spec.sample_rate % 1
     signal = np.random.default_rng(0).normal(0, 1000, count) + 12000 * np.exp(-20 * phase)
     signal[: count // 4] *= 0.3
-    return signal.astype(np.int16)
+    samples: np.ndarray = signal.astype(np.int16)
+    return samples
 
 
 def _frame_rows(counts: Counts, functions: tuple[str, ...]) -> Iterator[Row]:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.stages import Stage
 from serq_mcu.errors import SerqError
-from serq_mcu.quantized_model.types import NO_SPEECH
 
 PROTOCOL = 3
 _MAX_ENCODED = (
@@ -147,6 +146,7 @@ class Result:
 
 _IDENTITY = struct.Struct("<B8sHHBBBHHII")
 _RESULT = struct.Struct("<bIIIIII")
+_NO_SPEECH = -1  # in place of a label's index
 _VALUES = struct.Struct("<BHH")
 _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
@@ -179,7 +179,7 @@ def parse_result(payload: bytes, digests: dict[str, int]) -> Result:
     _require(len(payload) > _RESULT.size and (len(payload) - _RESULT.size) % 4 == 0, "result")
     label, frames, frontend, network, clip, *sums = _RESULT.unpack_from(payload)
     scores = np.frombuffer(payload, "<i4", offset=_RESULT.size).astype(np.int32)
-    _require(NO_SPEECH <= label < len(scores), "result")
+    _require(_NO_SPEECH <= label < len(scores), "result")
     return Result(label, frames, frontend, network, clip, (sums[0], sums[1]), scores, digests)
 
 

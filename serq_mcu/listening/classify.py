@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
-from serq_mcu.listening.answers import (
-    Hello,
-    LabelledDecision,
-    TimedDecision,
-    answer_words,
-    timed_decisions,
-)
+from serq_mcu.listening.answers import Hello, LabelledDecision, TimedDecision, answer_words, timed_decisions
 from serq_mcu.listening.engine import ClipAnswer, Engine, open_engine
 from serq_mcu.listening.microphone import Microphone
 from serq_mcu.quantized_model.streaming import require_decision_rule

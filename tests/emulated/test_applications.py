@@ -36,15 +36,16 @@ from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.firmware import size_lines
 from serq_mcu.verification.target import open_target
-from tests.support.models import made_up_model
+from tests.support.models import SMALL_SPEC, made_up_model
 from tests.support.native import SANITIZERS, WARNINGS
+from tests.support.streaming import with_speech_rule
 from tests.support.tools import needs
 from tests.support.virtual_boards import capture_packets, packets_on_a_port, quiet_sound
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 EMULATED = [board.name for board in all_boards() if board.emulated]
 LABELS = ('a "quoted"', "back\\slash", "日本語", "fear", "joy")
-MODEL = made_up_model((16, 5), (4, 3), labels=LABELS, unsure_margin=40, gate_level=-3000)
+MODEL = made_up_model((16, 5), (4, 3), spec=with_speech_rule(SMALL_SPEC), labels=LABELS, unsure_margin=40)
 SET = ("microphone.dc_shift=7", "microphone.gain_db=-6")
 
 

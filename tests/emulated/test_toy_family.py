@@ -25,10 +25,11 @@ from serq_mcu.quantized_model.streaming import stream_decisions
 from serq_mcu.show.verification import report_lines
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
-from tests.support.models import made_up_model
+from tests.support.models import SMALL_SPEC, made_up_model
+from tests.support.streaming import with_speech_rule
 
 TOY = Path(__file__).parents[1] / "support" / "toy_family"
-MODEL = made_up_model((16, 5), (4, 3), unsure_margin=40, gate_level=-3000)
+MODEL = made_up_model((16, 5), (4, 3), spec=with_speech_rule(SMALL_SPEC), unsure_margin=40)
 PCM = np.random.default_rng(5).integers(-20000, 20000, 6000).astype(np.int16)
 
 

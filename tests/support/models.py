@@ -8,6 +8,7 @@ import numpy as np
 
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import DenseLayer
 from serq_mcu.layers.base import ACTIVATION_MAX
@@ -89,5 +90,6 @@ def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.nda
     rng = np.random.default_rng(seed)
     spread = (INPUT_ZERO_POINT * 2.0**model.input.shift) / model.input.multiplier
     rows = model.input.center + rng.normal(0, 0.5, (count, model.spec.feature_count)) * spread
-    rows[0], rows[1], rows[2] = 2**31 - 1, -(2**31), model.input.center
-    return np.clip(np.round(rows), -(2**31), 2**31 - 1).astype(np.int32)
+    rows[0], rows[1], rows[2] = 2**31 - 1, -(2**31) + 1, model.input.center
+    rows[3:4, ::3] = MISSING
+    return np.clip(np.round(rows), MISSING, 2**31 - 1).astype(np.int32)

@@ -129,7 +129,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         (f"[features]\nfmax = 1{'0' * 400}", "features: int too large"),
         ('[quantization]\nmethod = "16"', r"quantization\.method is '16'; it must be adaptive, one of 8"),
         ("[quantization]\nmargin = 2", r"quantization\.margin is 2; it must be a number from 0 to 1"),
-        ("[decision]\ngate_db = 31", r"decision\.gate_db"),
+        ("[decision]\nfloor_seconds = 61", r"decision\.floor_seconds"),
         ("[decision]\ncoverage = 0", r"decision\.coverage"),
         ("[decision]\nblocks = 1.5", r"decision\.blocks is 1\.5; it must be a whole number from 1 to 32"),
         ("[decision]\nsmoothing = 5", r"decision\.smoothing"),

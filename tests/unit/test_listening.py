@@ -46,7 +46,7 @@ from serq_mcu.listening import engine as ears
 from serq_mcu.listening import microphone
 from serq_mcu.listening.answers import Damaged, Hello, LabelledDecision, TimedDecision
 from serq_mcu.listening.classify import classify_file
-from serq_mcu.listening.engine import PYTHON, C, Engine, open_engine
+from serq_mcu.listening.engine import PYTHON, C, ClipAnswer, Engine, open_engine
 from serq_mcu.listening.lines import Complaint, LineReader, Passed, printable
 from serq_mcu.quantized_model import interpreter
 from serq_mcu.quantized_model.store import save_model, shipped_model
@@ -55,18 +55,18 @@ from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.live_page import HTML, Page
 from serq_mcu.show.terminal import bar
 from tests.support.frontend import SPECS
-from tests.support.models import made_up_model
+from tests.support.models import SMALL_SPEC, made_up_model
 from tests.support.native import WARNINGS
-from tests.support.streaming import GATE, quiet_and_loud
+from tests.support.streaming import quiet_and_loud, with_speech_rule
 from tests.support.tools import needs
 from tools.screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
-MODEL = made_up_model((16, 5), (4, 3), labels=LABELS, unsure_margin=40, gate_level=-3000)
+MODEL = made_up_model((16, 5), (4, 3), spec=with_speech_rule(SMALL_SPEC), labels=LABELS, unsure_margin=40)
 RULE: dict[str, Any] = {
     "blocks": 3,
     "block_frames": 4,
-    "gate_level": GATE,
+    "floor_blocks": 2,
     "unsure_margin": 700,
     "smoothing": 1,
 }
@@ -119,13 +119,14 @@ def test_both_ears_score_clips_alike_and_refuse_the_same_lengths(monkeypatch: py
             model.spec.max_samples + 1,
         ):
             pcm = np.resize(quiet_and_loud(model.spec, 1), max(length, 0))
-            assert native.scores(pcm) == reference.scores(pcm)
-            assert (reference.scores(pcm) is None) == (
+            assert native.clip(pcm) == reference.clip(pcm)
+            assert (reference.clip(pcm) is None) == (
                 not model.spec.min_samples <= length <= model.spec.max_samples
             )
         pcm = quiet_and_loud(model.spec, 2)
-        assert native.scores(pcm) == tuple(
-            interpreter.scores(model, features(model.spec, model.tables, pcm)).tolist()
+        pooled = features(model.spec, model.tables, pcm)
+        assert native.clip(pcm) == ClipAnswer(
+            int(interpreter.classify(model, pooled)), tuple(interpreter.scores(model, pooled).tolist())
         )
     for ear in (open_engine(padded, _nothing), _reference(padded, monkeypatch)):
         with pytest.raises(SerqError, match="cannot stream"):

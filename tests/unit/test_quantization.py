@@ -21,7 +21,6 @@ from serq_mcu.base.metrics import Score, wilson_interval
 from serq_mcu.config import QuantizationConfig, load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import Mfcc
-from serq_mcu.frontend.level import level_in_db
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import width_label
@@ -86,7 +85,7 @@ def run() -> Run:
         features=SPEC.to_json(),
         training={"seed": 3, "split": 0},
         quantization={"method": "adaptive", "alpha": 0.5, "margin": 0.02},
-        decision={"blocks": 3, "block_seconds": 0.5, "gate_db": -70.0, "coverage": 0.8, "smoothing": 1},
+        decision={"blocks": 3, "block_seconds": 0.5, "floor_seconds": 2.0, "coverage": 0.8, "smoothing": 1},
     )
     names = tuple(f"clip{index:03}" for index in range(600))
     return Run(
@@ -445,7 +444,7 @@ def test_the_rule_is_what_the_configuration_wishes(run: Run) -> None:
     spec = model.spec
     assert rule.block_frames == round(0.5 * spec.sample_rate / spec.hop_length)
     assert (rule.blocks, rule.smoothing) == (3, 1)
-    assert level_in_db(rule.gate_level) == pytest.approx(-70, abs=0.01)
+    assert rule.floor_blocks == 4
     leads = np.diff(np.sort(scores(model, run.pooled[0, run.members("validation")]), axis=1)[:, -2:])[:, 0]
     assert (leads >= rule.unsure_margin).mean() >= 0.8 > (leads >= rule.unsure_margin + 1).mean()
     assert model.provenance["validation"] == run.names_of("validation")

@@ -22,7 +22,6 @@ void serq_model_frame(serq_state *state)
     serq_bin *bins = state->scratch.frame.bins;
     const int16_t *samples = state->samples;
     uint8_t shift = serq_frame_shift(samples, 400);
-    state->scratch.frame.shift = shift;
 
 #ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 400, shift, 10, 8, bins);
@@ -38,26 +37,40 @@ void serq_model_frame(serq_state *state)
     int32_t *log = bands->log;
     uint64_t power = serq_mel(bins + 0, serq_segment_table, 20, bands);
     SERQ_TRACE_STAGE(SERQ_STAGE_MEL, bands, 20, sizeof(uint64_t));
-    state->scratch.frame.power = serq_log(bands, 20, serq_mel_offset_table, serq_log_table, shift, -2177059);
+    uint64_t energy = serq_log(bands, 20, serq_mel_offset_table, serq_log_table, shift, -2177059);
     SERQ_TRACE_STAGE(SERQ_STAGE_LOG, log, 20, sizeof(int32_t));
 
-    serq_pool_add(state->pools + 0, 20, log, 7, state->frames);
-
     power = serq_add_power(bins + 256, 1, power);
+    int32_t *level = &state->scratch.frame.level;
+    *level = serq_level(energy, shift, 3685012, serq_log_table);
+    SERQ_TRACE_STAGE(SERQ_STAGE_LEVEL, level, 1, sizeof(int32_t));
+    serq_place place = serq_place_frame(state, *level);
+    serq_add_speech(state, *level, 1);
+
+    serq_pool_add(state->pools + 0 * SERQ_TIERS, 20, SERQ_TIERS, log, 7, &place, state->first + 0, state->last + 0);
+
     int32_t *chroma = state->scratch.frame.values;
     serq_chroma(bins, 257, power, serq_chroma_run_table, 54, serq_chroma_weight_table, chroma);
     SERQ_TRACE_STAGE(SERQ_STAGE_CHROMA, chroma, 12, sizeof(int32_t));
-    serq_pool_add(state->pools + 20, 12, chroma, 1, state->frames);
+    serq_pool_add(state->pools + 20 * SERQ_TIERS, 12, SERQ_TIERS, chroma, 1, &place, state->first + 20, state->last + 20);
 }
 
 void serq_model_features(serq_state *state)
 {
     int32_t *pooled = state->scratch.decision.pooled;
 
-    serq_pool_mean(state->pools + 0, 20, state->frames, pooled + 0);
-    serq_pool_sd(state->pools + 0, 20, state->frames, pooled + 20);
-    serq_pool_mean(state->pools + 20, 12, state->frames, pooled + 40);
-    serq_pool_delta_sd(state->pools + 20, 12, state->frames, pooled + 52);
+    serq_pool_mean(state->pools + 0 * SERQ_TIERS, 20, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 0);
+    serq_pool_sd(state->pools + 0 * SERQ_TIERS, 20, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 20);
+    serq_pool_mean(state->pools + 20 * SERQ_TIERS, 12, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 40);
+    serq_pool_delta_sd(state->pools + 20 * SERQ_TIERS, 12, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 52);
+}
+
+/* The differences between the last frame of a block and the first of the next. */
+void serq_model_edges(serq_state *state, const int16_t *first, uint8_t pair, uint32_t first_counts)
+{
+    (void)first_counts;
+    serq_pool_edge(state->pools + 0 * SERQ_TIERS, 20, SERQ_TIERS, state->last + 0, first + 0, pair);
+    serq_pool_edge(state->pools + 20 * SERQ_TIERS, 12, SERQ_TIERS, state->last + 20, first + 20, pair);
 }
 
 void serq_model_network(serq_state *state)
@@ -98,6 +111,7 @@ const serq_stage serq_stages[SERQ_STAGES] = {
     { "power", sizeof(uint64_t), 1 },
     { "mel", sizeof(uint64_t), 1 },
     { "log", sizeof(int32_t), 1 },
+    { "level", sizeof(int32_t), 1 },
     { "chroma", sizeof(int32_t), 1 },
     { "pooled", sizeof(int32_t), 0 },
     { "input", sizeof(uint8_t), 0 },
@@ -116,5 +130,8 @@ const char *serq_label(int index)
         "class 2",
         "class 3",
     };
-    return index >= 0 && index < SERQ_CLASSES ? labels[index] : "";
+    if (index < 0) {
+        return index == SERQ_NO_SPEECH ? "no speech" : index == SERQ_NOT_SURE ? "not sure" : "";
+    }
+    return index < SERQ_CLASSES ? labels[index] : "";
 }

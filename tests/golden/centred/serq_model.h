@@ -2,7 +2,7 @@
 #ifndef SERQ_MODEL_H
 #define SERQ_MODEL_H
 
-#define SERQ_MODEL_ABI 3
+#define SERQ_MODEL_ABI 4
 #define SERQ_IDENTITY { IDENTITY } /* first bytes of the model's SHA-256 */
 
 /* Front end: "centred" */
@@ -15,30 +15,38 @@
 #define SERQ_MEL_BANDS 20
 #define SERQ_VALUES 12
 #define SERQ_POOLS 32
+#define SERQ_HISTOGRAMS 0
+#define SERQ_SELECTIONS 1 /* of frames: all that count, and those of each selective block */
+#define SERQ_TIERS 3 /* of level, in which frames count */
+#define SERQ_TIER_WIDTH 1361 /* of a tier, Q8 log2; 0: all frames count */
 #define SERQ_FEATURES 64
+#define SERQ_SPEECH_RISE 510 /* above the noise floor, Q8 log2 */
+#define SERQ_SPEECH_FRAMES 0 /* that rise so far, for an answer */
 
 /* Network: 64-8-4 at ternary, 5 bits */
 #define SERQ_LAYERS 2
 #define SERQ_CLASSES 4
+#define SERQ_NO_SPEECH_LABEL (-1) /* the class whose answer is that there is no speech, or -1 */
 #define SERQ_ACCUMULATORS 8
 #define SERQ_ACTIVATIONS 72 /* bytes: every layer's input, and its output at the same time */
-#define SERQ_STATE_BYTES 3984 /* at most, on any core */
+#define SERQ_STATE_BYTES 5696 /* at most, on any core */
 
 /* Stages, in the order of computing (SPEC.md section 7) */
-#define SERQ_STAGES 12
+#define SERQ_STAGES 13
 enum {
     SERQ_STAGE_WINDOW = 1,
     SERQ_STAGE_SPECTRUM = 2,
     SERQ_STAGE_POWER = 3,
     SERQ_STAGE_MEL = 4,
     SERQ_STAGE_LOG = 5,
-    SERQ_STAGE_CHROMA = 6,
-    SERQ_STAGE_POOLED = 7,
-    SERQ_STAGE_INPUT = 8,
-    SERQ_STAGE_LAYER_0_ACCUMULATOR = 9,
-    SERQ_STAGE_LAYER_0_OUTPUT = 10,
-    SERQ_STAGE_LAYER_1_ACCUMULATOR = 11,
-    SERQ_STAGE_SCORES = 12
+    SERQ_STAGE_LEVEL = 6,
+    SERQ_STAGE_CHROMA = 7,
+    SERQ_STAGE_POOLED = 8,
+    SERQ_STAGE_INPUT = 9,
+    SERQ_STAGE_LAYER_0_ACCUMULATOR = 10,
+    SERQ_STAGE_LAYER_0_OUTPUT = 11,
+    SERQ_STAGE_LAYER_1_ACCUMULATOR = 12,
+    SERQ_STAGE_SCORES = 13
 };
 
 #endif

@@ -21,7 +21,6 @@ void serq_model_frame(serq_state *state)
     serq_bin *bins = state->scratch.frame.bins;
     const int16_t *samples = state->samples;
     uint8_t shift = serq_frame_shift(samples, 256);
-    state->scratch.frame.shift = shift;
 
 #ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 256, shift, 9, 7, bins);
@@ -37,22 +36,35 @@ void serq_model_frame(serq_state *state)
     int32_t *log = bands->log;
     serq_mel(bins + 0, serq_segment_table, 20, bands);
     SERQ_TRACE_STAGE(SERQ_STAGE_MEL, bands, 20, sizeof(uint64_t));
-    state->scratch.frame.power = serq_log(bands, 20, serq_mel_offset_table, serq_log_table, shift, -2177059);
+    uint64_t energy = serq_log(bands, 20, serq_mel_offset_table, serq_log_table, shift, -2177059);
     SERQ_TRACE_STAGE(SERQ_STAGE_LOG, log, 20, sizeof(int32_t));
+
+    int32_t *level = &state->scratch.frame.level;
+    *level = serq_level(energy, shift, 3708352, serq_log_table);
+    SERQ_TRACE_STAGE(SERQ_STAGE_LEVEL, level, 1, sizeof(int32_t));
+    serq_place place = serq_place_frame(state, *level);
+    serq_add_speech(state, *level, 1);
 
     int32_t *mfcc = state->scratch.frame.values;
     serq_dct(log, 20, serq_dct_table, 7, mfcc);
     SERQ_TRACE_STAGE(SERQ_STAGE_MFCC, mfcc, 7, sizeof(int32_t));
-    serq_pool_add(state->pools + 0, 7, mfcc, 10, state->frames);
+    serq_pool_add(state->pools + 0 * SERQ_TIERS, 7, SERQ_TIERS, mfcc, 10, &place, state->first + 0, state->last + 0);
 }
 
 void serq_model_features(serq_state *state)
 {
     int32_t *pooled = state->scratch.decision.pooled;
 
-    serq_pool_mean(state->pools + 0, 7, state->frames, pooled + 0);
-    serq_pool_sd(state->pools + 0, 7, state->frames, pooled + 7);
-    serq_pool_delta_sd(state->pools + 0, 7, state->frames, pooled + 14);
+    serq_pool_mean(state->pools + 0 * SERQ_TIERS, 7, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 0);
+    serq_pool_sd(state->pools + 0 * SERQ_TIERS, 7, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 7);
+    serq_pool_delta_sd(state->pools + 0 * SERQ_TIERS, 7, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 14);
+}
+
+/* The differences between the last frame of a block and the first of the next. */
+void serq_model_edges(serq_state *state, const int16_t *first, uint8_t pair, uint32_t first_counts)
+{
+    (void)first_counts;
+    serq_pool_edge(state->pools + 0 * SERQ_TIERS, 7, SERQ_TIERS, state->last + 0, first + 0, pair);
 }
 
 void serq_model_network(serq_state *state)
@@ -99,6 +111,7 @@ const serq_stage serq_stages[SERQ_STAGES] = {
     { "power", sizeof(uint64_t), 1 },
     { "mel", sizeof(uint64_t), 1 },
     { "log", sizeof(int32_t), 1 },
+    { "level", sizeof(int32_t), 1 },
     { "mfcc", sizeof(int32_t), 1 },
     { "pooled", sizeof(int32_t), 0 },
     { "input", sizeof(uint8_t), 0 },
@@ -111,11 +124,6 @@ const serq_stage serq_stages[SERQ_STAGES] = {
 };
 #endif
 
-int16_t serq_model_level(const serq_state *state)
-{
-    return serq_level(state->scratch.frame.power, state->scratch.frame.shift, 3708352, serq_log_table);
-}
-
 const char *serq_label(int index)
 {
     static const char *const labels[SERQ_CLASSES] = {
@@ -123,5 +131,8 @@ const char *serq_label(int index)
         "\042\073 \175 int x \075 0\073",
         "\346\227\245\346\234\254\350\252\236 \052/ \077\077/ \045s \134",
     };
-    return index >= 0 && index < SERQ_CLASSES ? labels[index] : "";
+    if (index < 0) {
+        return index == SERQ_NO_SPEECH ? "no speech" : index == SERQ_NOT_SURE ? "not sure" : "";
+    }
+    return index < SERQ_CLASSES ? labels[index] : "";
 }

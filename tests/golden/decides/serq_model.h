@@ -2,7 +2,7 @@
 #ifndef SERQ_MODEL_H
 #define SERQ_MODEL_H
 
-#define SERQ_MODEL_ABI 3
+#define SERQ_MODEL_ABI 4
 #define SERQ_IDENTITY { IDENTITY } /* first bytes of the model's SHA-256 */
 
 /* Front end: "small" */
@@ -15,40 +15,48 @@
 #define SERQ_MEL_BANDS 20
 #define SERQ_VALUES 7
 #define SERQ_POOLS 7
+#define SERQ_HISTOGRAMS 0
+#define SERQ_SELECTIONS 1 /* of frames: all that count, and those of each selective block */
+#define SERQ_TIERS 3 /* of level, in which frames count */
+#define SERQ_TIER_WIDTH 1361 /* of a tier, Q8 log2; 0: all frames count */
 #define SERQ_FEATURES 21
+#define SERQ_SPEECH_RISE 510 /* above the noise floor, Q8 log2 */
+#define SERQ_SPEECH_FRAMES 0 /* that rise so far, for an answer */
 
 /* Network: 21-16-9-3 at 3, 8, 1 bits */
 #define SERQ_LAYERS 3
 #define SERQ_CLASSES 3
+#define SERQ_NO_SPEECH_LABEL (-1) /* the class whose answer is that there is no speech, or -1 */
 #define SERQ_ACCUMULATORS 16
 #define SERQ_ACTIVATIONS 40 /* bytes: every layer's input, and its output at the same time */
-#define SERQ_STATE_BYTES 2928 /* at most, on any core */
+#define SERQ_STATE_BYTES 3344 /* at most, on any core */
 
 /* Live audio (serq_stream.h): blocks of a window, frames of a block, and when there is an answer */
 #define SERQ_BLOCKS 3
 #define SERQ_BLOCK_FRAMES 4
-#define SERQ_GATE_LEVEL (-10240)
+#define SERQ_FLOOR_BLOCKS 3 /* earlier ones whose noise floor is remembered */
 #define SERQ_UNSURE_MARGIN 0
 #define SERQ_SMOOTHING 0
-#define SERQ_STREAM_BYTES 3232 /* at most, on any core */
+#define SERQ_STREAM_BYTES 4344 /* at most, on any core */
 
 /* Stages, in the order of computing (SPEC.md section 7) */
-#define SERQ_STAGES 14
+#define SERQ_STAGES 15
 enum {
     SERQ_STAGE_WINDOW = 1,
     SERQ_STAGE_SPECTRUM = 2,
     SERQ_STAGE_POWER = 3,
     SERQ_STAGE_MEL = 4,
     SERQ_STAGE_LOG = 5,
-    SERQ_STAGE_MFCC = 6,
-    SERQ_STAGE_POOLED = 7,
-    SERQ_STAGE_INPUT = 8,
-    SERQ_STAGE_LAYER_0_ACCUMULATOR = 9,
-    SERQ_STAGE_LAYER_0_OUTPUT = 10,
-    SERQ_STAGE_LAYER_1_ACCUMULATOR = 11,
-    SERQ_STAGE_LAYER_1_OUTPUT = 12,
-    SERQ_STAGE_LAYER_2_ACCUMULATOR = 13,
-    SERQ_STAGE_SCORES = 14
+    SERQ_STAGE_LEVEL = 6,
+    SERQ_STAGE_MFCC = 7,
+    SERQ_STAGE_POOLED = 8,
+    SERQ_STAGE_INPUT = 9,
+    SERQ_STAGE_LAYER_0_ACCUMULATOR = 10,
+    SERQ_STAGE_LAYER_0_OUTPUT = 11,
+    SERQ_STAGE_LAYER_1_ACCUMULATOR = 12,
+    SERQ_STAGE_LAYER_1_OUTPUT = 13,
+    SERQ_STAGE_LAYER_2_ACCUMULATOR = 14,
+    SERQ_STAGE_SCORES = 15
 };
 
 #endif
