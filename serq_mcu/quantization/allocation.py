@@ -21,7 +21,7 @@ from serq_mcu.config import ADAPTIVE, MAX_BITS, MIN_BITS, QuantizationConfig
 from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.importance import LayerImportance, layer_importance
 from serq_mcu.quantization.lowering import Lowering
-from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.interpreter import best_labels
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _try_widths(
     trials: list[Trial] = []
     for bits in range(MIN_BITS, MAX_BITS + 1):
         model = lowering.model([*widths[:index], bits, *widths[index + 1 :]])
-        accuracy = validation.accuracy(classify(model, validation.pooled))
+        accuracy = validation.accuracy(best_labels(model, validation.pooled))
         accepted = accuracy >= required - 1e-12  # equal fractions may differ in their last bit
         trials.append(
             Trial(bits, accuracy, wilson_interval(accuracy * validation.clips, validation.clips), accepted)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers import FloatDense, FloatLayer
 
 UNINFORMATIVE = 2.0**20  # the standard deviation given to a feature that does not vary: it stays next to 0
@@ -106,15 +107,16 @@ class FloatNetwork:
 
 
 def standardise(pooled: NDArray[np.integer], mean: Floats, sd: Floats) -> Floats:
-    """Turn pooled features [..., features] into standard deviations, clipped."""
-    return np.clip((pooled - mean) / sd, -CLIP, CLIP)
+    """Turn pooled features [..., features] into standard deviations, clipped; 0 for what is missing."""
+    return np.where(pooled == MISSING, 0.0, np.clip((pooled - mean) / sd, -CLIP, CLIP))
 
 
 def standardisation(pooled: NDArray[np.integer]) -> tuple[Floats, Floats]:
     """Compute mean and standard deviation [features] of training features [n, features], in device units.
 
-    A feature that varies by less than half a unit carries no information; its deviation is set so large that
-    it stays at 0.
+    What is missing is left out. A feature that varies by less than half a unit carries no information; its
+    deviation is set so large that it stays at 0.
     """
-    sd = pooled.std(axis=0)
-    return pooled.mean(axis=0), np.where(sd < 0.5, UNINFORMATIVE, sd)
+    known = np.ma.masked_equal(pooled, MISSING)
+    mean, sd = (np.ma.filled(values, 0.0) for values in (known.mean(axis=0), known.std(axis=0)))
+    return mean, np.where(sd < 0.5, UNINFORMATIVE, sd)

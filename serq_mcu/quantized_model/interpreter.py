@@ -62,11 +62,17 @@ def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np
     return labels
 
 
+def best_labels(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Find the indices [...] of the largest scores, the lowest among equals."""
+    labels: NDArray[np.int64] = np.argmax(scores(model, pooled), axis=-1)
+    return labels
+
+
 def classify(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Answer [...]: the index of the largest score, the lowest among equals, or NO_SPEECH.
+    """Answer [...]: the index of the largest score, or NO_SPEECH.
 
     That is the answer where all features are missing, and where the class `no speech` has the largest score.
     """
-    labels = np.argmax(scores(model, pooled), axis=-1)
+    labels = best_labels(model, pooled)
     silent = (pooled == MISSING).all(axis=-1) | (labels == model.no_speech)
     return np.where(silent, NO_SPEECH, labels)
