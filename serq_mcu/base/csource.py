@@ -54,7 +54,14 @@ class Assign:
     value: str
 
 
-Step = Call | Trace | Declare | Assign
+@dataclass(frozen=True)
+class Unused:
+    """A local variable that nothing may read: `(void)name;`."""
+
+    name: str
+
+
+Step = Call | Trace | Declare | Assign | Unused
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +108,8 @@ def c_statement(step: Step) -> str:
         return f"{step.type}{'' if step.type.endswith('*') else ' '}{step.name} = {step.value};"
     if isinstance(step, Assign):
         return f"{step.target} = {step.value};"
+    if isinstance(step, Unused):
+        return f"(void){step.name};"
     stage = step.stage.upper().replace(" ", "_")
     return f"SERQ_TRACE_STAGE(SERQ_STAGE_{stage}, {step.values}, {step.count}, sizeof({step.type}));"
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
 
+Tables = Mapping[str, NDArray[Any]]  # tables of a stage or a block, by name
+
 MIN_FRAMES, MAX_FRAMES = 2, 4096  # a difference needs two; sums are proved for 4096
+
+
+class TableType(NamedTuple):
+    """The element type and shape of a table."""
+
+    type: type[np.generic]
+    shape: tuple[int, ...]
 
 
 def is_int(value: object) -> bool:
@@ -28,6 +42,8 @@ class Analysis:
 
     A frame has `window_length` samples (0: the FFT length), zeros follow up to the FFT length. With `center`,
     frame f is centred on sample f * hop_length: half a frame of zeros stands before a clip and after it.
+    Pitch is searched from `pitch_low` to `pitch_high`; a frame is voiced where its normalised
+    autocorrelation there is at least `voiced_above`.
     Raises SerqError when a value is out of range or not built.
     """
 
@@ -43,6 +59,9 @@ class Analysis:
     mel_norm: str = "slaney"
     log_floor: float = 1e-10
     window_length: int = 0
+    pitch_low: float = 65.0
+    pitch_high: float = 500.0
+    voiced_above: float = 0.3
 
     def __post_init__(self) -> None:
         require(
@@ -77,6 +96,12 @@ class Analysis:
         require(self.mel_scale in ("slaney", "htk"), f"mel scale {self.mel_scale!r} must be slaney or htk")
         require(self.mel_norm in ("slaney", "none"), f"mel norm {self.mel_norm!r} must be slaney or none")
         require(1e-12 <= self.log_floor <= 1e-3, f"log floor {self.log_floor!r} must be 1e-12 to 1e-3")
+        require(
+            self.pitch_low >= 40 and 2 * self.pitch_low <= self.pitch_high <= 1000,
+            f"pitch range {self.pitch_low!r} to {self.pitch_high!r} Hz must lie within 40 to 1000 Hz and span"
+            " an octave",
+        )
+        require(0 < self.voiced_above < 1, f"voiced_above {self.voiced_above!r} must lie between 0 and 1")
 
     @property
     def frame_length(self) -> int:

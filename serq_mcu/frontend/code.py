@@ -18,7 +18,7 @@ from serq_mcu.frontend.statistics import STATISTICS
 from serq_mcu.frontend.tables import FrontendTables
 
 TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
-POOL_ADD = "serq_pool_add"
+CORRELATE, POOL_ADD = "serq_correlate", "serq_pool_add"
 
 
 class Assertion(NamedTuple):
@@ -30,8 +30,10 @@ class Assertion(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
-    """Return what follows a frame's power: mel bands, then a part for each block, with its pooling."""
+    """Return what follows a frame's power: mel bands, pitch, then a part for each block, with its pooling."""
     parts = [_mel_part(spec, tables)] if spec.uses_mel else []
+    if spec.uses_pitch:
+        parts.append(_pitch_part(spec, tables))
     for block in spec.order:
         own = block.code(spec, tables.of(block))
         total = _total_steps(spec, tables) if block == spec.total_before else ()
@@ -76,6 +78,12 @@ def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[A
         read = tables.first_bin + int(tables.segment[:, 0].sum())
         yield Assertion("mel_segments", f"{read} <= {bins}")
         yield Assertion("mel_bands", "sizeof serq_mel_offset_table / sizeof(int32_t) <= SERQ_MEL_BANDS")
+    if spec.uses_pitch:
+        calls = _calls(*frame_parts(spec, tables))
+        (arguments,) = (call.arguments for call in calls if call.function == CORRELATE)
+        log2_points, furthest = arguments[7], arguments[9]
+        yield Assertion("pitch_points", f"(1 << {log2_points}) <= SERQ_PITCH_POINTS")
+        yield Assertion("pitch_lags", f"{furthest} <= 2 * SERQ_PITCH_POINTS")
     for block in spec.blocks:
         if block.own_stages:
             yield Assertion(f"{block.kind}_values", f"{block.size} <= SERQ_VALUES")
@@ -97,10 +105,15 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     if spec.uses_mel:
         yield Cost("mel", "mel", (int(tables.segment[:, 0].sum()), bands, 1))
         yield Cost("log", "log", (bands, 1))
+    added = sum(count for _, count in bins_outside_mel(spec, tables))
+    add_power = (Cost("add power", "add power", (added, 1)),) if added else ()
+    if spec.uses_pitch:
+        yield from add_power
+        yield Cost("correlate", f"correlate {4 * pitch_points(spec, tables)}", (1,))
+        yield Cost("pitch", "pitch", (len(tables.pitch["cost"]), 1))
     for block in spec.order:
-        added = sum(count for _, count in bins_outside_mel(spec, tables))
-        if block == spec.total_before and added:
-            yield Cost("add power", "add power", (added, 1))
+        if block == spec.total_before:
+            yield from add_power
         yield from block.costs(spec, tables.of(block))
     yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
 
@@ -119,6 +132,11 @@ def extra_sources(spec: FeatureSpec, tables: FrontendTables) -> dict[Path, str]:
 def pool_place(spec: FeatureSpec, block: FeatureBlock) -> int:
     """Return where a block's sums begin among all pools, which are in the order of the specification."""
     return sum(other.size for other in spec.blocks[: spec.blocks.index(block)])
+
+
+def pitch_points(spec: FeatureSpec, tables: FrontendTables) -> int:
+    """Return the complex points of the pitch stage's transform, 0 if there is none."""
+    return len(tables.pitch["weight"]) // 2 if spec.uses_pitch else 0
 
 
 def bins_outside_mel(spec: FeatureSpec, tables: FrontendTables) -> list[tuple[int, int]]:
@@ -145,7 +163,7 @@ def _mel_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
     steps = (
         Declare("serq_band *", "bands", "state->scratch.frame.bands"),
         Declare("int32_t *", "log", "bands->log"),
-        Call("serq_mel", mel, result="uint64_t power" if spec.total_before else ""),
+        Call("serq_mel", mel, result="uint64_t power" if spec.needs_total else ""),
         Trace("mel", "bands", bands, "uint64_t"),
         Call("serq_log", log, result="state->scratch.frame.power"),
         Trace("log", "log", bands, "int32_t"),
@@ -156,6 +174,33 @@ def _mel_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
         CArray("serq_log_table", tables.log_table),
     )
     return CPart(steps, arrays)
+
+
+def _pitch_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
+    points = pitch_points(spec, tables)
+    first, scale, offset, threshold = tables.pitch["search"].tolist()
+    lags, stride = len(tables.pitch["cost"]), spec.fft_length // (4 * points)
+    correlate = (
+        *("bins", "power", "serq_pitch_weight_table", "serq_pitch_compress_table"),
+        *("serq_twiddle_table", stride, "serq_pitch_twiddle_table", points.bit_length() - 1, scale),
+        *(first + lags, "state->scratch.frame.lags"),
+    )
+    search = ("correlation", first, lags, "serq_pitch_cost_table", offset, threshold)
+    steps = (
+        *_total_steps(spec, tables),
+        Declare("int32_t *", "pitch", "state->scratch.frame.pitch"),
+        Call(CORRELATE, correlate, result="const int32_t *correlation"),
+        Call("serq_pitch", (*search, "serq_log_table", "pitch"), result="uint8_t voiced"),
+        Trace("pitch", "pitch", 2, "int32_t"),
+    )
+    arrays = (
+        CArray("serq_pitch_weight_table", tables.pitch["weight"]),
+        CArray("serq_pitch_compress_table", tables.pitch["compress"]),
+        CArray("serq_pitch_twiddle_table", tables.twiddle[:: 2 * stride]),
+        CArray("serq_pitch_cost_table", tables.pitch["cost"]),
+        *(() if spec.uses_mel else (CArray("serq_log_table", tables.log_table),)),
+    )
+    return CPart(steps, arrays, headers=("serq_pitch.h",))
 
 
 def _total_steps(spec: FeatureSpec, tables: FrontendTables) -> tuple[Step, ...]:

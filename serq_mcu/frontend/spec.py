@@ -10,7 +10,7 @@ from typing import Any
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, require
 from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
-from serq_mcu.frontend.stages import MEL_STAGES, SPECTRAL_STAGES
+from serq_mcu.frontend.stages import MEL_STAGES, PITCH_STAGES, SPECTRAL_STAGES
 
 
 def _speech235() -> tuple[FeatureBlock, ...]:
@@ -54,6 +54,11 @@ class FeatureSpec(Analysis):
         return any(block.reads == "log" for block in self.blocks)
 
     @property
+    def uses_pitch(self) -> bool:
+        """Whether a block is made from pitch and voicing."""
+        return any(block.reads == "pitch" for block in self.blocks)
+
+    @property
     def order(self) -> tuple[FeatureBlock, ...]:
         """The blocks as a frame computes them: those that destroy what they read come last."""
         return tuple(sorted(self.blocks, key=lambda block: block.destroys))
@@ -63,17 +68,30 @@ class FeatureSpec(Analysis):
         """The block before which a frame's total power must stand, if any.
 
         That is the first that reads the total or, where the total is the frame's level since there are no mel
-        bands, the first of all.
+        bands, the first of all. None where the pitch stage, which comes before all blocks, reads the total.
         """
+        if self.uses_pitch:
+            return None
         if not self.uses_mel:
             return self.order[0]
         return next((block for block in self.order if block.needs_total), None)
 
     @property
+    def needs_total(self) -> bool:
+        """Whether anything reads a frame's total power."""
+        return self.uses_pitch or self.total_before is not None
+
+    @property
     def frame_stages(self) -> tuple[str, ...]:
         """The stages of a frame, in the order of computation."""
         mel = MEL_STAGES if self.uses_mel else ()
-        return (*SPECTRAL_STAGES, *mel, *(stage for block in self.order for stage in block.own_stages))
+        pitch = PITCH_STAGES if self.uses_pitch else ()
+        return (
+            *SPECTRAL_STAGES,
+            *mel,
+            *pitch,
+            *(stage for block in self.order for stage in block.own_stages),
+        )
 
     def block(self, kind: str) -> FeatureBlock | None:
         """Return the block of a kind, if there is one."""

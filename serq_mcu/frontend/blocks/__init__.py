@@ -10,12 +10,13 @@ from serq_mcu.frontend.blocks.base import FeatureBlock, check_kind
 from serq_mcu.frontend.blocks.chroma import Chroma
 from serq_mcu.frontend.blocks.mel import Mel
 from serq_mcu.frontend.blocks.mfcc import Mfcc
-from serq_mcu.frontend.stages import MEL_STAGES, SPECTRAL_STAGES
+from serq_mcu.frontend.blocks.pitch import F0, Voicing
+from serq_mcu.frontend.stages import MEL_STAGES, PITCH_STAGES, SPECTRAL_STAGES
 
-__all__ = ["BLOCKS", "Chroma", "FeatureBlock", "Mel", "Mfcc", "register"]
+__all__ = ["BLOCKS", "F0", "Chroma", "FeatureBlock", "Mel", "Mfcc", "Voicing", "register"]
 
 BLOCKS: Registry[type[FeatureBlock]] = Registry("feature block")
-_RESERVED = {*SPECTRAL_STAGES, *MEL_STAGES, "pooled", "input", "scores"} - {"mel"}
+_RESERVED = {*SPECTRAL_STAGES, *MEL_STAGES, *PITCH_STAGES, "pooled", "input", "scores"} - {"mel"}
 Kind = TypeVar("Kind", bound=type[FeatureBlock])
 
 
@@ -31,5 +32,5 @@ def register(cls: Kind) -> Kind:
     return cls
 
 
-for _kind in (Mfcc, Mel, Chroma):
+for _kind in (Mfcc, Mel, Chroma, F0, Voicing):
     register(_kind)

@@ -4,20 +4,21 @@ A block's C runs inside `serq_model_frame()` of the generated serq_model.c, wher
 
     bins    serq_bin [bins], the power spectrum; serq_plus_power() reads a bin, as some cores store no powers
     log     int32_t [mel bands], the logs of mel energies, if a block reads "log"
+    pitch   int32_t [2], pitch and voicing, if a block reads "pitch"; voiced uint8_t, whether the frame is
     power   uint64_t, the sum of all bins' powers, if a block needs the total
     shift   uint8_t, the doublings of the frame's samples
     state->scratch.frame.values    int32_t, room for the block's integers until they are pooled
 
-Its integers are in a variable that has the name of its stage; pooling follows.
+Its integers are in a variable that has the name of its stage; pooling follows. A block that is `selective`
+also leaves uint8_t `<stage>_counts`, 1 if the frame counts for it, else 0.
 """
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +26,14 @@ from numpy.typing import NDArray
 from serq_mcu.base.csource import CPart
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, is_int, require
+from serq_mcu.frontend.analysis import Tables as Tables
+from serq_mcu.frontend.analysis import TableType as TableType
 from serq_mcu.frontend.statistics import STATISTICS
 
-Buffer = Literal["log", "power"]
-Tables = Mapping[str, NDArray[Any]]  # a block's tables by name
+Buffer = Literal["log", "power", "pitch"]
 
 VALUES = "state->scratch.frame.values"
 MAX_SIZE = 128
-
-
-class TableType(NamedTuple):
-    """The element type and shape of a table."""
-
-    type: type[np.generic]
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,12 +41,14 @@ class Bounds:
     """What is proved of a frame before any block.
 
     The sum of all bins' powers does not exceed `power`, and logs are within log_low and log_high, int64
-    [bands].
+    [bands]; pitch and voicing within pitch_low and pitch_high, int64 [2], or None if no block reads them.
     """
 
     power: float
     log_low: NDArray[np.int64]
     log_high: NDArray[np.int64]
+    pitch_low: NDArray[np.int64] | None = None
+    pitch_high: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,20 +56,28 @@ class Frames:
     """The integers of a clip's frames that blocks read.
 
     power uint64 [bins, frames]; log int64 [bands, frames], or None if no block reads it; shift int64
-    [frames].
+    [frames]; pitch int64 [2, frames], pitch and voicing, and voiced bool [frames], or None if no block reads
+    them.
     """
 
     power: NDArray[np.uint64]
     log: NDArray[np.int64] | None
     shift: NDArray[np.int64]
+    pitch: NDArray[np.int64] | None = None
+    voiced: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class FloatFrames:
-    """The same by librosa in float64: power [bins, frames] relative to full scale, log in dB or None."""
+    """The same by librosa in float64: power [bins, frames] relative to full scale, log in dB or None.
+
+    pitch [2, frames]: octaves above the lowest pitch, and voicing from 0 to 1; voiced bool [frames]; or None.
+    """
 
     power: NDArray[np.float64]
     log: NDArray[np.float64] | None
+    pitch: NDArray[np.float64] | None = None
+    voiced: NDArray[np.bool_] | None = None
 
 
 class Cost(NamedTuple):
@@ -92,7 +97,8 @@ class FeatureBlock(ABC):
 
     kind: its name in JSON; reads: the buffer that it is made from; destroys: whether it overwrites it;
     needs_total: whether its C reads the sum of all bins' powers; unit: of its float reference; loud: leading
-    coefficients that are the loudness. Raises SerqError when a value is out of range.
+    coefficients that are the loudness; selective: whether only the frames of `counts` are pooled. Raises
+    SerqError when a value is out of range.
     """
 
     kind: ClassVar[str]
@@ -101,6 +107,7 @@ class FeatureBlock(ABC):
     needs_total: ClassVar[bool] = False
     unit: ClassVar[str]
     loud: ClassVar[int] = 0
+    selective: ClassVar[bool] = False
 
     size: int
     statistics: tuple[str, ...] = ("mean", "sd", "delta_sd")
@@ -175,6 +182,10 @@ class FeatureBlock(ABC):
     def integers(self, frames: Frames, tables: Tables) -> NDArray[np.int64]:
         """Compute the block's stage, int64 [size, frames]: the reference that its C equals bit for bit."""
 
+    def counts(self, frames: Frames, _tables: Tables) -> NDArray[np.bool_]:
+        """Tell which frames are pooled [frames]: all, unless the block is `selective`."""
+        return np.ones(frames.power.shape[1], dtype=bool)
+
     @abstractmethod
     def floats(self, frames: FloatFrames, analysis: Analysis) -> NDArray[np.float64]:
         """Compute the same in float64, [size, frames] in `unit`: what the integers are held to."""
@@ -214,6 +225,7 @@ def check_kind(cls: type[FeatureBlock]) -> None:
     ]
     if missing:
         raise SerqError(f"feature block {name!r} lacks {', '.join(missing)}; define it in {cls.__name__}")
+    offered = get_args(Buffer)
     require(
-        cls.reads in ("log", "power"), f"feature block {name!r} reads {cls.reads!r}; it may read log or power"
+        cls.reads in offered, f"feature block {name!r} reads {cls.reads!r}; it may read {', '.join(offered)}"
     )

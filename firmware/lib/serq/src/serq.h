@@ -48,6 +48,10 @@ typedef union {
 #ifdef SERQ_MEL_BANDS
         serq_band bands[SERQ_MEL_BANDS];
 #endif
+#ifdef SERQ_PITCH_POINTS
+        serq_bin lags[SERQ_PITCH_POINTS + 1]; /* the autocorrelation, and what it is made from */
+        int32_t pitch[2];
+#endif
         int32_t values[SERQ_VALUES]; /* mfcc or chroma */
         uint64_t power; /* sum of the bands' energies; without bands, of all bins' powers */
         uint8_t shift;  /* of the frame's samples */
