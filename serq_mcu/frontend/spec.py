@@ -13,6 +13,9 @@ from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
 from serq_mcu.frontend.stages import MEL_STAGES, PITCH_STAGES, SPECTRAL_STAGES
 
 
+_PITCH_DEFAULTS = {name: getattr(Analysis, name) for name in ("pitch_low", "pitch_high", "voiced_above")}
+
+
 def _speech235() -> tuple[FeatureBlock, ...]:
     return (Mfcc(40, loudness=False), Mel(40, ("sd", "delta_sd")), Chroma())
 
@@ -108,8 +111,13 @@ class FeatureSpec(Analysis):
         return tuple(name for block in self.blocks for name in block.feature_names)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for the model file and configuration."""
-        return dataclasses.asdict(self) | {"blocks": [block.to_json() for block in self.blocks]}
+        """Return plain values for the model file and configuration.
+
+        Without a block that reads the pitch, its parameters are left out unless somebody changed them.
+        """
+        plain = dataclasses.asdict(self) | {"blocks": [block.to_json() for block in self.blocks]}
+        needless = () if self.uses_pitch else _PITCH_DEFAULTS.items()
+        return {key: value for key, value in plain.items() if (key, value) not in needless}
 
     @staticmethod
     def from_json(value: Any) -> FeatureSpec:
