@@ -1,4 +1,4 @@
-"""The page of how well the pitch stage hears: gross errors against librosa.pyin, and errors of its integers.
+"""The page of how well pitch is heard: gross errors against librosa.pyin, errors of the integers, cost.
 
 `python -m tools.pitch_errors FOLDER...` reads folders of 16 kHz recordings and writes docs/pitch.md again.
 """
@@ -14,16 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.files import write_file
+from serq_mcu.boards.board import load_board
 from serq_mcu.frontend.blocks import F0, Voicing
 from serq_mcu.frontend.librosa_reference import frame_values, summary
 from serq_mcu.frontend.reference import frame_stages
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from tools.frontend_cost import FrameCost, frame_cost
 
 PAGE = Path(__file__).parents[1] / "docs" / "pitch.md"
 SPECS = {
     f"FFT {length}": FeatureSpec(name="pitch", fft_length=length, hop_length=512, blocks=(F0(), Voicing()))
     for length in (1024, 512)
+}
+# What is promised: instructions of the stage on a frame, at most.
+LIMITS = {
+    ("emulated-m4f", "FFT 1024"): 8_000,
+    ("emulated-m4f", "FFT 512"): 5_000,
+    ("emulated-m0", "FFT 1024"): 19_000,
+    ("emulated-m0", "FFT 512"): 10_000,
 }
 GROSS = 0.2  # of the reference's frequency
 _PYIN_RANGE = (60, 530)  # Hz
@@ -55,6 +64,13 @@ _FLOATS = """\
 Absolute error against the same definition in float64, on the power that librosa computes.
 *another peak*: the part of all frames whose pitch is more than a tenth of an octave off: two peaks are nearly
 equal there, and rounding decides.
+"""
+_COSTS = """\
+## Cost
+
+Of a frame, counted in QEMU as in [what the front end costs](frontend_cost.md), with the block `voicing`.
+*limit* is what is promised; `tests/emulated/test_frontend_firmware.py` holds it.
+*work area*: bytes of RAM that the frame has for it, beside its other stages and in the place of a decision's.
 """
 
 
@@ -127,8 +143,24 @@ def rounding(heard: Heard) -> dict[str, dict[str, float]]:
     }
 
 
-def page(found: dict[tuple[str, str], Heard]) -> str:
-    """Write the page, from frames by corpus and name of the specification."""
+def stage_cost(cost: FrameCost) -> tuple[int, int]:
+    """Return instructions and estimated cycles of the pitch stage and the block `voicing`."""
+    counts = [cost.stages[name] for name in ("correlate", "pitch", "voicing")]
+    return sum(count for count, _ in counts), sum(cycles or 0 for _, cycles in counts)
+
+
+def _costs() -> str:
+    rows = [["core", "frames of", "instructions", "limit", "cycles", "work area"]]
+    for board, name in LIMITS:
+        instructions, cycles = stage_cost(frame_cost(load_board(board), SPECS[name]))
+        points = len(build_tables(SPECS[name]).pitch["weight"]) // 2
+        numbers = (instructions, LIMITS[board, name], cycles, 8 * (points + 1) + 8)
+        rows.append([load_board(board).mcu.core, name, *(f"{number:,}" for number in numbers)])
+    return _table(rows)
+
+
+def page(found: dict[tuple[str, str], Heard], costs: str) -> str:
+    """Write the page, from frames by corpus and name of the specification, and the table of costs."""
     head = ("recordings", "frames of", "n")
     rows = [[*head, "window", "both", "all", "heard", "false", "deviation"]]
     floats = [[*head, "", "unit", "mean", "99 %", "worst", "another peak"]]
@@ -143,7 +175,7 @@ def page(found: dict[tuple[str, str], Heard]) -> str:
             numbers = [f"{error[key]:.5f}" for key in ("mean", "p99", "max")]
             other = f"{100 * error['another']:.2f} %" if "another" in error else ""
             floats.append([*what, kind, unit, *numbers, other])
-    return f"{_HEAD}\n{_table(rows)}\n{_FLOATS}\n{_table(floats)}"
+    return f"{_HEAD}\n{_table(rows)}\n{_FLOATS}\n{_table(floats)}\n{_COSTS}\n{costs}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
@@ -163,7 +195,7 @@ def main() -> None:
         for name, spec in SPECS.items():
             found[folder.name, name] = hear(spec, clips)
             print(folder.name, name, errors(spec, found[folder.name, name], _WINDOWS[0]), flush=True)
-    write_file(PAGE, page(found))
+    write_file(PAGE, page(found, _costs()))
 
 
 if __name__ == "__main__":

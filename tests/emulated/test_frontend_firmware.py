@@ -28,6 +28,9 @@ from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, compile_program
 from tools.frontend_cost import LIMITS, build_frontend, frame_cost
 from tools.frontend_cost import SPECS as COST_SPECS
+from tools.pitch_errors import LIMITS as PITCH_LIMITS
+from tools.pitch_errors import SPECS as PITCH_SPECS
+from tools.pitch_errors import stage_cost
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 # A first pass of radix 2 and of radix 4; with zeros behind the frame and without; every kind of block.
@@ -127,6 +130,12 @@ def test_a_padded_clip_ends_when_it_is_asked_for(tmp_path: Path) -> None:
 def test_a_frame_costs_no_more_instructions_than_promised(board: str, name: str) -> None:
     instructions, _ = frame_cost(load_board(board), COST_SPECS[name]).frame
     assert 0.5 * LIMITS[board, name] < instructions <= LIMITS[board, name]
+
+
+@pytest.mark.parametrize(("board", "name"), PITCH_LIMITS)
+def test_pitch_costs_no_more_instructions_than_promised(board: str, name: str) -> None:
+    instructions, _ = stage_cost(frame_cost(load_board(board), PITCH_SPECS[name]))
+    assert 0.5 * PITCH_LIMITS[board, name] < instructions <= PITCH_LIMITS[board, name]
 
 
 ALWAYS = {

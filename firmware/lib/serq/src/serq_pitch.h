@@ -56,18 +56,17 @@ SERQ_SPECIALISE int32_t serq_mirror_all(const serq_compression *of, const int16_
     z[0].z.re = 0;
     for (uint32_t i = 0; i < points / 2; i++) {
         unsigned ones = SERQ_DSP ? bits : log2_points - bits;
-        serq_bin *first = z + position, *last = z + (points - 1 - position);
+        uint32_t mirrored = points - 1 - position;
         turn += 2 * stride;
         serq_mirror(of, 2 * i + 1, 2 * points, turn, scale, &lower, &upper, &odd);
-        first->z.im = serq_doubled_times(lower, ones);
-        last->z.im = serq_doubled_times(upper, log2_points - ones);
+        z[position].z.im = serq_doubled_times(lower, ones);
+        z[mirrored].z.im = serq_doubled_times(upper, log2_points - ones);
         serq_next_reversed(&position, &bits, i, log2_points);
         if (i + 1 < points / 2) {
             turn += 2 * stride;
             serq_mirror(of, 2 * i + 2, 2 * points, turn, scale, &lower, &upper, &odd);
-            first = z + position;
-            first->z.re = serq_doubled_times(lower, SERQ_DSP ? bits : log2_points - bits);
-            last->z.re = serq_doubled_times(upper, log2_points - ones);
+            z[position].z.re = serq_doubled_times(lower, SERQ_DSP ? bits : log2_points - bits);
+            z[mirrored].z.re = serq_doubled_times(upper, log2_points - ones);
         }
     }
     z[1].z.re = serq_doubled_times(serq_compressed(of, points), scale + 1); /* the middle */
