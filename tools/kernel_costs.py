@@ -22,7 +22,7 @@ from serq_mcu.codegen.export import board_files, export, runtime_files, write_pr
 from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.counting.bench import bench
 from serq_mcu.counting.qemu import Count, counted
-from serq_mcu.frontend.blocks import BLOCKS, FeatureBlock
+from serq_mcu.frontend.blocks import BLOCKS, F0, FeatureBlock, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.kernels import COSTS, terms
 from serq_mcu.layers.packing import GROUP, LAYOUTS
@@ -55,10 +55,14 @@ def _blocks(
     )
 
 
+_PITCH = (F0(1, ("mean",)), Voicing(2, ("mean",)))
+
 # Each length of the transform with two frames, and in all of them every other size that a stage depends on at
 # several values.
 SPECS = (
-    FeatureSpec(fft_length=256, hop_length=128, mel_bands=20, blocks=_blocks((7, "msd"))),
+    FeatureSpec(
+        fft_length=256, hop_length=128, mel_bands=20, pitch_low=150, blocks=(*_blocks((7, "msd")), *_PITCH)
+    ),
     FeatureSpec(
         fft_length=256,
         hop_length=80,
@@ -76,15 +80,26 @@ SPECS = (
         blocks=_blocks((13, "m")),
     ),
     FeatureSpec(
-        fft_length=512, hop_length=256, mel_bands=32, fmax=4000, blocks=_blocks((20, "d"), (32, "ms"), "m")
+        fft_length=512,
+        hop_length=256,
+        mel_bands=32,
+        fmax=4000,
+        blocks=(*_blocks((20, "d"), (32, "ms"), "m"), *_PITCH),
     ),
     FeatureSpec(),
     FeatureSpec(
-        hop_length=320, window_length=800, mel_bands=64, blocks=_blocks((30, "ms"), (64, "d"), "msd")
+        hop_length=320,
+        window_length=800,
+        mel_bands=64,
+        blocks=(*_blocks((30, "ms"), (64, "d"), "msd"), *_PITCH),
     ),
     FeatureSpec(hop_length=1024, mel_bands=24, fmin=100, blocks=_blocks((24, "s"))),
     FeatureSpec(
-        fft_length=2048, hop_length=512, window_length=1024, mel_bands=48, blocks=_blocks((16, "sd"))
+        fft_length=2048,
+        hop_length=512,
+        window_length=1024,
+        mel_bands=48,
+        blocks=(*_blocks((16, "sd")), *_PITCH),
     ),
     FeatureSpec(fft_length=2048, hop_length=640, window_length=1280, blocks=_blocks((0, ""), (0, ""), "md")),
 )

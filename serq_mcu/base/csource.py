@@ -48,7 +48,7 @@ class Declare:
 
 @dataclass(frozen=True)
 class Discard:
-    """A statement `(void)name;`: a parameter that this model does not use."""
+    """A statement `(void)name;`: what this model does not use."""
 
     name: str
 

@@ -27,6 +27,7 @@ from serq_mcu.frontend.code import (
     frame_parts,
     frontend_arrays,
     frontend_assertions,
+    pitch_points,
     selection_count,
 )
 from serq_mcu.layers.base import Operands
@@ -140,6 +141,11 @@ class Plan:
         return max([block.size for block in self.model.spec.blocks if block.own_stages] or [1])
 
     @functools.cached_property
+    def pitch_points(self) -> int:
+        """Complex points of the pitch stage's transform, 0 if there is none."""
+        return pitch_points(self.model.spec, self.model.tables)
+
+    @functools.cached_property
     def pools(self) -> int:
         """Coefficients of all feature blocks."""
         return sum(block.size for block in self.model.spec.blocks)
@@ -230,7 +236,8 @@ class Plan:
         """sizeof(serq_state) on a 32-bit core, from the declaration in serq.h; the generated C checks it."""
         spec, values = self.model.spec, 4 * self.values
         bins, bands = 8 * spec.bins, 8 * spec.mel_bands * spec.uses_mel
-        frame = bins + bands + values + 4
+        pitch = 8 * (self.pitch_points + 1) + 8 if spec.uses_pitch else 0
+        frame = bins + bands + pitch + values + 4
         decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
         scratch = max(_aligned(frame), _aligned(decision))
         pools = (_POOL_BYTES * self.pools + _HISTOGRAM_BYTES * self.histograms) * self.tiers

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
 
+Tables = Mapping[str, NDArray[Any]]  # tables of a stage or a block, by name
+
 MIN_FRAMES, MAX_FRAMES = 2, 4096  # a difference needs two; sums are proved for 4096
 MAX_TIERS = 8
+
+
+class TableType(NamedTuple):
+    """The element type and shape of a table."""
+
+    type: type[np.generic]
+    shape: tuple[int, ...]
 
 
 def is_int(value: object) -> bool:
@@ -31,7 +45,9 @@ class Analysis:
     frame f is centred on sample f * hop_length: half a frame of zeros stands before a clip and after it.
 
     Frames count that are at most `tiers` steps of `tier_db` below the loudest, or all if `tiers` is 0. A clip
-    holds speech if `speech_frames` of its frames lie `speech_rise_db` above its noise floor.
+    holds speech if `speech_frames` of its frames lie `speech_rise_db` above its noise floor and are voiced.
+    Pitch is searched from `pitch_low` to `pitch_high`; a frame is voiced where its normalised autocorrelation
+    there is at least `voiced_above`, or without a block that reads the pitch always.
     Raises SerqError when a value is out of range or not built.
     """
 
@@ -51,6 +67,9 @@ class Analysis:
     tier_db: float = 16.0
     speech_frames: int = 0
     speech_rise_db: float = 6.0
+    pitch_low: float = 65.0
+    pitch_high: float = 500.0
+    voiced_above: float = 0.3
 
     def __post_init__(self) -> None:
         require(
@@ -97,6 +116,12 @@ class Analysis:
         require(
             1 <= self.speech_rise_db <= 60, f"a speech rise of {self.speech_rise_db!r} dB must be 1 to 60 dB"
         )
+        require(
+            self.pitch_low >= 40 and 2 * self.pitch_low <= self.pitch_high <= 1000,
+            f"pitch range {self.pitch_low!r} to {self.pitch_high!r} Hz must lie within 40 to 1000 Hz and span"
+            " an octave",
+        )
+        require(0 < self.voiced_above < 1, f"voiced_above {self.voiced_above!r} must lie between 0 and 1")
 
     @property
     def frame_length(self) -> int:

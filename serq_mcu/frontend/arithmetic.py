@@ -35,6 +35,17 @@ def top_bit(a: NDArray[np.uint64]) -> NDArray[np.int64]:
     return index
 
 
+def log2_q16(log_table: NDArray[np.uint16], a: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Compute Q16 log2, -64 of 0, by a table uint16 [64, 2] of bases and steps."""
+    top = top_bit(a)
+    mantissa = ((a << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
+    index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
+    base, step = log_table.astype(np.int64).T
+    log2: NDArray[np.int64] = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
+    log2[a == 0] = -64 << 16
+    return log2
+
+
 def q15(values: NDArray[np.float64]) -> NDArray[np.int16]:
     """Round values of -1 to 1 to int16 in Q15; 1 becomes the largest int16."""
     return np.minimum(np.rint(values * Q15), Q15 - 1).astype(np.int16)

@@ -18,7 +18,7 @@ from serq_mcu.frontend.statistics import STATISTICS
 from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables
 
 TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
-POOL_ADD = "serq_pool_add"
+CORRELATE, POOL_ADD = "serq_correlate", "serq_pool_add"
 TIERS = "SERQ_TIERS"
 
 
@@ -31,9 +31,12 @@ class Assertion(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
-    """Return what follows a frame's power: mel bands, its level, then each block with its pooling."""
+    """Return what follows a frame's power: mel bands, level and pitch, then each block with its pooling."""
     parts = [_mel_part(spec, tables)] if spec.uses_mel else []
     parts.append(_level_part(spec, tables))
+    if spec.uses_pitch:
+        parts.append(_pitch_part(spec, tables))
+    parts.append(CPart((Call("serq_add_speech", ("state", "*level", "voiced" if spec.uses_pitch else 1)),)))
     for block in spec.order:
         own = block.code(spec, tables.of(block))
         pooling = _pooling(spec, tables, block)
@@ -96,6 +99,12 @@ def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[A
         read = tables.first_bin + int(tables.segment[:, 0].sum())
         yield Assertion("mel_segments", f"{read} <= {bins}")
         yield Assertion("mel_bands", "sizeof serq_mel_offset_table / sizeof(int32_t) <= SERQ_MEL_BANDS")
+    if spec.uses_pitch:
+        calls = _calls(*frame_parts(spec, tables))
+        (arguments,) = (call.arguments for call in calls if call.function == CORRELATE)
+        log2_points, furthest = arguments[7], arguments[9]
+        yield Assertion("pitch_points", f"(1 << {log2_points}) <= SERQ_PITCH_POINTS")
+        yield Assertion("pitch_lags", f"{furthest} <= 2 * SERQ_PITCH_POINTS")
     for block in spec.blocks:
         if block.own_stages:
             yield Assertion(f"{block.kind}_values", f"{block.size} <= SERQ_VALUES")
@@ -127,6 +136,9 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     yield Cost("level", "level", (1,))
     pools = sum(block.size for block in spec.blocks) * tables.tiers(spec).count
     yield Cost("place frame", "place frame", (pools, 1))
+    if spec.uses_pitch:
+        yield Cost("correlate", f"correlate {4 * pitch_points(spec, tables)}", (1,))
+        yield Cost("pitch", "pitch", (len(tables.pitch["cost"]), 1))
     yield Cost("add speech", "add speech", (1,))
     for block in spec.order:
         yield from block.costs(spec, tables.of(block))
@@ -163,6 +175,11 @@ def selection(spec: FeatureSpec, block: FeatureBlock) -> int:
 def selection_count(spec: FeatureSpec) -> int:
     """Count the selections of frames: that of all that count, and one for each selective block."""
     return 1 + sum(block.selective for block in spec.blocks)
+
+
+def pitch_points(spec: FeatureSpec, tables: FrontendTables) -> int:
+    """Return the complex points of the pitch stage's transform, 0 if there is none."""
+    return len(tables.pitch["weight"]) // 2 if spec.uses_pitch else 0
 
 
 def bins_outside_mel(spec: FeatureSpec, tables: FrontendTables) -> list[tuple[int, int]]:
@@ -218,6 +235,31 @@ def _mel_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
     return CPart(steps, arrays)
 
 
+def _pitch_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
+    points = pitch_points(spec, tables)
+    first, scale, offset, threshold = tables.pitch["search"].tolist()
+    lags, stride = len(tables.pitch["cost"]), spec.fft_length // (4 * points)
+    correlate = (
+        *("bins", "power", "serq_pitch_weight_table", "serq_pitch_compress_table"),
+        *("serq_twiddle_table", stride, "serq_pitch_twiddle_table", points.bit_length() - 1, scale),
+        *(first + lags, "state->scratch.frame.lags"),
+    )
+    search = ("correlation", first, lags, "serq_pitch_cost_table", offset, threshold)
+    steps = (
+        Declare("int32_t *", "pitch", "state->scratch.frame.pitch"),
+        Call(CORRELATE, correlate, result="const int32_t *correlation"),
+        Call("serq_pitch", (*search, "serq_log_table", "pitch"), result="uint8_t voiced"),
+        Trace("pitch", "pitch", 2, "int32_t"),
+    )
+    arrays = (
+        CArray("serq_pitch_weight_table", tables.pitch["weight"]),
+        CArray("serq_pitch_compress_table", tables.pitch["compress"]),
+        CArray("serq_pitch_twiddle_table", tables.twiddle[:: 2 * stride]),
+        CArray("serq_pitch_cost_table", tables.pitch["cost"]),
+    )
+    return CPart(steps, arrays, headers=("serq_pitch.h",))
+
+
 def _level_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
     """Complete `power`, the sum of all bins' powers, if it is needed; find level and place of the frame."""
     steps: list[Step] = [] if spec.uses_mel else [Declare("uint64_t", "power", "0")]
@@ -230,7 +272,6 @@ def _level_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
         Call("serq_level", arguments, result="*level"),
         Trace("level", "level", 1, "int32_t"),
         Call("serq_place_frame", ("state", "*level"), result="serq_place place"),
-        Call("serq_add_speech", ("state", "*level", 1)),
     ]
     return CPart(tuple(steps))
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.frontend import pitch
 from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.blocks.base import FloatFrames
 from serq_mcu.frontend.spec import FeatureSpec
@@ -57,7 +58,11 @@ def frame_values(spec: FeatureSpec, pcm: NDArray[np.int16]) -> dict[str, NDArray
         )
         values["log"] = librosa.power_to_db(values["mel"], ref=1.0, amin=spec.log_floor, top_db=None)
     values["level"] = _level(spec, values)[None]
-    frames = FloatFrames(power, values.get("log"), values["level"][0])
+    voiced = None
+    if spec.uses_pitch:
+        values["pitch"] = pitch.floats(spec, power)
+        voiced = values["pitch"][1] >= spec.voiced_above
+    frames = FloatFrames(power, values.get("log"), values["level"][0], values.get("pitch"), voiced)
     for block in spec.order:
         values[block.stage] = block.floats(frames, spec)
     return {stage: value.T for stage, value in values.items()}

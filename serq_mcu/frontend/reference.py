@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.arithmetic import LEVEL_MIN, rshift_round, top_bit
+from serq_mcu.frontend import pitch
+from serq_mcu.frontend.arithmetic import LEVEL_MIN, log2_q16, rshift_round, top_bit
 from serq_mcu.frontend.blocks.base import Frames
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.speech import NoiseFloor
 from serq_mcu.frontend.statistics import MISSING, STATISTICS, Histogram, sums_of
-from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables, bit_reversal
+from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables
+from serq_mcu.frontend.transform import Complex, bit_reversal, fft, spectrum_of
 
 _CHUNK = 64  # frames at a time: the work arrays stay within a processor's cache
-
-Complex = tuple[NDArray[np.float64], NDArray[np.float64]]  # real and imaginary integers, exact in float64
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def pooled_frames(spec: FeatureSpec, tables: FrontendTables, pcm: NDArray[np.int
     """
     parts = []
     for shift, _, spectrum in _spectra(spec, tables, pcm):
-        parts.append(_to_pool(spec, *_values(spec, tables, _power(spectrum), shift)))
+        parts.append(_to_pool(spec, tables, *_values(spec, tables, _power(spectrum), shift)))
     return PooledFrames.joined(parts)
 
 
@@ -108,22 +108,24 @@ def traced_frames(
             "spectrum": _interleaved(spectrum),
             "power": power,
         }
-        values, counts = _values(spec, tables, power, shift)
+        values, frames = _values(spec, tables, power, shift)
         for stage, integers in values.items():
             stages[stage] = integers if stage == "mel" else integers.astype(np.int32)
         for stage, integers in stages.items():
             parts.setdefault(stage, []).append(integers.T)
-        pooled.append(_to_pool(spec, values, counts))
+        pooled.append(_to_pool(spec, tables, values, frames))
     joined = {stage: np.ascontiguousarray(np.concatenate(values)) for stage, values in parts.items()}
     return joined, PooledFrames.joined(pooled)
 
 
 def _to_pool(
-    spec: FeatureSpec, values: dict[str, NDArray[Any]], counts: dict[str, NDArray[np.bool_]]
+    spec: FeatureSpec, tables: FrontendTables, values: dict[str, NDArray[Any]], frames: Frames
 ) -> PooledFrames:
-    level = values["level"][0]
     stages = {block.stage: values[block.stage].T for block in spec.blocks}
-    return PooledFrames(level, np.ones(level.shape, np.bool_), stages, counts)
+    selective = [block for block in spec.blocks if block.selective]
+    counts = {block.kind: block.counts(frames, tables.of(block)) for block in selective}
+    voiced = np.ones(frames.level.shape, np.bool_) if frames.voiced is None else frames.voiced
+    return PooledFrames(frames.level, voiced, stages, counts)
 
 
 def pool(
@@ -194,7 +196,7 @@ def _spectra(
         chunk = np.ascontiguousarray(frames[start : start + _CHUNK].T, dtype=np.int64)
         shift = _shift(chunk)
         window = _window(tables, chunk, shift)
-        yield shift, window, _spectrum(tables, _fft(tables, window))
+        yield shift, window, spectrum_of(tables.twiddle, fft(tables.twiddle, window))
 
 
 def _shift(x: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -214,56 +216,6 @@ def _window(tables: FrontendTables, x: NDArray[np.int64], shift: NDArray[np.int6
     return re, im
 
 
-def _mulw(a: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute floor(a * w) for an integer |a| < 2^31 and w = coefficient / 2^16.
-
-    The product has 47 bits, which float64 holds exactly.
-    """
-    return np.floor(a * w)
-
-
-def _fft(tables: FrontendTables, z: Complex) -> Complex:
-    re, im = z[0].copy(), z[1].copy()
-    points, frames = re.shape
-    cosine, sine = tables.twiddle.astype(np.float64).T / 65536
-    m = 1
-    while m < points:
-        quarter = max(m // 2, 1)
-        step = points // m  # N / 2m
-        c, s = cosine[: quarter * step : step].copy()[:, None], sine[: quarter * step : step].copy()[:, None]
-        c[0], s[0] = 0.5, 0.0  # q = 0: mulw becomes >> 1
-        block_re, block_im = (
-            part.reshape(points // (2 * m), 2, m // quarter, quarter, frames) for part in (re, im)
-        )
-        b_re, b_im = block_re[:, 1], block_im[:, 1]
-        t_re = _mulw(b_re, c) + _mulw(b_im, s)
-        t_im = _mulw(b_im, c) + _mulw(b_re, -s)
-        if m >= 2:  # the second half of the block is turned by another quarter of a circle
-            t_re[:, 1], t_im[:, 1] = t_im[:, 1].copy(), -t_re[:, 1]
-        for block, t in ((block_re, t_re), (block_im, t_im)):
-            block[:, 1] = block[:, 0] - t
-            block[:, 0] += t
-        m *= 2
-    return re, im
-
-
-def _spectrum(tables: FrontendTables, z: Complex) -> Complex:
-    re, im = z
-    points = len(re)
-    half = points // 2
-    out_re, out_im = np.zeros((points + 1, re.shape[1])), np.zeros((points + 1, re.shape[1]))
-    out_re[0], out_re[points] = 2 * (re[0] + im[0]), 2 * (re[0] - im[0])
-    out_re[half], out_im[half] = 2 * re[half], -2 * im[half]
-    c, s = (part[1:half, None].astype(np.float64) / 65536 for part in tables.twiddle.T)
-    p_re, p_im, y_re, y_im = re[1:half], im[1:half], re[:half:-1], im[:half:-1]
-    e_re, e_im, o_re, o_im = p_re + y_re, p_im - y_im, p_im + y_im, y_re - p_re
-    t_re = _mulw(o_re, c) + _mulw(o_im, s)
-    t_im = _mulw(o_im, c) - _mulw(o_re, s)
-    out_re[1:half], out_im[1:half] = e_re + 2 * t_re, e_im + 2 * t_im
-    out_re[:half:-1][1:], out_im[:half:-1][1:] = e_re - 2 * t_re, e_im - 2 * t_im
-    return out_re, out_im
-
-
 def _power(spectrum: Complex) -> NDArray[np.uint64]:
     re, im = (part.astype(np.int64) for part in spectrum)
     return (re * re).astype(np.uint64) + (im * im).astype(np.uint64)
@@ -271,23 +223,23 @@ def _power(spectrum: Complex) -> NDArray[np.uint64]:
 
 def _values(
     spec: FeatureSpec, tables: FrontendTables, power: NDArray[np.uint64], shift: NDArray[np.int64]
-) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]:
-    """Compute the stages after power that the specification has, each [integers, frames].
-
-    Also returns in which frames each selective block counts, bool [frames] by kind.
-    """
+) -> tuple[dict[str, NDArray[Any]], Frames]:
+    """Compute the stages after power, each [integers, frames], and what blocks read of the frames."""
     values: dict[str, NDArray[Any]] = {}
     if spec.uses_mel:
         values["mel"] = _mel(tables, power)
         values["log"] = _log(tables, values["mel"], shift)
     total = values.get("mel", power).sum(axis=0, dtype=np.uint64)
-    level = np.maximum(_log2(tables, total) - tables.level_offset - (shift << 17) >> 8, LEVEL_MIN)
-    values["level"] = level[None]
-    frames = Frames(power, values.get("log"), shift, level)
+    level = log2_q16(tables.log_table, total) - tables.level_offset - (shift << 17) >> 8
+    values["level"] = np.maximum(level, LEVEL_MIN)[None]
+    voiced = None
+    if spec.uses_pitch:
+        values["pitch"] = pitch.integers(tables.pitch, tables.twiddle, tables.log_table, power)
+        voiced = pitch.voiced(tables.pitch, values["pitch"])
+    frames = Frames(power, values.get("log"), shift, values["level"][0], values.get("pitch"), voiced)
     for block in spec.order:
         values[block.stage] = block.integers(frames, tables.of(block))
-    selective = [block for block in spec.blocks if block.selective]
-    return values, {block.kind: block.counts(frames, tables.of(block)) for block in selective}
+    return values, frames
 
 
 def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -314,20 +266,10 @@ def _mel(tables: FrontendTables, power: NDArray[np.uint64]) -> NDArray[np.uint64
 
 def _log(tables: FrontendTables, energy: NDArray[np.uint64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
     log: NDArray[np.int64] = np.maximum(
-        _log2(tables, energy) - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17), tables.log_floor
+        log2_q16(tables.log_table, energy) - tables.mel_offset.astype(np.int64)[:, None] - (shift << 17),
+        tables.log_floor,
     )
     return log
-
-
-def _log2(tables: FrontendTables, energy: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Compute Q16 log2, -64 of 0."""
-    top = top_bit(energy)
-    mantissa = ((energy << (63 - top).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
-    index, fraction = (mantissa >> 25) & 63, (mantissa >> 9) & 0xFFFF
-    base, step = tables.log_table.astype(np.int64).T
-    log2: NDArray[np.int64] = (top << 16) + base[index] + ((step[index] * fraction) >> 16)
-    log2[energy == 0] = -64 << 16
-    return log2
 
 
 def _interleaved(z: Complex) -> NDArray[np.int32]:

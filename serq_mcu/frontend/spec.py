@@ -10,7 +10,7 @@ from typing import Any
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, require
 from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
-from serq_mcu.frontend.stages import LEVEL_STAGE, MEL_STAGES, SPECTRAL_STAGES
+from serq_mcu.frontend.stages import LEVEL_STAGE, MEL_STAGES, PITCH_STAGES, SPECTRAL_STAGES
 
 
 def _speech235() -> tuple[FeatureBlock, ...]:
@@ -54,23 +54,31 @@ class FeatureSpec(Analysis):
         return any(block.reads == "log" for block in self.blocks)
 
     @property
+    def uses_pitch(self) -> bool:
+        """Whether a block is made from pitch and voicing."""
+        return any(block.reads == "pitch" for block in self.blocks)
+
+    @property
     def order(self) -> tuple[FeatureBlock, ...]:
         """The blocks as a frame computes them: those that destroy what they read come last."""
         return tuple(sorted(self.blocks, key=lambda block: block.destroys))
 
     @property
     def needs_total(self) -> bool:
-        """Whether the sum of all bins' powers is needed: by a block, or as the level without mel."""
-        return not self.uses_mel or any(block.needs_total for block in self.blocks)
+        """Whether the sum of all bins' powers is needed: by a block, the pitch, or as the level."""
+        needed = self.uses_pitch or any(block.needs_total for block in self.blocks)
+        return needed or not self.uses_mel
 
     @property
     def frame_stages(self) -> tuple[str, ...]:
         """The stages of a frame, in the order of computation."""
         mel = MEL_STAGES if self.uses_mel else ()
+        pitch = PITCH_STAGES if self.uses_pitch else ()
         return (
             *SPECTRAL_STAGES,
             *mel,
             LEVEL_STAGE,
+            *pitch,
             *(stage for block in self.order for stage in block.own_stages),
         )
 

@@ -9,6 +9,7 @@ from serq_mcu.base.stages import Stage
 SPECTRAL_STAGES = ("window", "spectrum", "power")  # of every specification
 MEL_STAGES = ("mel", "log")  # of those with a block that reads logs of mel bands
 LEVEL_STAGE = "level"  # of every specification
+PITCH_STAGES = ("pitch",)  # of those with a block that reads it
 _WIDE = ("power", "mel")  # sums of squares, 64 bits; all other stages have 32
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend import pitch
 from serq_mcu.frontend.analysis import Analysis, is_int
 from serq_mcu.frontend.arithmetic import Q15, q15, rshift_round
 from serq_mcu.frontend.blocks.base import Bounds, FeatureBlock, Tables, TableType
@@ -27,6 +28,7 @@ from serq_mcu.frontend.selection import Tiers
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.speech import SpeechRule
 from serq_mcu.frontend.statistics import HISTOGRAM_BINS
+from serq_mcu.frontend.transform import bit_reversal
 
 LOG_SEGMENTS = 64
 SAMPLE_MAX = 32768  # |x * 2^s| of any sample after the frame's shift
@@ -61,8 +63,8 @@ class FrontendTables:
     Arrays are read-only; N = FFT length, W = frame length, B = mel bands.
 
     window int16 [W], twiddle int16 [N/4, 2], segment uint16 [B+1, 3], mel_offset int32 [B], log_table uint16
-    [64, 2]; one pool shift per block; blocks: each block's own tables, by kind and name. Raises SerqError on
-    a wrong type; `check` proves the rest.
+    [64, 2]; one pool shift per block; blocks: each block's own tables, by kind and name, and those of the
+    pitch stage. Raises SerqError on a wrong type; `check` proves the rest.
     """
 
     window: NDArray[np.int16]
@@ -110,6 +112,11 @@ class FrontendTables:
     def speech_rule(self, spec: FeatureSpec) -> SpeechRule:
         """Return the rule of whether there is speech."""
         return SpeechRule(self.speech_rise, spec.speech_frames)
+
+    @property
+    def pitch(self) -> Tables:
+        """The pitch stage's own tables by name; none where no block reads it."""
+        return self.blocks.get(pitch.TABLE_KIND, {})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all tables by name, a block's as `kind.name`."""
@@ -172,13 +179,16 @@ class FrontendTables:
         # n * sum v^2 * 256 < 2^12 * 2^12 * 2^30 * 2^8 = 2^62, and pairs * sum d^2 * 256 <= 4095^2 * 65534^2 *
         # 256 < 2^64.
         bounds = self.bounds()
+        if spec.uses_pitch:
+            pitch.check(self.pitch, self.twiddle, power)
         for block, shift in zip(spec.blocks, self.pool_shifts, strict=True):
             low, high = block.value_range(self.of(block), bounds)
             _require(_pooled_fits(low, high, shift), f"a pooled {block.kind} value does not fit 16 bits")
 
     def bounds(self) -> Bounds:
         """Return what is proved of a frame before any block."""
-        return Bounds(self.power_bound(), *self._log_range())
+        reached = pitch.value_range(self.pitch, self.log_table) if self.pitch else (None, None)
+        return Bounds(self.power_bound(), *self._log_range(), *reached)
 
     def amplitude_bound(self) -> float:
         """Return a bound on the magnitude of components of z, at any level of the FFT, and the spectrum."""
@@ -216,15 +226,13 @@ class FrontendTables:
         return self._fft_length.bit_length() - 1
 
     def _check_shapes(self, spec: FeatureSpec) -> None:
-        own = {
-            f"{block.kind}.{name}": type_
-            for block in spec.blocks
-            for name, type_ in block.table_types(spec).items()
-        } | {
-            f"{block.kind}.{HISTOGRAM}": TableType(np.int16, (len(block.histograms), 3))
-            for block in spec.blocks
-            if block.percentiles
-        }
+        kinds = {block.kind: dict(block.table_types(spec)) for block in spec.blocks}
+        for block in spec.blocks:
+            if block.percentiles:
+                kinds[block.kind][HISTOGRAM] = TableType(np.int16, (len(block.histograms), 3))
+        if spec.uses_pitch:
+            kinds[pitch.TABLE_KIND] = pitch.table_types(spec)
+        own = {f"{kind}.{name}": type_ for kind, types in kinds.items() for name, type_ in types.items()}
         shapes: dict[str, tuple[int, ...]] = {
             "window": (spec.frame_length,),
             "twiddle": (spec.fft_length // 4, 2),
@@ -332,9 +340,10 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
     first_bin, segment = _segments(edges / (spec.sample_rate / spec.fft_length))
     base = np.rint(65536 * np.log2(1 + np.arange(LOG_SEGMENTS + 1) / LOG_SEGMENTS)).astype(np.int64)
     quarter = _angles(spec.fft_length)[: spec.fft_length // 4]
+    twiddle = q15(np.stack([np.cos(quarter), np.sin(quarter)], axis=1))
     tables = FrontendTables(
         window=q15(0.5 - 0.5 * np.cos(_angles(spec.frame_length))),
-        twiddle=q15(np.stack([np.cos(quarter), np.sin(quarter)], axis=1)),
+        twiddle=twiddle,
         segment=segment,
         mel_offset=_mel_offset(spec, edges, 0),
         log_table=np.stack([base[:-1], np.diff(base)], axis=1).astype(np.uint16),
@@ -345,7 +354,7 @@ def build_tables(spec: FeatureSpec) -> FrontendTables:
         tier_width=level_from_db(spec.tier_db) if spec.tiers else 0,
         speech_rise=level_from_db(spec.speech_rise_db),
         pool_shifts=(1,) * len(spec.blocks),
-        blocks={block.kind: own for block in spec.blocks if (own := block.build_tables(spec))},
+        blocks=_own_tables(spec, twiddle),
     )
     refusal = SerqError("nothing was tried")
     for headroom in range(17 - (spec.fft_length.bit_length() - 1)):
@@ -378,12 +387,20 @@ def histogram_table(block: FeatureBlock, analysis: Analysis, shift: int) -> NDAr
 
 
 def _with_histograms(spec: FeatureSpec, tables: FrontendTables, shifts: tuple[int, ...]) -> dict[str, Tables]:
-    """Return the blocks' own tables, and those of their histograms."""
-    found = {block.kind: dict(tables.of(block)) for block in spec.blocks}
+    """Return all own tables of `tables`, and those of the blocks' histograms."""
+    found = {kind: dict(own) for kind, own in tables.blocks.items()}
     for block, shift in zip(spec.blocks, shifts, strict=True):
         if block.percentiles:
-            found[block.kind][HISTOGRAM] = histogram_table(block, spec, shift)
-    return {kind: own for kind, own in found.items() if own}
+            found.setdefault(block.kind, {})[HISTOGRAM] = histogram_table(block, spec, shift)
+    return dict(found)
+
+
+def _own_tables(spec: FeatureSpec, twiddle: NDArray[np.int16]) -> dict[str, Tables]:
+    """Build the blocks' own tables and those of the pitch stage, by kind and name."""
+    own: dict[str, Tables] = {block.kind: block.build_tables(spec) for block in spec.blocks}
+    if spec.uses_pitch:
+        own[pitch.TABLE_KIND] = pitch.build_tables(spec, twiddle)
+    return {kind: tables for kind, tables in own.items() if tables}
 
 
 def mel_edges(spec: Analysis) -> NDArray[np.float64]:
@@ -438,14 +455,6 @@ def _mel_offset(spec: Analysis, edges: NDArray[np.float64], headroom: int) -> ND
 
 def _angles(count: int) -> NDArray[np.float64]:
     return 2 * np.pi * np.arange(count) / count
-
-
-def bit_reversal(points: int) -> NDArray[np.int64]:
-    """Index [points] whose entry p is p with its log2(points) bits reversed."""
-    order = np.zeros(1, dtype=np.int64)
-    while order.size < points:
-        order = np.concatenate([2 * order, 2 * order + 1])
-    return order
 
 
 def _pooled_fits(low: NDArray[np.int64], high: NDArray[np.int64], shift: int) -> bool:

@@ -15,7 +15,7 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.export import export
 from serq_mcu.counting.qemu import symbols
-from serq_mcu.frontend.blocks import Chroma, Mfcc
+from serq_mcu.frontend.blocks import F0, Chroma, Mfcc, Voicing
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.interpreter import classify
@@ -28,6 +28,9 @@ from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, compile_program
 from tools.frontend_cost import LIMITS, build_frontend, frame_cost
 from tools.frontend_cost import SPECS as COST_SPECS
+from tools.pitch_errors import LIMITS as PITCH_LIMITS
+from tools.pitch_errors import SPECS as PITCH_SPECS
+from tools.pitch_errors import stage_cost
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 # A first pass of radix 2 and of radix 4; with zeros behind the frame and without; every kind of block.
@@ -36,6 +39,8 @@ ON_CORES = {
     "short window": SPECS["short window"],
     "narrow window": SPECS["narrow window"],
     "centred": SPECS["centred"],
+    "pitch": SPECS["pitch"],
+    "pitch alone": SPECS["pitch alone"],
     "chroma alone": FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(Chroma(),)),
 }
 
@@ -48,8 +53,8 @@ def test_features_without_a_trace_are_the_references(board: str, name: str, tmp_
 
 @pytest.mark.parametrize("board", ["emulated-m0", "emulated-m4f"])
 def test_assembly_and_intrinsics_take_the_ends_of_every_table(board: str, tmp_path: Path) -> None:
-    blocks = (Mfcc(9), Chroma())
-    spec = FeatureSpec(name="any", fft_length=256, hop_length=128, mel_bands=10, blocks=blocks)
+    blocks = (Mfcc(9), Chroma(), F0(), Voicing())
+    spec = FeatureSpec(name="any", fft_length=256, hop_length=128, mel_bands=10, pitch_low=200, blocks=blocks)
     for seed in (1, 3):
         tables = random_tables(np.random.default_rng(seed), spec)
         assert_computes_the_features(
@@ -74,7 +79,7 @@ def assert_computes_the_features(board: str, model: QuantizedModel, folder: Path
         )
 
 
-@pytest.mark.parametrize("name", ["all blocks", "chroma alone", "centred"])
+@pytest.mark.parametrize("name", ["all blocks", "chroma alone", "centred", "pitch", "pitch alone"])
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_stage_on_the_emulators(board: str, name: str, tmp_path: Path) -> None:
     spec = ON_CORES[name]
@@ -127,6 +132,12 @@ def test_a_frame_costs_no_more_instructions_than_promised(board: str, name: str)
     assert 0.5 * LIMITS[board, name] < instructions <= LIMITS[board, name]
 
 
+@pytest.mark.parametrize(("board", "name"), PITCH_LIMITS)
+def test_pitch_costs_no_more_instructions_than_promised(board: str, name: str) -> None:
+    instructions, _ = stage_cost(frame_cost(load_board(board), PITCH_SPECS[name]))
+    assert 0.5 * PITCH_LIMITS[board, name] < instructions <= PITCH_LIMITS[board, name]
+
+
 ALWAYS = {
     f"serq_{name}"
     for name in (
@@ -146,11 +157,14 @@ STATISTICS = {"serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd"}
 MEL = {"serq_mel", "serq_segment_table", "serq_mel_offset_table", "serq_log", "serq_log_table"}
 DCT = {"serq_dct", "serq_dct_table"}
 CHROMA = {"serq_chroma", "serq_chroma_run_table", "serq_chroma_weight_table", "serq_add_power"}
+PITCH = {"serq_correlate", "serq_pitch", "serq_voicing", "serq_add_power", "serq_log_table"}
+PITCH |= {f"serq_pitch_{name}_table" for name in ("weight", "compress", "cost", "twiddle")}
 USED = {
     "speech120": STATISTICS | MEL | DCT,
     "narrow window": MEL | {"serq_pool_sd"},
     "chroma alone": STATISTICS | CHROMA,
     "all blocks": STATISTICS | MEL | DCT | CHROMA,
+    "pitch alone": STATISTICS | PITCH,
 }
 
 

@@ -179,7 +179,9 @@ def test_blocks_that_destroy_what_they_read_come_last() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_what_there_is() -> None:
-    with pytest.raises(SerqError, match="feature block 'cqt' is not one of mfcc, mel, chroma, centroid"):
+    with pytest.raises(
+        SerqError, match="feature block 'cqt' is not one of mfcc, mel, chroma, f0, voicing, centroid"
+    ):
         FeatureSpec.from_json({"blocks": [{"kind": "cqt", "size": 3}]})
     with pytest.raises(SerqError, match="mel: unknown key loudness"):
         FeatureSpec.from_json({"blocks": [{"kind": "mel", "size": 40, "loudness": False}]})

@@ -21,7 +21,7 @@ import pytest
 from serq_mcu.errors import SerqError
 from serq_mcu.extraction.extractor import clip_features, extractor_files
 from serq_mcu.frontend.arithmetic import isqrt, rshift_round
-from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
+from serq_mcu.frontend.blocks import BLOCKS, F0, Chroma, FeatureBlock, Mel, Mfcc, Voicing
 from serq_mcu.frontend.blocks.chroma import chroma_runs, chroma_weights
 from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
@@ -60,7 +60,7 @@ def mulw(a: int, w: int) -> int:
 
 
 def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -> dict[str, list[int]]:
-    n, m_points = spec.fft_length, spec.fft_length // 2
+    m_points = spec.fft_length // 2
     levels = m_points.bit_length() - 1
     x, window = [int(v) for v in frame], tables.window.tolist()
     twiddle = [tuple(row) for row in tables.twiddle.tolist()]
@@ -72,8 +72,29 @@ def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -
         re, im = (i32((x[i] * window[i]) << shift) >> down for i in (2 * j, 2 * j + 1))
         z[int(f"{j:0{levels}b}"[::-1], 2)] = re, im
     windowed = [part for point in z for part in point]
+    bins = scalar_spectrum(scalar_fft(z, twiddle), twiddle)
+    power = [u64(re * re + im * im) for re, im in bins]
 
-    m = 1
+    flat = [part for point in bins for part in point]
+    result = {"window": windowed, "spectrum": flat, "power": power}
+    if spec.uses_mel:
+        result |= scalar_mel(tables, power, shift)
+    level = scalar_log2(tables, sum(result.get("mel", power))) - tables.level_offset - 2 * shift * 65536
+    result["level"] = [max(level >> 8, -10240)]
+    if "pitch" in tables.blocks:
+        pitch = scalar_pitch(tables, power)
+        voiced = pitch[1] >= tables.blocks["pitch"]["search"].tolist()[3]
+        result |= {"pitch": pitch, "f0": pitch[:1], "voicing": [pitch[1], 32768 * voiced]}
+    if "chroma" in tables.blocks:
+        result["chroma"] = scalar_chroma(tables.blocks["chroma"]["weights"].tolist(), power)
+    return {stage: values for stage, values in result.items() if stage in spec.frame_stages}
+
+
+Point = tuple[int, int]
+
+
+def scalar_fft(z: list[Point], twiddle: list[Point]) -> list[Point]:
+    z, m_points, m = list(z), len(z), 1
     while m < m_points:
         for block in range(0, m_points, 2 * m):
             for k in range(m):
@@ -82,14 +103,18 @@ def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -
                 if q == 0:
                     t = b[0] >> 1, b[1] >> 1
                 else:
-                    c, s = twiddle[q * (n // (2 * m))]
+                    c, s = twiddle[q * (m_points // m)]
                     t = i32(mulw(b[0], c) + mulw(b[1], s)), i32(mulw(b[1], c) + mulw(b[0], -s))
                 if m >= 2 and k >= m // 2:
                     t = t[1], -t[0]
                 z[block + k] = i32(a[0] + t[0]), i32(a[1] + t[1])
                 z[block + k + m] = i32(a[0] - t[0]), i32(a[1] - t[1])
         m *= 2
+    return z
 
+
+def scalar_spectrum(z: list[Point], twiddle: list[Point]) -> list[Point]:
+    m_points = len(z)
     bins = [(0, 0)] * (m_points + 1)
     bins[0] = i32(2 * i32(z[0][0] + z[0][1])), 0
     bins[m_points] = i32(2 * i32(z[0][0] - z[0][1])), 0
@@ -100,17 +125,7 @@ def scalar_frame(spec: FeatureSpec, tables: FrontendTables, frame: np.ndarray) -
         t = i32(mulw(o[0], c) + mulw(o[1], s)), i32(mulw(o[1], c) - mulw(o[0], s))
         bins[k] = i32(e[0] + i32(2 * t[0])), i32(e[1] + i32(2 * t[1]))
         bins[m_points - k] = i32(e[0] - 2 * t[0]), i32(e[1] - 2 * t[1])
-    power = [u64(re * re + im * im) for re, im in bins]
-
-    flat = [part for point in bins for part in point]
-    result = {"window": windowed, "spectrum": flat, "power": power}
-    if spec.uses_mel:
-        result |= scalar_mel(tables, power, shift)
-    level = scalar_log2(tables, sum(result.get("mel", power))) - tables.level_offset - 2 * shift * 65536
-    result["level"] = [max(level >> 8, -10240)]
-    if "chroma" in tables.blocks:
-        result["chroma"] = scalar_chroma(tables.blocks["chroma"]["weights"].tolist(), power)
-    return result
+    return bins
 
 
 def scalar_log2(tables: FrontendTables, energy: int) -> int:
@@ -143,16 +158,73 @@ def scalar_mel(tables: FrontendTables, power: list[int], shift: int) -> dict[str
     for r, row in enumerate([] if "mfcc" not in tables.blocks else tables.blocks["mfcc"]["dct"].tolist()):
         total = 0
         for i, cosine in enumerate(row):
-            left, right = log[i], log[-1 - i]
+            left, right = log[i], log[2 * len(row) - 1 - i]
             total = i32(total + mulw(left + right if r % 2 == 0 else left - right, cosine))
         mfcc.append(total)
     result = {"mel": mel, "log": log}
     return result | {"mfcc": mfcc} if mfcc else result
 
 
-def scalar_chroma(weights: list[list[int]], power: list[int]) -> list[int]:
+def scalar_doublings(power: list[int]) -> int:
     total = fits(sum(power), 0, 2**62)
-    doublings = (61 - (total.bit_length() - 1)) >> 1 if total else 30
+    return (61 - (total.bit_length() - 1)) >> 1 if total else 30
+
+
+def scalar_compressed(own: dict[str, Any], power: list[int], k: int, doublings: int) -> int:
+    p = i32((power[k] << 2 * doublings) >> 32) | 1
+    zeros = 32 - p.bit_length()
+    factors = own["compress"].tolist()
+    u32 = fits(factors[((p << zeros) >> 26) % 32] * factors[32 + zeros], 0, 2**32)
+    return fits(fits((u32 >> 16) * int(own["weight"][k]), 0, 2**32) >> 15, 0, 2**15)
+
+
+def scalar_pitch(tables: FrontendTables, power: list[int]) -> list[int]:
+    own = dict(tables.blocks["pitch"])
+    n = len(own["weight"])
+    first, scale, offset, _ = own["search"].tolist()
+    turn = [tuple(row) for row in tables.twiddle[:: 2 * len(tables.twiddle) // n].tolist()]
+    doublings = scalar_doublings(power)
+    f = [0] + [scalar_compressed(own, power, k, doublings) for k in range(1, n)]
+    y, odd = [0] * n, 0
+    for j in range(1, n // 2):
+        cosine, sine = turn[j]
+        half, difference = (f[j] + f[n - j]) << scale >> 1, f[j] - f[n - j]
+        odd = i32(odd + (i32(difference * cosine) >> (14 - scale)))
+        turned = i32(difference * sine) >> (15 - scale)
+        y[j], y[n - j] = i32(half - turned), i32(half + turned)
+    y[n // 2] = f[n // 2] << scale
+    bits = (n // 2).bit_length() - 1
+    z = [(0, 0)] * (n // 2)
+    for i in range(n // 2):
+        ones = bin(i).count("1")
+        z[int(f"{i:0{bits}b}"[::-1], 2)] = i32(y[2 * i] << ones), i32(y[2 * i + 1] << ones)
+    bins = scalar_spectrum(scalar_fft(z, turn[::2]), turn[::2])
+    r = [part for point in bins for part in point]
+    r[1] = odd
+    last = first + len(own["cost"])
+    for lag in range(3, last + 1, 2):
+        r[lag] = i32(r[lag - 2] + (r[lag] if lag > n // 2 + 1 else -r[lag]))
+    return scalar_peak(tables, r, first, offset, own["cost"].tolist())
+
+
+def scalar_peak(tables: FrontendTables, r: list[int], first: int, offset: int, costs: list[int]) -> list[int]:
+    best, lag = 0, 0
+    for n, cost in enumerate(costs, first):
+        score = i32(r[n] - mulw(r[0], cost))
+        if r[n] > r[n - 1] and r[n] >= r[n + 1] and score > best:
+            best, lag = score, n
+    if lag == 0 or r[0] <= 0:
+        return [0, 0]
+    bend = fits(i32(r[lag] - r[lag - 1]) + i32(r[lag] - r[lag + 1]), 1, 2**32)
+    down = max(bend.bit_length() - 16, 0)
+    fraction = i32((i32(r[lag + 1] - r[lag - 1]) >> down) * 512) // (bend >> down)
+    down = max(r[0].bit_length() - 16, 0)
+    dividend = fits(min(r[lag], r[0]) >> down << 15, 0, 2**32)
+    return [i32(offset - scalar_log2(tables, 1024 * lag + fraction)), dividend // (r[0] >> down)]
+
+
+def scalar_chroma(weights: list[list[int]], power: list[int]) -> list[int]:
+    doublings = scalar_doublings(power)
     p = [i32((value << 2 * doublings) >> 32) for value in power]
     sums = []
     for row in weights:
@@ -170,12 +242,19 @@ def scalar_chroma(weights: list[list[int]], power: list[int]) -> list[int]:
 
 def scalar_pool(spec: FeatureSpec, tables: FrontendTables, frames: list[dict[str, list[int]]]) -> list[int]:
     counted = scalar_counted(spec, tables, [frame["level"][0] for frame in frames])
-    blocks = zip(spec.blocks, tables.pool_shifts, strict=True)
+    voiced = counted
+    if "pitch" in tables.blocks:
+        threshold = tables.blocks["pitch"]["search"].tolist()[3]
+        voiced = [c and frame["pitch"][1] >= threshold for c, frame in zip(counted, frames, strict=True)]
     return [
         value
-        for block, shift in blocks
+        for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True)
         for value in scalar_statistics(
-            block, shift, [frame[block.stage] for frame in frames], counted, tables.of(block).get("histogram")
+            block,
+            shift,
+            [frame[block.stage] for frame in frames],
+            voiced if block.selective else counted,
+            tables.of(block).get("histogram"),
         )
     ]
 
@@ -276,10 +355,13 @@ def assert_equals_scalar(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndar
 # --- the C runtime
 
 
-IN_ORDER = ("window", "spectrum", "power", "mel", "log", "level", "mfcc", "chroma")
+IN_ORDER = ("window", "spectrum", "power", "mel", "log", "level", "mfcc", "pitch", "voicing", "chroma")
 STATISTICS = ("mean", "sd", "delta_mean", "delta_sd")
 PROGRAMS = Path(__file__).parents[1] / "programs"
-SOURCES = [PROGRAMS / "frontend_stages.c", RUNTIME / "serq_frontend.c", RUNTIME / "serq_pool.c"]
+SOURCES = [
+    PROGRAMS / "frontend_stages.c",
+    *(RUNTIME / name for name in ("serq_frontend.c", "serq_pitch.c", "serq_pool.c")),
+]
 
 
 @pytest.fixture(
@@ -366,12 +448,19 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         0 if runs is None else len(runs.weights),
         *(shifts.get(kind, 1) for kind in ("mfcc", "mel", "chroma")),
         tables.level_offset,
+        len(tables.pitch.get("weight", ())),
+        len(tables.pitch.get("cost", ())),
+        *tables.pitch.get("search", [0] * 4),
     ]
     arrays: list[np.ndarray] = [np.array(sizes, dtype=np.int32), tables.window, tables.twiddle]
     arrays += [tables.segment, tables.mel_offset] if bands else []
     arrays += [tables.log_table]
     arrays += [tables.blocks["mfcc"]["dct"]] if mfcc else []
     arrays += [] if runs is None else [runs.runs, runs.weights]
+    if tables.pitch:
+        step = 2 * len(tables.twiddle) // len(tables.pitch["weight"])
+        arrays += [tables.pitch["weight"], tables.pitch["compress"], tables.pitch["cost"]]
+        arrays += [np.ascontiguousarray(tables.twiddle[:: 2 * step])]
     output = run(program, b"".join(array.tobytes() for array in (*arrays, heard)))
 
     expected = frame_stages(spec, tables, pcm)
@@ -379,8 +468,8 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
     layout = np.dtype([(stage, expected[stage].dtype, expected[stage].shape[1:]) for stage in order])
     frames = len(expected["window"])
     got = np.frombuffer(output[: frames * layout.itemsize], dtype=layout)
-    for stage, values in expected.items():
-        np.testing.assert_array_equal(got[stage], values, err_msg=stage)
+    for stage in order:
+        np.testing.assert_array_equal(got[stage], expected[stage], err_msg=stage)
     pooled = np.frombuffer(output[frames * layout.itemsize :], dtype=np.int32)
     for kind, size in (("mfcc", mfcc.size if mfcc else 0), ("mel", bands), ("chroma", 12 if runs else 0)):
         its, pooled = pooled[: len(STATISTICS) * size], pooled[len(STATISTICS) * size :]
@@ -569,13 +658,16 @@ def test_any_tables_that_pass_their_check_are_safe(program, seed):
     rng = np.random.default_rng(seed)
     length, bands = int(rng.choice([256, 512])), int(rng.choice([2, 10, 40]))
     count = int(rng.integers(1, bands + 1))
-    blocks = (Mfcc(count), Chroma()) if seed % 2 else (Mfcc(count),)
+    blocks: tuple[FeatureBlock, ...] = (Mfcc(count), Chroma()) if seed % 2 else (Mfcc(count),)
+    if seed % 4 > 1:
+        blocks = (Mfcc(count), Chroma(), F0(), Voicing())
     spec = FeatureSpec(
         name="any",
         fft_length=length,
         window_length=length // 2 + 58 if seed % 3 else 0,
         hop_length=length // 2,
         mel_bands=bands,
+        pitch_low=200,
         blocks=blocks,
     )
     tables = random_tables(rng, spec)
@@ -929,7 +1021,10 @@ def test_every_specification_agrees_with_librosa_frame_by_frame(name):
         "mel": 0.02,
         "mfcc": 0.02,
         "chroma": 0.01,
-    }  # dB as promised of log-mel, of which mfcc is an orthonormal sum; as promised of chroma
+        "f0": 0.01,
+        "voicing": 0.01,
+    }  # dB as promised of log-mel, of which mfcc is an orthonormal sum; as promised of chroma; octaves, and
+    # of 1: frames whose two best peaks are nearly equal take either, which is most of it
     for kind, errors in report.stages.items():
         assert errors["mean"] < limits[kind], (kind, errors)
 

@@ -3,10 +3,11 @@
 #include "exact_arrays.h"
 #include "serq_fft.h"
 #include "serq_frontend.h"
+#include "serq_pitch.h"
 #include "serq_pool.h"
 
 /* in the order in which they come */
-enum { LOG2_LENGTH, FRAME_LENGTH, HOP, SAMPLES, HEADROOM, FIRST_BIN, LOG_FLOOR, BANDS, MFCC, RUNS, RUN_BINS, MFCC_SHIFT, MEL_SHIFT, CHROMA_SHIFT, LEVEL_OFFSET, SIZES };
+enum { LOG2_LENGTH, FRAME_LENGTH, HOP, SAMPLES, HEADROOM, FIRST_BIN, LOG_FLOOR, BANDS, MFCC, RUNS, RUN_BINS, MFCC_SHIFT, MEL_SHIFT, CHROMA_SHIFT, LEVEL_OFFSET, PITCH_BINS, LAGS, FIRST_LAG, PITCH_SCALE, PITCH_OFFSET, THRESHOLD, SIZES };
 
 /* The sums of a block, in one tier: all frames count. */
 typedef struct {
@@ -52,11 +53,16 @@ int main(void)
     const uint16_t *log_table = take(128, sizeof *log_table);
     const int16_t *dct = take((size_t)count * (bands / 2), sizeof *dct);
     const uint16_t *run = take((size_t)runs * 3, sizeof *run);
-    const int16_t *weight = take((size_t)size[RUN_BINS] * 4, sizeof *weight), *pcm = take((size_t)size[SAMPLES], sizeof *pcm);
+    const int16_t *weight = take((size_t)size[RUN_BINS] * 4, sizeof *weight);
+    uint32_t pitch_bins = (uint32_t)size[PITCH_BINS], pitch_points = pitch_bins / 2, log2_pitch = 31 - serq_leading_zeros(pitch_points | 1);
+    const uint16_t *pitch_weight = take(pitch_bins, sizeof *pitch_weight), *compress = take(pitch_bins ? 64 : 0, sizeof *compress);
+    const int16_t *cost = take((size_t)size[LAGS], sizeof *cost), *short_twiddle = take(pitch_points, sizeof *short_twiddle);
+    const int16_t *pcm = take((size_t)size[SAMPLES], sizeof *pcm);
 
     serq_bin *bin = room(bins, sizeof *bin);
     serq_band *band = room(bands, sizeof *band);
     int32_t *mfcc = room(count, sizeof *mfcc), *chroma = room(classes, sizeof *chroma);
+    serq_bin *lags = room(pitch_bins ? pitch_points + 1 : 0, sizeof *lags);
     block mfcc_block = new_block(count), mel_block = new_block(bands), chroma_block = new_block(classes);
     serq_count counts = {0, 0};
     serq_tiers tiers = {0, 0, 0, 0, 0};
@@ -98,14 +104,24 @@ int main(void)
             give(mfcc, count, sizeof *mfcc);
             pool(&mfcc_block, mfcc, size[MFCC_SHIFT], &place);
         }
+        uint16_t end = (uint16_t)(bands > 0 ? first_bin + read : 0);
+        power = serq_add_power(bin, bands > 0 ? first_bin : 0, power);
+        power = serq_add_power(bin + end, (uint16_t)(bins - end), power);
+        if (bands == 0) {
+            int32_t level = serq_level(power, shift, size[LEVEL_OFFSET], log_table);
+            give(&level, 1, sizeof level);
+        }
+        if (pitch_bins > 0) {
+            uint32_t last = (uint32_t)(size[FIRST_LAG] + size[LAGS]), stride = points / pitch_bins;
+            const int32_t *r =
+                serq_correlate(bin, power, pitch_weight, compress, twiddle, stride, short_twiddle, log2_pitch, (unsigned)size[PITCH_SCALE], last, lags);
+            int32_t pitch[2], voicing[2];
+            uint8_t voiced = serq_pitch(r, (uint16_t)size[FIRST_LAG], (uint16_t)size[LAGS], cost, size[PITCH_OFFSET], size[THRESHOLD], log_table, pitch);
+            give(pitch, 2, sizeof *pitch);
+            serq_voicing(pitch, voiced, voicing);
+            give(voicing, 2, sizeof *voicing);
+        }
         if (runs > 0) {
-            uint16_t end = (uint16_t)(bands > 0 ? first_bin + read : 0);
-            power = serq_add_power(bin, bands > 0 ? first_bin : 0, power);
-            power = serq_add_power(bin + end, (uint16_t)(bins - end), power);
-            if (bands == 0) {
-                int32_t level = serq_level(power, shift, size[LEVEL_OFFSET], log_table);
-                give(&level, 1, sizeof level);
-            }
             serq_chroma(bin, bins, power, run, runs, weight, chroma);
             give(chroma, classes, sizeof *chroma);
             pool(&chroma_block, chroma, size[CHROMA_SHIFT], &place);

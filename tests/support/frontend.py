@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.blocks import Chroma, Energy, Mel, Mfcc
+from serq_mcu.frontend import pitch
+from serq_mcu.frontend.blocks import F0, Chroma, Energy, Mel, Mfcc, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 
@@ -43,6 +45,7 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         name="two", fft_length=2048, hop_length=2048, mel_bands=2, blocks=(Mfcc(1),)
     ),
     "all blocks": FeatureSpec(name="all", mel_bands=26, blocks=(Chroma(), Mel(26), Energy(), Mfcc(20, SOME))),
+    "low bands": FeatureSpec(name="low", blocks=(Mel(40, ("sd",)), Mfcc(20, loudness=False, bands=28))),
     "every frame": FeatureSpec(name="every", tiers=0, blocks=(Mfcc(13), Energy())),
     "narrow tiers": FeatureSpec(name="narrow", tiers=8, tier_db=3.0, blocks=(Mel(40, ("delta_mean", "sd")),)),
     "short window": FeatureSpec(
@@ -94,6 +97,40 @@ SPECS = {  # every FFT length (so odd and even numbers of levels), and the ends 
         fmax=5000,
         mel_bands=32,
         blocks=(Mel(32),),
+    ),
+    "pitch": FeatureSpec(
+        name="pitch", mel_bands=20, blocks=(Mfcc(8), F0(), Voicing(2, ("mean",)), Chroma(12, ("mean",)))
+    ),
+    "pitch alone": FeatureSpec(name="f0", fft_length=512, hop_length=512, blocks=(Voicing(), F0())),
+    "pitch of a short window": FeatureSpec(
+        name="f0 of 400",
+        fft_length=512,
+        window_length=400,
+        hop_length=200,
+        fmin=100,
+        mel_bands=20,
+        pitch_low=80,
+        blocks=(F0(1, ("mean", "sd", "p10", "p90", "delta_mean")), Mel(20), Voicing(2, ("sd",))),
+    ),
+    "pitch of few bins": FeatureSpec(
+        name="high",
+        sample_rate=48000,
+        fft_length=256,
+        hop_length=256,
+        pitch_low=375,
+        pitch_high=800,
+        blocks=(F0(), Voicing()),
+    ),
+    "pitch of many bins": FeatureSpec(
+        name="low",
+        sample_rate=8000,
+        fft_length=2048,
+        hop_length=512,
+        fmax=4000,
+        pitch_low=40,
+        pitch_high=1000,
+        voiced_above=0.9,
+        blocks=(Voicing(), F0()),
     ),
 }
 
@@ -149,6 +186,20 @@ def stimulus(length: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([np.round(piece) for piece in pieces]).astype(np.int16)
 
 
+def random_pitch(extreme: Any, spec: FeatureSpec) -> dict[str, np.ndarray]:
+    """Tables of the pitch stage at the ends of their types; compressed bins stay within 15 bits."""
+    types = pitch.table_types(spec)
+    first = pitch.lag_range(spec)[0]
+    return {
+        "weight": extreme(0, 65535, types["weight"].shape).astype(np.uint16),
+        "compress": np.concatenate([extreme(0, 65535, 32), extreme(0, 16383, 32)]).astype(np.uint16),
+        "cost": extreme(0, 32767, types["cost"].shape).astype(np.int16),
+        "search": np.array(
+            [first, extreme(0, 1, ()), extreme(-(2**24), 2**24, ()), extreme(1, 32768, ())]
+        ).astype(np.int32),
+    }
+
+
 def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables:
     def extreme(low, high, shape):
         ends, between = rng.random(shape) < 0.3, rng.integers
@@ -174,7 +225,8 @@ def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables
             {"chroma": {"weights": extreme(0, 32767, (12, spec.bins)).astype(np.int16)}}
             if spec.block("chroma")
             else {}
-        ),
+        )
+        | ({"pitch": random_pitch(extreme, spec)} if spec.uses_pitch else {}),
         headroom=0,
         first_bin=int(cuts[0]),
         log_floor=int(rng.integers(-(2**24), 0)),
@@ -185,7 +237,7 @@ def random_tables(rng: np.random.Generator, spec: FeatureSpec) -> FrontendTables
     )
     for headroom in range(24):
         for shift in range(1, 17):
-            candidate = replace(tables, headroom=headroom, pool_shifts=(shift, 1)[: len(spec.blocks)])
+            candidate = replace(tables, headroom=headroom, pool_shifts=(shift, 1, 12, 1)[: len(spec.blocks)])
             try:
                 candidate.check(spec)
                 return candidate

@@ -11,12 +11,14 @@ from serq_mcu.frontend.blocks.chroma import Chroma
 from serq_mcu.frontend.blocks.energy import Energy
 from serq_mcu.frontend.blocks.mel import Mel
 from serq_mcu.frontend.blocks.mfcc import Mfcc
-from serq_mcu.frontend.stages import LEVEL_STAGE, MEL_STAGES, SPECTRAL_STAGES
+from serq_mcu.frontend.blocks.pitch import F0, Voicing
+from serq_mcu.frontend.stages import LEVEL_STAGE, MEL_STAGES, PITCH_STAGES, SPECTRAL_STAGES
 
-__all__ = ["BLOCKS", "Chroma", "Energy", "FeatureBlock", "Mel", "Mfcc", "register"]
+__all__ = ["BLOCKS", "F0", "Chroma", "Energy", "FeatureBlock", "Mel", "Mfcc", "Voicing", "register"]
 
 BLOCKS: Registry[type[FeatureBlock]] = Registry("feature block")
-_RESERVED = {*SPECTRAL_STAGES, *MEL_STAGES, LEVEL_STAGE, "pooled", "input", "scores"} - {"mel"}
+_STAGES = (*SPECTRAL_STAGES, *MEL_STAGES, LEVEL_STAGE, *PITCH_STAGES)
+_RESERVED = {*_STAGES, "pooled", "input", "scores"} - {"mel"}
 Kind = TypeVar("Kind", bound=type[FeatureBlock])
 
 
@@ -32,5 +34,5 @@ def register(cls: Kind) -> Kind:
     return cls
 
 
-for _kind in (Mfcc, Mel, Chroma, Energy):
+for _kind in (Mfcc, Mel, Chroma, Energy, F0, Voicing):
     register(_kind)

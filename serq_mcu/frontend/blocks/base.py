@@ -4,20 +4,20 @@ A block's C runs inside `serq_model_frame()` of the generated serq_model.c, wher
 
     bins    serq_bin [bins], the power spectrum; serq_plus_power() reads a bin, as some cores store no powers
     log     int32_t [mel bands], the logs of mel energies, if a block reads "log"
+    pitch   int32_t [2], pitch and voicing, if a block reads "pitch"; voiced uint8_t, whether the frame is
     power   uint64_t, the sum of all bins' powers, if a block needs the total
     level   int32_t, the frame's level in Q8 log2 of full scale
     shift   uint8_t, the doublings of the frame's samples
     state->scratch.frame.values    int32_t, room for the block's integers until they are pooled
 
-Its integers are in a variable that has the name of its stage; pooling follows. A selective block also leaves
-whether the frame counts for it, 0 or 1, in a variable `<stage>_counts`.
+Its integers are in a variable that has the name of its stage; pooling follows. A block that is `selective`
+also leaves uint8_t `<stage>_counts`, 1 if the frame counts for it, else 0.
 """
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -27,20 +27,14 @@ from numpy.typing import NDArray
 from serq_mcu.base.csource import CPart
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import Analysis, is_int, require
+from serq_mcu.frontend.analysis import Tables as Tables
+from serq_mcu.frontend.analysis import TableType as TableType
 from serq_mcu.frontend.statistics import PERCENTILES, STATISTICS
 
-Buffer = Literal["log", "power", "level"]
-Tables = Mapping[str, NDArray[Any]]  # a block's tables by name
+Buffer = Literal["log", "power", "level", "pitch"]
 
 VALUES = "state->scratch.frame.values"
 MAX_SIZE = 128
-
-
-class TableType(NamedTuple):
-    """The element type and shape of a table."""
-
-    type: type[np.generic]
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -48,12 +42,14 @@ class Bounds:
     """What is proved of a frame before any block.
 
     The sum of all bins' powers does not exceed `power`, and logs are within log_low and log_high, int64
-    [bands].
+    [bands]; pitch and voicing within pitch_low and pitch_high, int64 [2], or None if no block reads them.
     """
 
     power: float
     log_low: NDArray[np.int64]
     log_high: NDArray[np.int64]
+    pitch_low: NDArray[np.int64] | None = None
+    pitch_high: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,25 +57,31 @@ class Frames:
     """The integers of a clip's frames that blocks read.
 
     power uint64 [bins, frames]; log int64 [bands, frames], or None if no block reads it; shift int64
-    [frames]; level int64 [frames], Q8 log2 of full scale.
+    [frames]; level int64 [frames], Q8 log2 of full scale; pitch int64 [2, frames], pitch and voicing, and
+    voiced bool [frames], or None if no block reads them.
     """
 
     power: NDArray[np.uint64]
     log: NDArray[np.int64] | None
     shift: NDArray[np.int64]
     level: NDArray[np.int64]
+    pitch: NDArray[np.int64] | None = None
+    voiced: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class FloatFrames:
     """The same by librosa in float64.
 
-    power [bins, frames] relative to full scale; log and level in dB, log None if no block reads it.
+    power [bins, frames] relative to full scale; log and level in dB, log None if no block reads it; pitch
+    [2, frames]: octaves above the lowest pitch, and voicing from 0 to 1; voiced bool [frames]; or None.
     """
 
     power: NDArray[np.float64]
     log: NDArray[np.float64] | None
     level: NDArray[np.float64]
+    pitch: NDArray[np.float64] | None = None
+    voiced: NDArray[np.bool_] | None = None
 
 
 class Cost(NamedTuple):

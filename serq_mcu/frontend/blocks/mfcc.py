@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.csource import Call, CArray, CPart, Declare, Trace
-from serq_mcu.frontend.analysis import Analysis, require
+from serq_mcu.frontend.analysis import Analysis, is_int, require
 from serq_mcu.frontend.arithmetic import Q15, q15
 from serq_mcu.frontend.blocks.base import (
+    MAX_SIZE,
     VALUES,
     Bounds,
     Buffer,
@@ -31,9 +32,9 @@ SPREAD_DB = 25.0  # of coefficient 0 over the root of the number of bands
 
 @dataclass(frozen=True)
 class Mfcc(FeatureBlock):
-    """The first `size` cepstral coefficients.
+    """The first `size` cepstral coefficients of the lowest `bands` mel bands, or of all if `bands` is 0.
 
-    Without `loudness`, the mean of coefficient 0 is left out: then no statistic depends on the microphone's
+    Fewer bands leave out what telephones and narrow microphones do not carry. Without `loudness`, the mean of coefficient 0 is left out: then no statistic depends on the microphone's
     gain.
     """
 
@@ -44,10 +45,15 @@ class Mfcc(FeatureBlock):
     loud: ClassVar[int] = 1
 
     loudness: bool = True
+    bands: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(isinstance(self.loudness, bool), f"mfcc: loudness {self.loudness!r} must be true or false")
+        require(
+            is_int(self.bands) and 0 <= self.bands <= MAX_SIZE and self.bands % 2 == 0,
+            f"mfcc: bands {self.bands!r} must be an even number up to {MAX_SIZE}, or 0 for all",
+        )
         require(self.feature_count > 0, "mfcc: without its loudness nothing is left of it")
 
     def first(self, statistic: str) -> int:
@@ -60,20 +66,26 @@ class Mfcc(FeatureBlock):
 
     def spread(self, analysis: Analysis) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return a symmetric range for each coefficient, which falls with its number as speech's does."""
-        reach = np.sqrt(analysis.mel_bands) * SPREAD_DB / (1 + np.arange(self.size) / 4)
+        reach = np.sqrt(self._bands(analysis)) * SPREAD_DB / (1 + np.arange(self.size) / 4)
         return -reach, reach
 
     def misfit(self, analysis: Analysis) -> str | None:
-        """Return a sentence if there are more coefficients than mel bands."""
-        return None if self.size <= analysis.mel_bands else "more MFCC than mel bands"
+        """Return a sentence if there are more coefficients than mel bands, or more bands than there are."""
+        if self.bands > analysis.mel_bands:
+            return f"mfcc: bands {self.bands} are more than the {analysis.mel_bands} mel bands"
+        return None if self.size <= self._bands(analysis) else "more MFCC than mel bands"
+
+    def _bands(self, analysis: Analysis) -> int:
+        return self.bands or analysis.mel_bands
 
     def table_types(self, analysis: Analysis) -> dict[str, TableType]:
         """Return the type of `dct`: Q15 cosines of half the bands; the other half mirrors them."""
-        return {"dct": TableType(np.int16, (self.size, analysis.mel_bands // 2))}
+        return {"dct": TableType(np.int16, (self.size, self._bands(analysis) // 2))}
 
     def build_tables(self, analysis: Analysis) -> dict[str, NDArray[Any]]:
         """Make the cosines of the DCT-II."""
-        phase = np.pi / analysis.mel_bands * (np.arange(analysis.mel_bands // 2) + 0.5)
+        bands = self._bands(analysis)
+        phase = np.pi / bands * (np.arange(bands // 2) + 0.5)
         return {"dct": q15(np.cos(np.outer(np.arange(self.size), phase)))}
 
     def value_range(self, tables: Tables, bounds: Bounds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -81,8 +93,8 @@ class Mfcc(FeatureBlock):
 
         Raises SerqError if a partial sum may leave int32.
         """
-        low, high = bounds.log_low, bounds.log_high
-        half = high.size // 2
+        half = tables["dct"].shape[1]
+        low, high = bounds.log_low[: 2 * half], bounds.log_high[: 2 * half]
         mirrored_low, mirrored_high = low[::-1], high[::-1]
         even = (low + mirrored_low)[:half], (high + mirrored_high)[:half]
         odd = (low - mirrored_high)[:half], (high - mirrored_low)[:half]
@@ -102,23 +114,25 @@ class Mfcc(FeatureBlock):
 
         Rows of even number are computed from their sums, of odd number from their differences.
         """
-        log = frames.log
-        assert log is not None
-        half = len(log) // 2
+        assert frames.log is not None
+        half = tables["dct"].shape[1]
+        log = frames.log[: 2 * half]
         mirrored = log[::-1]
         folded = (log + mirrored)[:half], (log - mirrored)[:half]
         cosines = tables["dct"].astype(np.int64)
         return np.stack([((folded[r & 1] * row[:, None]) >> 16).sum(axis=0) for r, row in enumerate(cosines)])
 
-    def floats(self, frames: FloatFrames, _analysis: Analysis) -> NDArray[np.float64]:
+    def floats(self, frames: FloatFrames, analysis: Analysis) -> NDArray[np.float64]:
         """Compute the coefficients by librosa."""
         import librosa
 
-        return np.asarray(librosa.feature.mfcc(S=frames.log, n_mfcc=self.size, dct_type=2, norm="ortho"))
+        assert frames.log is not None
+        log = frames.log[: self._bands(analysis)]
+        return np.asarray(librosa.feature.mfcc(S=log, n_mfcc=self.size, dct_type=2, norm="ortho"))
 
     def steps(self, analysis: Analysis) -> NDArray[np.float64]:
         """Return the dB of a step: the DCT's orthonormal factor is not in the integers."""
-        norm = np.sqrt(np.where(np.arange(self.size) == 0, 1.0, 2.0) / analysis.mel_bands)
+        norm = np.sqrt(np.where(np.arange(self.size) == 0, 1.0, 2.0) / self._bands(analysis))
         return np.asarray(DECIBEL / Q15 * norm)
 
     def code(self, analysis: Analysis, tables: Tables) -> CPart:
@@ -126,7 +140,7 @@ class Mfcc(FeatureBlock):
         return CPart(
             steps=(
                 Declare("int32_t *", "mfcc", VALUES),
-                Call("serq_dct", ("log", analysis.mel_bands, "serq_dct_table", self.size, "mfcc")),
+                Call("serq_dct", ("log", self._bands(analysis), "serq_dct_table", self.size, "mfcc")),
                 Trace("mfcc", "mfcc", self.size, "int32_t"),
             ),
             arrays=(CArray("serq_dct_table", tables["dct"]),),
@@ -134,6 +148,6 @@ class Mfcc(FeatureBlock):
 
     def costs(self, analysis: Analysis, _tables: Tables) -> tuple[Cost, ...]:
         """Count by pairs of rows of the DCT, which share loads."""
-        bands = analysis.mel_bands
+        bands = self._bands(analysis)
         pairs = -(-self.size // 4) + -(-(self.size // 2) // 2)
         return (Cost("dct", "dct", (pairs * (bands // 8), pairs * (bands // 2 % 4), pairs, bands, 1)),)

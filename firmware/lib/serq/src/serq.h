@@ -55,6 +55,10 @@ typedef union {
 #ifdef SERQ_MEL_BANDS
         serq_band bands[SERQ_MEL_BANDS];
 #endif
+#ifdef SERQ_PITCH_POINTS
+        serq_bin lags[SERQ_PITCH_POINTS + 1]; /* the autocorrelation, and what it is made from */
+        int32_t pitch[2];
+#endif
         int32_t values[SERQ_VALUES]; /* of one feature block at a time */
         int32_t level;               /* of the power within the mel bands, or without them of all */
     } frame;

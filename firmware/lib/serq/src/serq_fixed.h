@@ -1,5 +1,5 @@
-/* All scalar integer arithmetic of the runtime: rounding, products, leading zeros, roots (SPEC.md
- * section 1), and its intrinsics.
+/* All scalar integer arithmetic of the runtime: rounding, products, leading zeros, roots,
+ * logarithms (SPEC.md section 1), and its intrinsics.
  *
  * Cores differ in what they can do (serq_cores.h); results are the same. Nothing here divides or
  * shifts 64 bits by a variable. */
@@ -302,6 +302,29 @@ static inline uint32_t serq_isqrt(uint64_t a)
         }
     }
     return (root << 16 | quotient) >> halvings;
+}
+
+/* Q16 logarithm, linear between 64 points of an octave; -64 of 0. log_table: base and step of each
+ * point. */
+static inline int32_t serq_log2_q16(uint64_t a, const uint16_t *log_table)
+{
+    uint32_t high = (uint32_t)(a >> 32), low = (uint32_t)a;
+    int32_t exponent = 63;
+    if (high == 0) {
+        if (low == 0) {
+            return -64 * 65536;
+        }
+        high = low;
+        low = 0;
+        exponent = 31;
+    }
+    unsigned zeros = serq_leading_zeros(high);
+    if (zeros > 0) {
+        high = (high << zeros) | (low >> (32 - zeros));
+    }
+    const uint16_t *entry = log_table + 2 * ((high >> 25) & 63);
+    uint32_t fraction = (high >> 9) & 0xffff;
+    return (exponent - (int32_t)zeros) * 65536 + entry[0] + (int32_t)((entry[1] * fraction) >> 16);
 }
 
 /* floor(a / n), n > 0. */

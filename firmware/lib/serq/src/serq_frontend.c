@@ -50,28 +50,6 @@ uint64_t serq_add_power(const serq_bin *bins, uint16_t count, uint64_t total)
     return total;
 }
 
-/* Q16 logarithm, linear between 64 points of an octave. */
-static inline int32_t log2_q16(uint64_t a, const uint16_t *log_table)
-{
-    uint32_t high = (uint32_t)(a >> 32), low = (uint32_t)a;
-    int32_t exponent = 63;
-    if (high == 0) {
-        if (low == 0) {
-            return -64 * 65536;
-        }
-        high = low;
-        low = 0;
-        exponent = 31;
-    }
-    unsigned zeros = serq_leading_zeros(high);
-    if (zeros > 0) {
-        high = (high << zeros) | (low >> (32 - zeros));
-    }
-    const uint16_t *entry = log_table + 2 * ((high >> 25) & 63);
-    uint32_t fraction = (high >> 9) & 0xffff;
-    return (exponent - (int32_t)zeros) * 65536 + entry[0] + (int32_t)((entry[1] * fraction) >> 16);
-}
-
 uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table,
                   uint8_t shift, int32_t log_floor)
 {
@@ -81,7 +59,7 @@ uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const u
     for (const serq_band *end = band + bands; band < end; band++) {
         uint64_t energy = band->energy;
         total += energy;
-        int32_t value = log2_q16(energy, log_table) - *offset++ - scale;
+        int32_t value = serq_log2_q16(energy, log_table) - *offset++ - scale;
         *log++ = value > log_floor ? value : log_floor;
     }
     return total;
@@ -89,11 +67,11 @@ uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const u
 
 int32_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table)
 {
-    int32_t level = (log2_q16(power, log_table) - offset - (int32_t)shift * 131072) >> 8;
+    int32_t level = (serq_log2_q16(power, log_table) - offset - (int32_t)shift * 131072) >> 8;
     return level > SERQ_LEVEL_MIN ? level : SERQ_LEVEL_MIN;
 }
 
-/* floor(power * 2^(2 * doublings) / 2^32) of bin i. */
+/* serq_scaled_power() of bin i. */
 #if SERQ_STORED_POWER
 
 /* NOLINTBEGIN(clang-analyzer-security.ArrayBound): the bins' memory as words */
@@ -136,9 +114,7 @@ static inline void scale_powers(const serq_bin *bins, uint16_t count, unsigned d
 
 static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned doublings)
 {
-    int32_t re = (int32_t)((uint32_t)bins[i].z.re << doublings),
-            im = (int32_t)((uint32_t)bins[i].z.im << doublings);
-    return (int32_t)((serq_square(re) + serq_square(im)) >> 32);
+    return serq_scaled_power(bins + i, doublings);
 }
 
 #endif
@@ -154,10 +130,7 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
     enum { CLASSES = SERQ_PITCH_CLASSES, WIDTH = 4 };
     /* those beyond the last class belong to the first ones */
     int32_t sums[CLASSES + WIDTH - 1] = {0};
-    uint32_t high = (uint32_t)(total >> 32);
-    unsigned top =
-        high != 0 ? 63 - serq_leading_zeros(high) : 31 - serq_leading_zeros((uint32_t)total | 1);
-    unsigned doublings = (61 - top) / 2;
+    unsigned doublings = serq_power_doublings(total);
     scale_powers(bins, count, doublings);
     for (const uint16_t *end = run + 3 * runs; run < end; run += 3) {
         int32_t *sum = sums + run[2];

@@ -66,6 +66,30 @@ SERQ_SPECIALISE uint64_t serq_plus_power(uint64_t sum, const serq_bin *bin)
 #endif
 }
 
+/* By how much bins may be doubled so that their powers, which sum up to total < 2^62, still do not
+ * reach 2^62 together. */
+static inline unsigned serq_power_doublings(uint64_t total)
+{
+    uint32_t high = (uint32_t)(total >> 32);
+    unsigned top =
+        high != 0 ? 63 - serq_leading_zeros(high) : 31 - serq_leading_zeros((uint32_t)total | 1);
+    return (61 - top) / 2;
+}
+
+/* floor(power * 2^(2 * doublings) / 2^32) of a bin. */
+SERQ_SPECIALISE int32_t serq_scaled_power(const serq_bin *bin, unsigned doublings)
+{
+#if SERQ_STORED_POWER
+    uint32_t high = (uint32_t)(bin->power >> 32), low = (uint32_t)bin->power;
+    unsigned up = 2 * doublings;
+    return (int32_t)(up < 32 ? high << up | low >> 1 >> (31 - up) : low << (up - 32));
+#else
+    int32_t re = (int32_t)((uint32_t)bin->z.re << doublings),
+            im = (int32_t)((uint32_t)bin->z.im << doublings);
+    return (int32_t)(serq_add_square(serq_square(re), im) >> 32);
+#endif
+}
+
 /* sum: of the powers of `count` bins; ramp: of what it was before each of them. */
 SERQ_SPECIALISE void serq_sum_segment(const serq_bin *bins, uint32_t count, uint64_t *ramp,
                                       uint64_t *sum)
