@@ -34,7 +34,7 @@ from serq_mcu.experiments.results import (
     groups,
     hex_bits,
     mcnemar,
-    paired_bootstrap,
+    mean_difference,
     read_results,
     write_results,
 )
@@ -678,7 +678,7 @@ def test_paired_tests_against_their_definitions(rows: list[Row]) -> None:
     test = mcnemar(first[:1], second)
     assert (test.only_first, test.only_second) == (4, 1)
     assert test.p == pytest.approx(2 * (5 + 1) / 2**5)  # at least 4 of 5 fair coins, both sides
-    change = paired_bootstrap(first, second)
+    change = mean_difference(first, second)
     assert (change.mean, change.low, change.high) == pytest.approx((3 / 8,) * 3)
 
 
