@@ -37,7 +37,7 @@ ACROSS = tuple(
 )
 PROTOCOLS = ("holdout", "clips", "speakers", *ACROSS)  # see Study
 SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
-PLANS = ("paper", "product", "transfer", "short")
+PLANS = ("paper", "product", "transfer", "validation", "short")
 
 
 @dataclass(frozen=True)

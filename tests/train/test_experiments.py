@@ -884,7 +884,7 @@ def test_the_papers_findings_are_those_of_its_results() -> None:
         assert part in findings
 
 
-@pytest.mark.parametrize("plan", ["paper", "product", "transfer"])
+@pytest.mark.parametrize("plan", ["paper", "product", "transfer", "validation"])
 def test_every_row_in_docs_is_of_the_plan_that_ships(
     plan: str, emodb_dir: Path, savee_dir: Path, tess_dir: Path
 ) -> None:
@@ -956,6 +956,26 @@ def test_the_products_bars_are_what_inner_folds_chose() -> None:
                 f"{100 * share:.1f} | {bar.chosen[candidate]} | {100 * alone[study, method].accuracy:.1f} |"
             )
             assert f"| {TITLES[bar.train]}, {bar.name} | {study}, {method} bits | {figures}" in page
+
+
+def test_what_validation_by_speakers_does_is_in_its_results() -> None:
+    """Held out, who validates, bits, validation, held out with its interval, mean bits."""
+    found = {
+        (group.first.protocol, group.first.validation, group.first.method): group
+        for group in groups(read_results(DOCS / "validation.csv")).values()
+    }
+    page = (DOCS / "product.md").read_text().split("## Validation by speakers")[1].split("\n## ")[0]
+    table = [line for line in page.splitlines() if line.startswith(("| speakers |", "| clips |"))]
+    assert len(table) == len(found) == 2 * 2 * 3
+    for line in table:
+        held, by, bits, *figures = [cell.strip() for cell in line.strip("|").split("|")]
+        group = found[held, by, bits.split(",")[0]]
+        low, high = group.mean_interval
+        assert figures == [
+            f"{100 * group.mean('validation_accuracy'):.1f}",
+            f"{100 * group.accuracy:.1f} ({100 * low:.1f} to {100 * high:.1f})",
+            f"{group.mean('average_bits'):.2f}",
+        ]
 
 
 # The engine

@@ -501,6 +501,9 @@ def test_a_labelled_folder_of_ones_own_goes_all_the_way(clips: Path, tmp_path: P
     )
     done = [CliRunner().invoke(main, [str(word) for word in step]) for step in steps]
     assert [result.exit_code for result in done] == [0] * len(steps), [result.output for result in done]
+    told = "validation is by clips; the speakers are unknown, so the same voice may train, validate and test"
+    assert told in done[0].output
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["validated_by"] in done[0].output
     report = json.loads(done[2].stdout)
     assert report["held_out"] and report["n"] == 6
     own, exported = load_model(tmp_path / "own.serq"), load_model(tmp_path / "fw" / "model.serq")
