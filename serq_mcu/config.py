@@ -23,7 +23,7 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.encodings import TERNARY, Width
 from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING
 
-Protocol = Literal["clips", "speakers"]
+Protocol = Literal["clips", "speakers"]  # of testing and of validation alike
 Teacher = Literal["labels", "kernel"]
 CLIPS, SPEAKERS = PROTOCOLS = get_args(Protocol)
 LABELS, KERNEL = get_args(Teacher)
@@ -89,9 +89,15 @@ class TrainingConfig(Section, frozen=True):
     teacher: Teacher
     protocol: Protocol
     folds: Annotated[int, Meta(ge=2)]
+    speakers_out: Count
     split: Annotated[int, Meta(ge=0)]  # how many speakers there are, the recordings say
+    validation: Protocol
     validation_fraction: Annotated[float, Meta(gt=0, le=0.5)]
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+
+    def speaker_groups(self, speakers: int) -> int:
+        """Return into how many groups so many speakers fall that are held out one group a split."""
+        return -(-speakers // self.speakers_out)
 
     def __post_init__(self) -> None:
         _require(

@@ -1,4 +1,4 @@
-"""Classification figures, each with its n and interval. numpy only."""
+"""Classification figures, each with its n and interval. numpy only, but for `half_width`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def wilson_interval(correct: float, n: int, z: float = Z95) -> tuple[float, floa
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def half_width(values: NDArray[np.float64]) -> float:
+    """Compute half of the 95 % interval of the mean of two or more values [n], from their spread.
+
+    By Student's t; needs scipy.
+    """
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size))
 
 
 def confusion_matrix(

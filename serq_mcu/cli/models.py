@@ -25,7 +25,9 @@ from serq_mcu.errors import SerqError
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
 @click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
 @click.option(
-    "--split", type=int, help="Which of the configured folds is held out for testing (0 is the first)."
+    "--split",
+    type=int,
+    help="Which fold, speaker or group of speakers is held out for testing (0 is the first).",
 )
 @json_option
 def train(folder: Path, out: Path, config: Path | None, split: int | None, as_json: bool) -> None:
@@ -315,7 +317,7 @@ def experiment() -> None:
     "--plan",
     default="paper",
     show_default=True,
-    help="paper, product, transfer, short, or a plan of your own (.toml).",
+    help="paper, product, transfer, validation, short, or a plan of your own (.toml).",
 )
 @click.option(
     "--results",

@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 
 from serq_mcu.base.metrics import Score
+from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
-from serq_mcu.corpus.loaders import Clip, Corpus, load_corpus
+from serq_mcu.corpus.loaders import PLAIN, Clip, Corpus, load_corpus
 from serq_mcu.errors import SerqError
-from serq_mcu.extraction.recordings import augmented_clips, augmented_features, read_recordings
+from serq_mcu.extraction.recordings import (
+    SHORT_DIGEST,
+    audio_digest,
+    augmented_clips,
+    augmented_features,
+    read_recordings,
+)
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -81,40 +88,66 @@ def choose_clips(
 ) -> tuple[list[Clip], bool, str]:
     """Choose the clips to evaluate a model on.
 
-    Returns them, whether the model names them as its `part` ("held_out" or "validation"; without any: all of
-    its classes), and a sentence about that.
+    Returns them, whether they are the model's `part` ("held_out" or "validation"; without any: all of its
+    classes), and a sentence about that. A published corpus names its recordings, so names tell which were
+    whose; everywhere else the samples do, whatever the files are called. Raises SerqError if a clip whose
+    samples are compared cannot be read.
     """
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)
     left_out = f"; {foreign} clips of classes the model does not know are left out" if foreign else ""
-    trained_on = model.provenance.get("corpus")
-    if trained_on != corpus.name:
-        return (
-            known,
-            False,
-            (
-                f"all {len(known)} clips of the model's classes; the model was trained on another corpus"
-                f" ({trained_on}){left_out}"
-            ),
-        )
-    named = model.provenance.get(part)
-    names = {name for name in named if isinstance(name, str)} if isinstance(named, list) else set()
+    of_same_names = model.provenance.get("corpus") == corpus.name != PLAIN
+    chosen, size, otherwise = (
+        _by_name(model, known, part) if of_same_names else _by_content(model, corpus.name, known, part)
+    )
+    if not chosen:
+        return known, False, f"all {len(known)} clips{otherwise}{left_out}"
+    imported = (model.provenance.get("versions") or {}).get("imported")
+    unknown = (
+        f"; the network was imported ({imported}), and whether it was trained on them is not known"
+        if imported
+        else ""
+    )
+    return chosen, not imported, f"{len(chosen)} of the {size} clips that {_PARTS[part]}{unknown}"
+
+
+def _by_name(model: QuantizedModel, known: list[Clip], part: str) -> tuple[list[Clip], int, str]:
+    """Find the clips that the model names as its part, their number in the model, and what to say if none."""
+    names = _strings(model.provenance.get(part))
     chosen = [clip for clip in known if clip.name in names]
-    if chosen:
-        imported = (model.provenance.get("versions") or {}).get("imported")
-        unknown = (
-            f"; the network was imported ({imported}), and whether it was trained on them is not known"
-            if imported
-            else ""
-        )
-        return chosen, not imported, f"{len(chosen)} of the {len(names)} clips that {_PARTS[part]}{unknown}"
+    named = part.replace("_", " ")
+    return chosen, len(names), f"; none is named as {named}, so the model may have been trained on them"
+
+
+def _by_content(
+    model: QuantizedModel, corpus: str, known: list[Clip], part: str
+) -> tuple[list[Clip], int, str]:
+    """Find clips as `_by_name` does, by their samples. A recording that trained is never held out."""
+    trained_on = model.provenance.get("corpus")
+    other = (
+        f" of the model's classes; the model was trained on another corpus ({trained_on})"
+        if trained_on != corpus
+        else ""
+    )
+    told = model.provenance.get("recordings")
+    if not isinstance(told, dict):
+        return [], 0, other or "; which recordings trained the model is not known"
+    train, validation, test = (_strings(told.get(name)) for name in ("train", "validation", "test"))
+    wanted = validation - train if part == "validation" else test - train - validation
+    digests = [
+        audio_digest(read_audio(clip.path, model.spec.sample_rate).pcm)[:SHORT_DIGEST] for clip in known
+    ]
+    chosen = [clip for clip, digest in zip(known, digests, strict=True) if digest in wanted]
+    used = sum(digest in train | validation for digest in digests)
+    if used:
+        return chosen, len(wanted), f"; {used} of these recordings trained the model or chose its bits"
+    who = "it" if other else "the model"
+    return chosen, len(wanted), f"{other}; none of these recordings trained {who} or chose its bits"
+
+
+def _strings(value: Any) -> frozenset[str]:
     return (
-        known,
-        False,
-        (
-            f"all {len(known)} clips; none is named as {part.replace('_', ' ')}, so the model may have been"
-            f" trained on them{left_out}"
-        ),
+        frozenset(item for item in value if isinstance(item, str)) if isinstance(value, list) else frozenset()
     )
 
 

@@ -37,7 +37,7 @@ ACROSS = tuple(
 )
 PROTOCOLS = ("holdout", "clips", "speakers", *ACROSS)  # see Study
 SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
-PLANS = ("paper", "product", "transfer", "short")
+PLANS = ("paper", "product", "transfer", "validation", "short")
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,11 @@ class Study:
     """One table of a plan.
 
     methods are evaluated by post-training quantization, those in `fine_tuned` by quantization-aware training
-    too. protocol "holdout" holds out one stratified fold a seed, "clips" every fold, "speakers" every
-    speaker; "corpus" trains on one corpus and evaluates on each other, "corpora" trains on all but one and
-    evaluates on that, both on the six shared emotions. With "_transductive" behind it, either standardises
-    each corpus by its own clips, the test clips included; with "_transductive_by_speaker", each speaker.
+    too. protocol "holdout" holds out one stratified fold a seed, "clips" every fold, "speakers" every speaker
+    (or group of `speakers_out` of them); "corpus" trains on one corpus and evaluates on each other, "corpora"
+    trains on all but one and evaluates on that, both on the six shared emotions. With "_transductive" behind
+    it, either standardises each corpus by its own clips, the test clips included; with
+    "_transductive_by_speaker", each speaker.
     training, tuning, quantization and augmentation: what differs from default.toml; without an augmentation,
     or on librosa's features, clips are as recorded only. white_noise_db: methods are evaluated in white noise
     at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are
@@ -269,4 +270,6 @@ def _pairs(protocol: str, corpora: list[str]) -> Iterator[tuple[tuple[str, ...],
 
 
 def _splits(study: Study, speakers: int) -> int:
-    return {"clips": study.folds, "speakers": speakers}.get(study.protocol, 1)
+    training = load_config().merged(configured(study), f"study {study.name}").training
+    groups = training.speaker_groups(speakers)
+    return {"clips": study.folds, "speakers": groups}.get(study.protocol, 1)

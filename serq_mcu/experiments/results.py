@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.files import write_file
-from serq_mcu.base.metrics import wilson_interval
+from serq_mcu.base.metrics import half_width, wilson_interval
 from serq_mcu.errors import SerqError
 
 PTQ, QAT, WEIGHTS = "post-training", "fine-tuned", "weights alone"
@@ -29,7 +29,8 @@ class Row:
     the widths and all that led from them to the model. right: which test clips, in the order of their names,
     were answered correctly: hexadecimal, the first clip in the lowest bit. bar: what the study is a candidate
     for, if anything. inner: 0, or which inner fold of the split was evaluated instead: such a row chooses a
-    candidate.
+    candidate. speakers_out: how many speakers the split holds out; 0 where the protocol holds out something
+    else. validation: "speakers" who do not train stopped the training and chose bits, or "clips".
     """
 
     task: str
@@ -61,6 +62,8 @@ class Row:
     condition: str = AS_RECORDED
     bar: str = ""
     inner: int = 0
+    speakers_out: int = 0
+    validation: str = "clips"
 
     @property
     def hits(self) -> NDArray[np.bool_]:
@@ -132,9 +135,9 @@ def write_results(path: Path, rows: Iterable[Row]) -> Path:
 class Group:
     """Rows that differ in seed and split alone.
 
-    interval: 95 % of the accuracy of one split's n clips would be so, around the mean (Wilson): what a single
-    split can say. mean_interval: of the mean over splits, from their spread (Student's t); splits share
-    clips, so it is a little narrow.
+    Where speakers are held out, a speaker (or group of speakers) is one case: the seeds of each are averaged
+    first, and all count alike, however many clips they have. Elsewhere each split of each seed is one;
+    such splits share clips, so that an interval from their spread is a little narrow.
     """
 
     rows: tuple[Row, ...]
@@ -145,33 +148,45 @@ class Group:
         return self.rows[0]
 
     @property
+    def by_speakers(self) -> bool:
+        """Whether speakers are held out."""
+        return self.first.protocol == "speakers"
+
+    @property
+    def cases(self) -> NDArray[np.float64]:
+        """The accuracy of each case [cases]: of speakers, mean over seeds; else of each split and seed."""
+        return case_means(self.rows, [row.accuracy for row in self.rows])
+
+    @property
     def accuracy(self) -> float:
+        """Mean over speakers, where they are held out; else right answers of all splits over all answers."""
+        return float(self.cases.mean()) if self.by_speakers else self.pooled
+
+    @property
+    def pooled(self) -> float:
         """Right answers of all splits over all answers."""
         return sum(row.correct for row in self.rows) / sum(row.n for row in self.rows)
 
     @property
     def uar(self) -> float:
-        """Mean of the splits' unweighted average recalls."""
-        return float(np.mean([row.uar for row in self.rows]))
+        """Mean of the cases' unweighted average recalls."""
+        return float(case_means(self.rows, [row.uar for row in self.rows]).mean())
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of one split, around the mean (Wilson)."""
+        """The 95 % interval of one split's n clips, around the mean (Wilson): what a single split can say."""
         n = sum(row.n for row in self.rows) / len(self.rows)
         return wilson_interval(self.accuracy * n, round(n))
 
     @property
     def mean_interval(self) -> tuple[float, float]:
-        """The 95 % interval of the mean over splits, from their spread (Student's t).
+        """The 95 % interval of the mean over cases, from their spread (Student's t).
 
-        Where there is one split, it is that split's interval.
+        Where there is one case, it is that of one split.
         """
-        if len(self.rows) < 2:
+        if self.cases.size < 2:
             return self.interval
-        from scipy import stats
-
-        values = np.array([row.accuracy for row in self.rows])
-        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        half = half_width(self.cases)
         return max(0.0, self.accuracy - half), min(1.0, self.accuracy + half)
 
     def mean(self, name: str) -> float:
@@ -233,28 +248,46 @@ def mcnemar(first: Sequence[Row], second: Sequence[Row]) -> Paired:
 
 @dataclass(frozen=True)
 class MeanDifference:
-    """Mean difference of accuracy, first less second, over splits.
-
-    With its 95 % interval by a bootstrap of whole seeds.
-    """
+    """Mean difference of accuracy, first less second, with its 95 % interval."""
 
     mean: float
     low: float
     high: float
 
 
-def paired_bootstrap(first: Sequence[Row], second: Sequence[Row], draws: int = 2000) -> MeanDifference:
+def mean_difference(first: Sequence[Row], second: Sequence[Row], draws: int = 2000) -> MeanDifference:
     """Compute the difference over the splits that both have.
 
-    Whole seeds are drawn, so that clips which seeds share do not count twice within one.
+    Where speakers are held out: the mean over these, each the mean of its seeds, with an interval from their
+    spread (Student's t). Elsewhere by a bootstrap of whole seeds, so that clips which seeds share do not
+    count twice within one.
     """
     other = {(row.task, row.seed, row.split): row for row in second}
+    shared = [row for row in first if (row.task, row.seed, row.split) in other]
+    changes = [row.accuracy - other[row.task, row.seed, row.split].accuracy for row in shared]
+    if shared[0].protocol == "speakers":
+        cases = case_means(shared, changes)
+        mean, half = float(cases.mean()), half_width(cases)
+        return MeanDifference(mean, mean - half, mean + half)
     by_seed: dict[int, list[float]] = {}
-    for row in first:
-        if (key := (row.task, row.seed, row.split)) in other:
-            by_seed.setdefault(row.seed, []).append(row.accuracy - other[key].accuracy)
+    for row, change in zip(shared, changes, strict=True):
+        by_seed.setdefault(row.seed, []).append(change)
     values = np.array([np.mean(values) for values in by_seed.values()])
     rng = np.random.default_rng(0)
     means = rng.choice(values, (draws, len(values))).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return MeanDifference(float(values.mean()), float(low), float(high))
+
+
+def case_means(rows: Sequence[Row], values: Sequence[float]) -> NDArray[np.float64]:
+    """Return one value a case [cases] of a value a row.
+
+    Where speakers are held out, the mean over the seeds of each speaker or group of them, by its split;
+    elsewhere the values as they are.
+    """
+    if rows[0].protocol != "speakers":
+        return np.array(values, dtype=np.float64)
+    found: dict[int, list[float]] = {}
+    for row, value in zip(rows, values, strict=True):
+        found.setdefault(row.split, []).append(value)
+    return np.array([np.mean(own) for own in found.values()])

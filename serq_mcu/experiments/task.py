@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from serq_mcu.base.cache import Cache
 from serq_mcu.base.metrics import Score
@@ -47,7 +46,7 @@ from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.training.robustness import held_out_clips
 from serq_mcu.training.run import Dataset, version_features
-from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips
+from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, Split, part_clips, split_clips
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,9 @@ class TaskData:
     """What a task trains and evaluates on.
 
     Class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names of all clips [clips], and features
-    [versions, clips, ...], the first version as recorded; noisy: features of the test clips in noise.
+    [versions, clips, ...], the first version as recorded; validation: CLIPS or SPEAKERS, as it came out;
+    speakers_out: how many speakers are held out for testing, 0 where the protocol holds out something else;
+    noisy: features of the test clips in noise.
     """
 
     labels: tuple[str, ...]
@@ -78,6 +79,8 @@ class TaskData:
     truth: NDArray[np.int64]
     part: NDArray[np.uint8]
     corpus: NDArray[np.str_]
+    validation: str
+    speakers_out: int
     noisy: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
@@ -143,13 +146,9 @@ def _task_data(task: Task, corpora: Sequence[CorpusData], config: Config) -> Tas
     across = task.protocol in ACROSS
     labels = SHARED_EMOTIONS if across else corpora[0].labels
     known = [np.isin(corpus.labels, labels)[corpus.truth] for corpus in corpora]
-    speakers, given = corpora[0].speakers, config.training
     if task.inner:
-        known[0] = split_clips(corpora[0].truth, labels, speakers, given) != TEST
-        speakers, given = (
-            _parted_again(np.array(speakers)[known[0]], task),
-            changed(given, folds=task.inner_folds, split=task.inner - 1),
-        )
+        one = corpora[0]
+        known[0] = split_clips(one.truth, labels, one.speakers, config.training).part != TEST
     truth = np.array(
         [
             labels.index(corpus.labels[c])
@@ -160,11 +159,9 @@ def _task_data(task: Task, corpora: Sequence[CorpusData], config: Config) -> Tas
     names = np.concatenate(
         [np.full(int(mask.sum()), corpus.name) for corpus, mask in zip(corpora, known, strict=True)]
     )
-    part = (
-        _parts_across(np.isin(names, task.train), truth, config)
-        if across
-        else split_clips(truth, labels, speakers, given)
-    )
+    speakers = _speakers(corpora, known)
+    split = _split(task, truth, labels, speakers, ~np.isin(names, task.train), config)
+    part = split.part
     noisy = {}
     if task.augmentation:
         dataset = _dataset(corpora, known, labels, truth, config)
@@ -179,21 +176,41 @@ def _task_data(task: Task, corpora: Sequence[CorpusData], config: Config) -> Tas
     if task.protocol.endswith(BY_CORPUS):
         values = _standardised_by(names, values)
     elif task.protocol.endswith(BY_SPEAKER):
-        said = np.concatenate(
-            [np.array(corpus.speakers)[mask] for corpus, mask in zip(corpora, known, strict=True)]
-        )
-        values = _standardised_by(np.char.add(np.char.add(names, "/"), said), values)
-    return TaskData(labels, values, truth, part, names, noisy)
+        values = _standardised_by(np.char.add(np.char.add(names, "/"), speakers), values)
+    out = np.unique(speakers[part == TEST]).size if task.protocol == SPEAKERS else 0
+    return TaskData(labels, values, truth, part, names, split.validation, out, noisy)
 
 
-def _parted_again(speakers: NDArray[np.str_], task: Task) -> tuple[str, ...]:
-    """Return the inner fold of speakers of each clip that a split leaves in.
+def _speakers(corpora: Sequence[CorpusData], known: Sequence[NDArray[np.bool_]]) -> NDArray[np.str_]:
+    """Return the speakers of the clips that are `known`; of several corpora, with the corpus before them."""
+    found = []
+    for corpus, mask in zip(corpora, known, strict=True):
+        before = f"{corpus.name}/" if len(corpora) > 1 else ""
+        found += [name and f"{before}{name}" for name in np.array(corpus.speakers)[mask].tolist()]
+    return np.array(found)
 
-    Speakers are dealt to the folds in the order of their names; a fold takes the part of a speaker. Folds of
-    clips do not look at it.
+
+def _split(
+    task: Task,
+    truth: NDArray[np.int64],
+    labels: Sequence[str],
+    speakers: NDArray[np.str_],
+    elsewhere: NDArray[np.bool_],
+    config: Config,
+) -> Split:
+    """Part the clips of a task; elsewhere: which are of corpora that do not train [clips].
+
+    Inner folds of speakers: these are dealt to the folds in the order of their names.
     """
-    order = np.unique(speakers).tolist()
-    return tuple(f"{order.index(name) % task.inner_folds:03}" for name in speakers)
+    given, names = config.training, speakers.tolist()
+    if task.protocol in ACROSS:
+        return part_clips(truth, labels, names, elsewhere, given)
+    if task.inner and task.protocol == SPEAKERS:
+        dealt = np.unique(speakers, return_inverse=True)[1] % task.inner_folds
+        return part_clips(truth, labels, names, dealt == task.inner - 1, given)
+    if task.inner:
+        given = changed(given, folds=task.inner_folds, split=task.inner - 1)
+    return split_clips(truth, labels, names, given)
 
 
 def _standardised_by(groups: NDArray[np.str_], values: NDArray[Any]) -> NDArray[np.int32]:
@@ -208,20 +225,6 @@ def _standardised_by(groups: NDArray[np.str_], values: NDArray[Any]) -> NDArray[
             np.concatenate(own), np.arange(own.shape[0] * own.shape[1]) < own.shape[1]
         ).reshape(own.shape)
     return units
-
-
-def _parts_across(trains: NDArray[np.bool_], truth: NDArray[np.int64], config: Config) -> NDArray[np.uint8]:
-    """Assign clips of the corpora that train to training or validation, stratified.
-
-    The others are for testing.
-    """
-    part = np.full(len(truth), TEST, dtype=np.uint8)
-    inside, given = np.flatnonzero(trains), config.training
-    chosen, held = train_test_split(
-        inside, test_size=given.validation_fraction, stratify=truth[inside], random_state=given.seed
-    )
-    part[chosen], part[held] = TRAIN, VALIDATION
-    return part
 
 
 def _dataset(
@@ -407,4 +410,6 @@ def _row(
         condition=condition,
         bar=task.bar,
         inner=task.inner,
+        speakers_out=data.speakers_out,
+        validation=data.validation,
     )

@@ -34,7 +34,13 @@ FEATURE_CODE: tuple[str | Path, ...] = (
     *(resources.FIRMWARE / "lib" / "serq", resources.FIRMWARE / "apps" / "classify", resources.TEMPLATES),
 )
 FEATURE_VERSIONS = ("numpy", "soxr", "soundfile")
+SHORT_DIGEST = 12  # 48 bits: two of 10,000 recordings agree by chance in 1 of 5 million corpora
 _BATCH = 256  # clips between two reports of progress, kept together
+
+
+def audio_digest(pcm: NDArray[np.int16]) -> str:
+    """Compute the SHA-256 of a clip's samples, int16 [samples]."""
+    return hashlib.sha256(pcm.astype("<i2").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,12 @@ class Recordings:
     @functools.cached_property
     def digests(self) -> tuple[str, ...]:
         """SHA-256 of each clip's samples."""
-        return tuple(hashlib.sha256(pcm.astype("<i2").tobytes()).hexdigest() for pcm in self.audio)
+        return tuple(map(audio_digest, self.audio))
+
+    @property
+    def short_digests(self) -> tuple[str, ...]:
+        """The first SHORT_DIGEST hexadecimal digits of the digests, by which models know recordings again."""
+        return tuple(digest[:SHORT_DIGEST] for digest in self.digests)
 
 
 @dataclass(frozen=True)

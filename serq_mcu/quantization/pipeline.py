@@ -153,6 +153,8 @@ def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:
         "clips": {part: len(run.members(part)) for part in PARTS},
         "held_out": run.names_of("test"),
         "validation": run.names_of("validation"),
+        "validated_by": run.validated_by,
+        "recordings": {part: run.recordings_of(part) for part in PARTS},
         "run": run.digest,
         "split": run.config.training.split,
         "seed": run.config.training.seed,

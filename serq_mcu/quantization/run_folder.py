@@ -40,17 +40,20 @@ PARTS = ("train", "validation", "test")
 class Run:
     """A trained float network with its data, split and configuration.
 
-    pooled: int32 [versions, clips, features], the first as recorded; truth: int64 [clips]; part: uint8
-    [clips], an index of PARTS. Raises SerqError if shapes or values do not fit.
+    recordings: the digest of each clip's samples; pooled: int32 [versions, clips, features], the first as
+    recorded; truth: int64 [clips]; part: uint8 [clips], an index of PARTS; validated_by: whose clips the
+    validation part is of, in words. Raises SerqError if shapes or values do not fit.
     """
 
     config: Config
     corpus: str
     labels: tuple[str, ...]
     names: tuple[str, ...]
+    recordings: tuple[str, ...]
     pooled: NDArray[np.int32]
     truth: NDArray[np.int64]
     part: NDArray[np.uint8]
+    validated_by: str
     network: FloatNetwork
     epochs: int
     best_epoch: int
@@ -62,6 +65,7 @@ class Run:
             self.pooled.ndim == 3
             and self.pooled.shape[1:] == (clips, self.network.mean.size)
             and self.truth.shape == self.part.shape == (clips,)
+            and len(self.recordings) == clips
         )
         if not (
             shapes and self.pooled.dtype == np.int32 and self.network.layers[-1].outputs == len(self.labels)
@@ -109,6 +113,10 @@ class Run:
         """List the clip names of one of PARTS."""
         return [self.names[index] for index in self.members(part)]
 
+    def recordings_of(self, part: str) -> list[str]:
+        """List the digests of the recordings of one of PARTS."""
+        return [self.recordings[index] for index in self.members(part)]
+
     @property
     def calibration(self) -> NDArray[np.int32]:
         """Pooled features int32 [n, features] of the training clips that calibrate.
@@ -139,6 +147,7 @@ class Run:
             "corpus": self.corpus,
             "labels": list(self.labels),
             "clips": {part: len(self.members(part)) for part in PARTS},
+            "validated_by": self.validated_by,
             "layers": [
                 {"kind": layer.kind, "inputs": layer.inputs, "outputs": layer.outputs}
                 for layer in self.network.layers
@@ -157,6 +166,7 @@ class Run:
         return [
             f"{self.corpus}: {len(self.names)} clips, "
             + ", ".join(f"{len(self.members(part))} {part}" for part in PARTS),
+            f"validation is by {self.validated_by}",
             (
                 f"best of {self.epochs} epochs: {self.best_epoch}"
                 if self.epochs
@@ -182,6 +192,7 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
         "format": FORMAT,
         "sha256": {name: _sha256(data) for name, data in tensors.items()},
         "names": list(run.names),
+        "recordings": list(run.recordings),
     } | run.to_json()
     files = {
         MARKER: json.dumps(header, indent=1) + "\n",
@@ -247,9 +258,11 @@ def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dic
         corpus=str(header["corpus"]),
         labels=tuple(map(str, header["labels"])),
         names=tuple(map(str, header["names"])),
+        recordings=tuple(map(str, header["recordings"])),
         pooled=features["pooled"],
         truth=features["truth"],
         part=features["part"],
+        validated_by=str(header["validated_by"]),
         network=network,
         epochs=int(header["epochs"]),
         best_epoch=int(header["best_epoch"]),

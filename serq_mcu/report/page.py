@@ -85,6 +85,8 @@ def _facts(data: ReportData) -> Iterator[tuple[str, str]]:
     if training.get("corpus"):
         split, seed = training.get("split"), training.get("seed")
         yield "Trained on", f"{training['corpus']}, split {split}, seed {seed}"
+    if training.get("validated_by"):
+        yield "Validated by", str(training["validated_by"])
 
 
 def _accuracy(data: ReportData) -> Section:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from serq_mcu.base.metrics import Score
+from serq_mcu.config import CLIPS, SPEAKERS
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.show.table import Table, columns
-from serq_mcu.training.robustness import RECIPES, UNSEEN_NOISES, Robustness, changed_settings
+from serq_mcu.training.robustness import RECIPES, UNSEEN_NOISES, Judged, Robustness, changed_settings
 
-_HELD_OUT = {"clips": "{} stratified folds of the clips", "speakers": "each of {} speakers"}
+_INTERVALS = {
+    CLIPS: "Wilson's of all answers, for clips",
+    SPEAKERS: "of the mean over those held out, from their spread (Student's t), for speakers",
+}
 
 _METHOD = """
-Each split is trained with the configuration of `serq_mcu/training/default.toml`{changes}, quantized, and
+Each split is trained with the configuration of `serq_mcu/default.toml`{changes}, quantized, and
 evaluated as integers on the clips that it held out. Every clip is evaluated once, so the splits' answers make
 one score. Nothing, bits included, is chosen by held-out clips.{baseline}
 
@@ -63,15 +66,28 @@ def _table(measured: Robustness) -> Table:
 
 
 def _basis(measured: Robustness) -> str:
-    n = next(iter(measured.scores.values()))[0].n
-    held = "; ".join(
-        f"{protocol}: {_HELD_OUT[protocol].format(count)} held out in turn"
-        for protocol, count in measured.splits.items()
-    )
+    n, given = next(iter(measured.scores.values()))[0].score.n, measured.config.training
+    held = "; ".join(_held_out(measured, protocol) for protocol in measured.splits)
+    validated = {
+        SPEAKERS: "speakers who do not train validate, where they can be spared",
+        CLIPS: "clips of speakers who train too validate",
+    }[given.validation]
+    intervals = "; ".join(_INTERVALS[protocol] for protocol in measured.splits)
     return (
-        f"{measured.corpus}, seed {measured.config.training.seed}; {held}. Accuracy of the integer model with"
-        f" its 95 % Wilson interval, n = {n}."
+        f"{measured.corpus}, seed {given.seed}; {held}; {validated}. Accuracy of the integer model, n = {n}"
+        f" clips, with its 95 % interval: {intervals}."
     )
+
+
+def _held_out(measured: Robustness, protocol: str) -> str:
+    count, most = measured.splits[protocol], measured.config.training.speakers_out
+    if protocol == CLIPS:
+        held = f"{count} stratified folds of the clips"
+    else:
+        held = (
+            f"each of {count} speakers" if most == 1 else f"each of {count} groups of up to {most} speakers"
+        )
+    return f"{protocol}: {held} held out in turn"
 
 
 def _name(condition: Condition) -> str:
@@ -79,6 +95,6 @@ def _name(condition: Condition) -> str:
     return f"{condition}{' (unseen kind)' if unseen else ''}"
 
 
-def _cell(score: Score) -> str:
-    low, high = score.interval
-    return f"{score.accuracy:.1%} ({100 * low:.1f} to {high:.1%})"
+def _cell(judged: Judged) -> str:
+    low, high = judged.interval
+    return f"{judged.accuracy:.1%} ({100 * low:.1f} to {high:.1%})"

@@ -91,7 +91,8 @@ def import_keras(
         )
     truth = np.array([labels.index(dataset.labels[index]) for index in dataset.truth], dtype=np.int64)
     dataset = replace(dataset, labels=tuple(labels), truth=truth)
-    part, training_part = _split(dataset, config)
+    split, training_part = _split(dataset, config)
+    part = split.part
     pooled = version_features(dataset, part, training_part, config, progress)
     mean, sd = found.normalization or standardisation(pooled[0, part == training_part])
     run = Run(
@@ -99,9 +100,11 @@ def import_keras(
         corpus=dataset.corpus,
         labels=dataset.labels,
         names=dataset.names,
+        recordings=dataset.recordings.short_digests,
         pooled=pooled,
         truth=truth,
         part=part,
+        validated_by=split.words,
         network=FloatNetwork.mlp(found.kernels, found.biases, mean, sd),
         epochs=0,
         best_epoch=0,
@@ -111,7 +114,7 @@ def import_keras(
     return run
 
 
-def _split(dataset: Any, config: Config) -> tuple[NDArray[np.uint8], int]:
+def _split(dataset: Any, config: Config) -> tuple[Any, int]:
     try:
         from serq_mcu.training.splits import TRAIN, split_clips
     except ImportError as error:

@@ -2,8 +2,8 @@
 
 Measured on clips and on speakers that its training never saw. Every split is trained and quantized on its own
 and evaluated on its test part under each of CONDITIONS; the splits' answers together make one score, in which
-each clip counts once. A split's answers are kept in the user's cache, so that an interrupted measurement
-resumes where it stopped.
+each clip counts once. Where speakers are held out, the mean and its interval are over these. A split's
+answers are kept in the user's cache, so that an interrupted measurement resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.cache import Cache, key
-from serq_mcu.base.metrics import Score
+from serq_mcu.base.metrics import Score, half_width
 from serq_mcu.base.progress import Progress
-from serq_mcu.config import PROTOCOLS, Config, load_config
+from serq_mcu.config import PROTOCOLS, SPEAKERS, Config, load_config
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.extraction.recordings import (
     FEATURE_CODE,
@@ -53,15 +53,42 @@ RECIPES = ("default", "without augmentation")
 
 
 @dataclass(frozen=True)
+class Judged:
+    """The answers of all splits under one condition: their score, and the accuracy of each split."""
+
+    score: Score
+    splits: tuple[float, ...]
+    by_speakers: bool
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over speakers, or groups of them, where they are held out; else of all answers."""
+        return float(np.mean(self.splits)) if self.by_speakers else self.score.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of `accuracy`: from the spread between speakers (Student's t), or Wilson's."""
+        if not self.by_speakers or len(self.splits) < 2:
+            return self.score.interval
+        half = half_width(np.array(self.splits))
+        return max(0.0, self.accuracy - half), min(1.0, self.accuracy + half)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the score of all answers and, where speakers are held out, mean and interval over them."""
+        over = {"mean_over_speakers": self.accuracy, "interval95_over_speakers": list(self.interval)}
+        return self.score.to_json() | (over if self.by_speakers else {})
+
+
+@dataclass(frozen=True)
 class Robustness:
-    """Scores of the integer model by (protocol, recipe), one for each of `conditions`."""
+    """Answers of the integer model by (protocol, recipe), one for each of `conditions`."""
 
     corpus: str
     config: Config
     conditions: tuple[Condition, ...]
     splits: dict[str, int]
-    scores: dict[tuple[str, str], tuple[Score, ...]]
-    float_scores: dict[tuple[str, str], Score]
+    scores: dict[tuple[str, str], tuple[Judged, ...]]
+    float_scores: dict[tuple[str, str], Judged]
     average_bits: dict[tuple[str, str], float]
     kilobytes: dict[tuple[str, str], float]
 
@@ -122,10 +149,10 @@ def measure_robustness(
         conditions=CONDITIONS,
         splits=splits,
         scores={
-            key: tuple(_score(dataset, rows, i) for i in range(len(CONDITIONS)))
+            key: tuple(_judged(dataset, key[0], rows, i) for i in range(len(CONDITIONS)))
             for key, rows in found.items()
         },
-        float_scores={key: _score(dataset, rows, None) for key, rows in found.items()},
+        float_scores={key: _judged(dataset, key[0], rows, None) for key, rows in found.items()},
         average_bits={
             key: float(np.mean([row["average_bits"] for row in rows])) for key, rows in found.items()
         },
@@ -210,10 +237,15 @@ def _split(dataset: Dataset, config: Config) -> dict[str, Any]:
     }
 
 
-def _score(dataset: Dataset, rows: Sequence[dict[str, Any]], condition: int | None) -> Score:
-    """Score all splits together under a condition; None: the float networks, as recorded."""
-    clips = np.concatenate([row["clips"] for row in rows]).astype(np.int64)
-    answers = np.concatenate(
-        [row["float_answers"] if condition is None else row["answers"][condition] for row in rows]
-    ).astype(np.int64)
-    return Score.of(dataset.truth[clips], answers, dataset.labels)
+def _judged(dataset: Dataset, protocol: str, rows: Sequence[dict[str, Any]], condition: int | None) -> Judged:
+    """Score all splits together, and each, under a condition; None: the float networks, as recorded."""
+    clips = [np.array(row["clips"], dtype=np.int64) for row in rows]
+    answers = [
+        np.array(row["float_answers"] if condition is None else row["answers"][condition], dtype=np.int64)
+        for row in rows
+    ]
+    splits = tuple(
+        float((dataset.truth[own] == answer).mean()) for own, answer in zip(clips, answers, strict=True)
+    )
+    truth, answer = dataset.truth[np.concatenate(clips)], np.concatenate(answers)
+    return Judged(Score.of(truth, answer, dataset.labels), splits, protocol == SPEAKERS)

@@ -83,7 +83,8 @@ def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Progres
 def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> tuple[Run, str]:
     """Train on a split; returns the run, and the history of its training as CSV."""
     mlp, splits = _import_training()
-    part = splits.split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
+    split = splits.split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
+    part = split.part
     pooled = version_features(dataset, part, splits.TRAIN, config, progress)
 
     def examples(index: int) -> Any:
@@ -97,9 +98,11 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
         corpus=dataset.corpus,
         labels=dataset.labels,
         names=dataset.names,
+        recordings=dataset.recordings.short_digests,
         pooled=pooled,
         truth=dataset.truth,
         part=part,
+        validated_by=split.words,
         network=trained.network,
         epochs=trained.epochs,
         best_epoch=trained.best_epoch,

@@ -28,6 +28,7 @@ from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.streams import in_noise
 from serq_mcu.frontend.arithmetic import LEVEL_MIN
+from serq_mcu.extraction.recordings import read_recordings
 from serq_mcu.frontend.blocks import Chroma
 from serq_mcu.frontend.level import level_in_db
 from serq_mcu.frontend.reference import pool, pooled_frames
@@ -592,7 +593,10 @@ def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path)
     )
     clips = load_corpus(corpus).clips
     names = {"held_out": [clip.name for clip in clips[:4]], "validation": [clip.name for clip in clips[4:]]}
-    trained = dataclasses.replace(bare, provenance={"corpus": load_corpus(corpus).name, **names})
+    own = read_recordings(clips, 16000).short_digests
+    recordings = {"train": [], "validation": list(own[4:]), "test": list(own[:4])}
+    provenance = {"corpus": load_corpus(corpus).name, "recordings": recordings, **names}
+    trained = dataclasses.replace(bare, provenance=provenance)
     margin = sorted(d.margin for clip in clips for d in _decisions(trained, clip) if d.answer != NO_SPEECH)[3]
     model = dataclasses.replace(
         trained, decision=dataclasses.replace(require_decision_rule(trained), unsure_margin=margin)

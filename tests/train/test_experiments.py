@@ -34,7 +34,7 @@ from serq_mcu.experiments.results import (
     groups,
     hex_bits,
     mcnemar,
-    paired_bootstrap,
+    mean_difference,
     read_results,
     write_results,
 )
@@ -302,6 +302,94 @@ def test_speakers_and_other_corpora_are_held_out_whole(monkeypatch: pytest.Monke
     assert (problem.part[: len(known)] != TEST).all()
     assert (problem.part[len(known) :] == TEST).all()
     assert {TRAIN, VALIDATION, TEST} == set(problem.part.tolist())
+
+
+def _six_speakers(name: str, seed: int = 0) -> CorpusData:
+    """Of whom each has 20 clips, one behind the other."""
+    return replace(_data(name, 120, seed=seed), speakers=tuple("abcdef"[index // 20] for index in range(120)))
+
+
+def _problem(task: Task, corpora: list[CorpusData], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The data that a task would train on."""
+    seen: list[Any] = []
+
+    def judge(_: object, problem: object, __: object) -> list[object]:
+        seen.append(problem)
+        return []
+
+    monkeypatch.setattr("serq_mcu.experiments.task._judge_mlp", judge)
+    run_task(task, corpora)
+    return seen[0]
+
+
+def _whose(names: np.ndarray, problem: Any) -> list[set[str]]:
+    return [set(names[problem.part == part].tolist()) for part in (TRAIN, VALIDATION, TEST)]
+
+
+@pytest.mark.parametrize(("protocol", "splits"), [("clips", 3), ("holdout", 1), ("speakers", 3)])
+def test_speakers_who_do_not_train_validate(
+    protocol: str, splits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _six_speakers("one")
+    training = {**TRAINING, "speakers_out": 2}
+    study = _study(corpora=("one",), features=("librosa15",), protocol=protocol, training=training)
+    made = tasks(Plan("t", (study,), {}), {"one": "x"}, {"one": 6})
+    assert len(made) == splits
+    for task in made:
+        problem = _problem(task, [data], monkeypatch)
+        train, validation, test = _whose(np.array(data.speakers), problem)
+        assert problem.validation == "speakers" and validation and not train & validation
+        if protocol == "speakers":
+            assert test == {"abcdef"[2 * task.split], "abcdef"[2 * task.split + 1]}
+            assert problem.speakers_out == 2 and not test & (train | validation)
+        else:
+            assert problem.speakers_out == 0
+
+
+def test_inner_folds_of_speakers_validate_by_speakers_who_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fold of dealt speakers is asked; of the others, one validates and the rest train."""
+    data = _six_speakers("one")
+    study = _study(
+        corpora=("one",), features=("librosa15",), protocol="speakers", bar="b", inner_folds=3
+    )  # five speakers are left in; two of them, or one, are asked
+    made = tasks(Plan("t", (study,), {}), {"one": "x"}, {"one": 6})
+    for task in (task for task in made if task.inner):
+        left = np.array([name for name in data.speakers if name != "abcdef"[task.split]])
+        problem = _problem(task, [data], monkeypatch)
+        train, validation, test = _whose(left, problem)
+        assert test == set(np.unique(left)[task.inner - 1 :: 3].tolist())
+        assert problem.validation == "speakers" and len(validation) == 1
+        assert not train & validation and not test & (train | validation)
+
+
+def test_speakers_of_the_corpora_that_train_validate_across_corpora(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speakers of one name in two corpora are two people."""
+    corpora = [_six_speakers(name, seed) for seed, name in enumerate(("one", "two", "three"))]
+    study = _study(corpora=("one", "two", "three"), features=("librosa15",), protocol="corpora")
+    task = _tasks(study, one="1", two="2", three="3")[0]
+    problem = _problem(task, [corpora[1], corpora[2], corpora[0]], monkeypatch)
+    names = np.array(
+        [
+            f"{corpus.name}/{name}"
+            for corpus in (corpora[1], corpora[2], corpora[0])
+            for name in corpus.speakers
+        ]
+    )
+    train, validation, test = _whose(names, problem)
+    assert problem.validation == "speakers" and problem.speakers_out == 0
+    assert not train & validation and {name.split("/")[0] for name in train | validation} == {"two", "three"}
+    assert test == {f"one/{name}" for name in "abcdef"}
+
+
+def test_every_study_that_ships_says_who_validates() -> None:
+    """Rows in docs are of plans that said nothing when clips validated; the default is another one now."""
+    for name in PLANS:
+        assert {study.training["validation"] for study in load_plan(name).studies} <= {"clips", "speakers"}
+    rows = read_results(DOCS / "product.csv")
+    assert {(row.validation, row.speakers_out) for row in rows if row.protocol == "speakers"} == {
+        ("clips", 1)
+    }
+    assert {(row.validation, row.speakers_out) for row in rows if row.protocol == "clips"} == {("clips", 0)}
 
 
 @pytest.mark.parametrize("protocol", ["clips", "speakers"])
@@ -678,8 +766,57 @@ def test_paired_tests_against_their_definitions(rows: list[Row]) -> None:
     test = mcnemar(first[:1], second)
     assert (test.only_first, test.only_second) == (4, 1)
     assert test.p == pytest.approx(2 * (5 + 1) / 2**5)  # at least 4 of 5 fair coins, both sides
-    change = paired_bootstrap(first, second)
+    change = mean_difference(first, second)
     assert (change.mean, change.low, change.high) == pytest.approx((3 / 8,) * 3)
+
+
+def _speakers_rows(template: Row, answers: dict[int, list[float]], method: str) -> list[Row]:
+    """Rows of speakers 0 to 2, who have 10, 20 and 30 clips, by their accuracy with each seed."""
+    rows = []
+    for speaker, shares in answers.items():
+        for seed, share in enumerate(shares):
+            n = 10 * (speaker + 1)
+            right = [1] * round(share * n) + [0] * (n - round(share * n))
+            row = replace(template, protocol="speakers", split=speaker, speakers_out=1, tuning=method and QAT)
+            rows.append(replace(_row(row, right, seed, method or "32"), uar=share, condition=AS_RECORDED))
+    return rows
+
+
+def test_speakers_are_averaged_over_seeds_and_then_counted(rows: list[Row]) -> None:
+    given = {0: [0.5, 0.7], 1: [0.8, 0.8], 2: [0.9, 0.7]}
+    (group,) = groups(_speakers_rows(rows[0], given, "2")).values()
+    assert group.cases.tolist() == pytest.approx([0.6, 0.8, 0.8])
+    assert group.accuracy == group.uar == pytest.approx(2.2 / 3)
+    assert group.pooled == pytest.approx((12 + 32 + 48) / 120)  # those with more clips count more there
+    half = 4.30265 * np.std([0.6, 0.8, 0.8], ddof=1) / np.sqrt(3)  # Student's t, 2 degrees of freedom
+    assert group.mean_interval == pytest.approx((2.2 / 3 - half, min(1.0, 2.2 / 3 + half)), abs=1e-5)
+    clips = replace(group, rows=tuple(replace(row, protocol="clips") for row in group.rows))
+    assert clips.cases.size == 6 and clips.accuracy == group.pooled
+    low, high = clips.mean_interval
+    assert high - low < 2 * half  # six cases where there are three speakers
+
+
+def test_a_difference_between_methods_is_over_speakers(rows: list[Row]) -> None:
+    first = _speakers_rows(rows[0], {0: [0.5, 0.7], 1: [0.8, 0.8], 2: [0.9, 0.7]}, "2")
+    second = _speakers_rows(rows[0], {0: [0.5, 0.5], 1: [0.8, 0.8], 2: [0.8, 0.6]}, "")
+    change = mean_difference(first, second)
+    half = 4.30265 * np.std([0.1, 0.0, 0.1], ddof=1) / np.sqrt(3)
+    assert (change.mean, change.high - change.mean) == pytest.approx((0.2 / 3, half), abs=1e-5)
+
+
+def test_a_page_says_how_many_speakers_an_interval_counts(rows: list[Row], tmp_path: Path) -> None:
+    given = {0: [0.5, 0.7], 1: [0.8, 0.8], 2: [0.9, 0.7]}
+    own = [*_speakers_rows(rows[0], given, "2"), *_speakers_rows(rows[0], given, "")]
+    text = write_page(own, tmp_path / "r.csv", tmp_path / "page.md", "make it")[0].read_text()
+    assert (
+        "over speakers; validated by clips; seeds 0 to 1; 6 splits of 10 to 30 clips; n = 3 speakers." in text
+    )
+    assert "| 2 bits | fine-tuned | 73.3 | 44.6 to 100.0 | 60.0 to 80.0 |" in text
+    assert "95 %, over speakers" in text
+    grouped = [replace(row, speakers_out=3 - row.split // 2, validation="speakers") for row in own]
+    text = write_page(grouped, tmp_path / "r.csv", tmp_path / "page.md", "make it")[0].read_text()
+    assert "validated by speakers who do not train" in text
+    assert "n = 3 groups of up to 3 speakers." in text
 
 
 def test_a_page_follows_from_its_results_alone(rows: list[Row], tmp_path: Path) -> None:
@@ -747,7 +884,7 @@ def test_the_papers_findings_are_those_of_its_results() -> None:
         assert part in findings
 
 
-@pytest.mark.parametrize("plan", ["paper", "product", "transfer"])
+@pytest.mark.parametrize("plan", ["paper", "product", "transfer", "validation"])
 def test_every_row_in_docs_is_of_the_plan_that_ships(
     plan: str, emodb_dir: Path, savee_dir: Path, tess_dir: Path
 ) -> None:
@@ -811,12 +948,34 @@ def test_the_products_bars_are_what_inner_folds_chose() -> None:
             if f" | {', '.join(f'{100 * seed:.1f}' for seed in seeds)} | " in line and "chosen of" in line
         ]
         assert f"| chosen of {len(bar.inner)} | {100 * group.accuracy:.1f} % at " in line
+        asked = re.findall(r"([0-9.]+) %", line.split("|")[1])[0]
+        assert line.endswith("| met |") == (100 * group.accuracy >= float(asked)), line
         for candidate, share in bar.inner.items():
             study, _, method, _ = candidate
             figures = (
                 f"{100 * share:.1f} | {bar.chosen[candidate]} | {100 * alone[study, method].accuracy:.1f} |"
             )
             assert f"| {TITLES[bar.train]}, {bar.name} | {study}, {method} bits | {figures}" in page
+
+
+def test_what_validation_by_speakers_does_is_in_its_results() -> None:
+    """Held out, who validates, bits, validation, held out with its interval, mean bits."""
+    found = {
+        (group.first.protocol, group.first.validation, group.first.method): group
+        for group in groups(read_results(DOCS / "validation.csv")).values()
+    }
+    page = (DOCS / "product.md").read_text().split("## Validation by speakers")[1].split("\n## ")[0]
+    table = [line for line in page.splitlines() if line.startswith(("| speakers |", "| clips |"))]
+    assert len(table) == len(found) == 2 * 2 * 3
+    for line in table:
+        held, by, bits, *figures = [cell.strip() for cell in line.strip("|").split("|")]
+        group = found[held, by, bits.split(",")[0]]
+        low, high = group.mean_interval
+        assert figures == [
+            f"{100 * group.mean('validation_accuracy'):.1f}",
+            f"{100 * group.accuracy:.1f} ({100 * low:.1f} to {100 * high:.1f})",
+            f"{group.mean('average_bits'):.2f}",
+        ]
 
 
 # The engine

@@ -20,6 +20,7 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.config import load_config
+from serq_mcu.extraction.recordings import SHORT_DIGEST, audio_digest
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
@@ -77,9 +78,11 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         loaded.name,
         loaded.labels,
         tuple(clip.name for clip in loaded.clips),
+        tuple(audio_digest(clip)[:SHORT_DIGEST] for clip in pcm),
         pooled,
         truth,
         part,
+        "clips",
         network,
         3,
         2,

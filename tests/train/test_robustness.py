@@ -83,6 +83,11 @@ def test_every_clip_is_judged_once_under_each_condition_and_a_second_time_from_m
     page = (tmp_path / "page.md").read_text()
     score = value["measured"][1]["conditions"][1]
     assert f"| {FEW[1]} | " in page and f"{score['accuracy']:.1%}" in page and "n = 20" in page
+    assert "mean_over_speakers" not in score
+    one = value["measured"][3]["conditions"][0]  # of two speakers, ten clips each
+    low, high = one["interval95_over_speakers"]
+    assert one["mean_over_speakers"] == pytest.approx(one["accuracy"])
+    assert f"{one['mean_over_speakers']:.1%} ({100 * low:.1f} to {high:.1%})" in page
     monkeypatch.setattr(robustness, "fit", None)  # nothing is trained again
     assert CliRunner().invoke(main, arguments, catch_exceptions=False).stdout == first.stdout
     config = load_config(tmp_path / "c.toml").changed(training={"folds": 2})

@@ -158,7 +158,7 @@ def test_splits_are_stratified_disjoint_and_cover_every_clip_once() -> None:
     for split in range(5):
         part = split_clips(
             truth, "abc", [""] * 100, small_config(split=split, validation_fraction=0.25).training
-        )
+        ).part
         assert np.bincount(truth[part == TEST]).tolist() == [10, 6, 4]
         assert np.bincount(truth[part == VALIDATION]).tolist() == [10, 6, 4]
         assert np.bincount(truth[part == TRAIN]).tolist() == [30, 18, 12]
@@ -169,7 +169,7 @@ def test_splits_are_stratified_disjoint_and_cover_every_clip_once() -> None:
 def test_splits_follow_the_seed() -> None:
     truth = np.repeat([0, 1], 40)
     one, same, other = (
-        split_clips(truth, "ab", [""] * 80, small_config(seed=seed).training) for seed in (1, 1, 2)
+        split_clips(truth, "ab", [""] * 80, small_config(seed=seed).training).part for seed in (1, 1, 2)
     )
     assert (one == same).all()
     assert (one != other).any()
@@ -186,7 +186,8 @@ def test_a_speaker_is_held_out_whole_and_never_chooses() -> None:
     truth, speakers = np.tile([0, 1], 30), np.repeat(["mia", "ann", "zoe"], 20).tolist()
     assert split_count(speakers, small_config(protocol="speakers").training) == 3
     for split, name in enumerate(("ann", "mia", "zoe")):
-        part = split_clips(truth, "ab", speakers, small_config(protocol="speakers", split=split).training)
+        config = small_config(protocol="speakers", split=split, validation="clips")
+        part = split_clips(truth, "ab", speakers, config.training).part
         assert {speaker for speaker, its in zip(speakers, part, strict=True) if its == TEST} == {name}
         assert np.bincount(part).tolist() == [32, 8, 20]
         assert np.bincount(truth[part == VALIDATION]).tolist() == [4, 4]
@@ -194,6 +195,106 @@ def test_a_speaker_is_held_out_whole_and_never_chooses() -> None:
         split_clips(truth, "ab", speakers, small_config(protocol="speakers", split=3).training)
     with pytest.raises(SerqError, match="at least two speakers"):
         split_clips(truth, "ab", [""] * 60, small_config(protocol="speakers").training)
+
+
+def _speaking(speakers: int, clips: int, classes: int = 2) -> tuple[np.ndarray, list[str]]:
+    """Class indices and names of speakers who each say every class alike often."""
+    names = [f"s{speaker:02}" for speaker in range(speakers) for _ in range(clips)]
+    return np.arange(speakers * clips) % classes, names
+
+
+def _of(part: np.ndarray, speakers: list[str], which: int) -> set[str]:
+    return {speaker for speaker, its in zip(speakers, part, strict=True) if its == which}
+
+
+@pytest.mark.parametrize("protocol", ["clips", "speakers"])
+def test_speakers_who_do_not_train_validate(protocol: str) -> None:
+    truth, speakers = _speaking(10, 20)
+    drawn = set()
+    for seed in range(6):
+        config = small_config(protocol=protocol, split=1, seed=seed).training  # a fifth of what is left
+        split = split_clips(truth, "ab", speakers, config)
+        train, validation = (_of(split.part, speakers, part) for part in (TRAIN, VALIDATION))
+        assert split.validation == "speakers"
+        assert len(validation) == 2 and not train & validation
+        assert split.words == f"speakers {', '.join(sorted(validation))}, who do not train"
+        assert set(truth[split.part == TRAIN]) == set(truth[split.part == VALIDATION]) == {0, 1}
+        assert (split.part == split_clips(truth, "ab", speakers, config).part).all()
+        drawn.add(tuple(sorted(validation)))
+        if protocol == "speakers":
+            assert _of(split.part, speakers, TEST) == {"s01"} and len(train) == 7
+    assert len(drawn) > 1  # the seed draws them
+
+
+def test_every_class_is_in_training_and_in_validation() -> None:
+    """Four of six speakers never say the third class; each of the two who do can validate, not both."""
+    truth, speakers = _speaking(6, 20)
+    truth[[0, 1, 2, 20, 21, 22]] = 2
+    for seed in range(20):
+        config = small_config(protocol="speakers", split=5, seed=seed).training
+        split = split_clips(truth, "abc", speakers, config)
+        assert len(_of(split.part, speakers, VALIDATION) & {"s00", "s01"}) == 1
+        assert set(truth[split.part == TRAIN]) == set(truth[split.part == VALIDATION]) == {0, 1, 2}
+
+
+def test_a_speaker_with_more_clips_than_the_fraction_validates_where_no_other_can() -> None:
+    truth, speakers = _speaking(4, 20)
+    config = small_config(protocol="speakers", split=0, validation_fraction=0.05).training
+    split = split_clips(truth, "ab", speakers, config)
+    assert split.validation == "speakers" and np.bincount(split.part).tolist() == [40, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("count", "protocol", "words"),
+    [
+        (2, "clips", "clips of speakers who train too: none of the 2 speakers can be spared from training"),
+        (
+            3,
+            "speakers",
+            "clips of speakers who train too: none of the 2 speakers can be spared from training",
+        ),
+        (2, "speakers", "clips of speakers who train too: the only speaker cannot be spared from training"),
+        (0, "clips", "clips; the speakers are unknown, so the same voice may train, validate and test"),
+    ],
+)
+def test_where_speakers_cannot_validate_clips_do_and_it_is_said(
+    count: int, protocol: str, words: str
+) -> None:
+    truth, speakers = _speaking(count or 4, 30)
+    split = split_clips(
+        truth, "ab", speakers if count else [""] * truth.size, small_config(protocol=protocol).training
+    )
+    assert split.validation == "clips" and split.words.startswith(words)
+    assert (split.part == VALIDATION).any()
+    if count:
+        asked = small_config(protocol=protocol, validation="clips").training
+        same = split_clips(truth, "ab", speakers, asked)
+        assert (same.part == split.part).all() and "as training.validation says" in same.words
+
+
+def test_a_class_of_one_speaker_alone_leaves_validation_to_clips() -> None:
+    truth, speakers = _speaking(5, 20)
+    truth[:6] = 2
+    split = split_clips(truth, "abc", speakers, small_config().training)
+    assert split.validation == "clips"
+    assert np.bincount(truth[split.part == VALIDATION], minlength=3).min() > 0
+
+
+@pytest.mark.parametrize(("out", "sizes"), [(2, [2, 2, 2, 1]), (3, [3, 2, 2]), (4, [4, 3]), (6, [4, 3])])
+def test_groups_of_speakers_are_held_out_each_once(out: int, sizes: list[int]) -> None:
+    truth, speakers = _speaking(7, 10)
+    config = small_config(protocol="speakers", speakers_out=out).training
+    assert split_count(speakers, config) == len(sizes)
+    groups = [
+        _of(split_clips(truth, "ab", speakers, changed(config, split=split)).part, speakers, TEST)
+        for split in range(len(sizes))
+    ]
+    assert [len(group) for group in groups] == sizes
+    assert [name for group in groups for name in sorted(group)] == sorted(set(speakers))
+    with pytest.raises(SerqError, match=rf"0 to {len(sizes) - 1}, one of the {len(sizes)} groups of the 7"):
+        split_clips(truth, "ab", speakers, changed(config, split=len(sizes)))
+    with pytest.raises(SerqError, match="speakers_out is 7, and there are 7 speakers"):
+        split_clips(truth, "ab", speakers, changed(config, speakers_out=7))
 
 
 # Features
@@ -236,7 +337,7 @@ def test_no_audio_crosses_from_one_part_to_another(clips: Path) -> None:
     config = small_config()
     babbling = changed(config.augmentation, noises=(BABBLE,), noise_share=1.0, versions=4)
     dataset = read_dataset(clips, config)
-    part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
+    part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training).part
     versions = draw_augmented_clips(dataset.recordings, part, TRAIN, babbling, seed=0)
     assert [clip.clip for clip in versions[0]] == list(range(30)) and all(
         not clip.condition.noise for clip in versions[0]
@@ -251,7 +352,7 @@ def test_no_audio_crosses_from_one_part_to_another(clips: Path) -> None:
 
 def test_versions_of_a_clip_do_not_depend_on_other_clips(clips: Path) -> None:
     config, dataset = small_config(), read_dataset(clips, small_config())
-    part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
+    part = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training).part
     quiet = changed(config.augmentation, noises=("white",), versions=3)
     fewer = replace(
         dataset.recordings, clips=dataset.recordings.clips[5:], audio=dataset.recordings.audio[5:]
@@ -358,6 +459,38 @@ def test_evaluation_judges_the_held_out_clips(clips: Path, tmp_path: Path) -> No
         evaluate(replace(model, labels=("x", "y", "z"), provenance={}), clips)
 
 
+def test_recordings_of_a_plain_folder_are_known_by_their_samples(clips: Path, tmp_path: Path) -> None:
+    run = train(clips, tmp_path / "run", small_config(max_epochs=1))
+    model, _ = quantize(run)
+    again, other = tmp_path / "again", tmp_path / "other"
+    for index, path in enumerate(sorted(clips.rglob("*.wav"))):  # the same recordings under other names
+        (again / path.parent.name).mkdir(parents=True, exist_ok=True)
+        pcm, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(again / path.parent.name / f"x{index}.flac", pcm, rate)
+        (other / path.parent.name).mkdir(parents=True, exist_ok=True)
+        soundfile.write(other / path.parent.name / path.name, pcm[::-1], rate)  # others under the same names
+    found, renamed, strange = (evaluate(model, folder) for folder in (clips, again, other))
+    assert found.held_out and found.basis.startswith("6 of the 6 clips that training")
+    assert (renamed.held_out, renamed.basis, renamed.score.correct) == (
+        True,
+        found.basis,
+        found.score.correct,
+    )
+    assert not strange.held_out and strange.score.n == 30
+    assert strange.basis == "all 30 clips; none of these recordings trained the model or chose its bits"
+    for path in again.rglob("*.flac"):
+        if any(_same_sound(clips / f"{name}.wav", path) for name in run.names_of("test")):
+            path.unlink()
+    left = evaluate(model, again)
+    assert not left.held_out and "24 of these recordings trained the model or chose its bits" in left.basis
+    silent = replace(model, provenance={"corpus": "plain"})
+    assert "which recordings trained the model is not known" in evaluate(silent, clips).basis
+
+
+def _same_sound(one: Path, other: Path) -> bool:
+    return bool(np.array_equal(soundfile.read(one)[0], soundfile.read(other)[0]))
+
+
 def test_a_labelled_folder_of_ones_own_goes_all_the_way(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(small_config().to_toml())
     steps = (
@@ -368,6 +501,9 @@ def test_a_labelled_folder_of_ones_own_goes_all_the_way(clips: Path, tmp_path: P
     )
     done = [CliRunner().invoke(main, [str(word) for word in step]) for step in steps]
     assert [result.exit_code for result in done] == [0] * len(steps), [result.output for result in done]
+    told = "validation is by clips; the speakers are unknown, so the same voice may train, validate and test"
+    assert told in done[0].output
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["validated_by"] in done[0].output
     report = json.loads(done[2].stdout)
     assert report["held_out"] and report["n"] == 6
     own, exported = load_model(tmp_path / "own.serq"), load_model(tmp_path / "fw" / "model.serq")

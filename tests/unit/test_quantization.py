@@ -89,7 +89,19 @@ def run() -> Run:
     )
     names = tuple(f"clip{index:03}" for index in range(600))
     return Run(
-        config, "made", LABELS, names, np.stack([pooled, version]), truth, part, rounded, 7, 4, {"tool": "1"}
+        config,
+        "made",
+        LABELS,
+        names,
+        tuple(f"{index:012x}" for index in range(600)),
+        np.stack([pooled, version]),
+        truth,
+        part,
+        "speaker b, who does not train",
+        rounded,
+        7,
+        4,
+        {"tool": "1"},
     )
 
 
@@ -424,6 +436,9 @@ def test_the_same_run_gives_the_same_bytes_and_a_full_account(run: Run) -> None:
     provenance = json.loads(json.dumps(model.provenance))
     assert provenance["held_out"] == [f"clip{index}" for index in range(480, 600)]
     assert provenance["clips"] == {"train": 360, "validation": 120, "test": 120}
+    assert provenance["validated_by"] == "speaker b, who does not train"
+    assert provenance["recordings"]["test"] == [f"{index:012x}" for index in range(480, 600)]
+    assert {part: len(own) for part, own in provenance["recordings"].items()} == provenance["clips"]
     test = provenance["metrics"]["quantized"]["test"]
     truth = run.truth[run.members("test")]
     assert test["correct"] == int((classify(model, run.pooled[0, run.members("test")]) == truth).sum())

@@ -34,8 +34,8 @@ SPREAD_DB = 25.0  # of coefficient 0 over the root of the number of bands
 class Mfcc(FeatureBlock):
     """The first `size` cepstral coefficients of the lowest `bands` mel bands, or of all if `bands` is 0.
 
-    Fewer bands leave out what telephones and narrow microphones do not carry. Without `loudness`, the mean of coefficient 0 is left out: then no statistic depends on the microphone's
-    gain.
+    Fewer bands leave out what telephones and narrow microphones do not carry. Without `loudness`, the mean of
+    coefficient 0 is left out: then no statistic depends on the microphone's gain.
     """
 
     kind: ClassVar[str] = "mfcc"

@@ -18,8 +18,10 @@ from serq_mcu.show.experiments.within import bar_parts, methods_parts, paired_pa
 _LEGEND = (
     "Accuracy in % of held-out clips. `mean` is over all splits, `95 % of the mean` its interval from the"
     " spread between splits (Student's t), `one split` the interval that a single split of n clips has around"
-    " it (Wilson). UAR: unweighted average recall. Sizes in KB of 1000 bytes: weights only is the sum of"
-    " parameters x bits / 8, stored all bytes that a device keeps for the network. `validation`: accuracy"
+    " it (Wilson). Where speakers are held out, each counts once: the seeds of each are averaged first,"
+    " `mean` is over speakers, and its interval is from the spread between them. UAR: unweighted average"
+    " recall. Sizes in KB of 1000 bytes: weights only is the sum of parameters x bits / 8, stored all bytes"
+    " that a device keeps for the network. `validation`: accuracy"
     " on the clips that chose bits and epochs, in all versions that training draws; held-out clips chose"
     " nothing."
 )

@@ -6,21 +6,24 @@ from collections.abc import Iterator, Sequence
 
 from serq_mcu.experiments.choice import Bar, bars
 from serq_mcu.experiments.plan import FLOAT
-from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, Group, Row, mcnemar, paired_bootstrap
+from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, Group, Row, mcnemar, mean_difference
 from serq_mcu.show.experiments.grouped import Key
 from serq_mcu.show.experiments.paper import comparable, papers_cells
 from serq_mcu.show.experiments.words import (
     PROTOCOL_WORDS,
+    cases,
     corpus_title,
     kilobytes,
     method_name,
     percent,
     span,
     test_clips,
+    validated_by,
 )
 from serq_mcu.show.table import Table, columns
 
-_METHODS = ("method", "", "mean", "95 % of the mean", "one split", "UAR", "validation", "bits")
+_METHODS = ("method", "", "mean", "95 % of the mean")
+_OF_EACH = ("UAR", "validation", "bits")
 _SIZES = ("weights only", "stored")
 
 
@@ -34,12 +37,14 @@ def methods_parts(key: Key, found: Sequence[Group]) -> Iterator[str]:
     seeds = sorted({row.seed for group in found for row in group.rows})
     basis = f"seeds {seeds[0]} to {seeds[-1]}" if seeds != [0] else "seed 0"
     condition = "" if key.condition == AS_RECORDED else f"; test clips in noise, {key.condition}"
+    n = f"; n = {cases(found[0])}" if found[0].by_speakers else ""
     yield (
-        f"{PROTOCOL_WORDS[key.protocol].capitalize()}; {basis}{condition}; {len(found[0].rows)} splits of"
-        f" {test_clips(found[0])} clips."
+        f"{PROTOCOL_WORDS[key.protocol].capitalize()}; {validated_by(found[0].rows)}; {basis}{condition};"
+        f" {len(found[0].rows)} splits of {test_clips(found[0])} clips{n}."
     )
     paper = comparable(key)
-    head = (*_METHODS, *_SIZES, *(("paper: accuracy", "size") if paper else ()))
+    one = "speakers, least to most" if found[0].by_speakers else "one split"
+    head = (*_METHODS, one, *_OF_EACH, *_SIZES, *(("paper: accuracy", "size") if paper else ()))
     rows = []
     for group in found:
         papers = papers_cells(key.train, group.first.method) if paper else ()
@@ -53,7 +58,7 @@ def _method_row(group: Group) -> tuple[str, ...]:
         group.first.tuning,
         percent(group.accuracy),
         span(group.mean_interval),
-        span(group.interval),
+        span((group.cases.min(), group.cases.max()) if group.by_speakers else group.interval),
         percent(group.uar),
         percent(group.mean("validation_accuracy")),
         f"{group.mean('average_bits'):.2f}",
@@ -72,7 +77,7 @@ def paired_parts(found: Sequence[Group]) -> Iterator[str]:
         head = (
             "compared",
             "difference of means, points",
-            "95 %, bootstrap of seeds",
+            "95 %, over speakers" if found[0].by_speakers else "95 %, bootstrap of seeds",
             "only the first correct",
             "only the second",
             "McNemar, first seed: p",
@@ -86,8 +91,9 @@ def _pair_row(one: Group, other: Group) -> tuple[str, ...]:
     first, second = one.rows, other.rows
     seeds = {row.seed for row in first}
     test = mcnemar([row for row in first if row.seed == min(seeds)], second)
-    change, both = paired_bootstrap(first, second), mcnemar(first, second)
-    spread = f"{change.low * 100:+.1f} to {change.high * 100:+.1f}" if len(seeds) > 1 else "one seed"
+    change, both = mean_difference(first, second), mcnemar(first, second)
+    known = one.by_speakers or len(seeds) > 1
+    spread = f"{change.low * 100:+.1f} to {change.high * 100:+.1f}" if known else "one seed"
     against = "float" if other.first.method == FLOAT else other.first.tuning
     return (
         f"{method_name(one.first.method)}, {one.first.tuning}, against {against}",
@@ -112,7 +118,9 @@ def bar_parts(rows: Sequence[Row]) -> Iterator[str]:
     )
     for bar in found:
         yield f"### {corpus_title(bar.train)}: {bar.name}"
-        yield f"{PROTOCOL_WORDS[bar.protocol].capitalize()}."
+        judged = next(iter(bar.judged.values()))
+        n = f"; n = {cases(judged)}" if judged.by_speakers else ""
+        yield f"{PROTOCOL_WORDS[bar.protocol].capitalize()}; {validated_by(judged.rows)}{n}."
         yield _standing_table(bar).markdown()
         yield _candidates_table(bar).markdown()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from serq_mcu.experiments.plan import BUDGET
-from serq_mcu.experiments.results import Group
+from serq_mcu.experiments.results import Group, Row
 
 TITLES = {"emodb": "EMO-DB", "savee": "SAVEE", "tess": "TESS", "ravdess": "RAVDESS", "crema-d": "CREMA-D"}
 _OWN_CLIPS = "each standardised by all of its own clips (transductive)"
@@ -13,7 +13,7 @@ _OWN_SPEAKERS = "each speaker standardised by all own clips (transductive)"
 PROTOCOL_WORDS = {
     "holdout": "one stratified part held out a seed",
     "clips": "every stratified fold held out once a seed; speakers are in all parts",
-    "speakers": "every speaker held out once a seed",
+    "speakers": "every speaker held out once a seed; of each the mean of the seeds, then over speakers",
     "corpus": "trained on one corpus, evaluated on another",
     "corpora": "trained on all corpora but one, evaluated on that",
     "corpus_transductive": f"trained on one corpus, evaluated on another, {_OWN_CLIPS}",
@@ -21,6 +21,22 @@ PROTOCOL_WORDS = {
     "corpus_transductive_by_speaker": f"trained on one corpus, evaluated on another, {_OWN_SPEAKERS}",
     "corpora_transductive_by_speaker": f"trained on all corpora but one, evaluated on that, {_OWN_SPEAKERS}",
 }
+
+
+VALIDATED_BY = {"clips": "validated by clips", "speakers": "validated by speakers who do not train"}
+
+
+def cases(group: Group) -> str:
+    """Return what an interval of a group counts, and how many of them."""
+    n, most = group.cases.size, max(row.speakers_out for row in group.rows)
+    if not group.by_speakers:
+        return f"{n} splits"
+    return f"{n} speakers" if most == 1 else f"{n} groups of up to {most} speakers"
+
+
+def validated_by(rows: Iterable[Row]) -> str:
+    """Return what stopped the training and chose the bits."""
+    return " or ".join(VALIDATED_BY[kind] for kind in sorted({row.validation for row in rows}))
 
 
 def corpus_title(name: str) -> str:

@@ -1,0 +1,45 @@
+"""Figures that one page takes from another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def _robustness() -> dict[tuple[str, str], str]:
+    """Accuracy in % by condition and column of robustness.md's table."""
+    table = [line for line in (DOCS / "robustness.md").read_text().splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    return {
+        (row[0], column): cell.split("%")[0]
+        for row in rows
+        for column, cell in zip(head[1:], row[1:], strict=True)
+    }
+
+
+def test_what_accuracy_says_of_robustness_is_in_its_table() -> None:
+    text, found = (DOCS / "explanation" / "accuracy.md").read_text(), _robustness()
+    clips, speakers = (found["as recorded", f"{held}, default"] for held in ("clips", "speakers"))
+    siren = found["siren at 10 dB (unseen kind)", "clips, default"]
+    assert f"from {clips} % as recorded to {siren} % with a siren at 10 dB" in text
+    assert f"has {speakers} % where clips of the same recipe have {clips} %" in text
+    worst = min(float(value) for (condition, column), value in found.items() if _measured(condition, column))
+    assert worst == float(siren)  # the least of its column, as "from ... to" says
+
+
+def _measured(condition: str, column: str) -> bool:
+    return column == "clips, default" and not condition.startswith(("mean", "float"))
+
+
+def test_what_accuracy_says_of_streams_and_the_demo_is_there() -> None:
+    text = (DOCS / "explanation" / "accuracy.md").read_text()
+    (share, low, high, n) = re.findall(
+        r"([0-9.]+) % of the decisions that were answered \(([0-9.]+) to ([0-9.]+) %, ([0-9]+) clips\)", text
+    )[0]
+    assert f"| {share}% | {low} to {high}% | {n} |" in (DOCS / "streaming.md").read_text()
+    (mean,) = re.findall(r"\): ([0-9.]+) %, mean of five folds of the clips", text)
+    readme = (DOCS.parent / "README.md").read_text()
+    (line,) = [line for line in readme.splitlines() if line.startswith("| mean |")]
+    assert line.split("|")[5].strip() == f"{mean} %"
