@@ -65,8 +65,13 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
         notes.append(f"{rate} Hz resampled to {sample_rate}")
     if (np.abs(signal) > 1.0).any():
         notes.append("samples beyond full scale clipped")
-    pcm = np.clip(np.rint(signal * 32768.0), -32768, 32767).astype(np.int16)
-    return Audio(pcm, tuple(notes))
+    return Audio(rounded(signal * 32768.0), tuple(notes))
+
+
+def rounded(signal: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
+    """Round to the nearest of 16 bits, ties to even, saturated; the signal itself is overwritten."""
+    np.clip(np.rint(signal, out=signal), -32768, 32767, out=signal)
+    return signal.astype(np.int16)
 
 
 def seconds_of(path: Path) -> float:
