@@ -150,21 +150,57 @@ def quantize(
     help="Signal-to-noise ratio of --noise in dB, of root mean squares over the whole clip.",
 )
 @click.option("--gain", default=0.0, show_default=True, help="Gain in dB; peaks saturate.")
+@click.option(
+    "--pauses",
+    type=float,
+    multiple=True,
+    metavar="SECONDS",
+    help="Also with so much digital silence before and after each clip. May be given several times.",
+)
+@click.option(
+    "--room-noise",
+    type=float,
+    multiple=True,
+    metavar="DB",
+    help="Also with white noise under clips and pauses, dB of a full-scale square wave. May be given several"
+    " times.",
+)
+@click.option(
+    "--band",
+    "bands",
+    type=click.Choice(["8k", "11k", "telephone"]),
+    multiple=True,
+    help="Also through a narrow channel: 8 or 11.025 kHz, or a telephone (300 to 3400 Hz, mu-law). May be"
+    " given several times.",
+)
 @json_option
-def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_json: bool) -> None:
+def evaluate(
+    model: Path,
+    folder: Path,
+    noise: str,
+    snr: float,
+    gain: float,
+    pauses: tuple[float, ...],
+    room_noise: tuple[float, ...],
+    bands: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Evaluate the integer model on the clips of a corpus that its training never saw.
 
-    Prints the accuracy with n and a 95 % interval.
+    Prints the accuracy with n and a 95 % interval; with --pauses, --room-noise or --band, a row for each, and
+    what it changes clip by clip.
 
-    Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
+    Example: serq-mcu evaluate model.serq --corpus emodb/ --pauses 0.25 --pauses 1 --room-noise -60
     """
     from serq_mcu.corpus.conditions import Condition
     from serq_mcu.evaluation.clips import evaluate as evaluate_model
+    from serq_mcu.evaluation.clips import surroundings
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.show.evaluation import evaluation_lines
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
-    evaluation = evaluate_model(find_model(model), folder, new_progress(), condition)
+    others = surroundings(condition, pauses, room_noise, bands)
+    evaluation = evaluate_model(find_model(model), folder, new_progress(), condition, others=others)
     print_result(evaluation.to_json(), evaluation_lines(evaluation), as_json)
 
 
