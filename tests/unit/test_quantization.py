@@ -583,7 +583,7 @@ def test_a_clip_without_an_answer_counts_and_is_not_right() -> None:
 def test_the_interval_of_a_paired_difference_covers_it_in_95_of_100_draws(
     before: float, after: float
 ) -> None:
-    """Over all outcomes of 60 cases, each with its probability; it may be wide where cases that differ are rare."""
+    """Over all outcomes of 60 cases with their probabilities; it may be wide where cases rarely differ."""
     n, covered = 60, 0.0
     for first in range(n + 1):
         for second in range(n + 1 - first):
