@@ -257,26 +257,69 @@ def import_keras(
     is_flag=True,
     help="Play the clips that chose the bits, to choose the decision rule's parameters by.",
 )
+@click.option(
+    "--pauses",
+    type=(float, float),
+    default=(0.5, 8.0),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="The range of the pauses between clips of a session, s.",
+)
+@click.option(
+    "--room-noise",
+    type=float,
+    multiple=True,
+    default=(-87.0, -60.0, -50.0),
+    show_default=True,
+    metavar="DB",
+    help="White noise under sessions, dB of a full-scale square wave. May be given several times.",
+)
+@click.option(
+    "--sounds",
+    type=FOLDER,
+    help="A folder of other sounds in which nobody speaks: every answer is a false one.",
+)
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | None, as_json: bool) -> None:
-    """Play the clips that training never saw as live audio.
+def evaluate_streams(
+    model: Path,
+    folder: Path,
+    validation: bool,
+    pauses: tuple[float, float],
+    room_noise: tuple[float, ...],
+    sounds: Path | None,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    """Play the clips that training never saw as live audio, alone and in sessions with pauses.
 
-    Shows decisions by window, smoothing and level, and what other parameters would answer.
+    Shows decisions by window, smoothing and level, what other parameters would answer, how many decisions are
+    right while somebody speaks, and how many answers come where nobody does.
 
-    Example: serq-mcu evaluate-streams model.serq --corpus emodb/
+    Example: serq-mcu evaluate-streams model.serq --corpus emodb/ --sounds noises/
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.evaluation.sessions import SessionPlan
     from serq_mcu.evaluation.streams import evaluate_streams
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.show.streams import streams_lines, streams_page
 
     evaluation = evaluate_streams(
-        find_model(model), folder, "validation" if validation else "held_out", new_progress()
+        find_model(model),
+        folder,
+        "validation" if validation else "held_out",
+        new_progress(),
+        SessionPlan(pauses, room_noise),
+        sounds,
     )
     lines = streams_lines(evaluation)
     if page:
+        plan = SessionPlan(pauses, room_noise)
         option = " --validation" if validation else ""
+        option += "" if plan.pauses == SessionPlan().pauses else " --pauses {:g} {:g}".format(*pauses)
+        if plan.floors_db != SessionPlan().floors_db:
+            option += "".join(f" --room-noise {level:g}" for level in room_noise)
+        option += f" --sounds {sounds.name}/" if sounds else ""
         command = (
             f"serq-mcu evaluate-streams {model.name} --corpus {folder.name}/{option} --page docs/{page.name}"
         )
