@@ -26,11 +26,10 @@ from serq_mcu.evaluation.sessions import (
 )
 from serq_mcu.quantized_model.streaming import NOT_SURE, SILENCE, Decision
 from tests.support.models import made_up_model
-from tests.support.streaming import GATE
 
 RATE = 16000
 LABELS = ("calm", "loud")
-MODEL = made_up_model((8, 2), (2, 4), labels=LABELS, gate_level=GATE)  # 3 blocks of 512 samples, 32 ms
+MODEL = made_up_model((8, 2), (2, 4), labels=LABELS)  # 3 blocks of 512 samples, 32 ms
 STEP, SECONDS = 512, 512 / RATE
 
 
@@ -94,6 +93,18 @@ def decided(answers: Sequence[int]) -> list[Decision]:
     return [Decision(answer, (0, 0), 0, 0, 4) for answer in answers]
 
 
+@pytest.fixture
+def gated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the model: blocks above -50 dB are class 0, others no speech."""
+
+    def listen(_: object, pcm: np.ndarray) -> list[Decision]:
+        blocks = pcm[: pcm.size // STEP * STEP].reshape(-1, STEP) / 32768
+        loud = np.sqrt(np.square(blocks).mean(axis=1)) > 10 ** (-50 / 20)
+        return decided([0 if is_loud else SILENCE for is_loud in loud])
+
+    monkeypatch.setattr(module, "stream_decisions", listen)
+
+
 def listener(session: Session, answer: Callable[[int, int], int]) -> Callable[..., list[Decision]]:
     """In place of a model: `answer` of the class and the samples that somebody speaks in a block; class -1
     where nobody does.
@@ -143,14 +154,15 @@ def test_decisions_are_counted_while_somebody_speaks_and_where_nobody_does(
     assert deaf.silent == deaf.decisions and deaf.share_right == deaf.accuracy == 0
 
 
-def test_a_models_own_decisions_are_judged_under_each_room_noise() -> None:
+@pytest.mark.usefixtures("gated")
+def test_sessions_are_judged_under_each_room_noise() -> None:
     plan = SessionPlan((0.3, 0.6), (-87.0, -30.0))
     made, _ = sessions_of("aabb", plan)
     found = evaluate_sessions(MODEL, made, plan)
     assert list(found) == [-87.0, -30.0]
     quiet, loud = found.values()
     assert quiet.clips == loud.clips == 4 and quiet.decisions == loud.decisions > 0
-    assert quiet.silent == 0 and quiet.pause.claims == 0  # the gate is at -50 dB
+    assert quiet.silent == 0 and quiet.pause.claims == 0
     assert loud.pause.claims == loud.pause.decisions == quiet.pause.decisions > 0
 
 
@@ -160,6 +172,7 @@ def test_room_noise_has_its_level_under_all() -> None:
     assert 20 * np.log10(heard.std() / 32768) == pytest.approx(-40, abs=0.01)
 
 
+@pytest.mark.usefixtures("gated")
 def test_every_answer_to_silence_and_noise_is_a_false_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ALONE_SECONDS", 2.0)
     found = evaluate_alone(MODEL)
@@ -167,7 +180,6 @@ def test_every_answer_to_silence_and_noise_is_a_false_one(monkeypatch: pytest.Mo
     for level in module.ALONE_DB:
         white = found[f"white noise at {level:g} dB"]
         assert white.decisions == 62
-        # no gate but at -50 dB, where the noise lies on it
         assert level == -50 or white.claims == (62 if level > -50 else 0)
         assert white.per_hour == pytest.approx(white.share * 3600 / SECONDS)
 
@@ -178,6 +190,7 @@ def write_sound(path: Path, seconds: float, level: float = 0.1) -> None:
     soundfile.write(path, level * noise.clip(-3, 3), RATE, subtype="PCM_16")
 
 
+@pytest.mark.usefixtures("gated")
 def test_other_sounds_are_judged_while_they_sound(tmp_path: Path) -> None:
     write_sound(tmp_path / "rain" / "one.wav", 0.5)
     write_sound(tmp_path / "rain" / "faint.flac", 0.5, 1e-5)
