@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 FRAME_SECONDS = 0.01
 SPOKEN_DB = 30.0  # frames so far below the loud ones are not speech: the range of voices and fricatives
-QUIET_DB, QUIET_SECONDS = 20.0, 0.06  # of a place where words may part; a stop's closure is mostly shorter
+QUIET_DB, QUIET_SECONDS = 20.0, 0.1  # of a place where words may part; a stop's closure is mostly shorter
 _LOUD_PERCENTILE = 95.0
 _SILENCE_DB = -120.0  # of frames without any power
 
