@@ -182,10 +182,10 @@ def test_conditions_that_there_are_not(values: dict[str, object], words: str) ->
 # Pauses, floors, offsets, bands, windows of streams
 
 
-def two_words(gap: float, seed: int = 1) -> np.ndarray:
+def two_words(gap: float, seed: int = 1, hiss_level: float = 16.0) -> np.ndarray:
     """Two loud quarters of a second, with a gap between them that lies 50 dB lower."""
     word = np.random.default_rng(seed).normal(scale=5000, size=(2, RATE // 4))
-    hiss = np.random.default_rng(seed + 1).normal(scale=16, size=round(gap * RATE))
+    hiss = np.random.default_rng(seed + 1).normal(scale=hiss_level, size=round(gap * RATE))
     return np.rint(np.concatenate([word[0], hiss, word[1]])).astype(np.int16)
 
 
@@ -209,6 +209,15 @@ def test_a_pause_within_lies_between_words_and_cuts_none() -> None:
     assert (heard[:word] == clip[:word]).all() and (heard[-word:] == clip[-word:]).all()
     silent = np.flatnonzero(heard == 0)
     assert np.isin(np.arange(word + 0.1 * RATE, word + 0.4 * RATE), silent).all()  # from the gap's middle
+
+
+def test_what_is_left_in_a_gap_fades_into_the_pause_and_out_of_it() -> None:
+    heard = applied(two_words(0.2, hiss_level=300.0), within=0.3)
+    start, end = RATE // 4 + RATE // 10, RATE // 4 + RATE // 10 + 3 * RATE // 10
+    for edge in (heard[start - 8 : start], heard[end : end + 8]):
+        assert 0 < rms(edge) < 60  # a tenth of the way into a fade of 80 samples: 30 at most, of 300
+    for inside in (heard[start - 240 : start - 80], heard[end + 80 : end + 240]):
+        assert 250 < rms(inside) < 350
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.07])
