@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -215,6 +216,9 @@ def evaluate(
     noise: str = "",
     snr_db: float = 20.0,
     gain_db: float = 0.0,
+    pauses: Sequence[float] = (),
+    room_noise_db: Sequence[float] = (),
+    bands: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Compute the accuracy of the integer model on recordings.
@@ -228,16 +232,22 @@ def evaluate(
         noise: The noise to add, such as `"white"` or `"babble"`, or nothing.
         snr_db: The signal-to-noise ratio in dB, of root mean squares over the whole clip.
         gain_db: The gain in dB; peaks saturate.
+        pauses: Seconds of digital silence before and after each clip; each value is a condition of its own.
+        room_noise_db: Levels of white noise under clips and pauses, dB of a full-scale square wave; each is a
+            condition of its own for each of `pauses`, or without pauses.
+        bands: Narrow channels, each a condition of its own: `"8k"`, `"11k"` or `"telephone"`.
         progress: Called with a sentence, the units done and their total.
 
     Returns:
-        The score with its number of clips, 95 % interval and confusion matrix.
+        The score with its number of clips, 95 % interval and confusion matrix; `others` has the scores under
+        the conditions asked for, with the change clip by clip.
 
     Raises:
         SerqError: The model or a recording cannot be read, or no clip is of a class that the model has.
     """
     condition = Condition(noise=noise, snr_db=snr_db if noise else 0.0, gain_db=gain_db)
-    return evaluation.evaluate(_model(model), Path(folder), progress, condition)
+    others = evaluation.surroundings(condition, pauses, room_noise_db, bands)
+    return evaluation.evaluate(_model(model), Path(folder), progress, condition, others=others)
 
 
 def features(audio: NDArray[np.int16] | AnyPath, spec: FeatureSpec | None = None) -> NDArray[np.int32]:

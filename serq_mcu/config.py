@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from serq_mcu.base.validation import Section, checked, parse_toml, read_toml
-from serq_mcu.corpus.conditions import Condition
+from serq_mcu.corpus.bands import BANDS
+from serq_mcu.corpus.conditions import FLOORS, Condition
 from serq_mcu.corpus.noise import NOISES
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
@@ -27,6 +28,10 @@ Protocol = Literal["clips", "speakers"]  # of testing and of validation alike
 Teacher = Literal["labels", "kernel"]
 CLIPS, SPEAKERS = PROTOCOLS = get_args(Protocol)
 LABELS, KERNEL = get_args(Teacher)
+_RANGES = (  # of augmentation
+    *("speed", "reverberation", "snr_db", "gain_db", "pause", "within", "floor_db", "offset"),
+    *("window_blocks", "block_seconds"),
+)
 DRAWN_ROOM = "diffuse"  # the rooms of training; the other kind is kept for measuring
 
 ADAPTIVE = "adaptive"
@@ -42,6 +47,9 @@ LearningRate = Annotated[float, Meta(gt=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 Noise = Annotated[str, Meta(pattern=f"^({'|'.join(NOISES)})$", description=f"one of {', '.join(NOISES)}")]
 Range = Annotated[tuple[float, float], Meta(description="a range [low, high] of two numbers")]
+Whole = Annotated[tuple[int, int], Meta(description="a range [low, high] of two whole numbers")]
+Floor = Annotated[str, Meta(pattern=f"^({'|'.join(FLOORS)})$", description=f"one of {', '.join(FLOORS)}")]
+Band = Annotated[str, Meta(pattern=f"^({'|'.join(BANDS)})$", description=f"one of {', '.join(BANDS)}")]
 
 
 class AugmentationConfig(Section, frozen=True):
@@ -55,22 +63,44 @@ class AugmentationConfig(Section, frozen=True):
     noises: tuple[Noise, ...]
     snr_db: Range
     gain_db: Range
+    pause_share: Share
+    pause: Range
+    within_share: Share
+    within: Range
+    floor_share: Share
+    floors: tuple[Floor, ...]
+    floor_db: Range
+    offset_share: Share
+    offset: Range
+    band_share: Share
+    bands: tuple[Band, ...]
+    window_share: Share
+    window_blocks: Whole
+    block_seconds: Range
 
     def __post_init__(self) -> None:
-        for name in ("speed", "reverberation", "snr_db", "gain_db"):
+        for name in _RANGES:
             low, high = getattr(self, name)
             _require(low <= high, f"{name} is [{low:g}, {high:g}]; it must be a range [low, high]")
-        _require(
-            bool(self.noises) or not self.noise_share,
-            "noises is empty; name at least one kind, or set noise_share to 0",
-        )
-        ends = zip(self.speed, self.reverberation, self.snr_db, self.gain_db, strict=True)
-        for speed, reverberation, snr_db, gain_db in ends:  # what can be drawn are conditions that there are
+        for kinds, share in (("noises", "noise_share"), ("floors", "floor_share"), ("bands", "band_share")):
+            _require(
+                bool(getattr(self, kinds)) or not getattr(self, share),
+                f"{kinds} is empty; name at least one kind, or set {share} to 0",
+            )
+        _require(self.window_blocks[0] >= 1, "window_blocks must be 1 block and more")
+        for end in (0, 1):
+            self._require_conditions({name: getattr(self, name)[end] for name in _RANGES})
+
+    def _require_conditions(self, at: Mapping[str, Any]) -> None:
+        """Require that what can be drawn at one end of every range are conditions that there are."""
+        try:
             for noise in self.noises or ("",):
-                try:
-                    Condition(speed, DRAWN_ROOM, reverberation, noise, snr_db, gain_db)
-                except SerqError as error:
-                    raise ValueError(str(error)) from error
+                Condition(at["speed"], DRAWN_ROOM, at["reverberation"], noise, at["snr_db"], at["gain_db"])
+            Condition(before=at["pause"], after=at["pause"], within=at["within"])
+            Condition(floor=FLOORS[0], floor_db=at["floor_db"], offset=at["offset"])
+            Condition(blocks=at["window_blocks"], block_seconds=at["block_seconds"])
+        except SerqError as error:
+            raise ValueError(str(error)) from error
 
 
 class TrainingConfig(Section, frozen=True):

@@ -36,9 +36,12 @@ def half_width(values: NDArray[np.float64]) -> float:
 def confusion_matrix(
     truth: NDArray[np.integer], answer: NDArray[np.integer], classes: int
 ) -> NDArray[np.int64]:
-    """Count the clips [classes, classes] of each true class (row) and answer (column)."""
+    """Count the clips [classes, classes] of each true class (row) and answer (column).
+
+    An answer below 0 names no class, and is in no column.
+    """
     matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (truth, answer), 1)
+    np.add.at(matrix, (truth[answer >= 0], answer[answer >= 0]), 1)
     return matrix
 
 
@@ -63,24 +66,76 @@ def cross_entropy(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> f
 
 
 @dataclass(frozen=True)
+class PairedDifference:
+    """What the second of two answers to each of `n` cases gained over the first.
+
+    Cases that only the first, and only the second, answered rightly.
+    """
+
+    n: int
+    only_first: int
+    only_second: int
+
+    @staticmethod
+    def of(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedDifference:
+        """Compare which cases [n] each answered rightly."""
+        return PairedDifference(len(first), int((first & ~second).sum()), int((second & ~first).sum()))
+
+    @property
+    def mean(self) -> float:
+        """Difference of the shares of right answers, second less first."""
+        return (self.only_second - self.only_first) / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the difference (Bonett and Price, J. Educ. Behav. Stat. 37, 2012)."""
+        first, second = ((count + 1) / (self.n + 2) for count in (self.only_first, self.only_second))
+        middle = second - first
+        half = Z95 * math.sqrt((first + second - middle**2) / (self.n + 2))
+        return max(-1.0, middle - half), min(1.0, middle + half)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "difference": self.mean,
+            "interval95": list(self.interval),
+            "only_before": self.only_first,
+            "only_after": self.only_second,
+        }
+
+
+@dataclass(frozen=True)
 class Score:
     """How well a classifier did, by its confusion matrix.
 
-    `confusion` int64 [classes, classes] has the true classes in rows; `labels` names them.
+    `confusion` int64 [classes, classes] has the true classes in rows; `labels` names them. `unanswered`: the
+    clips of each class that got no class for an answer; () where there are none.
     """
 
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
+    unanswered: tuple[int, ...] = ()
 
     @staticmethod
     def of(truth: NDArray[np.integer], predicted: NDArray[np.integer], labels: Sequence[str]) -> Score:
-        """Score predicted class indices [n] against the true ones [n]."""
-        return Score(tuple(labels), confusion_matrix(truth, predicted, len(labels)))
+        """Score predicted class indices [n], below 0 for none, against the true ones [n]."""
+        unanswered = np.bincount(truth[predicted < 0], minlength=len(labels))
+        return Score(
+            tuple(labels),
+            confusion_matrix(truth, predicted, len(labels)),
+            tuple(unanswered.tolist()) if unanswered.any() else (),
+        )
 
     @property
     def n(self) -> int:
         """Number of clips that were evaluated."""
-        return int(self.confusion.sum())
+        return int(self.counts.sum())
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of clips of each class that were evaluated."""
+        rows: NDArray[np.int64] = self.confusion.sum(axis=1) + np.array(self.unanswered or 0, np.int64)
+        return rows
 
     @property
     def correct(self) -> int:
@@ -90,7 +145,7 @@ class Score:
     @property
     def accuracy(self) -> float:
         """Share of clips answered correctly; 0 where there are none."""
-        return accuracy(self.confusion)
+        return self.correct / self.n if self.n else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -100,7 +155,7 @@ class Score:
     @property
     def recall(self) -> dict[str, float | None]:
         """Share answered correctly within each class; None where the class has no clip."""
-        counts = self.confusion.sum(axis=1)
+        counts = self.counts
         return {
             label: int(self.confusion[i, i]) / int(counts[i]) if counts[i] else None
             for i, label in enumerate(self.labels)
@@ -109,7 +164,10 @@ class Score:
     @property
     def balanced_accuracy(self) -> float:
         """Unweighted average recall (UAR) over the classes that have clips."""
-        return balanced_accuracy(self.confusion)
+        if not self.unanswered:
+            return balanced_accuracy(self.confusion)
+        found = [share for share in self.recall.values() if share is not None]
+        return float(np.mean(found)) if found else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, without the confusion matrix."""
@@ -120,30 +178,40 @@ class Score:
             "interval95": list(self.interval),
             "uar": self.balanced_accuracy,
             "recall": self.recall,
+            "unanswered": sum(self.unanswered),
         }
 
     def __str__(self) -> str:
         low, high = self.interval
+        none = f"; {sum(self.unanswered)} clips got no answer" if self.unanswered else ""
         return (
             f"{self.accuracy:.1%} of n = {self.n} (95 % interval {low:.1%} to {high:.1%}), UAR"
-            f" {self.balanced_accuracy:.1%}"
+            f" {self.balanced_accuracy:.1%}{none}"
         )
+
+    @property
+    def _shown(self) -> NDArray[np.int64]:
+        """The confusion matrix, with a last column of clips without an answer where there are any."""
+        if not self.unanswered:
+            return self.confusion
+        return np.column_stack([self.confusion, self.unanswered])
 
     def confusion_csv(self) -> str:
         """Write the confusion matrix as CSV: a row per true class."""
         rows = [
-            ["true \\ predicted", *self.labels],
-            *([label, *map(str, row)] for label, row in zip(self.labels, self.confusion, strict=True)),
+            ["true \\ predicted", *self.labels, *(["no answer"] if self.unanswered else [])],
+            *([label, *map(str, row)] for label, row in zip(self.labels, self._shown, strict=True)),
         ]
         return "".join(",".join(map(_csv_field, row)) + "\n" for row in rows)
 
     def confusion_lines(self) -> list[str]:
         """Write the confusion matrix as text: a row per true class, columns in the same order."""
         width = max(len(label) for label in self.labels)
-        cell = max(4, len(str(int(self.confusion.max(initial=0)))) + 1)
-        head = " " * width + "".join(f"{i:>{cell}}" for i in range(len(self.labels))) + "  recall"
+        cell = max(5 if self.unanswered else 4, len(str(int(self._shown.max(initial=0)))) + 1)
+        names = [*map(str, range(len(self.labels))), *(["none"] if self.unanswered else [])]
+        head = " " * width + "".join(f"{name:>{cell}}" for name in names) + "  recall"
         body = []
-        for i, (label, row) in enumerate(zip(self.labels, self.confusion, strict=True)):
+        for i, (label, row) in enumerate(zip(self.labels, self._shown, strict=True)):
             recall = self.recall[label]
             share = "-" if recall is None else f"{recall:.0%}"
             body.append(

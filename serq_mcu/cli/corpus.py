@@ -30,7 +30,7 @@ def corpus() -> None:
 def corpus_check(folder: Path, as_json: bool) -> None:
     """Count the recordings in FOLDER per class and speaker, and report missing and damaged ones.
 
-    Exit 1 if there are any.
+    Exit 1 if there are any. Warnings name what may mislead training, and change nothing.
 
     Example: serq-mcu corpus check emodb/
     """

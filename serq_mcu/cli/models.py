@@ -150,21 +150,57 @@ def quantize(
     help="Signal-to-noise ratio of --noise in dB, of root mean squares over the whole clip.",
 )
 @click.option("--gain", default=0.0, show_default=True, help="Gain in dB; peaks saturate.")
+@click.option(
+    "--pauses",
+    type=float,
+    multiple=True,
+    metavar="SECONDS",
+    help="Also with so much digital silence before and after each clip. May be given several times.",
+)
+@click.option(
+    "--room-noise",
+    type=float,
+    multiple=True,
+    metavar="DB",
+    help="Also with white noise under clips and pauses, dB of a full-scale square wave. May be given several"
+    " times.",
+)
+@click.option(
+    "--band",
+    "bands",
+    type=click.Choice(["8k", "11k", "telephone"]),
+    multiple=True,
+    help="Also through a narrow channel: 8 or 11.025 kHz, or a telephone (300 to 3400 Hz, mu-law). May be"
+    " given several times.",
+)
 @json_option
-def evaluate(model: Path, folder: Path, noise: str, snr: float, gain: float, as_json: bool) -> None:
+def evaluate(
+    model: Path,
+    folder: Path,
+    noise: str,
+    snr: float,
+    gain: float,
+    pauses: tuple[float, ...],
+    room_noise: tuple[float, ...],
+    bands: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Evaluate the integer model on the clips of a corpus that its training never saw.
 
-    Prints the accuracy with n and a 95 % interval.
+    Prints the accuracy with n and a 95 % interval; with --pauses, --room-noise or --band, a row for each, and
+    what it changes clip by clip.
 
-    Example: serq-mcu evaluate model.serq --corpus emodb/ --noise babble --snr 10
+    Example: serq-mcu evaluate model.serq --corpus emodb/ --pauses 0.25 --pauses 1 --room-noise -60
     """
     from serq_mcu.corpus.conditions import Condition
     from serq_mcu.evaluation.clips import evaluate as evaluate_model
+    from serq_mcu.evaluation.clips import surroundings
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.show.evaluation import evaluation_lines
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
-    evaluation = evaluate_model(find_model(model), folder, new_progress(), condition)
+    others = surroundings(condition, pauses, room_noise, bands)
+    evaluation = evaluate_model(find_model(model), folder, new_progress(), condition, others=others)
     print_result(evaluation.to_json(), evaluation_lines(evaluation), as_json)
 
 
@@ -221,26 +257,69 @@ def import_keras(
     is_flag=True,
     help="Play the clips that chose the bits, to choose the decision rule's parameters by.",
 )
+@click.option(
+    "--pauses",
+    type=(float, float),
+    default=(0.5, 8.0),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="The range of the pauses between clips of a session, s.",
+)
+@click.option(
+    "--room-noise",
+    type=float,
+    multiple=True,
+    default=(-87.0, -60.0, -50.0),
+    show_default=True,
+    metavar="DB",
+    help="White noise under sessions, dB of a full-scale square wave. May be given several times.",
+)
+@click.option(
+    "--sounds",
+    type=FOLDER,
+    help="A folder of other sounds in which nobody speaks: every answer is a false one.",
+)
 @click.option("--page", type=FILE, help="Write the report as Markdown too.")
 @json_option
-def evaluate_streams(model: Path, folder: Path, validation: bool, page: Path | None, as_json: bool) -> None:
-    """Play the clips that training never saw as live audio.
+def evaluate_streams(
+    model: Path,
+    folder: Path,
+    validation: bool,
+    pauses: tuple[float, float],
+    room_noise: tuple[float, ...],
+    sounds: Path | None,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    """Play the clips that training never saw as live audio, alone and in sessions with pauses.
 
-    Shows decisions by window, smoothing and level, and what other parameters would answer.
+    Shows decisions by window, smoothing and level, what other parameters would answer, how many decisions are
+    right while somebody speaks, and how many answers come where nobody does.
 
-    Example: serq-mcu evaluate-streams model.serq --corpus emodb/
+    Example: serq-mcu evaluate-streams model.serq --corpus emodb/ --sounds noises/
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.evaluation.sessions import SessionPlan
     from serq_mcu.evaluation.streams import evaluate_streams
     from serq_mcu.quantized_model.store import find_model
     from serq_mcu.show.streams import streams_lines, streams_page
 
     evaluation = evaluate_streams(
-        find_model(model), folder, "validation" if validation else "held_out", new_progress()
+        find_model(model),
+        folder,
+        "validation" if validation else "held_out",
+        new_progress(),
+        SessionPlan(pauses, room_noise),
+        sounds,
     )
     lines = streams_lines(evaluation)
     if page:
+        plan = SessionPlan(pauses, room_noise)
         option = " --validation" if validation else ""
+        option += "" if plan.pauses == SessionPlan().pauses else " --pauses {:g} {:g}".format(*pauses)
+        if plan.floors_db != SessionPlan().floors_db:
+            option += "".join(f" --room-noise {level:g}" for level in room_noise)
+        option += f" --sounds {sounds.name}/" if sounds else ""
         command = (
             f"serq-mcu evaluate-streams {model.name} --corpus {folder.name}/{option} --page docs/{page.name}"
         )

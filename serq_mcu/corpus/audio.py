@@ -8,6 +8,7 @@ for bit.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from serq_mcu.errors import SerqError
 MAX_SECONDS = 600
 MAX_CHANNELS = 8
 MIN_RATE, MAX_RATE = 8000, 192_000
+CANCELLED_DB = -6.0  # of Audio.mix_db: what chance and a delay between microphones do not come near
 _BLOCK = (
     1 << 16
 )  # samples per channel decoded at a time: memory follows what is there, not what a header claims
@@ -38,10 +40,21 @@ _ENCODINGS = {  # libsndfile's subtype: what to say about its reduction to 16 bi
 
 @dataclass(frozen=True)
 class Audio:
-    """A decoded recording: `pcm` int16 [samples], and a note for each conversion it took."""
+    """A decoded recording: `pcm` int16 [samples], and a note for each conversion it took.
+
+    rate: of the file, Hz. mix_db: the level of the mix against what unrelated channels would leave, dB; so 0
+    where one of several channels speaks, 3 where two are alike, far below 0 where they cancel each other.
+    """
 
     pcm: npt.NDArray[np.int16]
     notes: tuple[str, ...]
+    rate: int
+    mix_db: float = 0.0
+
+    @property
+    def cancels(self) -> bool:
+        """Whether the channels cancel each other in the mix."""
+        return self.mix_db < CANCELLED_DB
 
 
 def read_audio(path: Path, sample_rate: int) -> Audio:
@@ -53,7 +66,7 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
     try:
         with path.open("rb") as file:
             _check_container(path, file)
-            signal, rate, notes = _decode(path, file)
+            signal, rate, notes, mix_db = _decode(path, file)
     except OSError as error:
         raise SerqError(f"cannot read {path}: {error.strerror or error}") from error
     if rate != sample_rate:
@@ -65,8 +78,13 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
         notes.append(f"{rate} Hz resampled to {sample_rate}")
     if (np.abs(signal) > 1.0).any():
         notes.append("samples beyond full scale clipped")
-    pcm = np.clip(np.rint(signal * 32768.0), -32768, 32767).astype(np.int16)
-    return Audio(pcm, tuple(notes))
+    return Audio(rounded(signal * 32768.0), tuple(notes), rate, mix_db)
+
+
+def rounded(signal: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
+    """Round to the nearest of 16 bits, ties to even, saturated; the signal itself is overwritten."""
+    np.clip(np.rint(signal, out=signal), -32768, 32767, out=signal)
+    return signal.astype(np.int16)
 
 
 def seconds_of(path: Path) -> float:
@@ -84,14 +102,14 @@ def seconds_of(path: Path) -> float:
         ) from error
 
 
-def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, list[str]]:
-    """Decode a recording: mono float64 samples, their rate, and notes."""
+def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, list[str], float]:
+    """Decode a recording: mono float64 samples, their rate, notes, and what mixing left (Audio.mix_db)."""
     import soundfile
 
     try:
         with soundfile.SoundFile(file) as sound:
             _check_header(path, sound)
-            blocks = _read_blocks(path, sound)
+            blocks, power = _read_blocks(path, sound)
             claimed = sound.frames
     except soundfile.SoundFileError as error:
         raise SerqError(
@@ -109,14 +127,27 @@ def _decode(path: Path, file: BinaryIO) -> tuple[npt.NDArray[np.float64], int, l
         if sound.channels == 1
         else [f"{'stereo' if sound.channels == 2 else f'{sound.channels} channels'} mixed to mono"]
     )
+    mix_db = _mix_db(signal, power, sound.channels)
+    if mix_db < CANCELLED_DB:
+        notes[0] += ", whose channels cancel each other"
     if note := _ENCODINGS[sound.subtype]:
         notes.append(note)
-    return signal, sound.samplerate, notes
+    return signal, sound.samplerate, notes, mix_db
 
 
-def _read_blocks(path: Path, sound: Any) -> list[npt.NDArray[np.float64]]:
-    """Read the channels' mean, block by block, until the data ends."""
+def _mix_db(mix: npt.NDArray[np.float64], power: float, channels: int) -> float:
+    """Compare the mix of channels, of a summed `power` in all, with that of unrelated ones (Audio.mix_db)."""
+    if channels == 1 or not power > 0:
+        return 0.0
+    with np.errstate(over="ignore"):
+        ratio = channels**2 * float(np.sum(np.square(mix))) / power
+    return 10 * math.log10(max(ratio, 1e-12)) if math.isfinite(ratio) else 0.0
+
+
+def _read_blocks(path: Path, sound: Any) -> tuple[list[npt.NDArray[np.float64]], float]:
+    """Read the channels' mean, block by block, until the data ends; and all their samples' power."""
     blocks: list[npt.NDArray[np.float64]] = []
+    power = 0.0
     room = MAX_SECONDS * sound.samplerate
     while len(block := sound.read(_BLOCK, dtype="float64", always_2d=True)):
         room -= len(block)
@@ -124,9 +155,10 @@ def _read_blocks(path: Path, sound: Any) -> list[npt.NDArray[np.float64]]:
             raise SerqError(
                 f"{path} is longer than {MAX_SECONDS // 60} minutes; cut it into clips of one utterance each"
             )
-        with np.errstate(invalid="ignore"):  # infinities of both signs; refused below
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs; refused below
             blocks.append(block.mean(axis=1))
-    return blocks
+            power += float(np.sum(np.square(block)))
+    return blocks, power
 
 
 def _check_header(path: Path, sound: Any) -> None:

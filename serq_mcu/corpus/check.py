@@ -21,6 +21,7 @@ import numpy as np
 
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import RULES, Clip, Scan, label_counts, scan_folder
+from serq_mcu.corpus.quality import CorpusWarning, Traits, find_warnings, traits_of
 from serq_mcu.errors import SerqError
 
 MANIFEST = "MANIFEST.csv"
@@ -56,7 +57,7 @@ class CorpusReport:
     `counts` is clips per label and speaker ("" where unknown), `seconds` the length of all that could be
     read, `conversions` the files that took each conversion, `clipped` the files with two or more samples at
     full scale (one is a normalised peak), `copies` the byte-identical second copies, which are not counted,
-    `intensities` the clips of each intensity that names state.
+    `intensities` the clips of each intensity that names state, `warnings` what may mislead training.
     """
 
     corpus: str
@@ -71,6 +72,7 @@ class CorpusReport:
     intensities: Mapping[str, int]
     checksums: tuple[Checksums, ...]
     problems: tuple[Problem, ...]
+    warnings: tuple[CorpusWarning, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -127,6 +129,7 @@ def check_corpus(
         intensities=dict(sorted(Counter(clip.intensity for clip in scan.clips if clip.intensity).items())),
         checksums=tuple(checksums),
         problems=tuple(problems),
+        warnings=tuple(find_warnings(audio.traits, sample_rate)),
     )
 
 
@@ -138,6 +141,7 @@ class _AudioCheck:
         self.samples = self.clipped = 0
         self.conversions: Counter[str] = Counter()
         self.problems: list[Problem] = []
+        self.traits: list[Traits] = []
         self._by_content: dict[bytes, list[str]] = defaultdict(list)
 
     def check(self, clip: Clip) -> str:
@@ -170,8 +174,10 @@ class _AudioCheck:
             )
         if pcm.any():
             self._by_content[hashlib.sha256(pcm.tobytes()).digest()].append(clip.name)
+            self.traits.append(traits_of(clip, audio, self.sample_rate))
         else:
-            self._problem("silent", clip, "every sample is zero")
+            mixed = " once its channels are mixed: they cancel each other" if audio.cancels else ""
+            self._problem("silent", clip, f"every sample is zero{mixed}")
         return digest
 
     def duplicates(self) -> Iterator[Problem]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serq_mcu.base.metrics import Score
+from serq_mcu.base.metrics import PairedDifference, Score
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.corpus.loaders import PLAIN, Clip, Corpus, load_corpus
@@ -26,16 +26,37 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 
 @dataclass(frozen=True)
+class ConditionScore:
+    """The score on the same clips under another condition, and what that changed, clip by clip."""
+
+    condition: Condition
+    score: Score
+    change: PairedDifference
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "name": str(self.condition),
+            "condition": self.condition.to_json(),
+            **self.score.to_json(),
+            "change": self.change.to_json(),
+        }
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The score of a model on a corpus.
 
-    `held_out` tells whether its clips are those that training set aside, `basis` tells it in words.
+    `held_out` tells whether its clips are those that training set aside, `basis` tells it in words. `others`:
+    scores under other conditions, beside `condition`, that of `score`.
     """
 
     corpus: str
     held_out: bool
     basis: str
     score: Score
+    condition: Condition = AS_RECORDED
+    others: tuple[ConditionScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the confusion matrix: true classes in rows, in the order of labels."""
@@ -46,7 +67,26 @@ class Evaluation:
             **self.score.to_json(),
             "labels": list(self.score.labels),
             "confusion": self.score.confusion.tolist(),
+            "conditions": [other.to_json() for other in self.others],
         }
+
+
+def surroundings(
+    base: Condition, pauses: Sequence[float] = (), floors_db: Sequence[float] = (), bands: Iterable[str] = ()
+) -> list[Condition]:
+    """List what a condition is to be compared with.
+
+    pauses: seconds before and after a clip, each as digital silence and with the white noise of a room under
+    all at each of `floors_db`; without pauses, the floors alone. bands: of BANDS, each alone. Raises
+    SerqError on values that no condition has.
+    """
+    around = [replace(base, before=seconds, after=seconds) for seconds in pauses]
+    floors = [
+        replace(condition, floor="white", floor_db=level)
+        for condition in around or [base]
+        for level in floors_db
+    ]
+    return [*around, *floors, *(replace(base, band=band) for band in bands)]
 
 
 def evaluate(
@@ -55,12 +95,14 @@ def evaluate(
     progress: Callable[..., None] | None = None,
     condition: Condition = AS_RECORDED,
     seed: int = 0,
+    others: Sequence[Condition] = (),
 ) -> Evaluation:
     """Evaluate the model on the recordings in `folder`.
 
     These are its held-out clips if they are there, else every clip of its classes. The clips are under
     `condition`; `seed` decides its noise and room, and which of the evaluated clips make a clip's babble.
-    Raises SerqError if the corpus or a clip cannot be read, or no clip is of a class of the model.
+    others: conditions under which the same clips are evaluated too, to be compared with the first. Raises
+    SerqError if the corpus or a clip cannot be read, or no clip is of a class of the model.
     """
     corpus = load_corpus(folder)
     clips, held_out, basis = choose_clips(model, corpus)
@@ -70,17 +112,19 @@ def evaluate(
             " another corpus"
         )
     recordings = read_recordings(clips, model.spec.sample_rate, progress)
-    pooled = augmented_features(
-        model.spec,
-        model.tables,
-        recordings,
-        augmented_clips(recordings, range(len(clips)), range(len(clips)), condition, seed),
-        progress,
-    )
+    every, conditions = range(len(clips)), [condition, *others]
+    augmented = [
+        clip for each in conditions for clip in augmented_clips(recordings, every, every, each, seed)
+    ]
+    pooled = augmented_features(model.spec, model.tables, recordings, augmented, progress)
     truth = np.array([model.labels.index(clip.label) for clip in clips])
+    answers = classify(model, pooled).reshape(len(conditions), len(clips))
     if condition != AS_RECORDED:
         basis += f"; {condition}"
-    return Evaluation(corpus.name, held_out, basis, Score.of(truth, classify(model, pooled), model.labels))
+    scores = [Score.of(truth, answer, model.labels) for answer in answers]
+    changes = [PairedDifference.of(answers[0] == truth, answer == truth) for answer in answers]
+    compared = [ConditionScore(*each) for each in zip(conditions, scores, changes, strict=True)]
+    return Evaluation(corpus.name, held_out, basis, scores[0], condition, tuple(compared[1:]))
 
 
 def choose_clips(

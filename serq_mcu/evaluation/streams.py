@@ -1,7 +1,7 @@
 """What a model answers on live audio: recordings as streams, by window, smoothing and level, and in silence.
 
 Each recording is a stream of its own: a second of a microphone's self-noise, the recording with that noise,
-two more seconds of noise.
+two more seconds of noise. Sessions (sessions.py) play recordings one after another.
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.metrics import wilson_interval
-from serq_mcu.corpus.audio import read_audio
+from serq_mcu.corpus.audio import read_audio, rounded
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.clips import choose_clips
+from serq_mcu.evaluation.sessions import (
+    SELF_NOISE_DB,
+    FalseAnswers,
+    SessionPlan,
+    SessionScore,
+    evaluate_alone,
+    evaluate_sessions,
+    evaluate_sounds,
+    make_sessions,
+)
 from serq_mcu.frontend.level import level_in_db
 from serq_mcu.quantized_model.streaming import (
     Decision,
@@ -32,7 +42,7 @@ from serq_mcu.quantized_model.streaming import (
 )
 from serq_mcu.quantized_model.types import NO_SPEECH, DecisionRule, QuantizedModel
 
-NOISE_DB = -87.0  # self-noise of a digital microphone of 61 dB SNR (re 94 dB SPL) and a sensitivity of -26 dB
+NOISE_DB = SELF_NOISE_DB
 LEVELS_DB = (0, -18, -30, -40)
 BEFORE, AFTER, NOISE_ALONE = 1.0, 2.0, 120.0  # seconds of noise
 BLOCKS, BLOCK_SECONDS, SMOOTHINGS = (1, 2, 4, 8), (0.25, 0.5, 1.0), (0, 1, 2)
@@ -106,6 +116,11 @@ class StreamEvaluation:
     coverages: dict[int, StreamScore]  # by unsure margin
     levels: dict[int, LevelScore]  # by attenuation, dB
     noise: dict[str, NoiseScore]
+    floors: dict[float, StreamScore]  # by level of the room's noise, dB
+    plan: SessionPlan
+    sessions: dict[float, SessionScore]  # by level of the room's noise, dB
+    alone: dict[str, FalseAnswers]
+    sounds: dict[str, FalseAnswers]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, name to value."""
@@ -131,17 +146,29 @@ class StreamEvaluation:
                 for level, g in self.levels.items()
             ],
             "noise": [{"signal": name, **asdict(noise)} for name, noise in self.noise.items()],
+            "floors": [{"floor_db": level, **score.to_json()} for level, score in self.floors.items()],
+            "pauses": list(self.plan.pauses),
+            "sessions": [{"floor_db": level, **score.to_json()} for level, score in self.sessions.items()],
+            "alone": [{"signal": name, **found.to_json()} for name, found in self.alone.items()],
+            "sounds": [{"kind": kind, **found.to_json()} for kind, found in self.sounds.items()],
         }
 
 
 def evaluate_streams(
-    model: QuantizedModel, folder: Path, part: str = "held_out", progress: Progress | None = None
+    model: QuantizedModel,
+    folder: Path,
+    part: str = "held_out",
+    progress: Progress | None = None,
+    plan: SessionPlan | None = None,
+    sounds: Path | None = None,
 ) -> StreamEvaluation:
-    """Evaluate the model on the recordings in `folder` as streams.
+    """Evaluate the model on the recordings in `folder` as streams and in sessions.
 
-    part: "held_out", or "validation" to choose parameters by. Raises SerqError if the model cannot stream,
-    the corpus or a clip cannot be read, or no clip is of a class of the model.
+    part: "held_out", or "validation" to choose parameters by; plan: of the sessions; sounds: a folder of
+    recordings in which nobody speaks. Raises SerqError if the model cannot stream, the corpus, a clip or a
+    sound cannot be read, or no clip is of a class of the model.
     """
+    plan = plan or SessionPlan()
     rule = require_decision_rule(model)
     corpus = load_corpus(folder)
     clips, _, basis = choose_clips(model, corpus, part)
@@ -159,6 +186,12 @@ def evaluate_streams(
             streams[level].append(analyse(model, in_noise(pcm, level, model.spec.sample_rate, index)))
             if progress is not None:
                 progress("listening", number * len(recordings) + index + 1, len(LEVELS_DB) * len(recordings))
+    floors = {
+        level: _in_room(model, rule, recordings, truth, level)
+        for level in plan.floors_db
+        if level != NOISE_DB
+    }
+    sessions = make_sessions(clips, recordings, truth, model.spec.sample_rate, plan)
     return StreamEvaluation(
         corpus=corpus.name,
         basis=basis,
@@ -168,6 +201,11 @@ def evaluate_streams(
         coverages=_coverages(model, rule, streams[0], truth),
         levels={level: _level(model, rule, streams[level], truth, recordings) for level in LEVELS_DB},
         noise={name: _noise(model, rule, pcm) for name, pcm in _silences(model.spec.sample_rate).items()},
+        floors=floors,
+        plan=plan,
+        sessions=evaluate_sessions(model, sessions, plan, progress),
+        alone=evaluate_alone(model, progress),
+        sounds=evaluate_sounds(model, sounds, progress) if sounds else {},
     )
 
 
@@ -176,24 +214,21 @@ def _white(count: int, db: float, seed: int) -> NDArray[np.float64]:
     return noise
 
 
-def in_noise(pcm: NDArray[np.int16], level: float, rate: int, seed: int) -> NDArray[np.int16]:
+def in_noise(
+    pcm: NDArray[np.int16], level: float, rate: int, seed: int, noise_db: float = NOISE_DB
+) -> NDArray[np.int16]:
     """Put the recording int16 [samples] at `level` dB, with noise from `seed` before, under and after it."""
     padded = np.pad(pcm * 10 ** (level / 20), (round(BEFORE * rate), round(AFTER * rate)))
-    return _rounded(padded + _white(padded.size, NOISE_DB, seed))
+    return rounded(padded + _white(padded.size, noise_db, seed))
 
 
 def _silences(rate: int) -> dict[str, NDArray[np.int16]]:
     count = round(NOISE_ALONE * rate)
     noises = {
-        f"white noise at {db:g} dB": _rounded(_white(count, db, 0))
+        f"white noise at {db:g} dB": rounded(_white(count, db, 0))
         for db in (NOISE_DB, NOISE_DB + 10, NOISE_DB + 20)
     }
     return {"digital silence": np.zeros(count, np.int16), **noises}
-
-
-def _rounded(signal: NDArray[np.float64]) -> NDArray[np.int16]:
-    pcm: NDArray[np.int16] = np.clip(np.rint(signal), -32768, 32767).astype(np.int16)
-    return pcm
 
 
 def _score(streams: Sequence[list[Decision]], truth: Sequence[int]) -> StreamScore:
@@ -263,6 +298,21 @@ def _level(
         silenced += sum(decision.answer == NO_SPEECH for decision in inside)
     median = level_in_db(float(np.median(levels))) if levels else math.nan
     return LevelScore(_score(decisions, truth), len(levels), median, silenced)
+
+
+def _in_room(
+    model: QuantizedModel,
+    rule: DecisionRule,
+    recordings: Sequence[NDArray[np.int16]],
+    truth: Sequence[int],
+    noise_db: float,
+) -> StreamScore:
+    """Score the recordings as streams in a room whose noise is louder than the microphone's own."""
+    rate = model.spec.sample_rate
+    streams = (
+        analyse(model, in_noise(pcm, 0, rate, index, noise_db)) for index, pcm in enumerate(recordings)
+    )
+    return _score([list(decide(model, rule, stream)) for stream in streams], truth)
 
 
 def _noise(model: QuantizedModel, rule: DecisionRule, pcm: NDArray[np.int16]) -> NoiseScore:

@@ -38,6 +38,14 @@ ACROSS = tuple(
 PROTOCOLS = ("holdout", "clips", "speakers", *ACROSS)  # see Study
 SHARED_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 PLANS = ("paper", "product", "transfer", "validation", "short")
+LATER = {  # shares of augmentation that came after rows in docs/ were measured, 0 then; what each draws from
+    "pause_share": ("pause",),
+    "within_share": ("within",),
+    "floor_share": ("floors", "floor_db"),
+    "offset_share": ("offset",),
+    "band_share": ("bands",),
+    "window_share": ("window_blocks", "block_seconds"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,9 @@ class Study:
     trains on all but one and evaluates on that, both on the six shared emotions. With "_transductive" behind
     it, either standardises each corpus by its own clips, the test clips included; with
     "_transductive_by_speaker", each speaker.
-    training, tuning, quantization and augmentation: what differs from default.toml; without an augmentation,
-    or on librosa's features, clips are as recorded only. white_noise_db: methods are evaluated in white noise
+    training, tuning, quantization and augmentation: what differs from default.toml (and, for augmentation,
+    from the plan's own table of that name); without an augmentation, or on librosa's features, clips are as
+    recorded only. white_noise_db: methods are evaluated in white noise
     at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are
     also evaluated with their integer weights, but floats for inputs and activations. bar: studies of one bar
     are candidates for it. In every split the clips that it does not hold out are parted into `inner_folds`
@@ -157,9 +166,27 @@ class Task:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of all that the task depends on."""
+        """16 hexadecimal digits of the SHA-256 of all that the task depends on.
+
+        Keys of the configuration that came after rows were measured count by what they are in the task,
+        wherever that was said, and not at all where it is what there was before them.
+        """
         values = {name: value for name, value in asdict(self).items() if name not in ("study", "bar")}
+        if self.augmentation:
+            whole = load_config().merged(configured(self), f"study {self.study}").to_json()["augmentation"]
+            later = {name: whole[name] for name in _later_keys(whole)}
+            values["augmentation"] = _without_later_keys(self.augmentation) | later
         return hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _later_keys(augmentation: Mapping[str, Any]) -> list[str]:
+    """List the keys of LATER that take part in an augmentation: shares above 0, and what they draw from."""
+    return [key for share, used in LATER.items() if augmentation[share] for key in (share, *used)]
+
+
+def _without_later_keys(augmentation: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key for share, used in LATER.items() for key in (share, *used)}
+    return {key: value for key, value in augmentation.items() if key not in known}
 
 
 def configured(of: Study | Task) -> dict[str, Mapping[str, Any]]:
@@ -191,7 +218,8 @@ def load_plan(name: str) -> Plan:
         raise SerqError(f"the plan {name} is not a TOML file: {error}") from error
     try:
         specs = {key: FeatureSpec.from_json(value) for key, value in plain.get("features", {}).items()}
-        studies = tuple(_study(value) for value in plain["study"])
+        shared = dict(plain.get("augmentation", {}))
+        studies = tuple(_study(value, shared) for value in plain["study"])
         plan = Plan(str(plain["title"]), studies, specs)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SerqError(f"the plan {name} is malformed: {error}") from error
@@ -201,10 +229,13 @@ def load_plan(name: str) -> Plan:
     return plan
 
 
-def _study(plain: dict[str, Any]) -> Study:
+def _study(plain: dict[str, Any], augmentation: dict[str, Any]) -> Study:
+    """Make a study; its augmentation, if it has one, says what differs from the plan's."""
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
     }
+    if values.get("augmentation"):
+        values["augmentation"] = augmentation | values["augmentation"]
     return Study(**values)
 
 

@@ -31,6 +31,7 @@ from serq_mcu.frontend.tables import FrontendTables
 FEATURE_CODE: tuple[str | Path, ...] = (
     *("serq_mcu.frontend", "serq_mcu.extraction", "serq_mcu.codegen", "serq_mcu.layers"),
     *("serq_mcu.corpus.audio", "serq_mcu.corpus.conditions", "serq_mcu.corpus.noise"),
+    *("serq_mcu.corpus.bands", "serq_mcu.corpus.loudness"),
     *(resources.FIRMWARE / "lib" / "serq", resources.FIRMWARE / "apps" / "classify", resources.TEMPLATES),
 )
 FEATURE_VERSIONS = ("numpy", "soxr", "soundfile")

@@ -22,7 +22,7 @@ def corpus_lines(report: CorpusReport) -> list[str]:
     clips = _count(report.clips, "recording")
     head = f"{title}: {clips}, {people}, {classes}, {report.seconds / 60:.1f} minutes"
     table = clips_table(report.counts).text()
-    return [head, "", *table, "", *_remarks(report), *_problems(report.problems)]
+    return [head, "", *table, "", *_remarks(report), *_warnings(report), *_problems(report.problems)]
 
 
 def publication_lines(publication: Publication) -> list[str]:
@@ -66,6 +66,12 @@ def _remarks(report: CorpusReport) -> Iterator[str]:
         yield f"clipping     {report.clipped} have two or more samples at full scale"
     if report.copies:
         yield f"copies       {report.copies} byte-identical second copies are skipped"
+
+
+def _warnings(report: CorpusReport) -> Iterator[str]:
+    yield f"warnings     {len(report.warnings) or 'none'}"
+    for warning in report.warnings:
+        yield f"  {warning.kind:<10} {warning.text}"
 
 
 def _problems(problems: Sequence[Problem]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serq_mcu.base.metrics import wilson_interval
+from serq_mcu.base.metrics import Score, wilson_interval
 from serq_mcu.evaluation.clips import Evaluation
 from serq_mcu.show.table import Table, columns
 from serq_mcu.verification.frontend_effect import FrontendEffect
@@ -15,7 +15,34 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
         f"accuracy: {evaluation.score}",
         "true class by row:",
         *evaluation.score.confusion_lines(),
+        *(["", *conditions_table(evaluation).text()] if evaluation.others else []),
     ]
+
+
+def conditions_table(evaluation: Evaluation) -> Table:
+    """Return a row for each condition, with the change against the first, clip by clip, in points."""
+    head = ("condition", "accuracy", "95 % interval", "change", "95 % interval", "no answer")
+    first = (str(evaluation.condition), *_accuracy(evaluation.score), "", "", _unanswered(evaluation.score))
+    rows = [
+        (
+            str(other.condition),
+            *_accuracy(other.score),
+            f"{100 * other.change.mean:+.1f}",
+            "{:+.1f} to {:+.1f}".format(*(100 * end for end in other.change.interval)),
+            _unanswered(other.score),
+        )
+        for other in evaluation.others
+    ]
+    return Table((*columns(head[:1]), *columns(head[1:], "right")), [first, *rows])
+
+
+def _accuracy(score: Score) -> tuple[str, str]:
+    low, high = score.interval
+    return f"{score.accuracy:.1%}", f"{100 * low:.1f} to {high:.1%}"
+
+
+def _unanswered(score: Score) -> str:
+    return str(sum(score.unanswered))
 
 
 def effect_lines(effect: FrontendEffect) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +49,13 @@ def _draw(
 
 
 def draw_condition(config: AugmentationConfig, rng: np.random.Generator) -> Condition:
-    """Draw one condition, every value to three digits, so that it can be written down."""
+    """Draw one condition, every value to three digits, so that it can be written down.
+
+    Pauses, floors, offsets, bands and windows follow a generator of their own: whether they are drawn at all
+    changes neither speed, room, noise and gain nor what is drawn of `rng` afterwards.
+    """
     speed, reverberation, snr_db, gain_db = (
-        round(float(rng.uniform(*ends)), 3)
-        for ends in (config.speed, config.reverberation, config.snr_db, config.gain_db)
+        _between(ends, rng) for ends in (config.speed, config.reverberation, config.snr_db, config.gain_db)
     )
     in_room, in_noise = rng.random() < config.room_share, rng.random() < config.noise_share
     noise = str(rng.choice(config.noises)) if in_noise else ""
@@ -62,4 +66,28 @@ def draw_condition(config: AugmentationConfig, rng: np.random.Generator) -> Cond
         noise,
         snr_db if in_noise else 0.0,
         gain_db,
+        **_draw_surroundings(config, rng.spawn(1)[0]),
     )
+
+
+def _draw_surroundings(config: AugmentationConfig, rng: np.random.Generator) -> dict[str, Any]:
+    """Draw what is around and under a clip, and what it passes through, as values of a Condition."""
+    drawn: dict[str, Any] = {}
+    if rng.random() < config.window_share:
+        drawn["blocks"] = int(rng.integers(config.window_blocks[0], config.window_blocks[1] + 1))
+        drawn["block_seconds"] = _between(config.block_seconds, rng)
+    elif rng.random() < config.pause_share:
+        drawn["before"], drawn["after"] = _between(config.pause, rng), _between(config.pause, rng)
+    if rng.random() < config.within_share:
+        drawn["within"] = _between(config.within, rng)
+    if rng.random() < config.floor_share:
+        drawn["floor"], drawn["floor_db"] = str(rng.choice(config.floors)), _between(config.floor_db, rng)
+    if rng.random() < config.offset_share:
+        drawn["offset"] = _between(config.offset, rng)
+    if rng.random() < config.band_share:
+        drawn["band"] = str(rng.choice(config.bands))
+    return drawn
+
+
+def _between(ends: tuple[float, float], rng: np.random.Generator) -> float:
+    return round(float(rng.uniform(*ends)), 3)

@@ -1,4 +1,4 @@
-"""What noise, rooms and gain do to the integer model, and what augmentation brings.
+"""What noise, rooms, gain, pauses and narrow bands do to the integer model, and what augmentation brings.
 
 Measured on clips and on speakers that its training never saw. Every split is trained and quantized on its own
 and evaluated on its test part under each of CONDITIONS; the splits' answers together make one score, in which
@@ -21,6 +21,7 @@ from serq_mcu.base.cache import Cache, key
 from serq_mcu.base.metrics import Score, half_width
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import PROTOCOLS, SPEAKERS, Config, load_config
+from serq_mcu.corpus.bands import BANDS
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.extraction.recordings import (
     FEATURE_CODE,
@@ -41,6 +42,14 @@ CONDITIONS: tuple[Condition, ...] = (
     *(Condition(noise=noise, snr_db=10.0) for noise in ("pink", "speech-shaped", "hum")),
     *(Condition(noise=noise, snr_db=snr) for noise in UNSEEN_NOISES for snr in (20.0, 10.0)),
     *(Condition(gain_db=gain) for gain in (-30.0, -18.0, -6.0, 12.0)),
+    *(
+        Condition(before=seconds, after=seconds, floor=floor, floor_db=-60.0 if floor else 0.0)
+        for floor in ("", "white")
+        for seconds in (0.25, 0.5, 1.0)
+    ),
+    *(Condition(floor="white", floor_db=level) for level in (-60.0, -50.0)),
+    *(Condition(band=band) for band in BANDS),
+    Condition(offset=0.05),
     Condition(room="diffuse", reverberation=0.5),
     *(Condition(room="shoebox", reverberation=seconds) for seconds in (0.3, 0.6)),
     Condition(room="shoebox", reverberation=0.4, noise="babble", snr_db=15.0, gain_db=-12.0),

@@ -587,9 +587,12 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path) -> None:
+def test_the_evaluation_counts_what_streams_answer(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serq_mcu.evaluation.sessions.ALONE_SECONDS", 2.0)
     bare = made_up_model(
-        (8, 2), (2, 4), spec=FeatureSpec(), labels=("calm", "loud"), blocks=3, block_frames=16, smoothing=1
+        (8, 2), (2, 4), spec=with_speech_rule(FeatureSpec(), frames=8), labels=("calm", "loud"), blocks=3, block_frames=16, smoothing=1
     )
     clips = load_corpus(corpus).clips
     names = {"held_out": [clip.name for clip in clips[:4]], "validation": [clip.name for clip in clips[4:]]}
@@ -602,7 +605,9 @@ def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path)
         trained, decision=dataclasses.replace(require_decision_rule(trained), unsure_margin=margin)
     )
     path = save_model(model, tmp_path / "m.serq")
-    for option, part in (((), clips[:4]), (("--validation",), clips[4:])):
+    soundfile.write(tmp_path / "rain.wav", synthetic_speech(9, seconds=2.0, level=0.1), 16000)
+    played = ("--pauses", "1", "2", "--room-noise", "-60", "--sounds", str(tmp_path))
+    for option, part in ((played, clips[:4]), (("--validation",), clips[4:])):
         page = tmp_path / "page.md"
         done = CliRunner().invoke(
             main,
@@ -622,16 +627,30 @@ def test_the_evaluation_counts_what_streams_answer(corpus: Path, tmp_path: Path)
         assert own["correct"] == sum(answer == truth for answer, truth in spoken)
         assert len(report["variants"]) == 4 * 3 * 3
         silence, noise = report["noise"][:2]
-        assert {
-            row["count"] for row in silence["not_silent"] + noise["not_silent"] if row["gate_db"] > -80
-        } == {0}
+        assert silence["not_silent"] == 0 == noise["not_silent"]
         assert -88 < noise["loudest_db"] < -86
         medians = [row["median_db"] for row in report["levels"]]
         assert all(
             -18 <= later - earlier < -1 for earlier, later in itertools.pairwise(medians)
         )  # pauses have the noise's level at all of them
         assert f"{own['accuracy']:.1%}" in page.read_text()
-        assert f"corpus/{' --validation' if option else ''} --page docs/page.md" in page.read_text()
+        assert [row["floor_db"] for row in report["sessions"]] == (
+            [-60] if option == played else [-87, -60, -50]
+        )
+        assert all(row["clips"] == len(part) for row in report["sessions"])
+        assert len(report["floors"]) == (1 if option == played else 2)
+        assert report["pauses"] == ([1, 2] if option == played else [0.5, 8])
+        sounds = {row["kind"]: row["sounds"] for row in report["sounds"]}
+        assert sounds == ({"corpus": 6, "sounds": 1} if option == played else {})
+        share = report["sessions"][0]["share_right"]
+        assert (
+            f"| -{60 if option == played else 87} dB |" in page.read_text()
+            and f"{share:.1%}" in page.read_text()
+        )
+        words = (
+            f"--pauses 1 2 --room-noise -60 --sounds {tmp_path.name}/" if option == played else "--validation"
+        )
+        assert f"corpus/ {words} --page docs/page.md" in page.read_text()
 
 
 def _decisions(model: QuantizedModel, clip: Clip) -> list[Decision]:

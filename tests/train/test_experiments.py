@@ -5,10 +5,12 @@ Tones in noise, and EMO-DB where it is at hand.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,14 @@ import soundfile
 
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.width_costs import width_costs
+from serq_mcu.config import load_config
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.experiments import engine
 from serq_mcu.experiments.choice import bars, choices
 from serq_mcu.experiments.engine import run_plan
 from serq_mcu.experiments.features import FEATURE_SETS, UNITS_PER_SD, compute, corpus_digest, in_units
-from serq_mcu.experiments.plan import PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
+from serq_mcu.experiments.plan import LATER, PLANS, SHARED_EMOTIONS, Plan, Study, Task, load_plan, tasks
 from serq_mcu.experiments.results import (
     AS_RECORDED,
     PTQ,
@@ -48,6 +51,7 @@ from serq_mcu.show.experiments.paper import beside_paper_parts
 from serq_mcu.show.experiments.within import bar_parts
 from serq_mcu.show.experiments.words import TITLES
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION
+from serq_mcu.version import __version__
 from tests.support.training import small_config
 
 RATE = 16000
@@ -202,6 +206,37 @@ def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
     ]
     for change in changes:
         assert replace(task, **change).key != task.key
+
+
+def test_a_later_key_of_augmentation_counts_in_a_tasks_key_by_what_it_draws() -> None:
+    before = replace(_tasks(_study(), plain="x")[0], augmentation={"versions": 1})
+    off = replace(before, augmentation={"versions": 1, **dict.fromkeys(LATER, 0.0)})
+    values = {name: value for name, value in asdict(before).items() if name not in ("study", "bar")}
+    plain = hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
+    assert off.key == plain  # as measured before there were such keys
+    assert before.key != off.key  # left to default.toml, which draws pauses and more today
+    unused = replace(off, augmentation={**off.augmentation, "pause": [0.0, 9.0]})
+    assert unused.key == off.key
+    said = replace(off, augmentation={**off.augmentation, "pause_share": 0.5})
+    longer = replace(said, augmentation={**said.augmentation, "pause": [0.0, 9.0]})
+    assert len({off.key, said.key, longer.key}) == 3
+
+
+def test_every_share_of_augmentation_is_as_old_as_the_rows_or_listed() -> None:
+    shares = {key for key in load_config().to_json()["augmentation"] if key.endswith("_share")}
+    assert shares == {"room_share", "noise_share", *LATER}
+
+
+def test_a_plans_augmentation_is_of_every_study_that_has_one(tmp_path: Path) -> None:
+    text = ["title = 't'", "[augmentation]", "pause_share = 0.0", "versions = 4"]
+    for name, own in (("with", "augmentation = { versions = 2 }"), ("without", "")):
+        text += ["[[study]]", f"name = '{name}'", "corpora = ['emodb']", "models = ['mlp']", own]
+        text += ["features = ['default']", "methods = ['32']", "fine_tuned = []", "protocol = 'clips'"]
+        text += ["folds = 2", "seeds = 1", "training = {}"]
+    (tmp_path / "plan.toml").write_text("\n".join(text))
+    first, second = load_plan(str(tmp_path / "plan.toml")).studies
+    assert first.augmentation == {"pause_share": 0.0, "versions": 2}
+    assert second.augmentation == {}
 
 
 @pytest.mark.parametrize(

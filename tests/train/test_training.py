@@ -24,6 +24,7 @@ from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.corpus.noise import BABBLE
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.clips import evaluate
+from serq_mcu.experiments.plan import LATER
 from serq_mcu.extraction.recordings import recorded_features
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
@@ -124,6 +125,13 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
             r"augmentation\.noises\[0\] is 'rain'; it must be one of white",
         ),
         ("[augmentation]\nnoises = []", r"augmentation\.noises is empty; name at least one"),
+        ("[augmentation]\nbands = []", r"augmentation\.bands is empty; .* or set band_share to 0"),
+        ("[augmentation]\npause = [-1, 1]", r"a pause of -1 s must be 0 to 60 s"),
+        ("[augmentation]\nfloor_db = [-60, 3]", r"a floor at 3 dB must be -120 to 0 dB"),
+        ("[augmentation]\nwindow_blocks = [0, 4]", r"augmentation.*window_blocks must be 1 block and more"),
+        ("[augmentation]\nwindow_blocks = [1, 2.5]", r"augmentation\.window_blocks"),
+        ("[augmentation]\nblock_seconds = [0.01, 1]", r"a block of 0\.01 s must have 0\.05 to 60 s"),
+        ('[augmentation]\nfloors = ["babble"]', r"augmentation\.floors\[0\] is 'babble'"),
         ("[features]\nhop_length = 0", "features: hop length"),
         ("[features]\nblocks = [3]", "features: the feature block 3 must be a table"),
         (f"[features]\nfmax = 1{'0' * 400}", "features: int too large"),
@@ -326,11 +334,60 @@ def test_versions_are_drawn_within_their_ranges_and_by_seed() -> None:
             low <= min(values) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(values) <= high
         ), name
     assert {c.noise for c in drawn} == {"", *config.noises}
+    assert not set(config.floors) & set(UNSEEN_NOISES)
     assert np.mean([bool(c.noise) for c in drawn]) == pytest.approx(
         config.noise_share, abs=0.1
     )  # 4 standard errors of 400 draws
     assert np.mean([bool(c.room) for c in drawn]) == pytest.approx(config.room_share, abs=0.1)
     assert drawn == [draw_condition(config, np.random.default_rng(seed)) for seed in range(400)]
+
+
+def test_surroundings_are_drawn_within_their_ranges_and_in_their_shares() -> None:
+    config = load_config().augmentation
+    drawn = [draw_condition(config, np.random.default_rng(seed)) for seed in range(1000)]
+    around = [c for c in drawn if c.before or c.after]
+    for name, values in (
+        ("pause", [seconds for c in around for seconds in (c.before, c.after)]),
+        ("within", [c.within for c in drawn if c.within]),
+        ("floor_db", [c.floor_db for c in drawn if c.floor]),
+        ("offset", [c.offset for c in drawn if c.offset]),
+        ("block_seconds", [c.block_seconds for c in drawn if c.blocks]),
+        ("window_blocks", [c.blocks for c in drawn if c.blocks]),
+    ):
+        low, high = getattr(config, name)
+        near = 0.1 * (high - low)
+        assert low <= min(values) < low + near and high - near < max(values) <= high, name
+        assert len(set(values)) > 3, name  # never one fixed length
+    windows = np.array([bool(c.blocks) for c in drawn])
+    assert not any(c.blocks for c in around)
+    for share, found in (
+        (config.window_share, windows),
+        (config.pause_share, np.array([bool(c.before or c.after) for c in drawn])[~windows]),
+        (config.within_share, [bool(c.within) for c in drawn]),
+        (config.floor_share, [bool(c.floor) for c in drawn]),
+        (config.offset_share, [bool(c.offset) for c in drawn]),
+        (config.band_share, [bool(c.band) for c in drawn]),
+    ):
+        assert np.mean(found) == pytest.approx(share, abs=0.075)  # 4 standard errors of 700 draws
+    assert {c.band for c in drawn} == {"", *config.bands}
+    assert {c.floor for c in drawn} == {"", *config.floors}
+
+
+def test_without_surroundings_versions_are_what_they_were_before_there_were_any() -> None:
+    """Each as drawn at seeds 0 and 1 before they came, and what follows of the generator too."""
+    off = dict.fromkeys(LATER, 0.0)
+    config = load_config()
+    for seed, words in (
+        (0, "speed 1.033, gain -29.405 dB"),
+        (1, "speed 1.003, pink at 6.892 dB, gain +4.151 dB"),
+    ):
+        plain, full = np.random.default_rng(seed), np.random.default_rng(seed)
+        found = draw_condition(config.changed(augmentation=off).augmentation, plain)
+        assert str(found) == words
+        other = draw_condition(config.augmentation, full)
+        names = ("speed", "room", "reverberation", "noise", "snr_db", "gain_db")
+        assert all(getattr(found, name) == getattr(other, name) for name in names)
+        assert plain.integers(2**31) == full.integers(2**31)
 
 
 def test_no_audio_crosses_from_one_part_to_another(clips: Path) -> None:

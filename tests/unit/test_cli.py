@@ -264,6 +264,32 @@ def test_a_model_is_evaluated_in_noise_and_at_a_gain(clips: Path, model_file: Pa
     _refused(_run(*arguments, "--gain", "99"), "gain of 99 dB must be")
 
 
+def test_a_model_is_evaluated_between_pauses_and_through_bands(clips: Path, model_file: Path) -> None:
+    base = ("evaluate", model_file, "--corpus", clips, "--gain", "-6")
+    around = ("--pauses", "0.25", "--pauses", "1", "--room-noise", "-60")
+    arguments = (*base, *around, "--band", "telephone", "--band", "8k")
+    text, found = _run(*arguments), json.loads(_run(*arguments, "--json").stdout)
+    names = [condition["name"] for condition in found["conditions"]]
+    pauses = [f"{seconds} s of pause before and after, " for seconds in ("0.25", "1")]
+    assert names == [
+        *(f"{pause}gain -6 dB" for pause in pauses),
+        *(f"{pause}white floor at -60 dB, gain -6 dB" for pause in pauses),
+        "gain -6 dB, telephone band",
+        "gain -6 dB, 8k band",
+    ]
+    table = text.stdout.split("\n\n")[1].splitlines()
+    assert [line.split("  ")[0] for line in table] == ["condition", "gain -6 dB", *names]
+    for line, condition in zip(table[2:], found["conditions"], strict=True):
+        change = condition["change"]
+        assert f"{condition['accuracy']:.1%}" in line and f"{100 * change['difference']:+.1f}" in line
+        assert change["interval95"][0] <= change["difference"] <= change["interval95"][1]
+        assert condition["correct"] - found["correct"] == change["only_after"] - change["only_before"]
+        assert condition["n"] == found["n"]
+    assert json.loads(_run(*base, "--json").stdout)["conditions"] == []
+    _refused(_run(*base, "--pauses", "-1"), "a pause of -1 s must be 0 to 60 s")
+    _refused(_run(*base, "--room-noise", "5"), "a floor at 5 dB must be -120 to 0 dB")
+
+
 @pytest.mark.parametrize("command", [("corpus", "check"), ("train", "--out", "RUN")])
 def test_an_empty_folder_and_one_class_are_refused(command: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()

@@ -4,19 +4,25 @@ augmented clips, voices and the cache.
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from serq_mcu.base.cache import Cache
-from serq_mcu.corpus.conditions import AS_RECORDED, Condition, apply_condition, at_speed
+from serq_mcu.corpus import conditions as conditions_module
+from serq_mcu.corpus.bands import in_band, mu_law
+from serq_mcu.corpus.conditions import AS_RECORDED, FLOORS, Condition, apply_condition, at_speed
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.corpus.noise import BABBLE, NOISES, ROOMS, make_noise
 from serq_mcu.errors import SerqError
 from serq_mcu.extraction import recordings as recordings_module
 from serq_mcu.extraction.recordings import (
+    FEATURE_CODE,
     AugmentedClip,
     Recordings,
     augmented_clips,
@@ -102,6 +108,15 @@ def test_as_recorded_is_as_recorded() -> None:
         str(Condition(1.1, "diffuse", 0.4, "hum", 12.5, -6.0))
         == "speed 1.1, diffuse room, 0.4 s, hum at 12.5 dB, gain -6 dB"
     )
+    assert (
+        str(Condition(before=0.25, after=0.25, floor="pink", floor_db=-60.0, band="telephone"))
+        == "0.25 s of pause before and after, pink floor at -60 dB, telephone band"
+    )
+    assert (
+        str(Condition(before=0.1, after=0.2, within=0.3, offset=-0.01))
+        == "0.1 s of pause before, 0.2 s of pause after, 0.3 s of pause within, offset -0.01"
+    )
+    assert str(Condition(blocks=3, block_seconds=0.992)) == "window of 3 x 0.992 s"
 
 
 @pytest.mark.parametrize("speed", [0.8, 1.25])
@@ -148,11 +163,200 @@ def test_a_room_keeps_length_loudness_and_silence() -> None:
         ({"room": "diffuse"}, "reverberation 0"),
         ({"noise": "white", "snr_db": 100}, "SNR of 100 dB"),
         ({"gain_db": float("nan")}, "gain of nan dB"),
+        ({"before": -0.1}, "pause of -0.1 s must be 0 to 60 s"),
+        ({"within": float("inf")}, "pause of inf s"),
+        ({"floor": BABBLE}, "floor 'babble' is not one of white"),
+        ({"floor": "white", "floor_db": 3.0}, "floor at 3 dB"),
+        ({"offset": 0.6}, "offset of 0.6"),
+        ({"band": "4k"}, "band '4k' is not one of 8k, 11k, telephone"),
+        ({"blocks": -1}, "window of -1 blocks"),
+        ({"blocks": 2}, "block of 0 s"),
+        ({"blocks": 2, "block_seconds": 1.0, "after": 0.5}, "give it no pauses there"),
     ],
 )
 def test_conditions_that_there_are_not(values: dict[str, object], words: str) -> None:
     with pytest.raises(SerqError, match=words):
         Condition(**values)  # type: ignore[arg-type]
+
+
+# Pauses, floors, offsets, bands, windows of streams
+
+
+def two_words(gap: float, seed: int = 1, hiss_level: float = 16.0) -> np.ndarray:
+    """Two loud quarters of a second, with a gap between them that lies 50 dB lower."""
+    word = np.random.default_rng(seed).normal(scale=5000, size=(2, RATE // 4))
+    hiss = np.random.default_rng(seed + 1).normal(scale=hiss_level, size=round(gap * RATE))
+    return np.rint(np.concatenate([word[0], hiss, word[1]])).astype(np.int16)
+
+
+def applied(pcm: np.ndarray, seed: int = 0, **values: object) -> np.ndarray:
+    return apply_condition(pcm, RATE, Condition(**values), np.random.default_rng(seed))  # type: ignore[arg-type]
+
+
+def test_pauses_before_and_after_are_digital_zeros_around_the_same_samples() -> None:
+    clip = speech_like(1)
+    heard = applied(clip, before=0.25, after=0.5)
+    assert heard.size == clip.size + 0.75 * RATE
+    assert not heard[: RATE // 4].any() and not heard[RATE // 4 + clip.size :].any()
+    assert (heard[RATE // 4 : RATE // 4 + clip.size] == clip).all()
+
+
+def test_a_pause_within_lies_between_words_and_cuts_none() -> None:
+    clip = two_words(0.2)
+    heard = applied(clip, within=0.3)
+    word = RATE // 4
+    assert heard.size == clip.size + 0.3 * RATE
+    assert (heard[:word] == clip[:word]).all() and (heard[-word:] == clip[-word:]).all()
+    silent = np.flatnonzero(heard == 0)
+    assert np.isin(np.arange(word + 0.1 * RATE, word + 0.4 * RATE), silent).all()  # from the gap's middle
+
+
+def test_what_is_left_in_a_gap_fades_into_the_pause_and_out_of_it() -> None:
+    heard = applied(two_words(0.2, hiss_level=300.0), within=0.3)
+    start, end = RATE // 4 + RATE // 10, RATE // 4 + RATE // 10 + 3 * RATE // 10
+    for edge in (heard[start - 8 : start], heard[end : end + 8]):
+        assert 0 < rms(edge) < 60  # a tenth of the way into a fade of 80 samples: 30 at most, of 300
+    for inside in (heard[start - 240 : start - 80], heard[end + 80 : end + 240]):
+        assert 250 < rms(inside) < 350
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.07])
+def test_where_nobody_could_pause_there_is_no_pause_within(gap: float) -> None:
+    """A gap of 70 ms is a stop's closure, not one between words."""
+    assert (applied(two_words(gap), within=0.3) == two_words(gap)).all()
+
+
+def test_which_gap_is_chosen_follows_the_generator() -> None:
+    clip = np.concatenate([two_words(0.2), two_words(0.2, 9)[RATE // 4 :]])
+    starts = {
+        int(np.argmax(applied(clip, seed, within=1.0) != np.pad(clip, (0, RATE)))) for seed in range(20)
+    }
+    assert len({start // 1000 for start in starts}) == 2
+
+
+@pytest.mark.parametrize("floor", [kind for kind in FLOORS if kind != "clatter"])
+def test_a_floor_has_its_level_under_all(floor: str) -> None:
+    """Clatter has its level over the whole clip only; the others in every part of it (brown and pink noise
+    and sirens swing slowly: 1 dB in 2 s).
+    """
+    clip = speech_like(1)
+    heard = applied(clip, before=2.0, after=2.0, floor=floor, floor_db=-40.0).astype(np.float64)
+    heard[2 * RATE : 2 * RATE + clip.size] -= clip
+    for part in (heard[: 2 * RATE], heard[2 * RATE : -2 * RATE], heard[-2 * RATE :]):
+        assert 20 * np.log10(rms(part) / 32768) == pytest.approx(-40, abs=1.5 if floor == "brown" else 1)
+
+
+def test_the_gain_raises_the_floor_and_the_offset_is_of_the_converter() -> None:
+    silence = np.zeros(RATE, np.int16)
+    loud = applied(silence, floor="white", floor_db=-50.0, gain_db=12.0, offset=0.01).astype(np.float64)
+    assert loud.mean() == pytest.approx(327.68, abs=15)  # 4 standard errors of noise of 412
+    assert 20 * np.log10(loud.std() / 32768) == pytest.approx(-38, abs=0.1)
+
+
+def test_pauses_do_not_change_what_a_signal_to_noise_ratio_is() -> None:
+    clip = speech_like(1)
+    heard = applied(clip, before=1.0, after=3.0, noise="white", snr_db=20.0)
+    for pause in (heard[:RATE], heard[-3 * RATE :]):
+        assert 20 * np.log10(rms(clip) / rms(pause)) == pytest.approx(20, abs=0.15)  # 16000 samples: 0.05
+
+
+def test_a_room_answers_into_the_pause() -> None:
+    burst = np.zeros(RATE, np.int16)
+    burst[-800:] = 8000
+    heard = applied(burst, room="diffuse", reverberation=0.5, after=0.5)
+    assert rms(heard[RATE : RATE + 1600]) > 0.03 * rms(burst[-800:])
+
+
+def tone(hertz: float, level: float = 8000.0) -> np.ndarray:
+    return np.rint(level * np.sin(2 * np.pi * hertz * np.arange(RATE) / RATE)).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("band", "hertz", "through"),
+    [
+        ("8k", 100, True),
+        ("8k", 3500, True),
+        ("8k", 4500, False),
+        ("11k", 4500, True),
+        ("11k", 6000, False),
+        ("telephone", 100, False),
+        ("telephone", 400, True),
+        ("telephone", 3300, True),
+        ("telephone", 3600, False),
+    ],
+)
+def test_a_band_lets_through_what_its_name_says(band: str, hertz: float, through: bool) -> None:
+    heard = applied(tone(hertz), band=band)[2000:-2000]
+    level = 20 * np.log10(max(rms(heard), 1e-3) / rms(tone(hertz)))
+    assert heard.size == RATE - 4000
+    # mu-law's own noise is 38 dB below the tone
+    assert level == pytest.approx(0, abs=0.2) if through else level < (-50 if band == "telephone" else -70)
+
+
+def test_a_telephones_noise_is_that_of_eight_bits() -> None:
+    """Sixteen steps an octave leave a tone some 38 dB, whatever its level is; G.712 asks for 33."""
+    for level in (2000.0, 7000.0, 30000.0):
+        coded = mu_law(tone(987, level)).astype(np.float64)
+        assert 36 < 20 * np.log10(rms(tone(987, level)) / rms(coded - tone(987, level))) < 42
+
+
+def test_mu_law_is_libsndfiles_for_every_sample() -> None:
+    every, file = np.arange(-32768, 32768).astype(np.int16), io.BytesIO()
+    soundfile.write(file, every, 8000, format="WAV", subtype="ULAW")
+    file.seek(0)
+    assert (mu_law(every) == soundfile.read(file, dtype="int16")[0]).all()
+
+
+def test_the_converter_saturates_before_a_band_and_a_telephone_takes_its_offset_away() -> None:
+    loud = speech_like(2, level=9000)
+    assert (applied(loud, gain_db=18.0, band="8k") == in_band(applied(loud, gain_db=18.0), RATE, "8k")).all()
+    assert abs(applied(tone(1000), offset=0.1).mean()) == pytest.approx(3277, abs=1)
+    assert abs(applied(tone(1000), offset=0.1, band="telephone")[500:-500].mean()) < 20
+
+
+def test_what_is_no_wider_than_a_band_stays() -> None:
+    assert (in_band(speech_like(1), 8000, "8k") == speech_like(1)).all()
+    assert in_band(speech_like(1, 9001), RATE, "11k").size == 9001
+
+
+@pytest.mark.parametrize(("blocks", "seconds"), [(1, 0.5), (2, 1.0), (4, 1.0)])
+def test_a_window_of_a_stream_begins_with_a_loud_block_and_holds_enough_of_the_clip(
+    blocks: int, seconds: float
+) -> None:
+    clip = two_words(1.0)  # 1.5 s, of which the outer quarters are loud
+    block = round(seconds * RATE)
+    padded = np.pad(clip, 4 * RATE)
+    starts = set()
+    for seed in range(60):
+        heard = applied(clip, seed, blocks=blocks, block_seconds=seconds)
+        assert heard.size == blocks * block
+        loud = np.abs(heard) > 500
+        assert loud[:block].any()
+        most = 0.4 if blocks * seconds >= 1.5 else 0.25  # no shorter window reaches both words
+        assert loud.sum() >= 0.85 * most * RATE  # 92 % of such samples are beyond 500
+        (place,) = np.flatnonzero(
+            [(padded[at : at + heard.size] == heard).all() for at in range(0, padded.size - heard.size, 160)]
+        )
+        starts.add(int(place))
+    assert len(starts) > 20
+
+
+def test_a_window_of_silence_is_silence() -> None:
+    assert not applied(np.zeros(RATE, np.int16), blocks=3, block_seconds=0.5).any()
+
+
+def test_the_same_generator_gives_the_same_surroundings() -> None:
+    clip, values = two_words(0.3), {"within": 0.2, "floor": "pink", "floor_db": -50.0, "band": "telephone"}
+    values |= {"blocks": 2, "block_seconds": 0.5}
+    assert (applied(clip, 3, **values) == applied(clip, 3, **values)).all()
+    assert (applied(clip, 3, **values) != applied(clip, 4, **values)).any()
+
+
+def test_the_cache_knows_all_the_code_that_conditions_are_made_by() -> None:
+    names = {name for name in FEATURE_CODE if isinstance(name, str)}
+    source = Path(conditions_module.__file__).read_text()
+    used = set(re.findall(r"^from (serq_mcu\.corpus\.\w+) import", source, re.MULTILINE))
+    assert "serq_mcu.corpus.bands" in used <= names
 
 
 def test_babble_is_of_other_speakers_among_those_allowed() -> None:

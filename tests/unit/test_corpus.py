@@ -25,6 +25,7 @@ from hypothesis.extra import numpy as hnp
 
 from serq_mcu.corpus import check, synthetic
 from serq_mcu.corpus.audio import Audio, read_audio
+from serq_mcu.corpus.bands import in_band
 from serq_mcu.corpus.check import CorpusReport, check_corpus, published_checksums
 from serq_mcu.corpus.loaders import RULES, load_corpus
 from serq_mcu.corpus.synthetic import synthesise
@@ -608,6 +609,126 @@ def test_one_recording_under_two_names_is_found_whatever_its_form(tmp_path: Path
     assert kinds(check_corpus(tmp_path)) == {"duplicate": ["calm/first"]}
 
 
+# --- warnings
+# ---------------------------------------------------------------------------------------------------------
+
+
+def warned(folder: Path) -> dict[str, tuple[int, str]]:
+    """Each kind of warning with the clips and the words; the corpus stays fit for use."""
+    report = check_corpus(folder)
+    assert report.ok and report.to_json()["ok"]
+    found = {warning.kind: (warning.clips, warning.text) for warning in report.warnings}
+    assert len(found) == len(report.warnings)
+    lines = corpus_lines(report)
+    assert f"warnings     {len(found) or 'none'}" in lines
+    assert all(any(text in line for line in lines) for _, text in found.values())
+    return found
+
+
+def clean(folder: Path, clips: int = 12) -> Path:
+    """White noise of a second in two classes."""
+    for index in range(clips):
+        write(folder / ("angry", "calm")[index % 2] / f"{index:02}.wav", noise(index, RATE))
+    return folder
+
+
+def test_sound_recordings_have_no_warning(tmp_path: Path) -> None:
+    assert warned(clean(tmp_path)) == {}
+
+
+def test_long_edges_are_counted_and_the_longest_is_named(tmp_path: Path) -> None:
+    clean(tmp_path)
+    hiss = noise(50, RATE) // 200  # 46 dB lower
+    write(tmp_path / "calm/long.wav", np.concatenate([hiss[:2000], noise(51, RATE), hiss[: RATE // 2]]))
+    write(tmp_path / "calm/longest.wav", np.concatenate([np.zeros(RATE * 7 // 10, np.int16), noise(52)]))
+    write(tmp_path / "calm/short.wav", np.concatenate([hiss[: RATE // 4], noise(53), hiss[: RATE // 4]]))
+    write(tmp_path / "calm/loud.wav", np.concatenate([noise(54, RATE) // 50, noise(55)]))  # 34 dB lower
+    found = warned(tmp_path)
+    assert set(found) == {"long edges"}
+    assert found["long edges"][0] == 2
+    assert "calm/longest with 0.7 s; keep pauses in training" in found["long edges"][1]
+
+
+def test_a_long_edge_in_twenty_is_no_warning(tmp_path: Path) -> None:
+    clean(tmp_path, 19)
+    write(tmp_path / "calm/long.wav", np.concatenate([np.zeros(RATE, np.int16), noise(52)]))
+    assert warned(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("band", "end"), [("8k", 4000), ("11k", 5500), ("telephone", 4000)])
+def test_half_empty_bands_are_found_with_their_end(tmp_path: Path, band: str, end: int) -> None:
+    clean(tmp_path)
+    for seed, label in ((60, "angry"), (61, "calm")):
+        write(tmp_path / label / "narrow.wav", in_band(noise(seed, RATE), RATE, band))
+    found = warned(tmp_path)
+    assert set(found) == {"half-empty"}
+    count, text = found["half-empty"]
+    assert count == 2 and text.startswith("2 recordings, such as angry/narrow: nothing is above some ")
+    assert float(text.split("above some ")[1].split()[0]) == pytest.approx(end, abs=250)
+
+
+def test_an_offset_is_named_with_its_size(tmp_path: Path) -> None:
+    clean(tmp_path)
+    write(tmp_path / "calm/least.wav", noise(70, RATE) + np.int16(300))  # of a root mean square of 5196
+    write(tmp_path / "calm/offset.wav", noise(71, RATE) - np.int16(3000))
+    found = warned(tmp_path)
+    assert set(found) == {"offset"}
+    assert found["offset"][0] == 1 and "in calm/offset -0.09" in found["offset"][1]
+
+
+def test_faint_recordings_are_found(tmp_path: Path) -> None:
+    clean(tmp_path)
+    write(tmp_path / "calm/faint.wav", noise(72, RATE) // 300)  # -65 dB
+    write(tmp_path / "calm/soft.wav", noise(73, RATE) // 100)  # -56 dB
+    assert {kind: count for kind, (count, _) in warned(tmp_path).items()} == {"faint": 1}
+
+
+def test_channels_that_cancel_are_found_and_no_other_stereo(tmp_path: Path) -> None:
+    clean(tmp_path)
+    one, other, silence = noise(80, RATE), noise(81, RATE), np.zeros(RATE, np.int16)
+    for name, right in (("same", one), ("other", other), ("none", silence), ("part", (other - one) // 2)):
+        write(
+            tmp_path / f"calm/{name}.wav",
+            np.stack([one if name != "none" else noise(82, RATE), right], axis=1),
+        )
+    write(tmp_path / "calm/antiphase.wav", np.stack([one, np.rint(-0.8 * one).astype(np.int16)], axis=1))
+    found = check_corpus(tmp_path)
+    assert [(w.kind, w.clips, w.text.split(":")[0]) for w in found.warnings] == [
+        ("cancelled", 1, "calm/antiphase")
+    ]
+    assert found.conversions["stereo mixed to mono, whose channels cancel each other"] == 1
+    write(tmp_path / "calm/nothing.wav", np.stack([one, -one], axis=1))
+    (problem,) = (p for p in check_corpus(tmp_path).problems if p.kind == "silent")
+    assert problem.text == "every sample is zero once its channels are mixed: they cancel each other"
+
+
+def test_a_class_that_its_sample_rate_tells_is_named(tmp_path: Path) -> None:
+    for index in range(12):
+        write(tmp_path / f"calm/{index}.wav", noise(index, 2 * RATE), rate=32000)
+        write(tmp_path / f"angry/{index}.wav", noise(20 + index, 2 * RATE), rate=32000)
+        rate = 32000 if index < 4 else 48000
+        write(tmp_path / f"fear/{index}.wav", noise(40 + index, 2 * RATE), rate=rate)
+    found = warned(tmp_path)
+    assert set(found) == {"told apart"}
+    assert (
+        "the class fear differs from the others in sample rate: at most 32000 Hz in 33% of"
+        in found["told apart"][1]
+    )
+
+
+def test_a_class_that_its_bandwidth_tells_is_named_and_a_mixture_is_not(tmp_path: Path) -> None:
+    for folder, narrow in ((tmp_path / "one", ("calm",)), (tmp_path / "mixed", ("calm", "angry"))):
+        for index in range(10):
+            for label in ("calm", "angry"):
+                pcm = noise(index + 10 * (label == "calm"), RATE)
+                narrowed = label in narrow and (index < 7 or narrow == ("calm",))
+                write(folder / label / f"{index}.wav", in_band(pcm, RATE, "8k") if narrowed else pcm)
+    assert set(warned(tmp_path / "mixed")) == {"half-empty"}
+    found = warned(tmp_path / "one")
+    assert set(found) == {"half-empty", "told apart"}
+    assert "differs from the others in bandwidth" in found["told apart"][1]
+
+
 def test_missing_recordings_of_a_published_corpus(tmp_path: Path) -> None:
     for stem in ("03a01Fa", "03a01Nc"):
         write(tmp_path / f"{stem}.flac")
@@ -722,6 +843,7 @@ def test_the_shipped_checksums_are_the_collected_ones(emodb_dir: Path) -> None:
 def test_emodb(emodb_dir: Path) -> None:
     report = check_corpus(emodb_dir)
     assert report.problems == ()
+    assert report.warnings == ()
     assert (report.corpus, report.clips) == ("emodb", 535)
     totals = {label: sum(row.values()) for label, row in report.counts.items()}
     assert totals == {
@@ -766,6 +888,7 @@ def test_emodb_as_wav_equals_the_published_files(emodb_dir: Path, tmp_path: Path
 def test_savee(savee_dir: Path) -> None:
     report = check_corpus(savee_dir)
     assert report.problems == ()
+    assert [warning.kind for warning in report.warnings] == ["long edges", "offset"]  # it has both
     assert (report.corpus, report.clips) == ("savee", 480)
     for label, row in report.counts.items():
         assert row == dict.fromkeys(("DC", "JE", "JK", "KL"), 30 if label == "neutral" else 15)
@@ -775,6 +898,7 @@ def test_savee(savee_dir: Path) -> None:
 def test_tess(tess_dir: Path) -> None:
     report = check_corpus(tess_dir)
     assert report.problems == ()
+    assert report.warnings == ()
     assert (report.corpus, report.clips) == ("tess", 2800)
     labels = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
     assert report.counts == {label: {"OAF": 200, "YAF": 200} for label in labels}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serq_mcu.base.metrics import Score, wilson_interval
+from serq_mcu.base.metrics import PairedDifference, Score, wilson_interval
 from serq_mcu.config import QuantizationConfig, load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import Mfcc
@@ -563,3 +563,41 @@ def test_score_counts() -> None:
     assert score.balanced_accuracy == pytest.approx(5 / 6)
     assert score.confusion_csv().splitlines()[1:] == ["a,2,1,0", '"b, c",0,1,0', "d,0,0,0"]
     assert score.confusion_lines()[1].split() == ["a", "2", "1", "0", "67%", "0"]
+
+
+def test_a_clip_without_an_answer_counts_and_is_not_right() -> None:
+    score = Score.of(np.array([0, 0, 0, 1, 1, 1]), np.array([0, -1, 1, 1, -1, -2]), ("a", "b"))
+    assert (score.correct, score.n, score.unanswered) == (2, 6, (1, 2))
+    assert score.accuracy == pytest.approx(2 / 6)
+    assert score.recall == {"a": pytest.approx(1 / 3), "b": pytest.approx(1 / 3)}
+    assert score.balanced_accuracy == pytest.approx(1 / 3)
+    assert score.confusion.tolist() == [[1, 1], [0, 1]]
+    assert score.confusion_csv().splitlines() == ["true \\ predicted,a,b,no answer", "a,1,1,1", "b,0,1,2"]
+    assert score.confusion_lines()[1].split() == ["a", "1", "1", "1", "33%", "0"]
+    assert "3 clips got no answer" in str(score)
+    assert "no answer" not in str(Score.of(np.array([0]), np.array([0]), ("a", "b")))
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.1, 0.25), (0.05, 0.05), (0.3, 0.0)])
+def test_the_interval_of_a_paired_difference_covers_it_in_95_of_100_draws(
+    before: float, after: float
+) -> None:
+    """Over all outcomes of 60 cases with their probabilities; it may be wide where cases rarely differ."""
+    n, covered = 60, 0.0
+    for first in range(n + 1):
+        for second in range(n + 1 - first):
+            found = PairedDifference(n, first, second)
+            low, high = found.interval
+            same = n - first - second
+            ways = math.comb(n, first) * math.comb(n - first, second)
+            chance = ways * before**first * after**second * (1 - before - after) ** same
+            covered += chance * (low <= after - before <= high)
+            assert low <= found.mean <= high or first == second == 0
+    assert 0.93 <= covered <= 0.99
+
+
+def test_a_paired_difference_counts_cases() -> None:
+    right = np.array([True, True, True, False, False]), np.array([True, False, False, True, False])
+    found = PairedDifference.of(*right)
+    assert (found.n, found.only_first, found.only_second) == (5, 2, 1)
+    assert found.mean == pytest.approx(-0.2)
