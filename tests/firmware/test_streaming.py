@@ -27,8 +27,8 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.streams import in_noise
-from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.extraction.recordings import read_recordings
+from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.blocks import Chroma
 from serq_mcu.frontend.level import level_in_db
 from serq_mcu.frontend.reference import pool, pooled_frames
@@ -592,7 +592,13 @@ def test_the_evaluation_counts_what_streams_answer(
 ) -> None:
     monkeypatch.setattr("serq_mcu.evaluation.sessions.ALONE_SECONDS", 2.0)
     bare = made_up_model(
-        (8, 2), (2, 4), spec=with_speech_rule(FeatureSpec(), frames=8), labels=("calm", "loud"), blocks=3, block_frames=16, smoothing=1
+        (8, 2),
+        (2, 4),
+        spec=with_speech_rule(FeatureSpec(), frames=8),
+        labels=("calm", "loud"),
+        blocks=3,
+        block_frames=16,
+        smoothing=1,
     )
     clips = load_corpus(corpus).clips
     names = {"held_out": [clip.name for clip in clips[:4]], "validation": [clip.name for clip in clips[4:]]}
