@@ -151,7 +151,12 @@ def load_run(folder: AnyPath) -> Run:
 
 
 def train(
-    folder: AnyPath, out: AnyPath, *, config: Config | AnyPath | None = None, progress: Progress | None = None
+    folder: AnyPath,
+    out: AnyPath,
+    *,
+    config: Config | AnyPath | None = None,
+    other_sounds: AnyPath | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """Train a float network on recordings, with the features that the device computes.
 
@@ -161,6 +166,7 @@ def train(
         folder: The recordings: a corpus that is recognised by its file names, or `label/clip.wav`.
         out: The run folder to write, whole or not at all.
         config: A configuration, or the path of a TOML file with what differs from the defaults.
+        other_sounds: A folder of recordings without speech, to learn a class "no speech" from.
         progress: Called with a sentence, the units done and their total.
 
     Returns:
@@ -171,7 +177,8 @@ def train(
             is a folder that no training wrote.
     """
     chosen = config if isinstance(config, Config) else load_config(config)
-    return training.train(Path(folder), Path(out), chosen, progress)
+    sounds = None if other_sounds is None else Path(other_sounds)
+    return training.train(Path(folder), Path(out), chosen, progress, sounds)
 
 
 def quantize(

@@ -29,8 +29,15 @@ from serq_mcu.errors import SerqError
     type=int,
     help="Which fold, speaker or group of speakers is held out for testing (0 is the first).",
 )
+@click.option(
+    "--other-sounds",
+    type=FOLDER,
+    help="A folder of sounds without speech, to learn a class of: its answer is that there is no speech.",
+)
 @json_option
-def train(folder: Path, out: Path, config: Path | None, split: int | None, as_json: bool) -> None:
+def train(
+    folder: Path, out: Path, config: Path | None, split: int | None, other_sounds: Path | None, as_json: bool
+) -> None:
     """Train the float network on the recordings in FOLDER, with the features that the device computes.
 
     Example: serq-mcu train emodb/ --out run/
@@ -38,7 +45,8 @@ def train(folder: Path, out: Path, config: Path | None, split: int | None, as_js
     from serq_mcu.config import load_config
     from serq_mcu.training.run import train as train_run
 
-    run = train_run(folder, out, load_config(config, split=split), new_progress())
+    chosen = load_config(config, split=split)
+    run = train_run(folder, out, chosen, new_progress(), other_sounds)
     print_result(run.to_json(), run.lines(), as_json)
 
 

@@ -6,8 +6,6 @@ a room under all. Noise, silence and other sounds are played alone: every answer
 
 from __future__ import annotations
 
-import csv
-import os
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,8 +19,9 @@ from numpy.typing import NDArray
 from serq_mcu.base.metrics import wilson_interval
 from serq_mcu.corpus.audio import read_audio, rounded
 from serq_mcu.corpus.conditions import floor_noise
-from serq_mcu.corpus.loaders import SUFFIXES, Clip
+from serq_mcu.corpus.loaders import Clip
 from serq_mcu.corpus.loudness import frame_samples, spoken_frames
+from serq_mcu.corpus.sounds import SPEECH, find_sounds
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.streaming import Decision, require_decision_rule, stream_decisions
 from serq_mcu.quantized_model.types import NO_SPEECH, QuantizedModel
@@ -32,8 +31,6 @@ ALONE_SECONDS = 60.0
 ALONE_DB = (SELF_NOISE_DB, -80.0, -70.0, -60.0, -50.0, -40.0, -30.0)
 ALONE_KINDS = ("white", "pink")
 SOUND_BEFORE, SOUND_AFTER = 1.0, 2.0  # seconds of self-noise around a sound
-SPEECH = "speech"  # kinds of sounds that begin so are people who speak: their answers are not false
-MANIFEST = "MANIFEST.csv"
 _HOUR = 3600.0
 
 Progress = Callable[..., None]
@@ -277,41 +274,6 @@ def evaluate_alone(model: QuantizedModel, progress: Progress | None = None) -> d
         if progress is not None:
             progress("playing silence and noise", done, len(signals))
     return found
-
-
-def find_sounds(folder: Path) -> dict[str, list[Path]]:
-    """List the recordings in a folder and below it, by kind.
-
-    A kind is what the column `kind` of the folder's MANIFEST.csv says of a `file`, else the name of the
-    subfolder, else "sounds". Raises SerqError if there are none, or the list cannot be read.
-    """
-    if not folder.is_dir():
-        raise SerqError(f"{folder} is not a folder; give a folder of recordings of other sounds")
-    paths = sorted(
-        Path(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    )
-    if not paths:
-        raise SerqError(f"{folder} holds no {' or '.join(SUFFIXES)} file; give a folder of recordings")
-    listed = _listed_kinds(folder / MANIFEST)
-    found: dict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        inside = path.relative_to(folder)
-        usual = inside.parts[0] if len(inside.parts) > 1 else "sounds"
-        found[listed.get(inside.as_posix()) or usual].append(path)
-    return dict(sorted(found.items()))
-
-
-def _listed_kinds(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return {row["file"] or "": row["kind"] or "" for row in csv.DictReader(file) if row.get("kind")}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise SerqError(f"{path} cannot be read ({error}); it needs the columns file and kind") from error
 
 
 def evaluate_sounds(

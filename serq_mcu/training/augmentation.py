@@ -15,21 +15,28 @@ from numpy.typing import NDArray
 from serq_mcu.config import DRAWN_ROOM, AugmentationConfig
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.extraction.recordings import AugmentedClip, Recordings, choose_voices
+from serq_mcu.training.no_speech import heard_alone
 
 
 def draw_augmented_clips(
-    recordings: Recordings, part: NDArray[np.uint8], training_part: int, config: AugmentationConfig, seed: int
+    recordings: Recordings,
+    part: NDArray[np.uint8],
+    training_part: int,
+    config: AugmentationConfig,
+    seed: int,
+    sounds: int = 0,
 ) -> list[list[AugmentedClip]]:
     """Draw a condition for every clip in each version; the first version is as recorded.
 
-    part: the part of each clip. Babble is made of training clips only, so no clip of another part has any
-    share in training. What is drawn follows the clip's name, the version and the seed, so that a clip added
+    part: the part of each clip; sounds: how many of them, the last, are no speech. Babble is made of training
+    clips only, so no clip of another part has any share in training. What is drawn follows the clip's name, the version and the seed, so that a clip added
     or removed changes nothing for the others.
     """
-    voices = np.flatnonzero(part == training_part).tolist()
-    clips = range(len(recordings.clips))
-    return [[AugmentedClip(clip) for clip in clips]] + [
-        [_draw(recordings, clip, version, voices, config, seed) for clip in clips]
+    clips = len(recordings.clips)
+    voices = np.flatnonzero(part[: clips - sounds] == training_part).tolist()
+    configs = [config] * (clips - sounds) + [heard_alone(config)] * sounds
+    return [[AugmentedClip(clip) for clip in range(clips)]] + [
+        [_draw(recordings, clip, version, voices, own, seed) for clip, own in enumerate(configs)]
         for version in range(1, config.versions + 1)
     ]
 

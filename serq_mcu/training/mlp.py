@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from serq_mcu.base.progress import Progress
 from serq_mcu.base.validation import changed
 from serq_mcu.config import KERNEL, TrainingConfig
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.quantization.network import FloatNetwork, standardisation, standardise
 from serq_mcu.training.teacher import KernelTeacher
 
@@ -67,9 +68,10 @@ class Examples:
 
     @property
     def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """All versions one after another: [n, features] and [n]."""
+        """All versions one after another, but those without speech: [n, features] and [n]."""
         rows = self.pooled.reshape(-1, self.pooled.shape[-1])
-        return rows, np.tile(self.truth, len(rows) // len(self.truth))
+        truth, spoken = np.tile(self.truth, len(rows) // len(self.truth)), (rows != MISSING).any(axis=1)
+        return rows[spoken], truth[spoken]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from serq_mcu.extraction.recordings import Recordings, augmented_features, read_
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.pipeline import Tune
 from serq_mcu.quantization.run_folder import Run, save_run
+from serq_mcu.quantized_model.types import NO_SPEECH_LABEL
 from serq_mcu.training.augmentation import draw_augmented_clips
+from serq_mcu.training.no_speech import no_speech_recordings, validates
 from serq_mcu.version import __version__
 
 PACKAGES = ("tensorflow", "tf-keras", "scikit-learn", "numpy", "soxr", "soundfile")
@@ -31,12 +33,17 @@ PACKAGES = ("tensorflow", "tf-keras", "scikit-learn", "numpy", "soxr", "soundfil
 
 @dataclass(frozen=True)
 class Dataset:
-    """A corpus in memory: class names, recordings, and the class of each as int64 [clips]."""
+    """A corpus in memory: class names, recordings, and the class of each as int64 [clips].
+
+    sounds: how many of the recordings, the last ones, are no clips of the corpus: they are of the last class,
+    "no speech", and train or validate.
+    """
 
     corpus: str
     labels: tuple[str, ...]
     recordings: Recordings
     truth: NDArray[np.int64]
+    sounds: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,28 +56,46 @@ class Dataset:
         return tuple(clip.speaker for clip in self.recordings.clips)
 
 
-def train(folder: Path, out: Path, config: Config, progress: Progress | None = None) -> Run:
+def train(
+    folder: Path,
+    out: Path,
+    config: Config,
+    progress: Progress | None = None,
+    other_sounds: Path | None = None,
+) -> Run:
     """Train on the recordings in `folder` and write the run folder `out`, whole or not at all.
 
-    Raises SerqError if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours
+    other_sounds: a folder of recordings without speech, to learn a class "no speech" from. Raises SerqError if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours
     to replace.
     """
-    return train_dataset(read_dataset(folder, config, progress), out, config, progress)
+    return train_dataset(read_dataset(folder, config, progress, other_sounds), out, config, progress)
 
 
-def read_dataset(folder: Path, config: Config, progress: Progress | None = None) -> Dataset:
-    """Read the recordings in `folder`, at the features' sample rate.
+def read_dataset(
+    folder: Path, config: Config, progress: Progress | None = None, other_sounds: Path | None = None
+) -> Dataset:
+    """Read the recordings in `folder` and those in `other_sounds`, at the features' sample rate.
 
     Raises SerqError if one cannot be used.
     """
     corpus = load_corpus(folder)
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
-    return Dataset(
-        corpus.name,
-        corpus.labels,
-        read_recordings(corpus.clips, config.features.sample_rate, progress),
-        truth,
-    )
+    recordings = read_recordings(corpus.clips, config.features.sample_rate, progress)
+    dataset = Dataset(corpus.name, corpus.labels, recordings, truth)
+    return dataset if other_sounds is None else _with_sounds(dataset, other_sounds, progress)
+
+
+def _with_sounds(dataset: Dataset, folder: Path, progress: Progress | None) -> Dataset:
+    if NO_SPEECH_LABEL in dataset.labels:
+        raise SerqError(
+            f"the recordings have a class {NO_SPEECH_LABEL!r} of their own; leave out --other-sounds, or move"
+            " these clips there"
+        )
+    own, sounds = dataset.recordings, no_speech_recordings(folder, dataset.recordings.rate, progress)
+    together = Recordings((*own.clips, *sounds.clips), own.rate, (*own.audio, *sounds.audio))
+    count = len(sounds.clips)
+    truth = np.append(dataset.truth, np.full(count, len(dataset.labels)))
+    return Dataset(dataset.corpus, (*dataset.labels, NO_SPEECH_LABEL), together, truth, count)
 
 
 def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Progress | None = None) -> Run:
@@ -83,8 +108,11 @@ def train_dataset(dataset: Dataset, out: Path, config: Config, progress: Progres
 def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> tuple[Run, str]:
     """Train on a split; returns the run, and the history of its training as CSV."""
     mlp, splits = _import_training()
-    split = splits.split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training)
-    part = split.part
+    clips = len(dataset.truth) - dataset.sounds
+    spoken = dataset.labels[: len(dataset.labels) - bool(dataset.sounds)]
+    split = splits.split_clips(dataset.truth[:clips], spoken, dataset.speakers[:clips], config.training)
+    held = [validates(name, config.training.validation_fraction) for name in dataset.names[clips:]]
+    part = np.append(split.part, np.where(held, splits.VALIDATION, splits.TRAIN).astype(np.uint8))
     pooled = version_features(dataset, part, splits.TRAIN, config, progress)
 
     def examples(index: int) -> Any:
@@ -123,7 +151,7 @@ def version_features(
     Returns pooled features int32 [versions, clips, features].
     """
     versions = draw_augmented_clips(
-        dataset.recordings, part, training_part, config.augmentation, config.training.seed
+        dataset.recordings, part, training_part, config.augmentation, config.training.seed, dataset.sounds
     )
     spec, flat = config.features, [clip for version in versions for clip in version]
     pooled = augmented_features(spec, build_tables(spec), dataset.recordings, flat, progress, Cache())

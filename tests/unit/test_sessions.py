@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from serq_mcu.corpus.loaders import Clip
+from serq_mcu.corpus.sounds import find_sounds
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation import sessions as module
 from serq_mcu.evaluation.sessions import (
@@ -19,7 +20,6 @@ from serq_mcu.evaluation.sessions import (
     evaluate_alone,
     evaluate_sessions,
     evaluate_sounds,
-    find_sounds,
     in_room_noise,
     make_sessions,
     without_speech,
