@@ -136,7 +136,30 @@ def integers(
     step = 2 * len(twiddle) // len(tables["weight"])
     scale = int(tables["search"][1])
     r = _autocorrelation(_compressed(tables, power), twiddle[::step].astype(np.int64), scale)
-    return _best_lag(tables, log_table, r)
+    return best_pitch(tables, log_table, r)
+
+
+def best_pitch(tables: Tables, log_table: NDArray[np.uint16], r: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Search the autocorrelation r, int64 [lags, frames], for the best peak, and refine it by a parabola.
+
+    Returns what `integers` does.
+    """
+    first, _, offset, _ = tables["search"].tolist()
+    cost = tables["cost"].astype(np.int64)[:, None]
+    last = first + len(cost) - 1
+    before, at, after = r[first - 1 : last], r[first : last + 1], r[first + 1 : last + 2]
+    score = np.where((at > before) & (at >= after), at - (r[0] * cost >> 16), 0)
+    place = score.argmax(axis=0)
+    found = (score.max(axis=0) > 0) & (r[0] > 0)
+    best = (place, np.arange(r.shape[1]))
+    bend = np.where(found, 2 * at[best] - before[best] - after[best], 1)
+    down = np.maximum(top_bit(bend.astype(np.uint64)) - 15, 0)
+    lag = ((first + place) << LAG_BITS) + ((after[best] - before[best]) >> down << 9) // (bend >> down)
+    pitch = offset - log2_q16(log_table, lag.astype(np.uint64))
+    whole = np.where(found, r[0], 1)
+    down = np.maximum(top_bit(whole.astype(np.uint64)) - 15, 0)
+    voicing = (np.minimum(at[best], whole) >> down << 15) // (whole >> down)
+    return np.where(found, [pitch, voicing], 0)
 
 
 def voiced(tables: Tables, values: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -227,26 +250,6 @@ def _autocorrelation(f: NDArray[np.int64], turn: NDArray[np.int64], scale: int) 
     im[0] = -(differences * cosine >> (14 - scale)).sum(axis=0)
     r[1::2] = -np.cumsum(im[:half], axis=0)
     return r
-
-
-def _best_lag(tables: Tables, log_table: NDArray[np.uint16], r: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Search r [lags, frames] for the best peak, and refine it by a parabola."""
-    first, _, offset, _ = tables["search"].tolist()
-    cost = tables["cost"].astype(np.int64)[:, None]
-    last = first + len(cost) - 1
-    before, at, after = r[first - 1 : last], r[first : last + 1], r[first + 1 : last + 2]
-    score = np.where((at > before) & (at >= after), at - (r[0] * cost >> 16), 0)
-    place = score.argmax(axis=0)
-    found = (score.max(axis=0) > 0) & (r[0] > 0)
-    best = (place, np.arange(r.shape[1]))
-    bend = np.where(found, 2 * at[best] - before[best] - after[best], 1)
-    down = np.maximum(top_bit(bend.astype(np.uint64)) - 15, 0)
-    lag = ((first + place) << LAG_BITS) + ((after[best] - before[best]) >> down << 9) // (bend >> down)
-    pitch = offset - log2_q16(log_table, lag.astype(np.uint64))
-    whole = np.where(found, r[0], 1)
-    down = np.maximum(top_bit(whole.astype(np.uint64)) - 15, 0)
-    voicing = (np.minimum(at[best], whole) >> down << 15) // (whole >> down)
-    return np.where(found, [pitch, voicing], 0)
 
 
 def _largest_compressed(tables: Tables) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import subprocess
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from serq_mcu.frontend.reference import frame_stages
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables
 from tests.support.frontend import SPECS
+from tests.support.native import RUNTIME, compile_program
 from tools.frontend_cost import synthetic_speech
 from tools.pitch_errors import SPECS as HEARD
 from tools.pitch_errors import errors, hear, rounding
@@ -86,6 +88,29 @@ def test_only_voiced_frames_count_for_f0() -> None:
     np.testing.assert_array_equal(voiced, stages["voicing"][:, 0] >= round(0.3 * 32768))
     assert F0.selective and not Voicing.selective and Voicing().counts(frames, {}).all()
     assert 0.2 < voiced.mean() < 0.8
+
+
+@pytest.mark.parametrize("largest", [2, 9, 2**29])
+def test_the_search_equals_numpy_at_ties_and_without_a_sum(largest: int, tmp_path: Path) -> None:
+    """Autocorrelations that no spectrum has: ties, and a lag 0 that is negative or small."""
+    library = ctypes.CDLL(
+        str(compile_program(tmp_path / "pitch.so", [RUNTIME / "serq_pitch.c"], ["-shared", "-fPIC"]))
+    )
+    rng = np.random.default_rng(largest)
+    r = rng.integers(-largest, largest + 1, (1000, 64)).astype(np.int32)
+    expected = pitch.best_pitch(TABLES.pitch, TABLES.log_table, r.T.astype(np.int64))
+    voiced = pitch.voiced(TABLES.pitch, expected)
+    first, _, offset, threshold = TABLES.pitch["search"].tolist()
+    cost, log_table = TABLES.pitch["cost"], TABLES.log_table
+    for row, values, is_voiced in zip(r, expected.T.tolist(), voiced.tolist(), strict=True):
+        found = np.zeros(2, np.int32)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (row, cost, log_table, found)]
+        answer = library.serq_pitch(
+            pointers[0], first, len(cost), pointers[1], offset, threshold, pointers[2], pointers[3]
+        )
+        assert (found.tolist(), bool(answer & 1)) == (values, is_voiced)
+    silent = (expected == 0).all(axis=0)
+    assert 0.3 < silent.mean() < 0.7 and (r[:, 0] > 0)[~silent].all() and (expected[1] == 32768).any()
 
 
 def changed(name: str, index: Any, value: Any) -> Callable[[], dict[str, Any]]:
@@ -179,8 +204,8 @@ def test_a_specification_comes_back_from_its_json() -> None:
     assert FeatureSpec.from_json(spec.to_json()) == spec
     plain = {key: value for key, value in spec.to_json().items() if key != "pitch_low"}
     assert FeatureSpec.from_json(plain) == replace(spec, pitch_low=65.0)
-    assert "pitch_low" not in FeatureSpec().to_json()
-    unused = replace(FeatureSpec(), pitch_low=70.0)
+    silent = FeatureSpec(blocks=(Mel(40),))
+    unused = replace(silent, pitch_low=70.0)
     assert FeatureSpec.from_json(unused.to_json()) == unused
     with pytest.raises(SerqError, match="malformed"):
         FeatureSpec.from_json(spec.to_json() | {"pitch_low": "deep"})
