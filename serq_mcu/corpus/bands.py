@@ -1,7 +1,8 @@
 """What a narrow channel leaves of a recording: a lower sample rate, or a telephone.
 
-Files of 8 and 11.025 kHz keep half of the band that the front end hears at 16 kHz, and less. A telephone
-keeps 300 to 3400 Hz (ITU-T G.712) of 8 kHz and codes each sample in eight bits (ITU-T G.711, mu-law).
+Files of 8 and 11.025 kHz keep half of the band that the front end hears at 16 kHz, and less. Some of 8 kHz
+code each sample in eight bits (ITU-T G.711, mu-law). A telephone also keeps 300 to 3400 Hz alone (ITU-T
+G.712).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from serq_mcu.corpus.audio import rounded
 
-TELEPHONE = "telephone"
-BANDS = {"8k": 8000, "11k": 11025, TELEPHONE: 8000}  # name: sample rate, Hz
+TELEPHONE, MU_LAW = "telephone", "mu-law"
+BANDS = {"8k": 8000, "11k": 11025, MU_LAW: 8000, TELEPHONE: 8000}  # name: sample rate, Hz
 _LOW_HZ, _HIGH_HZ = 300.0, 3400.0
 _TAPS = 255  # of the telephone's filter; its edges are some 100 Hz wide at 8 kHz
 _BIAS, _LARGEST = 132, 32635  # of mu-law in 16-bit units: four times G.711's 33, and 32767 less the bias
@@ -29,7 +30,9 @@ def in_band(pcm: NDArray[np.int16], rate: int, band: str) -> NDArray[np.int16]:
     narrow = min(BANDS[band], rate)
     low = _resampled(pcm, rate, narrow)
     if band == TELEPHONE:
-        low = mu_law(rounded(np.convolve(low.astype(np.float64), _telephone_filter(narrow), mode="same")))
+        low = rounded(np.convolve(low.astype(np.float64), _telephone_filter(narrow), mode="same"))
+    if band in (TELEPHONE, MU_LAW):
+        low = mu_law(low)
     back, wide = _resampled(low, narrow, rate)[: pcm.size], np.zeros(pcm.size, np.int16)
     wide[: back.size] = back
     return wide

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from serq_mcu.evaluation.sessions import SPEECH, without_speech
+from serq_mcu.corpus.sounds import SPEECH
+from serq_mcu.evaluation.sessions import without_speech
 from serq_mcu.evaluation.streams import AFTER, BEFORE, NOISE_DB, StreamEvaluation, StreamScore
 from serq_mcu.show.table import Column, Table, Value, columns
 

@@ -29,8 +29,8 @@ def draw_augmented_clips(
     """Draw a condition for every clip in each version; the first version is as recorded.
 
     part: the part of each clip; sounds: how many of them, the last, are no speech. Babble is made of training
-    clips only, so no clip of another part has any share in training. What is drawn follows the clip's name, the version and the seed, so that a clip added
-    or removed changes nothing for the others.
+    clips only, so no clip of another part has any share in training. What is drawn follows the clip's name,
+    the version and the seed, so that a clip added or removed changes nothing for the others.
     """
     clips = len(recordings.clips)
     voices = np.flatnonzero(part[: clips - sounds] == training_part).tolist()

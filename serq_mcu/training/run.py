@@ -65,8 +65,8 @@ def train(
 ) -> Run:
     """Train on the recordings in `folder` and write the run folder `out`, whole or not at all.
 
-    other_sounds: a folder of recordings without speech, to learn a class "no speech" from. Raises SerqError if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours
-    to replace.
+    other_sounds: a folder of recordings without speech, to learn a class "no speech" from. Raises SerqError
+    if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours to replace.
     """
     return train_dataset(read_dataset(folder, config, progress, other_sounds), out, config, progress)
 
