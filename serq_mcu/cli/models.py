@@ -176,7 +176,7 @@ def quantize(
 @click.option(
     "--band",
     "bands",
-    type=click.Choice(["8k", "11k", "telephone"]),
+    type=click.Choice(["8k", "11k", "mu-law", "telephone"]),
     multiple=True,
     help="Also through a narrow channel: 8 or 11.025 kHz, or a telephone (300 to 3400 Hz, mu-law). May be"
     " given several times.",

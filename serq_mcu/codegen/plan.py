@@ -39,8 +39,7 @@ from serq_mcu.quantized_model.types import QuantizedModel
 MODEL = "model.serq"
 GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 LIBRARY = "lib/serq/src"
-_POOL_BYTES = 24  # sizeof(serq_pool)
-_BLOCK_POOL_BYTES = 20  # sizeof(serq_block_pool)
+_POOL_BYTES = 20  # sizeof(serq_pool)
 _FLOOR_BYTES = 16  # sizeof(serq_floor), and the frames of speech
 _HISTOGRAM_BYTES = 32  # sizeof(serq_histogram)
 _TIERS_BYTES = 16 + 4  # sizeof(serq_tiers) and sizeof(serq_grid)
@@ -257,7 +256,7 @@ class Plan:
             return 0
         places = max(rule.blocks - 1, 1)
         histogram = _HISTOGRAM_BYTES // 2 if rule.block_frames < 256 else _HISTOGRAM_BYTES
-        sums = (self.pools * _BLOCK_POOL_BYTES + self.histograms * histogram) * self.tiers
+        sums = (self.pools * _POOL_BYTES + self.histograms * histogram) * self.tiers
         block = sums + self._edge_bytes + 4
         older = places * block
         rest = 4 * len(self.model.labels) + 4 + 4 + 2 * max(rule.floor_blocks, 1)

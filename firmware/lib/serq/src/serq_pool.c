@@ -60,11 +60,20 @@ void serq_count_add(serq_count *counts, const serq_place *place)
     }
 }
 
+/* A sum of 48 bits grows. */
+SERQ_SPECIALISE void grow(uint32_t *low, uint16_t *high, uint32_t more)
+{
+    *low += more;
+    if (*low < more) {
+        ++*high;
+    }
+}
+
 SERQ_SPECIALISE void add_difference(serq_pool *pool, int16_t v, int16_t previous)
 {
     int32_t difference = v - previous;
     /* its square modulo 2^32 is the square of the signed one, below 2^32 */
-    pool->delta += (uint32_t)difference * (uint32_t)difference;
+    grow(&pool->delta, &pool->delta_high, (uint32_t)difference * (uint32_t)difference);
     pool->drift += difference;
 }
 
@@ -79,7 +88,7 @@ void serq_pool_add(serq_pool *pools, uint8_t count, uint8_t tiers, const int32_t
     serq_pool *pair = pools + (paired ? place->pair : place->frame);
     for (unsigned i = 0; i < count; i++, pool += tiers, pair += tiers) {
         int16_t v = (int16_t)serq_rshift_round(values[i], shift);
-        pool->square += (uint32_t)(v * v);
+        grow(&pool->square, &pool->square_high, (uint32_t)(v * v));
         pool->sum += v;
         if (paired) {
             add_difference(pair, v, last[i]);
@@ -115,15 +124,22 @@ void serq_pool_edge(serq_pool *pools, uint8_t count, uint8_t tiers, const int16_
     }
 }
 
+void serq_pool_join(serq_pool *pool, const serq_pool *more)
+{
+    grow(&pool->square, &pool->square_high, more->square);
+    grow(&pool->delta, &pool->delta_high, more->delta);
+    pool->square_high = (uint16_t)(pool->square_high + more->square_high);
+    pool->delta_high = (uint16_t)(pool->delta_high + more->delta_high);
+    pool->sum += more->sum;
+    pool->drift += more->drift;
+}
+
 /* The sums of all tiers that a coefficient has. */
 static serq_pool all_tiers(const serq_pool *pools, uint8_t tiers)
 {
     serq_pool total = *pools;
     for (unsigned i = 1; i < tiers; i++) {
-        total.square += pools[i].square;
-        total.delta += pools[i].delta;
-        total.sum += pools[i].sum;
-        total.drift += pools[i].drift;
+        serq_pool_join(&total, pools + i);
     }
     return total;
 }
@@ -153,11 +169,12 @@ static int32_t mean(int32_t sum, uint32_t n)
 }
 
 /* 16 * sqrt(square / n - (sum / n)^2) */
-static int32_t deviation(uint64_t square, int32_t sum, uint32_t n)
+static int32_t deviation(uint32_t low, uint16_t high, int32_t sum, uint32_t n)
 {
     if (n == 0) {
         return SERQ_MISSING;
     }
+    uint64_t square = (uint64_t)high << 32 | low;
     uint64_t spread = serq_mul64x16(square, n) - serq_square(sum);
     return (int32_t)(serq_isqrt(spread << 8) / n);
 }
@@ -177,7 +194,7 @@ void serq_pool_sd(const serq_pool *pools, uint8_t count, uint8_t tiers, const se
     uint32_t n = all_frames(counts, tiers);
     for (unsigned i = 0; i < count; i++, pools += tiers) {
         serq_pool total = all_tiers(pools, tiers);
-        out[i] = deviation(total.square, total.sum, n);
+        out[i] = deviation(total.square, total.square_high, total.sum, n);
     }
 }
 
@@ -196,7 +213,7 @@ void serq_pool_delta_sd(const serq_pool *pools, uint8_t count, uint8_t tiers,
     uint32_t n = all_pairs(counts, tiers);
     for (unsigned i = 0; i < count; i++, pools += tiers) {
         serq_pool total = all_tiers(pools, tiers);
-        out[i] = deviation(total.delta, total.drift, n);
+        out[i] = deviation(total.delta, total.delta_high, total.drift, n);
     }
 }
 

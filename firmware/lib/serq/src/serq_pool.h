@@ -20,10 +20,9 @@
 
 /* Sums of one coefficient over the frames, and the pairs of neighbouring frames, of one tier. */
 typedef struct {
-    uint64_t square; /* of v^2 */
-    uint64_t delta;  /* of (v - previous v)^2 */
-    int32_t sum;     /* of v */
-    int32_t drift;   /* of v - previous v */
+    uint32_t square, delta;           /* of v^2 and (v - previous v)^2: their low 32 bits */
+    uint16_t square_high, delta_high; /* the bits above */
+    int32_t sum, drift;               /* of v and v - previous v */
 } serq_pool;
 
 /* How many values of one coefficient fall into each of 16 bins, over the frames of one tier. */
@@ -82,6 +81,9 @@ void serq_pool_add(serq_pool *pools, uint8_t count, uint8_t tiers, const int32_t
 void serq_histogram_add(serq_histogram *histograms, uint8_t count, uint8_t tiers,
                         const int32_t *values, uint8_t shift, const int16_t *table,
                         const serq_place *place);
+
+/* Add the sums of some more frames. */
+void serq_pool_join(serq_pool *pool, const serq_pool *more);
 
 /* Add the differences between two frames, the last of one block and the first of the next. */
 void serq_pool_edge(serq_pool *pools, uint8_t count, uint8_t tiers, const int16_t *last,

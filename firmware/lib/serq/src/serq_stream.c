@@ -49,30 +49,6 @@ void serq_stream_init(serq_stream *stream)
     stream->fresh = 1;
 }
 
-static serq_block_pool packed(const serq_pool *pool)
-{
-    serq_block_pool block = {
-        (uint32_t)pool->square,
-        (uint32_t)pool->delta,
-        (uint16_t)(pool->square >> 32),
-        (uint16_t)(pool->delta >> 32),
-        pool->sum,
-        pool->drift,
-    };
-    return block;
-}
-
-static serq_pool unpacked(const serq_block_pool *block)
-{
-    serq_pool pool = {
-        (uint64_t)block->square_high << 32 | block->square,
-        (uint64_t)block->delta_high << 32 | block->delta,
-        block->sum,
-        block->drift,
-    };
-    return pool;
-}
-
 static void swap_words(int16_t *state, const int16_t *from, int16_t *to, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -128,8 +104,8 @@ static inline void add_histograms(serq_state *state, const serq_block *block, ui
 static void swap_blocks(serq_state *state, const serq_block *from, serq_block *to)
 {
     for (unsigned i = 0; i < SERQ_POOLS * SERQ_TIERS; i++) {
-        serq_pool pool = unpacked(from->pools + i);
-        to->pools[i] = packed(state->pools + i);
+        serq_pool pool = from->pools[i];
+        to->pools[i] = state->pools[i];
         state->pools[i] = pool;
     }
     for (unsigned i = 0; i < SERQ_SELECTIONS * SERQ_TIERS; i++) {
@@ -163,11 +139,7 @@ static void add_tiers(serq_state *state, const serq_block *block)
             continue;
         }
         for (unsigned i = tier; i < SERQ_POOLS * SERQ_TIERS; i += SERQ_TIERS) {
-            serq_pool *pool = state->pools + i, more = unpacked(block->pools + i);
-            pool->square += more.square;
-            pool->delta += more.delta;
-            pool->sum += more.sum;
-            pool->drift += more.drift;
+            serq_pool_join(state->pools + i, block->pools + i);
         }
         add_histograms(state, block, tier);
         for (unsigned i = tier; i < SERQ_SELECTIONS * SERQ_TIERS; i += SERQ_TIERS) {

@@ -42,13 +42,6 @@ typedef struct {
     int8_t answer; /* index of a label, SERQ_NO_SPEECH or SERQ_NOT_SURE */
 } serq_decision;
 
-/* The sums of one coefficient over a block that has ended; as serq_pool, packed. */
-typedef struct {
-    uint32_t square, delta;           /* their low 32 bits */
-    uint16_t square_high, delta_high; /* the bits above */
-    int32_t sum, drift;
-} serq_block_pool;
-
 /* As serq_histogram, packed: a count is SERQ_BLOCK_FRAMES at most. */
 #if SERQ_BLOCK_FRAMES < 256
 typedef uint8_t serq_block_count;
@@ -62,7 +55,7 @@ typedef struct {
 
 /* A block that has ended. */
 typedef struct {
-    serq_block_pool pools[SERQ_POOLS * SERQ_TIERS];
+    serq_pool pools[SERQ_POOLS * SERQ_TIERS];
 #if SERQ_HISTOGRAMS > 0
     serq_block_histogram histograms[SERQ_HISTOGRAMS * SERQ_TIERS];
 #endif
