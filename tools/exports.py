@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-MODELS = ("emodb", "emodb-small", "emodb-medium")
+MODELS = ("emodb", "emodb-small", "emodb-light")
 APPLICATIONS = ("harness", "live", "capture")
 LIBRARIES = ("arduino", "espidf", "header")
 _DIGEST = re.compile(r'": "[0-9a-f]{64}"')  # a manifest's, of a file that is compared itself

@@ -52,7 +52,7 @@ def test_emodb_reaches_its_bars(tmp_path: Path, emodb_dir: Path) -> None:
     clips = {target["target"]: target["clips"] for target in summary["verification"]}
     assert clips == {"host": 535} | dict.fromkeys(EMULATED, 60)
     cortex_m0 = next(target for target in summary["verification"] if target["target"] == "emulated-m0")
-    assert cortex_m0["ram_bytes"] <= 14_000
+    assert cortex_m0["ram_bytes"] <= 16_384  # all that there is, stack included
     assert "95 %" in output
     _assert_first_fold(tmp_path / "demo", emodb_dir)
 

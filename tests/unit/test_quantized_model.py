@@ -286,7 +286,7 @@ CARDS = (resources.MODELS / "README.md").read_text(encoding="utf-8")
 def test_models_that_ship_are_named_and_a_file_goes_first(
     model: QuantizedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert list(shipped_models()) == ["emodb", "emodb-medium", "emodb-small"]
+    assert list(shipped_models()) == ["emodb", "emodb-light", "emodb-small"]
     assert (
         find_model(Path("emodb")).sha256 == shipped_model().sha256 != find_model(Path("emodb-small")).sha256
     )
@@ -295,7 +295,7 @@ def test_models_that_ship_are_named_and_a_file_goes_first(
     assert find_model(Path("emodb-small")).sha256 == model.sha256
     (tmp_path / "emodb").mkdir()  # such as the recordings
     assert find_model(Path("emodb")).sha256 == shipped_model().sha256
-    with pytest.raises(SerqError, match=r"emodb-tiny does not exist.*emodb, emodb-medium, emodb-small"):
+    with pytest.raises(SerqError, match=r"emodb-tiny does not exist.*emodb, emodb-light, emodb-small"):
         find_model(Path("emodb-tiny"))
 
 
@@ -313,6 +313,6 @@ def test_a_model_that_ships_is_what_its_card_says(name: str) -> None:
     assert [len(layer.bias) for layer in dense(model)[:-1]] == list(config.training.hidden)
 
 
-@pytest.mark.parametrize(("name", "most"), [("emodb-small", 3000), ("emodb-medium", 25000)])
+@pytest.mark.parametrize(("name", "most"), [("emodb-small", 3000), ("emodb-light", 25000), ("emodb", 25000)])
 def test_a_small_model_keeps_within_its_bytes(name: str, most: int) -> None:
     assert load_model(shipped_models()[name]).weights_only_bytes <= most
