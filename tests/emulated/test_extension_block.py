@@ -18,7 +18,7 @@ from tests.emulated.test_frontend_firmware import assert_computes_the_features
 from tests.firmware.test_extension_block import specification
 from tests.support.frontend import stimulus
 from tests.support.models import made_up_model
-from tests.support.toy_centroid import Centroid
+from tests.support.toy_centroid import Bright, Centroid
 
 BOARDS = ["emulated-m0", "emulated-rv32imc"]
 
@@ -26,8 +26,10 @@ BOARDS = ["emulated-m0", "emulated-rv32imc"]
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     register_block(Centroid)
+    register_block(Bright)
     yield
     BLOCKS.remove("centroid")
+    BLOCKS.remove("bright")
 
 
 @pytest.mark.parametrize("board", BOARDS)

@@ -20,6 +20,7 @@ from serq_mcu.extension import FeatureBlock, register_block
 from serq_mcu.extraction.extractor import clip_features
 from serq_mcu.frontend.blocks import BLOCKS, Chroma, Mel, Mfcc
 from serq_mcu.frontend.compare import compare_frontend
+from serq_mcu.frontend.librosa_reference import pooled_in_units
 from serq_mcu.frontend.reference import features, frame_stages
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
@@ -30,19 +31,25 @@ from serq_mcu.verification.verify import Recording, verify
 from tests.support.frontend import stimulus
 from tests.support.models import made_up_model
 from tests.support.native import VARIANTS, compile_program
-from tests.support.toy_centroid import HERE, Centroid
+from tests.support.toy_centroid import HERE, Bright, Centroid
 from tools.frontend_cost import synthetic_speech
 
 
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     register_block(Centroid)
+    register_block(Bright)
     yield
     BLOCKS.remove("centroid")
+    BLOCKS.remove("bright")
+
+
+SELECTED = ("p10", "mean", "p50", "delta_mean", "delta_sd", "p90")
 
 
 def specification(**analysis: Any) -> FeatureSpec:
-    blocks = (Mfcc(9, loudness=False), Centroid(statistics=("mean", "delta_sd")), Chroma())
+    centroids = Centroid(statistics=("mean", "delta_sd")), Bright(statistics=SELECTED)
+    blocks = (Mfcc(9, loudness=False), *centroids, Chroma())
     return FeatureSpec(name="brightness", mel_bands=20, blocks=blocks, **analysis)
 
 
@@ -57,6 +64,20 @@ def test_it_agrees_with_its_float_reference() -> None:
     report = compare_frontend(specification(), [synthetic_speech(1)])
     assert report.stages["centroid"]["max"] < 0.5
     assert "bins" in report.page("")
+
+
+def test_a_selective_block_pools_the_frames_that_it_selects() -> None:
+    """A clip whose frames all count by level: a low tone, then a high one, and the high one alone."""
+    spec = specification(hop_length=1024)
+    tables = build_tables(spec)
+    low, high = (np.sin(2 * np.pi * hertz / 16000 * np.arange(8 * 1024)) for hertz in (500, 4000))
+    pcm = np.rint(9000 * np.concatenate([low, high])).astype(np.int16)
+    pooled = dict(zip(spec.feature_names, pooled_in_units(spec, tables, features(spec, tables, pcm)), strict=True))
+    assert pooled["centroid0 mean"] == pytest.approx((32 + 256) / 2, abs=0.1)
+    assert pooled["bright0 mean"] == pytest.approx(256, abs=0.1)
+    # one bin of a histogram over 100 to 513 holds 26 bins of the spectrum
+    assert [pooled[f"bright0 {name}"] for name in ("p10", "p50", "p90")] == pytest.approx([256] * 3, abs=26)
+    assert pooled["bright0 delta_sd"] < 0.1 < pooled["centroid0 delta_sd"]
 
 
 def test_a_model_with_it_passes_through_json_and_the_model_file(tmp_path: Path) -> None:
@@ -97,7 +118,8 @@ def test_its_c_is_clean_on_every_kind_of_core(variant: str, tmp_path: Path) -> N
 
 def test_what_it_costs_is_said_to_be_unknown() -> None:
     stated = budget(Plan(made_up_model((5, 3), (2, 3), spec=specification()), load_board("emulated-m0")))
-    assert [row.instructions for row in stated.rows if row.name == "toy centroid"] == [None]
+    rows = {row.name: row.instructions for row in stated.rows if row.name.startswith("toy")}
+    assert rows == {"toy centroid": None, "toy is bright": None}
 
 
 # --- what is refused
@@ -174,13 +196,13 @@ def test_two_blocks_that_overwrite_one_buffer_are_refused_by_name() -> None:
 def test_blocks_that_destroy_what_they_read_come_last() -> None:
     spec = FeatureSpec(mel_bands=20, blocks=(Chroma(), Mfcc(9), Centroid(), Mel(20)))
     assert [block.kind for block in spec.order] == ["centroid", "mel", "chroma", "mfcc"]
-    assert spec.frame_stages[5:] == ("centroid", "chroma", "mfcc")
+    assert spec.frame_stages[6:] == ("centroid", "chroma", "mfcc")
     assert [name.split()[0].rstrip("0123456789") for name in spec.feature_names[::36]][:1] == ["chroma"]
 
 
 def test_an_unknown_kind_is_refused_with_what_there_is() -> None:
     with pytest.raises(
-        SerqError, match="feature block 'cqt' is not one of mfcc, mel, chroma, f0, voicing, centroid"
+        SerqError, match="feature block 'cqt' is not one of mfcc, mel, chroma, energy, f0, voicing, centroid"
     ):
         FeatureSpec.from_json({"blocks": [{"kind": "cqt", "size": 3}]})
     with pytest.raises(SerqError, match="mel: unknown key loudness"):

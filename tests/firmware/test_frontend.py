@@ -444,6 +444,7 @@ def assert_c_equals_numpy(program: Path, spec: FeatureSpec, tables: FrontendTabl
         tables.log_floor,
         bands,
         mfcc.size if mfcc else 0,
+        2 * tables.blocks["mfcc"]["dct"].shape[1] if mfcc else 0,
         0 if runs is None else len(runs.runs),
         0 if runs is None else len(runs.weights),
         *(shifts.get(kind, 1) for kind in ("mfcc", "mel", "chroma")),

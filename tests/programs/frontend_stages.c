@@ -7,7 +7,7 @@
 #include "serq_pool.h"
 
 /* in the order in which they come */
-enum { LOG2_LENGTH, FRAME_LENGTH, HOP, SAMPLES, HEADROOM, FIRST_BIN, LOG_FLOOR, BANDS, MFCC, RUNS, RUN_BINS, MFCC_SHIFT, MEL_SHIFT, CHROMA_SHIFT, LEVEL_OFFSET, PITCH_BINS, LAGS, FIRST_LAG, PITCH_SCALE, PITCH_OFFSET, THRESHOLD, SIZES };
+enum { LOG2_LENGTH, FRAME_LENGTH, HOP, SAMPLES, HEADROOM, FIRST_BIN, LOG_FLOOR, BANDS, MFCC, MFCC_BANDS, RUNS, RUN_BINS, MFCC_SHIFT, MEL_SHIFT, CHROMA_SHIFT, LEVEL_OFFSET, PITCH_BINS, LAGS, FIRST_LAG, PITCH_SCALE, PITCH_OFFSET, THRESHOLD, SIZES };
 
 /* The sums of a block, in one tier: all frames count. */
 typedef struct {
@@ -45,13 +45,13 @@ int main(void)
     size_t length = (size_t)1 << size[LOG2_LENGTH], frame_length = (size_t)size[FRAME_LENGTH];
     uint16_t bins = (uint16_t)(length / 2 + 1), first_bin = (uint16_t)size[FIRST_BIN], runs = (uint16_t)size[RUNS];
     uint32_t points = (uint32_t)length / 2;
-    uint8_t bands = (uint8_t)size[BANDS], count = (uint8_t)size[MFCC], classes = runs ? SERQ_PITCH_CLASSES : 0;
+    uint8_t bands = (uint8_t)size[BANDS], count = (uint8_t)size[MFCC], mfcc_bands = (uint8_t)size[MFCC_BANDS], classes = runs ? SERQ_PITCH_CLASSES : 0;
 
     const int16_t *window = take(frame_length, sizeof *window), *twiddle = take(length / 2, sizeof *twiddle);
     const uint16_t *segment = take(bands ? (bands + 1U) * 3 : 0, sizeof *segment);
     const int32_t *mel_offset = take(bands, sizeof *mel_offset);
     const uint16_t *log_table = take(128, sizeof *log_table);
-    const int16_t *dct = take((size_t)count * (bands / 2), sizeof *dct);
+    const int16_t *dct = take((size_t)count * (mfcc_bands / 2), sizeof *dct);
     const uint16_t *run = take((size_t)runs * 3, sizeof *run);
     const int16_t *weight = take((size_t)size[RUN_BINS] * 4, sizeof *weight);
     uint32_t pitch_bins = (uint32_t)size[PITCH_BINS], pitch_points = pitch_bins / 2, log2_pitch = 31 - serq_leading_zeros(pitch_points | 1);
@@ -100,7 +100,7 @@ int main(void)
             int32_t level = serq_level(energy, shift, size[LEVEL_OFFSET], log_table);
             give(&level, 1, sizeof level);
             pool(&mel_block, band->log, size[MEL_SHIFT], &place);
-            serq_dct(band->log, bands, dct, count, mfcc);
+            serq_dct(band->log, mfcc_bands, dct, count, mfcc);
             give(mfcc, count, sizeof *mfcc);
             pool(&mfcc_block, mfcc, size[MFCC_SHIFT], &place);
         }

@@ -43,6 +43,7 @@ void serq_model_frame(serq_state *state)
     *level = serq_level(energy, shift, 3708352, serq_log_table);
     SERQ_TRACE_STAGE(SERQ_STAGE_LEVEL, level, 1, sizeof(int32_t));
     serq_place place = serq_place_frame(state, *level);
+
     serq_add_speech(state, *level, 1);
 
     int32_t *mfcc = state->scratch.frame.values;

@@ -1,8 +1,8 @@
-"""A feature block outside the package: the spectral centroid, with its own table and its own C."""
+"""Feature blocks outside the package: the spectral centroid, with its own table and its own C; bright frames."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,14 +63,35 @@ class Centroid(FeatureBlock):
         return np.array(1 / 1024)
 
     def code(self, analysis: Analysis, tables: Tables) -> CPart:
-        table = CArray("toy_centroid_position_table", tables["position"])
+        table = CArray(f"toy_{self.kind}_position_table", tables["position"])
         return CPart(
             steps=(
-                Declare("int32_t *", "centroid", VALUES),
-                Call("toy_centroid", ("bins", analysis.bins, "power", table.name, "centroid")),
-                Trace("centroid", "centroid", self.size, "int32_t"),
+                Declare("int32_t *", self.stage, VALUES),
+                Call("toy_centroid", ("bins", analysis.bins, "power", table.name, self.stage)),
+                Trace(self.stage, self.stage, self.size, "int32_t"),
             ),
             arrays=(table,),
             headers=("centroid.h",),
             sources=self.sources,
         )
+
+
+@dataclass(frozen=True)
+class Bright(Centroid):
+    """The centroid of the frames where it lies high: a selective block, which percentiles may pool."""
+
+    kind: ClassVar[str] = "bright"
+    selective: ClassVar[bool] = True
+
+    above: int = 100  # bins
+
+    def counts(self, frames: Frames, tables: Tables) -> NDArray[np.bool_]:
+        return np.asarray(self.integers(frames, tables)[0] >= self.above << 10)
+
+    def spread(self, analysis: Analysis) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array([float(self.above)]), np.array([float(analysis.bins)])
+
+    def code(self, analysis: Analysis, tables: Tables) -> CPart:
+        part = super().code(analysis, tables)
+        counts = Call("toy_is_bright", (self.stage, self.above), result=f"uint8_t {self.stage}_counts")
+        return replace(part, steps=(*part.steps, counts))

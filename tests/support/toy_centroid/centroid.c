@@ -18,3 +18,8 @@ void toy_centroid(const serq_bin *bins, uint16_t count, uint64_t total, const ui
     }
     *centroid = (int32_t)((weighted / sum << 10) + (weighted % sum << 10) / sum);
 }
+
+uint8_t toy_is_bright(const int32_t *centroid, uint16_t bin)
+{
+    return *centroid >= (int32_t)bin << 10;
+}

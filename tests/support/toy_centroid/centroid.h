@@ -9,4 +9,7 @@
 void toy_centroid(const serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *position,
                   int32_t *centroid);
 
+/* Whether a centroid lies at that bin or above. */
+uint8_t toy_is_bright(const int32_t *centroid, uint16_t bin);
+
 #endif
