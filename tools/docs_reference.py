@@ -477,13 +477,11 @@ def _header_parts(text: str) -> Iterator[str]:
     """Yield a header's opening comment, then each group of declarations with the comment before it."""
     (opening,) = re.findall(r"\A/\*.*?\*/", text, re.S)
     yield _code(opening, "c")
-    yield _table(
-        ["constant", "value", "meaning"],
-        [
-            [f"`{n}`", f"`{v}`", _cell(m)]
-            for n, v, m in re.findall(r"^#define (SERQ_\w+) (.+?) */\* (.+?) \*/$", text, re.M)
-        ],
-    )
+    whole = re.sub(r"\\\n\s*", "", text)
+    found = re.findall(r"^#define (SERQ_\w+) (.+?) */\* (.+?) \*/$", whole, re.M)
+    if found:
+        rows = [[f"`{name}`", f"`{value}`", _cell(meaning)] for name, value, meaning in found]
+        yield _table(["constant", "value", "meaning"], rows)
     body = text.split('extern "C" {\n#endif', 1)[1].rsplit("#ifdef __cplusplus", 1)[0]
     for group in re.split(r"\n\s*\n", body):
         comment, code = re.fullmatch(r"(/\*(?:(?!\*/).)*\*/\n)?(.*)", group.strip(), re.S).groups()  # type: ignore[union-attr]

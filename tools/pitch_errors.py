@@ -43,7 +43,7 @@ _HEAD = """\
 # How well pitch is heard
 
 `python -m tools.pitch_errors emodb savee` writes this page.
-The pitch stage (SPEC.md section 2, step 10) is computed in integers on every frame of the recordings, with a
+The pitch stage (SPEC.md section 2, step 11) is computed in integers on every frame of the recordings, with a
 frame every 32 ms.
 
 ## Against librosa.pyin

@@ -1,4 +1,4 @@
-"""What a model answers on live audio: recordings as streams, by window, smoothing and level, and in silence.
+"""What a model answers on live audio: recordings as streams, by window, smoothing and level, and without speech.
 
 Each recording is a stream of its own: a second of a microphone's self-noise, the recording with that noise,
 two more seconds of noise. Sessions (sessions.py) play recordings one after another.
@@ -53,7 +53,7 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class StreamScore:
-    """Decisions that are not silence, how many of them are answers, and how many of these are right.
+    """Decisions but those of no speech, how many of them are answers, and how many of these are right.
 
     `clips` have at least one answer. Decisions on one clip err together, so the interval counts clips.
     """
@@ -80,7 +80,7 @@ class StreamScore:
 
 @dataclass(frozen=True)
 class LevelScore:
-    """The score at a level, and what the gate would do there.
+    """The score at a level, and how often speech is taken as none there.
 
     Blocks that are wholly within a recording, the median of their levels in dB, and how many of the decisions
     at their ends are "no speech".

@@ -61,16 +61,17 @@ class FeatureSet:
 
 
 def _paper_size(name: str, mfcc: int) -> FeatureSpec:
-    return FeatureSpec(name=name, fft_length=2048, blocks=(Mfcc(mfcc, ("mean",)),))
+    return FeatureSpec(name=name, fft_length=2048, tiers=0, blocks=(Mfcc(mfcc, ("mean",)),))
 
 
 _FULL = FeatureSpec(
     name="mean180",
     fft_length=2048,
     mel_bands=128,
+    tiers=0,
     blocks=(Mfcc(40, ("mean",)), Chroma(12, ("mean",)), Mel(128, ("mean",))),
 )
-_FRAMES = FeatureSpec(name="frames", fft_length=2048, blocks=(Mfcc(FRAME_MFCC),))
+_FRAMES = FeatureSpec(name="frames", fft_length=2048, tiers=0, blocks=(Mfcc(FRAME_MFCC),))
 _SHAPES = {
     "15": (_paper_size("mean15", 15), "means of 15 MFCC"),
     "31": (_paper_size("mean31", 31), "means of 31 MFCC"),

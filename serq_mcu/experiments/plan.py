@@ -19,6 +19,7 @@ from typing import Any
 from serq_mcu.config import load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.experiments.features import FeatureSet, feature_set
+from serq_mcu.frontend.blocks import BLOCKS
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.version import __version__
 
@@ -45,6 +46,10 @@ LATER = {  # shares of augmentation that came after rows in docs/ were measured,
     "offset_share": ("offset",),
     "band_share": ("bands",),
     "window_share": ("window_blocks", "block_seconds"),
+}
+LATER_FEATURES = {  # and of features, 0 then; what each reads
+    "tiers": ("tier_db",),
+    "speech_frames": ("speech_rise_db",),
 }
 
 
@@ -169,9 +174,11 @@ class Task:
         """16 hexadecimal digits of the SHA-256 of all that the task depends on.
 
         Keys of the configuration that came after rows were measured count by what they are in the task,
-        wherever that was said, and not at all where it is what there was before them.
+        wherever that was said, and not at all where it is what there was before them. So do those of
+        the features.
         """
         values = {name: value for name, value in asdict(self).items() if name not in ("study", "bar")}
+        values["spec"] = _without_unused_features(self.spec)
         if self.augmentation:
             whole = load_config().merged(configured(self), f"study {self.study}").to_json()["augmentation"]
             later = {name: whole[name] for name in _later_keys(whole)}
@@ -187,6 +194,18 @@ def _later_keys(augmentation: Mapping[str, Any]) -> list[str]:
 def _without_later_keys(augmentation: Mapping[str, Any]) -> dict[str, Any]:
     known = {key for share, used in LATER.items() for key in (share, *used)}
     return {key: value for key, value in augmentation.items() if key not in known}
+
+
+def _without_unused_features(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a specification without the keys that came after rows were measured and take no part in it."""
+    blocks = [
+        {key: value for key, value in block.items() if (key, value) != ("bands", 0)}
+        for block in spec["blocks"]
+    ]
+    off = {name for key, read in LATER_FEATURES.items() if not spec[key] for name in (key, *read)}
+    if not any(BLOCKS[block["kind"]].reads == "pitch" for block in blocks):
+        off |= {"pitch_low", "pitch_high", "voiced_above"}
+    return {key: value for key, value in spec.items() if key not in off} | {"blocks": blocks}
 
 
 def configured(of: Study | Task) -> dict[str, Mapping[str, Any]]:

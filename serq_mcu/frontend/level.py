@@ -1,7 +1,7 @@
-"""The level of a frame, from the power that its features are made of (SPEC.md section 12).
+"""The level of a frame, from the power that its features are made of (SPEC.md section 2).
 
 In Q8 log2 of power relative to a full-scale square wave: a step is 3.01/256 dB, a full-scale sine is at -3.01
-dB. With mel bands it is the power within them, so that hum below the lowest band opens no gate.
+dB. With mel bands it is the power within them, so that hum below the lowest band is no sound.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pitch stage: fundamental frequency and voicing of a frame, from its power (SPEC.md section 2, step 10).
+"""The pitch stage: fundamental frequency and voicing of a frame, from its power (SPEC.md section 2, step 11).
 
 A compressed power spectrum's autocorrelation has a peak at the period (Tolonen and Karjalainen, 2000). Only
 the spectrum below 2 kHz is used, so that a short transform gives all lags that are searched.

@@ -43,6 +43,7 @@ from serq_mcu.experiments.results import (
 )
 from serq_mcu.experiments.sequence_networks import SequenceResult, build, train_sequences
 from serq_mcu.experiments.task import CorpusData, _standardised_by, run_task
+from serq_mcu.frontend.blocks import Voicing
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, combinations
 from serq_mcu.show.experiments.across import choice_parts
@@ -201,25 +202,53 @@ def test_a_tasks_key_follows_all_that_it_depends_on() -> None:
         {"tuning": {"epochs": 2}},
         {"quantization": {"margin": 0.02}},
         {"fine_tuned": ()},
-        {"spec": {}},
+        {"spec": {**task.spec, "hop_length": 256}},
         {"augmentation": {"versions": 1}},
     ]
     for change in changes:
         assert replace(task, **change).key != task.key
 
 
+def _key_as_measured(task: Task) -> str:
+    """Return the key of a task on MFCC as rows in docs have it, before there were later keys."""
+    later = {"tiers", "tier_db", "speech_frames", "speech_rise_db", "pitch_low", "pitch_high", "voiced_above"}
+    (mfcc,) = task.spec["blocks"]
+    spec = {key: value for key, value in task.spec.items() if key not in later}
+    spec["blocks"] = [{key: value for key, value in mfcc.items() if key != "bands"}]
+    values = {name: value for name, value in asdict(task).items() if name not in ("study", "bar")}
+    text = json.dumps([values | {"spec": spec}, __version__], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def test_a_later_key_of_augmentation_counts_in_a_tasks_key_by_what_it_draws() -> None:
     before = replace(_tasks(_study(), plain="x")[0], augmentation={"versions": 1})
     off = replace(before, augmentation={"versions": 1, **dict.fromkeys(LATER, 0.0)})
-    values = {name: value for name, value in asdict(before).items() if name not in ("study", "bar")}
-    plain = hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
-    assert off.key == plain  # as measured before there were such keys
+    assert off.key == _key_as_measured(before)
     assert before.key != off.key  # left to default.toml, which draws pauses and more today
     unused = replace(off, augmentation={**off.augmentation, "pause": [0.0, 9.0]})
     assert unused.key == off.key
     said = replace(off, augmentation={**off.augmentation, "pause_share": 0.5})
     longer = replace(said, augmentation={**said.augmentation, "pause": [0.0, 9.0]})
     assert len({off.key, said.key, longer.key}) == 3
+
+
+def test_a_later_key_of_features_counts_in_a_tasks_key_by_what_it_does() -> None:
+    task = _tasks(_study(), plain="x")[0]
+    assert task.key == _key_as_measured(task)
+
+    def key(**changes: Any) -> str:
+        return replace(task, spec={**task.spec, **changes}).key
+
+    assert key(tier_db=20.0, speech_rise_db=9.0, pitch_low=80.0) == task.key  # nothing reads them
+    pitched = [*task.spec["blocks"], Voicing().to_json()]
+    narrow = [{**block, "bands": 28} for block in task.spec["blocks"]]
+    different = [
+        task.key,
+        *(key(**changes) for changes in ({"tiers": 3}, {"tiers": 3, "tier_db": 20.0}, {"speech_frames": 8})),
+        *(key(**changes) for changes in ({"blocks": narrow}, {"blocks": pitched})),
+        key(blocks=pitched, pitch_low=80.0),
+    ]
+    assert len(set(different)) == len(different)
 
 
 def test_every_share_of_augmentation_is_as_old_as_the_rows_or_listed() -> None:

@@ -39,8 +39,8 @@ extern "C" {
 #endif
 
 /* Answers that are no label's index. */
-#define SERQ_NO_SPEECH (-1)
-#define SERQ_NOT_SURE (-2) /* of live audio alone */
+#define SERQ_NO_SPEECH (-1) /* too few frames are speech, or the class of that name is the best */
+#define SERQ_NOT_SURE (-2)  /* of live audio alone: the best score leads by too little */
 
 #define SERQ_ERROR_TOO_SHORT (-3) /* fewer than two frames were pushed */
 #define SERQ_ERROR_TOO_LONG \

@@ -1,4 +1,4 @@
-/* Pitch and voicing of a frame, from its powers (SPEC.md section 2, step 10).
+/* Pitch and voicing of a frame, from its powers (SPEC.md section 2, step 11).
  *
  * The autocorrelation is in the header since its sizes are constants where it is called. Overflow:
  * serq_mcu/frontend/pitch.py proves, from the very tables that arrive here, that no sum below
