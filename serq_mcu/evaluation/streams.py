@@ -1,4 +1,4 @@
-"""What a model answers on live audio: recordings as streams, by window, smoothing and level, and without speech.
+"""What a model answers on live audio: recordings as streams, by window, smoothing and level; and no speech.
 
 Each recording is a stream of its own: a second of a microphone's self-noise, the recording with that noise,
 two more seconds of noise. Sessions (sessions.py) play recordings one after another.

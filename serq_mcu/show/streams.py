@@ -13,8 +13,8 @@ _SCORE = ("decisions", "answered", "accuracy", "95 % interval", "clips")
 _METHOD = (
     f"Each recording is a stream of its own, with {BEFORE:g} s of white noise before it, {AFTER:g} s after"
     f" it, and noise under it, at {NOISE_DB:g} dB like a microphone's self-noise. Levels are dB relative to a"
-    " full-scale square wave. A decision is answered unless it is not sure; no speech is not counted. Decisions"
-    " on one clip err together, so the 95 % intervals (Wilson) count clips with an answer."
+    " full-scale square wave. A decision is answered unless it is not sure; no speech is not counted."
+    " Decisions on one clip err together, so the 95 % intervals (Wilson) count clips with an answer."
 )
 _SESSIONS = (
     "A session is all clips of a speaker one after another, in a drawn order, with pauses of {:g} to {:g} s"
