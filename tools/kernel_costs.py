@@ -317,7 +317,15 @@ def _program(shapes: list[Shape]) -> Files:
         outputs=max(OUTPUTS),
         calls="\n".join(calls),
     )
-    library = ("serq_network", "serq_dense", "serq_kernel", "serq_thumb", "serq_fixed", "serq_cores", "serq_pool.h")
+    library = (
+        "serq_network",
+        "serq_dense",
+        "serq_kernel",
+        "serq_thumb",
+        "serq_fixed",
+        "serq_cores",
+        "serq_pool.h",
+    )
     runtime = {
         name: data
         for name, data in runtime_files().items()
