@@ -1,4 +1,4 @@
-"""Feature blocks outside the package, with a table and C: the spectral centroid, and that of bright frames."""
+"""Feature blocks outside the package, with table and C: the spectral centroid, and that of bright frames."""
 
 from __future__ import annotations
 
