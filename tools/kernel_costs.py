@@ -17,13 +17,16 @@ import numpy as np
 from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, Emulator, load_board
 from serq_mcu.build import platformio
+from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.costs import stages
 from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
 from serq_mcu.codegen.plan import Files, Plan
+from serq_mcu.config import load_config
 from serq_mcu.counting.bench import bench
 from serq_mcu.counting.qemu import Count, counted
-from serq_mcu.frontend.blocks import BLOCKS, F0, FeatureBlock, Voicing
+from serq_mcu.frontend.blocks import BLOCKS, Energy, FeatureBlock, Mfcc, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import PERCENTILES
 from serq_mcu.layers.kernels import COSTS, terms
 from serq_mcu.layers.packing import GROUP, LAYOUTS
 from tools.network_cost import random_model
@@ -42,33 +45,40 @@ KERNELS = {layout.kernel(bits): layout for layout in LAYOUTS.values() for bits i
 STARTS = {"start": "start16", "start 24": "start24"}  # with biases of 8 and 32 bits it is as with 16
 
 
+STATISTICS = dict(zip("msdr12579", ("mean", "sd", "delta_sd", "delta_mean", *PERCENTILES), strict=True))
+
+
 def _blocks(
-    mfcc: tuple[int, str], mel: tuple[int, str] = (0, ""), chroma: str = ""
+    mfcc: tuple[int, str], mel: tuple[int, str] = (0, ""), chroma: str = "", f0: str = ""
 ) -> tuple[FeatureBlock, ...]:
-    """Make blocks of a size and the statistics whose initials are given, mean, sd or delta_sd."""
-    given = {"mfcc": mfcc, "mel": mel, "chroma": (12 * bool(chroma), chroma)}
-    names = {"m": "mean", "s": "sd", "d": "delta_sd"}
-    return tuple(
-        BLOCKS[kind](size, tuple(names[letter] for letter in letters))
+    """Make blocks of a size and the statistics whose letters are given; with `f0` comes voicing."""
+    given = {"mfcc": mfcc, "mel": mel, "chroma": (12 * bool(chroma), chroma), "f0": (1 * bool(f0), f0)}
+    blocks = [
+        BLOCKS[kind](size, tuple(STATISTICS[letter] for letter in letters))
         for kind, (size, letters) in given.items()
         if size
-    )
+    ]
+    return (*blocks, *([Voicing(2, ("mean",))] if f0 else []))
 
-
-_PITCH = (F0(1, ("mean",)), Voicing(2, ("mean",)))
 
 # Each length of the transform with two frames, and in all of them every other size that a stage depends on at
-# several values.
+# several values. A board counts those that it has room for.
 SPECS = (
     FeatureSpec(
-        fft_length=256, hop_length=128, mel_bands=20, pitch_low=150, blocks=(*_blocks((7, "msd")), *_PITCH)
+        fft_length=256,
+        hop_length=128,
+        mel_bands=20,
+        pitch_low=150,
+        tiers=0,
+        blocks=_blocks((7, "msd1"), f0="m"),
     ),
     FeatureSpec(
         fft_length=256,
         hop_length=80,
         window_length=200,
         mel_bands=26,
-        blocks=_blocks((0, ""), (26, "m"), "s"),
+        tiers=2,
+        blocks=(*_blocks((0, ""), (26, "m"), "s"), Energy(1, ("sd", "delta_mean"))),
     ),
     FeatureSpec(
         fft_length=512,
@@ -77,31 +87,43 @@ SPECS = (
         mel_bands=40,
         mel_scale="htk",
         mel_norm="none",
-        blocks=_blocks((13, "m")),
+        blocks=_blocks((13, "m25")),
     ),
     FeatureSpec(
         fft_length=512,
         hop_length=256,
         mel_bands=32,
         fmax=4000,
-        blocks=(*_blocks((20, "d"), (32, "ms"), "m"), *_PITCH),
+        blocks=_blocks((20, "r79"), (32, "ms"), "m", f0="m19"),
+    ),
+    FeatureSpec(fft_length=512, hop_length=512, mel_bands=26, tiers=8, blocks=_blocks((9, "ms2"), f0="s5")),
+    FeatureSpec(
+        sample_rate=8000,
+        fft_length=256,
+        hop_length=256,
+        mel_bands=24,
+        fmax=4000,
+        tiers=5,
+        blocks=_blocks((13, "rd57"), chroma="m"),
     ),
     FeatureSpec(),
+    load_config().features,
     FeatureSpec(
         hop_length=320,
         window_length=800,
         mel_bands=64,
-        blocks=(*_blocks((30, "ms"), (64, "d"), "msd"), *_PITCH),
+        tiers=2,
+        blocks=_blocks((30, "ms5"), (64, "d"), "msd", f0="m"),
     ),
-    FeatureSpec(hop_length=1024, mel_bands=24, fmin=100, blocks=_blocks((24, "s"))),
     FeatureSpec(
-        fft_length=2048,
-        hop_length=512,
-        window_length=1024,
-        mel_bands=48,
-        blocks=(*_blocks((16, "sd")), *_PITCH),
+        hop_length=1024, mel_bands=24, fmin=100, tiers=2, blocks=(Mfcc(16, ("sd", "p90"), bands=16), Energy())
     ),
-    FeatureSpec(fft_length=2048, hop_length=640, window_length=1280, blocks=_blocks((0, ""), (0, ""), "md")),
+    FeatureSpec(
+        fft_length=2048, hop_length=512, window_length=1024, mel_bands=48, blocks=_blocks((16, "sd"), f0="m")
+    ),
+    FeatureSpec(
+        fft_length=2048, hop_length=640, window_length=1280, tiers=0, blocks=_blocks((0, ""), (0, ""), "md")
+    ),
 )
 NETWORK = ((24, 5, 48, 9, 40, 64, 33, 7), (8, 1, 4, 2, 6, 1, 3, 7))  # outputs and widths of their networks
 
@@ -224,6 +246,9 @@ def measure_stages(board: Board) -> tuple[Counted, int]:
     stack = 0
     for index, spec in enumerate(SPECS):
         model = random_model(spec, *NETWORK, seed=index)
+        if not budget(Plan(model, board)).fits:
+            print(f"{board.name}: no room for specification {index}")
+            continue
         with tempfile.TemporaryDirectory(prefix="serq-stages-") as folder:
             export(model, board, Path(folder) / "p")
             report = bench(Path(folder) / "p")
@@ -292,7 +317,15 @@ def _program(shapes: list[Shape]) -> Files:
         outputs=max(OUTPUTS),
         calls="\n".join(calls),
     )
-    library = ("serq_network", "serq_dense", "serq_kernel", "serq_thumb", "serq_fixed", "serq_cores")
+    library = (
+        "serq_network",
+        "serq_dense",
+        "serq_kernel",
+        "serq_thumb",
+        "serq_fixed",
+        "serq_cores",
+        "serq_pool.h",
+    )
     runtime = {
         name: data
         for name, data in runtime_files().items()

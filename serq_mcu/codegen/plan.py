@@ -20,6 +20,8 @@ from serq_mcu.codegen.render import ABI, render
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import MAX_FRAMES
 from serq_mcu.frontend.code import (
+    HISTOGRAM_BYTES,
+    POOL_BYTES,
     Assertion,
     edges_part,
     extra_sources,
@@ -39,9 +41,7 @@ from serq_mcu.quantized_model.types import QuantizedModel
 MODEL = "model.serq"
 GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 LIBRARY = "lib/serq/src"
-_POOL_BYTES = 20  # sizeof(serq_pool)
 _FLOOR_BYTES = 16  # sizeof(serq_floor), and the frames of speech
-_HISTOGRAM_BYTES = 32  # sizeof(serq_histogram)
 _TIERS_BYTES = 16 + 4  # sizeof(serq_tiers) and sizeof(serq_grid)
 _TABLE_BYTES = 2048  # sizeof(serq_table)
 
@@ -239,7 +239,7 @@ class Plan:
         frame = bins + bands + pitch + values + 4
         decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
         scratch = max(_aligned(frame), _aligned(decision))
-        pools = (_POOL_BYTES * self.pools + _HISTOGRAM_BYTES * self.histograms) * self.tiers
+        pools = (POOL_BYTES * self.pools + HISTOGRAM_BYTES * self.histograms) * self.tiers
         samples = 2 * spec.frame_length + 4 + 2 + 2
         return _aligned(scratch + pools + self._edge_bytes + _FLOOR_BYTES + samples)
 
@@ -255,8 +255,8 @@ class Plan:
         if rule is None:
             return 0
         places = max(rule.blocks - 1, 1)
-        histogram = _HISTOGRAM_BYTES // 2 if rule.block_frames < 256 else _HISTOGRAM_BYTES
-        sums = (self.pools * _POOL_BYTES + self.histograms * histogram) * self.tiers
+        histogram = HISTOGRAM_BYTES // 2 if rule.block_frames < 256 else HISTOGRAM_BYTES
+        sums = (self.pools * POOL_BYTES + self.histograms * histogram) * self.tiers
         block = sums + self._edge_bytes + 4
         older = places * block
         rest = 4 * len(self.model.labels) + 4 + 4 + 2 * max(rule.floor_blocks, 1)

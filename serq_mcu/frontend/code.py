@@ -20,6 +20,7 @@ from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables
 TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
 CORRELATE, POOL_ADD = "serq_correlate", "serq_pool_add"
 TIERS = "SERQ_TIERS"
+POOL_BYTES, HISTOGRAM_BYTES = 20, 32  # sizeof(serq_pool), sizeof(serq_histogram)
 
 
 class Assertion(NamedTuple):
@@ -134,8 +135,7 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     if spec.needs_total and added:
         yield Cost("add power", "add power", (added, 1))
     yield Cost("level", "level", (1,))
-    pools = sum(block.size for block in spec.blocks) * tables.tiers(spec).count
-    yield Cost("place frame", "place frame", (pools, 1))
+    yield Cost("place frame", "place frame", (_cleared_bytes(spec, tables), 1))
     if spec.uses_pitch:
         yield Cost("correlate", f"correlate {4 * pitch_points(spec, tables)}", (1,))
         yield Cost("pitch", "pitch", (len(tables.pitch["cost"]), 1))
@@ -148,6 +148,12 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
     if histograms := sum(len(block.histograms) for block in spec.blocks):
         yield Cost("histogram add", "histogram add", (histograms, 1))
+
+
+def _cleared_bytes(spec: FeatureSpec, tables: FrontendTables) -> int:
+    """Count the bytes of sums that a clip's first frame clears."""
+    pools = sum(block.size * POOL_BYTES + len(block.histograms) * HISTOGRAM_BYTES for block in spec.blocks)
+    return pools * tables.tiers(spec).count
 
 
 def frame_functions(spec: FeatureSpec, tables: FrontendTables) -> tuple[str, ...]:

@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
+from serq_mcu.frontend.blocks import BLOCKS, F0, Chroma, Energy, FeatureBlock, Mel, Mfcc, Voicing
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units, summary
-from serq_mcu.frontend.reference import counted_frames, frame_stages, pool, traced_frames
+from serq_mcu.frontend.reference import counted_frames, pool, traced_frames
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables
 
-EVERY_BLOCK = FeatureSpec(name="every block", blocks=(Mfcc(40), Mel(40), Chroma()))
+EVERY_BLOCK = FeatureSpec(name="every block", blocks=(Mfcc(40), Mel(40), Chroma(), F0(), Voicing(), Energy()))
 LEVELS_DB = (0, -10, -20, -30, -40, -50, -60)
 _LEVEL_CLIPS = 40  # spread over the clips; each is computed once per level
+
+_SELECTED = " {0} is compared in the frames that it counts."
 
 Errors = dict[str, float]
 
@@ -30,7 +32,8 @@ Errors = dict[str, float]
 class FrontendReport:
     """Absolute errors (mean, p99, max) by kind of block, and SNR in dB by level and kind.
 
-    Errors are those of frames, of each coefficient and of pooled features.
+    Errors are those of frames, of each coefficient and of pooled features. A selective block has them in the
+    frames that it counts. Where no clip has a value, there is no row.
     """
 
     spec: FeatureSpec
@@ -96,6 +99,7 @@ class FrontendReport:
             (
                 "The largest errors are of bands far below the loudest of their frame, where the rounding of"
                 " the window to 16 bits shows."
+                f"{''.join(_SELECTED.format(block.kind) for block in spec.blocks if block.selective)}"
             ),
             "## Absolute error of a clip's pooled features",
             _table(
@@ -109,9 +113,12 @@ class FrontendReport:
                 " same samples. In dB; mfcc without its first coefficient, which is loudness."
             ),
             _table(
-                ["level", *self.snr[0]],
                 [
-                    [f"{level} dB", *(f"{value:.1f}" for value in row.values())]
+                    "level",
+                    *(kinds := [block.kind for block in self.spec.blocks if block.kind in self.snr[0]]),
+                ],
+                [
+                    [f"{level} dB", *(f"{row[kind]:.1f}" if kind in row else "" for kind in kinds)]
                     for level, row in self.snr.items()
                 ],
             ),
@@ -150,15 +157,16 @@ def compare_frontend(
         ) from error
     tables = tables or build_tables(spec)
     frames: dict[str, list[NDArray[np.float64]]] = {block.kind: [] for block in spec.blocks}
-    pooled = []
+    pooled, count = [], 0
     for done, pcm in enumerate(clips):
         try:
             integers, kept = traced_frames(spec, tables, pcm)
         except SerqError as error:
             raise SerqError(f"clip number {done}: {error}") from error
-        values = frame_values(spec, pcm)
+        values, count = frame_values(spec, pcm), count + len(kept)
         for block in spec.blocks:
-            frames[block.kind].append(np.abs(_difference(spec, block, integers, values)))
+            difference = _difference(spec, block, integers, values)
+            frames[block.kind].append(np.abs(difference[kept.counts.get(block.kind, slice(None))]))
         pooled.append(
             np.abs(
                 pooled_in_units(spec, tables, pool(spec, tables, kept))
@@ -167,7 +175,8 @@ def compare_frontend(
         )
         if progress is not None:
             progress("comparing with librosa", done + 1, len(clips))
-    errors = {kind: np.concatenate(parts) for kind, parts in frames.items()}
+    joined = {kind: np.concatenate(parts) for kind, parts in frames.items()}
+    errors = {kind: error for kind, error in joined.items() if len(error)}
     few = clips[:: -(-len(clips) // _LEVEL_CLIPS)]
     snr = {}
     for done, level in enumerate(LEVELS_DB):
@@ -177,7 +186,7 @@ def compare_frontend(
     return FrontendReport(
         spec=spec,
         clips=len(clips),
-        frames=len(errors[spec.blocks[0].kind]),
+        frames=count,
         stages={kind: summary(error) for kind, error in errors.items()},
         coefficients={kind: [summary(column) for column in error.T] for kind, error in errors.items()},
         pooled=_pooled_summaries(spec, np.array(pooled)),
@@ -201,7 +210,9 @@ def _pooled_summaries(spec: FeatureSpec, errors: NDArray[np.float64]) -> dict[st
     for block in spec.blocks:
         for name in block.statistics:
             end = start + block.end(name) - block.first(name)
-            parts[f"{block.kind} {name}"] = summary(errors[:, start:end])
+            there = errors[:, start:end][~np.isnan(errors[:, start:end])]
+            if there.size:
+                parts[f"{block.kind} {name}"] = summary(there)
             start = end
     return parts
 
@@ -212,18 +223,21 @@ def _attenuated(pcm: NDArray[np.int16], level: int) -> NDArray[np.int16]:
 
 
 def _snr(spec: FeatureSpec, tables: FrontendTables, clips: Sequence[NDArray[np.int16]]) -> dict[str, float]:
-    """Compute signal to error in dB of each block over all clips."""
-    signal = {block.kind: 0.0 for block in spec.blocks}
+    """Compute signal to error in dB of each block that is more than loudness, over all clips."""
+    signal = {block.kind: 0.0 for block in spec.blocks if block.loud < block.size}
     error = dict(signal)
     for pcm in clips:
-        integers, values = frame_stages(spec, tables, pcm), frame_values(spec, pcm)
+        (integers, kept), values = traced_frames(spec, tables, pcm), frame_values(spec, pcm)
         for block in spec.blocks:
-            difference = _difference(spec, block, integers, values)
-            signal[block.kind] += float((values[block.stage][:, block.loud :] ** 2).sum())
-            error[block.kind] += float((difference[:, block.loud :] ** 2).sum())
+            if block.kind in signal:
+                counted = kept.counts.get(block.kind, slice(None)), slice(block.loud, None)
+                difference = _difference(spec, block, integers, values)
+                signal[block.kind] += float((values[block.stage][counted] ** 2).sum())
+                error[block.kind] += float((difference[counted] ** 2).sum())
     return {
-        kind: float(10 * np.log10(signal[kind] / error[kind])) if error[kind] else float("inf")
+        kind: float(10 * np.log10(signal[kind] / error[kind]))
         for kind in signal
+        if signal[kind] and error[kind]
     }
 
 

@@ -72,7 +72,9 @@ def test_a_selective_block_pools_the_frames_that_it_selects() -> None:
     tables = build_tables(spec)
     low, high = (np.sin(2 * np.pi * hertz / 16000 * np.arange(8 * 1024)) for hertz in (500, 4000))
     pcm = np.rint(9000 * np.concatenate([low, high])).astype(np.int16)
-    pooled = dict(zip(spec.feature_names, pooled_in_units(spec, tables, features(spec, tables, pcm)), strict=True))
+    pooled = dict(
+        zip(spec.feature_names, pooled_in_units(spec, tables, features(spec, tables, pcm)), strict=True)
+    )
     assert pooled["centroid0 mean"] == pytest.approx((32 + 256) / 2, abs=0.1)
     assert pooled["bright0 mean"] == pytest.approx(256, abs=0.1)
     # one bin of a histogram over 100 to 513 holds 26 bins of the spectrum

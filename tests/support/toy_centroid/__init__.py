@@ -1,4 +1,4 @@
-"""Feature blocks outside the package: the spectral centroid, with its own table and its own C; bright frames."""
+"""Feature blocks outside the package, with table and C: the spectral centroid, and that of bright frames."""
 
 from __future__ import annotations
 
