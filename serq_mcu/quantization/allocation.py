@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from serq_mcu.base.metrics import wilson_interval
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import ADAPTIVE, MAX_BITS, MIN_BITS, QuantizationConfig
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.importance import LayerImportance, layer_importance
 from serq_mcu.quantization.lowering import Lowering
@@ -40,9 +41,16 @@ class ValidationData:
         """Validation clips."""
         return int(self.truth.size)
 
+    @property
+    def spoken(self) -> NDArray[np.bool_]:
+        """Which versions of which clips hold speech, bool [versions, clips]: the others ask no network."""
+        spoken: NDArray[np.bool_] = (self.pooled != MISSING).any(axis=-1)
+        return spoken
+
     def accuracy(self, predicted: NDArray[np.integer]) -> float:
-        """Compute the mean over all versions, for predictions [versions, clips]."""
-        return float((predicted == self.truth).mean())
+        """Compute the mean over all versions with speech, for predictions [versions, clips]."""
+        spoken = self.spoken
+        return float((predicted == self.truth)[spoken].mean()) if spoken.any() else 0.0
 
 
 @dataclass(frozen=True)

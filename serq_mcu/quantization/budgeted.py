@@ -107,8 +107,8 @@ def measure(lowering: Lowering, validation: ValidationData, progress: Progress |
 def validation_loss(model: QuantizedModel, validation: ValidationData) -> float:
     """Compute the integer model's mean cross-entropy, in nats, on all versions of validation clips."""
     return cross_entropy(
-        scores(model, validation.pooled) * model.score_scale,
-        np.broadcast_to(validation.truth, validation.pooled.shape[:2]),
+        scores(model, validation.pooled[validation.spoken]) * model.score_scale,
+        np.broadcast_to(validation.truth, validation.pooled.shape[:2])[validation.spoken],
     )
 
 

@@ -31,8 +31,10 @@ def decision_rule(
 def unsure_margin(validation: NDArray[np.int64], coverage: float) -> int:
     """Find the largest lead of the best score that a share of at least `coverage` has.
 
-    validation: scores [clips, classes].
+    validation: scores [clips, classes]; without a clip it is 0.
     """
+    if len(validation) == 0:
+        return 0
     ordered = np.sort(validation, axis=1)
     leads = np.sort(ordered[:, -1] - ordered[:, -2])
     refused = int((1 - coverage) * len(leads) + 1e-9)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import QuantizationConfig
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.allocation import LayerChoice, choose_widths
@@ -18,8 +20,8 @@ from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan
 from serq_mcu.quantization.decision import decision_rule
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
 from serq_mcu.quantization.run_folder import PARTS, Run
-from serq_mcu.quantized_model.interpreter import classify
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.interpreter import best_labels
+from serq_mcu.quantized_model.types import NO_SPEECH_LABEL, QuantizedModel
 from serq_mcu.version import __version__
 
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
@@ -110,7 +112,7 @@ def quantize(
         fine_tuned=tune is not None,
         plan=plan,
     )
-    decision = decision_rule(bare, run.config.decision, run.pooled[0, run.members("validation")])
+    decision = decision_rule(bare, run.config.decision, _spoken_validation(run))
     return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
 
 
@@ -118,6 +120,17 @@ def lower(run: Run) -> Lowering:
     """Return the network of a run with all that lowers it to integers."""
     spec = run.config.features
     return Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
+
+
+def _spoken_validation(run: Run) -> NDArray[np.int32]:
+    """Return the features int32 [clips, features] of validation clips as recorded that are answered at all.
+
+    They are of speech: neither of the class "no speech" nor without features.
+    """
+    members = run.members("validation")
+    pooled, labels = run.pooled[0, members], np.array(run.labels)[run.truth[members]]
+    spoken: NDArray[np.int32] = pooled[(labels != NO_SPEECH_LABEL) & (pooled != MISSING).any(axis=1)]
+    return spoken
 
 
 def step_scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
@@ -131,10 +144,10 @@ def step_scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
             run.network.classify(run.network.standardise(pooled)),
             run.network.classify(inputs),
             dequantized(model, run.network).classify(inputs),
-            classify(model, pooled),
+            best_labels(model, pooled),
         )
         for step, predicted in zip(STEPS, predictions, strict=True):
-            scores[step][part] = Score.of(truth, predicted, run.labels)
+            scores[step][part] = Score.of(truth, run.answers(predicted, pooled), run.labels)
     return scores
 
 

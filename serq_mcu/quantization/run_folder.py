@@ -25,9 +25,11 @@ from serq_mcu.base.files import new_folder
 from serq_mcu.base.metrics import Score
 from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers import FLOAT_LAYERS, FloatLayer
 from serq_mcu.quantization.allocation import ValidationData
 from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantized_model.types import NO_SPEECH, NO_SPEECH_LABEL
 
 MARKER = "run.json"
 FEATURES, WEIGHTS = "features.safetensors", "weights.safetensors"
@@ -135,11 +137,17 @@ class Run:
     def float_score(self, part: str) -> Score:
         """Score the float network on the clips of one of PARTS, as recorded."""
         members = self.members(part)
-        return Score.of(
-            self.truth[members],
-            self.network.classify(self.network.standardise(self.pooled[0, members])),
-            self.labels,
-        )
+        pooled = self.pooled[0, members]
+        predicted = self.network.classify(self.network.standardise(pooled))
+        return Score.of(self.truth[members], self.answers(predicted, pooled), self.labels)
+
+    def answers(self, predicted: NDArray[np.integer], pooled: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return what a network's labels [n] become where the features [n, features] hold no speech.
+
+        That is the class "no speech" if there is one, and no label else.
+        """
+        none = self.labels.index(NO_SPEECH_LABEL) if NO_SPEECH_LABEL in self.labels else NO_SPEECH
+        return np.where((pooled == MISSING).all(axis=-1), none, predicted)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of run.json, except its format and checksums."""
