@@ -20,9 +20,10 @@ from serq_mcu.boards.board import Board, load_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.export import board_files, runtime_files, write_project
 from serq_mcu.codegen.plan import Plan
+from serq_mcu.config import load_config
 from serq_mcu.counting.qemu import code_bytes, counted, functions
 from serq_mcu.frontend.blocks import Chroma, Mfcc
-from serq_mcu.frontend.code import frame_functions, frontend_arrays
+from serq_mcu.frontend.code import frame_functions, frontend_arrays, pitch_points
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -31,6 +32,7 @@ from tools.network_cost import compiler_version, random_network
 PAGE = Path(__file__).parents[1] / "docs" / "frontend_cost.md"
 APPLICATION = Path(__file__).with_name("frontend_application.c")
 SECONDS = 2
+_READ_BYTES = 1024  # of the application, which reads pieces of 512, and of the port
 
 # 25 ms every 10 ms in an FFT of 512, 40 HTK bands without norm, 13 coefficients: what other front ends were
 # measured at.
@@ -44,13 +46,15 @@ BENCHMARK = FeatureSpec(
     mel_norm="none",
     blocks=(Mfcc(13),),
 )
-DEFAULT = FeatureSpec()
+DEFAULT = load_config().features
 _CHROMA = Chroma()
 SPECS = {
     "benchmark": BENCHMARK,
     "benchmark and chroma": replace(BENCHMARK, blocks=(*BENCHMARK.blocks, _CHROMA)),
     "default": DEFAULT,
-    "default without chroma": replace(DEFAULT, blocks=DEFAULT.blocks[:-1]),
+    "default without chroma": replace(
+        DEFAULT, blocks=tuple(block for block in DEFAULT.blocks if block.kind != "chroma")
+    ),
 }
 BOARDS = ("emulated-m4f", "emulated-m7", "emulated-m0", "emulated-rv32imc", "emulated-xtensa")
 # What is promised: instructions a frame, at most. tests/emulated/test_frontend_firmware.py counts again and
@@ -64,6 +68,7 @@ LIMITS = {
 }
 
 _AROUND = ("application_run", "serq_push", "take_frame", "serq_features", "serq_model_features")
+_POOLING = ("place_frame", "select", "count_add", "pool_add", "histogram_add")
 _STAGES = {
     "frame_shift": "shift of the frame",
     "fft": "window and FFT",
@@ -71,10 +76,15 @@ _STAGES = {
     "power": "power",
     "mel": "mel",
     "log": "log",
-    "dct": "DCT, 13 of 40",
     "add_power": "powers outside the mel bands",
+    "level": "level",
+    "correlate": "autocorrelation",
+    "pitch": "pitch",
+    "voicing": "voicing",
+    "add_speech": "whether there is speech",
+    "dct": "DCT",
     "chroma": "chroma",
-    "pool_add": "pooling (not in the sums)",
+    "pooling": "pooling (not in the sums)",
 }
 _INTRODUCTION = """\
 # What the front end costs
@@ -89,8 +99,9 @@ Compilers: {compilers}, at -O2.
 `serq-mcu bench` counts any exported project, with its trace, for which powers are stored.
 
 *benchmark*: 16 kHz, 25 ms in an FFT of 512, 40 HTK mel bands without norm, 13 MFCC.
-*default*: `{default}`, FFT {fft}, 40 MFCC, 40 log-mel bands and chroma; a frame every {hop:g} ms.
+*default*: `{default}`, FFT {fft}, {blocks}; a frame every {hop:g} ms.
 *limit* is what is promised.
+A core whose RAM has no room for a specification has no figure for it.
 """
 
 
@@ -173,11 +184,16 @@ def frame_cost(board: Board, spec: FeatureSpec) -> FrameCost:
             round(sum(known) / frames) if len(known) == len(cycles) else None
         )
 
-    stages = {name.removeprefix("serq_"): mean([name]) for name in called if name in found}
-    total = mean(
-        [name for name in (*called, "serq_model_frame") if name in found and name != "serq_pool_add"]
-    )
-    return FrameCost(stages, total, code, counts.stack_bytes)
+    pooling = [f"serq_{name}" for name in _POOLING if f"serq_{name}" in found]
+    own = [name for name in called if name in found and name not in pooling]
+    stages = {name.removeprefix("serq_"): mean([name]) for name in own} | {"pooling": mean(pooling)}
+    return FrameCost(stages, mean([*own, "serq_model_frame"]), code, counts.stack_bytes)
+
+
+def has_room(board: Board, spec: FeatureSpec) -> bool:
+    """Tell whether the RAM of a board holds the front end's state beside what the application reads into."""
+    state = Plan(random_network(spec, 1), board).state_bytes
+    return state + _READ_BYTES + board.port.stack_bytes <= board.mcu.ram_bytes
 
 
 def main() -> None:
@@ -186,18 +202,19 @@ def main() -> None:
     costs = {}
     for board in boards:
         for name, spec in SPECS.items():
-            costs[board.name, name] = frame_cost(board, spec)
-            print(board.name, name, *costs[board.name, name].frame, flush=True)
+            if has_room(board, spec):
+                costs[board.name, name] = frame_cost(board, spec)
+                print(board.name, name, *costs[board.name, name].frame, flush=True)
     head = _INTRODUCTION.format(
         seconds=SECONDS,
         compilers=", ".join(dict.fromkeys(map(compiler_version, boards))),
         default=DEFAULT.name,
         fft=DEFAULT.fft_length,
+        blocks=", ".join(f"{block.size} {block.kind}" for block in DEFAULT.blocks),
         hop=1000 * DEFAULT.hop_length / DEFAULT.sample_rate,
     )
-    write_file(
-        PAGE, "\n".join([head, _frames_table(boards, costs), _stages_table(boards, costs), _memory(costs)])
-    )
+    stages = [_stages_table(boards, costs, name) for name in ("benchmark and chroma", "default")]
+    write_file(PAGE, "\n".join([head, _frames_table(boards, costs), *stages, _memory(costs)]))
 
 
 Costs = dict[tuple[str, str], FrameCost]
@@ -212,23 +229,34 @@ def _frames_table(boards: list[Board], costs: Costs) -> str:
     for board in boards:
         cells = [board.mcu.core]
         for name in SPECS:
-            cells.append(_both(board, costs[board.name, name].frame, "{:,}".format))
+            cost = costs.get((board.name, name))
+            cells.append("-" if cost is None else _both(board, cost.frame, "{:,}".format))
             if name in head[:-1] and head[head.index(name) + 1] == "limit":
                 limit = LIMITS.get((board.name, name))
                 cells.append("-" if limit is None else f"{limit:,}")
-        instructions, cycles = costs[board.name, "default"].frame
-        a_second = (instructions * second, None if cycles is None else cycles * second)
-        rows.append([*cells, _both(board, a_second, lambda value: f"{value / 1e6:.2f} M")])
+        rows.append([*cells, _a_second(board, costs.get((board.name, "default")), second)])
     return _lines(rows)
 
 
-def _stages_table(boards: list[Board], costs: Costs) -> str:
-    shown = [board for board in boards if board.name != "emulated-m7"]  # which executes what the M4F does
+def _a_second(board: Board, cost: FrameCost | None, frames: float) -> str:
+    if cost is None:
+        return "-"
+    instructions, cycles = cost.frame
+    a_second = (instructions * frames, None if cycles is None else cycles * frames)
+    return _both(board, a_second, lambda value: f"{value / 1e6:.2f} M")
+
+
+def _stages_table(boards: list[Board], costs: Costs, name: str) -> str:
+    shown = [  # the M7 executes what the M4F does
+        board for board in boards if board.name != "emulated-m7" and (board.name, name) in costs
+    ]
     rows = [["stage", *(board.mcu.core for board in shown)], ["---"] * (len(shown) + 1)]
     for stage, title in _STAGES.items():
-        found = [costs[board.name, "benchmark and chroma"].stages.get(stage) for board in shown]
-        rows.append([title, *("in mel and chroma" if cost is None else f"{cost[0]:,}" for cost in found)])
-    return "The benchmark with chroma by stage, instructions:\n\n" + _lines(rows)
+        found = [costs[board.name, name].stages.get(stage) for board in shown]
+        if any(found):
+            fused = "in mel and chroma"  # where a core stores no powers
+            rows.append([title, *(fused if cost is None else f"{cost[0]:,}" for cost in found)])
+    return f"The {name.replace(' and ', ' with ')} by stage, instructions:\n\n" + _lines(rows)
 
 
 def _memory(costs: Costs) -> str:
@@ -236,14 +264,15 @@ def _memory(costs: Costs) -> str:
     for name, spec in SPECS.items():
         stored = frontend_arrays(spec, build_tables(spec))
         values = max([block.size for block in spec.blocks if block.own_stages])
-        work = 8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands + 4 * values
+        pitch = 8 * (pitch_points(spec, build_tables(spec)) + 2) if spec.uses_pitch else 0
+        work = 8 * (spec.fft_length // 2 + 1) + 8 * spec.mel_bands + pitch + 4 * values
         cost = costs["emulated-m4f", name]
         sizes = (sum(array.values.nbytes for array in stored), cost.code_bytes, work, cost.stack_bytes)
         rows.append([name, *(f"{size:,}" for size in sizes)])
     note = (
-        "Besides these the state has a frame of samples and 24 bytes of sums for each coefficient. *code* is"
-        " the runtime's and the model's\nwithout the network, *stack* the most that the whole program used,"
-        " which reads samples and pushes them."
+        "Besides these the state has a frame of samples and, for each of up to 3 tiers, 24 bytes of sums for"
+        " each coefficient and 32 for each histogram.\n*code* is the runtime's and the model's without the"
+        " network, *stack* the most that the whole program used, which reads samples and pushes them."
     )
     return _lines(rows) + f"\n{note}\n"
 

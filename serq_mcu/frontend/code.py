@@ -117,6 +117,11 @@ def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[A
             at, size, _, values = call.arguments[:4]
             name = str(values).partition(" ")[0]
             yield Assertion(f"{name}_histograms", f"{_offset(at)} + {size} <= SERQ_HISTOGRAMS")
+        if call.function == "serq_count_add":
+            counts, place = call.arguments
+            yield Assertion(f"{str(place).removeprefix('&')}_counts", f"{_offset(counts)} < SERQ_SELECTIONS")
+        if call.function == "serq_select":
+            yield Assertion(f"{call.arguments[3]}_bit", f"{call.arguments[2]} < 32")
     last = _calls(features_part(spec))[-1]
     yield Assertion("features", f"{_offset(last.arguments[-1])} + {last.arguments[1]} <= SERQ_FEATURES")
 

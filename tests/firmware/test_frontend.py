@@ -577,18 +577,20 @@ def test_the_library_compiles_without_a_warning(tmp_path, name, compiler, standa
 
 
 @pytest.mark.parametrize(
-    ("macro", "smaller", "check"),
+    ("name", "macro", "smaller", "check"),
     [
-        ("SERQ_VALUES", 12, "mfcc_values"),
-        ("SERQ_POOLS", 50, "mfcc_pools"),
-        ("SERQ_MEL_BANDS", 25, "mel_bands"),
-        ("SERQ_FEATURES", 152, "features"),
-        ("SERQ_FFT_LENGTH", 1022, "bins"),
+        ("all blocks", "SERQ_VALUES", 12, "mfcc_values"),
+        ("all blocks", "SERQ_POOLS", 50, "mfcc_pools"),
+        ("all blocks", "SERQ_HISTOGRAMS", 11, "mfcc_histograms"),
+        ("all blocks", "SERQ_MEL_BANDS", 25, "mel_bands"),
+        ("all blocks", "SERQ_FEATURES", 152, "features"),
+        ("all blocks", "SERQ_FFT_LENGTH", 1022, "bins"),
+        ("pitch", "SERQ_SELECTIONS", 1, "f0_place_counts"),
     ],
 )
-def test_a_buffer_that_is_too_small_does_not_compile(tmp_path, macro, smaller, check):
+def test_a_buffer_that_is_too_small_does_not_compile(tmp_path, name, macro, smaller, check):
     """The generated C checks what sized its buffers."""
-    for file, data in extractor_files(SPECS["all blocks"], TABLES["all blocks"]).items():
+    for file, data in extractor_files(SPECS[name], TABLES[name]).items():
         (tmp_path / file).write_bytes(data)
     header = tmp_path / "serq_model.h"
     defined = re.search(rf"#define {macro} (\d+)", header.read_text())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.plan import Plan
-from serq_mcu.frontend.blocks import Chroma, Mel
+from serq_mcu.frontend.blocks import F0, Chroma, Energy, Mel, Mfcc, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.types import QuantizedModel
 from tests.support.models import made_up_model
@@ -43,7 +43,19 @@ def centred_model() -> QuantizedModel:
     return made_up_model((8, 4), ("ternary", 5), spec=spec)
 
 
-MODELS: dict[str, Callable[[], QuantizedModel]] = {"decides": deciding_model, "centred": centred_model}
+def selecting_model() -> QuantizedModel:
+    """A model with pitch, a block of voiced frames alone, percentiles, and both ways to say "no speech"."""
+    mfcc = Mfcc(7, ("mean", "p10", "p90"), loudness=False, bands=16)
+    blocks = (mfcc, F0(1, ("delta_mean", "p50")), Voicing(2, ("sd",)), Energy())
+    spec = FeatureSpec(name="selects", mel_bands=20, tiers=2, speech_frames=6, blocks=blocks)
+    return made_up_model((8, 3), (2, 4), spec=spec, labels=("anger", "neutral", "no speech"))
+
+
+MODELS: dict[str, Callable[[], QuantizedModel]] = {
+    "decides": deciding_model,
+    "centred": centred_model,
+    "selects": selecting_model,
+}
 
 
 def generated(model: QuantizedModel) -> dict[str, str]:

@@ -29,7 +29,7 @@
 #define SERQ_NO_SPEECH_LABEL (-1) /* the class whose answer is that there is no speech, or -1 */
 #define SERQ_ACCUMULATORS 8
 #define SERQ_ACTIVATIONS 72 /* bytes: every layer's input, and its output at the same time */
-#define SERQ_STATE_BYTES 5696 /* at most, on any core */
+#define SERQ_STATE_BYTES 5312 /* at most, on any core */
 
 /* Stages, in the order of computing (SPEC.md section 7) */
 #define SERQ_STAGES 13

@@ -29,7 +29,7 @@
 #define SERQ_NO_SPEECH_LABEL (-1) /* the class whose answer is that there is no speech, or -1 */
 #define SERQ_ACCUMULATORS 16
 #define SERQ_ACTIVATIONS 40 /* bytes: every layer's input, and its output at the same time */
-#define SERQ_STATE_BYTES 3344 /* at most, on any core */
+#define SERQ_STATE_BYTES 3256 /* at most, on any core */
 
 /* Live audio (serq_stream.h): blocks of a window, frames of a block, and when there is an answer */
 #define SERQ_BLOCKS 3
@@ -37,7 +37,7 @@
 #define SERQ_FLOOR_BLOCKS 3 /* earlier ones whose noise floor is remembered */
 #define SERQ_UNSURE_MARGIN 0
 #define SERQ_SMOOTHING 0
-#define SERQ_STREAM_BYTES 4344 /* at most, on any core */
+#define SERQ_STREAM_BYTES 4256 /* at most, on any core */
 
 /* Stages, in the order of computing (SPEC.md section 7) */
 #define SERQ_STAGES 15

@@ -197,9 +197,9 @@ static void next_block(serq_stream *stream)
 
 /* A window does not begin with a block without speech. Returns the frames of speech that are left,
  * those of the newest block among them. */
-static uint32_t begin_with_speech(serq_stream *stream)
+static int32_t begin_with_speech(serq_stream *stream)
 {
-    uint32_t speech = stream->state.speech;
+    int32_t speech = stream->state.speech;
     for (unsigned age = stream->blocks; age > 0; age--) {
         uint16_t its = stream->older[place(stream, age)].speech;
         if (its == 0 && age == stream->blocks && SERQ_SPEECH_FRAMES > 0) {
@@ -263,16 +263,16 @@ static void hear_no_speech(serq_stream *stream, serq_decision *decision)
 static void end_block(serq_stream *stream, serq_decision *decision)
 {
     serq_state *state = &stream->state;
-    uint32_t speech = begin_with_speech(stream), enough = SERQ_SPEECH_FRAMES;
+    int32_t speech = begin_with_speech(stream);
     decision->level =
         (int16_t)serq_floor_div(stream->level_sum + SERQ_BLOCK_FRAMES / 2, SERQ_BLOCK_FRAMES);
-    if (speech > 0 || enough == 0) {
+    if (SERQ_SPEECH_FRAMES == 0 || speech > 0) {
         merge_blocks(stream);
         state->frames = (stream->blocks + (uint32_t)1) * SERQ_BLOCK_FRAMES;
         state->speech = (uint16_t)speech;
         next_block(stream);
     }
-    if (speech >= enough) {
+    if (speech >= SERQ_SPEECH_FRAMES) {
         decide(stream, decision);
     } else {
         hear_no_speech(stream, decision);
