@@ -108,7 +108,9 @@ def _train_and_quantize(
     from serq_mcu.training.run import read_dataset, train_dataset
 
     recipe = load_config(resources.MODELS / f"{DEFAULT_MODEL}.toml")
-    config = recipe.changed(augmentation={"versions": VERSIONS}, training={"validation": CLIPS})
+    config = recipe.changed(
+        augmentation={"versions": VERSIONS}, training={"validation": CLIPS, "folds": SPLITS}
+    )
     dataset = read_dataset(corpus, config, progress)
     splits, models = [], []
     for split in range(config.training.folds):

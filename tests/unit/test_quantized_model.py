@@ -26,7 +26,7 @@ from serq_mcu.quantized_model.store import (
     shipped_model,
     shipped_models,
 )
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import NO_SPEECH_LABEL, QuantizedModel
 from tests.support.models import dense, made_up_features, made_up_model
 
 
@@ -306,7 +306,8 @@ def test_a_model_that_ships_is_what_its_card_says(name: str) -> None:
     assert f"identity `{model.sha256[:16]}`" in card
     assert f"{model.weights_only_bytes:.0f} bytes of weights" in card
     assert f"{model.stored_bytes} stored" in card
-    assert model.labels == ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
+    emotions = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
+    assert model.labels == (*emotions, NO_SPEECH_LABEL)
     configuration = resources.MODELS / f"{name}.toml"
     config = load_config(configuration if configuration.exists() else None)
     assert model.spec == config.features
