@@ -159,7 +159,8 @@ def _table(rows: Sequence[Row]) -> Table:
     found: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         found[row.condition, row.protocol].append(row)
-    protocols = [protocol for protocol in PROTOCOLS if any(row.protocol == protocol for row in rows)]
+    splits = {protocol: {row.split for row in rows if row.protocol == protocol} for protocol in PROTOCOLS}
+    protocols = [protocol for protocol in PROTOCOLS if len(splits[protocol]) == FOLDS]  # the whole ones
     lines = [
         (condition, *(_cell(found[condition, protocol]) for protocol in protocols))
         for condition in dict.fromkeys(row.condition for row in rows)
