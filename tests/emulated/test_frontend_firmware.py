@@ -149,21 +149,26 @@ ALWAYS = {
         "frame_shift",
         "fft",
         "spectrum",
+        "level",
         "pool_add",
     )
 }
-ALWAYS |= {"serq_twiddle_table", "serq_window_table"}
+ALWAYS |= {"serq_twiddle_table", "serq_window_table", "serq_log_table"}
+# Which frames count, and whether there is speech.
+ALWAYS |= {f"serq_{name}" for name in ("place_frame", "step", "tier", "next_place", "raise_top", "count_add")}
+ALWAYS |= {f"serq_{name}" for name in ("floor_init", "rises", "add_speech")}
 STATISTICS = {"serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd"}
-MEL = {"serq_mel", "serq_segment_table", "serq_mel_offset_table", "serq_log", "serq_log_table"}
+PERCENTILES = {"serq_histogram_add", "serq_percentile", "serq_mfcc_histogram_table"}
+MEL = {"serq_mel", "serq_segment_table", "serq_mel_offset_table", "serq_log"}
 DCT = {"serq_dct", "serq_dct_table"}
 CHROMA = {"serq_chroma", "serq_chroma_run_table", "serq_chroma_weight_table", "serq_add_power"}
-PITCH = {"serq_correlate", "serq_pitch", "serq_voicing", "serq_add_power", "serq_log_table"}
+PITCH = {"serq_correlate", "serq_pitch", "serq_voicing", "serq_add_power", "serq_select"}
 PITCH |= {f"serq_pitch_{name}_table" for name in ("weight", "compress", "cost", "twiddle")}
 USED = {
     "speech120": STATISTICS | MEL | DCT,
     "narrow window": MEL | {"serq_pool_sd"},
     "chroma alone": STATISTICS | CHROMA,
-    "all blocks": STATISTICS | MEL | DCT | CHROMA,
+    "all blocks": STATISTICS | {"serq_pool_delta_mean"} | PERCENTILES | MEL | DCT | CHROMA,
     "pitch alone": STATISTICS | PITCH,
 }
 

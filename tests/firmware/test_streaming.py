@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +24,7 @@ from serq_mcu.build import platformio
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import board_files, runtime_files, write_project
 from serq_mcu.codegen.plan import Plan
+from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
@@ -534,42 +536,66 @@ def test_rules_at_their_ends_compile_without_a_word(
         assert (done.returncode, done.stderr) == (0, "")
 
 
-RAM_PLACE = 20  # bytes a coefficient and block, of a window's blocks but one
+def stream_size(model: QuantizedModel, blocks: int, folder: Path) -> int:
+    """sizeof(serq_stream) on a Cortex-M0 of the model with so many blocks."""
+    rule = dataclasses.replace(require_decision_rule(model), blocks=blocks)
+    for name, data in library(dataclasses.replace(model, decision=rule), "emulated-m0").items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    command = [
+        "arm-none-eabi-gcc",
+        "-mcpu=cortex-m0",
+        "-mthumb",
+        "--specs=picolibc.specs",
+        f"-I{folder / 'lib/serq/src'}",
+        "-S",
+        "-o",
+        "-",
+    ]
+    text = '#include "serq_stream.h"\nunsigned size_is = sizeof(serq_stream);\n'
+    listing = subprocess.run(
+        [*command, "-x", "c", "-"], input=text, capture_output=True, text=True, check=True
+    ).stdout
+    return int(listing.split("size_is:")[1].split(".word")[1].split()[0])
+
+
+def place_bytes(spec: FeatureSpec) -> int:
+    """A place for a block: sums, histograms of bytes and counts for each tier, the frames at its edges."""
+    pools = sum(block.size for block in spec.blocks)
+    histograms = sum(len(block.histograms) for block in spec.blocks)
+    selections = 1 + sum(block.selective for block in spec.blocks)
+    return max(spec.tiers, 1) * (20 * pools + 16 * histograms + 4 * selections) + 4 * pools + 16 + 2
 
 
 @pytest.mark.emulator
-def test_ram_grows_by_a_place_a_block_and_stays_within_what_is_promised(tmp_path: Path) -> None:
-    sizes = {}
-    for blocks in (1, 2, 4, 8):
-        model = dataclasses.replace(
-            shipped_model(),
-            decision=dataclasses.replace(require_decision_rule(shipped_model()), blocks=blocks),
-        )
-        for name, data in library(model, "emulated-m0").items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_bytes(data)
-        command = [
-            "arm-none-eabi-gcc",
-            "-mcpu=cortex-m0",
-            "-mthumb",
-            "--specs=picolibc.specs",
-            f"-I{tmp_path / 'lib/serq/src'}",
-            "-S",
-            "-o",
-            "-",
-        ]
-        text = '#include "serq_stream.h"\nunsigned size_is = sizeof(serq_stream);\n'
-        listing = subprocess.run(
-            [*command, "-x", "c", "-"], input=text, capture_output=True, text=True, check=True
-        ).stdout
-        sizes[blocks] = int(listing.split("size_is:")[1].split(".word")[1].split()[0])
-    coefficients = sum(block.size for block in shipped_model().spec.blocks)
-    assert abs(sizes[8] - sizes[4] - 4 * (coefficients * RAM_PLACE + 2)) <= 8
-    assert abs(sizes[4] - sizes[2] - 2 * (coefficients * RAM_PLACE + 2)) <= 8
-    assert sizes[4] <= STREAM_LIMIT, sizes
+@pytest.mark.parametrize("tiers", [0, 3])
+def test_ram_grows_by_a_place_a_block(tiers: int, tmp_path: Path) -> None:
+    spec = dataclasses.replace(load_config().features, tiers=tiers)
+    model = made_up_model((6, 3), (2, 5), spec=spec, block_frames=31)
+    sizes = {blocks: stream_size(model, blocks, tmp_path) for blocks in (1, 2, 4, 8)}
+    assert 0 <= sizes[8] - sizes[4] - 4 * place_bytes(spec) <= 4 * 4  # each ends at a whole word
+    assert 0 <= sizes[4] - sizes[2] - 2 * place_bytes(spec) <= 2 * 4
+    assert sizes[2] == sizes[1]
+    for blocks, size in sizes.items():
+        rule = dataclasses.replace(require_decision_rule(model), blocks=blocks)
+        stated = Plan(dataclasses.replace(model, decision=rule), load_board("emulated-m0")).stream_bytes
+        assert size <= stated <= size + 8 * (blocks + 2)  # what is stated ends each part at 8 bytes
 
 
-STREAM_LIMIT = 15_640  # bytes on a Cortex-M0, of the model that ships: what the README says
+@pytest.mark.emulator
+def test_the_readme_says_what_a_stream_of_the_shipped_model_takes(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    said = re.search(
+        r"shipped model, (\d+) coefficients, a stream's state takes ([\d,]+) bytes on a Cortex-M0 with (\d+)"
+        r" blocks, ([\d,]+) more or less with each block",
+        readme,
+    )
+    assert said is not None
+    coefficients, size, blocks, more = (int(number.replace(",", "")) for number in said.groups())
+    model = shipped_model()
+    assert coefficients == sum(block.size for block in model.spec.blocks)
+    assert stream_size(model, blocks, tmp_path) == size
+    assert stream_size(model, blocks + 1, tmp_path) - size == more
 
 
 # --- evaluation
