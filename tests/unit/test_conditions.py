@@ -168,7 +168,7 @@ def test_a_room_keeps_length_loudness_and_silence() -> None:
         ({"floor": BABBLE}, "floor 'babble' is not one of white"),
         ({"floor": "white", "floor_db": 3.0}, "floor at 3 dB"),
         ({"offset": 0.6}, "offset of 0.6"),
-        ({"band": "4k"}, "band '4k' is not one of 8k, 11k, telephone"),
+        ({"band": "4k"}, "band '4k' is not one of 8k, 11k, mu-law, telephone"),
         ({"blocks": -1}, "window of -1 blocks"),
         ({"blocks": 2}, "block of 0 s"),
         ({"blocks": 2, "block_seconds": 1.0, "after": 0.5}, "give it no pauses there"),
