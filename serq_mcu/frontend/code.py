@@ -147,12 +147,19 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     yield Cost("add speech", "add speech", (1,))
     for block in spec.order:
         yield from block.costs(spec, tables.of(block))
-    if selective := sum(block.selective for block in spec.blocks):
-        yield Cost("select", "select", (selective,))
-        yield Cost("count add", "count add", (selective,))
+        yield from _pooling_costs(spec, block)
     yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
-    if histograms := sum(len(block.histograms) for block in spec.blocks):
-        yield Cost("histogram add", "histogram add", (histograms, 1))
+
+
+def _pooling_costs(spec: FeatureSpec, block: FeatureBlock) -> Iterator[Cost]:
+    """Yield what all blocks' selections and histograms cost, after the first block that has some."""
+    selective = [other for other in spec.order if other.selective]
+    if block in selective[:1]:
+        yield Cost("select", "select", (len(selective),))
+        yield Cost("count add", "count add", (len(selective),))
+    counted = [other for other in spec.order if other.percentiles]
+    if block in counted[:1]:
+        yield Cost("histogram add", "histogram add", (sum(len(other.histograms) for other in counted), 1))
 
 
 def _cleared_bytes(spec: FeatureSpec, tables: FrontendTables) -> int:

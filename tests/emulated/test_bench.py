@@ -20,7 +20,7 @@ from serq_mcu.codegen.plan import Plan
 from serq_mcu.counting.bench import Bench, bench
 from serq_mcu.counting.qemu import counted
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.blocks import Chroma, Mfcc
+from serq_mcu.frontend.blocks import F0, Chroma, Energy, Mfcc, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.encodings import Width
 from serq_mcu.layers.kernels import core_of
@@ -98,12 +98,34 @@ def test_fewer_bits_run_faster_and_no_slower_than_they_did(board: str, tmp_path:
 MARGIN, MARGIN_TOTAL, MARGIN_STATISTICS = 0.10, 0.05, 0.35
 
 
+OTHER_SIZES = {  # than those that were counted
+    "chroma": FeatureSpec(
+        fft_length=512,
+        hop_length=200,
+        window_length=480,
+        mel_bands=36,
+        blocks=(Mfcc(17, ("mean", "sd")), Chroma(12, ("mean",))),
+    ),
+    "pitch, tiers and percentiles": FeatureSpec(
+        fft_length=512,
+        hop_length=400,
+        mel_bands=30,
+        tiers=4,
+        blocks=(
+            Mfcc(18, ("mean", "p10", "p50", "delta_sd"), loudness=False, bands=24),
+            F0(1, ("mean", "sd", "p90")),
+            Voicing(2, ("mean", "delta_mean")),
+            Energy(),
+        ),
+    ),
+}
+
+
 @pytest.mark.slow(8)
+@pytest.mark.parametrize("name", OTHER_SIZES)
 @pytest.mark.parametrize("board", MOST)
-def test_what_check_expects_is_near_what_bench_counts(board: str, tmp_path: Path) -> None:
-    blocks = (Mfcc(17, ("mean", "sd")), Chroma(12, ("mean",)))
-    spec = FeatureSpec(fft_length=512, hop_length=200, window_length=480, mel_bands=36, blocks=blocks)
-    model = random_model(spec, (72, 20, 96, 6), (4, "ternary", 8, 1), seed=5)
+def test_what_check_expects_is_near_what_bench_counts(board: str, name: str, tmp_path: Path) -> None:
+    model = random_model(OTHER_SIZES[name], (72, 20, 96, 6), (4, "ternary", 8, 1), seed=5)
     export(model, load_board(board), tmp_path / "p")
     counted, stated = bench(tmp_path / "p"), budget(Plan(model, load_board(board)))
     assert [(row.part, row.name) for row in stated.rows] == [(row.part, row.name) for row in counted.rows]
