@@ -20,6 +20,7 @@ from serq_mcu.config import Config
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.extraction.recordings import Recordings, augmented_features, read_recordings
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.pipeline import Tune
 from serq_mcu.quantization.run_folder import Run, save_run
@@ -114,6 +115,7 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
     held = [validates(name, config.training.validation_fraction) for name in dataset.names[clips:]]
     part = np.append(split.part, np.where(held, splits.VALIDATION, splits.TRAIN).astype(np.uint8))
     pooled = version_features(dataset, part, splits.TRAIN, config, progress)
+    _require_speech(dataset, pooled[:, part == splits.TRAIN], dataset.truth[part == splits.TRAIN])
 
     def examples(index: int) -> Any:
         return mlp.Examples(pooled[:, part == index], dataset.truth[part == index])
@@ -137,6 +139,18 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
         versions={"serq-mcu": __version__} | {name: importlib.metadata.version(name) for name in PACKAGES},
     )
     return run, _history_csv(mlp.HISTORY, trained.history)
+
+
+def _require_speech(dataset: Dataset, pooled: NDArray[np.int32], truth: NDArray[np.int64]) -> None:
+    """Raise SerqError if no training clip of a class holds speech; pooled: [versions, clips, features]."""
+    spoken = (pooled != MISSING).any(axis=(0, 2))
+    heard = set(truth[spoken].tolist())
+    silent = [label for i, label in enumerate(dataset.labels) if i not in heard and label != NO_SPEECH_LABEL]
+    if silent:
+        raise SerqError(
+            f"no training clip of {', '.join(silent)} holds speech (features.speech_frames voiced frames above"
+            " the noise floor); check the recordings, or set features.speech_frames = 0"
+        )
 
 
 def version_features(

@@ -30,7 +30,7 @@ from tests.support.tools import needs
 from tools.parity import generated_signals
 
 EMULATED = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
-# bytes of the whole harness on the Cortex-M0, stack included: all that this chip has; the light one as counted
+# bytes of the whole harness on the Cortex-M0, stack included: all that there is; the light one as counted
 RAM_LIMITS = {"emodb": 16_384, "emodb-light": 8_400}
 WIDTHS = (*range(1, 9), "ternary")
 SIZES = (33, 9, 40, 1, 17, 8, 31, 7)  # multiples of nothing, one neuron, multiples of the kernels' groups
