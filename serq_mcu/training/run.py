@@ -148,8 +148,8 @@ def _require_speech(dataset: Dataset, pooled: NDArray[np.int32], truth: NDArray[
     silent = [label for i, label in enumerate(dataset.labels) if i not in heard and label != NO_SPEECH_LABEL]
     if silent:
         raise SerqError(
-            f"no training clip of {', '.join(silent)} holds speech (features.speech_frames voiced frames above"
-            " the noise floor); check the recordings, or set features.speech_frames = 0"
+            f"no training clip of {', '.join(silent)} holds speech (features.speech_frames voiced frames"
+            " above the noise floor); check the recordings, or set features.speech_frames = 0"
         )
 
 
