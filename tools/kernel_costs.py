@@ -17,7 +17,6 @@ import numpy as np
 from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, Emulator, load_board
 from serq_mcu.build import platformio
-from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.costs import stages
 from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
 from serq_mcu.codegen.plan import Files, Plan
@@ -62,7 +61,7 @@ def _blocks(
 
 
 # Each length of the transform with two frames, and in all of them every other size that a stage depends on at
-# several values. A board counts those that it has room for.
+# several values. The emulated Cortex-M0 has room for all.
 SPECS = (
     FeatureSpec(
         fft_length=256,
@@ -246,9 +245,6 @@ def measure_stages(board: Board) -> tuple[Counted, int]:
     stack = 0
     for index, spec in enumerate(SPECS):
         model = random_model(spec, *NETWORK, seed=index)
-        if not budget(Plan(model, board)).fits:
-            print(f"{board.name}: no room for specification {index}")
-            continue
         with tempfile.TemporaryDirectory(prefix="serq-stages-") as folder:
             export(model, board, Path(folder) / "p")
             report = bench(Path(folder) / "p")

@@ -131,7 +131,8 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     length, points, bands = spec.frame_length, spec.fft_length // 2, spec.mel_bands
     yield Cost("frame shift", "frame shift", (length, 1))
     yield Cost("fft", f"fft {spec.fft_length}", (length, 1))
-    yield Cost("spectrum", "spectrum", (points, 1))
+    both = points if spec.uses_pitch else 0  # the compiler makes one function for both transforms
+    yield Cost("spectrum", "spectrum", (points, both, 1))
     yield Cost("power", "power", (points, 1))
     if spec.uses_mel:
         yield Cost("mel", "mel", (int(tables.segment[:, 0].sum()), bands, 1))

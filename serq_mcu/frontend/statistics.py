@@ -146,6 +146,7 @@ def _percentile(percent: int) -> Statistic:
     return Statistic(f"p{percent}", integers, floats, "serq_percentile", "percentiles", percent=percent)
 
 
+_PERCENTS = (10, 25, 50, 75, 90)
 STATISTICS: Registry[Statistic] = Registry("statistic")
 for _statistic in (
     Statistic("mean", _mean, lambda v, _: v.mean(axis=0), "serq_pool_mean", "statistics"),
@@ -161,7 +162,7 @@ for _statistic in (
     Statistic(
         "delta_sd", _delta_sd, lambda _, d: d.std(axis=0), "serq_pool_delta_sd", "statistics", of_pairs=True
     ),
-    *map(_percentile, (10, 25, 50, 75, 90)),
+    *map(_percentile, _PERCENTS),
 ):
     STATISTICS.register(_statistic.name, _statistic)
-PERCENTILES = tuple(name for name in STATISTICS if STATISTICS[name].percent)
+PERCENTILES = tuple(f"p{percent}" for percent in _PERCENTS)  # not asked of the registry: extensions load then

@@ -75,7 +75,7 @@ class F0(FeatureBlock):
         """Name what is there: the first of the pitch stage's integers."""
         return CPart(
             steps=(
-                Declare("int32_t *", "f0", "pitch"),
+                Declare("const int32_t *", "f0", "pitch"),
                 Declare("uint8_t", "f0_counts", "voiced"),
                 Trace("f0", "f0", self.size, "int32_t"),
             )

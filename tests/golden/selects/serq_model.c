@@ -64,7 +64,7 @@ void serq_model_frame(serq_state *state)
 
     serq_add_speech(state, *level, voiced);
 
-    int32_t *f0 = pitch;
+    const int32_t *f0 = pitch;
     uint8_t f0_counts = voiced;
     SERQ_TRACE_STAGE(SERQ_STAGE_F0, f0, 1, sizeof(int32_t));
     serq_place f0_place = serq_select(&state->tiers, place, 1, f0_counts);
