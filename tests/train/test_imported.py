@@ -32,6 +32,7 @@ name = "own"
 fft_length = 256
 hop_length = 256
 mel_bands = 16
+speech_frames = 0
 blocks = [{ kind = "mfcc", size = 8, statistics = ["mean", "sd"] }]
 [training]
 folds = 3

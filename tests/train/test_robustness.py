@@ -19,8 +19,8 @@ RATE = 16000
 FEW = (CONDITIONS[0], CONDITIONS[3], CONDITIONS[-1])
 CONFIG = """
 [features]
-fft_length = 256
-hop_length = 256
+hop_length = 1024
+speech_frames = 0
 [augmentation]
 versions = 1
 [training]

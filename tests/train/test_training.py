@@ -63,7 +63,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_defaults_are_the_default_specification_and_survive_toml(tmp_path: Path) -> None:
     config = load_config()
-    assert config.features == FeatureSpec()
+    assert (config.features.name, config.features.feature_count) == ("best", 273)
     assert (config.training.hidden, config.training.protocol) == ((256, 512, 64), "clips")
     assert not set(config.augmentation.noises) & set(UNSEEN_NOISES)
     config = config.changed(training={"hidden": (3,), "dropout": 0.25}, tuning={"epochs": 3, "ensemble": 2})
