@@ -64,7 +64,8 @@ MOST: dict[str, dict[Width, tuple[int, int | None]]] = {
     },
 }
 MOST_CODE = 4096  # bytes of a network's code
-MOST_STACK = 448  # bytes of the whole harness application's; 416 on Xtensa, whose frames are multiples of 32
+MOST_STACK = 400  # bytes of the whole harness application's
+POOLING_STACK = {"emulated-xtensa": 432}  # where the front end's pooling goes deeper than inference
 MOST_RAM = 4352  # bytes of inference beside the two activation buffers
 
 
@@ -85,7 +86,7 @@ def test_fewer_bits_run_faster_and_no_slower_than_they_did(board: str, tmp_path:
         assert 0.9 * instructions < found[bits][0] <= instructions, bits
         assert cycles is None or found[bits][1] <= cycles, bits
         assert 500 < report.network_code_bytes <= MOST_CODE
-        assert 100 < report.stack_bytes <= MOST_STACK
+        assert 100 < report.stack_bytes <= POOLING_STACK.get(board, MOST_STACK)
     assert found[1][0] < found[2][0] < found[8][0]
     accumulators, table = 4 * 512, 2048
     assert (
