@@ -5,10 +5,12 @@ Digests of every stage come first, then the first integer that differs.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -258,23 +260,40 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
 
 
 def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -> Reference:
-    """Compute what a device must answer.
+    """Compute what a device must answer; once, however many devices are asked.
 
     Raises SerqError, with the clip's name, if it is too short or too long.
     """
+    samples = hashlib.sha256(recording.pcm.tobytes()).hexdigest()
+    return _computed(_Question(model.sha256, samples, mode, model, recording))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A model and samples, alike where their hashes are."""
+
+    model_hash: str
+    samples_hash: str
+    mode: Mode
+    model: QuantizedModel = field(compare=False)
+    recording: Recording = field(compare=False)
+
+
+@functools.lru_cache(maxsize=128)  # more than the clips that each emulated core is asked
+def _computed(asked: _Question) -> Reference:
+    model, recording = asked.model, asked.recording
     try:
         stages = reference_stages(model, recording.pcm)
     except SerqError as error:
         raise SerqError(f"{recording.name}: {error}") from error
     frames = len(stages["window"])
-    if mode == "features":
+    if asked.mode == "features":
         per_frame = {stage.name for stage in model.stages if stage.per_frame}
         stages, frames = {name: values for name, values in stages.items() if name not in per_frame}, 0
-    scores = stages["scores"][0]
     return Reference(
         pooled=stages["pooled"][0],
         digests={stage: digest(values) for stage, values in stages.items()},
-        scores=scores,
+        scores=stages["scores"][0],
         label=int(classify(model, stages["pooled"][0])),
         frames=frames,
         integers=sum(values.size for values in stages.values()),
