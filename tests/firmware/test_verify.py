@@ -35,7 +35,7 @@ from serq_mcu.verification.baseline import CYCLES, Baseline, Change, load_baseli
 from serq_mcu.verification.duration import line_time, message_bytes, rough_duration
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
 from serq_mcu.verification.target import Target, open_target
-from serq_mcu.verification.verify import Recording, require_same_firmware, verify, verify_project
+from serq_mcu.verification.verify import Recording, reference, require_same_firmware, verify, verify_project
 from tests.support.models import dense, made_up_model
 
 LABELS = ("anger", "joy & <fear>", "calm")
@@ -124,6 +124,17 @@ def run(*arguments: str | Path) -> Result:
 
 
 # ---- the same everywhere ----
+
+
+def test_a_reference_is_computed_once_per_model_samples_and_mode():
+    first = reference(MODEL_UNDER_TEST, Recording("first", noise()))
+    assert reference(MODEL_UNDER_TEST, Recording("the same samples", noise())) is first
+    other_model = made_up_model([24, 3], [3, 4], seed=1, labels=LABELS)
+    assert not np.array_equal(reference(other_model, Recording("first", noise())).scores, first.scores)
+    other_samples = reference(MODEL_UNDER_TEST, Recording("first", noise(seed=1)))
+    assert not np.array_equal(other_samples.pooled, first.pooled)
+    from_features = reference(MODEL_UNDER_TEST, Recording("first", noise()), "features")
+    assert first.frames > 0 and from_features.frames == 0
 
 
 def test_what_was_not_built_has_no_size(project: Path) -> None:
