@@ -212,8 +212,8 @@ def quantize(
     if max_bytes is not None and "method" in options:
         raise SerqError("method and max_bytes both choose the bits; give one of them")
     budget = None if max_bytes is None else _byte_budget(chosen, max_bytes)
-    tune = training.fine_tuning(chosen, progress) if fine_tune else None
-    return pipeline.quantize(chosen, progress, tune, budget)
+    tuner = training.fine_tuning(chosen, progress) if fine_tune else None
+    return pipeline.quantize(chosen, progress, tuner, budget)
 
 
 def evaluate(

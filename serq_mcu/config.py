@@ -117,12 +117,14 @@ class TrainingConfig(Section, frozen=True):
     label_smoothing: Annotated[float, Meta(ge=0, lt=1)]
     mixup: Annotated[float, Meta(ge=0, le=10)]
     teacher: Teacher
+    kernel_gamma: Annotated[float, Meta(gt=0, le=100)]
     protocol: Protocol
     folds: Annotated[int, Meta(ge=2)]
     speakers_out: Count
     split: Annotated[int, Meta(ge=0)]  # how many speakers there are, the recordings say
     validation: Protocol
     validation_fraction: Annotated[float, Meta(gt=0, le=0.5)]
+    refit: bool
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
     def speaker_groups(self, speakers: int) -> int:

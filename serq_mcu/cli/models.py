@@ -125,8 +125,8 @@ def quantize(
     budget = _width_budget(trained.network, max_bytes, max_instructions, board_name)
     if budget is not None and "method" in given:
         raise SerqError("--method and a budget both choose the bits; give one of them")
-    tune = fine_tuning(trained, progress) if qat else None
-    model, allocation = quantize_run(trained, progress, tune, budget)
+    tuner = fine_tuning(trained, progress) if qat else None
+    model, allocation = quantize_run(trained, progress, tuner, budget)
     save_model(model, out)
     print_result(
         allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]},

@@ -52,6 +52,8 @@ LATER_FEATURES = {  # and of features, 0 then; what each reads
     "speech_frames": ("speech_rise_db",),
 }
 
+LATER_TRAINING = {"refit": False, "kernel_gamma": 1.0}.items()  # keys that came later, and what there was
+
 
 @dataclass(frozen=True)
 class Study:
@@ -63,10 +65,10 @@ class Study:
     trains on all but one and evaluates on that, both on the six shared emotions. With "_transductive" behind
     it, either standardises each corpus by its own clips, the test clips included; with
     "_transductive_by_speaker", each speaker.
-    training, tuning, quantization and augmentation: what differs from default.toml (and, for augmentation,
-    from the plan's own table of that name); without an augmentation, or on librosa's features, clips are as
-    recorded only. white_noise_db: methods are evaluated in white noise
-    at these signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are
+    training, tuning, quantization and augmentation: what differs from default.toml (and, for training and
+    augmentation, from the plan's own tables of these names); without an augmentation, or on librosa's
+    features, clips are as recorded only. white_noise_db: methods are evaluated in white noise at these
+    signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are
     also evaluated with their integer weights, but floats for inputs and activations. bar: studies of one bar
     are candidates for it. In every split the clips that it does not hold out are parted into `inner_folds`
     (speakers, where speakers are held out), each of which evaluates once a network that the others train; the
@@ -179,6 +181,9 @@ class Task:
         """
         values = {name: value for name, value in asdict(self).items() if name not in ("study", "bar")}
         values["spec"] = _without_unused_features(self.spec)
+        values["training"] = {
+            name: value for name, value in self.training.items() if (name, value) not in LATER_TRAINING
+        }
         if self.augmentation:
             whole = load_config().merged(configured(self), f"study {self.study}").to_json()["augmentation"]
             later = {name: whole[name] for name in _later_keys(whole)}
@@ -237,8 +242,8 @@ def load_plan(name: str) -> Plan:
         raise SerqError(f"the plan {name} is not a TOML file: {error}") from error
     try:
         specs = {key: FeatureSpec.from_json(value) for key, value in plain.get("features", {}).items()}
-        shared = dict(plain.get("augmentation", {}))
-        studies = tuple(_study(value, shared) for value in plain["study"])
+        shared = {name: dict(plain.get(name, {})) for name in ("training", "augmentation")}
+        studies = tuple(_study(value, **shared) for value in plain["study"])
         plan = Plan(str(plain["title"]), studies, specs)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SerqError(f"the plan {name} is malformed: {error}") from error
@@ -248,13 +253,14 @@ def load_plan(name: str) -> Plan:
     return plan
 
 
-def _study(plain: dict[str, Any], augmentation: dict[str, Any]) -> Study:
-    """Make a study; its augmentation, if it has one, says what differs from the plan's."""
+def _study(plain: dict[str, Any], training: dict[str, Any], augmentation: dict[str, Any]) -> Study:
+    """Make a study; its training, and its augmentation if it has one, say what differs from the plan's."""
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
     }
     if values.get("augmentation"):
         values["augmentation"] = augmentation | values["augmentation"]
+    values["training"] = training | values["training"]
     return Study(**values)
 
 

@@ -44,6 +44,7 @@ from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs,
 from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.training.robustness import held_out_clips
 from serq_mcu.training.run import Dataset, version_features
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, Split, part_clips, split_clips
@@ -262,28 +263,63 @@ def _recordings(folder: Path, rate: int) -> Recordings:
     return read_recordings(load_corpus(folder).clips, rate)
 
 
+class _Networks:
+    """The networks of a task: one that chooses, and the one that is kept, trained anew on validation too."""
+
+    def __init__(self, task: Task, data: TaskData, config: Config) -> None:
+        from serq_mcu.training.mlp import Examples, refit_mlp, train_mlp, train_others, with_other_seeds
+
+        train, validation = (
+            Examples(data.values[:, data.part == part], data.truth[data.part == part])
+            for part in (TRAIN, VALIDATION)
+        )
+        self._train, self._validation, self._both = train, validation, train.joined(validation)
+        self.held = ValidationData(validation.pooled, validation.truth)
+        given, classes = config.training, len(data.labels)
+        first = train_mlp(train, validation, classes, given)
+        self.first = self.kept = first.network
+        if given.refit:
+            self.kept = refit_mlp(self._both, classes, given, first.best_epoch)
+        tables = build_tables(config.features)
+        self.lowering, self._final = (
+            Lowering(own, train.pooled[0], config.features, tables, data.labels)
+            for own in (self.first, self.kept)
+        )
+        self._tuner: Any = _tuner(self.kept, config) if task.fine_tuned else None
+        count = config.tuning.ensemble - 1 if task.fine_tuned else 0
+        self._others = train_others(train, validation, classes, given, count)
+        self._others_of_both = [
+            refit_mlp(self._both, classes, own, first.best_epoch)
+            for own in with_other_seeds(given, count if given.refit else 0)
+        ]
+
+    def models(self, widths: Sequence[Width], tuning: str) -> tuple[QuantizedModel, QuantizedModel]:
+        """Make the model of the network that chooses, and that of the one that is kept."""
+        if tuning == PTQ:
+            return self.lowering.model(widths), self._final.model(widths)
+        tuned = self._tuner.tune(self.lowering, widths, self._train, self._validation, others=self._others)
+        chooser = self.lowering.tuned_model(tuned)
+        if self.kept is self.first:
+            return chooser, chooser
+        again = self._tuner.retune(self._final, widths, self._both, tuned.epochs, others=self._others_of_both)
+        return chooser, self._final.tuned_model(again)
+
+    def validated(self, network: FloatNetwork) -> float:
+        """Compute the accuracy of a float network on validation clips."""
+        return self.held.accuracy(network.classify(network.standardise(self.held.pooled)))
+
+
 def _judge_mlp(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
     """Evaluate the float network, then each method, post-training and fine-tuned."""
-    from serq_mcu.training.mlp import Examples, train_mlp, train_others
-
-    train, validation = (
-        Examples(data.values[:, data.part == part], data.truth[data.part == part])
-        for part in (TRAIN, VALIDATION)
-    )
-    held, tests = ValidationData(validation.pooled, validation.truth), data.tests
-    start = time.perf_counter()
-    network = train_mlp(train, validation, len(data.labels), config.training).network
+    start, tests = time.perf_counter(), data.tests
+    networks = _Networks(task, data, config)
     if FLOAT in task.methods:
-        predicted = {
-            condition: network.classify(network.standardise(test)) for condition, test in tests.items()
-        }
-        score = held.accuracy(network.classify(network.standardise(validation.pooled)))
-        parameters = sum(network.parameters)
+        parameters = sum(networks.kept.parameters)
         yield Answer(
             FLOAT,
             "",
-            predicted,
-            score,
+            _float_answers(networks.kept, tests),
+            networks.validated(networks.first),
             (),
             32.0,
             parameters,
@@ -291,10 +327,7 @@ def _judge_mlp(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
             4 * parameters,
             time.perf_counter() - start,
         )
-    lowering = Lowering(network, train.pooled[0], config.features, build_tables(config.features), data.labels)
-    tuner: Any = _tuner(network, config) if task.fine_tuned else None
-    count = config.tuning.ensemble - 1 if task.fine_tuned else 0
-    others = train_others(train, validation, len(data.labels), config.training, count)
+    lowering, held = networks.lowering, networks.held
     sensitivity = functools.cache(lambda: measure(lowering, held))
     for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
         if method == FLOAT:
@@ -304,16 +337,12 @@ def _judge_mlp(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
         for tuning in (PTQ, QAT):
             if method not in (task.methods if tuning == PTQ else task.fine_tuned):
                 continue
-            model = (
-                lowering.model(widths)
-                if tuning == PTQ
-                else lowering.tuned_model(tuner.tune(lowering, widths, train, validation, others=others))
-            )
+            chooser, model = networks.models(widths, tuning)
             answer = Answer(
                 method,
                 tuning,
                 {condition: classify(model, test) for condition, test in tests.items()},
-                held.accuracy(classify(model, validation.pooled)),
+                held.accuracy(classify(chooser, held.pooled)),
                 tuple(widths),
                 model.average_bits,
                 model.parameters,
@@ -323,13 +352,13 @@ def _judge_mlp(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
             )
             yield answer
             if task.loss_split and tuning == PTQ:
-                weights = dequantized(model, network)
-                predicted = {
-                    condition: weights.classify(network.standardise(test))
-                    for condition, test in tests.items()
-                }
-                score = held.accuracy(weights.classify(network.standardise(validation.pooled)))
-                yield replace(answer, tuning=WEIGHTS, predicted=predicted, validation_accuracy=score)
+                weights = _float_answers(dequantized(model, networks.kept), tests)
+                score = networks.validated(dequantized(chooser, networks.first))
+                yield replace(answer, tuning=WEIGHTS, predicted=weights, validation_accuracy=score)
+
+
+def _float_answers(network: FloatNetwork, tests: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {condition: network.classify(network.standardise(test)) for condition, test in tests.items()}
 
 
 def _widths(

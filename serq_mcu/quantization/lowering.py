@@ -37,7 +37,7 @@ class TunedNetwork:
     """A multilayer perceptron with its quantization, all float32 as it was trained.
 
     Widths in bits; per layer a kernel [inputs, outputs], a bias [outputs] and the kernel's scale; per hidden
-    layer the value of a step of its output.
+    layer the value of a step of its output. epochs: of fine-tuning until it was so.
     """
 
     widths: tuple[Width, ...]
@@ -45,6 +45,7 @@ class TunedNetwork:
     biases: tuple[NDArray[np.float32], ...]
     scales: tuple[np.float32, ...]
     steps: tuple[np.float32, ...]
+    epochs: int = 0
 
 
 class Lowering:

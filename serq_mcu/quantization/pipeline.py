@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from serq_mcu.quantization.allocation import LayerChoice, choose_widths
 from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan_widths
 from serq_mcu.quantization.decision import decision_rule
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
+from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import PARTS, Run
 from serq_mcu.quantized_model.interpreter import best_labels
 from serq_mcu.quantized_model.types import NO_SPEECH_LABEL, QuantizedModel
@@ -27,7 +28,15 @@ from serq_mcu.version import __version__
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
 JUDGED = ("validation", "test")
 
-Tune = Callable[[Lowering, Sequence[Width]], TunedNetwork]
+
+class Tuner(Protocol):
+    """What trains a run's networks on with quantizers in place (training/qat.py)."""
+
+    def tune(self, lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
+        """Fine-tune on training clips, until validation clips say that it is best."""
+
+    def retune(self, lowering: Lowering, widths: Sequence[Width], epochs: int) -> TunedNetwork:
+        """Fine-tune on training and validation clips, for as many epochs."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +95,15 @@ class Allocation:
 
 
 def quantize(
-    run: Run, progress: Progress | None = None, tune: Tune | None = None, budget: WidthBudget | None = None
+    run: Run, progress: Progress | None = None, tuner: Tuner | None = None, budget: WidthBudget | None = None
 ) -> tuple[QuantizedModel, Allocation]:
     """Quantize a run as its configuration says: the integer model and the account of its bits.
 
-    `run.changed(quantization={"margin": 0.01})` quantizes otherwise. `tune` fine-tunes the network at the
+    `run.changed(quantization={"margin": 0.01})` quantizes otherwise. `tuner` fine-tunes the network at the
     widths chosen; without it quantization is post-training. A `budget` chooses the widths in place of the
-    configuration's method. The same run and options give the same model, byte for byte. Raises SerqError if
-    the configuration does not fit the network.
+    configuration's method. Where validation clips train the network that ships, another that never saw them
+    chooses: bits, epochs of fine-tuning, and when an answer is unsure. The same run and options give the same
+    model, byte for byte. Raises SerqError if the configuration does not fit the network.
     """
     lowering, plan = lower(run), None
     if budget is not None:
@@ -101,25 +111,39 @@ def quantize(
         run = run.changed(quantization={"method": ",".join(map(str, plan.widths))})
     layers = choose_widths(lowering, run.validation, run.config.quantization, progress)
     widths = [layer.bits for layer in layers]
-    bare = lowering.tuned_model(tune(lowering, widths)) if tune else lowering.model(widths)
+    chooser, bare = _models(run, lowering, widths, tuner)
     sizes = bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters
     allocation = Allocation(
         run.config.quantization,
         layers,
-        step_scores(run, bare),
+        _scores(run, bare, chooser),
         len(run.pooled),
         *sizes,
-        fine_tuned=tune is not None,
+        fine_tuned=tuner is not None,
         plan=plan,
     )
-    decision = decision_rule(bare, run.config.decision, _spoken_validation(run))
+    decision = decision_rule(chooser, run.config.decision, _spoken_validation(run))
     return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
 
 
-def lower(run: Run) -> Lowering:
-    """Return the network of a run with all that lowers it to integers."""
+def _models(
+    run: Run, lowering: Lowering, widths: Sequence[Width], tuner: Tuner | None
+) -> tuple[QuantizedModel, QuantizedModel]:
+    """Make the model of the network that chooses, and that of the one that ships; they may be the same."""
+    tuned = tuner.tune(lowering, widths) if tuner else None
+    chooser = lowering.tuned_model(tuned) if tuned else lowering.model(widths)
+    if run.chooser is None:
+        return chooser, chooser
+    final = lower(run, run.network)
+    if tuner is None or tuned is None:
+        return chooser, final.model(widths)
+    return chooser, final.tuned_model(tuner.retune(final, widths, tuned.epochs))
+
+
+def lower(run: Run, network: FloatNetwork | None = None) -> Lowering:
+    """Return a network of a run with all that lowers it to integers; by default the one that chooses."""
     spec = run.config.features
-    return Lowering(run.network, run.calibration, spec, build_tables(spec), run.labels)
+    return Lowering(network or run.unbiased, run.calibration, spec, build_tables(spec), run.labels)
 
 
 def _spoken_validation(run: Run) -> NDArray[np.int32]:
@@ -133,22 +157,27 @@ def _spoken_validation(run: Run) -> NDArray[np.int32]:
     return spoken
 
 
-def step_scores(run: Run, model: QuantizedModel) -> dict[str, dict[str, Score]]:
-    """Score each of STEPS, of a model that was quantized from `run`, by part."""
-    scores: dict[str, dict[str, Score]] = {step: {} for step in STEPS}
-    for part in JUDGED:
-        members = run.members(part)
-        pooled, truth = run.pooled[0, members], run.truth[members]
-        inputs = device_inputs(model, pooled)
-        predictions = (
-            run.network.classify(run.network.standardise(pooled)),
-            run.network.classify(inputs),
-            dequantized(model, run.network).classify(inputs),
-            best_labels(model, pooled),
-        )
-        for step, predicted in zip(STEPS, predictions, strict=True):
-            scores[step][part] = Score.of(truth, run.answers(predicted, pooled), run.labels)
-    return scores
+def _scores(run: Run, model: QuantizedModel, chooser: QuantizedModel) -> dict[str, dict[str, Score]]:
+    judged = {"validation": (run.unbiased, chooser), "test": (run.network, model)}
+    found = {part: step_scores(run, *judged[part], part) for part in JUDGED}
+    return {step: {part: found[part][step] for part in JUDGED} for step in STEPS}
+
+
+def step_scores(run: Run, network: FloatNetwork, model: QuantizedModel, part: str) -> dict[str, Score]:
+    """Score each of STEPS from a network of `run` to the model made of it, on the clips of one of PARTS."""
+    members = run.members(part)
+    pooled, truth = run.pooled[0, members], run.truth[members]
+    inputs = device_inputs(model, pooled)
+    predictions = (
+        network.classify(network.standardise(pooled)),
+        network.classify(inputs),
+        dequantized(model, network).classify(inputs),
+        best_labels(model, pooled),
+    )
+    return {
+        step: Score.of(truth, run.answers(predicted, pooled), run.labels)
+        for step, predicted in zip(STEPS, predictions, strict=True)
+    }
 
 
 def _provenance(run: Run, allocation: Allocation) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The run folder: all that a training left behind, written once, read without TensorFlow and without pickle.
 
-run.json                what was done and how well it went; names the clips of each part config.toml
-the whole configuration features.safetensors    `pooled` int32 [versions, clips, features], `truth` int64
-[clips], `part` uint8 [clips] weights.safetensors     `kernel<n>` and `bias<n>` float32, `mean` and `sd`
-float64 [features] history.csv             losses and accuracies, epoch by epoch confusion.csv, .txt     of
-the held-out clips
+run.json                what was done and how well it went; names the clips of each part
+config.toml             the whole configuration
+features.safetensors    `pooled` int32 [versions, clips, features]; of each clip `truth` int64, `part` uint8
+weights.safetensors     of each layer its float32 arrays; `mean` and `sd` float64 [features]; with `chooser.`
+                        before each name, those of the network that chose where another was trained anew
+history.csv             losses and accuracies, epoch by epoch
+confusion.csv, .txt     of the held-out clips
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ MARKER = "run.json"
 FEATURES, WEIGHTS = "features.safetensors", "weights.safetensors"
 FORMAT = 1
 CALIBRATION_VERSIONS = 4  # of each clip: as recorded and three more
+CHOOSER = "chooser."  # before the names of its weights
 PARTS = ("train", "validation", "test")
 
 
@@ -44,7 +47,8 @@ class Run:
 
     recordings: the digest of each clip's samples; pooled: int32 [versions, clips, features], the first as
     recorded; truth: int64 [clips]; part: uint8 [clips], an index of PARTS; validated_by: whose clips the
-    validation part is of, in words. Raises SerqError if shapes or values do not fit.
+    validation part is of, in words. chooser: a network that never saw validation clips, by which everything
+    is chosen, where `network` was trained on these too. Raises SerqError if shapes or values do not fit.
     """
 
     config: Config
@@ -60,6 +64,7 @@ class Run:
     epochs: int
     best_epoch: int
     versions: dict[str, str]
+    chooser: FloatNetwork | None = None
 
     def __post_init__(self) -> None:
         clips = len(self.names)
@@ -73,6 +78,8 @@ class Run:
             shapes and self.pooled.dtype == np.int32 and self.network.layers[-1].outputs == len(self.labels)
         ):
             raise SerqError("the arrays do not fit each other; train again")
+        if self.chooser is not None and self.chooser.shape != self.network.shape:
+            raise SerqError("the two networks do not fit each other; train again")
         if not (
             set(self.part.tolist()) == {0, 1, 2}
             and int(self.truth.min()) >= 0
@@ -99,12 +106,17 @@ class Run:
         return replace(self, config=self.config.merged(tables, where))
 
     @property
+    def unbiased(self) -> FloatNetwork:
+        """The network for which validation clips are new: the chooser if there is one."""
+        return self.network if self.chooser is None else self.chooser
+
+    @property
     def digest(self) -> str:
         """16 hexadecimal digits of the SHA-256 of network, features, classes and parts.
 
         The model file keeps it, to tell which run the model was quantized from.
         """
-        arrays = (*_weights(self.network).values(), self.pooled, self.truth, self.part)
+        arrays = (*_all_weights(self).values(), self.pooled, self.truth, self.part)
         return _sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))[:16]
 
     def members(self, part: str) -> NDArray[np.intp]:
@@ -135,10 +147,11 @@ class Run:
         return ValidationData(self.pooled[:, members], self.truth[members])
 
     def float_score(self, part: str) -> Score:
-        """Score the float network on the clips of one of PARTS, as recorded."""
+        """Score the float network on the clips of one of PARTS, as recorded; validation: the unbiased one."""
         members = self.members(part)
         pooled = self.pooled[0, members]
-        predicted = self.network.classify(self.network.standardise(pooled))
+        network = self.unbiased if part == "validation" else self.network
+        predicted = network.classify(network.standardise(pooled))
         return Score.of(self.truth[members], self.answers(predicted, pooled), self.labels)
 
     def answers(self, predicted: NDArray[np.integer], pooled: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -180,6 +193,7 @@ class Run:
                 if self.epochs
                 else f"the network is imported from {self.versions.get('imported')}"
             ),
+            *(["then trained anew, on validation clips too"] if self.chooser else []),
             *(f"float accuracy, {part}: {self.float_score(part)}" for part in PARTS),
             "held-out clips, true class by row:",
             *test.confusion_lines(),
@@ -193,7 +207,7 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
     """
     tensors = {
         FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part}),
-        WEIGHTS: save(_weights(run.network)),
+        WEIGHTS: save(_all_weights(run)),
     }
     test = run.float_score("test")
     header = {
@@ -257,10 +271,16 @@ def _weights(network: FloatNetwork) -> dict[str, NDArray[Any]]:
     return weights | {"mean": network.mean, "sd": network.sd}
 
 
+def _all_weights(run: Run) -> dict[str, NDArray[Any]]:
+    chooser = {} if run.chooser is None else _weights(run.chooser)
+    return _weights(run.network) | {f"{CHOOSER}{name}": array for name, array in chooser.items()}
+
+
 def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dict[str, NDArray[Any]]) -> Run:
     kinds = [str(layer["kind"]) for layer in header["layers"]]
-    layers = tuple(_layer(kind, index, len(kinds), weights) for index, kind in enumerate(kinds))
-    network = FloatNetwork(layers, weights["mean"], weights["sd"])
+    chooser = {
+        name.removeprefix(CHOOSER): array for name, array in weights.items() if name.startswith(CHOOSER)
+    }
     return Run(
         config=_config(header["config"]),
         corpus=str(header["corpus"]),
@@ -271,11 +291,17 @@ def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dic
         truth=features["truth"],
         part=features["part"],
         validated_by=str(header["validated_by"]),
-        network=network,
+        network=_network(kinds, weights),
         epochs=int(header["epochs"]),
         best_epoch=int(header["best_epoch"]),
         versions=dict(header["versions"]),
+        chooser=_network(kinds, chooser) if chooser else None,
     )
+
+
+def _network(kinds: list[str], weights: dict[str, NDArray[Any]]) -> FloatNetwork:
+    layers = tuple(_layer(kind, index, len(kinds), weights) for index, kind in enumerate(kinds))
+    return FloatNetwork(layers, weights["mean"], weights["sd"])
 
 
 def _layer(kind: str, index: int, count: int, weights: dict[str, NDArray[Any]]) -> FloatLayer:

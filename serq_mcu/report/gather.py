@@ -17,7 +17,7 @@ from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.clips import choose_clips, evaluate
 from serq_mcu.quantization.budgeted import measure
-from serq_mcu.quantization.pipeline import JUDGED, STEPS, lower, quantize, step_scores
+from serq_mcu.quantization.pipeline import STEPS, lower, quantize, step_scores
 from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model
@@ -121,30 +121,29 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> ReportData
     model = quantize(run, progress)[0] if file is None else load_model(file)
     if model.provenance.get("run") != run.digest:
         raise SerqError(f"{file} was not quantized from the run in {folder}; give the run that it came from")
-    lowering, held = lower(run), run.members("test")
+    final, held = lower(run, run.network), run.members("test")
     fixed = []
     for bits in range(MIN_BITS, MAX_BITS + 1):
-        answers = classify(lowering.model([bits] * len(model.layers)), run.pooled[0, held])
+        answers = classify(final.model([bits] * len(model.layers)), run.pooled[0, held])
         fixed.append(_point(bits, Score.of(run.truth[held], answers, run.labels)))
         progress("evaluating every width", bits, MAX_BITS)
-    scores = step_scores(run, model)
+    scores, told = step_scores(run, run.network, model, "test"), _from_model(model)
     return replace(
-        _from_model(model),
+        told,
         assumed=(
             "No model file was given, so the run was quantized for this page as its configuration says,"
             " without fine-tuning or a budget. Give MODEL after the run to describe that one."
             if file is None
             else ""
         ),
-        steps=tuple(
-            StepAccuracy(s, part, _point(0, scores[s][part]), scores[s][part].n)
-            for part in JUDGED
-            for s in STEPS
+        steps=(
+            *(step for step in told.steps if step.part == "validation"),
+            *(StepAccuracy(s, "test", _point(0, scores[s]), scores[s].n) for s in STEPS),
         ),
         fixed=tuple(fixed),
-        added=tuple(map(tuple, measure(lowering, run.validation, progress).added.tolist())),
+        added=tuple(map(tuple, measure(lower(run), run.validation, progress).added.tolist())),
         float_score=run.float_score("test"),
-        integer_score=scores[STEPS[-1]]["test"],
+        integer_score=scores[STEPS[-1]],
         integer_basis="the clips that were held out from training and from every choice",
     )
 

@@ -28,7 +28,7 @@ from serq_mcu.base.validation import changed
 from serq_mcu.config import KERNEL, TrainingConfig
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.quantization.network import FloatNetwork, standardisation, standardise
-from serq_mcu.training.teacher import KernelTeacher
+from serq_mcu.training.teacher import BLENDS, KernelTeacher
 
 
 @contextlib.contextmanager
@@ -52,6 +52,11 @@ with _quiet():
     import tensorflow as tf
     import tf_keras
 
+with contextlib.suppress(RuntimeError):  # where TensorFlow runs already, it is its user's to say
+    # sums depend on the number of threads, and these networks are too small to need them
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
 HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy")
 _BATCHES_AT_ONCE = 32  # without Python between them, for which Ctrl-C waits; it changes no number
 
@@ -72,6 +77,12 @@ class Examples:
         rows = self.pooled.reshape(-1, self.pooled.shape[-1])
         truth, spoken = np.tile(self.truth, len(rows) // len(self.truth)), (rows != MISSING).any(axis=1)
         return rows[spoken], truth[spoken]
+
+    def joined(self, more: Examples) -> Examples:
+        """Return these clips and more of as many versions."""
+        return Examples(
+            np.concatenate([self.pooled, more.pooled], axis=-2), np.concatenate([self.truth, more.truth])
+        )
 
 
 @dataclass(frozen=True)
@@ -103,39 +114,54 @@ def train_mlp(
 
     progress is called with a sentence, the epochs done and their limit.
     """
+    return _fit(train, validation, classes, config, config.max_epochs, progress)
+
+
+def refit_mlp(
+    train: Examples, classes: int, config: TrainingConfig, epochs: int, progress: Progress | None = None
+) -> FloatNetwork:
+    """Train on `train` for as many epochs as another training was found best at; nothing stops it."""
+    return _fit(train, None, classes, config, epochs, progress).network
+
+
+def _fit(
+    train: Examples,
+    validation: Examples | None,
+    classes: int,
+    config: TrainingConfig,
+    epochs: int,
+    progress: Progress | None,
+) -> Trained:
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     mean, sd = standardisation(train.flat[0])
 
-    def arrays(examples: Examples) -> tuple[Any, Any]:
+    def arrays(examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         pooled, truth = examples.flat
-        return tf.constant(standardise(pooled, mean, sd).astype(np.float32)), tf.constant(
-            np.eye(classes, dtype=np.float32)[truth]
-        )
+        inputs: NDArray[np.float32] = standardise(pooled, mean, sd).astype(np.float32)
+        return inputs, np.eye(classes, dtype=np.float32)[truth]
 
-    inputs, targets = arrays(train)
-    batches, held = (
-        _shuffled_batches(inputs, targets, config),
-        tf.data.Dataset.from_tensor_slices(arrays(validation)).batch(1024),
-    )
+    learned, held = arrays(train), None if validation is None else arrays(validation)
     if config.teacher == KERNEL:
-        teacher = KernelTeacher(inputs.numpy(), targets.numpy())
-        batches, held = batches.map(teacher.teach), held.map(teacher.teach)
+        teacher = KernelTeacher(*learned, config.kernel_gamma)
+        inputs = _blends(learned[0], config)
+        learned = inputs, teacher.answers(inputs)
+        held = held and (held[0], teacher.answers(held[0]))
     steps = -(-config.presentations * len(train.truth) // config.batch_size)
     network = _build(mean.size, classes, config, steps)
     history = network.fit(
-        batches,
-        validation_data=held.cache(),
-        epochs=config.max_epochs,
+        _shuffled_batches(*learned, config),
+        validation_data=held and tf.data.Dataset.from_tensor_slices(held).batch(1024),
+        epochs=epochs,
         steps_per_epoch=steps,
-        callbacks=_callbacks(config, progress),
+        callbacks=_callbacks(config, epochs, validated=validation is not None, progress=progress),
         verbose=0,
     ).history
     weights = network.get_weights()
     return Trained(
         FloatNetwork.mlp(_float64(weights[::2]), _float64(weights[1::2]), mean, sd),
-        np.array([history[name] for name in HISTORY]).T,
+        np.array([history[name] for name in HISTORY if name in history]).T,
     )
 
 
@@ -148,10 +174,15 @@ def train_others(
     progress: Progress | None = None,
 ) -> list[FloatNetwork]:
     """Train as many networks of the seeds after the configuration's own, as `train_mlp` does."""
-    seeds = [(config.seed + place) % 2**32 for place in range(1, count + 1)]
     return [
-        train_mlp(train, validation, classes, changed(config, seed=seed), progress).network for seed in seeds
+        train_mlp(train, validation, classes, own, progress).network
+        for own in with_other_seeds(config, count)
     ]
+
+
+def with_other_seeds(config: TrainingConfig, count: int) -> list[TrainingConfig]:
+    """Return the configuration with each of as many seeds after its own."""
+    return [changed(config, seed=(config.seed + place) % 2**32) for place in range(1, count + 1)]
 
 
 def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
@@ -178,16 +209,31 @@ def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> A
     return network
 
 
-def _shuffled_batches(inputs: Any, targets: Any, config: TrainingConfig) -> Any:
-    """Return batches without end, all examples in a new order each time round, blended by mixup."""
-    count = int(inputs.shape[0])
+def _blends(inputs: NDArray[np.float32], config: TrainingConfig) -> NDArray[np.float32]:
+    """Blend random pairs of inputs [n, features] by mixup for a teacher to answer; without it, none are."""
+    if not config.mixup:
+        return inputs
+    rng = np.random.default_rng(config.seed)
+    one, other = rng.integers(len(inputs), size=(2, BLENDS))
+    share = rng.beta(config.mixup, config.mixup, (BLENDS, 1)).astype(np.float32)
+    blended: NDArray[np.float32] = share * inputs[one] + (1 - share) * inputs[other]
+    return blended
+
+
+def _shuffled_batches(
+    inputs: NDArray[np.float32], targets: NDArray[np.float32], config: TrainingConfig
+) -> Any:
+    """Return batches without end, all examples in a new order each time round.
+
+    Labels are blended by mixup; what a teacher answers for is blended already.
+    """
+    count = len(inputs)
     order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).repeat().batch(config.batch_size)
-    batches = order.map(lambda index: (tf.gather(inputs, index), tf.gather(targets, index)))
-    return (
-        batches.map(lambda inputs, targets: _mixup(inputs, targets, config.mixup))
-        if config.mixup
-        else batches
-    )
+    x, y = tf.constant(inputs), tf.constant(targets)
+    batches = order.map(lambda index: (tf.gather(x, index), tf.gather(y, index)))
+    if config.mixup and config.teacher != KERNEL:
+        batches = batches.map(lambda inputs, targets: _mixup(inputs, targets, config.mixup))
+    return batches
 
 
 def _mixup(inputs: Any, targets: Any, alpha: float) -> tuple[Any, Any]:
@@ -204,14 +250,20 @@ def _mixup(inputs: Any, targets: Any, alpha: float) -> tuple[Any, Any]:
     return tuple(share * values + (1 - share) * tf.gather(values, partner) for values in (inputs, targets))
 
 
-def _callbacks(config: TrainingConfig, progress: Progress | None) -> list[Any]:
-    callbacks = [
-        tf_keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
-    ]
+def _callbacks(
+    config: TrainingConfig, epochs: int, *, validated: bool, progress: Progress | None
+) -> list[Any]:
+    callbacks, what = [], "training on all clips that are not held out"
+    if validated:
+        what = f"training, at most {epochs} epochs"
+        stop = tf_keras.callbacks.EarlyStopping(
+            "val_loss", patience=config.patience, restore_best_weights=True
+        )
+        callbacks.append(stop)
     if progress is not None:
 
         def report(epoch: int, _logs: dict[str, float]) -> None:
-            progress(f"training, at most {config.max_epochs} epochs", epoch + 1, config.max_epochs)
+            progress(what, epoch + 1, epochs)
 
         callbacks.append(tf_keras.callbacks.LambdaCallback(on_epoch_end=report))
     return callbacks

@@ -10,7 +10,7 @@ step serves all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run
 from serq_mcu.quantized_model.types import INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
-from serq_mcu.training.mlp import Examples, train_others
+from serq_mcu.training.mlp import Examples, refit_mlp, train_others, with_other_seeds
 
 # after mlp, which sets how TensorFlow and Keras load
 import tensorflow as tf  # isort: skip
@@ -39,27 +39,42 @@ _INPUT_RANGE = (
 )
 
 
-def tuner(run: Run, progress: Progress | None = None) -> Callable[[Lowering, Sequence[Width]], TunedNetwork]:
-    """Return what `quantization.pipeline.quantize` calls to fine-tune a run's network.
+class RunTuner:
+    """What `quantization.pipeline.quantize` calls to fine-tune the networks of a run.
 
     It does so at the widths that were chosen.
     """
-    training, tuning = run.config.training, run.config.tuning
-    train, validation = (
-        Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
-        for part in ("train", "validation")
-    )
-    hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
-    others = train_others(
-        train, validation, len(run.labels), changed(training, hidden=hidden), tuning.ensemble - 1, progress
-    )
 
-    def tune(lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
-        return FineTuner(lowering.network.shape, training, tuning).tune(
-            lowering, widths, train, validation, progress, others
+    def __init__(self, run: Run, progress: Progress | None = None) -> None:
+        hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
+        self._training, self._tuning = changed(run.config.training, hidden=hidden), run.config.tuning
+        self._classes, self._epochs, self._progress = len(run.labels), run.best_epoch, progress
+        self._train, self._validation = (
+            Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
+            for part in ("train", "validation")
         )
 
-    return tune
+    def tune(self, lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
+        """Fine-tune on training clips, until validation clips say that it is best."""
+        count = self._tuning.ensemble - 1
+        others = train_others(
+            self._train, self._validation, self._classes, self._training, count, self._progress
+        )
+        return self._tuner(lowering).tune(
+            lowering, widths, self._train, self._validation, self._progress, others
+        )
+
+    def retune(self, lowering: Lowering, widths: Sequence[Width], epochs: int) -> TunedNetwork:
+        """Fine-tune on training and validation clips, for as many epochs."""
+        both = self._train.joined(self._validation)
+        others = [
+            refit_mlp(both, self._classes, own, self._epochs, self._progress)
+            for own in with_other_seeds(self._training, self._tuning.ensemble - 1)
+        ]
+        return self._tuner(lowering).retune(lowering, widths, both, epochs, self._progress, others)
+
+    def _tuner(self, lowering: Lowering) -> FineTuner:
+        return FineTuner(lowering.network.shape, self._training, self._tuning)
 
 
 class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
@@ -256,19 +271,40 @@ class FineTuner:
         is kept that is worse on validation clips.
         """
         self._load(lowering.start(widths), [lowering.network, *others])
-        rng = np.random.default_rng(self._training.seed)
-        inputs, targets = self._tensors(lowering, train)
         held = self._tensors(lowering, validation)
-        best, kept = float(self._evaluate(*held)), self._state()
-        epochs = self._tuning.epochs
-        for epoch in range(epochs):
-            self._epoch(inputs, targets, *self._shuffled(rng, int(inputs.shape[0]), len(train.truth), epoch))
+        best, kept, after = float(self._evaluate(*held)), self._state(), 0
+        for epoch in self._epochs(lowering, train, self._tuning.epochs, progress):
             loss = float(self._evaluate(*held))
             if loss < best:
-                best, kept = loss, self._state()
+                best, kept, after = loss, self._state(), epoch
+        return self._tuned(kept, widths, after)
+
+    def retune(
+        self,
+        lowering: Lowering,
+        widths: Sequence[Width],
+        train: Examples,
+        epochs: int,
+        progress: Progress | None = None,
+        others: Sequence[FloatNetwork] = (),
+    ) -> TunedNetwork:
+        """Fine-tune on `train` for so many epochs of the configuration's; the others are those of `tune`."""
+        self._load(lowering.start(widths), [lowering.network, *others])
+        for _ in self._epochs(lowering, train, epochs, progress):
+            pass
+        return self._tuned(self._state(), widths, epochs)
+
+    def _epochs(
+        self, lowering: Lowering, train: Examples, count: int, progress: Progress | None
+    ) -> Iterator[int]:
+        """Run the first `count` epochs of the configuration's; yield the number of each when it has run."""
+        rng = np.random.default_rng(self._training.seed)
+        inputs, targets = self._tensors(lowering, train)
+        for epoch in range(count):
+            self._epoch(inputs, targets, *self._shuffled(rng, int(inputs.shape[0]), len(train.truth), epoch))
+            yield epoch + 1
             if progress is not None:
-                progress("fine-tuning with quantization", epoch + 1, epochs)
-        return self._tuned(kept, widths)
+                progress("fine-tuning with quantization", epoch + 1, count)
 
     def logits(
         self, tuned: TunedNetwork, lowering: Lowering, pooled: NDArray[np.int32]
@@ -375,7 +411,7 @@ class FineTuner:
     def _state(self) -> list[NDArray[np.float32]]:
         return [variable.numpy() for variable in self._variables]
 
-    def _tuned(self, state: list[NDArray[np.float32]], widths: Sequence[Width]) -> TunedNetwork:
+    def _tuned(self, state: list[NDArray[np.float32]], widths: Sequence[Width], epochs: int) -> TunedNetwork:
         values = {variable.ref(): value for variable, value in zip(self._variables, state, strict=True)}
 
         def all_of(name: str) -> list[NDArray[np.float32]]:
@@ -387,6 +423,7 @@ class FineTuner:
             tuple(all_of("bias")),
             tuple(np.exp(all_of("kernel_log_scale"))),
             tuple(np.exp(all_of("output_log_step"))),
+            epochs,
         )
 
 

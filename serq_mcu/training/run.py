@@ -22,7 +22,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.extraction.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantization.pipeline import Tune
+from serq_mcu.quantization.pipeline import Tuner
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.quantized_model.types import NO_SPEECH_LABEL
 from serq_mcu.training.augmentation import draw_augmented_clips
@@ -123,6 +123,11 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
     trained = mlp.train_mlp(
         examples(splits.TRAIN), examples(splits.VALIDATION), len(dataset.labels), config.training, progress
     )
+    chooser, network = None, trained.network
+    if config.training.refit:
+        both = examples(splits.TRAIN).joined(examples(splits.VALIDATION))
+        chooser = network
+        network = mlp.refit_mlp(both, len(dataset.labels), config.training, trained.best_epoch, progress)
     run = Run(
         config=config,
         corpus=dataset.corpus,
@@ -133,10 +138,11 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
         truth=dataset.truth,
         part=part,
         validated_by=split.words,
-        network=trained.network,
+        network=network,
         epochs=trained.epochs,
         best_epoch=trained.best_epoch,
         versions={"serq-mcu": __version__} | {name: importlib.metadata.version(name) for name in PACKAGES},
+        chooser=chooser,
     )
     return run, _history_csv(mlp.HISTORY, trained.history)
 
@@ -172,14 +178,14 @@ def version_features(
     return pooled.reshape(len(versions), len(dataset.truth), -1)
 
 
-def fine_tuning(run: Run, progress: Progress | None = None) -> Tune:
-    """Make the function that `quantize` calls to fine-tune a run at the bits chosen.
+def fine_tuning(run: Run, progress: Progress | None = None) -> Tuner:
+    """Make what `quantize` calls to fine-tune a run at the bits chosen.
 
     Raises SerqError if the packages of training are not installed.
     """
     qat = _needing_tensorflow("fine-tuning", "qat")
-    tune: Tune = qat.tuner(run, progress)
-    return tune
+    tuner: Tuner = qat.RunTuner(run, progress)
+    return tuner
 
 
 def _import_training() -> tuple[Any, Any]:

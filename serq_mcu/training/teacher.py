@@ -10,28 +10,30 @@ Hinton et al. 2015).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-ANCHORS = 4000  # at most: a system of that many equations is solved in seconds
+ANCHORS = 8000  # at most: a system of that many equations is solved in seconds
 RIDGE = 0.1  # this and the next by a look at cross-validation on SAVEE (docs/product.md)
+BLENDS = 32768  # of clips that it answers for, when blends are learned from; each is presented some times
+_AT_ONCE = 2048  # inputs: 50 MB of distances
 SHARPNESS = 6.0  # of the softmax over answers, which lie about 0 to 1
 
 
 class KernelTeacher:
     """Answers of kernel ridge regression to standardised features.
 
-    Its width is that of scikit-learn's "scale": gamma is 1 / features. inputs: standardised float [n,
-    features]; targets: one-hot float [n, classes]. The first ANCHORS of them are kept.
+    inputs: standardised float [n, features]; targets: one-hot float [n, classes]; gamma: of the kernel
+    exp(-gamma / features * squared distance), 1 is scikit-learn's "scale". The first ANCHORS are kept.
     """
 
-    def __init__(self, inputs: NDArray[np.floating], targets: NDArray[np.floating]) -> None:
+    def __init__(
+        self, inputs: NDArray[np.floating], targets: NDArray[np.floating], gamma: float = 1.0
+    ) -> None:
         from sklearn.kernel_ridge import KernelRidge
 
-        anchors, wanted = (np.asarray(values[:ANCHORS], dtype=np.float64) for values in (inputs, targets))
-        self._gamma, self._mean = 1 / anchors.shape[1], wanted.mean(axis=0)
+        anchors, wanted = inputs[:ANCHORS], targets[:ANCHORS]
+        self._gamma, self._mean = gamma / anchors.shape[1], wanted.mean(axis=0)
         self._weights = (
             KernelRidge(alpha=RIDGE, kernel="rbf", gamma=self._gamma)
             .fit(anchors, wanted - self._mean)
@@ -39,20 +41,18 @@ class KernelTeacher:
         )
         self._anchors, self._squares = anchors, (anchors**2).sum(axis=1)
 
-    def teach(self, inputs: Any, _labels: Any = None) -> tuple[Any, Any]:
-        """Replace the labels of standardised features [n, features] by probabilities [n, classes].
+    def answers(self, inputs: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Compute probabilities [n, classes] for standardised features [n, features], of their type."""
+        parts = range(0, len(inputs), _AT_ONCE)
+        found: NDArray[np.floating] = np.concatenate([self._some(inputs[at : at + _AT_ONCE]) for at in parts])
+        return found
 
-        All are TensorFlow tensors.
-        """
-        import tensorflow as tf
-
+    def _some(self, inputs: NDArray[np.floating]) -> NDArray[np.floating]:
         anchors, squares, weights, mean = (
-            tf.constant(values, dtype=inputs.dtype)
+            values.astype(inputs.dtype)
             for values in (self._anchors, self._squares, self._weights, self._mean)
         )
-        apart = (
-            tf.reduce_sum(inputs * inputs, axis=1, keepdims=True)
-            + squares
-            - 2 * tf.matmul(inputs, anchors, transpose_b=True)
-        )
-        return inputs, tf.nn.softmax(SHARPNESS * (tf.matmul(tf.exp(-self._gamma * apart), weights) + mean))
+        apart = (inputs**2).sum(axis=1)[:, None] + squares - 2 * inputs @ anchors.T
+        odds = np.exp(SHARPNESS * (np.exp(-self._gamma * apart) @ weights + mean))
+        shares: NDArray[np.floating] = odds / odds.sum(axis=1, keepdims=True)
+        return shares

@@ -153,6 +153,17 @@ def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(
     assert model_bytes(lowering.tuned_model(fresh.tune(lowering, (2, 1, 3), *data))) == first
 
 
+def test_tuning_anew_goes_the_same_way_for_as_many_epochs(
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner
+) -> None:
+    tuned = tuner.tune(lowering, (2, 1, 3), *data)
+    assert 0 < tuned.epochs <= 6
+    again = tuner.retune(lowering, (2, 1, 3), data[0], tuned.epochs)
+    assert model_bytes(lowering.tuned_model(again)) == model_bytes(lowering.tuned_model(tuned))
+    more = tuner.retune(lowering, (2, 1, 3), data[0].joined(data[1]), tuned.epochs)
+    assert (more.kernels[0] != again.kernels[0]).any()
+
+
 def test_an_ensemble_teaches_what_its_networks_say_on_average(
     lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner
 ) -> None:

@@ -12,8 +12,6 @@ from serq_mcu.training import teacher as module
 from serq_mcu.training.mlp import Examples, train_mlp
 from serq_mcu.training.teacher import RIDGE, SHARPNESS, KernelTeacher
 
-import tensorflow as tf  # isort: skip  # after mlp, which sets how it loads
-
 
 def _rings(count: int, seed: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Two classes that no plane parts: an inner and an outer ring in 2 of 12 features."""
@@ -35,20 +33,30 @@ def test_answers_are_the_mean_of_a_gaussian_process() -> None:
     )  # 1/(2 l^2) = 1/12
     known = process.predict(asked) + mean  # the same mean function by other code
     expected = np.exp(SHARPNESS * known) / np.exp(SHARPNESS * known).sum(axis=1, keepdims=True)
-    same, answered = KernelTeacher(inputs, targets).teach(tf.constant(asked))
-    assert (same.numpy() == asked).all()
-    assert answered.numpy() == pytest.approx(expected, abs=1e-9)
+    assert KernelTeacher(inputs, targets).answers(asked) == pytest.approx(expected, abs=1e-9)
+    half = RBF(np.sqrt(12))  # of half the gamma
+    wider = GaussianProcessRegressor(half, alpha=RIDGE, optimizer=None).fit(inputs, targets - mean)
+    answered = KernelTeacher(inputs, targets, 0.5).answers(asked)
+    assert answered.argmax(axis=1).tolist() == (wider.predict(asked) + mean).argmax(axis=1).tolist()
+    assert answered != pytest.approx(expected, abs=1e-3)
+
+
+def test_many_are_answered_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pooled, truth = _rings(80, 0)
+    inputs, asked = pooled / 1000, _rings(10, 1)[0] / 1000
+    teacher = KernelTeacher(inputs, np.eye(2)[truth])
+    whole = teacher.answers(asked)
+    monkeypatch.setattr(module, "_AT_ONCE", 3)
+    assert teacher.answers(asked) == pytest.approx(whole, abs=1e-12)
 
 
 def test_only_the_first_anchors_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     pooled, truth = _rings(80, 0)
     inputs, targets = pooled / 1000, np.eye(2)[truth]
-    asked = tf.constant(_rings(10, 1)[0] / 1000)
+    asked = _rings(10, 1)[0] / 1000
     monkeypatch.setattr(module, "ANCHORS", 40)
-    assert (
-        KernelTeacher(inputs, targets).teach(asked)[1].numpy()
-        == KernelTeacher(inputs[:40], targets[:40]).teach(asked)[1].numpy()
-    ).all()
+    few = KernelTeacher(inputs[:40], targets[:40])
+    assert (KernelTeacher(inputs, targets).answers(asked) == few.answers(asked)).all()
 
 
 @pytest.mark.slow(9)
@@ -71,12 +79,11 @@ def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
             presentations=20,
             max_epochs=20,
             teacher=taught_by,
+            kernel_gamma=1.0,
         )
         network = train_mlp(Examples(pooled[None], truth), held, 2, config).network
-        answers = (
-            KernelTeacher(network.standardise(pooled), np.eye(2)[truth])
-            .teach(tf.constant(network.standardise(asked)))[1]
-            .numpy()
+        answers = KernelTeacher(network.standardise(pooled), np.eye(2)[truth]).answers(
+            network.standardise(asked)
         )
         odds = np.exp(network.logits(network.standardise(asked)))
         apart[taught_by] = np.abs(odds / odds.sum(axis=1, keepdims=True) - answers).mean()

@@ -29,6 +29,7 @@ from serq_mcu.extraction.recordings import recorded_features
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.interpreter import classify
@@ -491,13 +492,18 @@ def test_training_stops_in_time_and_keeps_the_best_epoch(clips: Path, tmp_path: 
     history = np.loadtxt(tmp_path / "run" / "history.csv", delimiter=",", skiprows=1)
     assert history[:, 3].argmin() + 1 == run.best_epoch
     pooled, truth = run.validation.pooled, run.validation.truth
-    logits = run.network.logits(run.network.standardise(pooled)).reshape(-1, 3)
-    loss = (
-        np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), np.tile(truth, len(pooled))]
-    ).mean()
-    assert loss == pytest.approx(
-        history[:, 3].min(), rel=1e-4
-    )  # the kept weights give the best epoch's loss; Keras computed it in float32
+
+    def loss(network: FloatNetwork) -> float:
+        logits = network.logits(network.standardise(pooled)).reshape(-1, 3)
+        right = logits[np.arange(len(logits)), np.tile(truth, len(pooled))]
+        return float((np.log(np.exp(logits).sum(axis=1)) - right).mean())
+
+    # the kept weights give the best epoch's loss; Keras computed it in float32
+    assert loss(run.unbiased) == pytest.approx(history[:, 3].min(), rel=1e-4)
+    assert loss(run.network) < loss(run.unbiased)  # it learned these clips by heart too
+    alone = train_dataset(shuffled, tmp_path / "alone", config.changed(training={"refit": False}))
+    assert alone.chooser is None
+    assert loss(alone.network) == loss(run.unbiased)
 
 
 def test_evaluation_judges_the_held_out_clips(clips: Path, tmp_path: Path) -> None:

@@ -31,10 +31,11 @@ from serq_mcu.quantization.decision import unsure_margin
 from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
 from serq_mcu.quantization.network import FloatNetwork, standardisation
-from serq_mcu.quantization.pipeline import quantize
+from serq_mcu.quantization.pipeline import STEPS, quantize
 from serq_mcu.quantization.run_folder import FEATURES, MARKER, WEIGHTS, Run, load_run, save_run
 from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.quantization import allocation_lines, choice_lines
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(Mfcc(8),))
@@ -447,6 +448,60 @@ def test_the_same_run_gives_the_same_bytes_and_a_full_account(run: Run) -> None:
     assert any("importance" in line for line in allocation_lines(allocation))
     assert provenance["config"] == run.config.to_json()
     assert provenance["run"] == run.digest != replace(run, pooled=run.pooled + 1).digest
+
+
+# A network trained anew on validation clips too, and the one that chooses
+
+
+def _refitted(run: Run) -> Run:
+    """The run with a network that ships of its own: another random one, which saw training clips alone."""
+    members = run.members("train")
+    network = _network(run.pooled[1, members], run.truth[members])
+    parts = [layer.kernel.astype(np.float32).astype(np.float64) for layer in network.dense]
+    biases = [layer.bias.astype(np.float32).astype(np.float64) for layer in network.dense]
+    shipped = FloatNetwork.mlp(tuple(parts), tuple(biases), network.mean, network.sd)
+    return replace(run, network=shipped, chooser=run.network)
+
+
+def test_the_chooser_chooses_and_the_other_ships(run: Run) -> None:
+    refitted = _refitted(run)
+    (model, allocation), (before, chosen) = quantize(refitted), quantize(run)
+    alone = quantize(replace(refitted, chooser=None).changed(quantization={"method": _named(before)}))[0]
+    assert allocation.layers == chosen.layers
+    assert model.decision == before.decision
+    assert _bare(model) == _bare(alone) != _bare(before)
+    for step in STEPS:
+        own, before_it = (found.scores[step]["validation"] for found in (allocation, chosen))
+        assert own.to_json() == before_it.to_json()
+    truth = run.truth[run.members("test")]
+    answers = classify(model, run.pooled[0, run.members("test")])
+    assert allocation.quantized_scores["test"].correct == int((answers == truth).sum())
+    assert refitted.float_score("validation").to_json() == run.float_score("validation").to_json()
+    assert refitted.float_score("train").to_json() != run.float_score("train").to_json()
+    assert refitted.digest != run.digest != replace(refitted, chooser=None).digest != refitted.digest
+
+
+def _bare(model: QuantizedModel) -> bytes:
+    return model_bytes(replace(model, provenance={}, decision=None))
+
+
+def _named(model: QuantizedModel) -> str:
+    return ",".join(map(str, model.widths))
+
+
+def test_both_networks_are_in_the_run_folder(run: Run, tmp_path: Path) -> None:
+    refitted = _refitted(run)
+    back = load_run(save_run(refitted, tmp_path / "run", {}))
+    assert model_bytes(quantize(back)[0]) == model_bytes(quantize(refitted)[0])
+    assert back.digest == refitted.digest
+    assert any("validation clips too" in line for line in back.lines())
+
+
+def test_networks_of_other_shapes_are_refused(run: Run) -> None:
+    members = run.members("train")
+    other = _network(run.pooled[0, members], run.truth[members], hidden=8)
+    with pytest.raises(SerqError, match="do not fit each other"):
+        replace(run, chooser=other)
 
 
 # The decision rule
