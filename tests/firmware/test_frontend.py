@@ -27,6 +27,7 @@ from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, co
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
 from serq_mcu.frontend.reference import PooledFrames, features, frame_stages, pool, traced_frames
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.speech import loudness
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import FrontendTables, build_tables, mel_edges
 from tests.support.frontend import GRID, SPECS, SPEECH120, random_tables, stimulus
@@ -407,6 +408,33 @@ def test_scalar_arithmetic(variant, tmp_path):
             b // n,
         )
         assert got[:-1] == expected, (a, b, w, n)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_loudness_is_the_variance_whatever_the_offset_and_the_parity(variant: str, tmp_path: Path) -> None:
+    program = compile_program(
+        tmp_path / "loudness",
+        [PROGRAMS / "loudness.c", RUNTIME / "serq_frontend.c", RUNTIME / "serq_pool.c"],
+        VARIANTS[variant],
+    )
+    rng = np.random.default_rng(6)
+    found: list[np.ndarray] = []
+    for count in (1, 2, 3, 80, 441, 512, 2047, 2048):
+        ends = (np.full(count, -32768), np.where(np.arange(count) % 2, 32767, -32768), np.zeros(count))
+        found += [part.astype(np.int16) for part in ends]
+        for scale in (0.2, 2, 200, 20000):
+            drawn = rng.normal(rng.uniform(-3000, 3000), scale, count)
+            found.append(np.clip(np.rint(drawn), -32768, 32767).astype(np.int16))
+    table = GOOD.log_table
+    records = b"".join(np.uint16(part.size).tobytes() + part.tobytes() for part in found)
+    heard = np.frombuffer(run(program, table.tobytes() + records), np.int32).tolist()
+    for part, got in zip(found, heard, strict=True):
+        spec = FeatureSpec(fft_length=2048, window_length=2048, hop_length=part.size)
+        frame = np.concatenate([rng.integers(-9, 9, 2048 - part.size), part]).astype(np.int16)
+        assert got == loudness(spec, table, frame).tolist()[0]
+        spread = part.size * (sum(int(v) ** 2 for v in part) + part.size) - int(part.sum(dtype=np.int64)) ** 2
+        assert abs(got - 256 * math.log2(spread)) < 1.2  # a step, and the chords of the logarithm
+        assert 0 <= got < 53 * 256
 
 
 def near_squares(rng: np.random.Generator, count: int) -> np.ndarray:

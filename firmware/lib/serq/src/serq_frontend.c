@@ -33,6 +33,25 @@ uint8_t serq_frame_shift(const int16_t *samples, uint16_t count)
     return (uint8_t)(serq_leading_zeros((significant | significant >> 16) & 0xffff) - 16);
 }
 
+/* count * (sum of squares + count) < 2^53, and the sum's square at most 2^52. */
+int32_t serq_loudness(const int16_t *samples, uint16_t count, const uint16_t *log_table)
+{
+    int32_t sum = 0;
+    uint64_t squares = count;
+    const int16_t *end = samples + count;
+    if (count % 2 != 0) {
+        sum = *samples;
+        squares += serq_square(sum);
+        samples++;
+    }
+    for (; samples < end; samples += 2) {
+        serq_pair pair = serq_load_pair(samples);
+        sum = serq_add_both(sum, pair);
+        squares = serq_add_squares(squares, pair);
+    }
+    return serq_log2_q16(serq_mul64x16(squares, count) - serq_square(sum), log_table) >> 8;
+}
+
 #if SERQ_STORED_POWER && !SERQ_THUMB1 /* else it is in serq_thumb1.S */
 void serq_power(serq_bin *bins, uint16_t count)
 {
