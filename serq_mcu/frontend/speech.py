@@ -17,6 +17,7 @@ from serq_mcu.frontend.analysis import Analysis
 from serq_mcu.frontend.arithmetic import LEVEL_MIN, log2_q16
 
 SMOOTHED = 4  # frames of a mean
+PIECE = 64  # samples whose variance loudness is: of 4 ms at 16 kHz, what is below 100 Hz hardly counts
 _NO_FLOOR = 2**15 - 1
 
 
@@ -69,13 +70,15 @@ class NoiseFloor:
 def loudness(analysis: Analysis, log_table: NDArray[np.uint16], pcm: NDArray[np.int16]) -> NDArray[np.int64]:
     """Compute how loud the newest samples of each frame are, int64 [frames], without a transform.
 
-    pcm: int16 [samples]. In Q8 log2 of the variance plus one, times hop_length^2: an offset is no sound, nor
-    is less than a step of the converter.
+    pcm: int16 [samples]. In Q8 log2 of the variance within pieces of 64 samples, plus one: neither an offset
+    nor rumble is sound, nor is less than a step of the converter.
     """
     hop = analysis.hop_length
-    first = pcm[analysis.frame_length - hop :]
-    x = first[: len(first) // hop * hop].astype(np.int64).reshape(-1, hop)
-    sums = x.sum(axis=1)
-    spread = hop * ((x * x).sum(axis=1) + hop) - sums * sums
+    newest = pcm[analysis.frame_length - hop :]
+    x = newest[: len(newest) // hop * hop].astype(np.int64).reshape(-1, hop)
+    spread = np.full(len(x), PIECE * hop)
+    for start in range(0, hop, PIECE):
+        piece = x[:, start : start + PIECE]
+        spread += piece.shape[1] * (piece * piece).sum(axis=1) - piece.sum(axis=1) ** 2
     loud: NDArray[np.int64] = log2_q16(log_table, spread.astype(np.uint64)) >> 8
     return loud

@@ -13,7 +13,9 @@ import pytest
 
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
+from serq_mcu.codegen.costs import silence
 from serq_mcu.codegen.export import export
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.counting.qemu import symbols
 from serq_mcu.frontend.blocks import F0, Chroma, Mfcc, Voicing
 from serq_mcu.frontend.reference import features
@@ -152,9 +154,12 @@ def test_pitch_costs_no_more_instructions_than_promised(board: str, name: str) -
 def test_a_second_of_silence_costs_no_more_cycles_than_promised(name: str) -> None:
     board, noise = load_board("emulated-m4f"), steady_noise(20.0)
     sparing = listening_model(LISTENING_SPECS[name])
+    stated = silence(Plan(sparing, board))
+    assert stated is not None and stated.cycles is not None
     for pcm in (noise, np.zeros_like(noise)):
         _, cycles = listening_cost(board, sparing, pcm)
         assert cycles is not None and 0.2 * SILENT_CYCLES < cycles <= SILENT_CYCLES
+        assert stated.cycles == pytest.approx(cycles, rel=0.1)
     _, all_heard = listening_cost(board, listening_model(LISTENING_SPECS[name], sparing=False), noise)
     assert all_heard is not None and all_heard > 2 * SILENT_CYCLES
 

@@ -28,6 +28,7 @@ from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation.sessions import in_room_noise
 from serq_mcu.evaluation.streams import in_noise
 from serq_mcu.extraction.recordings import read_recordings
 from serq_mcu.frontend.arithmetic import LEVEL_MIN
@@ -285,13 +286,16 @@ def test_speech_needs_its_number_of_frames_above_the_floor() -> None:
 
 # --- frames that are passed over
 
+PINK = in_room_noise(np.zeros(16000 * 30, np.int16), -55, 16000, 0, "pink")
+HUM = np.rint(500 * np.sin(2 * np.pi * 50 * np.arange(16000 * 30) / 16000)).astype(np.int16)
 NOISES = [
     np.zeros(1, np.int16),
     *(
-        np.rint(np.random.default_rng(0).normal(0, scale, 16000 * 30)).astype(np.int16)
-        for scale in (0.2, 1, 30)
+        np.rint(np.random.default_rng(0).normal(offset, scale, 16000 * 30)).astype(np.int16)
+        for offset, scale in ((0, 0.2), (0, 1), (0, 30), (-2000, 3000))
     ),
-    np.rint(np.random.default_rng(1).normal(-2000, 3000, 16000 * 30)).astype(np.int16),
+    PINK,
+    PINK + HUM,
 ]
 
 
@@ -301,7 +305,9 @@ def listening_model(**rule: int) -> QuantizedModel:
     return made_up_model((6, 3), (2, 5), spec=load_config().features, **plain | {"smoothing": 1} | rule)
 
 
-@pytest.mark.parametrize("noise", NOISES, ids=["nothing", "below a step", "-90 dB", "-61 dB", "offset"])
+@pytest.mark.parametrize(
+    "noise", NOISES, ids=["nothing", "below a step", "-90 dB", "-61 dB", "offset", "pink", "hum in pink"]
+)
 def test_of_silence_and_steady_noise_one_frame_a_block_is_heard(noise: np.ndarray) -> None:
     heard = [int(block.heard.sum()) for block in hear(listening_model(), np.resize(noise, 16000 * 30))]
     assert heard == [31] + [1] * 29

@@ -128,8 +128,9 @@ def loudness(spec: FeatureSpec, tables: FrontendTables, pcm: np.ndarray) -> list
     h, found = spec.hop_length, []
     for f in range(spec.frame_count(len(pcm))):
         x = pcm[f * h + spec.frame_length - h : f * h + spec.frame_length].tolist()
-        spread = h * (sum(v * v for v in x) + h) - sum(x) ** 2
-        found.append(log2q16(spread, tables.log_table.tolist()) >> 8)
+        pieces = [x[start : start + 64] for start in range(0, h, 64)]
+        spread = sum(len(piece) * sum(v * v for v in piece) - sum(piece) ** 2 for piece in pieces)
+        found.append(log2q16(spread + 64 * h, tables.log_table.tolist()) >> 8)
     return found
 
 
