@@ -246,7 +246,7 @@ def listening_cost(board: Board, model: QuantizedModel, pcm: NDArray[np.int16]) 
         elf = build_frontend(board, model, Path(work) / "p", LISTENING).elf
         found = []
         for blocks in (_SETTLED, _SETTLED + _COUNTED):
-            with counted(board, elf, [], ["serq_stream_push"]) as (command, read):
+            with counted(board, elf, [], ["serq_stream_push", "application_run"]) as (command, read):
                 heard = pcm[: blocks * block]
                 subprocess.run(command, input=heard.tobytes(), capture_output=True, timeout=240, check=True)
                 (record,) = (record for record in read().records if record.function == "serq_stream_push")

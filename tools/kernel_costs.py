@@ -23,7 +23,7 @@ from serq_mcu.codegen.export import board_files, export, runtime_files, write_pr
 from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.config import load_config
 from serq_mcu.counting.bench import bench
-from serq_mcu.counting.qemu import Count, counted
+from serq_mcu.counting.qemu import Count, counted, functions
 from serq_mcu.frontend.blocks import BLOCKS, Energy, FeatureBlock, Mfcc, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import PERCENTILES
@@ -267,10 +267,12 @@ def measure_loudness(board: Board, hop: int) -> Count:
     spec = replace(SPECS[0], hop_length=hop, speech_frames=1)
     pcm = steady_noise(0.5)
     with tempfile.TemporaryDirectory(prefix="serq-loudness-") as folder:
-        elf = build_frontend(board, listening_model(spec), Path(folder) / "p", LISTENING).elf
-        with counted(board, elf, ["serq_loudness"], []) as (command, read):
+        project = Path(folder) / "p"
+        elf = build_frontend(board, listening_model(spec), project, LISTENING).elf
+        others = sorted(functions(board, project, ("serq",)) - {"serq_loudness"})
+        with counted(board, elf, ["serq_loudness"], others) as (command, read):
             subprocess.run(command, input=pcm.tobytes(), check=True, capture_output=True)
-            return read().records[-1]
+            return next(record for record in read().records if record.function == "serq_loudness")
 
 
 def _code(board: Board, folder: Path, kernel: str) -> int:

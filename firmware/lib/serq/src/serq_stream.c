@@ -26,10 +26,10 @@ static void forget_floors(serq_stream *stream)
 }
 
 /* A block has ended: its floor is one of the earlier ones. */
-static void keep_floor(serq_floor *floor, int16_t *floors, unsigned place)
+static void keep_floor(serq_floor *floor, int16_t *floors, unsigned next)
 {
     if (SERQ_FLOOR_BLOCKS > 0) {
-        floors[place] = floor->block;
+        floors[next] = floor->block;
     }
     floor->block = SERQ_NO_FLOOR;
     floor->before = SERQ_NO_FLOOR;
@@ -40,10 +40,10 @@ static void keep_floor(serq_floor *floor, int16_t *floors, unsigned place)
 
 static void keep_floors(serq_stream *stream)
 {
-    unsigned place_now = stream->next_floor;
-    keep_floor(&stream->state.floor, stream->floors, place_now);
-    keep_floor(&stream->quiet, stream->quiet_floors, place_now);
-    stream->next_floor = (uint8_t)((place_now + 1) % SERQ_FLOOR_PLACES);
+    unsigned next = stream->next_floor;
+    keep_floor(&stream->state.floor, stream->floors, next);
+    keep_floor(&stream->quiet, stream->quiet_floors, next);
+    stream->next_floor = (uint8_t)((next + 1) % SERQ_FLOOR_PLACES);
 }
 
 /* A block begins. Its frames may be passed over if no older block belongs to the window and it is
