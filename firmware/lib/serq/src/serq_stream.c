@@ -46,14 +46,24 @@ static void keep_floors(serq_stream *stream)
     stream->next_floor = (uint8_t)((next + 1) % SERQ_FLOOR_PLACES);
 }
 
-/* A block begins. Its frames may be passed over if no older block belongs to the window and it is
+/* Whether one of the blocks that may belong to the next window has speech. */
+static bool spoke(const serq_stream *stream)
+{
+    uint32_t speech = 0;
+    for (unsigned age = stream->blocks; age > 0; age--) {
+        speech += stream->older[place(stream, age)].speech;
+    }
+    return speech > 0;
+}
+
+/* A block begins. Its frames may be passed over if nobody spoke before it in its window, and it is
  * known how loud silence is. */
 static void begin_block(serq_stream *stream)
 {
     stream->level_sum = 0;
     stream->heard = 0;
-    stream->awake = SERQ_WAKE_RISE == 0 || SERQ_SPEECH_FRAMES == 0 || stream->blocks > 0 ||
-                    stream->quiet.before == SERQ_NO_FLOOR;
+    stream->awake = SERQ_WAKE_RISE == 0 || SERQ_SPEECH_FRAMES == 0 ||
+                    stream->quiet.before == SERQ_NO_FLOOR || spoke(stream);
     stream->state.frames = 0; /* its first frame shares samples with the last one */
 }
 
@@ -213,23 +223,19 @@ static void next_block(serq_stream *stream)
         (uint8_t)(stream->blocks + 1U < SERQ_BLOCKS ? stream->blocks + 1 : stream->blocks);
 }
 
-/* Frames that are speech in the window, which the block that has just been heard ends. */
-static int32_t count_speech(const serq_stream *stream)
+/* A window does not begin with a block without speech. Returns the frames of speech that are left,
+ * those of the newest block among them. */
+static int32_t begin_with_speech(serq_stream *stream)
 {
     int32_t speech = stream->state.speech;
     for (unsigned age = stream->blocks; age > 0; age--) {
-        speech += stream->older[place(stream, age)].speech;
+        uint16_t its = stream->older[place(stream, age)].speech;
+        if (its == 0 && age == stream->blocks && SERQ_SPEECH_FRAMES > 0) {
+            stream->blocks--;
+        }
+        speech += its;
     }
     return speech;
-}
-
-/* A window does not begin with a block without speech. */
-static void leave_quiet_blocks(serq_stream *stream)
-{
-    while (SERQ_SPEECH_FRAMES > 0 && stream->blocks > 0 &&
-           stream->older[place(stream, stream->blocks)].speech == 0) {
-        stream->blocks--;
-    }
 }
 
 /* Averages of scores; their sums cannot overflow, as the largest score times 2^SERQ_SMOOTHING does
@@ -285,7 +291,7 @@ static void hear_no_speech(serq_stream *stream, serq_decision *decision)
 static void end_block(serq_stream *stream, serq_decision *decision)
 {
     serq_state *state = &stream->state;
-    int32_t speech = count_speech(stream);
+    int32_t speech = begin_with_speech(stream);
     decision->level = (int16_t)serq_floor_div(stream->level_sum + stream->heard / 2, stream->heard);
     if (SERQ_SPEECH_FRAMES == 0 || speech > 0) {
         merge_blocks(stream);
@@ -298,7 +304,6 @@ static void end_block(serq_stream *stream, serq_decision *decision)
     } else {
         hear_no_speech(stream, decision);
     }
-    leave_quiet_blocks(stream);
     keep_floors(stream);
     begin_block(stream);
 }
