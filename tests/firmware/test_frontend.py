@@ -25,7 +25,14 @@ from serq_mcu.frontend.blocks import BLOCKS, F0, Chroma, FeatureBlock, Mel, Mfcc
 from serq_mcu.frontend.blocks.chroma import chroma_runs, chroma_weights
 from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
-from serq_mcu.frontend.reference import PooledFrames, features, frame_stages, pool, traced_frames
+from serq_mcu.frontend.reference import (
+    PooledFrames,
+    counted_frames,
+    features,
+    frame_stages,
+    pool,
+    traced_frames,
+)
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.speech import loudness
 from serq_mcu.frontend.statistics import MISSING
@@ -408,6 +415,17 @@ def test_scalar_arithmetic(variant, tmp_path):
             b // n,
         )
         assert got[:-1] == expected, (a, b, w, n)
+
+
+def test_a_frame_that_is_passed_over_decides_nothing_however_loud_it_is() -> None:
+    level = np.array([-8000, -7900, 0, -7950, -9000])
+    heard = np.array([True, True, False, True, True])
+    rows = np.arange(35, dtype=np.int64).reshape(5, 7)
+    for spec in (SPEECH120, replace(SPEECH120, tiers=0)):
+        frames = PooledFrames(level, heard, {"mfcc": rows}, {})
+        found = counted_frames(spec, build_tables(spec), frames, heard=heard)["mfcc"]
+        assert found.tolist() == heard.tolist()
+    assert counted_frames(SPEECH120, GOOD, frames)["mfcc"].tolist() == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
