@@ -188,6 +188,7 @@ class DecisionConfig(Section, frozen=True):
     floor_seconds: Annotated[float, Meta(ge=0, le=60)]
     coverage: Annotated[float, Meta(ge=0.01, le=1)]
     smoothing: Annotated[int, Meta(ge=0, le=MAX_SMOOTHING)]
+    wake_db: Annotated[float, Meta(ge=0, le=60)]
 
 
 class Config(Section, frozen=True):

@@ -1,7 +1,7 @@
 """The page of what the front end costs: instructions a frame and a stage, in firmware without a trace.
 
-They are counted on every emulated kind of core. `python -m tools.frontend_cost` writes docs/frontend_cost.md
-again.
+So is a second of listening to silence. They are counted on every emulated kind of core. `python -m
+tools.frontend_cost` writes docs/frontend_cost.md again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base import resources
 from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, load_board
 from serq_mcu.build import platformio
@@ -24,13 +25,15 @@ from serq_mcu.config import load_config
 from serq_mcu.counting.qemu import code_bytes, counted, functions
 from serq_mcu.frontend.blocks import Chroma, Mfcc
 from serq_mcu.frontend.code import frame_functions, frontend_arrays, pitch_points
+from serq_mcu.frontend.level import level_from_db
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantized_model.types import QuantizedModel
-from tools.network_cost import compiler_version, random_network
+from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
+from tools.network_cost import compiler_version, random_model, random_network
 
 PAGE = Path(__file__).parents[1] / "docs" / "frontend_cost.md"
 APPLICATION = Path(__file__).with_name("frontend_application.c")
+LISTENING = Path(__file__).with_name("listening_application.c")
 SECONDS = 2
 _READ_BYTES = 1024  # of the application, which reads pieces of 512, and of the port
 
@@ -67,7 +70,14 @@ LIMITS = {
     ("emulated-m0", "benchmark and chroma"): 96_000,
 }
 
-_AROUND = ("application_run", "serq_push", "take_frame", "serq_features", "serq_model_features")
+# Listening: the specifications of models that ship, steady white noise, and what a second of it costs at most
+# on a Cortex-M4, in estimated cycles.
+LISTENING_SPECS = {"default": DEFAULT, "light": load_config(resources.MODELS / "emodb-light.toml").features}
+SILENT_CYCLES = 400_000
+NOISE_DB = -60.0
+_SETTLED, _COUNTED = 10, 10  # blocks that are left out, and that are counted
+
+_AROUND = ("application_run", "serq_push", "serq_take_frame", "serq_features", "serq_model_features")
 _POOLING = ("place_frame", "select", "count_add", "pool_add", "histogram_add")
 _STAGES = {
     "frame_shift": "shift of the frame",
@@ -100,6 +110,7 @@ Compilers: {compilers}, at -O2.
 
 *benchmark*: 16 kHz, 25 ms in an FFT of 512, 40 HTK mel bands without norm, 13 MFCC.
 *default*: `{default}`, FFT {fft}, {blocks}; a frame every {hop:g} ms.
+*light*: `{light}`, FFT {light_fft}, {light_blocks}; a frame every {light_hop:g} ms.
 *limit* is what is promised.
 A core whose RAM has no room for a specification has no figure for it.
 """
@@ -133,11 +144,20 @@ def synthetic_speech(seed: int, seconds: float = SECONDS, level: float = 0.3) ->
     return pcm
 
 
-def build_frontend(board: Board, model: QuantizedModel, folder: Path) -> platformio.BuildResult:
+def steady_noise(seconds: float) -> NDArray[np.int16]:
+    """Make white noise at NOISE_DB, int16 at 16 kHz, as a quiet room has it."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 32768 * 10 ** (NOISE_DB / 20), round(16000 * seconds))
+    return np.rint(noise).astype(np.int16)
+
+
+def build_frontend(
+    board: Board, model: QuantizedModel, folder: Path, application: Path = APPLICATION
+) -> platformio.BuildResult:
     """Build firmware of the model's front end as a product has it, in the new project `folder`.
 
-    It has no harness, trace and network, reads samples until its input ends and writes the pooled features.
-    Raises SerqError if it cannot be built.
+    It has no harness, trace and network, reads samples until its input ends and writes the pooled features;
+    or it is another application. Raises SerqError if it cannot be built.
     """
     library = {
         name: data
@@ -147,7 +167,7 @@ def build_frontend(board: Board, model: QuantizedModel, folder: Path) -> platfor
     files = (
         library
         | Plan(model, board).model_files
-        | {"src/main.c": APPLICATION.read_bytes()}
+        | {"src/main.c": application.read_bytes()}
         | board_files(board)
     )
     assert files["platformio.ini"].count(b"-DSERQ_TRACE=1") == 1
@@ -192,8 +212,52 @@ def frame_cost(board: Board, spec: FeatureSpec) -> FrameCost:
 
 def has_room(board: Board, spec: FeatureSpec) -> bool:
     """Tell whether the RAM of a board holds the front end's state beside what the application reads into."""
-    state = Plan(random_network(spec, 1), board).state_bytes
-    return state + _READ_BYTES + board.port.stack_bytes <= board.mcu.ram_bytes
+    return _fits(board, Plan(random_network(spec, 1), board).state_bytes)
+
+
+def can_listen(board: Board, spec: FeatureSpec) -> bool:
+    """Tell whether the RAM of a board holds a stream by the default rule, likewise."""
+    return _fits(board, Plan(listening_model(spec), board).stream_bytes)
+
+
+def _fits(board: Board, state_bytes: int) -> bool:
+    return state_bytes + _READ_BYTES + board.port.stack_bytes <= board.mcu.ram_bytes
+
+
+def listening_model(spec: FeatureSpec, *, sparing: bool = True) -> QuantizedModel:
+    """Make a small random network that listens by the default rule, or hears all frames if not `sparing`."""
+    chosen = load_config().decision
+    frames = round(chosen.block_seconds * spec.sample_rate / spec.hop_length)
+    floors = round(chosen.floor_seconds / chosen.block_seconds)
+    rise = level_from_db(chosen.wake_db) if sparing else 0
+    rule = DecisionRule(chosen.blocks, frames, floors, 0, chosen.smoothing, rise)
+    return replace(random_model(spec, (16, 7), (2, 2), seed=0), decision=rule)
+
+
+def listening_cost(board: Board, model: QuantizedModel, pcm: NDArray[np.int16]) -> tuple[int, int | None]:
+    """Count a second of listening on an emulated board, (instructions, estimated cycles).
+
+    pcm: int16 [samples] at 16 kHz, of 20 blocks; the first ten, in which a stream learns how loud silence is,
+    are left out. Raises SerqError if it cannot be built or counted.
+    """
+    assert model.decision is not None
+    block = model.decision.block_frames * model.spec.hop_length
+    with tempfile.TemporaryDirectory(prefix="serq-cost-") as work:
+        elf = build_frontend(board, model, Path(work) / "p", LISTENING).elf
+        found = []
+        for blocks in (_SETTLED, _SETTLED + _COUNTED):
+            with counted(board, elf, [], ["serq_stream_push", "application_run"]) as (command, read):
+                heard = pcm[: blocks * block]
+                subprocess.run(command, input=heard.tobytes(), capture_output=True, timeout=240, check=True)
+                (record,) = (record for record in read().records if record.function == "serq_stream_push")
+                found.append(record)
+    before, after = found
+    second = model.spec.sample_rate / (_COUNTED * block)
+    cycles = None if after.cycles is None or before.cycles is None else after.cycles - before.cycles
+    return (
+        round((after.instructions - before.instructions) * second),
+        None if cycles is None else round(cycles * second),
+    )
 
 
 def main() -> None:
@@ -205,19 +269,85 @@ def main() -> None:
             if has_room(board, spec):
                 costs[board.name, name] = frame_cost(board, spec)
                 print(board.name, name, *costs[board.name, name].frame, flush=True)
+    heard = {}
+    for board in boards:
+        for name, spec in LISTENING_SPECS.items():
+            if can_listen(board, spec):
+                heard[board.name, name] = Listened.counted(board, spec)
+                print(board.name, name, heard[board.name, name], flush=True)
+    light = LISTENING_SPECS["light"]
     head = _INTRODUCTION.format(
         seconds=SECONDS,
         compilers=", ".join(dict.fromkeys(map(compiler_version, boards))),
         default=DEFAULT.name,
         fft=DEFAULT.fft_length,
-        blocks=", ".join(f"{block.size} {block.kind}" for block in DEFAULT.blocks),
+        blocks=_blocks(DEFAULT),
         hop=1000 * DEFAULT.hop_length / DEFAULT.sample_rate,
+        light=light.name,
+        light_fft=light.fft_length,
+        light_blocks=_blocks(light),
+        light_hop=1000 * light.hop_length / light.sample_rate,
     )
     stages = [_stages_table(boards, costs, name) for name in ("benchmark and chroma", "default")]
-    write_file(PAGE, "\n".join([head, _frames_table(boards, costs), *stages, _memory(costs)]))
+    listening = _listening_table(boards, heard)
+    write_file(PAGE, "\n".join([head, _frames_table(boards, costs), listening, *stages, _memory(costs)]))
+
+
+@dataclass(frozen=True)
+class Listened:
+    """What a second of listening executes, (instructions, estimated cycles).
+
+    Of steady noise and of digital silence by the default rule, and of noise where all frames are transformed.
+    """
+
+    noise: tuple[int, int | None]
+    silence: tuple[int, int | None]
+    hearing_all: tuple[int, int | None]
+
+    @staticmethod
+    def counted(board: Board, spec: FeatureSpec) -> Listened:
+        """Count on an emulated board."""
+        noise = steady_noise(_SETTLED + _COUNTED)
+        sparing, hearing = listening_model(spec), listening_model(spec, sparing=False)
+        return Listened(
+            listening_cost(board, sparing, noise),
+            listening_cost(board, sparing, np.zeros_like(noise)),
+            listening_cost(board, hearing, noise),
+        )
 
 
 Costs = dict[tuple[str, str], FrameCost]
+
+
+def _blocks(spec: FeatureSpec) -> str:
+    return ", ".join(f"{block.size} {block.kind}" for block in spec.blocks)
+
+
+def _listening_table(boards: list[Board], heard: dict[tuple[str, str], Listened]) -> str:
+    rise, rows = load_config().decision.wake_db, []
+    rows.append(
+        ["a second of listening", "steady noise", "digital silence", "limit", "if all were transformed"]
+    )
+    rows.append(["---"] * 5)
+    for board in boards:
+        for name in LISTENING_SPECS:
+            cost = heard.get((board.name, name))
+            if cost is None:
+                continue
+            cells = (_millions(board, part) for part in (cost.noise, cost.silence, cost.hearing_all))
+            noise, silence, hearing_all = cells
+            limit = f"{SILENT_CYCLES / 1e6:g} M cycles" if board.name == "emulated-m4f" else "-"
+            rows.append([f"{board.mcu.core}, {name}", noise, silence, limit, hearing_all])
+    return (
+        "A stream where nobody speaks, by the default rule: one frame of each block is transformed, and of"
+        f" the others only how loud they are is computed, until one rises by {rise:g} dB.\nIt is a stream's"
+        f" whole work, with pooling, after its first {_SETTLED} blocks; the noise is white, at {NOISE_DB:g}"
+        " dB.\n\n" + _lines(rows)
+    )
+
+
+def _millions(board: Board, cost: tuple[int, int | None]) -> str:
+    return _both(board, cost, lambda value: f"{value / 1e6:.2f} M")
 
 
 def _frames_table(boards: list[Board], costs: Costs) -> str:

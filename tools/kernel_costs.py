@@ -10,6 +10,7 @@ import itertools
 import subprocess
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,13 @@ from serq_mcu.codegen.export import board_files, export, runtime_files, write_pr
 from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.config import load_config
 from serq_mcu.counting.bench import bench
-from serq_mcu.counting.qemu import Count, counted
+from serq_mcu.counting.qemu import Count, counted, functions
 from serq_mcu.frontend.blocks import BLOCKS, Energy, FeatureBlock, Mfcc, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import PERCENTILES
 from serq_mcu.layers.kernels import COSTS, terms
 from serq_mcu.layers.packing import GROUP, LAYOUTS
+from tools.frontend_cost import LISTENING, build_frontend, listening_model, steady_noise
 from tools.network_cost import random_model
 
 # The emulated board that stands for a kind of core, and the features which tell that kind. The last is also
@@ -38,6 +40,7 @@ CORES = {
     "emulated-xtensa": ("mul32",),
     "emulated-rv32imc": ("rv32i", "m"),
 }
+HOPS = (64, 128, 200, 256)  # of frames whose loudness is counted
 INPUTS = (8, 16, 24, 40, 64, 88, 128, 200, 256, 480)
 OUTPUTS = (8, 16, 40, 64, 136, 256)
 KERNELS = {layout.kernel(bits): layout for layout in LAYOUTS.values() for bits in layout.widths}
@@ -255,7 +258,21 @@ def measure_stages(board: Board) -> tuple[Counted, int]:
                 assert row.instructions is not None
                 found[stage.cost].append((stage.terms, Count(stage.name, row.instructions, row.cycles)))
         stack = max(stack, report.stack_bytes or 0)
+    found["loudness"] = [((hop, 1), measure_loudness(board, hop)) for hop in HOPS]
     return found, stack
+
+
+def measure_loudness(board: Board, hop: int) -> Count:
+    """Count the loudness of a frame of a stream that moves on by `hop` samples."""
+    spec = replace(SPECS[0], hop_length=hop, speech_frames=1)
+    pcm = steady_noise(0.5)
+    with tempfile.TemporaryDirectory(prefix="serq-loudness-") as folder:
+        project = Path(folder) / "p"
+        elf = build_frontend(board, listening_model(spec), project, LISTENING).elf
+        others = sorted(functions(board, project, ("serq",)) - {"serq_loudness"})
+        with counted(board, elf, ["serq_loudness"], others) as (command, read):
+            subprocess.run(command, input=pcm.tobytes(), check=True, capture_output=True)
+            return next(record for record in read().records if record.function == "serq_loudness")
 
 
 def _code(board: Board, folder: Path, kernel: str) -> int:

@@ -6,7 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from serq_mcu.boards.board import Board
-from serq_mcu.codegen.costs import Row, estimate, milliseconds, row_lines, timing, total
+from serq_mcu.codegen.costs import (
+    Row,
+    estimate,
+    milliseconds,
+    row_lines,
+    silence,
+    silence_line,
+    timing,
+    total,
+)
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.program_size import measure_program
 from serq_mcu.layers.kernels import core_of
@@ -31,6 +40,7 @@ class Budget:
     model: QuantizedModel
     items: tuple[Item, ...]
     rows: tuple[Row, ...]  # of a frame and a decision
+    silence: Row | None  # of a second in which nobody speaks, where that is not all its frames
 
     @property
     def flash(self) -> int:
@@ -76,14 +86,18 @@ class Budget:
             "board_stack_bytes": self.board.port.stack_bytes,
             "basis": self.basis,
             "rows": [
-                asdict(row) | {"milliseconds": milliseconds(row, self.board.mcu.clock_hz)}
+                self._timed(row)
                 for row in (*self.rows, total(self.rows, "frame"), total(self.rows, "decision"))
             ],
+            "silence": None if self.silence is None else self._timed(self.silence),
             "items": [
                 {"name": i.name, "flash_bytes": i.flash, "ram_bytes": i.ram, "basis": i.basis}
                 for i in self.items
             ],
         }
+
+    def _timed(self, row: Row) -> dict[str, Any]:
+        return asdict(row) | {"milliseconds": milliseconds(row, self.board.mcu.clock_hz)}
 
     @property
     def summary(self) -> str:
@@ -111,7 +125,9 @@ class Budget:
             f"{self.board.name + ' has':<28}{self.board.mcu.flash_bytes:>10}{self.board.mcu.ram_bytes:>10} "
             f" {self.board.title}"
         )
-        rows += [*row_lines(self.rows, self.board.mcu.clock_hz), self.basis]
+        rows += row_lines(self.rows, self.board.mcu.clock_hz)
+        rows += [] if self.silence is None else [silence_line(self.silence, self.board.mcu.clock_hz)]
+        rows.append(self.basis)
         remedy = "choose fewer bits, smaller layers or a larger board"
         if self._stack > self.board.port.stack_bytes:
             remedy = f"the stack needs {self._stack} bytes; raise [port] stack_bytes in its board file"
@@ -131,7 +147,8 @@ def budget(plan: Plan) -> Budget:
         *_program_items(plan),
         Item("stack", 0, board.port.stack_bytes, stack),
     ]
-    return Budget(board, plan.model, tuple(items), () if listens_only else estimate(plan))
+    rows = () if listens_only else estimate(plan)
+    return Budget(board, plan.model, tuple(items), rows, None if listens_only else silence(plan))
 
 
 def _model_items(plan: Plan) -> list[Item]:

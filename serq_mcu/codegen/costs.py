@@ -20,7 +20,7 @@ from serq_mcu.layers.kernels import Core, CostStage, Terms
 class Row:
     """One stage: what it executes for each frame or each decision."""
 
-    part: str  # "frame" or "decision"
+    part: str  # "frame", "decision" or "silence"
     name: str
     instructions: int | None
     cycles: int | None  # estimated for Cortex-M, counted on a board, None elsewhere
@@ -35,6 +35,33 @@ def total(rows: Iterable[Row], part: str) -> Row:
     """Add up the rows of a frame or a decision."""
     rows = [row for row in rows if row.part == part]
     return Row(part, "all", _sum(row.instructions for row in rows), _sum(row.cycles for row in rows))
+
+
+def silence(plan: Plan) -> Row | None:
+    """Estimate a second of a stream in which nobody speaks and nothing rises above what was heard before.
+
+    One frame of each block is transformed, and of the others the loudness is computed. Returns None for a
+    model that hears all frames, or that cannot stream.
+    """
+    spec, rule = plan.model.spec, plan.model.decision
+    if rule is None or not (rule.wake_rise and rule.floor_blocks and spec.speech_frames):
+        return None
+    hop, kept = spec.hop_length, spec.frame_length - spec.hop_length
+    frame = total(estimate(plan), "frame")
+    loudness = _row(CostStage("silence", "loudness", "loudness", (hop, 1)), plan.core)
+    moving = _row(CostStage("silence", "moving samples", "moving", (kept, hop, 0)), plan.core)
+    passed = rule.block_frames - 1
+    blocks = spec.sample_rate / (hop * rule.block_frames)
+
+    def second(*counts: int | None) -> int | None:
+        known = [count for count in counts if count is not None]
+        return None if len(known) < len(counts) else round(blocks * (known[0] + passed * sum(known[1:])))
+
+    rows = (frame, loudness, moving)
+    instructions, cycles = (
+        second(*(getattr(row, unit) for row in rows)) for unit in ("instructions", "cycles")
+    )
+    return Row("silence", "a second in which nobody speaks", instructions, cycles)
 
 
 def milliseconds(row: Row, clock_hz: int) -> float | None:
@@ -56,6 +83,15 @@ def row_lines(rows: Iterable[Row], clock_hz: int) -> list[str]:
             counts = f"{_number(row.instructions):>14}{_number(row.cycles):>10}"
             text.append(f"  {row.name:<46}{counts}{'?' if time is None else f'{time:.3f}':>9}")
     return text
+
+
+def silence_line(row: Row, clock_hz: int) -> str:
+    """Write the row of a second of silence as a line of the text table."""
+    time = milliseconds(row, clock_hz)
+    counts = (
+        f"{_number(row.instructions):>14}{_number(row.cycles):>10}{'?' if time is None else f'{time:.3f}':>9}"
+    )
+    return f"{row.name:<48}{counts}"
 
 
 def timing(mcu: Mcu) -> str:

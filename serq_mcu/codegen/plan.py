@@ -41,7 +41,7 @@ from serq_mcu.quantized_model.types import QuantizedModel
 MODEL = "model.serq"
 GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 LIBRARY = "lib/serq/src"
-_FLOOR_BYTES = 16  # sizeof(serq_floor), and the frames of speech
+_FLOOR_BYTES = 16  # sizeof(serq_floor), and the frames of speech, or those of a block that were heard
 _TIERS_BYTES = 16 + 4  # sizeof(serq_tiers) and sizeof(serq_grid)
 _TABLE_BYTES = 2048  # sizeof(serq_table)
 
@@ -259,7 +259,8 @@ class Plan:
         sums = (self.pools * POOL_BYTES + self.histograms * histogram) * self.tiers
         block = sums + self._edge_bytes + 4
         older = places * block
-        rest = 4 * len(self.model.labels) + 4 + 4 + 2 * max(rule.floor_blocks, 1)
+        floors = _FLOOR_BYTES + 2 * 2 * max(rule.floor_blocks, 1)
+        rest = 4 * len(self.model.labels) + 4 + floors + 5
         return _aligned(self.state_bytes + older + rest)
 
     @functools.cached_property

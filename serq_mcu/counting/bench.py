@@ -31,7 +31,7 @@ from serq_mcu.verification.target import open_target
 
 _AROUND = (
     "serq_push",
-    "take_frame",
+    "serq_take_frame",
     "serq_features",
     "serq_decide",
     "serq_model_frame",
@@ -182,7 +182,7 @@ def _frame_rows(counts: Counts, functions: tuple[str, ...]) -> Iterator[Row]:
     yield _row(
         "frame",
         "calls, moving samples",
-        [r for r in counts.records if r.function in ("serq_model_frame", "serq_push", "take_frame")],
+        [r for r in counts.records if r.function in ("serq_model_frame", "serq_push", "serq_take_frame")],
         _FRAMES,
     )
 

@@ -129,15 +129,20 @@ def _to_pool(
 
 
 def pool(
-    spec: FeatureSpec, tables: FrontendTables, frames: PooledFrames, anchor: int | None = None
+    spec: FeatureSpec,
+    tables: FrontendTables,
+    frames: PooledFrames,
+    anchor: int | None = None,
+    heard: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int32]:
     """Pool frames to features int32 [features] with 4 fractional bits.
 
-    anchor: the level, Q8 log2, that the grid of levels hangs from; by default that of these frames.
+    anchor: the level, Q8 log2, that the grid of levels hangs from; by default that of these frames. heard:
+    frames that were not passed over, bool [frames]; by default none was.
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
-    counted = counted_frames(spec, tables, frames, anchor)
+    counted = counted_frames(spec, tables, frames, anchor, heard)
     parts = []
     for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
         v, kept = rshift_round(frames.stages[block.stage].astype(np.int64), shift), counted[block.kind]
@@ -152,10 +157,16 @@ def pool(
 
 
 def counted_frames(
-    spec: FeatureSpec, tables: FrontendTables, frames: PooledFrames, anchor: int | None = None
+    spec: FeatureSpec,
+    tables: FrontendTables,
+    frames: PooledFrames,
+    anchor: int | None = None,
+    heard: NDArray[np.bool_] | None = None,
 ) -> dict[str, NDArray[np.bool_]]:
     """Tell in which frames each block counts, bool [frames] by kind; arguments are those of `pool`."""
-    counted = tables.tiers(spec).counted(frames.level, anchor)
+    heard = np.ones(len(frames), np.bool_) if heard is None else heard
+    levels = np.where(heard, frames.level, LEVEL_MIN)
+    counted = tables.tiers(spec).counted(levels, anchor) & heard
     return {
         block.kind: counted & frames.counts[block.kind] if block.selective else counted
         for block in spec.blocks

@@ -1,7 +1,8 @@
 """Whether there is speech (SPEC.md section 2): voiced frames, if that is known, above the noise floor.
 
 The floor is the least mean of four levels so far, which steady noise hardly leaves and speech does with every
-syllable. It needs no absolute level, so no microphone's gain decides.
+syllable. It needs no absolute level, so no microphone's gain decides. The loudness of samples, which needs no
+transform, has such a floor too (section 12).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.frontend.arithmetic import LEVEL_MIN
+from serq_mcu.frontend.analysis import Analysis
+from serq_mcu.frontend.arithmetic import LEVEL_MIN, log2_q16
 
 SMOOTHED = 4  # frames of a mean
+PIECE = 64  # samples whose variance loudness is: of 4 ms at 16 kHz, what is below 100 Hz hardly counts
 _NO_FLOOR = 2**15 - 1
 
 
@@ -35,17 +38,47 @@ class NoiseFloor:
         self._recent: deque[int] = deque(maxlen=SMOOTHED)
         self._floors: deque[int] = deque(maxlen=blocks)
 
+    @property
+    def known(self) -> bool:
+        """Whether one of the blocks that are remembered has a floor."""
+        return self._before < _NO_FLOOR
+
     def speech(self, levels: NDArray[np.int64], voiced: NDArray[np.bool_]) -> int:
         """Count the frames of the next block that are speech, from levels in Q8 log2 and voicing [frames]."""
-        before = min(self._floors, default=_NO_FLOOR)
-        floor, count = _NO_FLOOR, 0
-        for level, is_voiced in zip(levels.tolist(), voiced.tolist(), strict=True):
-            if level <= LEVEL_MIN:
-                continue
-            self._recent.append(level)
-            if len(self._recent) < SMOOTHED:
-                continue
-            floor = min(floor, sum(self._recent) >> 2)
-            count += is_voiced and level - min(floor, before) >= self._rise
+        return int((self.rises(levels) & voiced).sum())
+
+    def rises(self, levels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which frames of the next block rise above the floor, bool [frames], from levels in Q8 log2."""
+        before, floor, found = self._before, _NO_FLOOR, []
+        for level in levels.tolist():
+            sounds = level > LEVEL_MIN
+            if sounds:
+                self._recent.append(level)
+            if sounds and len(self._recent) == SMOOTHED:
+                floor = min(floor, sum(self._recent) >> 2)
+                found.append(level - min(floor, before) >= self._rise)
+            else:
+                found.append(False)
         self._floors.append(floor)
-        return count
+        return np.array(found, np.bool_)
+
+    @property
+    def _before(self) -> int:
+        return min(self._floors, default=_NO_FLOOR)
+
+
+def loudness(analysis: Analysis, log_table: NDArray[np.uint16], pcm: NDArray[np.int16]) -> NDArray[np.int64]:
+    """Compute how loud the newest samples of each frame are, int64 [frames], without a transform.
+
+    pcm: int16 [samples]. In Q8 log2 of the variance within pieces of 64 samples, plus one: neither an offset
+    nor rumble is sound, nor is less than a step of the converter.
+    """
+    hop = analysis.hop_length
+    newest = pcm[analysis.frame_length - hop :]
+    x = newest[: len(newest) // hop * hop].astype(np.int64).reshape(-1, hop)
+    spread = np.full(len(x), PIECE * hop)
+    for start in range(0, hop, PIECE):
+        piece = x[:, start : start + PIECE]
+        spread += piece.shape[1] * (piece * piece).sum(axis=1) - piece.sum(axis=1) ** 2
+    loud: NDArray[np.int64] = log2_q16(log_table, spread.astype(np.uint64)) >> 8
+    return loud

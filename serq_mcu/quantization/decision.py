@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.config import DecisionConfig
 from serq_mcu.frontend.analysis import MIN_FRAMES
+from serq_mcu.frontend.level import level_from_db
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 
@@ -25,7 +26,8 @@ def decision_rule(
     frames = max(MIN_FRAMES, round(config.block_seconds * model.spec.sample_rate / model.spec.hop_length))
     margin = unsure_margin(scores(model, validation), config.coverage)
     floor_blocks = round(config.floor_seconds / config.block_seconds)
-    return DecisionRule(config.blocks, frames, floor_blocks, margin, config.smoothing)
+    wake_rise = level_from_db(config.wake_db)
+    return DecisionRule(config.blocks, frames, floor_blocks, margin, config.smoothing, wake_rise)
 
 
 def unsure_margin(validation: NDArray[np.int64], coverage: float) -> int:

@@ -16,25 +16,50 @@ from numpy.typing import NDArray
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.frontend.reference import PooledFrames, pool, pooled_frames
-from serq_mcu.frontend.speech import NoiseFloor
+from serq_mcu.frontend.speech import NoiseFloor, SpeechRule, loudness
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, DecisionRule, QuantizedModel
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of a stream, and the level, Q8 log2, that its grid hangs from, if there was sound."""
+    """All frames of a stream, whether they are heard or not, and how loud their newest samples are.
+
+    loudness: Q8 log2, int64 [frames].
+    """
 
     pooled: PooledFrames
-    anchor: int | None
+    loudness: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.pooled)
+
+    def __getitem__(self, frames: slice | NDArray[np.integer]) -> Frames:
+        return Frames(self.pooled[frames], self.loudness[frames])
 
     @property
     def levels(self) -> NDArray[np.int64]:
         """The level of each frame, Q8 log2 [frames]."""
         return self.pooled.level
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block as a stream hears it.
+
+    frames: all of them; heard: those that were not passed over, bool [frames]; speech: how many are speech.
+    """
+
+    frames: PooledFrames
+    heard: NDArray[np.bool_]
+    speech: int
+
+    @property
+    def level(self) -> int:
+        """The mean level of the frames that were heard, Q8 log2."""
+        levels = self.frames.level[self.heard]
+        return int((levels.sum() + levels.size // 2) // levels.size)
 
 
 @dataclass(frozen=True)
@@ -90,7 +115,33 @@ def analyse(model: QuantizedModel, pcm: NDArray[np.int16]) -> Frames:
         pcm[part[0] * spec.hop_length : part[-1] * spec.hop_length + spec.frame_length] for part in parts
     ]
     frames = PooledFrames.joined([pooled_frames(spec, model.tables, piece) for piece in pieces])
-    return Frames(frames, model.tables.tiers(spec).anchor(frames.level))
+    return Frames(frames, loudness(spec, model.tables.log_table, pcm))
+
+
+def listen(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> list[Block]:
+    """Hear the whole blocks of a stream by any rule: which frames are passed over, and which are speech."""
+    ear, size = _Ear(model, rule), rule.block_frames
+    return [ear.hear(frames[i : i + size]) for i in range(0, len(frames) // size * size, size)]
+
+
+class _Ear:
+    """What hearing remembers from block to block: the floors of noise and loudness, and recent speech."""
+
+    def __init__(self, model: QuantizedModel, rule: DecisionRule) -> None:
+        self._noise = NoiseFloor(model.tables.speech_rule(model.spec), rule.floor_blocks)
+        self._quiet = NoiseFloor(SpeechRule(rule.wake_rise, 0), rule.floor_blocks)
+        self._sleeps = rule.wake_rise > 0 and model.spec.speech_frames > 0
+        self._speech: deque[int] = deque(maxlen=rule.blocks - 1)
+
+    def hear(self, frames: Frames) -> Block:
+        asleep = self._sleeps and self._quiet.known and not any(self._speech)
+        rises = self._quiet.rises(frames.loudness)
+        heard = np.logical_or.accumulate(rises) if asleep else np.ones(len(frames), np.bool_)
+        heard[0] = True
+        pooled = frames.pooled
+        speech = self._noise.speech(pooled.level[heard], pooled.voiced[heard])
+        self._speech.append(speech)
+        return Block(pooled, heard, speech)
 
 
 def decide(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Iterator[Decision]:
@@ -112,34 +163,29 @@ class Windows:
     no_speech: int
 
 
-def score_windows(
-    model: QuantizedModel, rule: DecisionRule, frames: Frames, speech: Sequence[int] | None = None
-) -> Windows:
-    """Compute the windows of a stream; of the rule, margin and smoothing do not matter.
+def score_windows(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> Windows:
+    """Compute the windows of a stream; of the rule, margin and smoothing do not matter."""
+    blocks = listen(model, rule, frames)
+    grid = anchor(model, blocks)
+    windows = [_window(rule, blocks[: i + 1], model.spec.speech_frames) for i in range(len(blocks))]
+    return _scored(model, blocks, [_pooled(model, window, grid) for window in windows])
 
-    speech: frames that are speech, of each block; without it, it is counted in these frames.
-    """
-    levels = block_levels(rule, frames)
-    speech = block_speech(model, rule, frames) if speech is None else speech
-    sizes = [
-        _window(rule, speech[: i + 1], model.spec.speech_frames) * rule.block_frames
-        for i in range(len(levels))
-    ]
-    spoken = [i for i, size in enumerate(sizes) if size]
-    found = np.zeros((len(levels), len(model.labels)), np.int64)
+
+def anchor(model: QuantizedModel, blocks: Sequence[Block]) -> int | None:
+    """Return the level, Q8 log2, that a stream's grid hangs from, if there was sound in its blocks."""
+    tiers = model.tables.tiers(model.spec)
+    levels = (tiers.anchor(block.frames.level[block.heard]) for block in blocks)
+    return next((level for level in levels if level is not None), None)
+
+
+def _scored(model: QuantizedModel, blocks: Sequence[Block], pooled: Sequence[_Pooled]) -> Windows:
+    """Score windows, each of which ends with its block; those without any feature have no speech."""
+    found = np.zeros((len(blocks), len(model.labels)), np.int64)
+    spoken = [i for i, window in enumerate(pooled) if window.frames]
     if spoken:
-        found[spoken] = scores(
-            model, np.array([_pooled(model, frames, (i + 1) * rule.block_frames, sizes[i]) for i in spoken])
-        )
+        found[spoken] = scores(model, np.array([pooled[i].features for i in spoken]))
+    levels, sizes = [block.level for block in blocks], [window.frames for window in pooled]
     return Windows(levels, sizes, found, model.no_speech)
-
-
-def block_speech(model: QuantizedModel, rule: DecisionRule, frames: Frames) -> list[int]:
-    """Count the frames that are speech, of each whole block."""
-    floor = NoiseFloor(model.tables.speech_rule(model.spec), rule.floor_blocks)
-    size, pooled = rule.block_frames, frames.pooled
-    starts = range(0, len(frames) // size * size, size)
-    return [floor.speech(pooled.level[i : i + size], pooled.voiced[i : i + size]) for i in starts]
 
 
 def answer(rule: DecisionRule, windows: Windows) -> Iterator[Decision]:
@@ -162,11 +208,10 @@ class Stream:
     def start(self) -> None:
         """Forget all samples so far."""
         self._pcm = np.zeros(0, np.int16)
-        self._blocks: deque[PooledFrames] = deque(maxlen=self._rule.blocks)
+        self._ear = _Ear(self._model, self._rule)
+        self._blocks: deque[Block] = deque(maxlen=self._rule.blocks)
         self._anchor: int | None = None
         self._smoothing = _Smoothing(self._rule, self._model.no_speech)
-        self._floor = NoiseFloor(self._model.tables.speech_rule(self._model.spec), self._rule.floor_blocks)
-        self._speech: deque[int] = deque(maxlen=self._rule.blocks)
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
         """Take samples, int16 [samples] of any number, and return the decisions that they complete."""
@@ -176,19 +221,18 @@ class Stream:
         self._pcm = np.concatenate([self._pcm, pcm])
         found = []
         while len(self._pcm) >= needed:
-            block = pooled_frames(spec, self._model.tables, self._pcm[:needed])
-            if self._anchor is None:
-                self._anchor = self._model.tables.tiers(spec).anchor(block.level)
-            self._blocks.append(block)
-            self._speech.append(self._floor.speech(block.level, block.voiced))
+            self._blocks.append(self._ear.hear(analyse(self._model, self._pcm[:needed])))
             self._pcm = self._pcm[hop:]
             found.append(self._decide())
         return found
 
     def _decide(self) -> Decision:
-        frames = Frames(PooledFrames.joined(list(self._blocks)), self._anchor)
-        windows = score_windows(self._model, self._rule, frames, list(self._speech))
-        return self._smoothing.decide(windows.levels[-1], windows.frames[-1], windows.scores[-1])
+        model, newest = self._model, self._blocks[-1]
+        if self._anchor is None:
+            self._anchor = anchor(model, [newest])
+        window = _window(self._rule, list(self._blocks), model.spec.speech_frames)
+        windows = _scored(model, [newest], [_pooled(model, window, self._anchor)])
+        return self._smoothing.decide(windows.levels[0], windows.frames[0], windows.scores[0])
 
 
 class _Smoothing:
@@ -214,25 +258,31 @@ class _Smoothing:
         return Decision(chosen, tuple(smoothed), first - second, level, frames)
 
 
-def block_levels(rule: DecisionRule, frames: Frames) -> list[int]:
-    """Compute the level, Q8 log2, of each whole block."""
-    size = rule.block_frames
-    count = len(frames) // size
-    sums = frames.levels[: count * size].reshape(count, size).sum(axis=1)
-    levels: list[int] = ((sums + size // 2) // size).tolist()
-    return levels
+@dataclass(frozen=True)
+class _Pooled:
+    """The features of a window, int32 [features], and its frames, 0 where it has no speech or no feature."""
+
+    features: NDArray[np.int32]
+    frames: int
 
 
-def _pooled(model: QuantizedModel, frames: Frames, end: int, count: int) -> NDArray[np.int32]:
-    return pool(model.spec, model.tables, frames.pooled[end - count : end], frames.anchor)
+def _pooled(model: QuantizedModel, window: Sequence[Block], grid: int | None) -> _Pooled:
+    if not window:
+        return _Pooled(np.full(model.spec.feature_count, MISSING, np.int32), 0)
+    frames = PooledFrames.joined([block.frames for block in window])
+    heard = np.concatenate([block.heard for block in window])
+    features = pool(model.spec, model.tables, frames, grid, heard)
+    return _Pooled(features, 0 if (features == MISSING).all() else len(frames))
 
 
-def _window(rule: DecisionRule, speech: Sequence[int], enough: int) -> int:
-    """Count the blocks of the window that ends with the last, 0 if it holds too little speech.
+def _window(rule: DecisionRule, blocks: Sequence[Block], enough: int) -> Sequence[Block]:
+    """Return the window that ends with the last block, empty if it holds too little speech.
 
-    They are of the last `blocks` all from the first one with speech on.
+    It is of the last `blocks` all from the first one with speech on.
     """
-    last = speech[-rule.blocks :]
-    if sum(last) < enough:
-        return 0
-    return len(last) if enough == 0 else next(len(last) - i for i, count in enumerate(last) if count)
+    last = blocks[-rule.blocks :]
+    speech = [block.speech for block in last]
+    if sum(speech) < enough:
+        return []
+    first = 0 if enough == 0 else next(i for i, count in enumerate(speech) if count)
+    return last[first:]

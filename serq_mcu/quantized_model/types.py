@@ -64,8 +64,9 @@ class DecisionRule:
 
     A window has up to `blocks` blocks of `block_frames` frames. floor_blocks: earlier blocks whose noise
     floors are remembered; unsure_margin: the least lead, in score steps, of the best class of an answer;
-    smoothing: a decision weighs 2^-smoothing in the average of scores. Raises SerqError on a value out of
-    range.
+    smoothing: a decision weighs 2^-smoothing in the average of scores; wake_rise: how far a frame's loudness
+    rises above that of silence, Q8 log2, before frames are heard where there was no speech, 0 if all are.
+    Raises SerqError on a value out of range.
     """
 
     blocks: int
@@ -73,10 +74,10 @@ class DecisionRule:
     floor_blocks: int
     unsure_margin: int
     smoothing: int
+    wake_rise: int
 
     def __post_init__(self) -> None:
-        for name in ("blocks", "block_frames", "floor_blocks", "unsure_margin", "smoothing"):
-            value = getattr(self, name)
+        for name, value in asdict(self).items():
             require(
                 isinstance(value, int) and not isinstance(value, bool),
                 f"decision: {name} {value!r} must be a whole number",
@@ -105,6 +106,7 @@ class DecisionRule:
             0 <= self.smoothing <= MAX_SMOOTHING,
             f"decision: smoothing {self.smoothing} must be 0 to {MAX_SMOOTHING}",
         )
+        require(0 <= self.wake_rise < 2**15, f"decision: wake_rise {self.wake_rise} must be 0 to 2^15 - 1")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from serq_mcu.corpus.sounds import SPEECH
 from serq_mcu.evaluation.sessions import without_speech
 from serq_mcu.evaluation.streams import AFTER, BEFORE, NOISE_DB, StreamEvaluation, StreamScore
+from serq_mcu.frontend.level import level_in_db
 from serq_mcu.show.table import Column, Table, Value, columns
 
 _SCORE = ("decisions", "answered", "accuracy", "95 % interval", "clips")
@@ -53,9 +54,12 @@ def streams_page(evaluation: StreamEvaluation, command: str) -> str:
 def _rule_sentence(evaluation: StreamEvaluation) -> str:
     rule = evaluation.rule
     window = f"{rule.blocks} blocks of {rule.block_frames} frames ({evaluation.block_seconds:.3g} s)"
+    wakes = (
+        f"wakes at a rise of {level_in_db(rule.wake_rise):.1f} dB" if rule.wake_rise else "hears all frames"
+    )
     return (
         f"The model's own rule: {window}, least lead {rule.unsure_margin} score steps, smoothing"
-        f" {rule.smoothing}."
+        f" {rule.smoothing}, {wakes}."
     )
 
 

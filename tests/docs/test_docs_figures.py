@@ -34,6 +34,16 @@ def _measured(condition: str, column: str) -> bool:
     return column == "clips, default" and not condition.startswith(("mean", "float"))
 
 
+def test_what_the_readme_says_of_silence_is_in_the_page_of_costs() -> None:
+    readme = (DOCS.parent / "README.md").read_text()
+    ((silent, hearing),) = re.findall(
+        r"a Cortex-M4 ([0-9.]+ M) cycles, where hearing every frame would take ([0-9.]+ M)", readme
+    )
+    page = (DOCS / "frontend_cost.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| Cortex-M4F, default |")]
+    assert row.count(f"/ {silent} ") == 2 and row.endswith(f"/ {hearing} |")
+
+
 def test_what_accuracy_says_of_streams_and_the_demo_is_there() -> None:
     text = (DOCS / "explanation" / "accuracy.md").read_text()
     (share, low, high, n) = re.findall(

@@ -13,7 +13,9 @@ import pytest
 
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
+from serq_mcu.codegen.costs import silence
 from serq_mcu.codegen.export import export
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.counting.qemu import symbols
 from serq_mcu.frontend.blocks import F0, Chroma, Mfcc, Voicing
 from serq_mcu.frontend.reference import features
@@ -26,7 +28,16 @@ from serq_mcu.verification.verify import Recording, verify
 from tests.support.frontend import SPECS, random_tables, stimulus
 from tests.support.models import made_up_model
 from tests.support.native import SANITIZERS, compile_program
-from tools.frontend_cost import LIMITS, build_frontend, frame_cost
+from tools.frontend_cost import (
+    LIMITS,
+    LISTENING_SPECS,
+    SILENT_CYCLES,
+    build_frontend,
+    frame_cost,
+    listening_cost,
+    listening_model,
+    steady_noise,
+)
 from tools.frontend_cost import SPECS as COST_SPECS
 from tools.pitch_errors import LIMITS as PITCH_LIMITS
 from tools.pitch_errors import SPECS as PITCH_SPECS
@@ -136,6 +147,21 @@ def test_a_frame_costs_no_more_instructions_than_promised(board: str, name: str)
 def test_pitch_costs_no_more_instructions_than_promised(board: str, name: str) -> None:
     instructions, _ = stage_cost(frame_cost(load_board(board), PITCH_SPECS[name]))
     assert 0.5 * PITCH_LIMITS[board, name] < instructions <= PITCH_LIMITS[board, name]
+
+
+@pytest.mark.slow(9)
+@pytest.mark.parametrize("name", LISTENING_SPECS)
+def test_a_second_of_silence_costs_no_more_cycles_than_promised(name: str) -> None:
+    board, noise = load_board("emulated-m4f"), steady_noise(20.0)
+    sparing = listening_model(LISTENING_SPECS[name])
+    stated = silence(Plan(sparing, board))
+    assert stated is not None and stated.cycles is not None
+    for pcm in (noise, np.zeros_like(noise)):
+        _, cycles = listening_cost(board, sparing, pcm)
+        assert cycles is not None and 0.2 * SILENT_CYCLES < cycles <= SILENT_CYCLES
+        assert stated.cycles == pytest.approx(cycles, rel=0.1)
+    _, all_heard = listening_cost(board, listening_model(LISTENING_SPECS[name], sparing=False), noise)
+    assert all_heard is not None and all_heard > 2 * SILENT_CYCLES
 
 
 ALWAYS = {

@@ -25,8 +25,16 @@ from serq_mcu.frontend.blocks import BLOCKS, F0, Chroma, FeatureBlock, Mel, Mfcc
 from serq_mcu.frontend.blocks.chroma import chroma_runs, chroma_weights
 from serq_mcu.frontend.compare import EVERY_BLOCK, LEVELS_DB, FrontendReport, compare_frontend
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units
-from serq_mcu.frontend.reference import PooledFrames, features, frame_stages, pool, traced_frames
+from serq_mcu.frontend.reference import (
+    PooledFrames,
+    counted_frames,
+    features,
+    frame_stages,
+    pool,
+    traced_frames,
+)
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.speech import loudness
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import FrontendTables, build_tables, mel_edges
 from tests.support.frontend import GRID, SPECS, SPEECH120, random_tables, stimulus
@@ -407,6 +415,45 @@ def test_scalar_arithmetic(variant, tmp_path):
             b // n,
         )
         assert got[:-1] == expected, (a, b, w, n)
+
+
+def test_a_frame_that_is_passed_over_decides_nothing_however_loud_it_is() -> None:
+    level = np.array([-8000, -7900, 0, -7950, -9000])
+    heard = np.array([True, True, False, True, True])
+    rows = np.arange(35, dtype=np.int64).reshape(5, 7)
+    for spec in (SPEECH120, replace(SPEECH120, tiers=0)):
+        frames = PooledFrames(level, heard, {"mfcc": rows}, {})
+        found = counted_frames(spec, build_tables(spec), frames, heard=heard)["mfcc"]
+        assert found.tolist() == heard.tolist()
+    assert counted_frames(SPEECH120, GOOD, frames)["mfcc"].tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_loudness_is_the_variance_whatever_the_offset_and_the_parity(variant: str, tmp_path: Path) -> None:
+    program = compile_program(
+        tmp_path / "loudness",
+        [PROGRAMS / "loudness.c", RUNTIME / "serq_frontend.c", RUNTIME / "serq_pool.c"],
+        VARIANTS[variant],
+    )
+    rng = np.random.default_rng(6)
+    found: list[np.ndarray] = []
+    for count in (1, 2, 3, 80, 441, 512, 2047, 2048):
+        ends = (np.full(count, -32768), np.where(np.arange(count) % 2, 32767, -32768), np.zeros(count))
+        found += [part.astype(np.int16) for part in ends]
+        for scale in (0.2, 2, 200, 20000):
+            drawn = rng.normal(rng.uniform(-3000, 3000), scale, count)
+            found.append(np.clip(np.rint(drawn), -32768, 32767).astype(np.int16))
+    table = GOOD.log_table
+    records = b"".join(np.uint16(part.size).tobytes() + part.tobytes() for part in found)
+    heard = np.frombuffer(run(program, table.tobytes() + records), np.int32).tolist()
+    for part, got in zip(found, heard, strict=True):
+        spec = FeatureSpec(fft_length=2048, hop_length=part.size)
+        frame = np.concatenate([rng.integers(-9, 9, 2048 - part.size), part]).astype(np.int16)
+        assert got == loudness(spec, table, frame).tolist()[0]
+        pieces = [[int(v) for v in part[start : start + 64]] for start in range(0, part.size, 64)]
+        spread = sum(len(x) * sum(v * v for v in x) - sum(x) ** 2 for x in pieces) + 64 * part.size
+        assert abs(got - 256 * math.log2(spread)) < 1.2  # a step, and the chords of the logarithm
+        assert 0 <= got < 48 * 256
 
 
 def near_squares(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -28,21 +28,25 @@ from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation.sessions import in_room_noise
 from serq_mcu.evaluation.streams import in_noise
 from serq_mcu.extraction.recordings import read_recordings
 from serq_mcu.frontend.arithmetic import LEVEL_MIN
 from serq_mcu.frontend.blocks import Chroma
 from serq_mcu.frontend.level import level_in_db
-from serq_mcu.frontend.reference import pool, pooled_frames
+from serq_mcu.frontend.reference import features, pool, pooled_frames
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.streaming import (
+    Block,
     Decision,
     Frames,
+    Stream,
     analyse,
-    block_speech,
+    anchor,
     decide,
+    listen,
     require_decision_rule,
     stream_decisions,
 )
@@ -50,7 +54,7 @@ from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, DecisionRule, Qu
 from tests.support.frontend import SPECS
 from tests.support.models import dense, made_up_model
 from tests.support.native import SANITIZERS, compile_program, run
-from tests.support.streaming import quiet_and_loud, with_speech_rule
+from tests.support.streaming import quiet_and_loud, with_pauses, with_speech_rule
 from tests.support.tools import needs
 from tools.frontend_cost import synthetic_speech
 
@@ -114,9 +118,17 @@ def answers(command: list[str] | Path, model: QuantizedModel, pcm: np.ndarray, p
 # --- firmware against the reference
 
 RULES: list[dict[str, Any]] = [
-    {"blocks": 3, "block_frames": 4, "floor_blocks": 2, "unsure_margin": 700, "smoothing": 1},
-    {"blocks": 1, "block_frames": 5, "floor_blocks": 0, "smoothing": 2},
-    {"blocks": 8, "block_frames": 2, "unsure_margin": 300, "smoothing": 4},
+    {
+        "blocks": 3,
+        "block_frames": 4,
+        "floor_blocks": 2,
+        "unsure_margin": 700,
+        "smoothing": 1,
+        "wake_rise": 255,
+    },
+    {"blocks": 1, "block_frames": 5, "floor_blocks": 0, "smoothing": 2, "wake_rise": 255},
+    {"blocks": 8, "block_frames": 2, "unsure_margin": 300, "smoothing": 4, "wake_rise": 9},
+    {"blocks": 1, "block_frames": 9, "floor_blocks": 4, "wake_rise": 510},
 ]
 
 
@@ -127,10 +139,11 @@ def test_host_c_is_the_reference_whatever_the_pieces(name: str, tmp_path: Path) 
     for number, rule in enumerate(RULES if name == "narrow window" else RULES[:1]):
         model = made_up_model((6, 3), (2, 5), spec=spec, **rule)
         program = host_program(model, tmp_path / str(number))
-        pcm = quiet_and_loud(spec, number)
+        pcm = with_pauses(spec, number)
         expected = stream_decisions(model, pcm)
         for piece in (1, 77, 1024):
             assert answers(program, model, pcm, piece) == expected
+        assert (passed_over(model, pcm) > 0) == (require_decision_rule(model).floor_blocks > 0)
 
 
 def test_the_signals_reach_every_answer() -> None:
@@ -145,10 +158,20 @@ def test_the_signals_reach_every_answer() -> None:
 def test_every_core_answers_as_the_reference(board: str, tmp_path: Path) -> None:
     model = made_up_model((6, 3), (2, 5), spec=with_speech_rule(SPECS["short window"]), **RULES[0])
     command = emulated_program(model, board, tmp_path / "p")
-    pcm = quiet_and_loud(model.spec, 3, pieces=12)
+    pcm = with_pauses(model.spec, 3, pieces=12)
+    assert passed_over(model, pcm) > 0
     expected = stream_decisions(model, pcm)
     for piece in (1, 1000):
         assert answers(command, model, pcm, piece) == expected
+
+
+def passed_over(model: QuantizedModel, pcm: np.ndarray) -> int:
+    """How many frames of the stream are not heard."""
+    return sum(int((~block.heard).sum()) for block in hear(model, pcm))
+
+
+def hear(model: QuantizedModel, pcm: np.ndarray) -> list[Block]:
+    return listen(model, require_decision_rule(model), analyse(model, pcm))
 
 
 # --- the reference against clips
@@ -160,16 +183,15 @@ def test_a_decision_is_the_clips_of_its_window() -> None:
     pcm = quiet_and_loud(spec, 5)
     found = stream_decisions(model, pcm)
     assert len(found) == spec.frame_count(len(pcm)) // rule.block_frames
-    anchor = analyse(
-        model, pcm
-    ).anchor  # a stream's grid of levels hangs from its first frame, not the window's
+    # a stream's grid of levels hangs from its first frame, not the window's
+    grid = anchor(model, listen(model, rule, analyse(model, pcm)))
     for number, decision in enumerate(found, start=1):
         if decision.frames:
             last = number * rule.block_frames
             window = pcm[
                 (last - decision.frames) * spec.hop_length : (last - 1) * spec.hop_length + spec.frame_length
             ]
-            pooled = pool(spec, model.tables, pooled_frames(spec, model.tables, window), anchor)
+            pooled = pool(spec, model.tables, pooled_frames(spec, model.tables, window), grid)
             assert list(decision.scores) == scores(model, pooled).tolist()
 
 
@@ -255,11 +277,107 @@ def test_speech_needs_its_number_of_frames_above_the_floor() -> None:
     spec = FeatureSpec(speech_frames=1)
     model = made_up_model((6, 3), (2, 5), spec=spec, blocks=2, block_frames=20, floor_blocks=8)
     rule, frames = require_decision_rule(model), analyse(model, blocks_of(model, "qqLqq"))
-    counts = block_speech(model, rule, frames)
+    counts = [block.speech for block in listen(model, rule, frames)]
     most = max(sum(pair) for pair in itertools.pairwise(counts))
     for enough, answered in ((most, True), (most + 1, False)):
         found = decide(replace_spec(model, speech_frames=enough), rule, frames)
         assert any(decision.answer != NO_SPEECH for decision in found) == answered
+
+
+# --- frames that are passed over
+
+PINK = in_room_noise(np.zeros(16000 * 30, np.int16), -55, 16000, 0, "pink")
+HUM = np.rint(500 * np.sin(2 * np.pi * 50 * np.arange(16000 * 30) / 16000)).astype(np.int16)
+NOISES = [
+    np.zeros(1, np.int16),
+    *(
+        np.rint(np.random.default_rng(0).normal(offset, scale, 16000 * 30)).astype(np.int16)
+        for offset, scale in ((0, 0.2), (0, 1), (0, 30), (-2000, 3000))
+    ),
+    PINK,
+    PINK + HUM,
+]
+
+
+def listening_model(**rule: int) -> QuantizedModel:
+    """The default features and a rule as the default one."""
+    plain: dict[str, Any] = {"blocks": 4, "block_frames": 31, "floor_blocks": 8, "wake_rise": 255}
+    return made_up_model((6, 3), (2, 5), spec=load_config().features, **plain | {"smoothing": 1} | rule)
+
+
+@pytest.mark.parametrize(
+    "noise", NOISES, ids=["nothing", "below a step", "-90 dB", "-61 dB", "offset", "pink", "hum in pink"]
+)
+def test_of_silence_and_steady_noise_one_frame_a_block_is_heard(noise: np.ndarray) -> None:
+    heard = [int(block.heard.sum()) for block in hear(listening_model(), np.resize(noise, 16000 * 30))]
+    assert heard == [31] + [1] * 29
+    asked = listening_model(wake_rise=0), listening_model(floor_blocks=0)
+    for model in (*asked, replace_spec(listening_model(), speech_frames=0)):
+        assert passed_over(model, np.resize(noise, 16000 * 8)) == 0
+
+
+def test_from_the_frame_on_that_rises_all_are_heard_until_no_block_has_speech() -> None:
+    model = listening_model()
+    pcm = np.rint(np.random.default_rng(0).normal(0, 10, 16000 * 20)).astype(np.int16)
+    at = 5 * 16000 + 8000
+    pcm[at : at + 16000] += synthetic_speech(3, seconds=1.0)
+    blocks = hear(model, pcm)
+    speech = [number for number, block in enumerate(blocks) if block.speech]
+    assert speech and speech[0] in (5, 6)
+    before = np.concatenate([block.heard for block in blocks[: speech[0] + 1]])
+    rises = int(np.flatnonzero(~before)[-1]) + 1
+    assert at - 512 < rises * 512 + 512 < at + 4 * 512  # where its newest samples begin
+    for number, block in enumerate(blocks[1:], start=1):
+        if any(earlier.speech for earlier in blocks[max(0, number - 3) : number]):
+            assert block.heard.all()
+        elif not block.speech:
+            assert block.heard.sum() == 1
+    assert blocks[-1].heard.sum() == 1
+
+
+def test_speech_after_silence_is_answered_as_if_all_frames_were_heard() -> None:
+    for seed in range(3):
+        pcm = np.rint(np.random.default_rng(seed).normal(0, 10, 16000 * 20)).astype(np.int16)
+        pcm[8 * 16000 : 11 * 16000] += synthetic_speech(seed, seconds=3.0)
+        sparing, hearing = listening_model(), listening_model(wake_rise=0)
+        found, wanted = stream_decisions(sparing, pcm), stream_decisions(hearing, pcm)
+        assert [d.frames for d in found] == [d.frames for d in wanted]
+        assert [d.answer for d in found] == [d.answer for d in wanted] != [NO_SPEECH] * len(found)
+
+
+def test_a_stream_in_pieces_passes_over_what_it_does_at_once() -> None:
+    model = made_up_model((6, 3), (2, 5), spec=with_speech_rule(SPECS["short window"]), **RULES[0])
+    pcm, rng = with_pauses(model.spec, 4), np.random.default_rng(0)
+    stream, found = Stream(model), []
+    cuts = np.sort(rng.integers(0, len(pcm), 60))
+    for piece in np.split(pcm, cuts):
+        found += stream.push(piece)
+    assert found == stream_decisions(model, pcm)
+    assert passed_over(model, pcm) > 0
+
+
+@pytest.mark.parametrize("piece", [160, 1023])
+def test_c_transforms_one_frame_of_a_silent_block(piece: int, tmp_path: Path) -> None:
+    model = made_up_model((6, 3), (2, 5), spec=with_speech_rule(SPECS["short window"]), **RULES[0])
+    program = host_program(model, tmp_path, ["-O1", "-DSERQ_TRACE=1"], "stream_frames.c")
+    for pcm in (np.resize(NOISES[0], 30000), NOISES[3][:30000], with_pauses(model.spec, 5)):
+        counted = run(program, np.uint16(piece).tobytes() + pcm.tobytes())
+        heard = [int(block.heard.sum()) for block in hear(model, pcm)]
+        assert np.frombuffer(counted, np.int32).tolist() == heard
+        assert min(heard) == 1 < max(heard) == 4
+
+
+def test_a_window_without_any_feature_is_no_speech_as_its_clip_is(tmp_path: Path) -> None:
+    model = made_up_model((6, 3), (2, 5))  # which asks for no speech
+    assert model.spec.speech_frames == 0
+    spec = model.spec
+    silence = np.zeros(20 * spec.hop_length, np.int16)
+    assert classify(model, features(spec, model.tables, silence)[None]).tolist() == [NO_SPEECH]
+    pcm = np.concatenate([silence, quiet_and_loud(spec, 1, pieces=4), silence])
+    found = stream_decisions(model, pcm)
+    assert found[0] == Decision(NO_SPEECH, (0, 0, 0), 0, LEVEL_MIN, 0) == found[-1]
+    assert any(decision.frames for decision in found)
+    assert answers(host_program(model, tmp_path), model, pcm, 300) == found
 
 
 def replace_spec(model: QuantizedModel, **changes: Any) -> QuantizedModel:
@@ -322,7 +440,7 @@ def test_a_lasting_score_is_reached_exactly() -> None:
     first, lasting = np.arange(4), np.tile(np.arange(20, 24), 300)
     for order in (first, lasting), (lasting[:4], np.tile(first, 300)):  # from above and from below
         index = np.concatenate(order)
-        frames = Frames(heard.pooled[index], heard.anchor)
+        frames = heard[index]
         found = list(decide(model, require_decision_rule(model), frames))
         last = list(decide(model, dataclasses.replace(require_decision_rule(model), smoothing=0), frames))[-1]
         assert found[0].scores != last.scores
@@ -377,20 +495,30 @@ def long_recording(clips: list[np.ndarray], minutes: float, rate: int, seed: int
     return np.concatenate(parts)[: int(minutes * 60 * rate)].astype(np.int16)
 
 
+def long_model(**rule: int) -> QuantizedModel:
+    spec = with_speech_rule(FeatureSpec(), frames=8)
+    plain: dict[str, Any] = {"blocks": 4, "block_frames": 16, "floor_blocks": 8, "smoothing": 2}
+    return made_up_model((16, 7), (2, 5), spec=spec, **plain | {"unsure_margin": 2000} | rule)
+
+
+def check_sparing_stream(clips: list[np.ndarray], minutes: float, folder: Path) -> None:
+    """All decisions where frames are passed over, in pieces of all sizes, against numpy's at once."""
+    model = long_model(wake_rise=255)
+    pcm = long_recording(clips, minutes, model.spec.sample_rate, seed=1)
+    program = host_program(model, folder / "sparing", SANITIZERS, "stream_hour.c")
+    rows = np.frombuffer(run(program, pcm.tobytes()), dtype=np.int64).reshape(-1, 5 + 2 * len(model.labels))
+    wanted = stream_decisions(model, pcm)
+    assert [tuple(row) for row in rows[:, 1 : 5 + len(model.labels)].tolist()] == [
+        (d.answer, d.level, d.frames, d.margin, *d.scores) for d in wanted
+    ]
+    assert 0.02 < passed_over(model, pcm) / (16 * len(wanted)) < 0.9
+
+
 def check_long_stream(clips: list[np.ndarray], minutes: float, folder: Path) -> None:
     """All decisions against the clip's way on the same samples in C, and a sample of them and of the
     levels against numpy.
     """
-    model = made_up_model(
-        (16, 7),
-        (2, 5),
-        spec=with_speech_rule(FeatureSpec(), frames=8),
-        blocks=4,
-        block_frames=16,
-        floor_blocks=8,
-        unsure_margin=2000,
-        smoothing=2,
-    )
+    model = long_model()
     spec, rule, classes = model.spec, require_decision_rule(model), len(model.labels)
     pcm = long_recording(clips, minutes, spec.sample_rate)
     fast = host_program(model, folder / "fast", ["-O3"], "stream_hour.c")
@@ -407,13 +535,14 @@ def check_long_stream(clips: list[np.ndarray], minutes: float, folder: Path) -> 
     assert (ends == (blocks * rule.block_frames - 1) * spec.hop_length + spec.frame_length).all()
     assert {0, 16, 32, 48, 64} == set(windows.tolist())
     start = analyse(model, pcm[: 10 * 60 * spec.sample_rate])
+    grid = anchor(model, listen(model, rule, start))
     assert (windows[: len(start) // 16] == 16 * np.array(by_plain_speech(model, start))).all()
     assert [tuple(row) for row in rows[:, [1, 4, *range(5, 5 + classes)]].tolist()] == list(
         by_plain_rule(rule, clip_scores, windows)
     )
     for i in np.random.default_rng(1).permutation(np.flatnonzero(windows))[:20]:
         heard = pcm[ends[i] - (windows[i] - 1) * spec.hop_length - spec.frame_length : ends[i]]
-        pooled = pool(spec, model.tables, pooled_frames(spec, model.tables, heard), start.anchor)
+        pooled = pool(spec, model.tables, pooled_frames(spec, model.tables, heard), grid)
         assert scores(model, pooled).tolist() == clip_scores[i].tolist()
         newest = analyse(model, heard).levels[-rule.block_frames :]
         assert (newest.sum() + rule.block_frames // 2) // rule.block_frames == levels[i]
@@ -467,12 +596,14 @@ def by_plain_rule(
 @pytest.mark.slow(9)
 def test_minutes_of_anything_are_the_clips_of_their_windows(tmp_path: Path) -> None:
     check_long_stream([synthetic_speech(3), synthetic_speech(1)], 3, tmp_path)
+    check_sparing_stream([synthetic_speech(3), synthetic_speech(1)], 3, tmp_path)
 
 
 @pytest.mark.slow(20)
 def test_an_hour_of_speech_and_noise_is_the_clips_of_its_windows(emodb_dir: Path, tmp_path: Path) -> None:
     clips = [read_audio(clip.path, 16000).pcm for clip in load_corpus(emodb_dir).clips]
     check_long_stream(clips, 60, tmp_path)
+    check_sparing_stream(clips, 20, tmp_path)
 
 
 # --- what is linked, and what it takes

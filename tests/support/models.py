@@ -32,7 +32,7 @@ def made_up_model(
     """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all
     fields at the top) or alternating.
 
-    decision: what differs from a rule of 3 blocks of 4 frames that never refuses to answer.
+    decision: what differs from a rule of 3 blocks of 4 frames that never refuses to answer and hears all.
     """
     rng = np.random.default_rng(seed)
     layers, width = [], spec.feature_count
@@ -71,7 +71,14 @@ def made_up_model(
     )
     names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
     tables = build_tables(spec)
-    plain = {"blocks": 3, "block_frames": 4, "floor_blocks": 3, "unsure_margin": 0, "smoothing": 0}
+    plain = {
+        "blocks": 3,
+        "block_frames": 4,
+        "floor_blocks": 3,
+        "unsure_margin": 0,
+        "smoothing": 0,
+        "wake_rise": 0,
+    }
     rule = None if spec.center else DecisionRule(**plain | decision)
     return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule)
 

@@ -15,6 +15,16 @@ def with_speech_rule(spec: FeatureSpec, frames: int = 3) -> FeatureSpec:
     return replace(spec, speech_frames=frames)
 
 
+def with_pauses(spec: FeatureSpec, seed: int, pieces: int = 20) -> np.ndarray:
+    """PCM of `quiet_and_loud` between pauses of forty frames: noise at three levels, and silence."""
+    rng = np.random.default_rng(seed)
+    count = spec.frame_length + 40 * spec.hop_length
+    pauses = [rng.normal(offset, scale, count) for offset, scale in ((0, 3), (-900, 100), (5, 2000), (0, 0))]
+    parts = [quiet_and_loud(spec, seed + number, pieces // 4) for number in range(4)]
+    pairs = [part for pair in zip(pauses, parts, strict=True) for part in pair]
+    return np.rint(np.concatenate([*pairs, pauses[0]])).astype(np.int16)
+
+
 def quiet_and_loud(spec: FeatureSpec, seed: int, pieces: int = 40) -> np.ndarray:
     """PCM of pieces of one to four frames at levels of 90 dB: silence, direct current, runs of -32768,
     squares, noise and tones.

@@ -515,6 +515,7 @@ def test_the_rule_is_what_the_configuration_wishes(run: Run) -> None:
     assert rule.block_frames == round(0.5 * spec.sample_rate / spec.hop_length)
     assert (rule.blocks, rule.smoothing) == (3, 1)
     assert rule.floor_blocks == 4
+    assert rule.wake_rise == 255  # 3 dB in Q8 log2
     leads = np.diff(np.sort(scores(model, run.pooled[0, run.members("validation")]), axis=1)[:, -2:])[:, 0]
     assert (leads >= rule.unsure_margin).mean() >= 0.8 > (leads >= rule.unsure_margin + 1).mean()
     assert model.provenance["validation"] == run.names_of("validation")

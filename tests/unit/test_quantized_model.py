@@ -115,6 +115,8 @@ def test_a_model_without_a_decision_rule_survives_its_file(model: QuantizedModel
         ({"unsure_margin": -1}, "margin"),
         ({"smoothing": 5}, "smoothing"),
         ({"smoothing": 1.0}, "whole number"),
+        ({"wake_rise": -1}, "wake_rise"),
+        ({"wake_rise": 2**15}, "wake_rise"),
         ({"blocks": True}, "whole number"),
     ],
 )

@@ -52,6 +52,11 @@ void serq_model_frame(serq_state *state)
     serq_pool_add(state->pools + 0 * SERQ_TIERS, 7, SERQ_TIERS, mfcc, 10, &place, state->first + 0, state->last + 0);
 }
 
+int32_t serq_model_loudness(const serq_state *state)
+{
+    return serq_loudness(state->samples + 128, 128, serq_log_table);
+}
+
 void serq_model_features(serq_state *state)
 {
     int32_t *pooled = state->scratch.decision.pooled;

@@ -34,10 +34,11 @@
 /* Live audio (serq_stream.h): blocks of a window, frames of a block, and when there is an answer */
 #define SERQ_BLOCKS 3
 #define SERQ_BLOCK_FRAMES 4
-#define SERQ_FLOOR_BLOCKS 3 /* earlier ones whose noise floor is remembered */
+#define SERQ_FLOOR_BLOCKS 3 /* earlier ones whose floors are remembered */
+#define SERQ_WAKE_RISE 0 /* above the loudness of silence, from which on frames are transformed, Q8 log2; 0: always */
 #define SERQ_UNSURE_MARGIN 0
 #define SERQ_SMOOTHING 0
-#define SERQ_STREAM_BYTES 4256 /* at most, on any core */
+#define SERQ_STREAM_BYTES 4280 /* at most, on any core */
 
 /* Stages, in the order of computing (SPEC.md section 7) */
 #define SERQ_STAGES 15

@@ -86,6 +86,11 @@ void serq_model_frame(serq_state *state)
     serq_histogram_add(state->histograms + 0 * SERQ_TIERS, 6, SERQ_TIERS, mfcc + 1, 10, serq_mfcc_histogram_table, &place);
 }
 
+int32_t serq_model_loudness(const serq_state *state)
+{
+    return serq_loudness(state->samples + 512, 512, serq_log_table);
+}
+
 void serq_model_features(serq_state *state)
 {
     int32_t *pooled = state->scratch.decision.pooled;

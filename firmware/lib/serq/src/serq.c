@@ -83,22 +83,69 @@ static bool reaches(const serq_state *state, uint32_t more, uint32_t frames)
     return samples + SERQ_PADDING >= SERQ_FRAME_LENGTH + (frames - 1) * SERQ_HOP_LENGTH;
 }
 
-/* A whole frame waits: transform it and keep what the next frame shares with it. */
-static void take_frame(serq_state *state)
+static inline void move_word(int16_t *to, const int16_t *from)
 {
-    serq_model_frame(state);
+#if defined(__GNUC__)
+    to = __builtin_assume_aligned(to, 4); /* one load, one store */
+    from = __builtin_assume_aligned(from, 4);
+#endif
+    uint32_t two;
+    memcpy(&two, from, sizeof two);
+    memcpy(to, &two, sizeof two);
+}
+
+/* Copy samples, if to the same array then to a lower place: two at a time where they lie alike in
+ * their words. The memmove() of small libraries takes a byte at a time. */
+static void move_samples(int16_t *to, const int16_t *from, uint32_t count)
+{
+    bool alike = (((uintptr_t)to ^ (uintptr_t)from) & 2) == 0;
+    if (alike && ((uintptr_t)to & 2) != 0 && count > 0) {
+        *to++ = *from++;
+        count--;
+    }
+    for (; alike && count >= 8; count -= 8, to += 8, from += 8) {
+        move_word(to, from);
+        move_word(to + 2, from + 2);
+        move_word(to + 4, from + 4);
+        move_word(to + 6, from + 6);
+    }
+    for (; count > 0; count--) {
+        *to++ = *from++;
+    }
+}
+
+/* Keep what the next frame shares with this one. */
+static void next_frame(serq_state *state)
+{
     state->frames++;
     state->filled = SERQ_FRAME_LENGTH - SERQ_HOP_LENGTH;
-    memmove(state->samples, state->samples + SERQ_HOP_LENGTH, state->filled * sizeof(int16_t));
+    move_samples(state->samples, state->samples + SERQ_HOP_LENGTH, state->filled);
+}
+
+bool serq_fill(serq_state *state, const int16_t *samples, uint32_t count)
+{
+    move_samples(state->samples + state->filled, samples, count);
+    state->filled = (uint16_t)(state->filled + count);
+    return state->filled == SERQ_FRAME_LENGTH;
+}
+
+void serq_take_frame(serq_state *state)
+{
+    serq_model_frame(state);
+    next_frame(state);
+}
+
+void serq_pass_over(serq_state *state)
+{
+    state->tiers.last = SERQ_NEVER; /* so the next frame makes no pair */
+    next_frame(state);
 }
 
 /* Take samples, no more than a frame has room for. */
 static void take(serq_state *state, const int16_t *samples, uint32_t count)
 {
-    memcpy(state->samples + state->filled, samples, count * sizeof(int16_t));
-    state->filled = (uint16_t)(state->filled + count);
-    if (state->filled == SERQ_FRAME_LENGTH) {
-        take_frame(state);
+    if (serq_fill(state, samples, count)) {
+        serq_take_frame(state);
     }
 }
 
@@ -139,7 +186,7 @@ static void leave_out_features(int32_t *pooled)
     }
 }
 
-static bool is_all_missing(const int32_t *pooled)
+bool serq_all_missing(const int32_t *pooled)
 {
     unsigned i = 0;
     while (i < SERQ_FEATURES && pooled[i] == SERQ_MISSING) {
@@ -170,7 +217,7 @@ int32_t *serq_features(serq_state *state)
 int serq_decide(serq_state *state, int32_t *scores)
 {
     const int32_t *accumulators = state->scratch.decision.accumulators;
-    bool speech = !is_all_missing(state->scratch.decision.pooled);
+    bool speech = !serq_all_missing(state->scratch.decision.pooled);
     serq_model_network(state);
     SERQ_TRACE_STAGE(SERQ_STAGE_SCORES, accumulators, SERQ_CLASSES, sizeof(int32_t));
     if (scores != NULL) {

@@ -52,8 +52,9 @@ static inline int32_t serq_mulw(int32_t a, int32_t w)
 #endif
 }
 
-/* Two Q15 coefficients that lie side by side in a table, and products with them: intrinsics of the
- * Arm DSP extension, and their twins. low and high name the first and the second coefficient. */
+/* Two Q15 coefficients that lie side by side in a table, or two samples, and products with them:
+ * intrinsics of the Arm DSP extension, and their twins. low and high name the first and the second
+ * coefficient. */
 
 #if SERQ_DSP
 
@@ -106,6 +107,21 @@ static inline serq_pair serq_minus_high(serq_pair w)
 static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
 {
     __asm__("smlal %Q0, %R0, %1, %1" : "+r"(sum) : "r"(a));
+    return sum;
+}
+
+/* sum + low + high */
+static inline int32_t serq_add_both(int32_t sum, serq_pair pair)
+{
+    int32_t total;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(total) : "r"(pair), "r"(0x00010001), "r"(sum));
+    return total;
+}
+
+/* sum + low * low + high * high */
+static inline uint64_t serq_add_squares(uint64_t sum, serq_pair pair)
+{
+    __asm__("smlald %Q0, %R0, %1, %1" : "+r"(sum) : "r"(pair));
     return sum;
 }
 
@@ -173,6 +189,16 @@ static inline serq_pair serq_minus_high(serq_pair w)
 {
     serq_pair pair = {0, -w.high};
     return pair;
+}
+
+static inline int32_t serq_add_both(int32_t sum, serq_pair pair)
+{
+    return sum + pair.low + pair.high;
+}
+
+static inline uint64_t serq_add_squares(uint64_t sum, serq_pair pair)
+{
+    return sum + ((uint32_t)(pair.low * pair.low) + (uint32_t)(pair.high * pair.high));
 }
 
 #endif

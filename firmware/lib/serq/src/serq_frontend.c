@@ -33,6 +33,44 @@ uint8_t serq_frame_shift(const int16_t *samples, uint16_t count)
     return (uint8_t)(serq_leading_zeros((significant | significant >> 16) & 0xffff) - 16);
 }
 
+SERQ_SPECIALISE void add_pair(const int16_t *samples, int32_t *sum, uint64_t *squares)
+{
+    serq_pair pair = serq_load_pair(samples);
+    *sum = serq_add_both(*sum, pair);
+    *squares = serq_add_squares(*squares, pair);
+}
+
+/* count * sum of squares - square of the sum, for what is left after whole pieces. */
+static uint64_t rest_of_pieces(const int16_t *samples, uint32_t count)
+{
+    int32_t sum = 0;
+    uint64_t squares = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        sum += samples[i];
+        squares = serq_add_square(squares, samples[i]);
+    }
+    return serq_mul64x16(squares, count) - serq_square(sum);
+}
+
+/* A piece adds less than 2^42. */
+int32_t serq_loudness(const int16_t *samples, uint16_t count, const uint16_t *log_table)
+{
+    uint64_t squares = count, of_sums = 0;
+    uint32_t left = count;
+    for (; left >= SERQ_PIECE; left -= SERQ_PIECE) {
+        int32_t sum = 0;
+        for (const int16_t *end = samples + SERQ_PIECE; samples < end; samples += 8) {
+            add_pair(samples, &sum, &squares);
+            add_pair(samples + 2, &sum, &squares);
+            add_pair(samples + 4, &sum, &squares);
+            add_pair(samples + 6, &sum, &squares);
+        }
+        of_sums = serq_add_square(of_sums, sum);
+    }
+    uint64_t spread = squares * SERQ_PIECE - of_sums + rest_of_pieces(samples, left);
+    return serq_log2_q16(spread, log_table) >> 8;
+}
+
 #if SERQ_STORED_POWER && !SERQ_THUMB1 /* else it is in serq_thumb1.S */
 void serq_power(serq_bin *bins, uint16_t count)
 {

@@ -40,6 +40,13 @@ typedef union {
  * address that is one of 4. */
 uint8_t serq_frame_shift(const int16_t *samples, uint16_t count);
 
+#define SERQ_PIECE 64 /* samples, in which loudness is a variance */
+
+/* How loud `count` <= 2048 samples are, without a transform: Q8 log2 of their variance within
+ * pieces, plus one, so that neither an offset nor rumble is sound, nor less than a step of the
+ * converter. */
+int32_t serq_loudness(const int16_t *samples, uint16_t count, const uint16_t *log_table);
+
 /* The transform is in serq_fft.h. */
 
 /* In place: re^2 + im^2 of each bin (if powers are stored at all). */

@@ -17,36 +17,64 @@ static unsigned place(const serq_stream *stream, unsigned age)
 
 static void forget_floors(serq_stream *stream)
 {
+    serq_floor_init(&stream->quiet);
     for (unsigned i = 0; i < SERQ_FLOOR_PLACES; i++) {
         stream->floors[i] = SERQ_NO_FLOOR;
+        stream->quiet_floors[i] = SERQ_NO_FLOOR;
     }
     stream->next_floor = 0;
 }
 
-/* A block has ended: its noise floor is one of the earlier ones. */
-static void keep_floor(serq_stream *stream)
+/* A block has ended: its floor is one of the earlier ones. */
+static void keep_floor(serq_floor *floor, int16_t *floors, unsigned next)
 {
-    serq_floor *floor = &stream->state.floor;
     if (SERQ_FLOOR_BLOCKS > 0) {
-        stream->floors[stream->next_floor] = floor->block;
-        stream->next_floor++;
-        stream->next_floor = (uint8_t)(stream->next_floor % SERQ_FLOOR_PLACES);
+        floors[next] = floor->block;
     }
     floor->block = SERQ_NO_FLOOR;
     floor->before = SERQ_NO_FLOOR;
     for (unsigned i = 0; i < SERQ_FLOOR_PLACES; i++) {
-        floor->before = stream->floors[i] < floor->before ? stream->floors[i] : floor->before;
+        floor->before = floors[i] < floor->before ? floors[i] : floor->before;
     }
+}
+
+static void keep_floors(serq_stream *stream)
+{
+    unsigned next = stream->next_floor;
+    keep_floor(&stream->state.floor, stream->floors, next);
+    keep_floor(&stream->quiet, stream->quiet_floors, next);
+    stream->next_floor = (uint8_t)((next + 1) % SERQ_FLOOR_PLACES);
+}
+
+/* Whether one of the blocks that may belong to the next window has speech. */
+static bool spoke(const serq_stream *stream)
+{
+    uint32_t speech = 0;
+    for (unsigned age = stream->blocks; age > 0; age--) {
+        speech += stream->older[place(stream, age)].speech;
+    }
+    return speech > 0;
+}
+
+/* A block begins. Its frames may be passed over if nobody spoke before it in its window, and it is
+ * known how loud silence is. */
+static void begin_block(serq_stream *stream)
+{
+    stream->level_sum = 0;
+    stream->heard = 0;
+    stream->awake = SERQ_WAKE_RISE == 0 || SERQ_SPEECH_FRAMES == 0 ||
+                    stream->quiet.before == SERQ_NO_FLOOR || spoke(stream);
+    stream->state.frames = 0; /* its first frame shares samples with the last one */
 }
 
 void serq_stream_init(serq_stream *stream)
 {
     serq_init(&stream->state);
     forget_floors(stream);
-    stream->level_sum = 0;
     stream->next = 0;
     stream->blocks = 0;
     stream->fresh = 1;
+    begin_block(stream);
 }
 
 static void swap_words(int16_t *state, const int16_t *from, int16_t *to, unsigned count)
@@ -235,12 +263,12 @@ static uint32_t margin(const int32_t *scores, unsigned best)
     return least;
 }
 
-/* The answer to the window that the state holds. */
+/* The answer to the window that the state holds, whose features are there. */
 static void decide(serq_stream *stream, serq_decision *decision)
 {
     serq_state *state = &stream->state;
     decision->frames = (uint16_t)state->frames;
-    serq_classify(state, decision->scores);
+    serq_decide(state, decision->scores);
     smooth(stream, decision->scores);
     int best = serq_argmax(decision->scores, SERQ_CLASSES);
     uint32_t enough = SERQ_UNSURE_MARGIN;
@@ -264,22 +292,43 @@ static void end_block(serq_stream *stream, serq_decision *decision)
 {
     serq_state *state = &stream->state;
     int32_t speech = begin_with_speech(stream);
-    decision->level =
-        (int16_t)serq_floor_div(stream->level_sum + SERQ_BLOCK_FRAMES / 2, SERQ_BLOCK_FRAMES);
+    decision->level = (int16_t)serq_floor_div(stream->level_sum + stream->heard / 2, stream->heard);
     if (SERQ_SPEECH_FRAMES == 0 || speech > 0) {
         merge_blocks(stream);
         state->frames = (stream->blocks + (uint32_t)1) * SERQ_BLOCK_FRAMES;
         state->speech = (uint16_t)speech;
         next_block(stream);
     }
-    if (speech >= SERQ_SPEECH_FRAMES) {
+    if (speech >= SERQ_SPEECH_FRAMES && !serq_all_missing(serq_features(state))) {
         decide(stream, decision);
     } else {
         hear_no_speech(stream, decision);
     }
-    keep_floor(stream);
-    stream->level_sum = 0;
-    state->frames = 0; /* the next frame begins a block; it shares samples with this one */
+    keep_floors(stream);
+    begin_block(stream);
+}
+
+/* Whether the whole frame that waits is passed over: nothing has risen in its block so far. */
+static bool sleeps(serq_stream *stream)
+{
+    if (SERQ_WAKE_RISE > 0 && SERQ_SPEECH_FRAMES > 0) {
+        int32_t loudness = serq_model_loudness(&stream->state);
+        bool rises = serq_rises(&stream->quiet, loudness, SERQ_WAKE_RISE);
+        stream->awake = stream->awake || rises;
+    }
+    return !stream->awake && stream->state.frames > 0;
+}
+
+static void hear_frame(serq_stream *stream)
+{
+    serq_state *state = &stream->state;
+    if (sleeps(stream)) {
+        serq_pass_over(state);
+        return;
+    }
+    serq_take_frame(state);
+    stream->level_sum += state->scratch.frame.level;
+    stream->heard++;
 }
 
 int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
@@ -289,11 +338,11 @@ int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *cou
     while (*count > 0) {
         uint32_t room = (uint32_t)(SERQ_FRAME_LENGTH - state->filled);
         uint32_t taken = *count < room ? *count : room;
-        serq_push(state, *samples, taken);
+        bool whole = serq_fill(state, *samples, taken);
         *samples += taken;
         *count -= taken;
-        if (taken == room) { /* a frame was transformed */
-            stream->level_sum += state->scratch.frame.level;
+        if (whole) {
+            hear_frame(stream);
             if (state->frames == SERQ_BLOCK_FRAMES) {
                 end_block(stream, decision);
                 return 1;

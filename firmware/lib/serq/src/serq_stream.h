@@ -70,11 +70,15 @@ typedef struct {
     serq_state state; /* its pools hold the block that is being heard */
     serq_block older[SERQ_BLOCK_PLACES];
     int32_t sums[SERQ_CLASSES];        /* averages of scores times 2^SERQ_SMOOTHING */
+    int32_t level_sum;                 /* over the frames of this block that were transformed */
+    serq_floor quiet;                  /* the floor of loudness */
     int16_t floors[SERQ_FLOOR_PLACES]; /* of noise, of earlier blocks */
-    int32_t level_sum;                 /* over the frames of the block that is being heard */
+    int16_t quiet_floors[SERQ_FLOOR_PLACES]; /* of loudness, likewise */
+    uint16_t heard;                          /* frames of this block that were transformed */
     uint8_t next;       /* the place for the next block that ends: after the newest */
     uint8_t blocks;     /* that have ended and still belong to the window */
-    uint8_t next_floor; /* the place for the next floor */
+    uint8_t next_floor; /* the place for the next floors */
+    bool awake;         /* whether all further frames of this block are transformed */
     uint8_t fresh;      /* whether averages start with the next decision */
 } serq_stream;
 
@@ -85,7 +89,8 @@ void serq_stream_init(serq_stream *stream);
  * *samples and *count move past those taken. Returns 1 when a block has ended: `decision` is
  * written, call again with what is left. Returns 0 when all samples are taken. Time: one frame's
  * transform for every SERQ_HOP_LENGTH samples, and the network's for every block unless there is no
- * speech in the window. */
+ * speech in the window. While nobody speaks and nothing rises, a frame costs the sums of its
+ * samples alone, but for the first one of a block. */
 int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
                      serq_decision *decision);
 

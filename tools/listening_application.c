@@ -1,0 +1,26 @@
+/* An application that only listens, to be counted: 16-bit samples until the input ends, heard as a stream; then the answers that were labels. */
+#include "port.h"
+#include "serq_stream.h"
+
+void application_run(void)
+{
+    static serq_stream stream;
+    static int16_t samples[256];
+    uint32_t answers = 0;
+    size_t have = 0, more;
+
+    serq_stream_init(&stream);
+    while ((more = port_read((uint8_t *)samples + have, sizeof samples - have)) > 0) {
+        have += more;
+        if (have == sizeof samples) {
+            const int16_t *next = samples;
+            uint32_t count = sizeof samples / sizeof samples[0];
+            serq_decision decision;
+            while (serq_stream_push(&stream, &next, &count, &decision)) {
+                answers += decision.answer >= 0;
+            }
+            have = 0;
+        }
+    }
+    port_write((const uint8_t *)&answers, sizeof answers);
+}
