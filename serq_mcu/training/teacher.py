@@ -31,20 +31,23 @@ class KernelTeacher:
         self, inputs: NDArray[np.floating], targets: NDArray[np.floating], gamma: float = 1.0
     ) -> None:
         from sklearn.kernel_ridge import KernelRidge
+        from threadpoolctl import threadpool_limits
 
         anchors, wanted = inputs[:ANCHORS], targets[:ANCHORS]
         self._gamma, self._mean = gamma / anchors.shape[1], wanted.mean(axis=0)
-        self._weights = (
-            KernelRidge(alpha=RIDGE, kernel="rbf", gamma=self._gamma)
-            .fit(anchors, wanted - self._mean)
-            .dual_coef_
-        )
+        regression = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=self._gamma)
+        with threadpool_limits(1):  # sums depend on the number of threads
+            self._weights = regression.fit(anchors, wanted - self._mean).dual_coef_
         self._anchors, self._squares = anchors, (anchors**2).sum(axis=1)
 
     def answers(self, inputs: NDArray[np.floating]) -> NDArray[np.floating]:
         """Compute probabilities [n, classes] for standardised features [n, features], of their type."""
+        from threadpoolctl import threadpool_limits
+
         parts = range(0, len(inputs), _AT_ONCE)
-        found: NDArray[np.floating] = np.concatenate([self._some(inputs[at : at + _AT_ONCE]) for at in parts])
+        with threadpool_limits(1):
+            answered = [self._some(inputs[at : at + _AT_ONCE]) for at in parts]
+        found: NDArray[np.floating] = np.concatenate(answered)
         return found
 
     def _some(self, inputs: NDArray[np.floating]) -> NDArray[np.floating]:
