@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serq_mcu.base.files import new_folder, write_file
+from serq_mcu.base.files import new_folder, open_log, write_file
 from serq_mcu.base.progress import Progress, silent
 from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, all_boards, read_board
 from serq_mcu.codegen.export import read_project
@@ -429,7 +429,7 @@ def _run(arguments: list[str], folder: Path, what: str, progress: Progress) -> P
     command = [sys.executable, "-m", "platformio", *arguments, "--project-dir", str(folder)]
     try:
         with (
-            log.open("w") as file,
+            open_log(log) as file,
             subprocess.Popen(
                 command,
                 env=environment(),
