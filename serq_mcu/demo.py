@@ -16,6 +16,7 @@ import numpy as np
 from serq_mcu.base import resources
 from serq_mcu.base.files import new_folder
 from serq_mcu.base.progress import Progress
+from serq_mcu.base.shell import quoted
 from serq_mcu.boards.board import all_boards, load_board
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export
@@ -146,8 +147,8 @@ def _export_firmware(
         state, flash, ram = "exported", known.flash, known.ram
         if missing := platformio.missing_packages(board):  # gigabytes: not without being asked
             state = (
-                f"exported; `serq-mcu build {out / name}` builds it, and downloads {', '.join(missing)} the"
-                " first time"
+                f"exported; `serq-mcu build {quoted(out / name)}` builds it, and downloads"
+                f" {', '.join(missing)} the first time"
             )
         else:
             progress(f"building firmware for {board.title}")

@@ -25,15 +25,15 @@ def host_build(folder: Path, flags: Sequence[str] = FLAGS) -> Iterator[Path]:
     The program is removed when the block ends. Raises SerqError if there is no C compiler or it refuses the
     code.
     """
-    ports = resources.FIRMWARE / "ports"
+    ports, place = resources.FIRMWARE / "ports", folder.absolute()  # no name that begins like an option
     sources = [
-        *sorted((folder / "lib" / "serq" / "src").glob("*.c")),
-        *sorted(path for path in (folder / "src").glob("*.c") if not path.name.startswith("port_")),
+        *sorted((place / "lib" / "serq" / "src").glob("*.c")),
+        *sorted(path for path in (place / "src").glob("*.c") if not path.name.startswith("port_")),
         ports / "port_host.c",
     ]
     with tempfile.TemporaryDirectory(prefix="serq-host-") as work:
         program = Path(work) / "harness"
-        includes = [f"-I{folder / 'lib' / 'serq' / 'src'}", f"-I{folder / 'src'}", f"-I{ports}"]
+        includes = [f"-I{place / 'lib' / 'serq' / 'src'}", f"-I{place / 'src'}", f"-I{ports}"]
         command = [compiler(), *flags, *includes, *map(str, sources), "-o", str(program)]
         run = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if run.returncode != 0:

@@ -21,12 +21,14 @@ from typing import Any
 
 from serq_mcu.base.files import new_folder, open_log, write_file
 from serq_mcu.base.progress import Progress, silent
+from serq_mcu.base.shell import plain_folder, quoted
 from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, all_boards, read_board
 from serq_mcu.codegen.export import read_project
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.serial_ports import why_not_open, why_not_written
 
 LOG = "build.log"
+_BUILT = ".pio"
 _NO_PLATFORMIO = "PlatformIO is not installed in this Python environment; run `pip install 'serq-mcu[build]'`"
 # of picolibc and STM32; with the prefix, of ESP-IDF
 _RAM_SECTIONS = re.compile(r"\.(dram0\.)?(data|bss|noinit)")
@@ -205,7 +207,7 @@ def _project_board(folder: Path) -> Board:
 
 
 def _elf(folder: Path, board: Board) -> Path:
-    return folder / ".pio" / "build" / board.name / "firmware.elf"
+    return folder / _BUILT / "build" / board.name / "firmware.elf"
 
 
 def _emulated_boards() -> list[Board]:
@@ -366,15 +368,12 @@ def _check_tools(board: Board, folder: Path) -> None:
         if lacking and lacking != board.emulator.command:  # a build needs no emulator
             raise SerqError(_install(lacking, board.emulator.packages))
         return
-    if board.platformio.framework == "espidf" and any(
-        character.isspace() for character in str(folder.resolve())
-    ):
-        raise SerqError(f"ESP-IDF cannot build in a folder whose path has a space; move {folder}")
     missing = missing_packages(board)
     if missing and not _registry_reachable():
         raise SerqError(
             f"the PlatformIO packages for {board.title} are not installed ({', '.join(missing)}) and there is"
-            f" no network to download them; run `serq-mcu build {folder}` once with a network connection"
+            f" no network to download them; run `serq-mcu build {quoted(folder)}` once with a network"
+            " connection"
         )
 
 
@@ -424,9 +423,28 @@ def _apt_install(packages: list[str], progress: Progress, *, offline: bool) -> N
 
 
 def _run(arguments: list[str], folder: Path, what: str, progress: Progress) -> Path:
-    """Run PlatformIO on the folder, its output to the log."""
+    """Run PlatformIO on the folder, its output to the log.
+
+    It works on a copy where the folder's path is not plain; what it built comes back.
+    """
     log = folder / LOG
-    command = [sys.executable, "-m", "platformio", *arguments, "--project-dir", str(folder)]
+    with plain_folder(folder) as place:
+        code = _run_at(place, arguments, folder, log, progress)
+        if code == 0 and place != folder.resolve() and (place / _BUILT).is_dir():
+            with new_folder(folder / _BUILT, "build") as fresh:
+                shutil.copytree(place / _BUILT, fresh, symlinks=True, dirs_exist_ok=True)
+    if code:
+        text = log.read_text(errors="replace")
+        if said := _COMPILER_ERROR.search(text):
+            refusal = read_project(folder).blamed(said[0].strip())
+            raise SerqError(f"the {what} of {folder} failed: {refusal}; {log} has the rest")
+        raise SerqError(f"the {what} of {folder} failed; {log} ends with:\n{_last_lines(text, 12)}")
+    return log
+
+
+def _run_at(place: Path, arguments: list[str], folder: Path, log: Path, progress: Progress) -> int:
+    """Run PlatformIO in `place`, which the log calls `folder`, and return its exit code."""
+    command = [sys.executable, "-m", "platformio", *arguments, "--project-dir", str(place)]
     try:
         with (
             open_log(log) as file,
@@ -441,17 +459,12 @@ def _run(arguments: list[str], folder: Path, what: str, progress: Progress) -> P
             ) as process,
         ):
             for line in process.stdout or ():
-                file.write(line)
-                progress(line.rstrip())
+                said = line.replace(str(place), str(folder.resolve()))
+                file.write(said)
+                progress(said.rstrip())
     except OSError as error:
         raise SerqError(f"cannot write {log}: {error.strerror or error}") from error
-    if process.returncode:
-        text = log.read_text(errors="replace")
-        if said := _COMPILER_ERROR.search(text):
-            refusal = read_project(folder).blamed(said[0].strip())
-            raise SerqError(f"the {what} of {folder} failed: {refusal}; {log} has the rest")
-        raise SerqError(f"the {what} of {folder} failed; {log} ends with:\n{_last_lines(text, 12)}")
-    return log
+    return process.returncode
 
 
 def _last_lines(text: str, count: int) -> str:

@@ -137,6 +137,7 @@ def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json
     Example: serq-mcu frontend compare emodb/ --page docs/frontend.md
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.base.shell import quoted
     from serq_mcu.corpus.audio import read_audio
     from serq_mcu.corpus.loaders import load_corpus
     from serq_mcu.frontend.compare import EVERY_BLOCK, compare_frontend
@@ -154,7 +155,8 @@ def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json
     )
     if page:
         command = (
-            f"serq-mcu frontend compare {folder.name}/{f' --model {file.name}' if file else ''} --page"
+            f"serq-mcu frontend compare {quoted(folder.name)}/"
+            f"{f' --model {quoted(file.name)}' if file else ''} --page"
             " docs/frontend.md"
         )
         write_file(page, report.page(command, [effect_section(effect)] if effect else []).encode())

@@ -123,6 +123,7 @@ def export(
     firmware/
     """
     without_blas_threads()
+    from serq_mcu.base.shell import quoted
     from serq_mcu.boards.board import load_board, with_changes
     from serq_mcu.codegen.budget import budget
     from serq_mcu.codegen.export import export_plan
@@ -135,7 +136,7 @@ def export(
     lines = [
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
-        f"next: serq-mcu build {out}",
+        f"next: serq-mcu build {quoted(out)}",
     ]
     value = {
         "folder": str(out),

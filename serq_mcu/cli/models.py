@@ -307,6 +307,7 @@ def evaluate_streams(
     Example: serq-mcu evaluate-streams model.serq --corpus emodb/ --sounds noises/
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.base.shell import quoted
     from serq_mcu.evaluation.sessions import SessionPlan
     from serq_mcu.evaluation.streams import evaluate_streams
     from serq_mcu.quantized_model.store import find_model
@@ -327,9 +328,10 @@ def evaluate_streams(
         option += "" if plan.pauses == SessionPlan().pauses else " --pauses {:g} {:g}".format(*pauses)
         if plan.floors_db != SessionPlan().floors_db:
             option += "".join(f" --room-noise {level:g}" for level in room_noise)
-        option += f" --sounds {sounds.name}/" if sounds else ""
+        option += f" --sounds {quoted(sounds.name)}/" if sounds else ""
         command = (
-            f"serq-mcu evaluate-streams {model.name} --corpus {folder.name}/{option} --page docs/{page.name}"
+            f"serq-mcu evaluate-streams {quoted(model.name)} --corpus {quoted(folder.name)}/{option}"
+            f" --page docs/{quoted(page.name)}"
         )
         write_file(page, streams_page(evaluation, command))
         lines.append(f"wrote {page}")
@@ -370,6 +372,7 @@ def robustness(
     Example: serq-mcu robustness emodb/ --page docs/robustness.md
     """
     from serq_mcu.base.files import write_file
+    from serq_mcu.base.shell import quoted
     from serq_mcu.config import PROTOCOLS, load_config
     from serq_mcu.show.robustness import robustness_lines, robustness_page
     from serq_mcu.training.robustness import RECIPES, measure_robustness
@@ -386,8 +389,8 @@ def robustness(
     if page:
         given = (f" --protocol {protocol}" if protocol else "") + (f" --folds {folds}" if folds != 10 else "")
         given += "" if baseline else " --no-baseline"
-        given += f" --config {config.name}" if config else ""
-        command = f"serq-mcu robustness {folder.name}/{given} --page docs/{page.name}"
+        given += f" --config {quoted(config.name)}" if config else ""
+        command = f"serq-mcu robustness {quoted(folder.name)}/{given} --page docs/{quoted(page.name)}"
         write_file(page, robustness_page(report, command))
         lines.append(f"wrote {page}")
     print_result(report.to_json(), lines, as_json)

@@ -11,6 +11,7 @@ from typing import Any
 
 from serq_mcu.base import resources
 from serq_mcu.base.files import new_folder
+from serq_mcu.base.shell import quoted
 from serq_mcu.boards.board import LISTENING, Board
 from serq_mcu.codegen.plan import MODEL, Files, Plan
 from serq_mcu.codegen.render import ABI, render
@@ -149,7 +150,7 @@ def read_project(folder: Path) -> Project:
     except FileNotFoundError as error:
         raise SerqError(
             f"{folder} is not an exported project (it has no {MANIFEST}); make one with `serq-mcu export"
-            f" --board NAME --out {folder}`"
+            f" --board NAME --out {quoted(folder)}`"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SerqError(f"{folder / MANIFEST} is damaged ({error}); export the folder again") from error

@@ -90,7 +90,11 @@ def counted(
             records = [Count((["", *names])[int(i)], int(n), int(c) if timing else None) for i, n, c in rows]
             return Counts(records, _stack_top(found) - int(lowest, 16))
 
-        yield [*run[:-2], "-plugin", f"{plugin},table={table},out={out}", *run[-2:]], read
+        plugged = ",".join(  # a comma ends an option's value, and two are one
+            f"{name}{str(path).replace(',', ',,')}"
+            for name, path in (("", plugin), ("table=", table), ("out=", out))
+        )
+        yield [*run[:-2], "-plugin", plugged, *run[-2:]], read
 
 
 def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:

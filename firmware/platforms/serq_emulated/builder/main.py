@@ -3,13 +3,22 @@
 All that differs between boards is in boards/*.json.
 """
 
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
 
 env = DefaultEnvironment()
 build = env.BoardConfig().get("build")
+for path in env.subst("$PROJECT_DIR"), env.subst("$BUILD_DIR"):
+    if not re.fullmatch(r"[\w./+-]+", path):  # it is written into command lines that a shell reads
+        sys.stderr.write(
+            f"the path {path!r} has characters that a build's tools misread; run `serq-mcu build`, which"
+            " builds elsewhere, or move the project\n"
+        )
+        env.Exit(1)
 compiler, flags, runtime = build["compiler"], build["flags"], build["runtime"]
 
 env.Replace(
