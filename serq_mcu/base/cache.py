@@ -207,10 +207,7 @@ class Cache:
         path = self._files / f"{key.kind}-{key.digest.hex()[:32]}{suffix}"
         if self._attempt(lambda database: self._intact(database, key, path), default=False):
             return path
-        private = _private_folder()
-        made = private / path.name
-        build(made)
-        made.chmod(0o755)
+        made = private_file(path.name, build)
         data = made.read_bytes()
         row = (*self._row(key, data), path.name, None)
         stored = len(data) <= self.limit and self._attempt(
@@ -350,6 +347,8 @@ class Cache:
     def _open(self) -> Iterator[sqlite3.Connection]:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_private(self.folder)
+        for path in (self._database, self._files):
+            check_own(path)
         with contextlib.closing(sqlite3.connect(self._database, timeout=_WAIT)) as database:
             database.execute("PRAGMA synchronous = NORMAL")
             if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'by_use'").fetchone():
@@ -418,6 +417,26 @@ def check_private(folder: Path) -> None:
     if state.st_mode & 0o077:
         with contextlib.suppress(OSError):  # on a read-only disk nobody writes
             folder.chmod(0o700)
+
+
+def check_own(path: Path) -> None:
+    """Raise SerqError if what is at the path, if anything, is a link or somebody else's.
+
+    It may have been put there while the folder was open to others.
+    """
+    if os.name == "nt" or not os.path.lexists(path):
+        return
+    state = path.lstat()
+    if stat.S_ISLNK(state.st_mode) or state.st_uid != os.geteuid():
+        raise SerqError(f"{path} in the cache is a link or belongs to another user; remove it")
+
+
+def private_file(name: str, build: Callable[[Path], None]) -> Path:
+    """Return a file with mode 0755 that `build` wrote to a folder of this process, removed when it ends."""
+    made = _private_folder() / name
+    build(made)
+    made.chmod(0o755)
+    return made
 
 
 @functools.cache

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import platformdirs
 
 from serq_mcu.errors import SerqError
+
+# what a compiler reads beside its command
+_VARIABLES = ("CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX")
 
 
 def compiler() -> str:
@@ -20,6 +26,15 @@ def compiler() -> str:
         if name and (path := shutil.which(name)):
             return path
     raise SerqError("no C compiler found; install gcc or clang, or verify on a board")
+
+
+def compiler_identity(cc: str) -> list[str]:
+    """Return what decides, beside sources and command, what a compiler of this computer makes."""
+    said = [
+        subprocess.run([cc, option], capture_output=True, text=True, errors="replace", check=False).stdout
+        for option in ("--version", "-dumpmachine")
+    ]
+    return [sys.platform, platform.machine(), *said, *(os.environ.get(name, "") for name in _VARIABLES)]
 
 
 def cache_folder() -> Path:

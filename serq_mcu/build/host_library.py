@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from serq_mcu.base.cache import Cache, key
-from serq_mcu.base.host import compiler
+from serq_mcu.base.cache import Cache, key, private_file
+from serq_mcu.base.host import compiler, compiler_identity
 from serq_mcu.errors import SerqError
 
 FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
@@ -25,11 +25,10 @@ def host_library(
     """Load the shared library of C files, by file name, from the cache, or compile it into it.
 
     defines: macros; owners: what to name in an error in a file, by file name. progress is called with a
-    sentence if it is compiled. Raises SerqError without a compiler, or if it refuses the code.
+    sentence if it is compiled. Raises SerqError without a compiler, if it refuses the code, or if this
+    computer does not load the result.
     """
-    cc = compiler()
-    command = (cc, *FLAGS, *(f"-D{macro}" for macro in defines))
-    version = subprocess.run([cc, "--version"], capture_output=True, text=True, check=False).stdout
+    command = (compiler(), *FLAGS, *(f"-D{macro}" for macro in defines))
 
     def build(library: Path) -> None:
         if progress is not None:
@@ -37,7 +36,21 @@ def host_library(
         _compile(command, files, owners or {}, library)
 
     contents = sorted((path, data) for path, data in files.items())
-    return ctypes.CDLL(str(Cache().file(key(name, command, version, contents), ".so", build)))
+    path = Cache().file(key(name, compiler_identity(command[0]), command, contents), ".so", build)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:  # nothing may run from the cache's disk, or its digest was made for damage
+        return _load_private(private_file(path.name, build))
+
+
+def _load_private(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise SerqError(
+            f"this computer does not load the C that it compiled ({error}); set TMPDIR to a folder from which"
+            " programs may run"
+        ) from error
 
 
 def first_error(said: str) -> str:

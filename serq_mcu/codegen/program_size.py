@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serq_mcu.base.cache import Cache, key
+from serq_mcu.base.host import compiler_identity
 from serq_mcu.boards.board import EMULATED_PLATFORM, Board, Emulator, load_board
 from serq_mcu.codegen.export import board_files, runtime_files
 from serq_mcu.codegen.plan import Files, Plan
@@ -49,9 +50,8 @@ def measure_program(plan: Plan) -> ProgramSize:
     if compiler is None:
         return ProgramSize(target.mcu.core, f"{name} is not installed (`serq-mcu toolchain setup`)")
     files = runtime_files(plan.app) | plan.model_files | _portable_files(board, target, plan.app)
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
     contents = sorted((path, data) for path, data in files.items())
-    parts = [compiler, version, plan.app, board.emulated, target.toml, contents]
+    parts = [compiler, compiler_identity(compiler), plan.app, board.emulated, target.toml, contents]
     kept = Cache().remembered(
         key("program size", *parts, code=(__name__,)),
         lambda: json.dumps(_measure(files, target, compiler, plan.app, link=board.emulated)).encode(),

@@ -24,7 +24,7 @@ from serq_mcu.quantized_model import interpreter
 from serq_mcu.quantized_model.streaming import Decision, Stream, require_decision_rule
 from serq_mcu.quantized_model.types import NO_SPEECH, QuantizedModel
 
-C, PYTHON = "the C that ships, compiled for this computer", "the Python reference (no C compiler found)"
+C, PYTHON = "the C that ships, compiled for this computer", "the Python reference"
 _BOARD = "esp32"  # its kernels are plain C; all boards' compute the same integers
 _PLACE = "lib/serq/src/"
 _SOURCE = resources.FIRMWARE / "apps" / "classify" / "classify.c"
@@ -68,14 +68,14 @@ def open_engine(model: QuantizedModel, progress: Callable[..., None]) -> Engine:
     try:
         return _NativeEngine(model, progress)
     except (SerqError, OSError) as error:
-        progress(f"{str(error).split(';')[0]}: the Python reference answers instead, with the same integers")
-        return _ReferenceEngine(model)
+        reason = str(error).split(";")[0]
+        progress(f"{reason}: the Python reference answers instead, with the same integers")
+        return _ReferenceEngine(model, reason)
 
 
 class _ReferenceEngine:
-    by = PYTHON
-
-    def __init__(self, model: QuantizedModel) -> None:
+    def __init__(self, model: QuantizedModel, reason: str) -> None:
+        self.by = f"{PYTHON} ({reason})"
         self._model = model
         self._stream = Stream(model) if model.decision else None
 

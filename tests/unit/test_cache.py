@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -14,6 +16,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -28,6 +31,7 @@ from serq_mcu.base.cache import Cache, Key, environment_digest, key, size_limit,
 from serq_mcu.build import doctor
 from serq_mcu.cli import main
 from serq_mcu.errors import SerqError
+from tests.support.kills import as_another_user
 
 ROOT = Path(__file__).parents[2]
 
@@ -399,6 +403,30 @@ def test_a_read_only_database_is_still_read(
         cache.clear()
 
 
+def test_a_read_only_folder_says_so_and_is_still_read() -> None:
+    def work(place: Path) -> None:
+        said = io.StringIO()
+        cache_module._private_folder.cache_clear()  # it may be the parent's, who was another user
+        tempfile.tempdir = str(place)
+        cache = Cache(place / "cache")
+        cache.keep({_key(1): b"one"})
+        kept = cache.file(_key(2, "code"), ".so", lambda path: path.write_bytes(b"library") and None)
+        for folder in (place / "cache" / "files", place / "cache"):
+            (place / "cache" / "cache.sqlite").chmod(0o400)
+            folder.chmod(0o500)
+        with contextlib.redirect_stderr(said):
+            assert cache.find([_key(1)]) == {_key(1): b"one"}
+            assert cache.file(_key(2, "code"), ".so", lambda path: path.write_bytes(b"") and None) == kept
+            assert said.getvalue() == ""
+            assert cache.remembered(_key(3), lambda: b"three") == b"three"
+            made = cache.file(_key(4, "code"), ".so", lambda path: path.write_bytes(b"new") and None)
+        assert made.read_bytes() == b"new"
+        assert said.getvalue().startswith(f"note: the cache folder {place / 'cache'} cannot be used (")
+        (place / "cache").chmod(0o700)
+
+    as_another_user(work)
+
+
 def test_the_folder_is_private_to_the_user(folder: Path) -> None:
     Cache(folder).keep({_key(1): b"one"})
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -430,6 +458,35 @@ def test_a_folder_that_others_own_or_may_change_is_refused(
     monkeypatch.setattr(cache_module.os, "geteuid", lambda: folder.stat().st_uid + 1)
     with pytest.raises(SerqError, match=f"the cache folder {folder} belongs to another user; set SERQ_CACHE"):
         cache.keep({_key(2): b"two"})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no owners of files here")
+@pytest.mark.parametrize("name", ["cache.sqlite", "files"])
+def test_what_another_user_put_into_the_folder_while_it_was_open_is_refused(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(folder)
+    cache.file(_key(1, "code"), ".so", lambda path: path.write_bytes(b"library") and None)
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(
+        SerqError, match=f"{name} in the cache is a link or belongs to another user; remove it"
+    ):
+        cache.find([_key(1)])
+    (folder / name).unlink()
+    (tmp_path / "elsewhere").rename(folder / name)
+    lstat = Path.lstat
+
+    def another(path: Path) -> os.stat_result:
+        state = list(lstat(path))
+        state[4] += path.name == name  # its owner
+        return os.stat_result(state)
+
+    monkeypatch.setattr(Path, "lstat", another)
+    with pytest.raises(
+        SerqError, match=f"{name} in the cache is a link or belongs to another user; remove it"
+    ):
+        cache.file(_key(1, "code"), ".so", lambda path: path.write_bytes(b"") and None)
 
 
 # Commands
