@@ -30,6 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from serq_mcu.base.host import cache_folder
+from serq_mcu.base.text import shown
 from serq_mcu.errors import SerqError
 
 LIMIT_VARIABLE = "SERQ_CACHE_LIMIT"
@@ -451,4 +452,5 @@ def _note(folder: Path, error: Exception) -> None:
     """Print on standard error why a cache is not used, once per process and folder."""
     if folder not in _NOTED:
         _NOTED.add(folder)
-        print(f"note: the cache folder {folder} cannot be used ({error}); nothing is kept", file=sys.stderr)
+        note = shown(f"note: the cache folder {folder} cannot be used ({error}); nothing is kept")
+        print(note, file=sys.stderr)

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Protocol
 
+from serq_mcu.base.text import shown
+
 _DRAW, _LOG = 0.1, 30.0  # seconds between two states of a terminal's line, and between two lines of a log
 
 
@@ -69,6 +71,7 @@ class TerminalProgress:
         )
 
     def _write(self, text: str, end: str) -> None:
+        text = shown(text)
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""
         print(f"{clear}{text}", end=end, file=sys.stderr, flush=True)
 

@@ -40,7 +40,8 @@ _IDENTIFIER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _FILE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 
 Identifier = Annotated[str, _form(_IDENTIFIER)]
-Prose = Annotated[str, _form(r'[^\x00-\x1f"\\$%{}]+')]  # fits a C string, an ini comment and JSON
+# fits a C string, an ini comment and JSON, and turns no letters round
+Prose = Annotated[str, _form(r'[^\x00-\x1f\x7f-\x9f"\\$%{}\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+')]
 Pin = Annotated[str, _form("[A-Z][A-Z0-9_]{1,31}|[0-9]{1,3}")]  # a number, or the framework's name
 CName = Annotated[str, _form("[a-z][a-z0-9_]{0,31}")]
 Source = Annotated[str, _form(rf"({_FILE}/)*{_FILE}\.(c|cpp|S)")]  # relative, and no .. in it

@@ -17,6 +17,7 @@ import click
 from rich_click import RichCommand, RichContext, RichGroup, RichHelpFormatter
 from rich_click.rich_panel import RichCommandPanel
 
+from serq_mcu.base.text import shown, shown_lines
 from serq_mcu.errors import SerqError
 
 TRACEBACK = "SERQ_TRACEBACK"  # of an error that nobody foresaw, with this variable set
@@ -131,7 +132,7 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
         try:
             return super().invoke(ctx)
         except SerqError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(shown_lines(str(error))) from error
         except KeyboardInterrupt:
             _say_interrupted(ctx)
             raise click.exceptions.Exit(INTERRUPTED) from None
@@ -192,7 +193,7 @@ def _say_interrupted(ctx: click.Context) -> None:
 
 
 def _unforeseen(error: Exception) -> str:
-    said = " ".join(str(error).split())
+    said = shown(" ".join(str(error).split()))
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return (
         f"serq-mcu did not foresee this: {what[:300]}; with {TRACEBACK}=1 it prints where, which makes a good"

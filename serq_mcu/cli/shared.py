@@ -12,6 +12,7 @@ import click
 from rich_click import RichOption
 from rich_click.rich_panel import RichCommandPanel
 
+from serq_mcu.base.text import shown_lines
 from serq_mcu.cli.conventions import Group, look, quiet
 from serq_mcu.version import __version__
 
@@ -134,7 +135,7 @@ def new_progress() -> Any:
 
 def print_result(value: Any, lines: list[str], as_json: bool) -> None:
     """Print a result as JSON or as lines of text."""
-    click.echo(json.dumps(value, indent=1) if as_json else "\n".join(lines))
+    click.echo(json.dumps(value, indent=1) if as_json else shown_lines("\n".join(lines)))
 
 
 def without_blas_threads() -> None:

@@ -12,6 +12,7 @@ import jinja2
 
 from serq_mcu.base import resources
 from serq_mcu.base.csource import c_numbers, c_statement, c_string
+from serq_mcu.base.text import markdown_text
 
 ABI = 4  # of firmware/lib/serq: generated files refuse another runtime
 
@@ -31,5 +32,10 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # C, not HTML; strings pass c_string
     )
-    environment.filters |= {"c_string": c_string, "c_numbers": c_numbers, "c_statement": c_statement}
+    environment.filters |= {
+        "c_string": c_string,
+        "c_numbers": c_numbers,
+        "c_statement": c_statement,
+        "markdown": markdown_text,
+    }
     return environment

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serq_mcu.base.text import shown
 from serq_mcu.frontend.level import level_in_db
 from serq_mcu.listening.answers import WORDS, Damaged, Hello, LabelledDecision, TimedDecision
 
@@ -68,17 +69,17 @@ class LineReader:
         if isinstance(event, TimedDecision):
             return LabelledDecision(event, self.labels)
         begun = not self._first and any(word in text for word in ('"answer"', '"scores"', '"overruns"'))
-        return event or (Damaged if begun else Passed)(printable(text)[:120])
+        return event or (Damaged if begun else Passed)(shown(text)[:120])
 
     def _hello(self, value: dict[str, Any]) -> Hello | None:
         labels = value.get("labels")
         if value.get("serq") != "live" or not isinstance(labels, list) or not 0 < len(labels) <= _LABELS:
             return None
-        self.labels = tuple(printable(str(label)) for label in labels)
-        return Hello(printable(str(value.get("board"))), printable(str(value.get("model"))), self.labels)
+        self.labels = tuple(shown(str(label)) for label in labels)
+        return Hello(shown(str(value.get("board"))), shown(str(value.get("model"))), self.labels)
 
     def _complaint(self, value: dict[str, Any]) -> Complaint | None:
-        return Complaint(printable(value["error"])) if isinstance(value.get("error"), str) else None
+        return Complaint(shown(value["error"])) if isinstance(value.get("error"), str) else None
 
     def _decision(self, value: dict[str, Any], seconds: float) -> TimedDecision | None:
         scores, answer, label = value.get("scores"), value.get("answer"), value.get("label")
@@ -102,11 +103,11 @@ class LineReader:
         if label is not None:
             if not 0 <= label < len(scores):
                 return None
-            self.labels = (*self.labels[:label], printable(answer), *self.labels[label + 1 :])
+            self.labels = (*self.labels[:label], shown(answer), *self.labels[label + 1 :])
         margin, level, frames, latency, overruns = numbers
         return TimedDecision(
             seconds,
-            printable(answer),
+            shown(answer),
             label,
             tuple(scores),
             margin,
@@ -115,11 +116,6 @@ class LineReader:
             latency,
             overruns,
         )
-
-
-def printable(text: str) -> str:
-    """Return text that cannot move a terminal's cursor."""
-    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _integer(value: object) -> bool:

@@ -10,10 +10,11 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
+
+from serq_mcu.base.text import html_text
 
 LETTER = 7.2  # width of a letter of the drawings' font, about
 _LIGHT = {
@@ -82,7 +83,7 @@ def document(width: float, height: float, description: str, elements: Iterable[s
     """Return a whole SVG file with the theme in it; description: for readers who cannot see it."""
     start = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="serq" viewBox="0 0 {width:.0f} {height:.0f}"'
-        f' role="img" aria-label="{escape(description)}">'
+        f' role="img" aria-label="{html_text(description)}">'
     )
     style = f"<style>\n{theme('.serq')}{_RULES}</style>"
     return "\n".join([start, style, *elements, "</svg>\n"])
@@ -90,7 +91,7 @@ def document(width: float, height: float, description: str, elements: Iterable[s
 
 def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
     """Return a line of text that starts, ends or has its middle at (x, y)."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{_class(kind)}>{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{_class(kind)}>{html_text(words)}</text>'
 
 
 def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -170,7 +171,7 @@ def _class(kind: str) -> str:
 
 
 def _title(title: str) -> str:
-    return f"<title>{escape(title)}</title>" if title else ""
+    return f"<title>{html_text(title)}</title>" if title else ""
 
 
 def _png(values: NDArray[np.floating]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serq_mcu.base.metrics import Score, wilson_interval
+from serq_mcu.base.text import markdown_text
 from serq_mcu.evaluation.clips import Evaluation
 from serq_mcu.show.table import Table, columns
 from serq_mcu.verification.frontend_effect import FrontendEffect
@@ -64,9 +65,9 @@ def effect_section(effect: FrontendEffect) -> str:
         rows.append((network, kind, f"{score.correct} of {score.n}", f"{score.accuracy:.1%}", interval))
     changed = "; ".join(f"network in {network}: {_changed(effect, network)}" for network in effect.changed)
     about = (
-        f"Model {effect.identity} on {effect.corpus}, {effect.basis}. Librosa's features are pooled in"
-        " float64, and rounded to integers only for the integer network. The float64 network has the model's"
-        " weights and rounds neither its input nor its activations."
+        f"Model {effect.identity} on {markdown_text(effect.corpus)}, {effect.basis}. Librosa's features are"
+        " pooled in float64, and rounded to integers only for the integer network. The float64 network has"
+        " the model's weights and rounds neither its input nor its activations."
     )
     table = Table(head, rows).markdown()
     title = "## What the difference does to the answers"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
+from serq_mcu.base.text import shown
 from serq_mcu.show.drawing import Figure, theme
 from serq_mcu.show.table import Table
 
@@ -47,7 +50,13 @@ class Page:
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("serq_mcu.show", ""),
             autoescape=True,
+            finalize=_shown,
             undefined=jinja2.StrictUndefined,
         )
         template = environment.get_template("page.html")
         return template.render(page=self, theme=theme(":root")) + "\n"
+
+
+def _shown(value: Any) -> Any:
+    """Make text from outside fit to be shown; what is markup already was made so where it was made."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Literal
 
 from rich.cells import cell_len
 
+from serq_mcu.base.text import html_text, shown
+
 Align = Literal["left", "right"]
 Value = str | float | None
-_MARKDOWN_SIGNS = "\\`*_{}[]<>()#+-!|"
+_TAG = re.compile(r"(?<!\\)<(?=[A-Za-z/!?])")
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,14 @@ class Table:
 
     def text(self) -> list[str]:
         """Render as lines of plain text, aligned by terminal columns, the titles first."""
-        lines = [self.titles, *self.cells]
+        lines = [[shown(cell) for cell in line] for line in (self.titles, *self.cells)]
         widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
         return ["  ".join(self._padded(line, widths)).rstrip() for line in lines]
 
     def markdown(self) -> str:
         """Render as a GitHub Markdown table.
 
-        Pipes and line ends are escaped, other markup is kept.
+        Pipes, line ends and HTML are escaped, other markup is kept.
         """
         rules = ["---:" if column.align == "right" else "---" for column in self.columns]
         body = [[_one_cell(cell) for cell in line] for line in (self.titles, *self.cells)]
@@ -79,14 +81,14 @@ class Table:
     def html(self) -> str:
         """Render as an HTML table; all text is escaped."""
         head = "".join(
-            f'<th scope="col"{_number(column)}>{escape(column.title)}</th>' for column in self.columns
+            f'<th scope="col"{_number(column)}>{html_text(column.title)}</th>' for column in self.columns
         )
         body = "\n".join(f"<tr>{self._html_row(row)}</tr>" for row in self.cells)
         return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
     def _html_row(self, row: Sequence[str]) -> str:
         return "".join(
-            f"<td{_number(column)}>{escape(cell)}</td>"
+            f"<td{_number(column)}>{html_text(cell)}</td>"
             for column, cell in zip(self.columns, row, strict=True)
         )
 
@@ -98,14 +100,10 @@ class Table:
         return padded
 
 
-def escape_markdown(text: str) -> str:
-    """Escape all characters that Markdown reads as markup."""
-    return "".join(f"\\{character}" if character in _MARKDOWN_SIGNS else character for character in text)
-
-
 def _one_cell(text: str) -> str:
     """Escape what would end a cell; a pipe that is escaped already stays."""
-    return text.replace("\\|", "|").replace("|", "\\|").replace("\n", " ")
+    line = shown(text.replace("\n", " "))
+    return _TAG.sub("&lt;", line.replace("\\|", "|").replace("|", "\\|"))
 
 
 def _number(column: Column) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from serq_mcu.base.metrics import wilson_interval
-from serq_mcu.show.table import Column, Table, columns, escape_markdown
+from serq_mcu.base.text import markdown_text, shown, shown_lines
+from serq_mcu.show.table import Column, Table, columns
 from serq_mcu.verification.baseline import BaselineComparison, Change
 from serq_mcu.verification.report import Difference, Outcome, VerifyReport
 
@@ -14,12 +15,12 @@ _SHOWN = 5  # differing or failed clips; the JSON has all
 
 def report_text(report: VerifyReport) -> str:
     """Return the report as one text, such as for the message of an assertion."""
-    return "\n".join(report_lines(report))
+    return shown_lines("\n".join(report_lines(report)))
 
 
 def comparison_text(comparison: BaselineComparison) -> str:
     """Return the comparison as one text, such as for the message of an assertion."""
-    return "\n".join(comparison_lines(comparison))
+    return shown_lines("\n".join(comparison_lines(comparison)))
 
 
 def report_lines(report: VerifyReport) -> list[str]:
@@ -80,18 +81,19 @@ def junit(report: VerifyReport, comparison: BaselineComparison | None = None) ->
     """Return JUnit XML: a test case for each clip, and one for each figure of the baseline."""
     from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-    suite = TestSuite(f"serq-mcu verify on {report.target}")
+    board = shown(report.board)
+    suite = TestSuite(shown(f"serq-mcu verify on {report.target}"))
     for outcome in report.outcomes:
-        case = TestCase(outcome.clip, f"serq.{report.board}.clips", round(outcome.seconds, 3))
+        case = TestCase(shown(outcome.clip), f"serq.{board}.clips", round(outcome.seconds, 3))
         if outcome.difference:
-            case.result = [Failure(difference_text(outcome.difference), "difference")]
+            case.result = [Failure(shown(difference_text(outcome.difference)), "difference")]
         elif outcome.failure:
-            case.result = [Error(outcome.failure, "no result")]
+            case.result = [Error(shown(outcome.failure), "no result")]
         suite.add_testcase(case)
     for change in comparison.changes if comparison else ():
-        case = TestCase(change.name, f"serq.{report.board}.baseline", 0.0)
+        case = TestCase(shown(change.name), f"serq.{board}.baseline", 0.0)
         if change.worse:
-            case.result = [Failure(change_text(change), "regression")]
+            case.result = [Failure(shown(change_text(change)), "regression")]
         suite.add_testcase(case)
     document = JUnitXml("serq-mcu")
     document.add_testsuite(suite)
@@ -104,7 +106,7 @@ def markdown(report: VerifyReport, comparison: BaselineComparison | None = None)
     """Return a summary in Markdown, as continuous integration shows it."""
     good = report.ok and not (comparison and comparison.worse)
     parts = [
-        f"### serq-mcu verify: {'passed' if good else 'FAILED'} on {report.target}",
+        f"### serq-mcu verify: {'passed' if good else 'FAILED'} on {markdown_text(report.target)}",
         Table(columns(("figure", "value")), list(_figures(report))).markdown(),
     ]
     if comparison:
@@ -116,14 +118,14 @@ def markdown(report: VerifyReport, comparison: BaselineComparison | None = None)
 def _changes_table(comparison: BaselineComparison) -> Table:
     head = (Column("against the baseline"), *columns(("before", "now"), "right"), Column("verdict"))
     rows = [
-        (escape_markdown(change.name), _figure(change.before), _figure(change.now), change.verdict)
+        (markdown_text(change.name), _figure(change.before), _figure(change.now), change.verdict)
         for change in comparison.changes
     ]
     return Table(head, rows)
 
 
 def _figures(report: VerifyReport) -> Iterator[tuple[str, str]]:
-    yield "firmware", f"{report.board}, model {report.identity}, {report.mode}"
+    yield "firmware", markdown_text(f"{report.board}, model {report.identity}, {report.mode}")
     clips = f"{report.clips} / {report.differing_clips} / {len(report.failures)}"
     yield "clips compared / differing / failed", clips
     yield "integers compared / differing", f"{report.compared_integers} / {report.differing_integers}"
@@ -135,7 +137,7 @@ def _figures(report: VerifyReport) -> Iterator[tuple[str, str]]:
             f"{accuracy} (n = {report.clips}, 95 % interval {low:.1%} to {high:.1%})",
         )
     for label, (right, count) in report.recall.items():
-        yield f"recall {escape_markdown(label)}", f"{right} of {count}"
+        yield f"recall {markdown_text(label)}", f"{right} of {count}"
     for name, value in (
         ("cycles per frame", report.frontend_cycles_per_frame),
         ("cycles per decision", report.network_cycles),
@@ -182,7 +184,7 @@ def _shown(lines: list[str]) -> list[str]:
 
 
 def _bullets(sentences: list[str] | tuple[str, ...]) -> str:
-    return "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences)
+    return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
 
 
 def _figure(value: float | None) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serq_mcu.base.text import markdown_text
 from serq_mcu.show import drawing
 from serq_mcu.show.demo import demo_lines
 from serq_mcu.show.drawing import Figure
 from serq_mcu.show.page import Page, Section
-from serq_mcu.show.table import Column, Table, columns, escape_markdown
+from serq_mcu.show.table import Column, Table, columns
 
 TABLE = Table(
     (Column("name"), Column("share", "right", ".1%"), Column("n", "right")),
@@ -36,7 +37,7 @@ def test_markdown_keeps_a_cell_in_its_column() -> None:
         "| a \\| b | 50.0% | 12 |",
         "| <é> |  | 3 |",
     ]
-    escaped = Table(columns(("a",)), [(escape_markdown("x|*y*"),)])
+    escaped = Table(columns(("a",)), [(markdown_text("x|*y*"),)])
     assert escaped.markdown().splitlines()[-1] == "| x\\|\\*y\\* |"
     assert Table(columns(("a",)), [("x\ny",)]).markdown().splitlines()[-1] == "| x y |"
 
