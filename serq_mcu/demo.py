@@ -95,7 +95,7 @@ def run_demo(corpus: Path | None, out: Path, progress: Progress) -> Summary:
             "differing_integers": sum(target["differing_integers"] for target in verification),
             "seconds": round(time.monotonic() - start, 1),
         }
-        (work / SUMMARY).write_text(json.dumps(value, indent=1) + "\n")
+        (work / SUMMARY).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return Summary(out, value)
 
 
@@ -119,7 +119,9 @@ def _train_and_quantize(
         run = train_dataset(dataset, work / f"run{split}", config.changed(training={"split": split}))
         model, allocation = quantize(run)
         save_model(model, work / f"run{split}.serq")
-        (work / f"run{split}.txt").write_text("\n".join(allocation_lines(allocation)) + "\n")
+        (work / f"run{split}.txt").write_text(
+            "\n".join(allocation_lines(allocation)) + "\n", encoding="utf-8"
+        )
         scores = {
             "float": allocation.float_scores["test"].to_json(),
             "quantized": allocation.quantized_scores["test"].to_json(),

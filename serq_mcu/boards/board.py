@@ -603,7 +603,10 @@ def _emulated_platform(board: Board, emulator: Emulator) -> dict[str, str]:
         *folder.glob("builder/*.py"),
         *(folder.glob(f"{emulator.runtime}/*") if emulator.runtime else []),
     ]
-    files = {f"platforms/{path.relative_to(root).as_posix()}": path.read_text() for path in sorted(paths)}
+    files = {
+        f"platforms/{path.relative_to(root).as_posix()}": path.read_text(encoding="utf-8")
+        for path in sorted(paths)
+    }
     manifest = {
         "name": board.title,
         "vendor": "QEMU",

@@ -286,7 +286,7 @@ def _scons_version() -> str:
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -331,7 +331,7 @@ def _emulation_tools(board: Board, state: str) -> list[Tool]:
 def tool_version(command: str) -> str:
     """Return the version in the first line that a tool prints for --version."""
     line = subprocess.run(
-        [command, "--version"], capture_output=True, text=True, check=False
+        [command, "--version"], capture_output=True, text=True, errors="replace", check=False
     ).stdout.splitlines()[0]
     return next((word.strip("()") for word in line.split() if word[0].isdigit()), line)
 
@@ -417,7 +417,7 @@ def _apt_install(packages: list[str], progress: Progress, *, offline: bool) -> N
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for step in (["apt-get", "update"], command):
         progress(" ".join(step))
-        done = subprocess.run(step, env=quiet, capture_output=True, text=True, check=False)
+        done = subprocess.run(step, env=quiet, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:  # an update may fail for a list that does not matter here; the installation decides
         raise SerqError(f"`{' '.join(command)}` failed: {_last_lines(done.stderr or done.stdout, 3)}")
 
@@ -489,12 +489,18 @@ def _open_port(board: Board, port: str) -> Any:
 
 def _copy(line: Any, port: str) -> None:
     with line:
-        try:
-            while True:
-                sys.stdout.buffer.write(line.read(max(1, line.in_waiting)))
-                sys.stdout.buffer.flush()
-        except OSError as error:
-            raise SerqError(f"{port} was lost ({error}); check the cable and try again") from error
+        while True:
+            try:
+                heard = line.read(max(1, line.in_waiting))
+            except OSError as error:
+                raise SerqError(f"{port} was lost ({error}); check the cable and try again") from error
+            try:
+                while heard:
+                    heard = heard[os.write(sys.stdout.fileno(), heard) :]
+            except BrokenPipeError:  # nobody reads on
+                return
+            except OSError as error:
+                raise SerqError(f"cannot write standard output: {error.strerror or error}") from error
 
 
 def _sizes(elf: Path, board: Board) -> tuple[int, int]:

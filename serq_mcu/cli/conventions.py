@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import errno
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ from rich_click import RichCommand, RichContext, RichGroup, RichHelpFormatter
 from rich_click.rich_panel import RichCommandPanel
 
 from serq_mcu.base.text import shown, shown_lines
+from serq_mcu.cli.streams import outputs
 from serq_mcu.errors import SerqError
 
 TRACEBACK = "SERQ_TRACEBACK"  # of an error that nobody foresaw, with this variable set
@@ -32,6 +34,22 @@ EXIT_CODES = {
     INTERRUPTED: "interrupted (Ctrl-C)",
 }
 _EXAMPLE = "Example: "
+_SPACE = "make room, or set TMPDIR and SERQ_CACHE to folders on another disk"
+_RIGHTS = "check who may read and write it, or choose another place"
+# what no code can foresee, and the user can mend
+_CIRCUMSTANCES = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EROFS: _RIGHTS,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "remove the link that points to itself",
+    errno.EMFILE: "permit more open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.EIO: "check the disk",
+    errno.ENOMEM: "close other programs",
+}
 _LOOK = {
     "theme": "default-slim",
     "text_markup": None,
@@ -118,7 +136,8 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **keywords: Any) -> Any:
         """Parse and run, and end with one of EXIT_CODES."""
-        return click.Command.main(self, args, *rest, **keywords)
+        with outputs():
+            return click.Command.main(self, args, *rest, **keywords)
 
     def format_epilog(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
         """Write the exit codes after the help of the command line as a whole."""
@@ -138,6 +157,10 @@ class Group(Command, RichGroup):  # type: ignore[misc]  # rich-click's classes d
             raise click.exceptions.Exit(INTERRUPTED) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except OSError as error:
+            if error.errno not in _CIRCUMSTANCES:
+                raise click.ClickException(_unforeseen(error)) from error
+            raise click.ClickException(shown(_circumstance(error))) from error
         except Exception as error:
             if os.environ.get(TRACEBACK):
                 raise
@@ -190,6 +213,12 @@ def _say_interrupted(ctx: click.Context) -> None:
     )
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{start}interrupted; {then}", err=True)
+
+
+def _circumstance(error: OSError) -> str:
+    where = "a file" if error.filename is None else os.fsdecode(error.filename)
+    remedy = _CIRCUMSTANCES[error.errno or 0]
+    return f"the system refuses {where}: {error.strerror or error}; {remedy}"
 
 
 def _unforeseen(error: Exception) -> str:

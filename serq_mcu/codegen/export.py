@@ -133,7 +133,7 @@ def read_project(folder: Path) -> Project:
     Raises SerqError if there is none or it is damaged.
     """
     try:
-        manifest: Any = json.loads((folder / MANIFEST).read_text())
+        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
         if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
             raise ValueError("a file name leaves the folder")

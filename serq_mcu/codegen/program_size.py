@@ -99,12 +99,14 @@ def _built(compiler: str, target: Board, folder: Path, app: str, link: Sequence[
         [*machine, "-Wl,--gc-sections", *link, *objects, "-o", "program"],
     )
     for command in commands:
-        done = subprocess.run([compiler, *command], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [compiler, *command], cwd=folder, capture_output=True, text=True, errors="replace", check=False
+        )
         if done.returncode != 0:
             messages = done.stderr.strip().splitlines() or ["no message"]
             return next((line for line in messages if "overflowed" in line), messages[-1])
     size = [compiler.removesuffix("gcc") + "size", "-A", "program"]
-    listed = subprocess.run(size, cwd=folder, capture_output=True, text=True, check=True)
+    listed = subprocess.run(size, cwd=folder, capture_output=True, text=True, errors="replace", check=True)
     return _sections(listed.stdout.splitlines())
 
 

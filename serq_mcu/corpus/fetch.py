@@ -167,7 +167,9 @@ def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> 
     if not (out / MARKER).exists():
         with new_folder(out, MARKER) as fresh, _part_folder(out) as part:
             _download_all(publication, url, part, fresh, progress)
-            (fresh / MARKER).write_text(json.dumps({"corpus": name, "from": url}, indent=1) + "\n")
+            (fresh / MARKER).write_text(
+                json.dumps({"corpus": name, "from": url}, indent=1) + "\n", encoding="utf-8"
+            )
     checking = f"checking the recordings in {out}"
     return Fetched(
         publication, check_corpus(out, progress=lambda done, total: progress(checking, done, total))

@@ -114,7 +114,7 @@ def synthesise(
                 progress(min(samples // SAMPLE_RATE, int(seconds)), int(seconds))
             if samples >= seconds * SAMPLE_RATE:
                 break
-        (fresh / "README.txt").write_text(_README)
+        (fresh / "README.txt").write_text(_README, encoding="utf-8")
         made = {
             "synthetic": True,
             "engine": f"espeak-ng {espeak.version}",
@@ -122,7 +122,7 @@ def synthesise(
             "seed": seed,
             "voices": VOICES,
         }
-        (fresh / MARKER).write_text(json.dumps(made, indent=2) + "\n")
+        (fresh / MARKER).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     return folder
 
 

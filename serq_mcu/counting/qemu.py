@@ -68,6 +68,7 @@ def counted(
             [compiler(), "-std=c99", "-O2", "-shared", "-fPIC", "-o", str(plugin), str(_COUNTER)],
             capture_output=True,
             text=True,
+            errors="replace",
         )
         if build.returncode:
             raise SerqError(f"the C compiler refused {_COUNTER}: {build.stderr.strip().splitlines()[-1]}")
@@ -105,7 +106,11 @@ def functions(board: Board, folder: Path, files: tuple[str, ...]) -> set[str]:
     assert isinstance(board.emulator, Emulator)
     objects = [path for path in (folder / ".pio" / "build").rglob("*.o") if path.name.startswith(files)]
     text = subprocess.run(
-        [_tool(board.emulator, "nm"), *map(str, objects)], capture_output=True, text=True, check=True
+        [_tool(board.emulator, "nm"), *map(str, objects)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=True,
     ).stdout
     rows = [line.split() for line in text.splitlines()]
     return {_SPECIALISED.sub("", row[2]) for row in rows if len(row) == 3 and row[1] in "tT"}
@@ -131,7 +136,11 @@ def symbols(board: Board, elf: Path) -> Mapping[str, tuple[int, int]]:
     """
     assert isinstance(board.emulator, Emulator)
     text = subprocess.run(
-        [_tool(board.emulator, "nm"), "-S", str(elf)], capture_output=True, text=True, check=True
+        [_tool(board.emulator, "nm"), "-S", str(elf)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=True,
     ).stdout
     rows = [line.split() for line in text.splitlines()]
     return {
@@ -168,7 +177,11 @@ def _cycles(emulator: Emulator, elf: Path, timing: Timing) -> Iterator[tuple[int
     That is its address, the next one's, its cycles and those of a jump from it.
     """
     text = subprocess.run(
-        [_tool(emulator, "objdump"), "-d", str(elf)], capture_output=True, text=True, check=True
+        [_tool(emulator, "objdump"), "-d", str(elf)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=True,
     ).stdout
     before = ""
     for line in text.splitlines():

@@ -188,7 +188,7 @@ def _add_costs(costs: Mapping[str, Mapping[str, KernelCost]]) -> None:
 @functools.cache
 def cores() -> tuple[Core, ...]:
     """List the kinds of cores that were counted."""
-    data = tomllib.loads(COSTS.read_text())
+    data = tomllib.loads(COSTS.read_text(encoding="utf-8"))
     return tuple(_with_added(_core(table)) for table in data["core"])
 
 

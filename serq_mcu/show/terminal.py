@@ -30,7 +30,7 @@ class Rows:
         self.labels, self._span = tuple(labels), max(span, _SPAN)
         width = (self.console.width - len(_head(0.0, 0.0, "", 0))) // max(len(labels), 1) - 1
         self._bar = min(width, _BAR[1]) if width >= _BAR[0] else 0
-        self._plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+        self._plain = not _unicode()
 
     def heading(self) -> None:
         """Print what the columns are."""
@@ -78,4 +78,10 @@ def _head(seconds: float, level_db: float, answer: str, margin: int) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    return set_cell_size(text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…", width)
+    cut = "…" if _unicode() else "~"
+    return set_cell_size(text if cell_len(text) <= width else set_cell_size(text, width - 1) + cut, width)
+
+
+def _unicode() -> bool:
+    """Return whether standard output has more than ASCII's signs."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -96,7 +97,7 @@ def show(events: Iterable[LiveEvent], views: Sequence[View], count: int | None =
             else:
                 view.damaged(event)
         decisions += isinstance(event, LabelledDecision)
-        if decisions == count:
+        if decisions == count or (len(views) == 1 and getattr(sys.stdout, "reader_left", False)):
             break
     for view in views:
         view.end(f"listening ended after {decisions} decisions")
