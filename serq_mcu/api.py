@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.files import check_folder
 from serq_mcu.base.progress import Progress
 from serq_mcu.boards import board as boards
 from serq_mcu.boards.board import Board
@@ -178,6 +179,7 @@ def train(
     """
     chosen = config if isinstance(config, Config) else load_config(config)
     sounds = None if other_sounds is None else Path(other_sounds)
+    check_folder(Path(out), run_folder.MARKER)
     return training.train(Path(folder), Path(out), chosen, progress, sounds)
 
 

@@ -27,6 +27,7 @@ if sys.platform != "win32":
 
 _OURS = ".serq-"  # in the names of what is being made
 _ASIDE = ".old"  # ends the name of an old folder, between two renames
+_LEAST = 16_384  # bytes that a disk must have for any output
 _LONGEST = 200  # bytes of a name that temporary names can contain
 _AT_FDCWD = {"linux": -100, "darwin": -2}
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -61,23 +62,39 @@ def write_file(path: Path, content: bytes | str) -> Path:
     return path
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, needed: int = _LEAST) -> None:
     """Raise SerqError where `write_file` would refuse the path; for before long work.
 
-    Nothing is written, and missing folders are not made.
+    needed: bytes that the disk must have. Nothing is written, and missing folders are not made.
     """
     with _writing(path):
         if not _is_stream(path):
-            _check_parent(path)
+            _check_parent(path, needed)
 
 
-def check_folder(path: Path, marker: str) -> None:
+def check_folder(path: Path, marker: str, needed: int = _LEAST) -> None:
     """Raise SerqError where `new_folder` would refuse the path; for before long work.
 
-    Nothing is written, and missing folders are not made.
+    needed: bytes that the disk must have. Nothing is written, and missing folders are not made.
     """
     with _writing(path):
-        _check_parent(_free_place(path, marker))
+        _check_parent(_free_place(path, marker), needed)
+
+
+def kept_if_refused(write: Callable[[Path], object], path: Path) -> None:
+    """Call `write` with the path; if it is refused, write a file of its name to a folder for temporary files.
+
+    Raises SerqError for the refusal, and says where what was computed is.
+    """
+    try:
+        write(path)
+    except SerqError as error:
+        try:
+            kept = Path(tempfile.mkdtemp(prefix="serq-kept-")) / path.name
+            write(kept)
+        except (OSError, SerqError):
+            raise error from None
+        raise SerqError(f"{error}; what was made is in {kept}") from error
 
 
 def open_log(path: Path) -> TextIO:
@@ -149,7 +166,7 @@ def _check_free(path: Path, place: Path, marker: str) -> None:
         raise SerqError(f"{path} holds the folder that you are in; go elsewhere, or choose another folder")
 
 
-def _check_parent(path: Path) -> None:
+def _check_parent(path: Path, needed: int) -> None:
     """Raise OSError or SerqError where nothing can be made in, or below, the nearest folder that exists."""
     parent = path.absolute().parent
     while not parent.exists() and parent != parent.parent:
@@ -159,6 +176,8 @@ def _check_parent(path: Path) -> None:
         raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    if shutil.disk_usage(parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if os.name == "nt" or not state.st_mode & stat.S_ISVTX or not path.exists():
         return
     if os.geteuid() not in (0, state.st_uid, path.lstat().st_uid):

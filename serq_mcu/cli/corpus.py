@@ -10,6 +10,7 @@ import click
 from serq_mcu.cli.shared import (
     FILE,
     FOLDER,
+    NEW_FILE,
     chosen_model,
     corpus_envvar,
     json_option,
@@ -126,7 +127,7 @@ def frontend() -> None:
         " mfcc, mel and chroma]"
     ),
 )
-@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@click.option("--page", type=NEW_FILE, help="Write the report as Markdown too.")
 @json_option
 def frontend_compare(folder: Path, file: Path | None, page: Path | None, as_json: bool) -> None:
     """Compare the integer front end with librosa in float64 on the recordings in FOLDER.

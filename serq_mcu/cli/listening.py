@@ -10,7 +10,16 @@ from typing import Any
 
 import click
 
-from serq_mcu.cli.shared import FILE, FOLDER, chosen_model, json_option, main, new_progress, print_result
+from serq_mcu.cli.shared import (
+    FILE,
+    FOLDER,
+    NEW_FILE,
+    chosen_model,
+    json_option,
+    main,
+    new_progress,
+    print_result,
+)
 from serq_mcu.errors import SerqError
 
 page_option = click.option(
@@ -35,9 +44,9 @@ count_option = click.option(
 @click.argument("what", metavar="FILE|mic")
 @click.option("--model", "file", type=FILE, help="A model file (.serq).  [default: the model that ships]")
 @click.option(
-    "--svg", "svg_file", type=FILE, help="Draw waveform, answers and scores over time to this file."
+    "--svg", "svg_file", type=NEW_FILE, help="Draw waveform, answers and scores over time to this file."
 )
-@click.option("--html", "html_file", type=FILE, help="The same as a page, with all decisions in a table.")
+@click.option("--html", "html_file", type=NEW_FILE, help="The same as a page, with all decisions in a table.")
 @click.option(
     "--device",
     default="",

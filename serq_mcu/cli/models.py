@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from serq_mcu.base.files import check_folder, kept_if_refused
 from serq_mcu.cli.shared import (
     FILE,
     FOLDER,
+    NEW_FILE,
     ConfiguredOption,
     corpus_envvar,
     json_option,
@@ -18,6 +20,8 @@ from serq_mcu.cli.shared import (
     print_result,
 )
 from serq_mcu.errors import SerqError
+
+RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 
 
 @main.command()
@@ -43,8 +47,10 @@ def train(
     Example: serq-mcu train emodb/ --out run/
     """
     from serq_mcu.config import load_config
+    from serq_mcu.quantization.run_folder import MARKER
     from serq_mcu.training.run import train as train_run
 
+    check_folder(out, MARKER, RUN_BYTES)
     chosen = load_config(config, split=split)
     run = train_run(folder, out, chosen, new_progress(), other_sounds)
     print_result(run.to_json(), run.lines(), as_json)
@@ -52,7 +58,7 @@ def train(
 
 @main.command()
 @click.argument("run", type=FOLDER)
-@click.option("--out", required=True, type=FILE, help="The model file to write (.serq).")
+@click.option("--out", required=True, type=NEW_FILE, help="The model file to write (.serq).")
 @click.option(
     "--config",
     type=FILE,
@@ -127,7 +133,7 @@ def quantize(
         raise SerqError("--method and a budget both choose the bits; give one of them")
     tuner = fine_tuning(trained, progress) if qat else None
     model, allocation = quantize_run(trained, progress, tuner, budget)
-    save_model(model, out)
+    kept_if_refused(lambda path: save_model(model, path), out)
     print_result(
         allocation.to_json() | {"model": str(out), "identity": model.sha256[:16]},
         [*allocation_lines(allocation), f"wrote {out}"],
@@ -244,8 +250,10 @@ def import_keras(
     Example: serq-mcu import-keras mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
     """
     from serq_mcu.config import load_config
+    from serq_mcu.quantization.run_folder import MARKER
     from serq_mcu.training.imported import import_keras
 
+    check_folder(out, MARKER, RUN_BYTES)
     names = [name.strip() for name in labels.split(",")]
     run = import_keras(model, folder, names, out, load_config(config), new_progress())
     caution = (
@@ -287,7 +295,7 @@ def import_keras(
     type=FOLDER,
     help="A folder of other sounds in which nobody speaks: every answer is a false one.",
 )
-@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@click.option("--page", type=NEW_FILE, help="Write the report as Markdown too.")
 @json_option
 def evaluate_streams(
     model: Path,
@@ -353,7 +361,7 @@ def evaluate_streams(
     help="Measure the configuration without augmentation beside it.",
 )
 @click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
-@click.option("--page", type=FILE, help="Write the report as Markdown too.")
+@click.option("--page", type=NEW_FILE, help="Write the report as Markdown too.")
 @json_option
 def robustness(
     folder: Path,
@@ -412,7 +420,7 @@ def experiment() -> None:
 @click.option(
     "--results",
     required=True,
-    type=FILE,
+    type=NEW_FILE,
     help="The results file (.csv) to write; what it holds already is not run again.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
@@ -443,7 +451,7 @@ def experiment_run(
 
 @experiment.command("page")
 @click.argument("results", type=FILE)
-@click.option("--page", required=True, type=FILE, help="The Markdown page to write; plots go beside it.")
+@click.option("--page", required=True, type=NEW_FILE, help="The Markdown page to write; plots go beside it.")
 @json_option
 def experiment_page(results: Path, page: Path, as_json: bool) -> None:
     """Write tables and plots from a results file, without training anything.

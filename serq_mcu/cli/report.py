@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from serq_mcu.base.files import check_folder
 from serq_mcu.cli.shared import FILE, FOLDER, json_option, main, new_progress, print_result
 
 
@@ -65,8 +66,9 @@ def report(
     from serq_mcu.codegen.budget import budget
     from serq_mcu.codegen.plan import Plan
     from serq_mcu.report.gather import gather
-    from serq_mcu.report.page import report_json, write_report
+    from serq_mcu.report.page import PAGE, report_json, write_report
 
+    check_folder(out, PAGE)
     board, progress = load_board(board_name), new_progress()
     data = gather(source, model, corpus, firmware, target, progress)
     needed = budget(Plan(data.model, board))

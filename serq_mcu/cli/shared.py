@@ -12,12 +12,30 @@ import click
 from rich_click import RichOption
 from rich_click.rich_panel import RichCommandPanel
 
+from serq_mcu.base.files import check_file
 from serq_mcu.base.text import shown_lines
 from serq_mcu.cli.conventions import Group, look, quiet
 from serq_mcu.version import __version__
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class _NewFile(click.Path):
+    """A file to write: what cannot be written is refused before the work, and not after it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; raises SerqError where nothing can be written to it."""
+        path = super().convert(value, param, ctx)
+        if ctx is None or not ctx.resilient_parsing:
+            check_file(Path(os.fsdecode(path)))
+        return path
+
+
+NEW_FILE = _NewFile()
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text."
 )

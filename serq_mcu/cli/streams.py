@@ -48,7 +48,7 @@ class Output(io.TextIOBase):
         """Return true: that is what it is for."""
         return True
 
-    def write(self, text: str | bytes) -> int:  # type: ignore[override]
+    def write(self, text: str | bytes) -> int:
         """Write text, or its UTF-8; raises click.ClickException where the system refuses it."""
         if not text:  # so click finds out of which kind a stream is
             if isinstance(text, bytes):

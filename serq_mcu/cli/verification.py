@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from serq_mcu.cli.shared import FILE, FOLDER, corpus_envvar, json_option, main, new_progress, print_result
+from serq_mcu.cli.shared import (
+    FILE,
+    FOLDER,
+    NEW_FILE,
+    corpus_envvar,
+    json_option,
+    main,
+    new_progress,
+    print_result,
+)
 from serq_mcu.errors import SerqError
 
 
@@ -36,8 +45,8 @@ from serq_mcu.errors import SerqError
     help="Compare with what this file remembers; exit 1 if accuracy, a class, cycles, flash or RAM is worse.",
 )
 @click.option("--update-baseline", is_flag=True, help="Let the baseline file remember this run.")
-@click.option("--junit", "junit_file", type=FILE, help="Write JUnit XML too.")
-@click.option("--markdown", "markdown_file", type=FILE, help="Write a job's summary in Markdown too.")
+@click.option("--junit", "junit_file", type=NEW_FILE, help="Write JUnit XML too.")
+@click.option("--markdown", "markdown_file", type=NEW_FILE, help="Write a job's summary in Markdown too.")
 @json_option
 def verify(
     folder: Path,
@@ -57,13 +66,15 @@ def verify(
 
     Example: serq-mcu verify firmware/ --clips emodb/ --on emulator --count 60 --baseline baseline.json
     """
-    from serq_mcu.base.files import write_file
+    from serq_mcu.base.files import check_file, write_file
     from serq_mcu.show.verification import comparison_lines, junit, markdown, report_lines
     from serq_mcu.verification.baseline import load_baseline, save_baseline
     from serq_mcu.verification.verify import verify_project
 
     if update_baseline and not baseline:
         raise SerqError("--update-baseline needs --baseline FILE, the file to write")
+    if baseline and update_baseline:
+        check_file(baseline)
     before = load_baseline(baseline) if baseline and not update_baseline else None
     report = verify_project(
         folder, clips, target, count, new_progress(), "features" if features else "pcm", before

@@ -10,7 +10,7 @@ import numpy as np
 
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress, silent
-from serq_mcu.codegen.export import read_project
+from serq_mcu.codegen.export import Project, read_project
 from serq_mcu.codegen.plan import MODEL
 from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.corpus.loaders import load_corpus
@@ -99,6 +99,12 @@ def gather(
     says. corpus: recordings to evaluate a model file or a device on. firmware: an exported project of this
     very model, run on `on`. Raises SerqError if one of them cannot be used, or they do not belong together.
     """
+    if firmware is not None:
+        if corpus is None:
+            raise SerqError("firmware is evaluated on recordings; give --corpus too")
+        known = source if source.is_file() else model
+        if known is not None:  # else it is made first
+            _require_same(load_model(known), firmware)
     if source.is_dir() or not source.exists():
         data = _from_run(source, model, progress)
     elif model is not None:
@@ -108,9 +114,7 @@ def gather(
         if corpus is not None:
             found = evaluate(data.model, corpus, progress)
             data = replace(data, integer_score=found.score, integer_basis=found.basis)
-    if firmware is not None:
-        if corpus is None:
-            raise SerqError("firmware is evaluated on recordings; give --corpus too")
+    if firmware is not None and corpus is not None:
         data = replace(data, **_from_device(data.model, firmware, corpus, on, progress))
     return data
 
@@ -196,16 +200,22 @@ def _how(model: QuantizedModel) -> str:
     return f"{chosen}; {'fine-tuned at these bits' if tuned else 'post-training'}"
 
 
-def _from_device(
-    model: QuantizedModel, firmware: Path, corpus: Path, on: str, progress: Progress
-) -> dict[str, Any]:
-    """Run the device on the clips that the model is evaluated on."""
+def _require_same(model: QuantizedModel, firmware: Path) -> Project:
+    """Return the project, of which the model must be."""
     project, own = read_project(firmware), load_model(firmware / MODEL)
     if own.identity != model.identity:
         raise SerqError(
             f"{firmware} holds model {own.identity.hex()}, and this is {model.identity.hex()}; export this"
             " one, or report on that one"
         )
+    return project
+
+
+def _from_device(
+    model: QuantizedModel, firmware: Path, corpus: Path, on: str, progress: Progress
+) -> dict[str, Any]:
+    """Run the device on the clips that the model is evaluated on."""
+    project = _require_same(model, firmware)
     clips, _, _ = choose_clips(model, load_corpus(corpus))
     if not clips:
         raise SerqError(
