@@ -6,19 +6,33 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import soundfile
 
+from serq_mcu.base.resources import MODELS
+from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
+from serq_mcu.codegen.export import export
+from serq_mcu.quantized_model.store import shipped_model
 from tests.support.kills import Killed, kill_at_every_step, run_whole
+from tests.support.streaming import quiet_and_loud
 
 EXPORT = ("export", "--board", "emulated-m0", "--out")
 LIBRARY = ("library", "--board", "emulated-m0", "--kind", "header", "--out")
 SYNTHESISE = ("corpus", "synthesise", "--seconds", "1")
-STEP = 9  # of how many steps one is tried; each was, with 1
+REPORT = ("report", str(MODELS / "emodb-small.serq"), "--out")
+FILES = [  # words before the file to write
+    ("classify", "CLIP", "--html"),
+    ("classify", "CLIP", "--svg"),
+    ("verify", "PROJECT", "--clips", "CLIPS", "--update-baseline", "--baseline"),
+]
+STEP = 9  # of how many steps one is tried
 
 
 @pytest.mark.slow(20)
 @pytest.mark.parametrize("end", [Killed.SIGKILL, Killed.CTRL_C])
-@pytest.mark.parametrize("words", [EXPORT, LIBRARY, SYNTHESISE], ids=["export", "library", "synthesise"])
+@pytest.mark.parametrize(
+    "words", [EXPORT, LIBRARY, SYNTHESISE, REPORT], ids=["export", "library", "synthesise", "report"]
+)
 def test_a_killed_command_leaves_the_old_output_or_the_new_and_runs_again(
     words: tuple[str, ...], end: Killed, tmp_path: Path
 ) -> None:
@@ -47,6 +61,43 @@ def test_a_killed_command_leaves_the_old_output_or_the_new_and_runs_again(
         build()
 
     assert kill_at_every_step(run, end, check, within=tmp_path, every=STEP) > 3
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A recording, a folder of them and a project, for the words of the same names."""
+    folder = tmp_path_factory.mktemp("places")
+    for label in ("fear", "anger"):
+        (folder / "clips" / label).mkdir(parents=True)
+        clip = folder / "clips" / label / "a.wav"
+        soundfile.write(clip, quiet_and_loud(shipped_model().spec, len(label)), 16000, subtype="PCM_16")
+    export(shipped_model(), load_board("emulated-m0"), folder / "project")
+    return {"CLIP": str(clip), "CLIPS": str(folder / "clips"), "PROJECT": str(folder / "project")}
+
+
+@pytest.mark.slow(30)
+@pytest.mark.parametrize("end", [Killed.SIGKILL, Killed.CTRL_C])
+@pytest.mark.parametrize("words", FILES, ids=" ".join)
+def test_a_killed_command_leaves_the_old_file_or_the_new_and_runs_again(
+    words: tuple[str, ...], end: Killed, tmp_path: Path, places: dict[str, str]
+) -> None:
+    out = tmp_path / "out"
+
+    def run() -> None:
+        main([*(places.get(word, word) for word in words), str(out), "-q"])
+
+    run_whole(run)
+    assert out.stat().st_size > 4
+    out.write_text("old")
+
+    def check(step: int) -> None:
+        assert (out.read_text() == "old") or out.stat().st_size > 4, step
+        run_whole(run)
+        assert out.stat().st_size > 4, step
+        assert [path.name for path in tmp_path.iterdir()] == ["out"], step
+        out.write_text("old")
+
+    assert kill_at_every_step(run, end, check, within=tmp_path, every=2) > 2
 
 
 def _files(folder: Path) -> dict[str, bytes]:
