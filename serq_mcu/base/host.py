@@ -40,6 +40,14 @@ def compiler_identity(cc: str) -> list[str]:
 def cache_folder() -> Path:
     """Return the folder of what took long to compute: SERQ_CACHE, or the user's cache folder.
 
-    It may be removed at any time.
+    It may be removed at any time. Raises SerqError for a user without a home folder.
     """
-    return Path(os.environ.get("SERQ_CACHE") or platformdirs.user_cache_path("serq-mcu"))
+    if named := os.environ.get("SERQ_CACHE"):
+        return Path(named)
+    try:
+        folder = platformdirs.user_cache_path("serq-mcu")
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():
+        raise SerqError("the cache would be in your home folder, and you have none; set SERQ_CACHE")
+    return folder

@@ -222,7 +222,12 @@ def emulator_of(board: Board) -> Emulator:
 
 def core_folder() -> Path:
     """Return PlatformIO's own folder."""
-    return Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio").expanduser()
+    try:
+        return Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio").expanduser()
+    except RuntimeError as error:
+        raise SerqError(
+            "PlatformIO's folder would be in your home folder, and you have none; set PLATFORMIO_CORE_DIR"
+        ) from error
 
 
 def _folder(kind: str) -> Path:
@@ -287,7 +292,7 @@ def _scons_version() -> str:
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

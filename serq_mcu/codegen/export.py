@@ -152,7 +152,7 @@ def read_project(folder: Path) -> Project:
             f"{folder} is not an exported project (it has no {MANIFEST}); make one with `serq-mcu export"
             f" --board NAME --out {quoted(folder)}`"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise SerqError(f"{folder / MANIFEST} is damaged ({error}); export the folder again") from error
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from serq_mcu.base.host import cache_folder
+from serq_mcu.build.platformio import core_folder
 from serq_mcu.cli.streams import encodable
+from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import save_model
 from tests.support.commands import SERQ
 from tests.support.models import made_up_model
@@ -127,3 +130,27 @@ def test_a_disk_that_is_full_or_closed_is_one_sentence(tmp_path: Path, clip: Pat
     done = _run(["classify", name])
     assert done.returncode == 1
     _foreseen(done)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "[" * 100_000,
+        '{"abi": 1e999, "board": "", "identity": "", "app": "", "storage": "compact", "files": {}}',
+    ],
+)
+def test_a_manifest_that_is_too_deep_or_infinite_is_damaged(damage: str, tmp_path: Path) -> None:
+    (tmp_path / "serq.json").write_text(damage)
+    done = _run(["build", str(tmp_path)])
+    assert done.returncode == 1
+    assert b"is damaged" in done.stderr
+    _foreseen(done)
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SERQ_CACHE")
+    monkeypatch.delenv("PLATFORMIO_CORE_DIR", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    for find, variable in ((cache_folder, "SERQ_CACHE"), (core_folder, "PLATFORMIO_CORE_DIR")):
+        with pytest.raises(SerqError, match=f"you have none; set {variable}"):
+            find()
