@@ -100,7 +100,10 @@ def _end_at(end: Killed, at: int, within: Path | None) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal steps
         here = event.startswith(_STEPS) and event != "os.fork"
-        if here and (not folder or any(_is_in(value, folder) for value in arguments)):
+        removed = (
+            event in ("os.remove", "os.rmdir") and arguments[-1] != -1
+        )  # by an open folder, as rmtree does
+        if here and (not folder or removed or any(_is_in(value, folder) for value in arguments)):
             steps += 1
             if steps == at and end is Killed.SIGKILL:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -111,7 +114,7 @@ def _end_at(end: Killed, at: int, within: Path | None) -> None:
 
 
 def _is_in(value: Any, folder: str) -> bool:
-    """Tell whether an argument of a step is a path in the folder, or an open folder."""
+    """Tell whether an argument of a step is a path in the folder."""
     if isinstance(value, (str, bytes, Path)):
         return os.fsdecode(value).startswith(folder)
     return False
