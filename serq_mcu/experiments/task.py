@@ -43,6 +43,7 @@ from serq_mcu.quantization.allocation import ValidationData, choose_widths
 from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
 from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantization.pipeline import Tuner, model_pair
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.training.robustness import held_out_clips
@@ -267,42 +268,25 @@ class _Networks:
     """The networks of a task: one that chooses, and the one that is kept, trained anew on validation too."""
 
     def __init__(self, task: Task, data: TaskData, config: Config) -> None:
-        from serq_mcu.training.mlp import Examples, refit_mlp, train_mlp, train_others, with_other_seeds
+        from serq_mcu.training.mlp import Examples, train_and_refit
 
         train, validation = (
             Examples(data.values[:, data.part == part], data.truth[data.part == part])
             for part in (TRAIN, VALIDATION)
         )
-        self._train, self._validation, self._both = train, validation, train.joined(validation)
         self.held = ValidationData(validation.pooled, validation.truth)
-        given, classes = config.training, len(data.labels)
-        first = train_mlp(train, validation, classes, given)
-        self.first = self.kept = first.network
-        if given.refit:
-            self.kept = refit_mlp(self._both, classes, given, first.best_epoch)
-        tables = build_tables(config.features)
-        self.lowering, self._final = (
-            Lowering(own, train.pooled[0], config.features, tables, data.labels)
-            for own in (self.first, self.kept)
-        )
-        self._tuner: Any = _tuner(self.kept, config) if task.fine_tuned else None
-        count = config.tuning.ensemble - 1 if task.fine_tuned else 0
-        self._others = train_others(train, validation, classes, given, count)
-        self._others_of_both = [
-            refit_mlp(self._both, classes, own, first.best_epoch)
-            for own in with_other_seeds(given, count if given.refit else 0)
-        ]
+        trained, refitted = train_and_refit(train, validation, len(data.labels), config.training)
+        self.first, self.kept = trained.network, refitted or trained.network
+        spec = config.features
+        of_all = train.pooled[0], spec, build_tables(spec), data.labels
+        self.lowering = Lowering(self.first, *of_all)
+        self._final = None if refitted is None else Lowering(refitted, *of_all)
+        if task.fine_tuned:
+            self._tuner = _network_tuner(self.first, train, validation, trained.best_epoch, config)
 
     def models(self, widths: Sequence[Width], tuning: str) -> tuple[QuantizedModel, QuantizedModel]:
         """Make the model of the network that chooses, and that of the one that is kept."""
-        if tuning == PTQ:
-            return self.lowering.model(widths), self._final.model(widths)
-        tuned = self._tuner.tune(self.lowering, widths, self._train, self._validation, others=self._others)
-        chooser = self.lowering.tuned_model(tuned)
-        if self.kept is self.first:
-            return chooser, chooser
-        again = self._tuner.retune(self._final, widths, self._both, tuned.epochs, others=self._others_of_both)
-        return chooser, self._final.tuned_model(again)
+        return model_pair(self.lowering, self._final, widths, self._tuner if tuning == QAT else None)
 
     def validated(self, network: FloatNetwork) -> float:
         """Compute the accuracy of a float network on validation clips."""
@@ -378,14 +362,14 @@ def _widths(
 _tuners: dict[Any, Any] = {}  # the last one of this process: a step serves all networks of a shape
 
 
-def _tuner(network: FloatNetwork, config: Config) -> Any:
-    from serq_mcu.training.qat import FineTuner
+def _network_tuner(network: FloatNetwork, train: Any, validation: Any, epochs: int, config: Config) -> Tuner:
+    from serq_mcu.training.qat import FineTuner, NetworkTuner
 
     key = network.shape, changed(config.training, seed=0, split=0), config.tuning
     if key not in _tuners:
         _tuners.clear()
         _tuners[key] = FineTuner(network.shape, config.training, config.tuning)
-    return _tuners[key].with_seed(config.training.seed)
+    return NetworkTuner(_tuners[key].with_seed(config.training.seed), train, validation, epochs)
 
 
 def _judge_sequences(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:

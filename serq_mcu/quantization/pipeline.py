@@ -111,7 +111,8 @@ def quantize(
         run = run.changed(quantization={"method": ",".join(map(str, plan.widths))})
     layers = choose_widths(lowering, run.validation, run.config.quantization, progress)
     widths = [layer.bits for layer in layers]
-    chooser, bare = _models(run, lowering, widths, tuner)
+    final = lower(run, run.network) if run.chooser else None
+    chooser, bare = model_pair(lowering, final, widths, tuner)
     sizes = bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters
     allocation = Allocation(
         run.config.quantization,
@@ -126,15 +127,17 @@ def quantize(
     return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
 
 
-def _models(
-    run: Run, lowering: Lowering, widths: Sequence[Width], tuner: Tuner | None
+def model_pair(
+    lowering: Lowering, final: Lowering | None, widths: Sequence[Width], tuner: Tuner | None
 ) -> tuple[QuantizedModel, QuantizedModel]:
-    """Make the model of the network that chooses, and that of the one that ships; they may be the same."""
+    """Make the model of the network that chooses, and that of the `final` one; without it, they are the same.
+
+    With a tuner both are fine-tuned. Raises SerqError if a bound cannot be proved.
+    """
     tuned = tuner.tune(lowering, widths) if tuner else None
     chooser = lowering.tuned_model(tuned) if tuned else lowering.model(widths)
-    if run.chooser is None:
+    if final is None:
         return chooser, chooser
-    final = lower(run, run.network)
     if tuner is None or tuned is None:
         return chooser, final.model(widths)
     return chooser, final.tuned_model(tuner.retune(final, widths, tuned.epochs))

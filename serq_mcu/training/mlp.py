@@ -117,6 +117,23 @@ def train_mlp(
     return _fit(train, validation, classes, config, config.max_epochs, progress)
 
 
+def train_and_refit(
+    train: Examples,
+    validation: Examples,
+    classes: int,
+    config: TrainingConfig,
+    progress: Progress | None = None,
+) -> tuple[Trained, FloatNetwork | None]:
+    """Train as `train_mlp` does, then anew on validation clips too, if the configuration says so.
+
+    Returns the first training, and the network of the second.
+    """
+    first = train_mlp(train, validation, classes, config, progress)
+    if not config.refit:
+        return first, None
+    return first, refit_mlp(train.joined(validation), classes, config, first.best_epoch, progress)
+
+
 def refit_mlp(
     train: Examples, classes: int, config: TrainingConfig, epochs: int, progress: Progress | None = None
 ) -> FloatNetwork:

@@ -10,6 +10,7 @@ step serves all.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,42 +40,57 @@ _INPUT_RANGE = (
 )
 
 
-class RunTuner:
-    """What `quantization.pipeline.quantize` calls to fine-tune the networks of a run.
+def tuner(run: Run, progress: Progress | None = None) -> NetworkTuner:
+    """Make what `quantization.pipeline.quantize` calls to fine-tune the networks of a run."""
+    hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
+    train, validation = (
+        Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
+        for part in ("train", "validation")
+    )
+    training = changed(run.config.training, hidden=hidden)
+    own = FineTuner(run.network.shape, training, run.config.tuning)
+    return NetworkTuner(own, train, validation, run.best_epoch, progress)
 
-    It does so at the widths that were chosen.
+
+class NetworkTuner:
+    """A fine-tuner with the clips and the teachers of one training: quantization.pipeline.Tuner.
+
+    epochs: after how many the float network was best.
     """
 
-    def __init__(self, run: Run, progress: Progress | None = None) -> None:
-        hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
-        self._training, self._tuning = changed(run.config.training, hidden=hidden), run.config.tuning
-        self._classes, self._epochs, self._progress = len(run.labels), run.best_epoch, progress
-        self._train, self._validation = (
-            Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
-            for part in ("train", "validation")
+    def __init__(
+        self,
+        tuner: FineTuner,
+        train: Examples,
+        validation: Examples,
+        epochs: int,
+        progress: Progress | None = None,
+    ) -> None:
+        self._tuner, self._train, self._validation = tuner, train, validation
+        self._both, self._epochs, self._progress = train.joined(validation), epochs, progress
+
+    @functools.cached_property
+    def _others(self) -> list[FloatNetwork]:
+        own = self._tuner
+        return train_others(
+            self._train, self._validation, own.classes, own.training, own.others, self._progress
         )
+
+    @functools.cached_property
+    def _others_of_both(self) -> list[FloatNetwork]:
+        own = self._tuner
+        return [
+            refit_mlp(self._both, own.classes, training, self._epochs, self._progress)
+            for training in with_other_seeds(own.training, own.others)
+        ]
 
     def tune(self, lowering: Lowering, widths: Sequence[Width]) -> TunedNetwork:
         """Fine-tune on training clips, until validation clips say that it is best."""
-        count = self._tuning.ensemble - 1
-        others = train_others(
-            self._train, self._validation, self._classes, self._training, count, self._progress
-        )
-        return self._tuner(lowering).tune(
-            lowering, widths, self._train, self._validation, self._progress, others
-        )
+        return self._tuner.tune(lowering, widths, self._train, self._validation, self._progress, self._others)
 
     def retune(self, lowering: Lowering, widths: Sequence[Width], epochs: int) -> TunedNetwork:
         """Fine-tune on training and validation clips, for as many epochs."""
-        both = self._train.joined(self._validation)
-        others = [
-            refit_mlp(both, self._classes, own, self._epochs, self._progress)
-            for own in with_other_seeds(self._training, self._tuning.ensemble - 1)
-        ]
-        return self._tuner(lowering).retune(lowering, widths, both, epochs, self._progress, others)
-
-    def _tuner(self, lowering: Lowering) -> FineTuner:
-        return FineTuner(lowering.network.shape, self._training, self._tuning)
+        return self._tuner.retune(lowering, widths, self._both, epochs, self._progress, self._others_of_both)
 
 
 class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
@@ -249,6 +265,21 @@ class FineTuner:
         self._fresh = [variable.numpy() for variable in self._optimizer.variables()]
         self._epoch = tf.function(self._run_epoch, reduce_retracing=True)
         self._evaluate = tf.function(self._loss_without_training, reduce_retracing=True)
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How the network that is tuned was trained."""
+        return self._training
+
+    @property
+    def classes(self) -> int:
+        """How many classes the network has."""
+        return self._shape[-1]
+
+    @property
+    def others(self) -> int:
+        """How many networks teach besides the one that is tuned."""
+        return self._tuning.ensemble - 1
 
     def with_seed(self, seed: int) -> FineTuner:
         """Return the tuner with another seed from now on."""

@@ -120,14 +120,8 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
     def examples(index: int) -> Any:
         return mlp.Examples(pooled[:, part == index], dataset.truth[part == index])
 
-    trained = mlp.train_mlp(
-        examples(splits.TRAIN), examples(splits.VALIDATION), len(dataset.labels), config.training, progress
-    )
-    chooser, network = None, trained.network
-    if config.training.refit:
-        both = examples(splits.TRAIN).joined(examples(splits.VALIDATION))
-        chooser = network
-        network = mlp.refit_mlp(both, len(dataset.labels), config.training, trained.best_epoch, progress)
+    parts = examples(splits.TRAIN), examples(splits.VALIDATION)
+    trained, refitted = mlp.train_and_refit(*parts, len(dataset.labels), config.training, progress)
     run = Run(
         config=config,
         corpus=dataset.corpus,
@@ -138,11 +132,11 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
         truth=dataset.truth,
         part=part,
         validated_by=split.words,
-        network=network,
+        network=refitted or trained.network,
         epochs=trained.epochs,
         best_epoch=trained.best_epoch,
         versions={"serq-mcu": __version__} | {name: importlib.metadata.version(name) for name in PACKAGES},
-        chooser=chooser,
+        chooser=trained.network if refitted else None,
     )
     return run, _history_csv(mlp.HISTORY, trained.history)
 
@@ -184,7 +178,7 @@ def fine_tuning(run: Run, progress: Progress | None = None) -> Tuner:
     Raises SerqError if the packages of training are not installed.
     """
     qat = _needing_tensorflow("fine-tuning", "qat")
-    tuner: Tuner = qat.RunTuner(run, progress)
+    tuner: Tuner = qat.tuner(run, progress)
     return tuner
 
 

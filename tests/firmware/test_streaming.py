@@ -54,7 +54,7 @@ from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, DecisionRule, Qu
 from tests.support.frontend import SPECS
 from tests.support.models import dense, made_up_model
 from tests.support.native import SANITIZERS, compile_program, run
-from tests.support.streaming import quiet_and_loud, with_pauses, with_speech_rule
+from tests.support.streaming import RULE, quiet_and_loud, with_pauses, with_speech_rule
 from tests.support.tools import needs
 from tools.frontend_cost import synthetic_speech
 
@@ -118,14 +118,7 @@ def answers(command: list[str] | Path, model: QuantizedModel, pcm: np.ndarray, p
 # --- firmware against the reference
 
 RULES: list[dict[str, Any]] = [
-    {
-        "blocks": 3,
-        "block_frames": 4,
-        "floor_blocks": 2,
-        "unsure_margin": 700,
-        "smoothing": 1,
-        "wake_rise": 255,
-    },
+    RULE,
     {"blocks": 1, "block_frames": 5, "floor_blocks": 0, "smoothing": 2, "wake_rise": 255},
     {"blocks": 8, "block_frames": 2, "unsure_margin": 300, "smoothing": 4, "wake_rise": 9},
     {"blocks": 1, "block_frames": 9, "floor_blocks": 4, "wake_rise": 510},

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from serq_mcu.frontend.spec import FeatureSpec
 from tests.support.frontend import stimulus
+
+RULE: dict[str, Any] = {  # of decisions, with every part of it at work
+    "blocks": 3,
+    "block_frames": 4,
+    "floor_blocks": 2,
+    "unsure_margin": 700,
+    "smoothing": 1,
+    "wake_rise": 255,
+}
 
 
 def with_speech_rule(spec: FeatureSpec, frames: int = 3) -> FeatureSpec:

@@ -15,6 +15,7 @@ from serq_mcu.codegen.export import export
 from serq_mcu.quantized_model.store import shipped_model
 from tests.support.kills import Killed, kill_at_every_step, run_whole
 from tests.support.streaming import quiet_and_loud
+from tests.support.tools import absent
 
 EXPORT = ("export", "--board", "emulated-m0", "--out")
 LIBRARY = ("library", "--board", "emulated-m0", "--kind", "header", "--out")
@@ -37,7 +38,7 @@ def test_a_killed_command_leaves_the_old_output_or_the_new_and_runs_again(
     words: tuple[str, ...], end: Killed, tmp_path: Path
 ) -> None:
     if words is SYNTHESISE and importlib.util.find_spec("espeakng_loader") is None:
-        pytest.skip("espeakng-loader is not installed")
+        absent("espeakng-loader is not installed")
     out = tmp_path / "out"
 
     def run() -> None:

@@ -58,20 +58,12 @@ from serq_mcu.show.terminal import bar
 from tests.support.frontend import SPECS
 from tests.support.models import SMALL_SPEC, made_up_model
 from tests.support.native import WARNINGS
-from tests.support.streaming import quiet_and_loud, with_pauses, with_speech_rule
+from tests.support.streaming import RULE, quiet_and_loud, with_pauses, with_speech_rule
 from tests.support.tools import needs
 from tools.screenshots import live_page_screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
 MODEL = made_up_model((16, 5), (4, 3), spec=with_speech_rule(SMALL_SPEC), labels=LABELS, unsure_margin=40)
-RULE: dict[str, Any] = {
-    "blocks": 3,
-    "block_frames": 4,
-    "floor_blocks": 2,
-    "unsure_margin": 700,
-    "smoothing": 1,
-    "wake_rise": 255,
-}
 
 
 def _nothing(*_: object) -> None:
