@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.files import check_folder
 from serq_mcu.base.progress import Progress
+from serq_mcu.base.resources import BEST
 from serq_mcu.boards import board as boards
 from serq_mcu.boards.board import Board
 from serq_mcu.codegen import export as projects
@@ -34,7 +35,6 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.kernels import Storage
 from serq_mcu.quantization import pipeline, run_folder
-from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
 from serq_mcu.quantization.pipeline import Allocation
 from serq_mcu.quantization.run_folder import Run
 from serq_mcu.quantized_model import store
@@ -73,11 +73,13 @@ __all__ = [
 AnyPath = str | os.PathLike[str]
 
 
-def load_config(path: AnyPath | None = None, **sections: dict[str, Any]) -> Config:
+def load_config(path: AnyPath | None = None, *, preset: str = BEST, **sections: dict[str, Any]) -> Config:
     """Read the configuration of a training run.
 
     Args:
-        path: A TOML file with what differs from the defaults; without it, the defaults.
+        path: A TOML file with what differs from the preset; without it, the preset.
+        preset: `"best"`, `"light"` (less than half the cycles of listening), `"tiny"` (weights of 3 KB) or
+            `"paper"` (the network and hyper-parameters of Shinde, Jain and Sharma).
         **sections: What differs further, a dictionary for each section, such as `training={"seed": 1}`.
 
     Returns:
@@ -86,7 +88,7 @@ def load_config(path: AnyPath | None = None, **sections: dict[str, Any]) -> Conf
     Raises:
         SerqError: The file cannot be read, or a key or a value is wrong; the sentence names it.
     """
-    return read_config(None if path is None else Path(path)).changed(**sections)
+    return read_config(None if path is None else Path(path), preset=preset).changed(**sections)
 
 
 def load_board(board: AnyPath) -> Board:
@@ -166,7 +168,7 @@ def train(
     Args:
         folder: The recordings: a corpus that is recognised by its file names, or `label/clip.wav`.
         out: The run folder to write, whole or not at all.
-        config: A configuration, or the path of a TOML file with what differs from the defaults.
+        config: A configuration, or the path of a TOML file with what differs from the preset `best`.
         other_sounds: A folder of recordings without speech, to learn a class "no speech" from.
         progress: Called with a sentence, the units done and their total.
 
@@ -184,12 +186,7 @@ def train(
 
 
 def quantize(
-    run: Run | AnyPath,
-    *,
-    max_bytes: int | None = None,
-    fine_tune: bool = False,
-    progress: Progress | None = None,
-    **options: Any,
+    run: Run | AnyPath, *, progress: Progress | None = None, **options: Any
 ) -> tuple[QuantizedModel, Allocation]:
     """Choose the bits of each layer and make the integer model of a run.
 
@@ -197,12 +194,11 @@ def quantize(
 
     Args:
         run: A run, or the path of its folder.
-        max_bytes: A budget of bytes for the weights; it chooses the bits in place of the method.
-        fine_tune: Whether to train the network on at the bits chosen (quantization-aware training). It needs
-            the packages of `serq-mcu[train]`.
         progress: Called with a sentence, the units done and their total.
         **options: Keys of the configuration's `[quantization]`: `method` (`"adaptive"`, or widths such as
-            `"4"` or `"8,ternary,2,1"`), `alpha` (0 to 1), `margin` (a fraction of accuracy).
+            `"4"` or `"8,ternary,2,1"`), `alpha` (0 to 1), `margin` (a fraction of accuracy),
+            `max_bytes` (the bits that lose least within so many bytes of weights), `fine_tune` (whether to
+            train on at the bits chosen; it needs the packages of `serq-mcu[train]`).
 
     Returns:
         The model, and how its bits were chosen with the scores of each step.
@@ -211,11 +207,10 @@ def quantize(
         SerqError: The run cannot be read, an option is wrong, or the options do not fit the network.
     """
     chosen = (run if isinstance(run, Run) else load_run(run)).changed(quantization=options)
-    if max_bytes is not None and "method" in options:
+    if {"method", "max_bytes"} <= set(options):
         raise SerqError("method and max_bytes both choose the bits; give one of them")
-    budget = None if max_bytes is None else _byte_budget(chosen, max_bytes)
-    tuner = training.fine_tuning(chosen, progress) if fine_tune else None
-    return pipeline.quantize(chosen, progress, tuner, budget)
+    tuner = training.fine_tuning(chosen, progress) if chosen.config.quantization.fine_tune else None
+    return pipeline.quantize(chosen, progress, tuner)
 
 
 def evaluate(
@@ -347,7 +342,3 @@ def _model(model: QuantizedModel | AnyPath) -> QuantizedModel:
 @functools.lru_cache(maxsize=8)
 def _extractor(spec: FeatureSpec) -> Extractor:
     return clip_features(spec, build_tables(spec))
-
-
-def _byte_budget(run: Run, max_bytes: int) -> WidthBudget:
-    return WidthBudget(byte_costs(run.network.parameters), max_bytes, "bytes")

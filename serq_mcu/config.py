@@ -1,7 +1,7 @@
 """The configuration of features, augmentation, training, fine-tuning, quantization and decisions.
 
-default.toml holds every default and explains each key; the classes here define what each may be. A file
-of a user's holds only what differs (`load_config`).
+default.toml holds every default and explains each key; the classes here define what each may be. A preset
+and a file of a user's hold only what differs (`load_config`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from serq_mcu.base.resources import BEST, PRESETS
 from serq_mcu.base.validation import Section, checked, parse_toml, read_toml
 from serq_mcu.corpus.bands import BANDS
 from serq_mcu.corpus.conditions import FLOORS, Condition
@@ -163,6 +164,13 @@ class QuantizationConfig(Section, frozen=True):
     ]
     alpha: Share
     margin: Share
+    max_bytes: Annotated[int, Meta(ge=0)]
+    fine_tune: bool
+    folds: Annotated[int, Meta(ge=0, le=20)]
+    trial_epochs: Count
+
+    def __post_init__(self) -> None:
+        _require(self.folds != 1, "folds is 1; it must be 0, or 2 and more")
 
     def start(self, layers: int) -> list[Width]:
         """Return the widths from which the choice starts: those that were asked for, or the most.
@@ -262,22 +270,30 @@ class Config(Section, frozen=True):
         return tomlkit.dumps(self.to_json())
 
 
-def load_config(path: Path | None = None, split: int | None = None) -> Config:
-    """Load the default configuration, changed by the TOML file at `path` and then by `split`.
+def load_config(path: Path | None = None, split: int | None = None, preset: str = BEST) -> Config:
+    """Load one of PRESETS, changed by the TOML file at `path` and then by `split`.
 
     Raises SerqError, naming the file, section and key, when the file cannot be read, has a key that is not
-    known, or a value of the wrong type or out of range.
+    known, or a value of the wrong type or out of range; or when there is no such preset.
     """
-    config = _default()
+    if preset not in PRESETS:
+        raise SerqError(f"there is no preset {preset!r}; choose among {', '.join(PRESETS)}")
+    config = _preset(preset)
     if path is not None:
         config = config.merged(read_toml(path, "configuration")[0], str(path))
     return config if split is None else config.changed(training={"split": split})
 
 
 @functools.cache
-def _default() -> Config:
-    text = resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8")
-    return Config.from_json(parse_toml(text, "default.toml"), "default.toml")
+def _preset(name: str) -> Config:
+    if name == BEST:
+        return Config.from_json(_shipped("default.toml"), "default.toml")
+    return _preset(BEST).merged(_shipped("presets", f"{name}.toml"), f"presets/{name}.toml")
+
+
+def _shipped(*parts: str) -> dict[str, Any]:
+    text = resources.files(__package__).joinpath(*parts).read_text(encoding="utf-8")
+    return parse_toml(text, "/".join(parts))
 
 
 def _features(value: Mapping[str, Any], where: str) -> FeatureSpec:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from serq_mcu.base import resources
 from serq_mcu.base.files import new_folder
 from serq_mcu.base.progress import Progress
 from serq_mcu.base.shell import quoted
@@ -22,7 +21,7 @@ from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
-from serq_mcu.quantized_model.store import DEFAULT_MODEL, save_model, shipped_model
+from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.types import QuantizedModel
 
 SUMMARY = "summary.json"
@@ -106,10 +105,9 @@ def _train_and_quantize(
     from serq_mcu.config import CLIPS, load_config
     from serq_mcu.quantization.pipeline import quantize
     from serq_mcu.show.quantization import allocation_lines
-    from serq_mcu.training.run import read_dataset, train_dataset
+    from serq_mcu.training.run import fine_tuning, read_dataset, train_dataset
 
-    recipe = load_config(resources.MODELS / f"{DEFAULT_MODEL}.toml")
-    config = recipe.changed(
+    config = load_config().changed(
         augmentation={"versions": VERSIONS}, training={"validation": CLIPS, "folds": SPLITS}
     )
     dataset = read_dataset(corpus, config, progress)
@@ -117,7 +115,7 @@ def _train_and_quantize(
     for split in range(config.training.folds):
         progress(f"training and quantizing, fold {split + 1} of {config.training.folds} held out")
         run = train_dataset(dataset, work / f"run{split}", config.changed(training={"split": split}))
-        model, allocation = quantize(run)
+        model, allocation = quantize(run, tuner=fine_tuning(run))
         save_model(model, work / f"run{split}.serq")
         (work / f"run{split}.txt").write_text(
             "\n".join(allocation_lines(allocation)) + "\n", encoding="utf-8"

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.base import resources
 from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, load_board
 from serq_mcu.build import platformio
@@ -72,7 +71,7 @@ LIMITS = {
 
 # Listening: the specifications of models that ship, steady white noise, and what a second of it costs at most
 # on a Cortex-M4, in estimated cycles.
-LISTENING_SPECS = {"default": DEFAULT, "light": load_config(resources.MODELS / "emodb-light.toml").features}
+LISTENING_SPECS = {"default": DEFAULT, "light": load_config(preset="light").features}
 SILENT_CYCLES = 400_000
 NOISE_DB = -60.0
 _SETTLED, _COUNTED = 10, 10  # blocks that are left out, and that are counted

@@ -16,3 +16,6 @@ BOARDS = _ROOT / "boards"
 MICROPHONES = BOARDS / "microphones"
 SCHEMAS = _ROOT / ("docs/schemas" if _PACKAGE.parent == _ROOT else "schemas")
 MODELS = _PACKAGE / "models"
+
+BEST = "best"  # default.toml as it is
+PRESETS = (BEST, "light", "tiny", "paper")  # of training; the others are files of presets/

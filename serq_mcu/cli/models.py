@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from serq_mcu.base.files import check_folder, kept_if_refused
+from serq_mcu.base.resources import BEST, PRESETS
 from serq_mcu.cli.shared import (
     FILE,
     FOLDER,
@@ -27,7 +28,15 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 @main.command()
 @click.argument("folder", type=FOLDER, envvar=corpus_envvar)
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
-@click.option("--config", type=FILE, help="A TOML file with what differs from the default configuration.")
+@click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    default=BEST,
+    show_default=True,
+    help="best; light, at half the cycles of listening; tiny, whose weights take 3 KB; or paper, the network"
+    " and hyper-parameters of Shinde, Jain and Sharma.",
+)
+@click.option("--config", type=FILE, help="A TOML file with what differs from the preset.")
 @click.option(
     "--split",
     type=int,
@@ -40,7 +49,13 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 )
 @json_option
 def train(
-    folder: Path, out: Path, config: Path | None, split: int | None, other_sounds: Path | None, as_json: bool
+    folder: Path,
+    out: Path,
+    preset: str,
+    config: Path | None,
+    split: int | None,
+    other_sounds: Path | None,
+    as_json: bool,
 ) -> None:
     """Train the float network on the recordings in FOLDER, with the features that the device computes.
 
@@ -51,7 +66,7 @@ def train(
     from serq_mcu.training.run import train as train_run
 
     check_folder(out, MARKER, RUN_BYTES)
-    chosen = load_config(config, split=split)
+    chosen = load_config(config, split, preset)
     run = train_run(folder, out, chosen, new_progress(), other_sounds)
     print_result(run.to_json(), run.lines(), as_json)
 
@@ -86,8 +101,10 @@ def train(
 )
 @click.option(
     "--max-bytes",
-    type=click.IntRange(min=1),
-    help="Choose the bits that lose least within so many bytes, weights only.",
+    cls=ConfiguredOption,
+    section="quantization",
+    type=click.IntRange(min=0),
+    help="Choose the bits that lose least within so many bytes, weights only; 0: the margin chooses.",
 )
 @click.option(
     "--max-instructions",
@@ -96,17 +113,18 @@ def train(
 )
 @click.option("--board", "board_name", metavar="BOARD", help="The board that --max-instructions counts for.")
 @click.option(
-    "--qat",
-    is_flag=True,
-    help="Fine-tune the network at the bits chosen (quantization-aware training); needs serq-mcu[train].",
+    "--qat/--no-qat",
+    "fine_tune",
+    cls=ConfiguredOption,
+    section="quantization",
+    help="Fine-tune the network at the bits chosen (quantization-aware training), and choose them by what"
+    " that gives; needs serq-mcu[train].",
 )
 @json_option
 def quantize(
     run: Path,
     out: Path,
     config: Path | None,
-    qat: bool,
-    max_bytes: int | None,
     max_instructions: int | None,
     board_name: str | None,
     as_json: bool,
@@ -128,10 +146,10 @@ def quantize(
     if config is not None:
         trained = trained.merged(read_toml(config, "configuration")[0], str(config))
     trained = trained.changed(quantization=given)
-    budget = _width_budget(trained.network, max_bytes, max_instructions, board_name)
-    if budget is not None and "method" in given:
-        raise SerqError("--method and a budget both choose the bits; give one of them")
-    tuner = fine_tuning(trained, progress) if qat else None
+    budget = _width_budget(trained.network, max_instructions, board_name)
+    if len({"method", "max_bytes"} & set(given)) + (budget is not None) > 1:
+        raise SerqError("--method, --max-bytes and --max-instructions each choose the bits; give one of them")
+    tuner = fine_tuning(trained, progress) if trained.config.quantization.fine_tune else None
     model, allocation = quantize_run(trained, progress, tuner, budget)
     kept_if_refused(lambda path: save_model(model, path), out)
     print_result(
@@ -466,20 +484,14 @@ def experiment_page(results: Path, page: Path, as_json: bool) -> None:
     print_result([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
 
 
-def _width_budget(
-    network: Any, max_bytes: int | None, max_instructions: int | None, board_name: str | None
-) -> Any:
+def _width_budget(network: Any, max_instructions: int | None, board_name: str | None) -> Any:
     """Return the budget of a network's widths, or None where nothing is limited."""
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.width_costs import width_costs
-    from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
+    from serq_mcu.quantization.budgeted import WidthBudget
 
     if (max_instructions is None) != (board_name is None):
         raise SerqError("--max-instructions and --board go together; give both or neither")
-    if max_bytes is not None and max_instructions is not None:
-        raise SerqError("--max-bytes and --max-instructions are two budgets; give one of them")
-    if max_bytes is not None:
-        return WidthBudget(byte_costs(network.parameters), max_bytes, "bytes")
     if max_instructions is not None and board_name is not None:
         mcu = load_board(board_name).mcu
         return WidthBudget(width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}")

@@ -7,6 +7,7 @@ changes with anything that it depends on.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -16,7 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from serq_mcu.config import load_config
+from serq_mcu.base.validation import parse_toml
+from serq_mcu.config import Config, load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.experiments.features import FeatureSet, feature_set
 from serq_mcu.frontend.blocks import BLOCKS
@@ -64,15 +66,14 @@ class Study:
     (or group of `speakers_out` of them); "corpus" trains on one corpus and evaluates on each other, "corpora"
     trains on all but one and evaluates on that, both on the six shared emotions. With "_transductive" behind
     it, either standardises each corpus by its own clips, the test clips included; with
-    "_transductive_by_speaker", each speaker.
-    training, tuning, quantization and augmentation: what differs from default.toml (and, for training and
-    augmentation, from the plan's own tables of these names); without an augmentation, or on librosa's
-    features, clips are as recorded only. white_noise_db: methods are evaluated in white noise at these
-    signal-to-noise ratios too, where there is an augmentation. loss_split: post-training methods are
-    also evaluated with their integer weights, but floats for inputs and activations. bar: studies of one bar
-    are candidates for it. In every split the clips that it does not hold out are parted into `inner_folds`
-    (speakers, where speakers are held out), each of which evaluates once a network that the others train; the
-    candidate that these answers speak for stands for the bar in that split (choice.py).
+    "_transductive_by_speaker", each speaker. training, tuning, quantization and augmentation: what differs
+    from base.toml; without an augmentation, or on librosa's features, clips are as recorded only.
+    white_noise_db: methods are evaluated in white noise at these signal-to-noise ratios too, where there is
+    an augmentation. loss_split: post-training methods are also evaluated with their integer weights, but
+    floats for inputs and activations. bar: studies of one bar are candidates for it. In every split the clips
+    that it does not hold out are parted into `inner_folds` (speakers, where speakers are held out), each of
+    which evaluates once a network that the others train; the candidate that these answers speak for stands
+    for the bar in that split (choice.py).
     """
 
     name: str
@@ -118,7 +119,7 @@ class Study:
                 f"study {self.name}: a bar needs inner_folds of at least 2, these a bar, and both one corpus"
                 " whose clips or speakers are held out"
             )
-        load_config().merged(configured(self), f"study {self.name}")
+        base().merged(configured(self), f"study {self.name}")
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Task:
             name: value for name, value in self.training.items() if (name, value) not in LATER_TRAINING
         }
         if self.augmentation:
-            whole = load_config().merged(configured(self), f"study {self.study}").to_json()["augmentation"]
+            whole = base().merged(configured(self), f"study {self.study}").to_json()["augmentation"]
             later = {name: whole[name] for name in _later_keys(whole)}
             values["augmentation"] = _without_later_keys(self.augmentation) | later
         return hashlib.sha256(json.dumps([values, __version__], sort_keys=True).encode()).hexdigest()[:16]
@@ -211,6 +212,13 @@ def _without_unused_features(spec: Mapping[str, Any]) -> dict[str, Any]:
     if not any(BLOCKS[block["kind"]].reads == "pitch" for block in blocks):
         off |= {"pitch_low", "pitch_high", "voiced_above"}
     return {key: value for key, value in spec.items() if key not in off} | {"blocks": blocks}
+
+
+@functools.cache
+def base() -> Config:
+    """Return the configuration that studies change: base.toml, and the default features."""
+    text = resources.files(__package__).joinpath("base.toml").read_text(encoding="utf-8")
+    return load_config().merged(parse_toml(text, "base.toml"), "base.toml")
 
 
 def configured(of: Study | Task) -> dict[str, Mapping[str, Any]]:
@@ -242,8 +250,7 @@ def load_plan(name: str) -> Plan:
         raise SerqError(f"the plan {name} is not a TOML file: {error}") from error
     try:
         specs = {key: FeatureSpec.from_json(value) for key, value in plain.get("features", {}).items()}
-        shared = {name: dict(plain.get(name, {})) for name in ("training", "augmentation")}
-        studies = tuple(_study(value, **shared) for value in plain["study"])
+        studies = tuple(_study(value) for value in plain["study"])
         plan = Plan(str(plain["title"]), studies, specs)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SerqError(f"the plan {name} is malformed: {error}") from error
@@ -253,14 +260,10 @@ def load_plan(name: str) -> Plan:
     return plan
 
 
-def _study(plain: dict[str, Any], training: dict[str, Any], augmentation: dict[str, Any]) -> Study:
-    """Make a study; its training, and its augmentation if it has one, say what differs from the plan's."""
+def _study(plain: dict[str, Any]) -> Study:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
     }
-    if values.get("augmentation"):
-        values["augmentation"] = augmentation | values["augmentation"]
-    values["training"] = training | values["training"]
     return Study(**values)
 
 
@@ -326,6 +329,6 @@ def _pairs(protocol: str, corpora: list[str]) -> Iterator[tuple[tuple[str, ...],
 
 
 def _splits(study: Study, speakers: int) -> int:
-    training = load_config().merged(configured(study), f"study {study.name}").training
+    training = base().merged(configured(study), f"study {study.name}").training
     groups = training.speaker_groups(speakers)
     return {"clips": study.folds, "speakers": groups}.get(study.protocol, 1)

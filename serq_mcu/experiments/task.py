@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from serq_mcu.base.cache import Cache
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.validation import changed
-from serq_mcu.config import CLIPS, SPEAKERS, Config, QuantizationConfig, load_config
+from serq_mcu.config import CLIPS, SPEAKERS, Config
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.experiments.features import in_units
 from serq_mcu.experiments.plan import (
     ACROSS,
+    ADAPTIVE,
     BUDGET,
     BY_CORPUS,
     BY_SPEAKER,
@@ -32,6 +33,7 @@ from serq_mcu.experiments.plan import (
     MLP,
     SHARED_EMOTIONS,
     Task,
+    base,
     configured,
 )
 from serq_mcu.experiments.results import AS_RECORDED, PTQ, QAT, WEIGHTS, Row, hex_bits
@@ -40,10 +42,10 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.allocation import ValidationData, choose_widths
-from serq_mcu.quantization.budgeted import Sensitivity, WidthBudget, byte_costs, measure, plan_widths
+from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, measure, plan_widths
 from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
-from serq_mcu.quantization.pipeline import Tuner, model_pair
+from serq_mcu.quantization.pipeline import Tuner, model_pair, width_judges
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.training.robustness import held_out_clips
@@ -70,10 +72,10 @@ class CorpusData:
 class TaskData:
     """What a task trains and evaluates on.
 
-    Class indices, parts (TRAIN, VALIDATION, TEST) and corpora's names of all clips [clips], and features
-    [versions, clips, ...], the first version as recorded; validation: CLIPS or SPEAKERS, as it came out;
-    speakers_out: how many speakers are held out for testing, 0 where the protocol holds out something else;
-    noisy: features of the test clips in noise.
+    Class indices, parts (TRAIN, VALIDATION, TEST), corpora's names and speakers of all clips [clips], and
+    features [versions, clips, ...], the first version as recorded; validation: CLIPS or SPEAKERS, as it came
+    out; speakers_out: how many speakers are held out for testing, 0 where the protocol holds out something
+    else; noisy: features of the test clips in noise.
     """
 
     labels: tuple[str, ...]
@@ -81,6 +83,7 @@ class TaskData:
     truth: NDArray[np.int64]
     part: NDArray[np.uint8]
     corpus: NDArray[np.str_]
+    speakers: NDArray[np.str_]
     validation: str
     speakers_out: int
     noisy: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -126,7 +129,7 @@ def run_task(task: Task, corpora: Sequence[CorpusData]) -> list[Row]:
 
 
 def _config(task: Task) -> Config:
-    """Return the default configuration with what the task changes."""
+    """Return the studies' base with what the task changes."""
     tables = configured(task)
     given = {
         "protocol": SPEAKERS if task.protocol == "speakers" else CLIPS,
@@ -135,7 +138,7 @@ def _config(task: Task) -> Config:
         "folds": task.folds,
     }
     changes = {**tables, "training": {**tables["training"], **given}}
-    config = load_config().merged(changes, f"study {task.study}")
+    config = base().merged(changes, f"study {task.study}")
     return msgspec.structs.replace(config, features=FeatureSpec.from_json(dict(task.spec)))
 
 
@@ -180,7 +183,7 @@ def _task_data(task: Task, corpora: Sequence[CorpusData], config: Config) -> Tas
     elif task.protocol.endswith(BY_SPEAKER):
         values = _standardised_by(np.char.add(np.char.add(names, "/"), speakers), values)
     out = np.unique(speakers[part == TEST]).size if task.protocol == SPEAKERS else 0
-    return TaskData(labels, values, truth, part, names, split.validation, out, noisy)
+    return TaskData(labels, values, truth, part, names, speakers, split.validation, out, noisy)
 
 
 def _speakers(corpora: Sequence[CorpusData], known: Sequence[NDArray[np.bool_]]) -> NDArray[np.str_]:
@@ -281,8 +284,22 @@ class _Networks:
         of_all = train.pooled[0], spec, build_tables(spec), data.labels
         self.lowering = Lowering(self.first, *of_all)
         self._final = None if refitted is None else Lowering(refitted, *of_all)
+        self._config, self._tuner = config.quantization, None
         if task.fine_tuned:
-            self._tuner = _network_tuner(self.first, train, validation, trained.best_epoch, config)
+            speakers = [data.speakers[data.part == part].tolist() for part in (TRAIN, VALIDATION)]
+            self._tuner = _network_tuner(
+                self.first, train, validation, [*speakers[0], *speakers[1]], trained, config
+            )
+
+    def widths(self, method: str, tuning: str) -> Sequence[Width]:
+        """Choose the widths of a method, for a network that is fine-tuned at them or not."""
+        name, _, budget = method.partition(":")
+        config = changed(self._config, method=ADAPTIVE if name == BUDGET else method)
+        judges = width_judges(self.lowering, self.held, config, self._tuner if tuning == QAT else None)
+        if name == BUDGET:
+            most = WidthBudget(byte_costs(self.lowering.network.parameters), float(budget), "bytes")
+            return plan_widths(judges, most, measure(judges)).widths
+        return [layer.bits for layer in choose_widths(self.lowering.network, judges, config)]
 
     def models(self, widths: Sequence[Width], tuning: str) -> tuple[QuantizedModel, QuantizedModel]:
         """Make the model of the network that chooses, and that of the one that is kept."""
@@ -311,16 +328,15 @@ def _judge_mlp(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:
             4 * parameters,
             time.perf_counter() - start,
         )
-    lowering, held = networks.lowering, networks.held
-    sensitivity = functools.cache(lambda: measure(lowering, held))
+    held = networks.held
     for method in dict.fromkeys((*task.methods, *task.fine_tuned)):
         if method == FLOAT:
             continue
         start = time.perf_counter()
-        widths = _widths(method, lowering, held, config.quantization, sensitivity)
         for tuning in (PTQ, QAT):
             if method not in (task.methods if tuning == PTQ else task.fine_tuned):
                 continue
+            widths = networks.widths(method, tuning)
             chooser, model = networks.models(widths, tuning)
             answer = Answer(
                 method,
@@ -345,31 +361,22 @@ def _float_answers(network: FloatNetwork, tests: Mapping[str, NDArray[Any]]) -> 
     return {condition: network.classify(network.standardise(test)) for condition, test in tests.items()}
 
 
-def _widths(
-    method: str,
-    lowering: Lowering,
-    validation: ValidationData,
-    config: QuantizationConfig,
-    sensitivity: Callable[[], Sensitivity],
-) -> Sequence[Width]:
-    name, _, budget = method.partition(":")
-    if name == BUDGET:
-        most = WidthBudget(byte_costs(lowering.network.parameters), float(budget), "bytes")
-        return plan_widths(lowering, validation, most, sensitivity()).widths
-    return [layer.bits for layer in choose_widths(lowering, validation, changed(config, method=method))]
-
-
 _tuners: dict[Any, Any] = {}  # the last one of this process: a step serves all networks of a shape
 
 
-def _network_tuner(network: FloatNetwork, train: Any, validation: Any, epochs: int, config: Config) -> Tuner:
-    from serq_mcu.training.qat import FineTuner, NetworkTuner
+def _network_tuner(
+    network: FloatNetwork, train: Any, validation: Any, speakers: list[str], trained: Any, config: Config
+) -> Tuner:
+    """Make the tuner of a training; speakers: of the clips that train, then of those that validate."""
+    from serq_mcu.training.qat import FineTuner, InnerFolds, NetworkTuner
 
     key = network.shape, changed(config.training, seed=0, split=0), config.tuning
     if key not in _tuners:
         _tuners.clear()
         _tuners[key] = FineTuner(network.shape, config.training, config.tuning)
-    return NetworkTuner(_tuners[key].with_seed(config.training.seed), train, validation, epochs)
+    inner = InnerFolds.dealt(train.joined(validation), speakers, config)
+    tuner = _tuners[key].with_seed(config.training.seed)
+    return NetworkTuner(tuner, train, validation, trained.best_epoch, inner)
 
 
 def _judge_sequences(task: Task, data: TaskData, config: Config) -> Iterator[Answer]:

@@ -2,27 +2,31 @@
 
 Layers are visited in decreasing importance. Each gets the fewest bits with which validation accuracy, the
 layers already visited quantized, is at most margin(l) = margin * importance(l) below the float model's. Every
-accuracy is that of a whole integer model run by the interpreter: layers not yet visited stand in it with 8
-bits, which is next to float (the accuracy losses of an allocation tell how near), so the last model tried is
-the one that ships.
+accuracy is that of whole integer models run by the interpreter: layers not yet visited stand in them with 8
+bits, which is next to float (the accuracy losses of an allocation tell how near). A judge makes such a model
+and has the clips that judge it. Several judges, each with clips that its network never saw, answer for more
+clips than one validation part has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.base.metrics import wilson_interval
+from serq_mcu.base.metrics import cross_entropy, wilson_interval
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import ADAPTIVE, MAX_BITS, MIN_BITS, QuantizationConfig
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.importance import LayerImportance, layer_importance
 from serq_mcu.quantization.lowering import Lowering
-from serq_mcu.quantized_model.interpreter import best_labels
+from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantized_model.interpreter import best_labels, scores
+from serq_mcu.quantized_model.types import QuantizedModel
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,42 @@ class ValidationData:
 
     def accuracy(self, predicted: NDArray[np.integer]) -> float:
         """Compute the mean over all versions with speech, for predictions [versions, clips]."""
-        spoken = self.spoken
-        return float((predicted == self.truth)[spoken].mean()) if spoken.any() else 0.0
+        right = self.right(predicted)
+        return float(right.mean()) if right.size else 0.0
+
+    def right(self, predicted: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Tell for each version with speech [n] whether it is right, for predictions [versions, clips]."""
+        right: NDArray[np.bool_] = (predicted == self.truth)[self.spoken]
+        return right
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A float network, clips that it never saw, and what makes its integer model of given widths."""
+
+    network: FloatNetwork
+    validation: ValidationData
+    model: Callable[[Sequence[Width]], QuantizedModel]
+
+    @classmethod
+    def after_training(cls, lowering: Lowering, validation: ValidationData) -> Judge:
+        """Make the judge of post-training quantization."""
+        return cls(lowering.network, validation, lowering.model)
+
+    def float_right(self) -> NDArray[np.bool_]:
+        """Tell which versions with speech [n] the float network answers right."""
+        pooled = self.validation.pooled
+        return self.validation.right(self.network.classify(self.network.standardise(pooled)))
+
+    def loss(self, widths: Sequence[Width]) -> float:
+        """Compute the mean cross-entropy, in nats, of the integer model's answers to versions with speech."""
+        model, held = self.model(widths), self.validation
+        truth = np.broadcast_to(held.truth, held.pooled.shape[:2])
+        return cross_entropy(scores(model, held.pooled[held.spoken]) * model.score_scale, truth[held.spoken])
+
+    def right(self, widths: Sequence[Width]) -> NDArray[np.bool_]:
+        """Tell which versions with speech [n] the integer model of these widths answers right."""
+        return self.validation.right(best_labels(self.model(widths), self.validation.pooled))
 
 
 @dataclass(frozen=True)
@@ -86,17 +124,16 @@ class LayerChoice:
 
 
 def choose_widths(
-    lowering: Lowering,
-    validation: ValidationData,
+    network: FloatNetwork,
+    judges: Sequence[Judge],
     config: QuantizationConfig,
     progress: Progress | None = None,
 ) -> tuple[LayerChoice, ...]:
-    """Choose the bits of each layer, in the network's order.
+    """Choose the bits of each layer of a network, in its order.
 
-    Looks at validation data only; the same data gives the same choices.
+    Looks at the judges' clips only; the same clips give the same choices.
     """
-    network = lowering.network
-    float_accuracy = validation.accuracy(network.classify(network.standardise(validation.pooled)))
+    float_accuracy = _mean([judge.float_right() for judge in judges])
     ranked = layer_importance(network, config)
     widths = config.start(len(ranked))
     choices: dict[int, LayerChoice] = {}
@@ -107,7 +144,7 @@ def choose_widths(
         if config.method == ADAPTIVE:
             if progress is not None:
                 progress("choosing bits per layer", visited, len(ranked))
-            trials = _try_widths(lowering, validation, widths, index, required)
+            trials = _try_widths(judges, widths, index, required)
             widths[index], reason = _decide(trials)
         inputs, outputs = network.layers[index].inputs, network.layers[index].outputs
         choices[index] = LayerChoice(inputs, outputs, ranked[index], required, trials, widths[index], reason)
@@ -117,20 +154,24 @@ def choose_widths(
 
 
 def _try_widths(
-    lowering: Lowering, validation: ValidationData, widths: list[Width], index: int, required: float
+    judges: Sequence[Judge], widths: list[Width], index: int, required: float
 ) -> tuple[Trial, ...]:
     """Try widths of layer `index` from 1 bit on, up to the first that holds what is required."""
     trials: list[Trial] = []
+    clips = sum(judge.validation.clips for judge in judges)
     for bits in range(MIN_BITS, MAX_BITS + 1):
-        model = lowering.model([*widths[:index], bits, *widths[index + 1 :]])
-        accuracy = validation.accuracy(best_labels(model, validation.pooled))
+        tried = [*widths[:index], bits, *widths[index + 1 :]]
+        accuracy = _mean([judge.right(tried) for judge in judges])
         accepted = accuracy >= required - 1e-12  # equal fractions may differ in their last bit
-        trials.append(
-            Trial(bits, accuracy, wilson_interval(accuracy * validation.clips, validation.clips), accepted)
-        )
+        trials.append(Trial(bits, accuracy, wilson_interval(accuracy * clips, clips), accepted))
         if accepted:
             break
     return tuple(trials)
+
+
+def _mean(right: Sequence[NDArray[np.bool_]]) -> float:
+    answers = np.concatenate(right)
+    return float(answers.mean()) if answers.size else 0.0
 
 
 def _decide(trials: tuple[Trial, ...]) -> tuple[int, str]:

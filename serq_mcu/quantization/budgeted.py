@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.base.metrics import cross_entropy
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.errors import SerqError
-from serq_mcu.quantization.allocation import ValidationData
-from serq_mcu.quantization.lowering import Lowering
-from serq_mcu.quantized_model.interpreter import scores
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.layers.encodings import Width
+from serq_mcu.quantization.allocation import Judge
 
 JUDGED = 12  # combinations that are judged as whole models
 Floats = NDArray[np.float64]
@@ -85,16 +82,16 @@ class Sensitivity:
     added: Floats
 
 
-def measure(lowering: Lowering, validation: ValidationData, progress: Progress | None = None) -> Sensitivity:
-    """Measure the sensitivity of a network on validation data."""
-    layers = len(lowering.network.layers)
-    base = validation_loss(lowering.model([MAX_BITS] * layers), validation)
+def measure(judges: Sequence[Judge], progress: Progress | None = None) -> Sensitivity:
+    """Measure the sensitivity of the judges' networks, which have one shape."""
+    layers = len(judges[0].network.layers)
+    base = validation_loss(judges, [MAX_BITS] * layers)
     added = np.zeros((layers, MAX_BITS))
     for layer in range(layers):
         for bits in range(MIN_BITS, MAX_BITS):
             widths = [MAX_BITS] * layers
             widths[layer] = bits
-            added[layer, bits - 1] = validation_loss(lowering.model(widths), validation) - base
+            added[layer, bits - 1] = validation_loss(judges, widths) - base
             if progress is not None:
                 progress(
                     "measuring each layer at each width",
@@ -104,12 +101,10 @@ def measure(lowering: Lowering, validation: ValidationData, progress: Progress |
     return Sensitivity(base, added)
 
 
-def validation_loss(model: QuantizedModel, validation: ValidationData) -> float:
-    """Compute the integer model's mean cross-entropy, in nats, on all versions of validation clips."""
-    return cross_entropy(
-        scores(model, validation.pooled[validation.spoken]) * model.score_scale,
-        np.broadcast_to(validation.truth, validation.pooled.shape[:2])[validation.spoken],
-    )
+def validation_loss(judges: Sequence[Judge], widths: Sequence[Width]) -> float:
+    """Compute the mean cross-entropy, in nats, of integer models on all versions of the judges' clips."""
+    asked = [int(judge.validation.spoken.sum()) for judge in judges]
+    return float(np.average([judge.loss(widths) for judge in judges], weights=asked))
 
 
 def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[int, ...]]:
@@ -132,16 +127,14 @@ def combinations(added: Floats, budget: WidthBudget, count: int) -> list[tuple[i
     return [tuple(int(width) + MIN_BITS for width in row) for row in chosen]
 
 
-def plan_widths(
-    lowering: Lowering, validation: ValidationData, budget: WidthBudget, measured: Sensitivity
-) -> WidthPlan:
-    """Choose the widths for a budget, by what was measured on the same data.
+def plan_widths(judges: Sequence[Judge], budget: WidthBudget, measured: Sensitivity) -> WidthPlan:
+    """Choose the widths for a budget, by what the same judges measured.
 
-    Looks at validation data only. Raises SerqError if no widths fit.
+    Looks at the judges' clips only. Raises SerqError if no widths fit.
     """
     added = measured.added
     candidates = combinations(added, budget, JUDGED)
-    losses = [validation_loss(lowering.model(widths), validation) for widths in candidates]
+    losses = [validation_loss(judges, widths) for widths in candidates]
     best = int(np.argmin(losses))
     widths = candidates[best]
     return WidthPlan(

@@ -68,6 +68,10 @@ class Lowering:
         self._inputs = quantize_input(self._input, calibration)
         self._targets = network.targets(network.standardise(calibration))
 
+    def of(self, network: FloatNetwork, calibration: NDArray[np.int32]) -> Lowering:
+        """Return what lowers another network of the same features and labels."""
+        return Lowering(network, calibration, self._spec, self._tables, self._labels)
+
     def model(self, widths: Sequence[Width], provenance: dict[str, Any] | None = None) -> QuantizedModel:
         """Make the integer model with a width for each layer.
 

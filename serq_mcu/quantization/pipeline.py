@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
-from serq_mcu.config import QuantizationConfig
+from serq_mcu.config import ADAPTIVE, QuantizationConfig
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width
-from serq_mcu.quantization.allocation import LayerChoice, choose_widths
-from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, measure, plan_widths
+from serq_mcu.quantization.allocation import Judge, LayerChoice, ValidationData, choose_widths
+from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, byte_costs, measure, plan_widths
 from serq_mcu.quantization.decision import decision_rule
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork, dequantized, device_inputs
 from serq_mcu.quantization.network import FloatNetwork
@@ -38,11 +38,15 @@ class Tuner(Protocol):
     def retune(self, lowering: Lowering, widths: Sequence[Width], epochs: int) -> TunedNetwork:
         """Fine-tune on training and validation clips, for as many epochs."""
 
+    def judges(self, lowering: Lowering) -> Sequence[Judge]:
+        """Train networks on the inner folds of these clips, which judge what they are worth fine-tuned."""
+
 
 @dataclass(frozen=True)
 class Allocation:
     """How a model's bits were chosen, and what each step of quantization did to accuracy.
 
+    judging_clips: how many clips chose the bits, with so many `judges`, each for its part of them.
     plan: how a budget chose the bits, if one did. fine_tuned: whether the network was trained on with its
     quantizers in place (quantization-aware training). scores: for each of STEPS, in order, the score on
     validation and test clips as recorded (no score of test clips entered a choice).
@@ -51,6 +55,8 @@ class Allocation:
     config: QuantizationConfig
     layers: tuple[LayerChoice, ...]
     scores: dict[str, dict[str, Score]]
+    judging_clips: int
+    judges: int
     validation_versions: int
     average_bits: float
     weights_only_bytes: float
@@ -85,6 +91,8 @@ class Allocation:
             "average_bits": self.average_bits,
             "weights_only_bytes": self.weights_only_bytes,
             "float_bytes": self.float_bytes,
+            "judging_clips": self.judging_clips,
+            "judges": self.judges,
             "validation_versions": self.validation_versions,
             "layers": [layer.to_json() for layer in self.layers],
             "accuracy": {
@@ -100,16 +108,19 @@ def quantize(
     """Quantize a run as its configuration says: the integer model and the account of its bits.
 
     `run.changed(quantization={"margin": 0.01})` quantizes otherwise. `tuner` fine-tunes the network at the
-    widths chosen; without it quantization is post-training. A `budget` chooses the widths in place of the
-    configuration's method. Where validation clips train the network that ships, another that never saw them
-    chooses: bits, epochs of fine-tuning, and when an answer is unsure. The same run and options give the same
-    model, byte for byte. Raises SerqError if the configuration does not fit the network.
+    widths chosen, and the networks of inner folds that choose them by importance; without it quantization is
+    post-training, and the run's own validation clips choose. A `budget` chooses the widths in place of the
+    configuration's method and bytes. Where validation clips train the network that ships, another that never
+    saw them chooses: bits, epochs of fine-tuning, and when an answer is unsure. The same run and options give
+    the same model, byte for byte. Raises SerqError if the configuration does not fit the network.
     """
     lowering, plan = lower(run), None
+    budget = budget or _byte_budget(run)
+    judges = width_judges(lowering, run.validation, run.config.quantization, tuner)
     if budget is not None:
-        plan = plan_widths(lowering, run.validation, budget, measure(lowering, run.validation, progress))
+        plan = plan_widths(judges, budget, measure(judges, progress))
         run = run.changed(quantization={"method": ",".join(map(str, plan.widths))})
-    layers = choose_widths(lowering, run.validation, run.config.quantization, progress)
+    layers = choose_widths(lowering.network, judges, run.config.quantization, progress)
     widths = [layer.bits for layer in layers]
     final = lower(run, run.network) if run.chooser else None
     chooser, bare = model_pair(lowering, final, widths, tuner)
@@ -118,6 +129,8 @@ def quantize(
         run.config.quantization,
         layers,
         _scores(run, bare, chooser),
+        sum(judge.validation.clips for judge in judges),
+        len(judges),
         len(run.pooled),
         *sizes,
         fine_tuned=tuner is not None,
@@ -125,6 +138,25 @@ def quantize(
     )
     decision = decision_rule(chooser, run.config.decision, _spoken_validation(run))
     return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
+
+
+def _byte_budget(run: Run) -> WidthBudget | None:
+    config = run.config.quantization
+    if config.method != ADAPTIVE or not config.max_bytes:
+        return None
+    return WidthBudget(byte_costs(run.network.parameters), config.max_bytes, "bytes")
+
+
+def width_judges(
+    lowering: Lowering, validation: ValidationData, config: QuantizationConfig, tuner: Tuner | None
+) -> Sequence[Judge]:
+    """Return what judges widths: networks of inner folds, fine-tuned; or validation clips, post-training.
+
+    Where the widths are given, nothing has to be trained to choose them.
+    """
+    if tuner is not None and config.method == ADAPTIVE and config.folds:
+        return tuner.judges(lowering)
+    return [Judge.after_training(lowering, validation)]
 
 
 def model_pair(

@@ -35,7 +35,7 @@ from serq_mcu.quantized_model.types import NO_SPEECH, NO_SPEECH_LABEL
 
 MARKER = "run.json"
 FEATURES, WEIGHTS = "features.safetensors", "weights.safetensors"
-FORMAT = 1
+FORMAT = 2
 CALIBRATION_VERSIONS = 4  # of each clip: as recorded and three more
 CHOOSER = "chooser."  # before the names of its weights
 PARTS = ("train", "validation", "test")
@@ -45,16 +45,18 @@ PARTS = ("train", "validation", "test")
 class Run:
     """A trained float network with its data, split and configuration.
 
-    recordings: the digest of each clip's samples; pooled: int32 [versions, clips, features], the first as
-    recorded; truth: int64 [clips]; part: uint8 [clips], an index of PARTS; validated_by: whose clips the
-    validation part is of, in words. chooser: a network that never saw validation clips, by which everything
-    is chosen, where `network` was trained on these too. Raises SerqError if shapes or values do not fit.
+    speakers: of each clip, "" where unknown; recordings: the digest of each clip's samples; pooled: int32
+    [versions, clips, features], the first as recorded; truth: int64 [clips]; part: uint8 [clips], an index of
+    PARTS; validated_by: whose clips the validation part is of, in words. chooser: a network that never saw
+    validation clips, by which everything is chosen, where `network` was trained on these too. Raises
+    SerqError if shapes or values do not fit.
     """
 
     config: Config
     corpus: str
     labels: tuple[str, ...]
     names: tuple[str, ...]
+    speakers: tuple[str, ...]
     recordings: tuple[str, ...]
     pooled: NDArray[np.int32]
     truth: NDArray[np.int64]
@@ -72,7 +74,7 @@ class Run:
             self.pooled.ndim == 3
             and self.pooled.shape[1:] == (clips, self.network.mean.size)
             and self.truth.shape == self.part.shape == (clips,)
-            and len(self.recordings) == clips
+            and len(self.recordings) == len(self.speakers) == clips
         )
         if not (
             shapes and self.pooled.dtype == np.int32 and self.network.layers[-1].outputs == len(self.labels)
@@ -214,6 +216,7 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
         "format": FORMAT,
         "sha256": {name: _sha256(data) for name, data in tensors.items()},
         "names": list(run.names),
+        "speakers": list(run.speakers),
         "recordings": list(run.recordings),
     } | run.to_json()
     files = {
@@ -237,8 +240,10 @@ def load_run(folder: Path) -> Run:
     try:
         header = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         version = header["format"]
-        if not isinstance(version, int) or version > FORMAT:
-            raise SerqError(f"made by a newer serq-mcu (format {version}); upgrade serq-mcu or train again")
+        if version != FORMAT:
+            raise SerqError(
+                f"it has format {version}, and this serq-mcu reads format {FORMAT}; train again with it"
+            )
         return _run(
             header, *(_tensors(folder / name, header["sha256"][name]) for name in (FEATURES, WEIGHTS))
         )
@@ -286,6 +291,7 @@ def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dic
         corpus=str(header["corpus"]),
         labels=tuple(map(str, header["labels"])),
         names=tuple(map(str, header["names"])),
+        speakers=tuple(map(str, header["speakers"])),
         recordings=tuple(map(str, header["recordings"])),
         pooled=features["pooled"],
         truth=features["truth"],

@@ -16,6 +16,7 @@ from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.clips import choose_clips, evaluate
+from serq_mcu.quantization.allocation import Judge
 from serq_mcu.quantization.budgeted import measure
 from serq_mcu.quantization.pipeline import STEPS, lower, quantize, step_scores
 from serq_mcu.quantization.run_folder import load_run
@@ -132,6 +133,7 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> ReportData
         fixed.append(_point(bits, Score.of(run.truth[held], answers, run.labels)))
         progress("evaluating every width", bits, MAX_BITS)
     scores, told = step_scores(run, run.network, model, "test"), _from_model(model)
+    judge = Judge.after_training(lower(run), run.validation)
     return replace(
         told,
         assumed=(
@@ -145,7 +147,7 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> ReportData
             *(StepAccuracy(s, "test", _point(0, scores[s]), scores[s].n) for s in STEPS),
         ),
         fixed=tuple(fixed),
-        added=tuple(map(tuple, measure(lower(run), run.validation, progress).added.tolist())),
+        added=tuple(map(tuple, measure([judge], progress).added.tolist())),
         float_score=run.float_score("test"),
         integer_score=scores[STEPS[-1]],
         integer_basis="the clips that were held out from training and from every choice",

@@ -100,6 +100,7 @@ def import_keras(
         corpus=dataset.corpus,
         labels=dataset.labels,
         names=dataset.names,
+        speakers=dataset.speakers,
         recordings=dataset.recordings.short_digests,
         pooled=pooled,
         truth=truth,

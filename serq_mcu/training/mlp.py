@@ -78,6 +78,10 @@ class Examples:
         truth, spoken = np.tile(self.truth, len(rows) // len(self.truth)), (rows != MISSING).any(axis=1)
         return rows[spoken], truth[spoken]
 
+    def of(self, kept: NDArray[np.bool_]) -> Examples:
+        """Return some of the clips, by a mask [clips]."""
+        return Examples(self.pooled[..., kept, :], self.truth[kept])
+
     def joined(self, more: Examples) -> Examples:
         """Return these clips and more of as many versions."""
         return Examples(

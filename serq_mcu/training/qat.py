@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,16 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.progress import Progress
 from serq_mcu.base.validation import changed
-from serq_mcu.config import TrainingConfig, TuningConfig
+from serq_mcu.config import Config, TrainingConfig, TuningConfig
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
+from serq_mcu.quantization.allocation import Judge, ValidationData
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork
-from serq_mcu.quantization.run_folder import Run
-from serq_mcu.quantized_model.types import INPUT_STEPS_PER_SD, INPUT_ZERO_POINT
+from serq_mcu.quantization.run_folder import CALIBRATION_VERSIONS, Run
+from serq_mcu.quantized_model.types import INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, QuantizedModel
 from serq_mcu.training.mlp import Examples, refit_mlp, train_others, with_other_seeds
+from serq_mcu.training.splits import inner_folds
 
 # after mlp, which sets how TensorFlow and Keras load
 import tensorflow as tf  # isort: skip
@@ -49,13 +52,40 @@ def tuner(run: Run, progress: Progress | None = None) -> NetworkTuner:
     )
     training = changed(run.config.training, hidden=hidden)
     own = FineTuner(run.network.shape, training, run.config.tuning)
-    return NetworkTuner(own, train, validation, run.best_epoch, progress)
+    members = np.concatenate([run.members("train"), run.members("validation")])
+    speakers = [run.speakers[index] for index in members]
+    inner = InnerFolds.dealt(train.joined(validation), speakers, run.config)
+    return NetworkTuner(own, train, validation, run.best_epoch, inner, progress)
+
+
+@dataclass(frozen=True)
+class InnerFolds:
+    """The clips that train and validate, each in a fold [clips], and how long a trial of widths is tuned.
+
+    Versions of a clip are in its fold.
+    """
+
+    examples: Examples
+    fold: NDArray[np.int64]
+    trial_epochs: int
+
+    @classmethod
+    def dealt(cls, examples: Examples, speakers: Sequence[str], config: Config) -> InnerFolds:
+        """Deal clips, joined as training and validation clips, to as many folds as the configuration says."""
+        chosen = config.quantization
+        fold = inner_folds(examples.truth, speakers, max(chosen.folds, 2), config.training.seed)
+        return cls(examples, fold, chosen.trial_epochs)
+
+    def parts(self) -> Iterator[tuple[Examples, Examples]]:
+        """Yield for each fold the clips of the others, and its own."""
+        for fold in range(int(self.fold.max()) + 1):
+            yield self.examples.of(self.fold != fold), self.examples.of(self.fold == fold)
 
 
 class NetworkTuner:
     """A fine-tuner with the clips and the teachers of one training: quantization.pipeline.Tuner.
 
-    epochs: after how many the float network was best.
+    epochs: after how many the float network was best; inner: the folds of `train` and `validation` together.
     """
 
     def __init__(
@@ -64,10 +94,11 @@ class NetworkTuner:
         train: Examples,
         validation: Examples,
         epochs: int,
+        inner: InnerFolds,
         progress: Progress | None = None,
     ) -> None:
         self._tuner, self._train, self._validation = tuner, train, validation
-        self._both, self._epochs, self._progress = train.joined(validation), epochs, progress
+        self._epochs, self._inner, self._progress = epochs, inner, progress
 
     @functools.cached_property
     def _others(self) -> list[FloatNetwork]:
@@ -80,7 +111,7 @@ class NetworkTuner:
     def _others_of_both(self) -> list[FloatNetwork]:
         own = self._tuner
         return [
-            refit_mlp(self._both, own.classes, training, self._epochs, self._progress)
+            refit_mlp(self._inner.examples, own.classes, training, self._epochs, self._progress)
             for training in with_other_seeds(own.training, own.others)
         ]
 
@@ -90,7 +121,26 @@ class NetworkTuner:
 
     def retune(self, lowering: Lowering, widths: Sequence[Width], epochs: int) -> TunedNetwork:
         """Fine-tune on training and validation clips, for as many epochs."""
-        return self._tuner.retune(lowering, widths, self._both, epochs, self._progress, self._others_of_both)
+        both = self._inner.examples
+        return self._tuner.retune(lowering, widths, both, epochs, self._progress, self._others_of_both)
+
+    def judges(self, lowering: Lowering) -> list[Judge]:
+        """Train a network on the clips outside each inner fold, which judges what it is worth fine-tuned."""
+        own = self._tuner
+        found = []
+        for place, (learned, held) in enumerate(self._inner.parts()):
+            if self._progress is not None:
+                self._progress("training networks that judge bits", place, int(self._inner.fold.max()) + 1)
+            network = refit_mlp(learned, own.classes, own.training, self._epochs)
+            calibration = learned.pooled[:CALIBRATION_VERSIONS].reshape(-1, learned.pooled.shape[-1])
+            model = functools.partial(self._trial, lowering.of(network, calibration), learned)
+            found.append(Judge(network, ValidationData(held.pooled, held.truth), model))
+        return found
+
+    def _trial(self, lowering: Lowering, learned: Examples, widths: Sequence[Width]) -> QuantizedModel:
+        epochs, teachers = self._inner.trial_epochs, [lowering.network] * self._tuner.others
+        tuned = self._tuner.retune(lowering, widths, learned, epochs, None, teachers, of=epochs)
+        return lowering.tuned_model(tuned)
 
 
 class WeightQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
@@ -153,9 +203,11 @@ class ActivationQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[m
 def quantize_weights(weights: Any, scale: Any, levels: Any) -> Any:
     """Compute `dequantize(fields(weights, bits, scale), bits, scale)` in TensorFlow.
 
-    levels: their number. Gradients are as if nothing were rounded.
+    levels: their number. Gradients are as if nothing were rounded, but weights were held within the levels'
+    range: those beyond it get none, and pull the scale up. If theirs passed too, they would pull it down, and
+    fine-tuning at few bits would run away.
     """
-    scaled = weights / scale
+    scaled = tf.clip_by_value(weights / scale, -levels / 2, levels / 2)
     u = tf.clip_by_value(tf.floor(scaled + levels / 2), 0.0, levels - 1)
     return scale * _straight_through(scaled, u - (levels - 1) / 2)
 
@@ -304,7 +356,8 @@ class FineTuner:
         self._load(lowering.start(widths), [lowering.network, *others])
         held = self._tensors(lowering, validation)
         best, kept, after = float(self._evaluate(*held)), self._state(), 0
-        for epoch in self._epochs(lowering, train, self._tuning.epochs, progress):
+        total = self._tuning.epochs
+        for epoch in self._epochs(lowering, train, total, total, progress):
             loss = float(self._evaluate(*held))
             if loss < best:
                 best, kept, after = loss, self._state(), epoch
@@ -318,21 +371,29 @@ class FineTuner:
         epochs: int,
         progress: Progress | None = None,
         others: Sequence[FloatNetwork] = (),
+        of: int | None = None,
     ) -> TunedNetwork:
-        """Fine-tune on `train` for so many epochs of the configuration's; the others are those of `tune`."""
+        """Fine-tune on `train` for the first `epochs` `of` so many; the others are those of `tune`.
+
+        By default they are of the configuration's.
+        """
         self._load(lowering.start(widths), [lowering.network, *others])
-        for _ in self._epochs(lowering, train, epochs, progress):
+        for _ in self._epochs(lowering, train, epochs, of or self._tuning.epochs, progress):
             pass
         return self._tuned(self._state(), widths, epochs)
 
     def _epochs(
-        self, lowering: Lowering, train: Examples, count: int, progress: Progress | None
+        self, lowering: Lowering, train: Examples, count: int, total: int, progress: Progress | None
     ) -> Iterator[int]:
-        """Run the first `count` epochs of the configuration's; yield the number of each when it has run."""
+        """Run the first `count` of `total` epochs, over which the learning rate falls.
+
+        Yields the number of each when it has run.
+        """
         rng = np.random.default_rng(self._training.seed)
         inputs, targets = self._tensors(lowering, train)
         for epoch in range(count):
-            self._epoch(inputs, targets, *self._shuffled(rng, int(inputs.shape[0]), len(train.truth), epoch))
+            shuffled = self._shuffled(rng, int(inputs.shape[0]), len(train.truth), epoch, total)
+            self._epoch(inputs, targets, *shuffled)
             yield epoch + 1
             if progress is not None:
                 progress("fine-tuning with quantization", epoch + 1, count)
@@ -356,8 +417,10 @@ class FineTuner:
             np.eye(self._shape[-1], dtype=np.float32)[truth]
         )
 
-    def _shuffled(self, rng: np.random.Generator, versions: int, clips: int, epoch: int) -> tuple[Any, ...]:
-        """Draw the order of one epoch.
+    def _shuffled(
+        self, rng: np.random.Generator, versions: int, clips: int, epoch: int, total: int
+    ) -> tuple[Any, ...]:
+        """Draw the order of one epoch, the first being 0, of so many.
 
         Order [batches, size], shares and partners of mixup alike, learning rates [batches]. Each clip comes
         as often as the configuration says, in one of all versions or another.
@@ -372,7 +435,7 @@ class FineTuner:
             if self._training.mixup
             else np.ones(order.shape)
         )
-        done = (epoch + np.arange(batches) / batches) / self._tuning.epochs
+        done = (epoch + np.arange(batches) / batches) / total
         rates = self._tuning.learning_rate * (1 + np.cos(np.pi * done)) / 2
         return (
             tf.constant(order),

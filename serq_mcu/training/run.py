@@ -127,6 +127,7 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
         corpus=dataset.corpus,
         labels=dataset.labels,
         names=dataset.names,
+        speakers=dataset.speakers,
         recordings=dataset.recordings.short_digests,
         pooled=pooled,
         truth=dataset.truth,

@@ -7,12 +7,13 @@ as a new voice would; where they are unknown or too few, clips of those who trai
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from serq_mcu.config import CLIPS, SPEAKERS, TrainingConfig
 from serq_mcu.errors import SerqError
@@ -93,6 +94,29 @@ def part_clips(
     _, validation = train_test_split(rest, test_size=count, stratify=truth[rest], random_state=config.seed)
     part[validation] = VALIDATION
     return Split(part, CLIPS, words)
+
+
+def inner_folds(
+    truth: NDArray[np.int64], speakers: Sequence[str], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Deal clips that train and validate to folds, each of which is left out once: the fold of each [clips].
+
+    No speaker is in two folds; a clip of an unknown speaker stands for itself. Where a fold would take all
+    clips of a class, clips are dealt whoever speaks. Classes are shared out evenly either way.
+    """
+    groups = [name or f"\0{index}" for index, name in enumerate(speakers)]
+    folds = min(folds, len(set(groups)), int(np.bincount(truth).max()))
+    dealt = np.zeros(truth.size, dtype=np.int64)
+    for dealer in (StratifiedGroupKFold, StratifiedKFold):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a class has fewer clips than there are folds
+            parts = dealer(folds, shuffle=True, random_state=seed).split(truth, truth, groups)
+            for fold, (_, held) in enumerate(parts):
+                dealt[held] = fold
+        learned = (np.unique(truth[dealt != fold]).size for fold in range(folds))
+        if all(classes == np.unique(truth).size for classes in learned):
+            break
+    return dealt
 
 
 def split_count(speakers: Sequence[str], config: TrainingConfig) -> int:

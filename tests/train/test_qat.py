@@ -96,7 +96,19 @@ def test_training_and_numpy_quantize_alike(bits: Width) -> None:
     # the same field everywhere: levels are a scale apart, and float32 is good to 1e-6 of the largest of at
     # most 256
     assert np.abs(seen.numpy() - dequantize(u, bits, float(scale))).max() < 1e-4 * scale
-    assert (tape.gradient(seen, variable).numpy() == 1).all()
+    gradient = tape.gradient(seen, variable).numpy()
+    inside = np.abs(weights) <= scale * levels / 2
+    assert (gradient[inside] == 1).all()
+    assert (gradient[~inside] == 0).all()  # what is held at the last level moves with the scale alone
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, TERNARY])
+def test_a_weight_beyond_the_levels_pulls_the_scale_toward_it(bits: Width) -> None:
+    levels = ENCODINGS[encoding_of(bits)].levels
+    weights, scale = tf.constant([-3.0, 3.0]), tf.Variable(0.1)
+    with tf.GradientTape() as tape:
+        off = tf.reduce_sum(tf.square(quantize_weights(weights, scale, tf.constant(float(levels))) - weights))
+    assert tape.gradient(off, scale).numpy() < 0  # descent makes the scale larger
 
 
 @pytest.mark.parametrize("widths", [(8, 8, 8), (5, 3, 7), (4, 2, 6), (1, 1, 1), (TERNARY, 1, TERNARY)])
@@ -141,6 +153,20 @@ def test_fine_tuning_wins_back_what_one_bit_loses(
         for model in (after, tuned)
     ]
     assert losses[1] < losses[0] - 0.02
+
+
+def test_tuning_on_does_not_run_away(
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner
+) -> None:
+    train = data[0]
+    short, long = (
+        lowering.tuned_model(tuner.retune(lowering, (2, 2, 2), train, epochs, of=epochs))
+        for epochs in (1, 40)
+    )
+    losses = [
+        _loss(scores(model, train.pooled[0]) * model.score_scale, train.truth) for model in (short, long)
+    ]
+    assert losses[1] < losses[0]
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_was_tuned_before(

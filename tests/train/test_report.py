@@ -78,6 +78,7 @@ def run_folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         loaded.name,
         loaded.labels,
         tuple(clip.name for clip in loaded.clips),
+        tuple(clip.speaker for clip in loaded.clips),
         tuple(audio_digest(clip)[:SHORT_DIGEST] for clip in pcm),
         pooled,
         truth,

@@ -86,6 +86,7 @@ def run_folder(tmp_path: Path) -> Path:
         "made",
         ("calm", "loud"),
         tuple(f"c{i}" for i in range(40)),
+        ("",) * 40,
         tuple(f"{i:012x}" for i in range(40)),
         pooled,
         truth,
@@ -466,7 +467,8 @@ def test_quantize_takes_a_configuration_and_options_in_its_place(run_folder: Pat
 def test_the_help_states_the_defaults_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     margin = load_config().quantization.margin
     assert f"[default: {margin:g}, or what the run's configuration says]" in _help("quantize")
-    table = {"quantization": {"method": "adaptive", "alpha": 0.5, "margin": 0.375}}
+    given = load_config().to_json()["quantization"]
+    table = {"quantization": given | {"margin": 0.375}}
     monkeypatch.setattr("serq_mcu.base.validation.parse_toml", lambda *_: table)
     assert "[default: 0.375, or what the run's configuration says]" in _help("quantize")
 
@@ -478,10 +480,10 @@ def _help(command: str) -> str:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--max-bytes", "100", "--max-instructions", "5", "--board", "esp32"], "two budgets"),
+        (["--max-bytes", "100", "--max-instructions", "5", "--board", "esp32"], "each choose"),
         (["--max-instructions", "5"], "go together"),
         (["--board", "esp32"], "go together"),
-        (["--max-bytes", "100", "--method", "2"], "both choose"),
+        (["--max-bytes", "100", "--method", "2"], "each choose"),
         (["--max-bytes", "100"], "smallest model needs"),
     ],
 )

@@ -26,7 +26,7 @@ from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import width_label
 from serq_mcu.layers.quantizer import dequantize
 from serq_mcu.layers.quantizer import quantize as quantize_weights
-from serq_mcu.quantization.allocation import ValidationData, choose_widths
+from serq_mcu.quantization.allocation import Judge, LayerChoice, ValidationData, choose_widths
 from serq_mcu.quantization.decision import unsure_margin
 from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
@@ -94,6 +94,7 @@ def run() -> Run:
         "made",
         LABELS,
         names,
+        ("",) * 600,
         tuple(f"{index:012x}" for index in range(600)),
         np.stack([pooled, version]),
         truth,
@@ -111,7 +112,15 @@ def _lowering(run: Run) -> Lowering:
 
 
 def _choosing(method: str, alpha: float, margin: float) -> QuantizationConfig:
-    return QuantizationConfig(method=method, alpha=alpha, margin=margin)
+    return (
+        load_config().changed(quantization={"method": method, "alpha": alpha, "margin": margin}).quantization
+    )
+
+
+def _choose(
+    lowering: Lowering, validation: ValidationData, config: QuantizationConfig
+) -> tuple[LayerChoice, ...]:
+    return choose_widths(lowering.network, [Judge.after_training(lowering, validation)], config)
 
 
 # The quantizer
@@ -313,7 +322,7 @@ def test_a_rare_outlier_does_not_coarsen_the_steps_of_all_activations() -> None:
 def test_adaptive_choice_keeps_its_own_rule(run: Run) -> None:
     lowering, validation = _lowering(run), run.validation
     config = _choosing("adaptive", 0.5, 0.02)
-    choices = choose_widths(lowering, validation, config)
+    choices = _choose(lowering, validation, config)
     baseline = validation.accuracy(run.network.classify(run.network.standardise(validation.pooled)))
     widths = [8] * 3
     for choice in sorted(choices, key=lambda item: item.importance.rank):
@@ -338,7 +347,7 @@ def test_a_margin_that_allows_everything_gives_one_bit_and_a_fixed_width_asks_no
         ("8,ternary,1", 0.0, (8, "ternary", 1)),
     )
     for method, margin, widths in (("adaptive", 1.0, (1, 1, 1)), *asked):
-        choices = choose_widths(_lowering(run), run.validation, _choosing(method, 1.0, margin))
+        choices = _choose(_lowering(run), run.validation, _choosing(method, 1.0, margin))
         if (
             method == "adaptive"
         ):  # alpha 1: margins are shares of parameters; every layer's is wide enough only if accuracy holds
@@ -382,7 +391,7 @@ def test_a_width_that_loses_nothing_is_taken_at_a_margin_of_0(run: Run) -> None:
     lowering, pooled = _lowering(run), run.pooled[0]
     answers = run.network.classify(run.network.standardise(pooled))
     ranked = sorted(
-        choose_widths(lowering, run.validation, _choosing("8", 0.5, 0.0)), key=lambda c: c.importance.rank
+        _choose(lowering, run.validation, _choosing("8", 0.5, 0.0)), key=lambda c: c.importance.rank
     )
     alike, widths = np.ones(len(answers), dtype=bool), [8] * 3
     for choice in ranked:  # the models that the choice will try, when each takes its first width
@@ -391,7 +400,7 @@ def test_a_width_that_loses_nothing_is_taken_at_a_margin_of_0(run: Run) -> None:
     truth = answers[alike].copy()
     truth[::10] = (truth[::10] + 1) % len(LABELS)
     validation = ValidationData(pooled[alike][None], truth)
-    choices = choose_widths(lowering, validation, _choosing("adaptive", 0.5, 0.0))
+    choices = _choose(lowering, validation, _choosing("adaptive", 0.5, 0.0))
     assert all(choice.trials[0].accuracy == choice.required < 1 for choice in choices)
     assert [[trial.accepted for trial in choice.trials] for choice in choices] == [[True]] * 3
 
@@ -401,7 +410,7 @@ def test_where_no_width_holds_the_best_is_taken(run: Run) -> None:
         run.network.standardise(run.validation.pooled[0])
     )  # the float network is right by definition
     impossible = ValidationData(run.validation.pooled[:1], truth)
-    choices = choose_widths(_lowering(run), impossible, _choosing("adaptive", 0.5, 0.0))
+    choices = _choose(_lowering(run), impossible, _choosing("adaptive", 0.5, 0.0))
     for choice in choices:
         if not choice.trials[-1].accepted:
             assert len(choice.trials) == 8
@@ -574,7 +583,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no header": (lambda f: (f / MARKER).unlink(), "not a run folder"),
     "header cut": (lambda f: (f / MARKER).write_text('{"format": 1,'), "damaged"),
     "header a list": (lambda f: (f / MARKER).write_text("[]"), "damaged"),
-    "newer": (lambda f: _edit_header(f, "format", 2), "newer"),
+    "newer": (lambda f: _edit_header(f, "format", 3), "it has format 3, and this serq-mcu reads format 2"),
     "a label less": (lambda f: _edit_header(f, "labels", ["calm", "sad"]), "fit"),
     "no configuration": (lambda f: _edit_header(f, "config", {}), r"\[features\] is missing; train again"),
     "configuration a list": (lambda f: _edit_header(f, "config", []), "damaged"),
