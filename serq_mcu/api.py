@@ -197,8 +197,8 @@ def quantize(
         progress: Called with a sentence, the units done and their total.
         **options: Keys of the configuration's `[quantization]`: `method` (`"adaptive"`, or widths such as
             `"4"` or `"8,ternary,2,1"`), `alpha` (0 to 1), `margin` (a fraction of accuracy),
-            `max_bytes` (the bits that lose least within so many bytes of weights), `fine_tune` (whether to
-            train on at the bits chosen; it needs the packages of `serq-mcu[train]`).
+            `max_bytes` (of weights: where the margin asks for more, the bits that lose least within them),
+            `fine_tune` (whether to train on at the bits chosen; it needs the packages of `serq-mcu[train]`).
 
     Returns:
         The model, and how its bits were chosen with the scores of each step.

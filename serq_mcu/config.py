@@ -27,8 +27,10 @@ from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING
 
 Protocol = Literal["clips", "speakers"]  # of testing and of validation alike
 Teacher = Literal["labels", "kernel"]
+Balance = Literal["none", "classes", "corpora"]
 CLIPS, SPEAKERS = PROTOCOLS = get_args(Protocol)
 LABELS, KERNEL = get_args(Teacher)
+UNBALANCED, BY_CLASS, BY_CORPUS = get_args(Balance)
 _RANGES = (  # of augmentation
     *("speed", "reverberation", "snr_db", "gain_db", "pause", "within", "floor_db", "offset"),
     *("window_blocks", "block_seconds"),
@@ -119,6 +121,7 @@ class TrainingConfig(Section, frozen=True):
     mixup: Annotated[float, Meta(ge=0, le=10)]
     teacher: Teacher
     kernel_gamma: Annotated[float, Meta(gt=0, le=100)]
+    balance: Balance
     protocol: Protocol
     folds: Annotated[int, Meta(ge=2)]
     speakers_out: Count

@@ -8,15 +8,13 @@ docs/life.md. Rows that are there are not computed again.
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
-import io
 import itertools
 import multiprocessing
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +30,7 @@ from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.show.table import Column, Table, columns
 from serq_mcu.training.run import Dataset, fine_tuning, fit, read_dataset
+from tools.rows import read_rows, to_csv
 
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS, PAGE = DOCS / "life.csv", DOCS / "life.md"
@@ -109,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for split in range(FOLDS if protocol == CLIPS else len(speakers[corpus]))
     ]
     compute(wanted, folders, given.sounds, given.jobs)
-    write_file(PAGE, page(read_rows(RESULTS)))
+    write_file(PAGE, page(read_rows(RESULTS, Row)))
 
 
 class _Split(NamedTuple):
@@ -122,7 +121,7 @@ class _Split(NamedTuple):
 
 def compute(splits: Sequence[_Split], folders: Mapping[str, Path], sounds: Path, jobs: int) -> None:
     """Add the rows of the splits that are missing."""
-    rows = read_rows(RESULTS)
+    rows = read_rows(RESULTS, Row)
     there = {_Split(row.corpus, row.preset, row.seed, row.protocol, row.split) for row in rows}
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         missing = [split for split in splits if split not in there]
@@ -163,27 +162,6 @@ def _judged(split: _Split, dataset: Dataset, config: Config) -> Iterator[Row]:
         names = split.corpus, split.preset, split.protocol, split.seed, split.split, name
         size = round(model.average_bits, 3), round(model.weights_only_bytes)
         yield Row(*names, len(test), correct, none, *size)
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read the results, none where there is no file."""
-    if not path.exists():
-        return []
-    kinds: dict[str, type] = {"int": int, "str": str, "float": float}
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Row(**{f.name: kinds[str(f.type)](row[f.name]) for f in fields(Row)})
-            for row in csv.DictReader(file)
-        ]
-
-
-def to_csv(rows: Sequence[Row]) -> str:
-    """Write results as CSV."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [f.name for f in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return out.getvalue()
 
 
 def page(rows: Sequence[Row]) -> str:

@@ -13,6 +13,7 @@ from serq_mcu.cli.shared import (
     FOLDER,
     app_option,
     board_option,
+    card_line_of,
     chosen_model,
     json_option,
     main,
@@ -131,11 +132,13 @@ def export(
     from serq_mcu.layers.kernels import Storage
 
     board = with_changes(load_board(board_name), microphone, settings)
-    plan = Plan(chosen_model(model), board, app, Storage(storage))
+    found = chosen_model(model)
+    plan = Plan(found, board, app, Storage(storage))
     project, needed = export_plan(plan, out, force=force), budget(plan)
     lines = [
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
+        f"the model was {card_line_of(found, model)}",
         f"next: serq-mcu build {quoted(out)}",
     ]
     value = {

@@ -14,6 +14,7 @@ from serq_mcu.cli.shared import (
     FILE,
     FOLDER,
     NEW_FILE,
+    card_line_of,
     chosen_model,
     json_option,
     main,
@@ -77,7 +78,8 @@ def classify(
     """
     model, progress = chosen_model(file), new_progress()
     if what != "mic":
-        _classify_file(Path(what), model, svg_file, html_file, as_json, progress)
+        drawings = svg_file, html_file
+        _classify_file(Path(what), model, card_line_of(model, file), drawings, as_json, progress)
         return
     from serq_mcu.listening.classify import classify_microphone
     from serq_mcu.listening.microphone import Microphone
@@ -143,7 +145,12 @@ def live(
 
 
 def _classify_file(
-    path: Path, model: Any, svg_file: Path | None, html_file: Path | None, as_json: bool, progress: Any
+    path: Path,
+    model: Any,
+    card_line: str,
+    drawings: tuple[Path | None, Path | None],
+    as_json: bool,
+    progress: Any,
 ) -> None:
     from serq_mcu.base.files import write_file
     from serq_mcu.listening.classify import classify_file
@@ -152,9 +159,10 @@ def _classify_file(
 
     found = classify_file(path, model, progress)
     lines = recording.classification_lines(found)
-    for file, draw in ((svg_file, recording.svg), (html_file, recording.html)):
+    for file, draw in zip(drawings, (recording.svg, recording.html), strict=True):
         if file:
             lines.append(f"wrote {write_file(file, draw(found))}")
+    lines.append(f"the model was {card_line}")
     if found.decisions and not as_json:
         rows = Rows(model.labels, max(decision.span for decision in found.decisions))
         rows.heading()

@@ -1,4 +1,4 @@
-"""From recordings to a model: train, quantize, evaluate, robustness, experiment."""
+"""From recordings to a model: train, quantize, evaluate, models, robustness, experiment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 
 
 @main.command()
-@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.argument("folders", metavar="FOLDER...", type=FOLDER, nargs=-1, required=True, envvar=corpus_envvar)
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
 @click.option(
     "--preset",
@@ -47,27 +47,46 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
     type=FOLDER,
     help="A folder of sounds without speech, to learn a class of: its answer is that there is no speech.",
 )
+@click.option(
+    "--classes",
+    default="intersection",
+    show_default=True,
+    help="Of several folders: the classes that all have, or any (union), or these (anger,neutral,sadness).",
+)
+@click.option(
+    "--synonyms",
+    type=FILE,
+    help='A TOML file with names of classes, such as anger = ["irate"]; usual names of emotions are known.',
+)
 @json_option
 def train(
-    folder: Path,
+    folders: tuple[Path, ...],
     out: Path,
     preset: str,
     config: Path | None,
     split: int | None,
     other_sounds: Path | None,
+    classes: str,
+    synonyms: Path | None,
     as_json: bool,
 ) -> None:
-    """Train the float network on the recordings in FOLDER, with the features that the device computes.
+    """Train the float network on the recordings in each FOLDER, with the features that the device computes.
+
+    Classes of several folders are brought together by their names; speakers stay apart, and each folder
+    counts as much as another.
 
     Example: serq-mcu train emodb/ --out run/
     """
     from serq_mcu.config import load_config
+    from serq_mcu.corpus.emotions import read_synonyms
+    from serq_mcu.corpus.joined import load_corpora
     from serq_mcu.quantization.run_folder import MARKER
     from serq_mcu.training.run import train as train_run
 
     check_folder(out, MARKER, RUN_BYTES)
     chosen = load_config(config, split, preset)
-    run = train_run(folder, out, chosen, new_progress(), other_sounds)
+    corpus = load_corpora(folders, classes, read_synonyms(synonyms) if synonyms else None)
+    run = train_run(corpus, out, chosen, new_progress(), other_sounds)
     print_result(run.to_json(), run.lines(), as_json)
 
 
@@ -104,7 +123,8 @@ def train(
     cls=ConfiguredOption,
     section="quantization",
     type=click.IntRange(min=0),
-    help="Choose the bits that lose least within so many bytes, weights only; 0: the margin chooses.",
+    help="At most so many bytes of weights: where the margin asks for more, the bits that lose least within"
+    " them; 0: no limit.",
 )
 @click.option(
     "--max-instructions",
@@ -117,6 +137,7 @@ def train(
     "fine_tune",
     cls=ConfiguredOption,
     section="quantization",
+    default=None,
     help="Fine-tune the network at the bits chosen (quantization-aware training), and choose them by what"
     " that gives; needs serq-mcu[train].",
 )
@@ -234,6 +255,34 @@ def evaluate(
     others = surroundings(condition, pauses, room_noise, bands)
     evaluation = evaluate_model(find_model(model), folder, new_progress(), condition, others=others)
     print_result(evaluation.to_json(), evaluation_lines(evaluation), as_json)
+
+
+@main.command()
+@click.argument("model", required=False)
+@json_option
+def models(model: str | None, as_json: bool) -> None:
+    """List the models that ship, or show the card of MODEL, a name or a file.
+
+    A card says on whom the model was trained, how often it is right where, and how often it answers where
+    nobody speaks.
+
+    Example: serq-mcu models emodb
+    """
+    from msgspec import to_builtins
+
+    from serq_mcu.quantized_model.card import card_line, find_card
+    from serq_mcu.quantized_model.store import find_model, load_model, shipped_models
+    from serq_mcu.show.card import card_lines
+
+    if model is None:
+        known = {name: load_model(path) for name, path in shipped_models().items()}
+        lines = [f"{name:<14}{card_line(own)}" for name, own in known.items()]
+        print_result({name: to_builtins(find_card(own)) for name, own in known.items()}, lines, as_json)
+        return
+    found = find_model(Path(model))
+    card = find_card(found, Path(model))
+    lines = [f"{model} has no card: {card_line(found)}"] if card is None else card_lines(card)
+    print_result(to_builtins(card), lines, as_json)
 
 
 @main.command("import-keras")

@@ -83,6 +83,7 @@ PANELS = {
         "robustness",
         "experiment",
         "report",
+        "models",
     ),
     "From a model to a board": (
         "boards",
@@ -142,6 +143,13 @@ def chosen_model(path: Path | None) -> Any:
     from serq_mcu.quantized_model.store import find_model, shipped_model
 
     return shipped_model() if path is None else find_model(path)
+
+
+def card_line_of(model: Any, path: Path | None) -> str:
+    """Return the line of a model's card; path: where the user had it from."""
+    from serq_mcu.quantized_model.card import card_line
+
+    return card_line(model, path)
 
 
 def new_progress() -> Any:

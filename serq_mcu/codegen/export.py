@@ -17,6 +17,7 @@ from serq_mcu.codegen.plan import MODEL, Files, Plan
 from serq_mcu.codegen.render import ABI, render
 from serq_mcu.errors import SerqError
 from serq_mcu.layers.kernels import Storage
+from serq_mcu.quantized_model.card import card_line
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.version import __version__
 
@@ -220,6 +221,7 @@ def _require_live(model: QuantizedModel, board: Board) -> None:
 
 def _readme(plan: Plan) -> Files:
     names = {"model": plan.model, "board": plan.board, "identity": plan.identity, "app": plan.app}
+    names["card_line"] = card_line(plan.model)
     return {"README.md": render("project_readme.md.j2", **names).encode()}
 
 

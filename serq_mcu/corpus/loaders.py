@@ -8,7 +8,8 @@ EMO-DB: Burkhardt et al., "A database of German emotional speech", Interspeech 2
 "Multimodal emotion recognition", 2010. TESS: Pichora-Fuller and Dupuis, "Toronto emotional speech set", 2020.
 RAVDESS: Livingstone and Russo, "The Ryerson audio-visual database of emotional speech and song", PLoS ONE,
 2018 (its spoken, audio-only files). CREMA-D: Cao et al., "CREMA-D: crowd-sourced emotional multimodal actors
-dataset", IEEE Transactions on Affective Computing, 2014.
+dataset", IEEE Transactions on Affective Computing, 2014. nEMO: Christop, "nEMO: dataset of emotional speech
+in Polish", LREC-COLING 2024.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Clip:
     intensity: str = (
         ""  # how strongly the emotion is acted: low, medium, normal or high; "" where the name does not say
     )
+    corpus: str = ""  # which of several it is of; "" where there is one
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,20 @@ RULES = (
         },
         intensities={"01": "normal", "02": "high"},
         faults={"03-01-03-01-02-02-07": "published twice: the same recording as 03-01-03-01-02-01-07"},
+    ),
+    NamingRule(
+        corpus="nemo",
+        title="nEMO",
+        example="EB0_anger_10.wav",
+        pattern=r"(?P<speaker>[A-Z]{2}[0-9])_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_[0-9]+",
+        labels={
+            "anger": "anger",
+            "fear": "fear",
+            "happiness": "happiness",
+            "neutral": "neutral",
+            "sadness": "sadness",
+            "surprised": "surprise",
+        },
     ),
     NamingRule(
         corpus="crema-d",

@@ -41,11 +41,11 @@ from serq_mcu.extraction.recordings import Recordings, augmented_features, read_
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width
-from serq_mcu.quantization.allocation import ValidationData, choose_widths
-from serq_mcu.quantization.budgeted import WidthBudget, byte_costs, measure, plan_widths
+from serq_mcu.quantization.allocation import ValidationData
+from serq_mcu.quantization.budgeted import WidthBudget, byte_costs
 from serq_mcu.quantization.lowering import Lowering, dequantized
 from serq_mcu.quantization.network import FloatNetwork
-from serq_mcu.quantization.pipeline import Tuner, model_pair, width_judges
+from serq_mcu.quantization.pipeline import Tuner, allocate, model_pair, width_judges
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.training.robustness import held_out_clips
@@ -293,13 +293,13 @@ class _Networks:
 
     def widths(self, method: str, tuning: str) -> Sequence[Width]:
         """Choose the widths of a method, for a network that is fine-tuned at them or not."""
-        name, _, budget = method.partition(":")
+        name, _, most = method.partition(":")
         config = changed(self._config, method=ADAPTIVE if name == BUDGET else method)
         judges = width_judges(self.lowering, self.held, config, self._tuner if tuning == QAT else None)
-        if name == BUDGET:
-            most = WidthBudget(byte_costs(self.lowering.network.parameters), float(budget), "bytes")
-            return plan_widths(judges, most, measure(judges)).widths
-        return [layer.bits for layer in choose_widths(self.lowering.network, judges, config)]
+        network = self.lowering.network
+        costs = byte_costs(network.parameters)
+        budget = WidthBudget(costs, float(most), "bytes") if name == BUDGET else None
+        return [layer.bits for layer in allocate(network, judges, config, budget)[0]]
 
     def models(self, widths: Sequence[Width], tuning: str) -> tuple[QuantizedModel, QuantizedModel]:
         """Make the model of the network that chooses, and that of the one that is kept."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
+from serq_mcu.base.validation import changed
 from serq_mcu.config import ADAPTIVE, QuantizationConfig
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.layers.encodings import Width
+from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantization.allocation import Judge, LayerChoice, ValidationData, choose_widths
 from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, byte_costs, measure, plan_widths
 from serq_mcu.quantization.decision import decision_rule
@@ -114,19 +115,15 @@ def quantize(
     saw them chooses: bits, epochs of fine-tuning, and when an answer is unsure. The same run and options give
     the same model, byte for byte. Raises SerqError if the configuration does not fit the network.
     """
-    lowering, plan = lower(run), None
-    budget = budget or _byte_budget(run)
-    judges = width_judges(lowering, run.validation, run.config.quantization, tuner)
-    if budget is not None:
-        plan = plan_widths(judges, budget, measure(judges, progress))
-        run = run.changed(quantization={"method": ",".join(map(str, plan.widths))})
-    layers = choose_widths(lowering.network, judges, run.config.quantization, progress)
+    lowering, config = lower(run), run.config.quantization
+    judges = width_judges(lowering, run.validation, config, tuner)
+    layers, plan = allocate(lowering.network, judges, config, budget, progress)
     widths = [layer.bits for layer in layers]
     final = lower(run, run.network) if run.chooser else None
     chooser, bare = model_pair(lowering, final, widths, tuner)
     sizes = bare.average_bits, bare.weights_only_bytes, 4 * bare.parameters
     allocation = Allocation(
-        run.config.quantization,
+        config,
         layers,
         _scores(run, bare, chooser),
         sum(judge.validation.clips for judge in judges),
@@ -140,11 +137,33 @@ def quantize(
     return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
 
 
-def _byte_budget(run: Run) -> WidthBudget | None:
-    config = run.config.quantization
-    if config.method != ADAPTIVE or not config.max_bytes:
-        return None
-    return WidthBudget(byte_costs(run.network.parameters), config.max_bytes, "bytes")
+def allocate(
+    network: FloatNetwork,
+    judges: Sequence[Judge],
+    config: QuantizationConfig,
+    budget: WidthBudget | None = None,
+    progress: Progress | None = None,
+) -> tuple[tuple[LayerChoice, ...], WidthPlan | None]:
+    """Choose the bits of each layer of a network, as the configuration says or within a budget.
+
+    Where the margin asks for more than `max_bytes`, these are the budget. Returns the choices, and the plan
+    if a budget made them. Raises SerqError if no widths fit.
+    """
+    if budget is None:
+        layers = choose_widths(network, judges, config, progress)
+        costs = byte_costs(network.parameters)
+        fits = _bytes(network, layers) <= config.max_bytes
+        if fits or not config.max_bytes or config.method != ADAPTIVE:
+            return layers, None
+        budget = WidthBudget(costs, config.max_bytes, "bytes")
+    plan = plan_widths(judges, budget, measure(judges, progress))
+    fixed = changed(config, method=",".join(map(str, plan.widths)))
+    return choose_widths(network, judges, fixed), plan
+
+
+def _bytes(network: FloatNetwork, layers: Sequence[LayerChoice]) -> float:
+    bits = [ENCODINGS[encoding_of(layer.bits)].bits for layer in layers]
+    return sum(count * width / 8 for count, width in zip(network.parameters, bits, strict=True))
 
 
 def width_judges(

@@ -3,6 +3,7 @@
 run.json                what was done and how well it went; names the clips of each part
 config.toml             the whole configuration
 features.safetensors    `pooled` int32 [versions, clips, features]; of each clip `truth` int64, `part` uint8
+                        and, where some were presented more often, `weight` float64
 weights.safetensors     of each layer its float32 arrays; `mean` and `sd` float64 [features]; with `chooser.`
                         before each name, those of the network that chose where another was trained anew
 history.csv             losses and accuracies, epoch by epoch
@@ -48,8 +49,9 @@ class Run:
     speakers: of each clip, "" where unknown; recordings: the digest of each clip's samples; pooled: int32
     [versions, clips, features], the first as recorded; truth: int64 [clips]; part: uint8 [clips], an index of
     PARTS; validated_by: whose clips the validation part is of, in words. chooser: a network that never saw
-    validation clips, by which everything is chosen, where `network` was trained on these too. Raises
-    SerqError if shapes or values do not fit.
+    validation clips, by which everything is chosen, where `network` was trained on these too. weight: how
+    often each clip was presented, relative to others, [clips]; None where all were alike. Raises SerqError if
+    shapes or values do not fit.
     """
 
     config: Config
@@ -67,6 +69,7 @@ class Run:
     best_epoch: int
     versions: dict[str, str]
     chooser: FloatNetwork | None = None
+    weight: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         clips = len(self.names)
@@ -75,6 +78,7 @@ class Run:
             and self.pooled.shape[1:] == (clips, self.network.mean.size)
             and self.truth.shape == self.part.shape == (clips,)
             and len(self.recordings) == len(self.speakers) == clips
+            and (self.weight is None or self.weight.shape == (clips,))
         )
         if not (
             shapes and self.pooled.dtype == np.int32 and self.network.layers[-1].outputs == len(self.labels)
@@ -207,8 +211,9 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
 
     Raises SerqError if the folder exists and is not a run, or cannot be written.
     """
+    weight = {} if run.weight is None else {"weight": run.weight}
     tensors = {
-        FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part}),
+        FEATURES: save({"pooled": run.pooled, "truth": run.truth, "part": run.part, **weight}),
         WEIGHTS: save(_all_weights(run)),
     }
     test = run.float_score("test")
@@ -302,6 +307,7 @@ def _run(header: dict[str, Any], features: dict[str, NDArray[Any]], weights: dic
         best_epoch=int(header["best_epoch"]),
         versions=dict(header["versions"]),
         chooser=_network(kinds, chooser) if chooser else None,
+        weight=features.get("weight"),
     )
 
 

@@ -15,6 +15,7 @@ from serq_mcu.codegen.costs import Row, milliseconds
 from serq_mcu.frontend.reference import frame_stages
 from serq_mcu.listening.classify import Classification, classify_file
 from serq_mcu.quantization.pipeline import STEPS
+from serq_mcu.quantized_model.card import card_line
 from serq_mcu.report import figures
 from serq_mcu.report.figures import Point
 from serq_mcu.report.gather import LayerSummary, ReportData
@@ -85,6 +86,7 @@ def _facts(data: ReportData) -> Iterator[tuple[str, str]]:
     if training.get("corpus"):
         split, seed = training.get("split"), training.get("seed")
         yield "Trained on", f"{training['corpus']}, split {split}, seed {seed}"
+    yield "What it knows", card_line(model)
     if training.get("validated_by"):
         yield "Validated by", str(training["validated_by"])
 

@@ -66,26 +66,47 @@ class Examples:
     """What a network trains on.
 
     Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64 [clips].
+    weight: how often a clip is presented, relative to others [clips]; without it all are alike.
     """
 
     pooled: NDArray[np.int32]
     truth: NDArray[np.int64]
+    weight: NDArray[np.float64] | None = None
 
     @property
     def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """All versions one after another, but those without speech: [n, features] and [n]."""
         rows = self.pooled.reshape(-1, self.pooled.shape[-1])
-        truth, spoken = np.tile(self.truth, len(rows) // len(self.truth)), (rows != MISSING).any(axis=1)
-        return rows[spoken], truth[spoken]
+        spoken = self._spoken
+        return rows[spoken], np.tile(self.truth, len(rows) // len(self.truth))[spoken]
+
+    @property
+    def chances(self) -> NDArray[np.float64] | None:
+        """The chance of each version of `flat` to be drawn, of sum 1; None where all are alike."""
+        if self.weight is None:
+            return None
+        spoken = self._spoken
+        own = np.tile(self.weight, len(spoken) // len(self.weight))[spoken]
+        chances: NDArray[np.float64] = own / own.sum()
+        return chances
+
+    @property
+    def _spoken(self) -> NDArray[np.bool_]:
+        spoken: NDArray[np.bool_] = (self.pooled != MISSING).any(axis=-1).ravel()
+        return spoken
 
     def of(self, kept: NDArray[np.bool_]) -> Examples:
         """Return some of the clips, by a mask [clips]."""
-        return Examples(self.pooled[..., kept, :], self.truth[kept])
+        weight = None if self.weight is None else self.weight[kept]
+        return Examples(self.pooled[..., kept, :], self.truth[kept], weight)
 
     def joined(self, more: Examples) -> Examples:
         """Return these clips and more of as many versions."""
+        weights = [own for own in (self.weight, more.weight) if own is not None]
         return Examples(
-            np.concatenate([self.pooled, more.pooled], axis=-2), np.concatenate([self.truth, more.truth])
+            np.concatenate([self.pooled, more.pooled], axis=-2),
+            np.concatenate([self.truth, more.truth]),
+            np.concatenate(weights) if len(weights) == 2 else None,
         )
 
 
@@ -164,15 +185,16 @@ def _fit(
         return inputs, np.eye(classes, dtype=np.float32)[truth]
 
     learned, held = arrays(train), None if validation is None else arrays(validation)
+    chances = train.chances
     if config.teacher == KERNEL:
-        teacher = KernelTeacher(*learned, config.kernel_gamma)
-        inputs = _blends(learned[0], config)
+        teacher = KernelTeacher(*learned, config.kernel_gamma, chances)
+        inputs, chances = _blends(learned[0], chances, config), None
         learned = inputs, teacher.answers(inputs)
         held = held and (held[0], teacher.answers(held[0]))
     steps = -(-config.presentations * len(train.truth) // config.batch_size)
     network = _build(mean.size, classes, config, steps)
     history = network.fit(
-        _shuffled_batches(*learned, config),
+        _shuffled_batches(*learned, chances, epochs * steps, config),
         validation_data=held and tf.data.Dataset.from_tensor_slices(held).batch(1024),
         epochs=epochs,
         steps_per_epoch=steps,
@@ -230,26 +252,43 @@ def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> A
     return network
 
 
-def _blends(inputs: NDArray[np.float32], config: TrainingConfig) -> NDArray[np.float32]:
+def _blends(
+    inputs: NDArray[np.float32], chances: NDArray[np.float64] | None, config: TrainingConfig
+) -> NDArray[np.float32]:
     """Blend random pairs of inputs [n, features] by mixup for a teacher to answer; without it, none are."""
     if not config.mixup:
         return inputs
     rng = np.random.default_rng(config.seed)
-    one, other = rng.integers(len(inputs), size=(2, BLENDS))
+    one, other = (
+        rng.integers(len(inputs), size=(2, BLENDS))
+        if chances is None
+        else rng.choice(len(inputs), (2, BLENDS), p=chances)
+    )
     share = rng.beta(config.mixup, config.mixup, (BLENDS, 1)).astype(np.float32)
     blended: NDArray[np.float32] = share * inputs[one] + (1 - share) * inputs[other]
     return blended
 
 
 def _shuffled_batches(
-    inputs: NDArray[np.float32], targets: NDArray[np.float32], config: TrainingConfig
+    inputs: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    chances: NDArray[np.float64] | None,
+    batches_needed: int,
+    config: TrainingConfig,
 ) -> Any:
-    """Return batches without end, all examples in a new order each time round.
+    """Return batches: all examples in a new order each time round, without end; or drawn by their chances.
 
     Labels are blended by mixup; what a teacher answers for is blended already.
     """
     count = len(inputs)
-    order = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).repeat().batch(config.batch_size)
+    if chances is None:
+        one_by_one = tf.data.Dataset.range(count).shuffle(count, seed=config.seed).repeat()
+    else:
+        drawn = np.random.default_rng(config.seed).choice(
+            count, batches_needed * config.batch_size, p=chances
+        )
+        one_by_one = tf.data.Dataset.from_tensor_slices(drawn)
+    order = one_by_one.batch(config.batch_size)
     x, y = tf.constant(inputs), tf.constant(targets)
     batches = order.map(lambda index: (tf.gather(x, index), tf.gather(y, index)))
     if config.mixup and config.teacher != KERNEL:

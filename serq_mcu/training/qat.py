@@ -47,8 +47,10 @@ def tuner(run: Run, progress: Progress | None = None) -> NetworkTuner:
     """Make what `quantization.pipeline.quantize` calls to fine-tune the networks of a run."""
     hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
     train, validation = (
-        Examples(run.pooled[:, run.members(part)], run.truth[run.members(part)])
-        for part in ("train", "validation")
+        Examples(
+            run.pooled[:, members], run.truth[members], None if run.weight is None else run.weight[members]
+        )
+        for members in (run.members("train"), run.members("validation"))
     )
     training = changed(run.config.training, hidden=hidden)
     own = FineTuner(run.network.shape, training, run.config.tuning)
@@ -391,8 +393,9 @@ class FineTuner:
         """
         rng = np.random.default_rng(self._training.seed)
         inputs, targets = self._tensors(lowering, train)
+        chances, clips = train.chances, len(train.truth)
         for epoch in range(count):
-            shuffled = self._shuffled(rng, int(inputs.shape[0]), len(train.truth), epoch, total)
+            shuffled = self._shuffled(rng, int(inputs.shape[0]), chances, clips, epoch, total)
             self._epoch(inputs, targets, *shuffled)
             yield epoch + 1
             if progress is not None:
@@ -418,7 +421,13 @@ class FineTuner:
         )
 
     def _shuffled(
-        self, rng: np.random.Generator, versions: int, clips: int, epoch: int, total: int
+        self,
+        rng: np.random.Generator,
+        versions: int,
+        chances: NDArray[np.float64] | None,
+        clips: int,
+        epoch: int,
+        total: int,
     ) -> tuple[Any, ...]:
         """Draw the order of one epoch, the first being 0, of so many.
 
@@ -428,7 +437,12 @@ class FineTuner:
         presented = min(self._training.presentations * clips, versions)
         size = min(self._training.batch_size, presented)
         batches = presented // size
-        order = rng.permutation(versions)[: batches * size].reshape(batches, size)
+        drawn = (
+            rng.permutation(versions)[: batches * size]
+            if chances is None
+            else rng.choice(versions, batches * size, p=chances)
+        )
+        order = drawn.reshape(batches, size)
         partner = rng.permuted(order, axis=1)
         share = (
             rng.beta(self._training.mixup, self._training.mixup, order.shape)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.cache import Cache
 from serq_mcu.base.progress import Progress
-from serq_mcu.config import Config
-from serq_mcu.corpus.loaders import load_corpus
+from serq_mcu.config import BY_CLASS, BY_CORPUS, UNBALANCED, Config
+from serq_mcu.corpus.loaders import Corpus, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.extraction.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.statistics import MISSING
@@ -58,28 +58,30 @@ class Dataset:
 
 
 def train(
-    folder: Path,
+    corpus: Corpus | Path,
     out: Path,
     config: Config,
     progress: Progress | None = None,
     other_sounds: Path | None = None,
 ) -> Run:
-    """Train on the recordings in `folder` and write the run folder `out`, whole or not at all.
+    """Train on the recordings of a corpus, or in its folder, and write the run folder `out`.
 
+    It is written whole or not at all.
     other_sounds: a folder of recordings without speech, to learn a class "no speech" from. Raises SerqError
     if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours to replace.
     """
-    return train_dataset(read_dataset(folder, config, progress, other_sounds), out, config, progress)
+    return train_dataset(read_dataset(corpus, config, progress, other_sounds), out, config, progress)
 
 
 def read_dataset(
-    folder: Path, config: Config, progress: Progress | None = None, other_sounds: Path | None = None
+    corpus: Corpus | Path, config: Config, progress: Progress | None = None, other_sounds: Path | None = None
 ) -> Dataset:
-    """Read the recordings in `folder` and those in `other_sounds`, at the features' sample rate.
+    """Read the recordings of a corpus, or in its folder, and those in `other_sounds`.
 
-    Raises SerqError if one cannot be used.
+    They are at the features' sample rate. Raises SerqError if one cannot be used.
     """
-    corpus = load_corpus(folder)
+    if isinstance(corpus, Path):
+        corpus = load_corpus(corpus)
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
     recordings = read_recordings(corpus.clips, config.features.sample_rate, progress)
     dataset = Dataset(corpus.name, corpus.labels, recordings, truth)
@@ -117,8 +119,11 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
     pooled = version_features(dataset, part, splits.TRAIN, config, progress)
     _require_speech(dataset, pooled[:, part == splits.TRAIN], dataset.truth[part == splits.TRAIN])
 
+    weight = clip_weights(dataset, part != splits.TEST, config.training.balance)
+
     def examples(index: int) -> Any:
-        return mlp.Examples(pooled[:, part == index], dataset.truth[part == index])
+        own = None if weight is None else weight[part == index]
+        return mlp.Examples(pooled[:, part == index], dataset.truth[part == index], own)
 
     parts = examples(splits.TRAIN), examples(splits.VALIDATION)
     trained, refitted = mlp.train_and_refit(*parts, len(dataset.labels), config.training, progress)
@@ -138,8 +143,33 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
         best_epoch=trained.best_epoch,
         versions={"serq-mcu": __version__} | {name: importlib.metadata.version(name) for name in PACKAGES},
         chooser=trained.network if refitted else None,
+        weight=weight,
     )
     return run, _history_csv(mlp.HISTORY, trained.history)
+
+
+def clip_weights(dataset: Dataset, used: NDArray[np.bool_], balance: str) -> NDArray[np.float64] | None:
+    """Compute how often each clip is presented, relative to others, float64 [clips].
+
+    None where all are alike. used: the clips that train or validate, a mask [clips]; their weights have the
+    mean 1, and so have the sounds without speech, whose classes and corpora are not balanced. balance: as in
+    the configuration.
+    """
+    speech = used & (np.arange(used.size) < used.size - dataset.sounds)
+    corpora = np.array([clip.corpus for clip in dataset.recordings.clips])
+    several = np.unique(corpora[speech]).size > 1
+    if balance == UNBALANCED or (balance == BY_CORPUS and not several):
+        return None
+    if balance == BY_CLASS:
+        corpora = np.full(corpora.shape, "")
+    weight = np.ones(used.size)
+    for corpus in np.unique(corpora[speech]):
+        classes = np.unique(dataset.truth[speech & (corpora == corpus)])
+        for index in classes:
+            members = speech & (corpora == corpus) & (dataset.truth == index)
+            weight[members] = 1 / (classes.size * members.sum())
+    weight[speech] /= weight[speech].mean()
+    return weight
 
 
 def _require_speech(dataset: Dataset, pooled: NDArray[np.int32], truth: NDArray[np.int64]) -> None:

@@ -46,9 +46,10 @@ def split_clips(
     """Part the clips for one split of the protocol.
 
     truth: class indices [clips]; speakers: names [clips], "" where unknown. The test part is one of the
-    stratified folds, or all clips of a group of `speakers_out` speakers; `part_clips` parts the rest. Splits
-    of one seed share no test clip. Raises SerqError if a class has fewer clips than there are folds, there is
-    no such speaker, nobody is left to train, or the corpus is too small for three parts.
+    stratified folds, fewer where a class has fewer clips; or all clips of a group of `speakers_out` speakers.
+    `part_clips` parts the rest. Splits of one seed share no test clip. Raises SerqError if there is no such
+    fold or speaker, a class has a single clip, nobody is left to train, or the corpus is too small for three
+    parts.
     """
     test = (
         np.isin(speakers, _group(speakers, config))
@@ -173,13 +174,15 @@ def _filled(order: NDArray[np.intp], counts: NDArray[np.intp], wanted: float, fi
 def _fold(truth: NDArray[np.int64], labels: Sequence[str], config: TrainingConfig) -> NDArray[np.bool_]:
     counts = np.bincount(truth, minlength=len(labels))
     rarest = int(np.argmin(counts))
-    if (count := int(counts[rarest])) < config.folds:
-        has = (
-            f"class {labels[rarest]!r} has {count} clip{'' if count == 1 else 's'}, fewer than the"
-            f" {config.folds} folds"
+    count = min(int(counts[rarest]), config.folds)
+    if count < 2:
+        raise SerqError(f"class {labels[rarest]!r} has {counts[rarest]} clips; record at least two of each")
+    if config.split >= count:
+        raise SerqError(
+            f"training.split must be 0 to {count - 1}, one of the {count} folds: class {labels[rarest]!r} has"
+            f" {counts[rarest]} clips, and each fold needs one of them"
         )
-        raise SerqError(f"{has}; record more or set a smaller training.folds")
-    folds = list(StratifiedKFold(config.folds, shuffle=True, random_state=config.seed).split(truth, truth))
+    folds = list(StratifiedKFold(count, shuffle=True, random_state=config.seed).split(truth, truth))
     return np.isin(np.arange(truth.size), folds[config.split][1])
 
 

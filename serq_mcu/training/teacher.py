@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-ANCHORS = 8000  # at most: a system of that many equations is solved in seconds
+ANCHORS = 6000  # at most: a system of that many equations is solved in seconds
 RIDGE = 0.1  # this and the next by a look at cross-validation on SAVEE (docs/product.md)
 BLENDS = 32768  # of clips that it answers for, when blends are learned from; each is presented some times
 _AT_ONCE = 2048  # inputs: 50 MB of distances
@@ -24,20 +24,31 @@ class KernelTeacher:
     """Answers of kernel ridge regression to standardised features.
 
     inputs: standardised float [n, features]; targets: one-hot float [n, classes]; gamma: of the kernel
-    exp(-gamma / features * squared distance), 1 is scikit-learn's "scale". The first ANCHORS are kept.
+    exp(-gamma / features * squared distance), 1 is scikit-learn's "scale". chances: how much each input
+    counts, of sum 1, without which all count alike. ANCHORS of the inputs are kept, the first, or drawn by
+    their chances; where all are, their errors weigh by them.
     """
 
     def __init__(
-        self, inputs: NDArray[np.floating], targets: NDArray[np.floating], gamma: float = 1.0
+        self,
+        inputs: NDArray[np.floating],
+        targets: NDArray[np.floating],
+        gamma: float = 1.0,
+        chances: NDArray[np.floating] | None = None,
     ) -> None:
         from sklearn.kernel_ridge import KernelRidge
         from threadpoolctl import threadpool_limits
 
-        anchors, wanted = inputs[:ANCHORS], targets[:ANCHORS]
-        self._gamma, self._mean = gamma / anchors.shape[1], wanted.mean(axis=0)
+        kept, weight = np.arange(len(inputs))[:ANCHORS], None
+        if chances is not None and len(inputs) > ANCHORS:
+            kept = np.random.default_rng(0).choice(len(inputs), ANCHORS, replace=False, p=chances)
+        elif chances is not None:
+            weight = chances * len(inputs)
+        anchors, wanted = inputs[kept], targets[kept]
+        self._gamma, self._mean = gamma / anchors.shape[1], np.average(wanted, axis=0, weights=weight)
         regression = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=self._gamma)
         with threadpool_limits(1):  # sums depend on the number of threads
-            self._weights = regression.fit(anchors, wanted - self._mean).dual_coef_
+            self._weights = regression.fit(anchors, wanted - self._mean, weight).dual_coef_
         self._anchors, self._squares = anchors, (anchors**2).sum(axis=1)
 
     def answers(self, inputs: NDArray[np.floating]) -> NDArray[np.floating]:

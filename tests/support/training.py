@@ -18,6 +18,7 @@ def small_config(**changes: object) -> Config:
         "batch_size": 32,
         "learning_rate": 0.001,
         "presentations": 10,
+        "folds": 5,
     }
     return load_config().changed(
         features={"speech_frames": 0}, augmentation={"versions": 2}, training={**small, **changes}

@@ -223,8 +223,7 @@ def _key_as_measured(task: Task) -> str:
 def test_a_later_key_of_augmentation_counts_in_a_tasks_key_by_what_it_draws() -> None:
     before = replace(_tasks(_study(), plain="x")[0], augmentation={"versions": 1})
     off = replace(before, augmentation={"versions": 1, **dict.fromkeys(LATER, 0.0)})
-    assert off.key == _key_as_measured(before)
-    assert before.key != off.key  # left to default.toml, which draws pauses and more today
+    assert off.key == before.key == _key_as_measured(before)  # base.toml draws none of them
     unused = replace(off, augmentation={**off.augmentation, "pause": [0.0, 9.0]})
     assert unused.key == off.key
     said = replace(off, augmentation={**off.augmentation, "pause_share": 0.5})
@@ -254,18 +253,6 @@ def test_a_later_key_of_features_counts_in_a_tasks_key_by_what_it_does() -> None
 def test_every_share_of_augmentation_is_as_old_as_the_rows_or_listed() -> None:
     shares = {key for key in load_config().to_json()["augmentation"] if key.endswith("_share")}
     assert shares == {"room_share", "noise_share", *LATER}
-
-
-def test_a_plans_augmentation_is_of_every_study_that_has_one(tmp_path: Path) -> None:
-    text = ["title = 't'", "[augmentation]", "pause_share = 0.0", "versions = 4"]
-    for name, own in (("with", "augmentation = { versions = 2 }"), ("without", "")):
-        text += ["[[study]]", f"name = '{name}'", "corpora = ['emodb']", "models = ['mlp']", own]
-        text += ["features = ['default']", "methods = ['32']", "fine_tuned = []", "protocol = 'clips'"]
-        text += ["folds = 2", "seeds = 1", "training = {}"]
-    (tmp_path / "plan.toml").write_text("\n".join(text))
-    first, second = load_plan(str(tmp_path / "plan.toml")).studies
-    assert first.augmentation == {"pause_share": 0.0, "versions": 2}
-    assert second.augmentation == {}
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,25 @@ def test_only_the_first_anchors_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (KernelTeacher(inputs, targets).answers(asked) == few.answers(asked)).all()
 
 
+def test_what_counts_more_is_answered_more() -> None:
+    pooled, truth = _rings(80, 0)
+    inputs, targets = np.tile(pooled / 1000, (2, 1)), np.eye(2)[np.concatenate([truth, 1 - truth])]
+    chances = np.repeat([0.9, 0.1], 80) / 80  # each place has both labels
+    right = KernelTeacher(inputs, targets, chances=chances).answers(inputs[:80]).argmax(axis=1) == truth
+    assert right.all()
+    turned = KernelTeacher(inputs, targets, chances=chances[::-1]).answers(inputs[:80]).argmax(axis=1)
+    assert (turned == 1 - truth).all()
+
+
+def test_of_many_those_that_count_more_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    pooled, truth = _rings(80, 0)
+    inputs, targets = pooled / 1000, np.eye(2)[truth]
+    monkeypatch.setattr(module, "ANCHORS", 40)
+    chances = np.where(np.arange(80) < 40, 1e-9, 1.0)
+    late = KernelTeacher(inputs, targets, chances=chances / chances.sum()).answers(inputs[:9])
+    assert late == pytest.approx(KernelTeacher(inputs[40:], targets[40:]).answers(inputs[:9]), abs=1e-9)
+
+
 @pytest.mark.slow(9)
 def test_a_network_learns_from_the_teacher_and_not_from_the_labels() -> None:
     """A tenth of the labels is wrong; the teacher's answers to other clips are what its pupil comes near

@@ -14,18 +14,19 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 from serq_mcu.base.validation import changed
 from serq_mcu.cli import main
 from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import Condition
-from serq_mcu.corpus.loaders import load_corpus
+from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.corpus.noise import BABBLE
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.clips import evaluate
 from serq_mcu.experiments.plan import LATER
-from serq_mcu.extraction.recordings import recorded_features
+from serq_mcu.extraction.recordings import Recordings, recorded_features
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
@@ -35,9 +36,10 @@ from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.training.augmentation import draw_augmented_clips, draw_condition
+from serq_mcu.training.mlp import Examples, train_mlp
 from serq_mcu.training.robustness import UNSEEN_NOISES, held_out_clips
-from serq_mcu.training.run import read_dataset, train, train_dataset
-from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, split_clips, split_count
+from serq_mcu.training.run import Dataset, clip_weights, read_dataset, train, train_dataset
+from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, inner_folds, split_clips, split_count
 from tests.support.training import small_config
 
 RATE = 16000
@@ -98,7 +100,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
             "[training]\nhidden = [1, 1, 1, 1, 1, 1, 1, 1]",
             r"training\.hidden is .* a list of at most 7, each item a",
         ),
-        ("[training]\nsplit = 5", r"training\.split is 5; it must be 0 to 4"),
+        ("[training]\nsplit = 10", r"training\.split is 10; it must be 0 to 9"),
         (
             "[training]\nlearning_rate = nan",
             r"training\.learning_rate is nan; .* a number above 0 and of at most 1",
@@ -155,7 +157,7 @@ def test_missing_configuration_and_split_out_of_range(tmp_path: Path) -> None:
     with pytest.raises(SerqError, match=r"cannot read the configuration file .*none\.toml"):
         load_config(tmp_path / "none.toml")
     with pytest.raises(SerqError, match="split"):
-        load_config(split=5)
+        load_config(split=10)
 
 
 # Splits
@@ -185,8 +187,13 @@ def test_splits_follow_the_seed() -> None:
 
 
 def test_too_few_clips_are_refused_with_the_class() -> None:
-    with pytest.raises(SerqError, match="'rare' has 3 clips, fewer than the 5 folds"):
-        split_clips(np.repeat([0, 1], [30, 3]), ("common", "rare"), [""] * 33, small_config().training)
+    rare = np.repeat([0, 1], [30, 3]), ("common", "rare"), [""] * 33
+    tests = [split_clips(*rare, small_config(split=split).training).part == TEST for split in range(3)]
+    assert np.sum(tests, axis=0).tolist() == [1] * 33  # three folds, not five
+    with pytest.raises(SerqError, match="must be 0 to 2, one of the 3 folds: class 'rare' has 3 clips"):
+        split_clips(*rare, small_config(split=3).training)
+    with pytest.raises(SerqError, match="class 'b' has 1 clips; record at least two of each"):
+        split_clips(np.repeat([0, 1], [30, 1]), "ab", [""] * 31, small_config().training)
     with pytest.raises(SerqError, match="too few"):
         split_clips(np.repeat([0, 1], [2, 2]), "ab", [""] * 4, small_config(folds=2).training)
 
@@ -609,3 +616,62 @@ def test_a_folder_of_others_is_not_replaced(clips: Path, tmp_path: Path) -> None
     with pytest.raises(SerqError, match="not made by serq-mcu"):
         train(clips, tmp_path / "run", small_config(max_epochs=1))
     assert (tmp_path / "run" / "thesis.txt").read_text() == "do not lose"
+
+
+# Balance, inner folds
+
+
+def _weighed(corpora: str, truth: list[int], balance: str, sounds: int = 0) -> NDArray[np.float64] | None:
+    clips = tuple(Clip(Path(f"{i}"), f"{i}", "", "", corpus=name) for i, name in enumerate(corpora))
+    recordings = Recordings(clips, 16000, (np.zeros(1, np.int16),) * len(clips))
+    dataset = Dataset("", ("a", "b", "none"), recordings, np.array(truth), sounds)
+    return clip_weights(dataset, np.ones(len(clips), dtype=bool), balance)
+
+
+def test_corpora_and_their_classes_count_alike_whatever_their_sizes() -> None:
+    corpora, truth = "xxxxxxyy", [0, 0, 0, 0, 0, 1, 0, 1]
+    weight = _weighed(corpora, truth, "corpora")
+    assert weight is not None
+    for corpus in "xy":
+        for label in (0, 1):
+            members = [i for i in range(8) if corpora[i] == corpus and truth[i] == label]
+            assert weight[members].sum() == pytest.approx(8 / 4)
+    by_class = _weighed(corpora, truth, "classes")
+    assert by_class is not None
+    assert by_class[[1, 7]] == pytest.approx([8 / 2 / 6, 8 / 2 / 2])
+    assert _weighed(corpora, truth, "none") is None
+    assert _weighed("xxxx", [0, 0, 0, 1], "corpora") is None  # one corpus: as it is
+
+
+def test_sounds_keep_their_weight() -> None:
+    weight = _weighed("xxxyyzz", [0, 0, 1, 0, 1, 2, 2], "corpora", sounds=2)
+    assert weight is not None
+    assert weight[-2:].tolist() == [1, 1]
+    assert weight[:-2].mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("teacher", ["labels", "kernel"])
+def test_what_weighs_more_is_learned_first(teacher: str) -> None:
+    """Two classes at the same place: a network that cannot tell them says the one that weighs more."""
+    rng = np.random.default_rng(0)
+    pooled = rng.integers(-1000, 1000, (2, 60, 4)).astype(np.int32)
+    pooled[..., 30:, :] = pooled[..., :30, :]
+    truth = np.repeat([0, 1], 30)
+    config = small_config(teacher=teacher, max_epochs=20, learning_rate=0.01).training
+    for heavy in (0, 1):
+        weight = np.where(truth == heavy, 9.0, 1.0)
+        trained = train_mlp(Examples(pooled, truth, weight), Examples(pooled, truth), 2, config)
+        answers = trained.network.classify(trained.network.standardise(pooled[0]))
+        assert (answers == heavy).mean() > 0.9, heavy
+
+
+def test_inner_folds_keep_speakers_apart_and_leave_every_class_to_learn() -> None:
+    truth, speakers = np.tile([0, 1, 2], 40), np.repeat([f"s{i}" for i in range(6)], 20).tolist()
+    folds = inner_folds(truth, speakers, 3, 0)
+    assert all(np.unique(folds[np.array(speakers) == name]).size == 1 for name in set(speakers))
+    assert sorted(np.bincount(folds).tolist()) == [40, 40, 40]
+    alone = np.where(np.array(speakers) == "s0", 3, truth)  # a class that one speaker has
+    folds = inner_folds(alone, speakers, 3, 0)
+    assert np.unique(folds[alone == 3]).size == 3
+    unknown = inner_folds(truth, [""] * 120, 3, 0)
+    assert np.ptp([np.bincount(truth[unknown == fold], minlength=3) for fold in range(3)]) <= 1

@@ -499,7 +499,9 @@ def test_quantize_refuses_budgets_that_cannot_be(
     [
         ["--max-bytes", "900"],
         ["--max-instructions", "9000", "--board", "nucleo_f446re"],
-        ["--method", "1", "--qat"],
+        ["--max-bytes", "900", "--no-qat"],
+        ["--method", "1"],
+        [],
     ],
 )
 def test_quantize_within_a_budget_and_fine_tuned(
@@ -507,8 +509,9 @@ def test_quantize_within_a_budget_and_fine_tuned(
 ) -> None:
     report = json.loads(_run("quantize", run_folder, "--out", tmp_path / "m.serq", *options, "--json").stdout)
     assert (tmp_path / "m.serq").exists()
-    assert report["fine_tuned"] == ("--qat" in options)
-    if "--qat" not in options:
+    assert report["fine_tuned"] == ("--no-qat" not in options)
+    assert report["judges"] == (3 if report["fine_tuned"] and "--method" not in options else 1)
+    if options and "--method" not in options:
         assert report["budget"]["cost"] <= report["budget"]["most"] == float(options[1])
         assert report["budget"]["unit"].startswith(
             "bytes" if options[0] == "--max-bytes" else "instructions on nucleo"
