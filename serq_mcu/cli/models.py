@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from serq_mcu.base.files import check_folder, kept_if_refused
 from serq_mcu.base.resources import BEST, PRESETS
 from serq_mcu.cli.shared import (
+    CORPUS,
     FILE,
     FOLDER,
     NEW_FILE,
     ConfiguredOption,
     corpus_envvar,
+    corpus_options,
     json_option,
     main,
     new_progress,
@@ -22,11 +24,15 @@ from serq_mcu.cli.shared import (
 )
 from serq_mcu.errors import SerqError
 
+if TYPE_CHECKING:
+    from serq_mcu.corpus.loaders import CorpusOptions
+
 RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 
 
 @main.command()
-@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.argument("folder", type=CORPUS, envvar=corpus_envvar)
+@corpus_options
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
 @click.option(
     "--preset",
@@ -50,6 +56,7 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 @json_option
 def train(
     folder: Path,
+    options: CorpusOptions,
     out: Path,
     preset: str,
     config: Path | None,
@@ -67,7 +74,7 @@ def train(
 
     check_folder(out, MARKER, RUN_BYTES)
     chosen = load_config(config, split, preset)
-    run = train_run(folder, out, chosen, new_progress(), other_sounds)
+    run = train_run(folder, out, chosen, new_progress(), other_sounds, options)
     print_result(run.to_json(), run.lines(), as_json)
 
 
@@ -165,7 +172,7 @@ def quantize(
     "--corpus",
     "folder",
     required=True,
-    type=FOLDER,
+    type=CORPUS,
     envvar=corpus_envvar,
     help="The recordings to answer for.",
 )
@@ -242,7 +249,7 @@ def evaluate(
     "--corpus",
     "folder",
     required=True,
-    type=FOLDER,
+    type=CORPUS,
     envvar=corpus_envvar,
     help="Clips of each class, for calibration and validation.",
 )
@@ -284,7 +291,7 @@ def import_keras(
 @main.command("evaluate-streams")
 @click.argument("model", type=FILE)
 @click.option(
-    "--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to play."
+    "--corpus", "folder", required=True, type=CORPUS, envvar=corpus_envvar, help="The recordings to play."
 )
 @click.option(
     "--validation",
@@ -365,7 +372,7 @@ def evaluate_streams(
 
 
 @main.command(resumable=True)
-@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.argument("folder", type=CORPUS, envvar=corpus_envvar)
 @click.option(
     "--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]"
 )

@@ -256,7 +256,7 @@ def test_a_class_name_is_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), r"holds no \.wav or \.flac file"),
+        ((), r"holds no recording: no \.wav, "),
         (
             ("a.wav", "b.wav"),
             r"no file is named as a known corpus names it \(EMO-DB as 03a01Fa\.wav; .*label/clip\.wav",
@@ -274,10 +274,7 @@ def test_a_class_name_is_data(tmp_path: Path) -> None:
             ("03a01Wa.wav", "03a01Na.wav", "x/03a01Xa.wav"),
             r"1 file is not named as EMO-DB names its files, 03a01Fa\.wav \(such as 03a01Xa\.wav\)",
         ),
-        (
-            ("03a01Wa.wav", "DC_a01.wav"),
-            r"holds recordings of EMO-DB and SAVEE; give the folder of one corpus",
-        ),
+        (("03a01Wa.wav", "DC_a01.wav"), r"every recording is of the class 'anger'"),
         (("an\x1bgry/a.wav", "calm/a.wav"), r"the name 'an\\x1bgry/a\.wav' is not printable text"),
         (("angry/a\n.wav", "calm/a.wav"), r"not printable text"),
         ((" /a.wav", "calm/a.wav"), r"a class folder's name is blank"),
@@ -540,7 +537,7 @@ def test_a_sound_folder(tmp_path: Path) -> None:
     assert report.seconds == 0.5
     assert report.checksums == ()
     lines = corpus_lines(report)
-    assert lines[0] == "label/clip folder: 4 recordings, speakers unknown, 2 classes, 0.0 minutes"
+    assert lines[0] == "own recordings: 4 recordings, speakers unknown, 2 classes, 0.0 minutes"
     assert lines[-1] == "problems     none"
     assert json.loads(json.dumps(report.to_json()))["ok"] is True
 
