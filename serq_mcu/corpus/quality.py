@@ -78,6 +78,29 @@ def traits_of(clip: Clip, audio: Audio, sample_rate: int) -> Traits:
     )
 
 
+def remarks(audio: Audio, sample_rate: int) -> tuple[str, ...]:
+    """Say what is odd about a recording at `sample_rate` Hz, and may make a model answer wrongly."""
+    pcm = audio.pcm
+    if not pcm.any():
+        cancel = ": its channels cancel each other, so keep one of them" if audio.cancels else ""
+        return (f"every sample is zero{cancel}",)
+    mean, spread = float(pcm.mean()) / 32768, float(pcm.std()) / 32768
+    end = content_end(pcm, sample_rate)
+    level = loud_level(frame_levels(pcm, sample_rate))
+    clipped = int(np.count_nonzero((pcm == 32767) | (pcm == -32768)))
+    found = (
+        (abs(mean) > max(OFFSET_SHARE * spread, 1e-3), f"its mean is {mean:+.3f} of full scale: a DC offset"),
+        (clipped > 1, f"{clipped} samples are at full scale: it is clipped"),
+        (level < FAINT_DB, f"even its loud part is at {level:.0f} dB: 16 bits hold little of it"),
+        (
+            end < sample_rate / 2,
+            f"nothing is above some {end:.0f} Hz: it was a telephone's or at a lower rate, where models are"
+            " less accurate",
+        ),
+    )
+    return tuple(words for odd, words in found if odd)
+
+
 def content_end(pcm: NDArray[np.int16], rate: int) -> float:
     """Return the frequency in Hz above which a recording holds next to nothing; half its rate if none.
 

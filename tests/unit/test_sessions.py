@@ -238,7 +238,7 @@ def test_folders_of_sounds_that_cannot_be_used_are_named(tmp_path: Path) -> None
     (tmp_path / "MANIFEST.csv").write_text("file,sha256\none.wav,0\n")  # says nothing of kinds
     assert list(find_sounds(tmp_path)) == ["sounds"]
     (tmp_path / "two.wav").write_text("no audio")
-    with pytest.raises(SerqError, match=r"two\.wav is not a WAV"):
+    with pytest.raises(SerqError, match=r"two\.wav is text and not a recording"):
         evaluate_sounds(MODEL, tmp_path)
 
 
