@@ -243,8 +243,8 @@ def evaluate(
     print_result(evaluation.to_json(), evaluation_lines(evaluation), as_json)
 
 
-@main.command("import-keras")
-@click.argument("model", type=FILE)
+@main.command("import-model", aliases=["import-keras"])
+@click.argument("model", type=CORPUS)
 @click.option(
     "--corpus",
     "folder",
@@ -254,7 +254,10 @@ def evaluate(
     help="Clips of each class, for calibration and validation.",
 )
 @click.option(
-    "--labels", required=True, help="The classes of the network's outputs, in their order: anger,neutral,..."
+    "--labels",
+    required=True,
+    help="The classes of the network's outputs, in their order: anger,neutral,... Of one sigmoid unit,"
+    " the class of 0 first.",
 )
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
 @click.option(
@@ -263,24 +266,24 @@ def evaluate(
     help="A TOML file with what differs from the default configuration, such as the features that it takes.",
 )
 @json_option
-def import_keras(
+def import_model(
     model: Path, folder: Path, labels: str, out: Path, config: Path | None, as_json: bool
 ) -> None:
     """Import a network of your own as a run that quantize, report and export continue from.
 
-    It is a Sequential MODEL.keras of Dense layers with ReLU. Its inputs are the device's features, as a run's
-    features.safetensors has them (pooled), before its Normalization layer; if it has none, in standard
-    deviations of the training clips here.
+    MODEL is a .keras, .h5 or .onnx file: Dense layers with ReLU, and what can be folded into them. Its inputs
+    are the device's features, as a run's features.safetensors has them (pooled), before its normalisation; if
+    it has none, in standard deviations of the training clips here.
 
-    Example: serq-mcu import-keras mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
+    Example: serq-mcu import-model mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
     """
     from serq_mcu.config import load_config
     from serq_mcu.quantization.run_folder import MARKER
-    from serq_mcu.training.imported import import_keras
+    from serq_mcu.training.imported import import_model as import_network
 
     check_folder(out, MARKER, RUN_BYTES)
     names = [name.strip() for name in labels.split(",")]
-    run = import_keras(model, folder, names, out, load_config(config), new_progress())
+    run = import_network(model, folder, names, out, load_config(config), new_progress())
     caution = (
         "which clips the network was trained on is not known here: accuracy means something only on clips"
         " that it never saw"

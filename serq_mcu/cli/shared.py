@@ -112,7 +112,7 @@ PANELS = {
     "Recordings": ("corpus", "frontend"),
     "From recordings to a model": (
         "train",
-        "import-keras",
+        "import-model",
         "quantize",
         "evaluate",
         "evaluate-streams",
