@@ -70,7 +70,7 @@ $(VENV)/.installed: pyproject.toml
 	    if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv; \
 	    else echo 'Python 3.10 or newer with venv is needed: sudo apt-get install python3 python3-venv' >&2; exit 1; fi; fi
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,build,experiments,cluster,demo,docs,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,onnx,build,experiments,cluster,demo,docs,dev]'
 	touch $@
 
 clean:

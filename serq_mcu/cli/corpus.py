@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from serq_mcu.cli.shared import (
+    CORPUS,
     FILE,
     FOLDER,
     NEW_FILE,
     chosen_model,
     corpus_envvar,
+    corpus_options,
     json_option,
     main,
     new_progress,
     print_result,
 )
+
+if TYPE_CHECKING:
+    from serq_mcu.corpus.loaders import CorpusOptions
 
 
 @main.group()
@@ -26,21 +32,38 @@ def corpus() -> None:
 
 
 @corpus.command("check")
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=CORPUS)
+@corpus_options
+@click.option(
+    "--table",
+    type=NEW_FILE,
+    help="A table (.csv) to write, in FOLDER or beside it: file, label, speaker and part of each recording."
+    " Every command takes it in place of FOLDER.",
+)
 @json_option
-def corpus_check(folder: Path, as_json: bool) -> None:
+def corpus_check(folder: Path, options: CorpusOptions, table: Path | None, as_json: bool) -> None:
     """Count the recordings in FOLDER per class and speaker, and report missing and damaged ones.
 
     Exit 1 if there are any. Warnings name what may mislead training, and change nothing.
 
     Example: serq-mcu corpus check emodb/
     """
+    from serq_mcu.base.files import write_file
     from serq_mcu.corpus.check import check_corpus
+    from serq_mcu.corpus.loaders import scan_folder
+    from serq_mcu.corpus.tables import table_text
     from serq_mcu.show.corpus import corpus_lines
 
     progress = new_progress()
-    report = check_corpus(folder, progress=lambda done, total: progress("reading recordings", done, total))
-    print_result(report.to_json(), corpus_lines(report), as_json)
+    text = table_text(table, scan_folder(folder, options).clips) if table else ""
+    report = check_corpus(
+        folder, progress=lambda done, total: progress("reading recordings", done, total), options=options
+    )
+    lines = corpus_lines(report)
+    if table:
+        write_file(table, text.encode())
+        lines.append(f"wrote {table}")
+    print_result(report.to_json(), lines, as_json)
     sys.exit(0 if report.ok else 1)
 
 
@@ -117,7 +140,7 @@ def frontend() -> None:
 
 
 @frontend.command("compare")
-@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.argument("folder", type=CORPUS, envvar=corpus_envvar)
 @click.option(
     "--model",
     "file",

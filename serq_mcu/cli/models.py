@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from serq_mcu.base.files import check_folder, kept_if_refused
 from serq_mcu.base.resources import BEST, PRESETS
 from serq_mcu.cli.shared import (
+    CORPUS,
     FILE,
     FOLDER,
     NEW_FILE,
     ConfiguredOption,
     corpus_envvar,
+    corpus_options,
     json_option,
     main,
     new_progress,
@@ -22,11 +24,15 @@ from serq_mcu.cli.shared import (
 )
 from serq_mcu.errors import SerqError
 
+if TYPE_CHECKING:
+    from serq_mcu.corpus.loaders import CorpusOptions
+
 RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 
 
 @main.command()
-@click.argument("folders", metavar="FOLDER...", type=FOLDER, nargs=-1, required=True, envvar=corpus_envvar)
+@click.argument("folders", metavar="FOLDER...", type=CORPUS, nargs=-1, required=True, envvar=corpus_envvar)
+@corpus_options
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
 @click.option(
     "--preset",
@@ -61,6 +67,7 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 @json_option
 def train(
     folders: tuple[Path, ...],
+    options: CorpusOptions,
     out: Path,
     preset: str,
     config: Path | None,
@@ -85,7 +92,7 @@ def train(
 
     check_folder(out, MARKER, RUN_BYTES)
     chosen = load_config(config, split, preset)
-    corpus = load_corpora(folders, classes, read_synonyms(synonyms) if synonyms else None)
+    corpus = load_corpora(folders, classes, read_synonyms(synonyms) if synonyms else None, options)
     run = train_run(corpus, out, chosen, new_progress(), other_sounds)
     print_result(run.to_json(), run.lines(), as_json)
 
@@ -186,7 +193,7 @@ def quantize(
     "--corpus",
     "folder",
     required=True,
-    type=FOLDER,
+    type=CORPUS,
     envvar=corpus_envvar,
     help="The recordings to answer for.",
 )
@@ -285,18 +292,21 @@ def models(model: str | None, as_json: bool) -> None:
     print_result(to_builtins(card), lines, as_json)
 
 
-@main.command("import-keras")
-@click.argument("model", type=FILE)
+@main.command("import-model", aliases=["import-keras"])
+@click.argument("model", type=CORPUS)
 @click.option(
     "--corpus",
     "folder",
     required=True,
-    type=FOLDER,
+    type=CORPUS,
     envvar=corpus_envvar,
     help="Clips of each class, for calibration and validation.",
 )
 @click.option(
-    "--labels", required=True, help="The classes of the network's outputs, in their order: anger,neutral,..."
+    "--labels",
+    required=True,
+    help="The classes of the network's outputs, in their order: anger,neutral,... Of one sigmoid unit,"
+    " the class of 0 first.",
 )
 @click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
 @click.option(
@@ -305,24 +315,24 @@ def models(model: str | None, as_json: bool) -> None:
     help="A TOML file with what differs from the default configuration, such as the features that it takes.",
 )
 @json_option
-def import_keras(
+def import_model(
     model: Path, folder: Path, labels: str, out: Path, config: Path | None, as_json: bool
 ) -> None:
     """Import a network of your own as a run that quantize, report and export continue from.
 
-    It is a Sequential MODEL.keras of Dense layers with ReLU. Its inputs are the device's features, as a run's
-    features.safetensors has them (pooled), before its Normalization layer; if it has none, in standard
-    deviations of the training clips here.
+    MODEL is a .keras, .h5 or .onnx file: Dense layers with ReLU, and what can be folded into them. Its inputs
+    are the device's features, as a run's features.safetensors has them (pooled), before its normalisation; if
+    it has none, in standard deviations of the training clips here.
 
-    Example: serq-mcu import-keras mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
+    Example: serq-mcu import-model mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
     """
     from serq_mcu.config import load_config
     from serq_mcu.quantization.run_folder import MARKER
-    from serq_mcu.training.imported import import_keras
+    from serq_mcu.training.imported import import_model as import_network
 
     check_folder(out, MARKER, RUN_BYTES)
     names = [name.strip() for name in labels.split(",")]
-    run = import_keras(model, folder, names, out, load_config(config), new_progress())
+    run = import_network(model, folder, names, out, load_config(config), new_progress())
     caution = (
         "which clips the network was trained on is not known here: accuracy means something only on clips"
         " that it never saw"
@@ -333,7 +343,7 @@ def import_keras(
 @main.command("evaluate-streams")
 @click.argument("model", type=FILE)
 @click.option(
-    "--corpus", "folder", required=True, type=FOLDER, envvar=corpus_envvar, help="The recordings to play."
+    "--corpus", "folder", required=True, type=CORPUS, envvar=corpus_envvar, help="The recordings to play."
 )
 @click.option(
     "--validation",
@@ -414,7 +424,7 @@ def evaluate_streams(
 
 
 @main.command(resumable=True)
-@click.argument("folder", type=FOLDER, envvar=corpus_envvar)
+@click.argument("folder", type=CORPUS, envvar=corpus_envvar)
 @click.option(
     "--protocol", type=click.Choice(["clips", "speakers"]), help="What is held out in turn.  [default: both]"
 )

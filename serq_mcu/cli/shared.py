@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from serq_mcu.cli.conventions import Group, look, quiet
 from serq_mcu.version import __version__
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
+CORPUS = click.Path(path_type=Path)  # a folder of recordings, or a table beside them
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -72,11 +75,44 @@ app_option = click.option(
 corpus_envvar = "SERQ_CORPUS"
 
 
+def corpus_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a folder of recordings is read; the command takes them as `options`."""
+
+    @click.option(
+        "--labels",
+        default="",
+        metavar="names|folders|table|LAYOUT",
+        help="What gives the classes, where file names, folders and a table differ; or what each level of"
+        " folders is, such as speaker/label.",
+    )
+    @click.option(
+        "--speaker-pattern",
+        default="",
+        metavar="REGEX",
+        help="Where a recording's path names the speaker: the first group, as in '([^/_]+)_[^/]*$'.",
+    )
+    @click.option(
+        "--skip",
+        type=click.Choice(["songs", "videos"]),
+        multiple=True,
+        help="Pass over RAVDESS's songs, or the sound of its videos. May be given several times.",
+    )
+    @functools.wraps(command)
+    def with_options(
+        *arguments: Any, labels: str, speaker_pattern: str, skip: tuple[str, ...], **others: Any
+    ) -> Any:
+        from serq_mcu.corpus.loaders import CorpusOptions
+
+        return command(*arguments, options=CorpusOptions(labels, speaker_pattern, skip), **others)
+
+    return with_options
+
+
 PANELS = {
     "Recordings": ("corpus", "frontend"),
     "From recordings to a model": (
         "train",
-        "import-keras",
+        "import-model",
         "quantize",
         "evaluate",
         "evaluate-streams",

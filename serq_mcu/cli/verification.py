@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from serq_mcu.cli.shared import (
+    CORPUS,
     FILE,
     FOLDER,
     NEW_FILE,
@@ -22,7 +23,7 @@ from serq_mcu.errors import SerqError
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--clips", required=True, type=FOLDER, envvar=corpus_envvar, help="Recordings to compare on.")
+@click.option("--clips", required=True, type=CORPUS, envvar=corpus_envvar, help="Recordings to compare on.")
 @click.option(
     "--on",
     "target",
@@ -129,7 +130,7 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
 @click.option(
     "--corpus",
     "folder",
-    type=FOLDER,
+    type=CORPUS,
     envvar=corpus_envvar,
     help="Recordings to train on.  [default: speech synthesised on the spot]",
 )

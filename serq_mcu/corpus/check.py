@@ -13,18 +13,19 @@ import hashlib
 import io
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serq_mcu.corpus.audio import read_audio
-from serq_mcu.corpus.loaders import RULES, Clip, Scan, label_counts, scan_folder
+from serq_mcu.corpus.loaders import AS_FOUND, RULES, Clip, CorpusOptions, Scan, label_counts, scan_folder
 from serq_mcu.corpus.quality import CorpusWarning, Traits, find_warnings, traits_of
 from serq_mcu.errors import SerqError
 
 MANIFEST = "MANIFEST.csv"
+LEAST_CLIPS = 5  # of a class: training's default folds
 _PUBLISHED = Path(__file__).with_name("published_sha256.csv.gz")
 
 
@@ -57,11 +58,14 @@ class CorpusReport:
     `counts` is clips per label and speaker ("" where unknown), `seconds` the length of all that could be
     read, `conversions` the files that took each conversion, `clipped` the files with two or more samples at
     full scale (one is a normalised peak), `copies` the byte-identical second copies, which are not counted,
-    `intensities` the clips of each intensity that names state, `warnings` what may mislead training.
+    `intensities` the clips of each intensity that names state, `warnings` what may mislead training. `basis`
+    is what gave the classes, `parts` the clips of each part that folders or a table state, `passed_over` how
+    many files or folders of each kind are not read, `hint` which parts of names may be speakers.
     """
 
     corpus: str
     folder: str
+    basis: str
     sample_rate: int
     clips: int
     seconds: float
@@ -73,6 +77,9 @@ class CorpusReport:
     checksums: tuple[Checksums, ...]
     problems: tuple[Problem, ...]
     warnings: tuple[CorpusWarning, ...] = ()
+    parts: Mapping[str, int] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    hint: str = ""
 
     @property
     def ok(self) -> bool:
@@ -85,20 +92,21 @@ class CorpusReport:
 
 
 def check_corpus(
-    folder: Path,
+    source: Path,
     sample_rate: int = 16000,
     minimum_samples: int = 1536,
     maximum_samples: int = 2_098_175,
     progress: Callable[[int, int], None] | None = None,
+    options: CorpusOptions = AS_FOUND,
 ) -> CorpusReport:
-    """Read every recording of `folder` as the front end would and report on it.
+    """Read every recording of a folder, or of a table beside them, as the front end would and report on it.
 
     Lengths are samples per clip after conversion to `sample_rate` Hz; the defaults are two and 4096 frames of
     the default specification. `progress(done, total)` is called after each recording. Raises SerqError only
     where there is no corpus to report on: an empty folder, no recognisable names, fewer than two classes, a
     class name that cannot be used.
     """
-    scan = scan_folder(folder)
+    scan = scan_folder(source, options)
     problems = list(_naming_problems(scan))
     audio = _AudioCheck(sample_rate, minimum_samples, maximum_samples)
     digests: dict[str, str] = {}
@@ -109,7 +117,9 @@ def check_corpus(
             progress(done, len(scan.clips))
     problems += [*audio.problems, *audio.duplicates(), *_known_faults(scan)]
     checksums = []
-    published = published_checksums(scan.corpus)
+    published: dict[str, str] = {}
+    for corpus in scan.corpora:
+        published |= published_checksums(corpus)
     for sums, found in (
         _against_published(scan, digests, published),
         _against_manifest(scan, digests, published),
@@ -118,7 +128,8 @@ def check_corpus(
         problems += found
     return CorpusReport(
         corpus=scan.corpus,
-        folder=str(folder),
+        folder=str(source),
+        basis=scan.basis,
         sample_rate=sample_rate,
         clips=len(scan.clips),
         seconds=round(audio.samples / sample_rate, 3),
@@ -129,7 +140,10 @@ def check_corpus(
         intensities=dict(sorted(Counter(clip.intensity for clip in scan.clips if clip.intensity).items())),
         checksums=tuple(checksums),
         problems=tuple(problems),
-        warnings=tuple(find_warnings(audio.traits, sample_rate)),
+        warnings=(*_small_classes(scan), *find_warnings(audio.traits, sample_rate)),
+        parts=dict(sorted(Counter(clip.part for clip in scan.clips if clip.part).items())),
+        passed_over=scan.passed_over,
+        hint=scan.hint,
     )
 
 
@@ -192,6 +206,16 @@ class _AudioCheck:
 
 
 def _naming_problems(scan: Scan) -> Iterator[Problem]:
+    for label, count in scan.lost.items():
+        yield Problem("class lost", label, f"none of its {count} files is read; convert them to WAV")
+    for path, kind in scan.relatives:
+        yield Problem(
+            kind,
+            _relative(path, scan.folder),
+            f"no part of the corpus but of its {kind}; skip with --skip {kind}",
+        )
+    for file in scan.missing:
+        yield Problem("missing", file, "listed in the table, but not there")
     for path in scan.unrecognised:
         yield Problem("misnamed", _relative(path, scan.folder), "not named as the corpus names its files")
     for other, kept in scan.conflicts:
@@ -202,8 +226,23 @@ def _naming_problems(scan: Scan) -> Iterator[Problem]:
         )
 
 
+def _small_classes(scan: Scan) -> Iterator[CorpusWarning]:
+    sizes = Counter(clip.label for clip in scan.clips)
+    small = {label: count for label, count in sorted(sizes.items()) if count < LEAST_CLIPS}
+    if small:
+        counts = ", ".join(f"{label} {count}" for label, count in small.items())
+        yield CorpusWarning(
+            "small class",
+            sum(small.values()),
+            f"of {counts} there are fewer recordings than the {LEAST_CLIPS} folds that training holds out in"
+            " turn, and it refuses them; record more, or set training.folds",
+        )
+
+
 def _known_faults(scan: Scan) -> Iterator[Problem]:
-    faults = next((rule.faults for rule in RULES if rule.corpus == scan.corpus), {})
+    faults = {
+        name: fault for rule in RULES if rule.corpus in scan.corpora for name, fault in rule.faults.items()
+    }
     for clip in scan.clips:
         if clip.name in faults:
             yield Problem("known fault", clip.name, faults[clip.name])
@@ -239,7 +278,7 @@ def _against_manifest(
     What the published list lacks too is already reported as missing.
     """
     path = scan.folder / MANIFEST
-    if not path.is_file():
+    if not path.is_file() or (scan.basis == f"table {MANIFEST}" and "sha256" not in _first_line(path)):
         return None, []
     try:
         listed = _read_manifest(path)
@@ -247,7 +286,8 @@ def _against_manifest(
         return None, [Problem("manifest", MANIFEST, str(error))]
     files = {_relative(clip.path, scan.folder): clip for clip in scan.clips}
     by_name = {files[file].name: digest for file, digest in listed.items() if file in files}
-    absent = sorted(file for file in listed.keys() - files.keys() if Path(file).stem not in published)
+    known = published.keys() | {Path(file).stem for file in scan.missing}
+    absent = sorted(file for file in listed.keys() - files.keys() if Path(file).stem not in known)
     problems = [Problem("missing", file, f"listed in {MANIFEST}, but not in the folder") for file in absent]
     sums, differing = _compare(
         MANIFEST, [clip for clip in scan.clips if clip.name in digests], digests, by_name
@@ -286,6 +326,11 @@ def _read_manifest(path: Path) -> dict[str, str]:
     if not rows or not all(row.get("file") and row.get("sha256") for row in rows):
         raise SerqError("needs the columns file and sha256, filled in every row; fetch it again")
     return {row["file"]: row["sha256"].strip().lower() for row in rows}
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return file.readline(4096)
 
 
 def _file_sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from serq_mcu.base.files import new_folder
 from serq_mcu.corpus.check import CorpusReport, check_corpus, published_checksums
-from serq_mcu.corpus.loaders import SUFFIXES
+from serq_mcu.corpus.walk import SUFFIXES
 from serq_mcu.errors import SerqError
 
 MARKER = "serq_fetched.json"
@@ -295,7 +295,7 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> None:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if _is_recording(member)]
             if not members:
-                raise SerqError(f"the archive holds no {' or '.join(SUFFIXES)} file")
+                raise SerqError("the archive holds no recording")
             if len(members) > _MOST_FILES:
                 raise SerqError(
                     f"the archive holds {len(members)} recordings, more than the {_MOST_FILES} that any"

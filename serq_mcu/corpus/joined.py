@@ -8,20 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from serq_mcu.corpus.emotions import emotion_of
-from serq_mcu.corpus.loaders import PLAIN, Clip, Corpus, load_corpus
+from serq_mcu.corpus.loaders import AS_FOUND, PLAIN, Clip, Corpus, CorpusOptions, load_corpus
 from serq_mcu.errors import SerqError
 
 INTERSECTION, UNION = "intersection", "union"
 
 
 def load_corpora(
-    folders: Sequence[Path], classes: str = INTERSECTION, synonyms: Mapping[str, str] | None = None
+    folders: Sequence[Path],
+    classes: str = INTERSECTION,
+    synonyms: Mapping[str, str] | None = None,
+    options: CorpusOptions = AS_FOUND,
 ) -> Corpus:
     """Load the corpora in these folders as one (`join`); one alone, without synonyms, stays as it is.
 
-    Raises SerqError if a folder cannot be used, or they do not go together.
+    options: how each folder is read. Raises SerqError if a folder cannot be used, or they do not go together.
     """
-    corpora = [load_corpus(folder) for folder in folders]
+    corpora = [load_corpus(folder, options) for folder in folders]
     if len(corpora) == 1 and not synonyms and classes == INTERSECTION:
         return corpora[0]
     return join(corpora, classes, synonyms)

@@ -6,7 +6,7 @@ which the distances below are told.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +23,8 @@ CLIFF_DB = 25.0  # 99 of 100 studio clips stay below 22; 99 of 100 at 8 kHz of E
 OFFSET_SHARE = 0.1  # of a clip's root mean square: 0.08 cost nothing, 0.39 cost 11 points; EMO-DB has 0.04
 FAINT_DB = -60.0  # of the loud part: what lies 40 dB lower is the rounding to 16 bits (-101 dB)
 CLASS_CLIPS, CLASS_SHARE = 5, 0.5  # clips that a class needs to be compared; and how much of it is apart
+LEVEL_SHARE = 0.75  # of a class that its level tells: acted anger is louder, at most 0.68 in studio corpora
+LEVEL_DB = 6.0  # between the medians of what level tells: a narrow band alone costs 3
 _SPECTRUM_SECONDS, _SPECTRUM_FRAMES = 0.032, 2000
 _EDGE_HZ = 125.0  # between places where a band may end
 
@@ -47,6 +49,7 @@ class Traits:
 
     name: str
     label: str
+    speaker: str
     rate: int
     edge: float
     content: float
@@ -64,6 +67,7 @@ def traits_of(clip: Clip, audio: Audio, sample_rate: int) -> Traits:
     return Traits(
         clip.name,
         clip.label,
+        clip.speaker,
         audio.rate,
         FRAME_SECONDS * float(max(loud[0], levels.size - 1 - loud[-1])),
         content_end(audio.pcm, sample_rate),
@@ -72,6 +76,29 @@ def traits_of(clip: Clip, audio: Audio, sample_rate: int) -> Traits:
         loud_level(levels),
         audio.cancels,
     )
+
+
+def remarks(audio: Audio, sample_rate: int) -> tuple[str, ...]:
+    """Say what is odd about a recording at `sample_rate` Hz, and may make a model answer wrongly."""
+    pcm = audio.pcm
+    if not pcm.any():
+        cancel = ": its channels cancel each other, so keep one of them" if audio.cancels else ""
+        return (f"every sample is zero{cancel}",)
+    mean, spread = float(pcm.mean()) / 32768, float(pcm.std()) / 32768
+    end = content_end(pcm, sample_rate)
+    level = loud_level(frame_levels(pcm, sample_rate))
+    clipped = int(np.count_nonzero((pcm == 32767) | (pcm == -32768)))
+    found = (
+        (abs(mean) > max(OFFSET_SHARE * spread, 1e-3), f"its mean is {mean:+.3f} of full scale: a DC offset"),
+        (clipped > 1, f"{clipped} samples are at full scale: it is clipped"),
+        (level < FAINT_DB, f"even its loud part is at {level:.0f} dB: 16 bits hold little of it"),
+        (
+            end < sample_rate / 2,
+            f"nothing is above some {end:.0f} Hz: it was a telephone's or at a lower rate, where models are"
+            " less accurate",
+        ),
+    )
+    return tuple(words for odd, words in found if odd)
 
 
 def content_end(pcm: NDArray[np.int16], rate: int) -> float:
@@ -119,8 +146,10 @@ def find_warnings(found: Sequence[Traits], sample_rate: int) -> list[CorpusWarni
         *_offsets(found),
         *_faint(found),
         *_cancelled(found),
-        *_told_by(found, "sample rate", lambda traits: traits.rate),
-        *_told_by(found, "bandwidth", lambda traits: traits.content),
+        *_told_by(found, "sample rate", "Hz", lambda traits: traits.rate),
+        *_told_by(found, "bandwidth", "Hz", lambda traits: traits.content),
+        *_told_by(found, "level", "dB", lambda traits: traits.level, "loudness", LEVEL_SHARE, LEVEL_DB),
+        *_told_by_speaker(found),
     ]
 
 
@@ -183,8 +212,18 @@ def _cancelled(found: Sequence[Traits]) -> Iterator[CorpusWarning]:
         )
 
 
-def _told_by(found: Sequence[Traits], what: str, value: Callable[[Traits], float]) -> Iterator[CorpusWarning]:
-    """Warn of the class that a value tells best from the others, if it tells half of it.
+def _told_by(
+    found: Sequence[Traits],
+    what: str,
+    unit: str,
+    value: Callable[[Traits], float],
+    kind: str = "told apart",
+    share: float = CLASS_SHARE,
+    least: float = 0.0,
+) -> Iterator[CorpusWarning]:
+    """Warn of the class that a value tells best from the others, if it tells so great a share of it.
+
+    least: by how much the medians of the class and of the others must differ.
 
     By the greatest difference between the shares of the class, and of the others, that are no higher than any
     value (Kolmogorov and Smirnov's distance).
@@ -196,26 +235,57 @@ def _told_by(found: Sequence[Traits], what: str, value: Callable[[Traits], float
         (
             (abs(own - rest), label, limit, own, rest)
             for label in by_label
-            for limit, own, rest in _shares(by_label, label)
+            for limit, own, rest in _shares(by_label, label, least)
         ),
         default=(0.0, "", 0.0, 0.0, 0.0),
     )
     distance, label, limit, own, rest = best
-    if distance >= CLASS_SHARE:
+    if distance >= share:
         yield CorpusWarning(
-            "told apart",
+            kind,
             len(by_label[label]),
-            f"the class {label} differs from the others in {what}: at most {limit:.0f} Hz in {own:.0%} of its"
-            f" clips and in {rest:.0%} of theirs, so a model can tell it without listening to the voice;"
-            " record all classes alike, or resample all to the lowest rate",
+            f"the class {label} differs from the others in {what}: at most {limit:.0f} {unit} in {own:.0%} of"
+            f" its clips and in {rest:.0%} of theirs, so a model can tell it without listening to the voice;"
+            f" record all classes alike{', or resample all to the lowest rate' if unit == 'Hz' else ''}",
         )
 
 
-def _shares(by_label: dict[str, list[float]], label: str) -> Iterator[tuple[float, float, float]]:
+def _told_by_speaker(found: Sequence[Traits]) -> Iterator[CorpusWarning]:
+    """Warn of the class whose speakers differ most from those of the others, if half of its clips do.
+
+    By half the sum of the differences between each speaker's shares of the class and of the others (the total
+    variation distance).
+    """
+    by_label: dict[str, Counter[str]] = defaultdict(Counter)
+    for traits in found:
+        by_label[traits.label][traits.speaker] += 1
+    everybody = sum(by_label.values(), Counter())
+    best = (0.0, "")
+    for label, own in by_label.items():
+        rest = everybody - own
+        if min(own.total(), rest.total()) >= CLASS_CLIPS and "" not in everybody:
+            apart = (abs(own[who] / own.total() - rest[who] / rest.total()) for who in everybody)
+            best = max(best, (sum(apart) / 2, label))
+    distance, label = best
+    if distance >= CLASS_SHARE:
+        own = by_label[label]
+        yield CorpusWarning(
+            "speakers",
+            own.total(),
+            f"the class {label} differs from the others in who speaks: its {own.total()} clips are by"
+            f" {len(own)} of {len(everybody)} speakers, {own.most_common(1)[0][1]} of them by"
+            f" {own.most_common(1)[0][0]}, so a model can tell it by the voice; record all classes with the"
+            " same speakers, and hold out speakers (training.protocol)",
+        )
+
+
+def _shares(
+    by_label: dict[str, list[float]], label: str, least: float
+) -> Iterator[tuple[float, float, float]]:
     """Yield each value with the shares of a class and of all others that are no higher."""
     own = np.array(by_label[label])
     rest = np.array([value for name, values in by_label.items() if name != label for value in values])
-    if min(own.size, rest.size) >= CLASS_CLIPS:
+    if min(own.size, rest.size) >= CLASS_CLIPS and abs(np.median(own) - np.median(rest)) >= least:
         for limit in np.unique(np.concatenate([own, rest])).tolist():
             yield limit, float((own <= limit).mean()), float((rest <= limit).mean())
 

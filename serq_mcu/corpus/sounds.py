@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import defaultdict
 from pathlib import Path
 
-from serq_mcu.corpus.loaders import SUFFIXES
+from serq_mcu.corpus.walk import find_recordings
 from serq_mcu.errors import SerqError
 
 SPEECH = "speech"  # kinds of sounds that begin so are people who speak
@@ -20,16 +19,7 @@ def find_sounds(folder: Path) -> dict[str, list[Path]]:
     A kind is what the column `kind` of the folder's MANIFEST.csv says of a `file`, else the name of the
     subfolder, else "sounds". Raises SerqError if there are none, or the list cannot be read.
     """
-    if not folder.is_dir():
-        raise SerqError(f"{folder} is not a folder; give a folder of recordings of other sounds")
-    paths = sorted(
-        Path(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    )
-    if not paths:
-        raise SerqError(f"{folder} holds no {' or '.join(SUFFIXES)} file; give a folder of recordings")
+    paths = sorted(find_recordings(folder).recordings)
     listed = _listed_kinds(folder / MANIFEST)
     found: dict[str, list[Path]] = defaultdict(list)
     for path in paths:

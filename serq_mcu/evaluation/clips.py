@@ -134,8 +134,8 @@ def choose_clips(
 
     Returns them, whether they are the model's `part` ("held_out" or "validation"; without any: all of its
     classes), and a sentence about that. A published corpus names its recordings, so names tell which were
-    whose; everywhere else the samples do, whatever the files are called. Raises SerqError if a clip whose
-    samples are compared cannot be read.
+    whose, if the samples are the same too; everywhere else the samples do, whatever the files are called.
+    Raises SerqError if a clip whose samples are compared cannot be read.
     """
     known = [clip for clip in corpus.clips if clip.label in model.labels]
     foreign = len(corpus.clips) - len(known)
@@ -144,6 +144,8 @@ def choose_clips(
     chosen, size, otherwise = (
         _by_name(model, known, part) if of_same_names else _by_content(model, corpus.name, known, part)
     )
+    chosen, changed = _of_same_content(model, chosen, part) if of_same_names else (chosen, "")
+    otherwise = changed or otherwise
     if not chosen:
         return known, False, f"all {len(known)} clips{otherwise}{left_out}"
     imported = (model.provenance.get("versions") or {}).get("imported")
@@ -152,7 +154,7 @@ def choose_clips(
         if imported
         else ""
     )
-    return chosen, not imported, f"{len(chosen)} of the {size} clips that {_PARTS[part]}{unknown}"
+    return chosen, not imported, f"{len(chosen)} of the {size} clips that {_PARTS[part]}{changed}{unknown}"
 
 
 def _by_name(model: QuantizedModel, known: list[Clip], part: str) -> tuple[list[Clip], int, str]:
@@ -161,6 +163,22 @@ def _by_name(model: QuantizedModel, known: list[Clip], part: str) -> tuple[list[
     chosen = [clip for clip in known if clip.name in names]
     named = part.replace("_", " ")
     return chosen, len(names), f"; none is named as {named}, so the model may have been trained on them"
+
+
+def _of_same_content(model: QuantizedModel, chosen: list[Clip], part: str) -> tuple[list[Clip], str]:
+    """Leave out clips whose samples are not those of the recordings whose names they have; and say so."""
+    told = model.provenance.get("recordings")
+    if not isinstance(told, dict):
+        return chosen, ""
+    wanted = _strings(told.get("validation" if part == "validation" else "test"))
+    kept = [clip for clip, digest in zip(chosen, _digests(model, chosen), strict=True) if digest in wanted]
+    other = len(chosen) - len(kept)
+    words = f"; {other} with such names hold other samples and are left out"
+    return kept, words if other else ""
+
+
+def _digests(model: QuantizedModel, clips: list[Clip]) -> list[str]:
+    return [audio_digest(read_audio(clip.path, model.spec.sample_rate).pcm)[:SHORT_DIGEST] for clip in clips]
 
 
 def _by_content(
@@ -178,9 +196,7 @@ def _by_content(
         return [], 0, other or "; which recordings trained the model is not known"
     train, validation, test = (_strings(told.get(name)) for name in ("train", "validation", "test"))
     wanted = validation - train if part == "validation" else test - train - validation
-    digests = [
-        audio_digest(read_audio(clip.path, model.spec.sample_rate).pcm)[:SHORT_DIGEST] for clip in known
-    ]
+    digests = _digests(model, known)
     chosen = [clip for clip, digest in zip(known, digests, strict=True) if digest in wanted]
     used = sum(digest in train | validation for digest in digests)
     if used:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.corpus.audio import read_audio
+from serq_mcu.corpus.quality import remarks
 from serq_mcu.errors import SerqError
 from serq_mcu.listening.answers import Hello, LabelledDecision, TimedDecision, answer_words, timed_decisions
 from serq_mcu.listening.engine import ClipAnswer, Engine, open_engine
@@ -24,7 +25,7 @@ class Classification:
     """A recording's decisions, in their order, and its answer as a clip.
 
     clip: the answer as a clip, None where it is too long for one. pcm:
-    int16 [samples]; by: what computed it, in words; notes: what was converted.
+    int16 [samples]; by: what computed it, in words; notes: what was converted; remarks: what is odd about it.
     """
 
     model: QuantizedModel
@@ -34,6 +35,7 @@ class Classification:
     clip: ClipAnswer | None
     by: str
     notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def answer(self) -> str | None:
@@ -54,6 +56,7 @@ class Classification:
             "labels": list(self.model.labels),
             "computed_by": self.by,
             "notes": list(self.notes),
+            "remarks": list(self.remarks),
             "answer": self.answer,
             "scores": None if self.clip is None else list(self.clip.scores),
             "decisions": [decision.to_json() for decision in self.decisions],
@@ -75,7 +78,8 @@ def classify_file(path: Path, model: QuantizedModel, progress: Callable[..., Non
             f"{path} is too short for an answer: {len(audio.pcm)} samples, and two frames are"
             f" {model.spec.min_samples}"
         )
-    return Classification(model, path.name, audio.pcm, decisions, clip, engine.by, audio.notes)
+    odd = remarks(audio, model.spec.sample_rate)
+    return Classification(model, path.name, audio.pcm, decisions, clip, engine.by, audio.notes, odd)
 
 
 def classify_microphone(

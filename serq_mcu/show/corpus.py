@@ -15,7 +15,8 @@ _SHOWN = 10  # problems of one kind; the JSON has all
 
 def corpus_lines(report: CorpusReport) -> list[str]:
     """Return the check as lines of text."""
-    title = next((rule.title for rule in RULES if rule.corpus == report.corpus), "label/clip folder")
+    titles = [rule.title for rule in RULES if rule.corpus in report.corpus.split("+")]
+    title = " and ".join(titles) or "own recordings"
     speakers = len({speaker for row in report.counts.values() for speaker in row} - {""})
     people = _count(speakers, "speaker") if speakers else "speakers unknown"
     classes = _count(len(report.counts), "class", "classes")
@@ -50,6 +51,14 @@ def clips_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
 
 
 def _remarks(report: CorpusReport) -> Iterator[str]:
+    yield f"classes      from {report.basis}"
+    if report.hint:
+        yield f"speakers     unknown; {report.hint}"
+    if report.parts:
+        yield "parts        " + ", ".join(f"{count} {part}" for part, count in report.parts.items())
+    if report.passed_over:
+        counts = (f"{count} {kind}" for kind, count in report.passed_over.items())
+        yield "skipped      " + ", ".join(counts)
     for sums in report.checksums:
         yield (
             f"checksums    {sums.matching} match {sums.against}, {sums.differing} differ, {sums.unlisted}"

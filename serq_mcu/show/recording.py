@@ -26,6 +26,7 @@ def classification_lines(found: Classification) -> list[str]:
     clip = "as a clip: too long" if found.answer is None else f"as a clip: {found.answer}"
     return [
         *(f"converted: {note}" for note in found.notes),
+        *(f"note: {remark}" for remark in found.remarks),
         f"{clip} ({found.seconds:.2f} s, model {found.model.identity.hex()}, by {found.by})",
     ]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serq_mcu.base.cache import Cache
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import BY_CLASS, BY_CORPUS, UNBALANCED, Config
-from serq_mcu.corpus.loaders import Corpus, load_corpus
+from serq_mcu.corpus.loaders import AS_FOUND, Corpus, CorpusOptions, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.extraction.recordings import Recordings, augmented_features, read_recordings
 from serq_mcu.frontend.statistics import MISSING
@@ -63,25 +63,30 @@ def train(
     config: Config,
     progress: Progress | None = None,
     other_sounds: Path | None = None,
+    options: CorpusOptions = AS_FOUND,
 ) -> Run:
     """Train on the recordings of a corpus, or in its folder, and write the run folder `out`.
 
-    It is written whole or not at all.
-    other_sounds: a folder of recordings without speech, to learn a class "no speech" from. Raises SerqError
-    if the corpus or a clip cannot be used, a class has too few clips, or `out` is not ours to replace.
+    It is written whole or not at all. other_sounds: a folder of recordings without speech, to learn a class
+    "no speech" from. options: how a folder is read. Raises SerqError if the corpus or a clip cannot be used,
+    a class has too few clips, or `out` is not ours to replace.
     """
-    return train_dataset(read_dataset(corpus, config, progress, other_sounds), out, config, progress)
+    return train_dataset(read_dataset(corpus, config, progress, other_sounds, options), out, config, progress)
 
 
 def read_dataset(
-    corpus: Corpus | Path, config: Config, progress: Progress | None = None, other_sounds: Path | None = None
+    corpus: Corpus | Path,
+    config: Config,
+    progress: Progress | None = None,
+    other_sounds: Path | None = None,
+    options: CorpusOptions = AS_FOUND,
 ) -> Dataset:
     """Read the recordings of a corpus, or in its folder, and those in `other_sounds`.
 
     They are at the features' sample rate. Raises SerqError if one cannot be used.
     """
     if isinstance(corpus, Path):
-        corpus = load_corpus(corpus)
+        corpus = load_corpus(corpus, options)
     truth = np.array([corpus.labels.index(clip.label) for clip in corpus.clips], dtype=np.int64)
     recordings = read_recordings(corpus.clips, config.features.sample_rate, progress)
     dataset = Dataset(corpus.name, corpus.labels, recordings, truth)

@@ -60,6 +60,7 @@ NOT_RUN = {
     "pip install serq-mcu": "tests/docs/test_packaging.py installs the wheel",
     "pip install 'serq-mcu[train]'": "gigabytes of TensorFlow",
     "pip install 'serq-mcu[experiments]'": "tests/docs/test_packaging.py installs the wheel without extras",
+    "pip install 'serq-mcu[onnx]'": "tests/docs/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[build]'": "tests/docs/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[fetch]'": "tests/docs/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[microphone]'": "tests/docs/test_packaging.py installs the wheel without extras",
@@ -72,7 +73,7 @@ NOT_RUN = {
 SMALLER = {
     "corpus synthesise": ["--seconds", "30"],
     "train": ["--config", "SMALL"],
-    "import-keras": ["--config", "SMALL"],
+    "import-model": ["--config", "SMALL"],
     "robustness": ["--protocol", "clips", "--folds", "2", "--no-baseline", "--config", "SMALL"],
     "experiment run": ["--plan", "small_plan.toml", "--jobs", "1"],
     "record": ["--count", "1", "--seconds", "0.3"],

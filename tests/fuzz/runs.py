@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 C_TARGETS = ("wire", "application", "runtime")
-PYTHON_TARGETS = ("model_file", "board_file", "configuration", "audio", "corpus", "baseline", "decoder")
+PYTHON_TARGETS = (
+    *("model_file", "board_file", "configuration", "audio", "corpus", "table", "network", "baseline"),
+    "decoder",
+)
 # Options of libFuzzer. It is one allocation that is limited, not the process: Linux counts in that what its
 # parent had when it was started.
 COMMON = ("-max_len=8192", "-timeout=60", "-rss_limit_mb=0", "-malloc_limit_mb=1000")

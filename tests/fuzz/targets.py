@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import io
 import json
 import shutil
 import struct
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import soundfile
 from safetensors.numpy import save
@@ -26,10 +29,12 @@ from serq_mcu.boards.board import read_board, with_changes
 from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import RULES, load_corpus
+from serq_mcu.corpus.tables import read_table
 from serq_mcu.errors import SerqError
 from serq_mcu.harness import protocol
 from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.show.verification import comparison_lines
+from serq_mcu.training.imported import read_network
 from serq_mcu.verification.baseline import load_baseline, save_baseline
 from serq_mcu.verification.report import Difference, Outcome, VerifyReport
 from tests.support.models import made_up_model
@@ -156,6 +161,28 @@ def corpus(data: bytes) -> None:
     assert len({clip.name for clip in loaded.clips}) == len(loaded.clips)
 
 
+def table(data: bytes) -> None:
+    """A table of recordings: CSV, or JSON Lines where the first byte is odd."""
+    suffix = "jsonl" if data[:1] and data[0] % 2 else "csv"
+    listed = read_table(_file(f"table.{suffix}", data[1:]))
+    assert all(tags.label.isprintable() and not file.startswith("..") for file, tags in listed.rows.items())
+
+
+def network(data: bytes) -> None:
+    """A network's file: an archive of Keras 3 from its configuration and arrays, or ONNX or HDF5 as it is."""
+    if data[:1] == b"{":
+        config, _, _ = data.partition(b"\0")
+        with zipfile.ZipFile(_WORK / "fuzz.keras", "w") as archive:
+            archive.writestr("config.json", config)
+            archive.writestr("model.weights.h5", _WEIGHTS)
+        found = read_network(_WORK / "fuzz.keras")
+    else:
+        found = read_network(_file("fuzz.onnx", data))
+    features = found.features
+    _, _, kernels, biases = found.standardised(np.zeros(features), np.ones(features))
+    assert all(kernel.shape[1:] == bias.shape for kernel, bias in zip(kernels, biases, strict=True))
+
+
 def baseline(data: bytes) -> None:
     """A baseline file; one that is read can be compared."""
     remembered = load_baseline(_file("baseline.json", data))
@@ -210,6 +237,11 @@ def _recordings() -> list[bytes]:
     found = []
     for kind, subtype in (
         ("WAV", "PCM_16"),
+        ("WAV", "IMA_ADPCM"),
+        ("RF64", "PCM_16"),
+        ("W64", "ULAW"),
+        ("AU", "PCM_16"),
+        ("CAF", "ALAC_16"),
         ("WAV", "FLOAT"),
         ("WAVEX", "PCM_24"),
         ("AIFF", "PCM_16"),
@@ -218,7 +250,66 @@ def _recordings() -> list[bytes]:
         buffer = io.BytesIO()
         soundfile.write(buffer, np.stack([samples, samples], 1), 24414, format=kind, subtype=subtype)
         found.append(buffer.getvalue())
+    for kind in ("MP3", "OGG"):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, samples, 16000, format=kind)
+        found.append(buffer.getvalue())
     return found
+
+
+def _networks() -> list[bytes]:
+    layers: list[dict[str, Any]] = [
+        {
+            "class_name": "Normalization",
+            "config": {"name": "n", "axis": [-1], "mean": [0, 1], "variance": [1, 2]},
+        },
+        {"class_name": "Dense", "config": {"name": "dense", "units": 3, "activation": "relu"}},
+        {"class_name": "BatchNormalization", "config": {"name": "b"}},
+        {"class_name": "Dense", "config": {"name": "last", "units": 2, "activation": "softmax"}},
+    ]
+    wired = [
+        layer | {"name": layer["config"]["name"], "inbound_nodes": [[[before, 0, 0, {}]]] if before else []}
+        for layer, before in zip(layers[1:], ("", "dense", "b"), strict=True)
+    ]
+    functional = {"layers": wired, "output_layers": [["last", 0, 0]]}
+    configs: list[Any] = [{"class_name": "Sequential", "config": {"layers": layers}}]
+    configs.append({"class_name": "Functional", "config": functional})
+    old = io.BytesIO()
+    with h5py.File(old, "w") as file:
+        for name, shape in (("kernel:0", (2, 2)), ("bias:0", (2,))):
+            file[f"model_weights/last/last/{name}"] = np.ones(shape, np.float32)
+        file["model_weights/last"].attrs["weight_names"] = [b"last/kernel:0", b"last/bias:0"]
+        inner = {"class_name": "Sequential", "config": [layers[3]]}
+        file.attrs["model_config"] = json.dumps(inner)
+    return [*(json.dumps(config).encode() for config in configs), old.getvalue(), *_onnx()]
+
+
+def _onnx() -> list[bytes]:
+    if importlib.util.find_spec("onnx") is None:  # an extra
+        return []
+    from tests.support.onnx_models import constants, graphs, onnx_bytes
+
+    return [onnx_bytes(graphs()[name], constants()) for name in ("linear_relu", "standardised", "batch_norm")]
+
+
+def _weights() -> bytes:
+    """The arrays of the networks of `_networks`."""
+    stored = io.BytesIO()
+    with h5py.File(stored, "w") as file:
+        for path, shape in (
+            *(
+                ("dense/vars/0", (2, 3)),
+                ("dense/vars/1", (3,)),
+                ("dense_1/vars/0", (3, 2)),
+                ("dense_1/vars/1", (2,)),
+            ),
+            *((f"batch_normalization/vars/{number}", (3,)) for number in range(4)),
+        ):
+            file[f"layers/{path}"] = np.ones(shape, np.float32)
+    return stored.getvalue()
+
+
+_WEIGHTS = _weights()
 
 
 def _frames() -> list[bytes]:
@@ -238,7 +329,10 @@ def _baselines() -> list[bytes]:
     return [(_WORK / "seed.json").read_bytes()]
 
 
-TARGETS = {f.__name__: f for f in (model_file, board_file, configuration, audio, corpus, baseline, decoder)}
+TARGETS = {
+    f.__name__: f
+    for f in (*(model_file, board_file, configuration, audio, corpus, table, network, baseline), decoder)
+}
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "model_file": lambda: [
         b"\0" + model_bytes(_MODEL),
@@ -253,6 +347,12 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
         b"03a01Fa.wav\n03a01Wa.wav",
         "\n".join(rule.example.split(" ")[0] for rule in RULES).encode(),
     ],
+    "table": lambda: [
+        b"0file,label,speaker,split\nanger/a.wav,anger,x,train\nb.wav,fear,y,test\n",
+        b"0file;emotion\na.wav;joy\n",
+        b'1{"file_name": "a.wav", "label": "joy"}\n{"file_name": "b.wav", "label": "fear", "speaker": "x"}\n',
+    ],
+    "network": _networks,
     "baseline": _baselines,
     "decoder": _frames,
 }

@@ -17,13 +17,14 @@ from tests.fuzz.targets import SEEDS, TARGETS, guarded
 from tests.support.tools import require
 
 FINDINGS = Path(__file__).parent / "findings"  # TARGET/any-name: an input that once was a finding
-SECONDS = 7  # of new inputs for each parser, two at a time: 63 in all
+SECONDS = 7  # of new inputs for each parser, two at a time: 42 in all
 PAIRS = [
     ("wire", "model_file"),
     ("application", "audio"),
     ("runtime", "board_file"),
     ("configuration", "corpus"),
     ("baseline", "decoder"),
+    ("table", "network"),
 ]
 
 
@@ -38,7 +39,7 @@ def test_seeds_and_findings_of_the_python_readers(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["model_file", "board_file", "configuration", "audio", "corpus", "baseline"]
+    "target", ["model_file", "board_file", "configuration", "audio", "corpus", "table", "network", "baseline"]
 )
 def test_a_seed_is_read_to_the_end(target: str) -> None:
     """So that fuzzing starts from what passes every check."""

@@ -22,8 +22,10 @@ from serq_mcu.errors import SerqError
 from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import load_model
-from serq_mcu.training.imported import read_keras
+from serq_mcu.training.imported import for_labels, read_network
+from tests.support.imported import answers, as_saved
 from tests.support.keras_files import dense, keras_archive
+from tests.support.keras_models import inputs
 
 LABELS = ("calm", "loud", "low")
 CONFIG = """
@@ -110,7 +112,7 @@ def _import(model: Path, corpus: Path, out: Path, labels: str = ",".join(LABELS)
         "--out",
         str(out),
     ]
-    return CliRunner().invoke(main, ["import-keras", *arguments])
+    return CliRunner().invoke(main, ["import-model", *arguments])
 
 
 @pytest.mark.slow(6)
@@ -166,6 +168,8 @@ ARRAYS = {
     "layers/dense/vars/1": np.zeros(4),
     "layers/dense_1/vars/0": np.ones((4, 3)),
     "layers/dense_1/vars/1": np.zeros(3),
+    "layers/dense_2/vars/0": np.ones((3, 2)),
+    "layers/dense_2/vars/1": np.zeros(2),
 }
 CODE = dense(4, {"class_name": "function"})  # type: ignore[arg-type]
 HIDDEN, LAST = dense(4), dense(3, "softmax")
@@ -179,14 +183,28 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
             r"layer 0 \(Conv1D 'conv1d'\) cannot be computed on the device",
         ),
         ([HIDDEN, _layer("LSTM"), LAST], r"layer 1 \(LSTM"),
-        ([HIDDEN, _layer("BatchNormalization"), LAST], "fold it into the Dense layer before it"),
+        ([HIDDEN, _layer("BatchNormalization"), LAST], r"arrays of layer 1 \(BatchNormalization"),
+        ([HIDDEN, _layer("LayerNormalization"), LAST], "train with BatchNormalization, which is folded"),
+        ([dense(4, "leaky_relu"), LAST], "activation 'leaky_relu'"),
+        ([HIDDEN, dense(3, "sigmoid")], "a sigmoid of 3 units, which answer independently"),
+        (
+            [{**_layer("PruneLowMagnitude"), "registered_name": "tfmot>PruneLowMagnitude"}, LAST],
+            "strip the wrapper with tfmot.sparsity.keras.strip_pruning",
+        ),
+        (
+            [HIDDEN, _layer("Rescaling", scale=2.0, offset=1.0), _layer("ReLU"), LAST],
+            r"layer 2 \(ReLU 'relu'\) follows layer 1 \(Rescaling 'rescaling'\), which follows a ReLU",
+        ),
         ([HIDDEN, _layer("Lambda", function="__import__('os').system('false')"), LAST], r"layer 1 \(Lambda"),
         ([dense(4, "tanh"), LAST], "activation 'tanh'"),
         ([dense(4, "linear"), LAST], "follows a Dense layer without ReLU"),
         ([dense(4, "linear"), _layer("ReLU", max_value=6.0), LAST], "not a plain ReLU"),
         ([HIDDEN, dense(3, "relu")], "its last layer has a ReLU"),
         ([dense(4, "softmax"), LAST], "can only be the last"),
-        ([HIDDEN, _layer("Normalization", axis=[-1]), LAST], "is not the first layer"),
+        (
+            [HIDDEN, _layer("Normalization", axis=[-1], mean=[0.0] * 3, variance=[1.0] * 3), LAST],
+            "does not fit",
+        ),
         ([_layer("Dropout")], "has no Dense layer"),
         ([HIDDEN, LAST, dense(2)], "follows a"),
         ([_layer("ReLU"), HIDDEN, LAST], r"layer 0 \(ReLU 'relu'\) comes before the first Dense layer"),
@@ -220,7 +238,6 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
             [_layer("Normalization", axis=[-1], mean=[0.0] * 5, variance=[1.0] * 5), HIDDEN, LAST],
             "of 5 features, and its first Dense layer takes 16",
         ),
-        ([HIDDEN, {**_layer("Sequential", layers=[]), "module": "keras"}, LAST], r"layer 1 \(Sequential"),
         ([CODE, LAST], "the activation that is code of your own"),
         (
             [
@@ -238,25 +255,130 @@ def test_what_the_device_cannot_compute_is_refused_by_name(
     layers: list[dict[str, object]], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SerqError, match=words):
-        read_keras(keras_archive(tmp_path / "m.keras", layers, ARRAYS))
+        read_network(keras_archive(tmp_path / "m.keras", layers, ARRAYS))
 
 
-def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.keras").write_text("no archive")
-    with zipfile.ZipFile(tmp_path / "empty.keras", "w"):
-        pass
+OTHER_FILES = {
+    "text": (b"no network", r"is not a \.keras, \.h5 or \.onnx file"),
+    "tflite": (b"\x1c\0\0\0TFL3" + bytes(20), r"is a \.tflite file, .* save the float model"),
+    "pickle": (b"\x80\x04\x95", "is a pickle, which could run code"),
+    "pytorch": (b"PK\x03\x04" + bytes(26) + b"m/data.pkl", "is a PyTorch file, .* torch.onnx.export"),
+    "json": (b'{"class_name": "Sequential"}', "is JSON, layers without weights"),
+    "archive": (b"PK\x03\x04" + bytes(30), "cannot be read"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(30), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_files_that_are_something_else_are_refused(name: str, tmp_path: Path) -> None:
+    content, words = OTHER_FILES[name]
+    (tmp_path / "m.keras").write_bytes(content)
+    with pytest.raises(SerqError, match=words) as refused:
+        read_network(tmp_path / "m.keras")
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_model_at_all_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "list.keras", "w") as archive:
         archive.writestr("config.json", "[]")
         archive.writestr("model.weights.h5", "x")
-    for name in ("text", "empty", "list"):
-        with pytest.raises(SerqError, match=r"is not a \.keras file"):
-            read_keras(tmp_path / f"{name}.keras")
-    with pytest.raises(SerqError, match="cannot read"):
-        read_keras(tmp_path / "missing.keras")
-    with pytest.raises(SerqError, match="only Sequential"):
-        read_keras(keras_archive(tmp_path / "f.keras", [HIDDEN, LAST], ARRAYS, "Functional"))
+    with h5py.File(tmp_path / "w.weights.h5", "w") as file:
+        file["layers/dense/vars/0"] = np.ones((2, 2))
+    for place, words in (
+        ("list.keras", "cannot be read"),
+        ("missing.keras", "cannot read"),
+        (".", "is a folder, such as a SavedModel"),
+        ("w.weights.h5", "holds weights alone"),
+    ):
+        with pytest.raises(SerqError, match=words):
+            read_network(tmp_path / place)
     with pytest.raises(SerqError, match="arrays of layer 1"):
-        read_keras(keras_archive(tmp_path / "a.keras", [HIDDEN, LAST], dict(list(ARRAYS.items())[:2])))
+        read_network(keras_archive(tmp_path / "a.keras", [HIDDEN, LAST], dict(list(ARRAYS.items())[:2])))
+
+
+@pytest.mark.parametrize(
+    ("wires", "outputs", "words"),
+    [
+        ({"b": ["a"], "c": ["b"]}, ["c"], ""),
+        ({"b": ["a"], "c": ["a", "b"]}, ["c"], r"layer 'c' joins several \(a, b\)"),
+        ({"b": ["a"], "c": ["a"]}, ["c"], "layer 'b' is not on the way"),
+        ({"b": ["a"], "c": ["b"]}, ["b", "c"], "it has 2 outputs"),
+        ({"b": ["c"], "c": ["b"]}, ["c"], "joins several"),
+    ],
+)
+def test_a_functional_model_must_be_a_chain(
+    wires: dict[str, list[str]], outputs: list[str], words: str, tmp_path: Path
+) -> None:
+    """As Keras 2 writes connections; those of Keras 3 are among the models that it saves itself."""
+    layers = [
+        {**layer, "name": name, "inbound_nodes": [[[source, 0, 0, {}] for source in wires.get(name, [])]]}
+        for name, layer in (("a", _layer("InputLayer")), ("b", HIDDEN), ("c", LAST))
+    ]
+    config = {"layers": layers, "output_layers": [[name, 0, 0] for name in outputs]}
+    path = keras_archive(tmp_path / "m.keras", [], ARRAYS)
+    _replace_config(path, {"class_name": "Functional", "config": config})
+    if not words:
+        assert read_network(path).features == 16
+        return
+    with pytest.raises(SerqError, match=words):
+        read_network(path)
+
+
+def _replace_config(path: Path, config: object) -> None:
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.read("model.weights.h5")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", weights)
+
+
+@pytest.mark.slow(12)
+@pytest.mark.parametrize("framework", ["keras", "tf_keras"])
+def test_models_as_keras_saves_them_answer_as_they_do_there(framework: str, tmp_path: Path) -> None:
+    """Within 1e-5: float32 there, float64 here."""
+    subprocess.run(
+        [sys.executable, "-m", "tests.support.keras_models", framework, str(tmp_path)],
+        check=True,
+        capture_output=True,
+    )
+    files = [path for path in sorted(tmp_path.iterdir()) if path.suffix != ".npy"]
+    assert len(files) == 44
+    for path in files:
+        expected = np.load(path.with_suffix(".npy")).astype(np.float64)
+        found = as_saved(answers(read_network(path), inputs()), expected)
+        assert np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max()), path.name
+
+
+def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "zip.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": []}}))
+        archive.writestr("model.weights.h5", bytes(2**27))
+    with h5py.File(tmp_path / "array.h5", "w") as file:
+        group = file.create_group("model_weights/dense")
+        group.create_dataset(
+            "k", (2**14, 2**14), "<f4", chunks=(2**10, 2**10), compression="gzip", fillvalue=1
+        )
+        group.attrs["weight_names"] = [b"dense/kernel:0", b"dense/bias:0"]
+        group["dense/kernel:0"] = group["k"]
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"layers": [LAST]}})
+    with (tmp_path / "large.onnx").open("wb") as sparse:
+        sparse.truncate(2**32)
+    for name in ("zip.keras", "array.h5", "large.onnx"):
+        with pytest.raises(SerqError, match="is larger than 64 MiB"):
+            read_network(tmp_path / name)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "linear"])
+def test_one_unit_becomes_two_classes(activation: str, tmp_path: Path) -> None:
+    """Half of the unit against half: the softmax of both is its sigmoid, and no weight is 0."""
+    rng = np.random.default_rng(5)
+    kernel, bias = rng.normal(size=(4, 1)), rng.normal(size=1)
+    arrays = {**ARRAYS, "layers/dense_1/vars/0": kernel, "layers/dense_1/vars/1": bias}
+    made = read_network(keras_archive(tmp_path / "m.keras", [HIDDEN, dense(1, activation)], arrays))
+    found = for_labels(made, ["calm", "loud"])
+    assert np.allclose(found.kernels[-1], np.hstack([-kernel / 2, kernel / 2]))
+    assert np.allclose(found.biases[-1], np.concatenate([-bias / 2, bias / 2]))
+    assert for_labels(found, ["calm", "loud"]) is found
 
 
 @pytest.mark.parametrize("kind", ["external", "virtual"])
@@ -284,7 +406,7 @@ def test_values_that_lie_in_other_files_are_not_read(kind: str, tmp_path: Path) 
         )
         archive.write(tmp_path / "weights.h5", "model.weights.h5")
     with pytest.raises(SerqError, match="lies in another file"):
-        read_keras(made)
+        read_network(made)
 
 
 def test_links_out_of_the_file_are_not_followed(tmp_path: Path) -> None:
@@ -303,7 +425,7 @@ def test_links_out_of_the_file_are_not_followed(tmp_path: Path) -> None:
         archive.writestr("config.json", config)
         archive.writestr("model.weights.h5", stored.getvalue())
     with pytest.raises(SerqError, match="not stored in the file itself"):
-        read_keras(path)
+        read_network(path)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +470,7 @@ def test_a_network_that_does_not_fit_is_refused_and_nothing_written(
 )
 def test_arrays_that_are_no_kernel_are_refused_by_the_layer_s_name(array: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(SerqError, match=r"layer 0 \(Dense 'dense'\)"):
-        read_keras(
+        read_network(
             keras_archive(tmp_path / "m.keras", [HIDDEN, LAST], {**ARRAYS, "layers/dense/vars/0": array})
         )
 
@@ -371,7 +493,7 @@ def test_a_damaged_file_is_refused_or_read_and_nothing_else(compression: int, tm
             damaged[: rng.integers(0, len(whole))] if rng.random() < 0.2 else damaged
         )
         try:
-            assert [kernel.ndim for kernel in read_keras(tmp_path / "damaged.keras").kernels] == [2, 2]
+            assert [kernel.ndim for kernel in read_network(tmp_path / "damaged.keras").kernels] == [2, 2]
         except SerqError:
             refused += 1
     assert refused > 150  # the rest of the bytes are headers that zip and HDF5 do not look at

@@ -256,7 +256,7 @@ def test_a_class_name_is_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), r"holds no \.wav or \.flac file"),
+        ((), r"holds no recording: no \.wav, "),
         (
             ("a.wav", "b.wav"),
             r"no file is named as a known corpus names it \(EMO-DB as 03a01Fa\.wav; .*label/clip\.wav",
@@ -274,10 +274,7 @@ def test_a_class_name_is_data(tmp_path: Path) -> None:
             ("03a01Wa.wav", "03a01Na.wav", "x/03a01Xa.wav"),
             r"1 file is not named as EMO-DB names its files, 03a01Fa\.wav \(such as 03a01Xa\.wav\)",
         ),
-        (
-            ("03a01Wa.wav", "DC_a01.wav"),
-            r"holds recordings of EMO-DB and SAVEE; give the folder of one corpus",
-        ),
+        (("03a01Wa.wav", "DC_a01.wav"), r"every recording is of the class 'anger'"),
         (("an\x1bgry/a.wav", "calm/a.wav"), r"the name 'an\\x1bgry/a\.wav' is not printable text"),
         (("angry/a\n.wav", "calm/a.wav"), r"not printable text"),
         ((" /a.wav", "calm/a.wav"), r"a class folder's name is blank"),
@@ -435,7 +432,7 @@ def test_a_flac_header_that_claims_terabytes_is_not_believed(tmp_path: Path) -> 
     data = bytearray(write(tmp_path / "a.flac").read_bytes())
     data[21] |= 0x0F  # STREAMINFO's 36-bit count of samples: its upper bits
     (tmp_path / "a.flac").write_bytes(data)
-    with pytest.raises(SerqError, match=r"is truncated|cannot be decoded"):
+    with pytest.raises(SerqError, match=r"is longer than 10 minutes"):
         read_audio(tmp_path / "a.flac", RATE)
 
 
@@ -457,13 +454,7 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path: Path, value: float) 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [
-        (b"", "is empty"),
-        (b"RI", "is not a WAV, FLAC or AIFF file"),
-        (b"<!doctype html><title>404 Not Found</title>", "is not a WAV, FLAC or AIFF file"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "is not a WAV, FLAC or AIFF file"),
-        (b"fLaC" + bytes(100), "cannot be decoded"),
-    ],
+    [(b"", "is empty"), (b"RI", "is text and not a recording"), (b"fLaC" + bytes(100), "cannot be decoded")],
 )
 def test_what_is_not_audio_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.wav"
@@ -477,8 +468,6 @@ def test_what_is_not_audio_is_refused(tmp_path: Path, content: bytes, message: s
     [
         (np.zeros(0, np.int16), RATE, {}, "holds no samples"),
         (np.zeros(1, np.int16), 44100, {}, "is too short: nothing is left of it at 16000 Hz"),
-        (noise(1), RATE, {"subtype": "ULAW"}, "convert it to 16-bit PCM"),
-        (noise(1), RATE, {"format": "OGG", "subtype": "VORBIS"}, "is not a WAV, FLAC or AIFF file"),
         (np.zeros((100, 9), np.int16), RATE, {}, "has 9 channels"),
         (noise(1), 4000, {}, "sample rate of 4000 Hz; it must be 8000 to 192000 Hz"),
         (np.zeros(601 * 8000, np.int16), 8000, {"format": "FLAC"}, "longer than 10 minutes"),
@@ -540,7 +529,7 @@ def test_a_sound_folder(tmp_path: Path) -> None:
     assert report.seconds == 0.5
     assert report.checksums == ()
     lines = corpus_lines(report)
-    assert lines[0] == "label/clip folder: 4 recordings, speakers unknown, 2 classes, 0.0 minutes"
+    assert lines[0] == "own recordings: 4 recordings, speakers unknown, 2 classes, 0.0 minutes"
     assert lines[-1] == "problems     none"
     assert json.loads(json.dumps(report.to_json()))["ok"] is True
 

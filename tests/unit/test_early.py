@@ -25,7 +25,7 @@ from tests.support.models import made_up_model
 # their inputs are not there: what refuses the output first, did so before the work
 FOLDERS = [
     ["train", "none", "--out", "OUT"],
-    ["import-keras", "none.keras", "--corpus", "none", "--labels", "a,b", "--out", "OUT"],
+    ["import-model", "none.keras", "--corpus", "none", "--labels", "a,b", "--out", "OUT"],
     ["report", "none", "--out", "OUT"],
 ]
 FILES = [

@@ -241,7 +241,7 @@ def test_an_archive_with_another_checksum_is_refused(
         (b"<html>please log in</html>", "no sound archive"),
         (EMODB[:-500], "no sound archive"),
         (EMODB[:5000] + b"x" * 50 + EMODB[5050:], "no sound archive"),
-        (_zip({"readme.txt": b"empty"}), r"holds no .wav or .flac"),
+        (_zip({"readme.txt": b"empty"}), r"holds no recording"),
         (_zip({"../evil.wav": b"x"}), "leads out of its folder"),
         (_zip({"/etc/evil.wav": b"x"}), "leads out of its folder"),
         (_zip({"wav/..\\..\\evil.wav": b"x"}), "leads out of its folder"),

@@ -1,0 +1,379 @@
+"""A Keras model file as a chain of steps: `.keras` and `.h5`, of Keras 2 and 3, read as data.
+
+`.keras` is an archive whose `config.json` lists the layers and whose `model.weights.h5` holds their arrays;
+`.h5` holds both, the list as an attribute. Nothing in them is executed, and Keras is not needed.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serq_mcu.errors import SerqError
+from serq_mcu.training.chain import (
+    RELU,
+    SIGMOID,
+    SOFTMAX,
+    Activation,
+    Floats,
+    Linear,
+    Scaling,
+    Step,
+    batch_normalization,
+)
+
+MOST_BYTES = 2**26  # of a file, of a member of an archive unpacked, and of an array
+_NORMALIZATION_EPSILON = 1e-7
+# what zipfile, json and h5py raise at an archive that is damaged, encrypted or not one
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError),
+    *(AttributeError, RecursionError, NotImplementedError, RuntimeError, OverflowError),
+)
+_SILENT = (  # nothing at the time of an answer
+    *("InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout"),
+    *("ActivityRegularization", "Identity", "Flatten", "Reshape"),
+)
+_MODELS = ("Sequential", "Functional", "Model")
+_MODULES = re.compile(r"(?:tf_)?keras(?:\..*)?")
+_NUMBERED = {  # in .keras files: the arrays of a layer, in their order
+    "Dense": ("kernel", "bias"),
+    "Normalization": ("mean", "variance"),
+    "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+}
+_ADVICE = {
+    "PruneLowMagnitude": "strip the wrapper with tfmot.sparsity.keras.strip_pruning before you save",
+    "QuantizeWrapperV2": "save the float model before tfmot's quantization; serq-mcu chooses the bits",
+    "QuantizeLayer": "save the float model before tfmot's quantization; serq-mcu chooses the bits",
+    "LayerNormalization": "train with BatchNormalization, which is folded into the layers",
+}
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer: its kind, configuration, and the place of its arrays among those of its model.
+
+    path: in a `.keras` file's arrays; group: the outermost layer's name in an `.h5` file.
+    """
+
+    kind: str
+    path: str
+    group: str
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.config.get("name", ""))
+
+
+def read_archive(file: Path) -> Iterator[Step]:
+    """Read the steps of a `.keras` file.
+
+    Raises SerqError if it is none, or a layer is not one that the device can compute.
+    """
+    with zipfile.ZipFile(file) as archive:
+        config, weights = (_member(archive, name) for name in ("config.json", "model.weights.h5"))
+    layers = list(_layers(json.loads(config), "", ""))
+    with _open_h5(weights) as stored:
+        yield from _steps(layers, functools.partial(_numbered, stored))
+
+
+def read_h5(data: bytes) -> Iterator[Step]:
+    """Read the steps of an `.h5` file.
+
+    Raises SerqError as `read_archive` does.
+    """
+    with _open_h5(data) as stored:
+        text = stored.attrs.get("model_config")
+        if text is None:
+            raise SerqError(
+                "it holds weights alone, and no layers; save the whole model with model.save(...)"
+            )
+        layers = list(_layers(json.loads(text), "", ""))
+        yield from _steps(layers, functools.partial(_named, stored))
+
+
+def _open_h5(data: bytes) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise SerqError(
+            "Keras's files need a package that is not installed (h5py); run `pip install 'serq-mcu[train]'`"
+        ) from error
+    return h5py.File(io.BytesIO(data), "r")
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > MOST_BYTES:
+        raise SerqError(
+            f"{name} is larger than {MOST_BYTES >> 20} MiB; a network for a microcontroller is not"
+        )
+    return archive.read(name)
+
+
+def _layers(config: Mapping[str, Any], path: str, group: str) -> Iterator[_Layer]:
+    """List the layers of a model in the order of computation, those of models within it in their place."""
+    kind = str(config["class_name"])
+    if kind not in _MODELS or _own_name(config):
+        raise SerqError(
+            f"it is a {_own_name(config) or kind} model; only Sequential and Functional ones are read, so"
+            " build it anew as keras.Sequential"
+        )
+    inner: Any = config["config"]
+    items = inner["layers"] if isinstance(inner, dict) else inner  # an old Sequential is the list itself
+    counts: dict[str, int] = {}
+    found: dict[str, tuple[Mapping[str, Any], str]] = {}
+    for index, item in enumerate(items):
+        of = str(item["class_name"])
+        if own := _own_name(item):
+            advice = _ADVICE.get(of, "use Keras's layers")
+            raise SerqError(
+                f"layer {index} is a class of your own ({own}), which only your code can compute; {advice}"
+            )
+        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", of).lower()
+        snake = {"re_lu": "re_lu", "relu": "re_lu"}.get(snake, snake)
+        number = counts.get(snake, 0)
+        counts[snake] = number + 1
+        name = str(item.get("name") or item["config"].get("name") or f"layer {index}")
+        place = f"{path}layers/{snake}{f'_{number}' if number else ''}"
+        found[name if name not in found else f"{name} {index}"] = (item, place)
+    names = list(found) if kind == "Sequential" else _order(inner, found)
+    for name in names:
+        item, place = found[name]
+        if str(item["class_name"]) in _MODELS:
+            yield from _layers(item, f"{place}/", group or name)
+        else:
+            yield _Layer(str(item["class_name"]), f"{place}/vars", group or name, dict(item["config"]))
+
+
+def _own_name(item: Mapping[str, Any]) -> str:
+    """Return the name of a class that is not Keras's; "" if it is."""
+    kind = str(item.get("class_name"))
+    registered = item.get("registered_name")
+    if registered and registered != kind:
+        return str(registered)
+    module = str(item.get("module") or "keras")
+    return "" if _MODULES.fullmatch(module) else module
+
+
+def _order(config: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return the layers of a Functional model from its input to its output.
+
+    Raises SerqError unless it is a chain.
+    """
+    before = {name: _sources(item.get("inbound_nodes", []), found) for name, (item, _) in found.items()}
+    ends = _sources(config.get("output_layers", []), found)
+    if len(ends) != 1:
+        raise SerqError(f"it has {len(ends)} outputs; keep one, the classes")
+    order = [ends[0]]
+    while sources := before[order[-1]]:
+        if len(sources) > 1 or len(order) > len(found):
+            raise SerqError(
+                f"layer {order[-1]!r} joins several ({', '.join(sources[:3])}); the device computes a chain,"
+                " so build the model without branches"
+            )
+        order.append(sources[0])
+    rest = [name for name in found if name not in order]
+    if rest:
+        raise SerqError(
+            f"layer {rest[0]!r} is not on the way from the input to the output; take it out of the model"
+        )
+    return order[::-1]
+
+
+def _sources(value: Any, known: Mapping[str, Any]) -> list[str]:
+    """List the layers that a description of connections names, of Keras 2 and 3 alike, each once."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += reversed(item.values())
+        elif isinstance(item, (list, tuple)):
+            if len(item) >= 3 and isinstance(item[0], str) and type(item[1]) is int and item[0] in known:
+                found.append(item[0])
+            else:
+                waiting += reversed(item)
+    return list(dict.fromkeys(found))
+
+
+def _steps(layers: list[_Layer], arrays: Any) -> Iterator[Step]:
+    """Yield the steps of layers; arrays: gives a layer's array by its name."""
+    for index, layer in enumerate(layers):
+        name = f"layer {index} ({layer.kind} {layer.name!r})"
+        maker = _MAKERS.get(layer.kind)
+        if maker is not None:
+            yield from maker(name, layer, functools.partial(_array, arrays, layer, name))
+        elif layer.kind not in _SILENT:
+            advice = _ADVICE.get(layer.kind, "build the model of these")
+            raise SerqError(
+                f"{name} cannot be computed on the device; Dense, ReLU, Softmax, Normalization,"
+                f" BatchNormalization, Rescaling and kinds of Dropout can: {advice}"
+            )
+        yield from _activations(name, layer)
+
+
+def _dense(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
+    config = layer.config
+    if config.get("quantization_config") or config.get("lora_rank") or "mode" in _policy(config):
+        raise SerqError(
+            f"{name} was quantized, or adapted by LoRA, in Keras; save the float model before that, serq-mcu"
+            " chooses the bits"
+        )
+    kernel = array("kernel")
+    bias = array("bias") if config.get("use_bias", True) else np.zeros(kernel.shape[-1:])
+    if kernel.ndim != 2 or bias.shape != kernel.shape[1:]:
+        raise SerqError(
+            f"{name} has a kernel of shape {kernel.shape} and biases {bias.shape}; save the model again"
+        )
+    yield Linear(name, kernel, bias)
+
+
+def _normalization(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
+    config = layer.config
+    if config.get("invert") or config.get("axis") not in ([-1], [1], -1, 1):
+        raise SerqError(f"{name} must normalise each feature by itself (axis=-1, invert=False)")
+    if config.get("mean") is not None:
+        try:
+            mean, variance = (np.asarray(config[key], dtype=np.float64) for key in ("mean", "variance"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise SerqError(
+                f"{name} has a mean or variance that are not numbers ({error!r}); save the model again"
+            ) from error
+    else:
+        mean, variance = array("mean"), array("variance")
+    mean, variance = mean.reshape(-1), variance.reshape(-1)
+    if mean.size != variance.size or not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise SerqError(
+            f"{name} holds {mean.size} means and {variance.size} variances, or some that are not finite;"
+            " adapt it again"
+        )
+    sd = np.maximum(np.sqrt(np.maximum(variance, 0)), _NORMALIZATION_EPSILON)
+    yield Scaling(name, 1 / sd, -mean / sd, mean, sd)
+
+
+def _batch_normalization(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
+    config = layer.config
+    mean, variance = array("moving_mean").reshape(-1), array("moving_variance").reshape(-1)
+    gamma = array("gamma").reshape(-1) if config.get("scale", True) else np.ones(mean.size)
+    beta = array("beta").reshape(-1) if config.get("center", True) else np.zeros(mean.size)
+    if not gamma.size == beta.size == mean.size == variance.size:
+        raise SerqError(f"{name} has arrays of different sizes; save the model again")
+    yield batch_normalization(name, gamma, beta, mean, variance, float(config.get("epsilon", 1e-3)))
+
+
+def _rescaling(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
+    del array
+    scale, offset = (np.asarray(layer.config.get(key), np.float64).reshape(-1) for key in ("scale", "offset"))
+    yield Scaling(name, scale, offset)
+
+
+_MAKERS: dict[str, Callable[[str, _Layer, Any], Iterable[Step]]] = {
+    "Dense": _dense,
+    "Normalization": _normalization,
+    "BatchNormalization": _batch_normalization,
+    "Rescaling": _rescaling,
+    **dict.fromkeys(("ReLU", "Activation", "Softmax"), lambda *_: ()),
+}
+
+
+def _policy(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a layer's type of numbers, where it is more than a name."""
+    policy = config.get("dtype")
+    return dict(policy["config"]) if isinstance(policy, dict) else {}
+
+
+def _activations(name: str, layer: _Layer) -> Iterator[Step]:
+    """Yield the activation of a layer, or that a layer is, if there is one."""
+    kind, config = layer.kind, layer.config
+    if kind in ("Dense", "Activation"):
+        found = config.get("activation") or "linear"
+        if (
+            isinstance(found, dict)
+            and not _own_name(found)
+            and found.get("class_name") in ("ReLU", "Softmax")
+        ):
+            kind, config = found["class_name"], found["config"]  # a layer in place of a function
+    else:
+        found = "linear"
+    if kind == "ReLU":
+        if any(config.get(key) for key in ("max_value", "negative_slope", "threshold")):
+            raise SerqError(
+                f"{name} is not a plain ReLU (max_value, negative_slope or threshold is set); train with"
+                " plain ReLU"
+            )
+        found = RELU
+    elif kind == "Softmax":
+        found = SOFTMAX
+    if found not in (RELU, SOFTMAX, SIGMOID, "linear"):
+        shown = repr(found) if isinstance(found, str) else "that is code of your own"
+        raise SerqError(
+            f"{name} has the activation {shown}; the device computes relu between layers, and linear, softmax"
+            " or the sigmoid of one unit at the end"
+        )
+    if found != "linear":
+        yield Activation(name, str(found))
+
+
+def _array(arrays: Any, layer: _Layer, name: str, what: str) -> Floats:
+    """Return a layer's array as floats. Raises SerqError, with the layer's name, if it cannot be read."""
+    try:
+        stored = arrays(layer, what)
+        if stored.dtype.kind != "f":
+            raise TypeError(f"numbers of type {stored.dtype}, not float")
+        if stored.external or stored.is_virtual:
+            raise KeyError(f"{what} lies in another file")
+        if stored.nbytes > MOST_BYTES:
+            raise SerqError(
+                f"{name} is larger than {MOST_BYTES >> 20} MiB; a network for a microcontroller is not"
+            )
+        return np.asarray(stored[()], dtype=np.float64)
+    except (OSError, *DAMAGED) as error:
+        raise SerqError(f"the arrays of {name} cannot be read ({error!r}); save the model again") from error
+
+
+def _numbered(stored: Any, layer: _Layer, what: str) -> Any:
+    """Find an array of a `.keras` file, where those of a layer are numbered as they were made."""
+    group = stored
+    for step in layer.path.split("/"):
+        group = _own(group, step)
+    made = [
+        name
+        for name in _NUMBERED[layer.kind]
+        if not (name == "gamma" and not layer.config.get("scale", True))
+        and not (name == "beta" and not layer.config.get("center", True))
+    ]
+    return _own(group, str(made.index(what)))
+
+
+def _named(stored: Any, layer: _Layer, what: str) -> Any:
+    """Find an array of an `.h5` file, whose names a layer's group lists, such as dense/kernel:0."""
+    group = _own(_own(stored, "model_weights"), layer.group)
+    listed = [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs["weight_names"]]
+    wanted = re.compile(rf"(?:.*/)?{re.escape(layer.name)}/{what}(?::0)?")
+    found = [name for name in listed if wanted.fullmatch(name)]
+    if len(found) != 1:
+        found = [name for name in listed if re.fullmatch(rf"(?:.*/)?{what}(?::0)?", name)]
+    if len(found) != 1:
+        raise KeyError(f"{layer.name}/{what}")
+    for step in found[0].split("/"):
+        group = _own(group, step)
+    return group
+
+
+def _own(group: Any, name: str) -> Any:
+    """Return what is stored under a name in the file itself: no link out of it is followed."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise KeyError(f"{name} is not stored in the file itself")
+    return group[name]
