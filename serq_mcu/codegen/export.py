@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from serq_mcu.base import resources
-from serq_mcu.base.files import new_folder
+from serq_mcu.base.files import new_folder, read_regular
 from serq_mcu.base.shell import quoted
+from serq_mcu.base.validation import parse_json
 from serq_mcu.boards.board import LISTENING, Board
 from serq_mcu.codegen.plan import MODEL, Files, Plan
 from serq_mcu.codegen.render import ABI, render
@@ -133,7 +134,7 @@ def read_project(folder: Path) -> Project:
     Raises SerqError if there is none or it is damaged.
     """
     try:
-        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: Any = parse_json(read_regular(folder / MANIFEST))
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
         if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
             raise ValueError("a file name leaves the folder")

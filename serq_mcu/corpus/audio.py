@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from serq_mcu.base.files import open_regular
 from serq_mcu.errors import SerqError
 
 MAX_SECONDS = 600
@@ -64,7 +65,7 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
     minutes, or has more than 8 channels, an unusual sample rate or a compressed encoding.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             _check_container(path, file)
             signal, rate, notes, mix_db = _decode(path, file)
     except OSError as error:
