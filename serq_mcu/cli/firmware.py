@@ -22,6 +22,7 @@ from serq_mcu.cli.shared import (
     storage_option,
     without_blas_threads,
 )
+from serq_mcu.errors import SerqError
 
 
 @main.command()
@@ -133,7 +134,13 @@ def export(
 
     board = with_changes(load_board(board_name), microphone, settings)
     plan = Plan(chosen_model(model), board, app, Storage(storage))
-    project, needed = export_plan(plan, out, force=force), budget(plan)
+    needed = budget(plan)
+    if needed.stack > board.port.stack_bytes:
+        raise SerqError(
+            f"{board.name} reserves {board.port.stack_bytes} bytes of stack and {app} needs {needed.stack};"
+            " raise [port] stack_bytes in its board file"
+        )
+    project = export_plan(plan, out, force=force)
     lines = [
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
