@@ -17,6 +17,7 @@ ELSEWHERE = {
     "spec.md": "SPEC.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
+    "security.md": "SECURITY.md",
     "boards_files.md": "boards/README.md",
     "models.md": "serq_mcu/models/README.md",
     "example_repository.md": "examples/regression_tests/README.md",

@@ -313,6 +313,7 @@ def verify(
     *,
     on: str = "host",
     count: int | None = None,
+    allow_changes: bool = False,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Compare firmware with the integer reference on recordings, at every stage and bit for bit.
@@ -323,6 +324,8 @@ def verify(
         on: Where the firmware runs: `"host"` (compiled for this computer), `"emulator"` (QEMU), or the
             serial port of a board.
         count: How many recordings to use, an equal share of each class; without it, all.
+        allow_changes: Whether to build and run the folder's own code where it is not what its model and board
+            give; only for a folder whose makers you trust.
         progress: Called with a sentence, the units done and their total.
 
     Returns:
@@ -332,7 +335,7 @@ def verify(
         SerqError: The project, the recordings or the device cannot be used. A difference is no error.
     """
     folder = project.folder if isinstance(project, Project) else Path(project)
-    return verification.verify_project(folder, Path(clips), on, count, progress)
+    return verification.verify_project(folder, Path(clips), on, count, progress, allow_changes=allow_changes)
 
 
 def _model(model: QuantizedModel | AnyPath) -> QuantizedModel:

@@ -1,5 +1,7 @@
 """Atomic writing: a file or folder appears whole or not at all, and what was there stays until then.
 
+Reading what others brought: regular files alone, up to a stated size.
+
 A folder is made beside its place and put there by one exchange of names where the system has it (Linux and
 macOS), and by two renames elsewhere. Whoever makes one holds a lock on it, so that the next to write there
 knows what an ended process left, puts back an old folder that lies aside, and removes the rest.
@@ -18,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from serq_mcu.errors import SerqError
 
@@ -33,6 +35,37 @@ _AT_FDCWD = {"linux": -100, "darwin": -2}
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # this kernel or file system has none
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+MOST_TEXT = 16 * 2**20  # bytes of a text file that is read whole
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading bytes; links are followed.
+
+    Raises OSError, at once, for anything else: a pipe that nobody writes to would wait for ever, and a device
+    such as /dev/zero never ends.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
+            what = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe or a device"
+            raise OSError(errno.EINVAL, f"it is {what}, and a file is needed", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, most: int = MOST_TEXT) -> bytes:
+    """Read a whole regular file of at most `most` bytes.
+
+    Raises OSError for a larger one and for what `open_regular` refuses.
+    """
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most / 2**20:g} MiB", str(path))
+    return data
 
 
 def write_file(path: Path, content: bytes | str) -> Path:

@@ -5,7 +5,10 @@ A Struct's annotations (`Annotated[int, Meta(ge=1)]`) are also the JSON schema t
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from serq_mcu.base.files import read_regular
 from serq_mcu.errors import SerqError
 
 if sys.version_info >= (3, 11):
@@ -24,6 +28,10 @@ else:
 T = TypeVar("T", bound=msgspec.Struct)
 _PLACE = re.compile(r"(?s)(.*?)(?: - at `(?:key in )?\$([^`]*)`)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DEEPEST = 32  # tables and lists within each other: twice what any file of ours has
+_MOST_TOML = 2**20  # bytes
+_HUGE = 1e30  # beyond any number of ours, and far from float64's end
+_MOST_DOTS = 5 * 10**7  # of TOML, the sum of their squares in lines: a key of many parts takes so long
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,7 +74,7 @@ def read_toml(path: Path, what: str) -> tuple[dict[str, Any], str]:
     Raises SerqError if it cannot be read or is not TOML; `what` names the kind of file in the message.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _MOST_TOML).decode().replace("\r\n", "\n")
     except OSError as error:
         raise SerqError(f"cannot read the {what} file {path}: {error.strerror or error}") from error
     except ValueError as error:  # not UTF-8
@@ -80,9 +88,81 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     Raises SerqError that begins with `where` if it is not TOML.
     """
     try:
-        return tomllib.loads(text)
+        if sum(line.count(".") ** 2 for line in text.split("\n")) > _MOST_DOTS:
+            raise ValueError("its keys have too many parts")
+        value = tomllib.loads(text)
+        check_plain(value)
     except (ValueError, RecursionError) as error:
         raise SerqError(f"{where} is not valid TOML: {error}") from error
+    return value
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text of somebody else's.
+
+    Raises ValueError if it is not JSON, nested too deep, or holds a number or text that cannot be written
+    again.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    check_plain(value)
+    return value
+
+
+def check_plain(value: Any) -> None:
+    """Raise ValueError if plain values are nested too deep, or hold NaN, infinity or half a character."""
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                below += [*item.keys(), *item.values()]
+            elif isinstance(item, (list, tuple)):
+                below += item
+            elif isinstance(item, float) and not math.isfinite(item):
+                raise ValueError(f"it holds the number {item}")
+            elif isinstance(item, str) and not item.isascii():
+                item.encode()  # UnicodeEncodeError is a ValueError
+        if not below:
+            return
+        level = below
+    raise ValueError("it is nested too deep")
+
+
+def is_int(value: object) -> bool:
+    """Tell whether a value is a whole number; True, False and 2.0 are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a finite number; True and False are not."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return abs(value) < _HUGE  # False of NaN
+
+
+_EXACT = {
+    "int": (is_int, "a whole number"),
+    "float": (is_number, "a number"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "str": (lambda value: isinstance(value, str) and value.isprintable(), "printable text"),
+}
+
+
+def check_types(thing: Any, where: str = "") -> None:
+    """Check the fields of a dataclass that are annotated as int, float, bool or str, or one of these or None.
+
+    Raises SerqError, which begins with `where`, for any other type: 1024.0 and True are no int.
+    """
+    for field in dataclasses.fields(thing):
+        named = getattr(field.type, "__name__", str(field.type))
+        value = getattr(thing, field.name)
+        fits, wanted = _EXACT.get(named.removesuffix(" | None"), (None, ""))
+        if fits is None or fits(value) or (value is None and named.endswith(" | None")):
+            continue
+        raise SerqError(f"{where}{field.name.replace('_', ' ')} {value!r:.60} must be {wanted}")
 
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serq_mcu.base import resources
+from serq_mcu.base.files import read_regular
 from serq_mcu.base.registry import Registry
 from serq_mcu.errors import SerqError
 
@@ -93,7 +94,7 @@ def require_port(files: Sequence[Path]) -> None:
 
 def _without_comments(path: Path) -> str:
     try:
-        return _COMMENT.sub(" ", path.read_text(encoding="utf-8", errors="replace"))
+        return _COMMENT.sub(" ", read_regular(path).decode(errors="replace"))
     except OSError as error:
         raise SerqError(f"cannot read the port {path}: {error.strerror or error}") from error
 

@@ -24,6 +24,7 @@ from serq_mcu.base.progress import Progress, silent
 from serq_mcu.base.shell import plain_folder, quoted
 from serq_mcu.boards.board import BOARD_FILE, Board, Emulator, all_boards, read_board
 from serq_mcu.codegen.export import read_project
+from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.serial_ports import why_not_open, why_not_written
 
@@ -113,18 +114,19 @@ def setup_toolchain(*, offline: bool = False, progress: Progress = silent) -> li
     return list(dict.fromkeys(tools)) + _vendor_tools()
 
 
-def build(folder: Path, progress: Progress = silent) -> BuildResult:
-    """Build an exported project with PlatformIO.
+def build(folder: Path, progress: Progress = silent, log: Path | None = None) -> BuildResult:
+    """Build an exported project with PlatformIO, and whatever code the folder holds with it.
 
-    Its output goes to build.log in the folder and line by line to `progress`. Raises SerqError, before
-    anything runs, where a tool is missing or must be downloaded without a network; and for a failed build,
-    with the last lines of its log.
+    PlatformIO's output goes to `log`, by default build.log in the folder, and line by line to `progress`.
+    Raises SerqError, before anything runs, where a tool is missing or must be downloaded without a network;
+    and for a failed build, with the last lines of its log.
     """
+    log = log or folder / LOG
     board = _project_board(folder)
     _platformio()
     _scons(progress)
     _check_tools(board, folder)
-    log = _run(["run"], folder, "build", progress)
+    _run(["run"], folder, log, "build", progress)
     elf = _elf(folder, board)
     flash, ram = _sizes(elf, board)
     return BuildResult(elf, flash, ram, log)
@@ -140,22 +142,34 @@ def last_build(folder: Path) -> BuildResult | None:
     return BuildResult(elf, *_sizes(elf, board), folder / LOG) if elf.exists() else None
 
 
-def flash(folder: Path, port: str | None = None, progress: Progress = silent) -> Path:
+def flash(
+    folder: Path, port: str | None = None, progress: Progress = silent, *, allow_changes: bool = False
+) -> Path:
     """Build an exported project and write it to the board, on `port` if it is named; returns the log.
 
-    Raises SerqError in one sentence with the remedy: for a port that cannot be opened before anything is
-    built, for an upload that failed from what the uploader printed.
+    What is built is a fresh export of the folder's model and board, or with allow_changes the folder. Raises
+    SerqError if the folder holds other code, and in one sentence with the remedy: for a port that cannot be
+    opened before anything is built, for an upload that failed from what the uploader printed.
     """
     board = _project_board(folder)
     _refuse_emulated(board)
     if port is not None:
         _open_port(board, port).close()
-    build(folder, progress)
     arguments = ["run", "--target", "upload", *(["--upload-port", port] if port else [])]
+    log = folder / LOG
+    with buildable(read_project(folder), allow_changes=allow_changes) as own:
+        build(own.folder, progress, log)
+        if own.folder != folder:
+            _keep_built(own.folder, folder)
+        return _upload(arguments, own.folder, log, port, board, progress)
+
+
+def _upload(
+    arguments: list[str], folder: Path, log: Path, port: str | None, board: Board, progress: Progress
+) -> Path:
     try:
-        return _run(arguments, folder, "upload", progress)
+        return _run(arguments, folder, log, "upload", progress)
     except SerqError as error:
-        log = folder / LOG
         reason = why_not_written(log.read_text(errors="replace"), port, board.name) if log.exists() else None
         if reason is None:
             raise
@@ -427,28 +441,32 @@ def _apt_install(packages: list[str], progress: Progress, *, offline: bool) -> N
         raise SerqError(f"`{' '.join(command)}` failed: {_last_lines(done.stderr or done.stdout, 3)}")
 
 
-def _run(arguments: list[str], folder: Path, what: str, progress: Progress) -> Path:
-    """Run PlatformIO on the folder, its output to the log.
+def _keep_built(place: Path, folder: Path) -> None:
+    """Copy what was built in `place` to the folder."""
+    with new_folder(folder / _BUILT, "build") as fresh:
+        shutil.copytree(place / _BUILT, fresh, symlinks=True, dirs_exist_ok=True)
+
+
+def _run(arguments: list[str], folder: Path, log: Path, what: str, progress: Progress) -> Path:
+    """Run PlatformIO on the folder, its output to the log, which is in the folder that errors name.
 
     It works on a copy where the folder's path is not plain; what it built comes back.
     """
-    log = folder / LOG
     with plain_folder(folder) as place:
-        code = _run_at(place, arguments, folder, log, progress)
+        code = _run_at(place, arguments, log, progress)
         if code == 0 and place != folder.resolve() and (place / _BUILT).is_dir():
-            with new_folder(folder / _BUILT, "build") as fresh:
-                shutil.copytree(place / _BUILT, fresh, symlinks=True, dirs_exist_ok=True)
+            _keep_built(place, folder)
     if code:
         text = log.read_text(errors="replace")
         if said := _COMPILER_ERROR.search(text):
             refusal = read_project(folder).blamed(said[0].strip())
-            raise SerqError(f"the {what} of {folder} failed: {refusal}; {log} has the rest")
-        raise SerqError(f"the {what} of {folder} failed; {log} ends with:\n{_last_lines(text, 12)}")
+            raise SerqError(f"the {what} of {log.parent} failed: {refusal}; {log} has the rest")
+        raise SerqError(f"the {what} of {log.parent} failed; {log} ends with:\n{_last_lines(text, 12)}")
     return log
 
 
-def _run_at(place: Path, arguments: list[str], folder: Path, log: Path, progress: Progress) -> int:
-    """Run PlatformIO in `place`, which the log calls `folder`, and return its exit code."""
+def _run_at(place: Path, arguments: list[str], log: Path, progress: Progress) -> int:
+    """Run PlatformIO in `place`, which the log calls its own folder, and return its exit code."""
     command = [sys.executable, "-m", "platformio", *arguments, "--project-dir", str(place)]
     try:
         with (
@@ -464,7 +482,7 @@ def _run_at(place: Path, arguments: list[str], folder: Path, log: Path, progress
             ) as process,
         ):
             for line in process.stdout or ():
-                said = line.replace(str(place), str(folder.resolve()))
+                said = line.replace(str(place), str(log.parent.resolve()))
                 file.write(said)
                 progress(said.rstrip())
     except OSError as error:

@@ -14,6 +14,7 @@ from serq_mcu.cli.shared import (
     app_option,
     board_option,
     card_line_of,
+    changes_option,
     chosen_model,
     json_option,
     main,
@@ -22,6 +23,7 @@ from serq_mcu.cli.shared import (
     storage_option,
     without_blas_threads,
 )
+from serq_mcu.errors import SerqError
 
 
 @main.command()
@@ -134,7 +136,13 @@ def export(
     board = with_changes(load_board(board_name), microphone, settings)
     found = chosen_model(model)
     plan = Plan(found, board, app, Storage(storage))
-    project, needed = export_plan(plan, out, force=force), budget(plan)
+    needed = budget(plan)
+    if needed.stack > board.port.stack_bytes:
+        raise SerqError(
+            f"{board.name} reserves {board.port.stack_bytes} bytes of stack and {app} needs {needed.stack};"
+            " raise [port] stack_bytes in its board file"
+        )
+    project = export_plan(plan, out, force=force)
     lines = [
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
@@ -197,10 +205,15 @@ def library(
 def build(folder: Path, as_json: bool) -> None:
     """Build an exported project with PlatformIO and report its flash and RAM, compared with the estimate.
 
+    It builds the folder as it is, as PlatformIO does: build scripts in it run. Where the folder is not what
+    its model and board give, the files are named.
+
     Example: serq-mcu build firmware/
     """
     from serq_mcu.build import platformio
     from serq_mcu.build.sizes import compare
+    from serq_mcu.codegen.export import read_project
+    from serq_mcu.codegen.trust import changes
     from serq_mcu.show.firmware import size_lines
 
     new_progress()(f"building {folder}")
@@ -217,11 +230,13 @@ def build(folder: Path, as_json: bool) -> None:
         "estimated_ram_bytes": compared.estimated["RAM"],
         "warnings": compared.warnings,
     }
+    value["changed"] = changed = changes(read_project(folder))
     built = (
         f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the"
         " stack"
     )
-    print_result(value, [built, *size_lines(compared)], as_json)
+    own = [f"with code that its model and board do not give: {', '.join(changed)}"] if changed else []
+    print_result(value, [built, *own, *size_lines(compared)], as_json)
 
 
 @main.command()
@@ -233,9 +248,12 @@ def build(folder: Path, as_json: bool) -> None:
         " PlatformIO's choice]"
     ),
 )
+@changes_option
 @json_option
-def flash(folder: Path, port: str | None, as_json: bool) -> None:
+def flash(folder: Path, port: str | None, allow_changes: bool, as_json: bool) -> None:
     """Build an exported project and write it to a board.
+
+    What is built is exported again from the folder's model and board.
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
     """
@@ -243,7 +261,7 @@ def flash(folder: Path, port: str | None, as_json: bool) -> None:
 
     where = f"the board on {port}" if port else "the board"
     new_progress()(f"building {folder} and writing it to {where}")
-    log = platformio.flash(folder, port)
+    log = platformio.flash(folder, port, allow_changes=allow_changes)
     value = {"folder": str(folder), "port": port, "log": str(log)}
     print_result(value, [f"{where} runs {folder}; what PlatformIO said is in {log}"], as_json)
 

@@ -15,6 +15,7 @@ from serq_mcu.cli.shared import (
     FOLDER,
     NEW_FILE,
     card_line_of,
+    changes_option,
     chosen_model,
     json_option,
     main,
@@ -96,8 +97,9 @@ def classify(
 @main.command()
 @click.argument("folder", type=FOLDER)
 @click.argument("clip", type=FILE)
+@changes_option
 @json_option
-def listen(folder: Path, clip: Path, as_json: bool) -> None:
+def listen(folder: Path, clip: Path, allow_changes: bool, as_json: bool) -> None:
     """Run the live firmware in FOLDER on CLIP, in the emulator, and print its decisions.
 
     Each is a line of JSON.
@@ -106,7 +108,7 @@ def listen(folder: Path, clip: Path, as_json: bool) -> None:
     """
     from serq_mcu.listening.emulated import listen_to
 
-    lines = list(listen_to(folder, clip, new_progress()))
+    lines = list(listen_to(folder, clip, new_progress(), allow_changes=allow_changes))
     print_result([json.loads(line) for line in lines], lines, as_json)
 
 
@@ -120,12 +122,20 @@ def listen(folder: Path, clip: Path, as_json: bool) -> None:
     show_default=True,
     help="Of a serial line; the board's file has it.",
 )
+@changes_option
 @count_option
 @page_option
 @page_port_option
 @json_option
 def live(
-    port: str, clip: Path | None, baud: int, count: int | None, with_page: bool, page_port: int, as_json: bool
+    port: str,
+    clip: Path | None,
+    baud: int,
+    allow_changes: bool,
+    count: int | None,
+    with_page: bool,
+    page_port: int,
+    as_json: bool,
 ) -> None:
     """Show the decisions of a board that runs `serq-mcu export --app live`, as they come.
 
@@ -139,7 +149,7 @@ def live(
     progress = new_progress()
     with (
         _views(with_page, page_port, as_json, progress) as views,
-        open_source(port, clip, baud, progress) as source,
+        open_source(port, clip, baud, progress, allow_changes=allow_changes) as source,
     ):
         _show(live_events(source, progress), views, count)
 

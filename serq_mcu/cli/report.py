@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from serq_mcu.base.files import check_folder
-from serq_mcu.cli.shared import FILE, FOLDER, json_option, main, new_progress, print_result
+from serq_mcu.cli.shared import FILE, FOLDER, changes_option, json_option, main, new_progress, print_result
 
 
 @main.command()
@@ -30,6 +30,7 @@ from serq_mcu.cli.shared import FILE, FOLDER, json_option, main, new_progress, p
     metavar="host|emulator|PORT",
     help="Where --firmware runs.",
 )
+@changes_option
 @click.option(
     "--board",
     "board_name",
@@ -47,6 +48,7 @@ def report(
     corpus: Path | None,
     firmware: Path | None,
     target: str,
+    allow_changes: bool,
     board_name: str,
     clip: Path | None,
     as_json: bool,
@@ -70,7 +72,7 @@ def report(
 
     check_folder(out, PAGE)
     board, progress = load_board(board_name), new_progress()
-    data = gather(source, model, corpus, firmware, target, progress)
+    data = gather(source, model, corpus, firmware, target, progress, allow_changes=allow_changes)
     needed = budget(Plan(data.model, board))
     written = write_report(data, needed, clip, out, progress)
     print_result(report_json(data, needed, written), [f"wrote {path}" for path in written], as_json)

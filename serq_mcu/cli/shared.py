@@ -65,6 +65,14 @@ storage_option = click.option(
     show_default=True,
     help="fast: store weights with more bits than they have where that runs faster (5 to 7 bits as 8, say).",
 )
+changes_option = click.option(
+    "--allow-changes",
+    is_flag=True,
+    help=(
+        "Build and run the folder's own code, also where it is not what its model and board give. Only for a"
+        " folder whose makers you trust: its code runs on this computer."
+    ),
+)
 app_option = click.option(
     "--app",
     default="harness",

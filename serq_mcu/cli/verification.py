@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from serq_mcu.cli.shared import (
     FILE,
     FOLDER,
     NEW_FILE,
+    changes_option,
     corpus_envvar,
     json_option,
     main,
@@ -46,6 +48,7 @@ from serq_mcu.errors import SerqError
     help="Compare with what this file remembers; exit 1 if accuracy, a class, cycles, flash or RAM is worse.",
 )
 @click.option("--update-baseline", is_flag=True, help="Let the baseline file remember this run.")
+@changes_option
 @click.option("--junit", "junit_file", type=NEW_FILE, help="Write JUnit XML too.")
 @click.option("--markdown", "markdown_file", type=NEW_FILE, help="Write a job's summary in Markdown too.")
 @json_option
@@ -57,6 +60,7 @@ def verify(
     features: bool,
     baseline: Path | None,
     update_baseline: bool,
+    allow_changes: bool,
     junit_file: Path | None,
     markdown_file: Path | None,
     as_json: bool,
@@ -77,8 +81,9 @@ def verify(
     if baseline and update_baseline:
         check_file(baseline)
     before = load_baseline(baseline) if baseline and not update_baseline else None
+    mode: Any = "features" if features else "pcm"
     report = verify_project(
-        folder, clips, target, count, new_progress(), "features" if features else "pcm", before
+        folder, clips, target, count, new_progress(), mode, before, allow_changes=allow_changes
     )
     comparison = before.compare(report) if before else None
     if junit_file:
@@ -111,8 +116,9 @@ def verify(
     metavar="emulator|PORT",
     help="Where the exported C runs.",
 )
+@changes_option
 @json_option
-def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> None:
+def bench(folder: Path, board_name: str | None, target: str, allow_changes: bool, as_json: bool) -> None:
     """Count what the firmware in FOLDER executes, stage by stage and layer by layer, and its memory.
 
     Example: serq-mcu bench firmware/ --board nucleo_f446re
@@ -122,7 +128,9 @@ def bench(folder: Path, board_name: str | None, target: str, as_json: bool) -> N
     from serq_mcu.show.firmware import bench_lines
 
     new_progress()(f"building {folder} and counting what it executes on {target}")
-    report = bench(folder, load_board(board_name) if board_name else None, target)
+    report = bench(
+        folder, load_board(board_name) if board_name else None, target, allow_changes=allow_changes
+    )
     print_result(report.to_json(), bench_lines(report), as_json)
 
 

@@ -17,7 +17,7 @@ from serq_mcu.codegen.costs import (
     total,
 )
 from serq_mcu.codegen.plan import Plan
-from serq_mcu.codegen.program_size import measure_program
+from serq_mcu.codegen.program_size import ProgramSize, measure_program
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.quantized_model.types import QuantizedModel
 
@@ -41,6 +41,7 @@ class Budget:
     items: tuple[Item, ...]
     rows: tuple[Row, ...]  # of a frame and a decision
     silence: Row | None  # of a second in which nobody speaks, where that is not all its frames
+    stack: int  # bytes of it that the application uses at most, as far as is known
 
     @property
     def flash(self) -> int:
@@ -58,12 +59,8 @@ class Budget:
         return (
             self.flash <= self.board.mcu.flash_bytes
             and self.ram <= self.board.mcu.ram_bytes
-            and self._stack <= self.board.port.stack_bytes
+            and self.stack <= self.board.port.stack_bytes
         )
-
-    @property
-    def _stack(self) -> int:
-        return core_of(self.board.mcu.features).stack
 
     @property
     def basis(self) -> str:
@@ -82,7 +79,7 @@ class Budget:
             "ram_bytes": self.ram,
             "board_flash_bytes": self.board.mcu.flash_bytes,
             "board_ram_bytes": self.board.mcu.ram_bytes,
-            "stack_bytes": self._stack,
+            "stack_bytes": self.stack,
             "board_stack_bytes": self.board.port.stack_bytes,
             "basis": self.basis,
             "rows": [
@@ -129,8 +126,8 @@ class Budget:
         rows += [] if self.silence is None else [silence_line(self.silence, self.board.mcu.clock_hz)]
         rows.append(self.basis)
         remedy = "choose fewer bits, smaller layers or a larger board"
-        if self._stack > self.board.port.stack_bytes:
-            remedy = f"the stack needs {self._stack} bytes; raise [port] stack_bytes in its board file"
+        if self.stack > self.board.port.stack_bytes:
+            remedy = f"the stack needs {self.stack} bytes; raise [port] stack_bytes in its board file"
         rows.append("fits" if self.fits else f"does not fit {self.board.name}: {remedy}")
         return rows
 
@@ -141,14 +138,20 @@ def budget(plan: Plan) -> Budget:
     Code is measured where the board's compiler is there; what is not known yet is stated.
     """
     board, core, listens_only = plan.board, plan.core, plan.app == "capture"
-    stack = f"reserved in the board's settings; the harness used {core.stack} when counted on {core.name}"
+    program = measure_program(plan)
+    used = program.stack or core.stack
+    known = (
+        f"{plan.app} needs {used} at most, by the compiler's figures on {program.core} and an interrupt"
+        if program.stack
+        else f"the harness used {used} when counted on {core.name}"
+    )
     items = [
         *([] if listens_only else _model_items(plan)),
-        *_program_items(plan),
-        Item("stack", 0, board.port.stack_bytes, stack),
+        *_program_items(plan, program),
+        Item("stack", 0, board.port.stack_bytes, f"reserved in the board's settings; {known}"),
     ]
     rows = () if listens_only else estimate(plan)
-    return Budget(board, plan.model, tuple(items), rows, None if listens_only else silence(plan))
+    return Budget(board, plan.model, tuple(items), rows, None if listens_only else silence(plan), used)
 
 
 def _model_items(plan: Plan) -> list[Item]:
@@ -162,7 +165,7 @@ def _model_items(plan: Plan) -> list[Item]:
     ]
 
 
-def _program_items(plan: Plan) -> list[Item]:
+def _program_items(plan: Plan, program: ProgramSize) -> list[Item]:
     """List text and data of runtime and application.
 
     They are compiled for the board's instruction set or the nearest that can be emulated; an emulated board's
@@ -172,7 +175,6 @@ def _program_items(plan: Plan) -> list[Item]:
     name = f"code of runtime and {app}"
     rest = "start-up code, C library" if board.emulated else "framework, drivers"
     unknown = Item(rest, None, None, "not known yet: `serq-mcu build` measures it")
-    program = measure_program(plan)
     if isinstance(program.application, str):
         return [Item(name, None, None, f"not known yet: {program.application}"), unknown]
     flash, ram = program.application

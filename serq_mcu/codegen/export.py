@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serq_mcu.base import resources
-from serq_mcu.base.files import new_folder
+from serq_mcu.base.files import new_folder, open_regular, read_regular
 from serq_mcu.base.shell import quoted
+from serq_mcu.base.validation import parse_json
 from serq_mcu.boards.board import LISTENING, Board
 from serq_mcu.codegen.plan import MODEL, Files, Plan
 from serq_mcu.codegen.render import ABI, render
@@ -22,11 +24,13 @@ from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.version import __version__
 
 MANIFEST = "serq.json"
+README = "README.md"
 APPS = ("harness", "live", "capture")
 # of the model's rate: a microphone off by a semitone's sixth sounds the same, and so do the speed copies of
 # training
 RATE_TOLERANCE = 0.01
 _BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them, not a person
+_PIECE = 1 << 20  # bytes read at a time
 _BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock")
 
 
@@ -58,12 +62,12 @@ class Project:
 
     def changed(self) -> list[str]:
         """List the files that are missing or no longer what was exported."""
-        return [name for name, digest in self.files.items() if not _is(self.folder / name, digest)]
+        return [name for name, digest in self.files.items() if not same_content(self.folder / name, digest)]
 
-    def added(self) -> list[str]:
-        """List the files that neither the export nor a build made."""
-        found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
-        kept = {MANIFEST, *self.files}
+    def added(self, files: Iterable[str] | None = None) -> list[str]:
+        """List what is in the folder that neither the export nor a build made; files: all of an export's."""
+        kept = {MANIFEST, *(self.files if files is None else files)}
+        found = (path.relative_to(self.folder) for path in _entries(self.folder))
         return sorted(str(path) for path in found if path.as_posix() not in kept and not _made_by_build(path))
 
 
@@ -134,7 +138,7 @@ def read_project(folder: Path) -> Project:
     Raises SerqError if there is none or it is damaged.
     """
     try:
-        manifest: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: Any = parse_json(read_regular(folder / MANIFEST))
         files = {str(name): str(digest) for name, digest in manifest["files"].items()}
         if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
             raise ValueError("a file name leaves the folder")
@@ -222,7 +226,7 @@ def _require_live(model: QuantizedModel, board: Board) -> None:
 def _readme(plan: Plan) -> Files:
     names = {"model": plan.model, "board": plan.board, "identity": plan.identity, "app": plan.app}
     names["card_line"] = card_line(plan.model)
-    return {"README.md": render("project_readme.md.j2", **names).encode()}
+    return {README: render("project_readme.md.j2", **names).encode()}
 
 
 def _refuse_to_lose(project: Project) -> None:
@@ -238,5 +242,20 @@ def _made_by_build(path: Path) -> bool:
     return path.parts[0] in _BUILD_FOLDERS or path.name in _BUILD_FILES or path.name.startswith("sdkconfig.")
 
 
-def _is(path: Path, digest: str) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+def _entries(folder: Path) -> Iterator[Path]:
+    """Yield all that is below a folder, links and devices too, but for its folders."""
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        yield from (Path(place, name) for name in (*names, *links))
+
+
+def same_content(path: Path, digest: str) -> bool:
+    """Tell whether a path is a regular file, or a link to one, with that SHA-256."""
+    found = hashlib.sha256()
+    try:
+        with open_regular(path) as file:
+            while piece := file.read(_PIECE):
+                found.update(piece)
+    except OSError:
+        return False
+    return found.hexdigest() == digest

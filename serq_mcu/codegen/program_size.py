@@ -19,10 +19,12 @@ from serq_mcu.base.host import compiler_identity
 from serq_mcu.boards.board import EMULATED_PLATFORM, Board, Emulator, load_board
 from serq_mcu.codegen.export import board_files, runtime_files
 from serq_mcu.codegen.plan import Files, Plan
+from serq_mcu.codegen.stack import deepest_stack
+from serq_mcu.errors import SerqError
 
 _NOT_STORED = re.compile(r"\.(comment|debug|note|riscv|ARM\.attributes|xt|xtensa|stack|heap)")
 _INCLUDES = ("-Ilib/serq/src", "-Ilib/serq_audio/src", "-Isrc")
-_FLAGS = ("-O2", "-std=gnu11", "-ffunction-sections", "-fdata-sections", *_INCLUDES)
+_FLAGS = ("-O2", "-std=gnu11", "-ffunction-sections", "-fdata-sections", "-fcallgraph-info=su", *_INCLUDES)
 _APPLICATION = ("-nostdlib", "-r", "-Wl,--entry=application_run")
 
 Size = tuple[int, int]  # bytes of flash and of RAM
@@ -30,11 +32,15 @@ Size = tuple[int, int]  # bytes of flash and of RAM
 
 @dataclass(frozen=True)
 class ProgramSize:
-    """Sizes for `core`: of what is portable, and, of an emulated board, of the whole program; or why not."""
+    """Sizes for `core`: of what is portable, and, of an emulated board, of the whole program; or why not.
+
+    stack: the most bytes of it, of what is compiled; None where that is not known.
+    """
 
     core: str
     application: Size | str
     whole: Size | str | None = None
+    stack: int | None = None
 
 
 def measure_program(plan: Plan) -> ProgramSize:
@@ -56,8 +62,8 @@ def measure_program(plan: Plan) -> ProgramSize:
         key("program size", *parts, code=(__name__,)),
         lambda: json.dumps(_measure(files, target, compiler, plan.app, link=board.emulated)).encode(),
     )
-    application, whole = json.loads(kept)
-    return ProgramSize(target.mcu.core, _size(application), None if whole is None else _size(whole))
+    application, whole, stack = json.loads(kept)
+    return ProgramSize(target.mcu.core, _size(application), None if whole is None else _size(whole), stack)
 
 
 def _size(value: list[int] | str) -> Size | str:
@@ -66,7 +72,7 @@ def _size(value: list[int] | str) -> Size | str:
 
 def _measure(
     files: Files, target: Board, compiler: str, app: str, *, link: bool
-) -> tuple[Size | str, Size | str | None]:
+) -> tuple[Size | str, Size | str | None, int | None]:
     with tempfile.TemporaryDirectory(prefix="serq-size-") as work:
         folder = Path(work)
         for path, data in files.items():
@@ -76,7 +82,20 @@ def _measure(
         application = _built(compiler, target, folder, app, _APPLICATION)
         # most often it does not link since it is larger than the board's memory, which the rest then shows
         whole = _built(compiler, target, folder, app, _program_flags(target)) if link else None
-    return (f"{compiler} failed ({application})" if isinstance(application, str) else application), whole
+        stack = None if isinstance(application, str) else _stack(folder)
+    failed = f"{compiler} failed ({application})"
+    return (failed if isinstance(application, str) else application), whole, stack
+
+
+def _stack(folder: Path) -> int | None:
+    """Find the most bytes of stack by what the compiler wrote beside objects; None if it is no bound."""
+    application = {path.stem for path in (folder / "src").iterdir()}
+    graphs = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.ci"))}
+    own, libraries = ([graphs[n] for n in graphs if (n in application) is of] for of in (True, False))
+    try:
+        return deepest_stack(own, libraries) if own else None
+    except SerqError:
+        return None
 
 
 def _built(compiler: str, target: Board, folder: Path, app: str, link: Sequence[str]) -> Size | str:

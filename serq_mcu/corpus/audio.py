@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from serq_mcu.base.files import open_regular
 from serq_mcu.corpus.containers import HEAD, Chained, Container, Truncated, identify, refusal, samples_of
 from serq_mcu.errors import SerqError
 
@@ -80,7 +81,7 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
     unusual sample rate.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             container, size = _container(path, file)
             if container.demuxer:
                 with _by_ffmpeg(path, container) as decoded:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from serq_mcu.base.files import open_regular
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import AS_FOUND, RULES, Clip, CorpusOptions, Scan, label_counts, scan_folder
 from serq_mcu.corpus.quality import CorpusWarning, Traits, find_warnings, traits_of
@@ -335,7 +336,7 @@ def _first_line(path: Path) -> str:
 
 def _file_sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

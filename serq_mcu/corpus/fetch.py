@@ -8,16 +8,20 @@ by the check that follows. Archives are unpacked beside the folder, which appear
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import lzma
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
-from serq_mcu.base.files import new_folder
+from serq_mcu.base.files import new_folder, read_regular, write_file
+from serq_mcu.base.validation import parse_json
 from serq_mcu.corpus.check import CorpusReport, check_corpus, published_checksums
 from serq_mcu.corpus.walk import SUFFIXES
 from serq_mcu.errors import SerqError
@@ -27,9 +31,16 @@ _MOST_BYTES, _MOST_FILES = (
     4 * 10**9,
     20_000,
 )  # of an archive's recordings: the largest corpus has 1.5 GB and 7442
+_MOST_SINGLE = 100 * 10**6  # bytes of a single recording
+_PARTIAL = 206  # of HTTP: what is missing follows
+_NOT_WHOLE = ("missing", "checksum", "unreadable")  # problems of a corpus that another download may mend
+_RECEIVED = 1 << 14  # bytes that are written at once: what is lost where a connection breaks
+_LONGEST_NAME = 255  # bytes
 _PIECE = 1 << 20
 _AT_ONCE = 8  # downloads of single files
 _TIMEOUT = 30  # seconds without an answer
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 Progress = Callable[..., None]
 
@@ -155,8 +166,8 @@ def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> 
     """Download the corpus `name` to the folder `out`, unless it was fetched there before, and check it.
 
     source: a mirror instead of its `url`. What is interrupted resumes: single recordings are not downloaded
-    twice, nor is an archive that came whole. Raises SerqError where it may not be downloaded, the network or
-    the disk fails, or what came is not what was published.
+    twice, and an archive goes on where it stopped, if the server can. Raises SerqError where it may not be
+    downloaded, the network or the disk fails, or what came is not what was published.
     """
     publication = publication_of(name)
     url = source or publication.url
@@ -164,16 +175,27 @@ def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> 
         raise SerqError(f"{publication.title} cannot be downloaded by a program: {publication.steps}")
     if not url.startswith(("http://", "https://")):
         raise SerqError(f"{url!r} is no address of a download; it would begin with https:// or http://")
-    if not (out / MARKER).exists():
+    if not _is_whole(out / MARKER):
         with new_folder(out, MARKER) as fresh, _part_folder(out) as part:
             _download_all(publication, url, part, fresh, progress)
-            (fresh / MARKER).write_text(
-                json.dumps({"corpus": name, "from": url}, indent=1) + "\n", encoding="utf-8"
-            )
+            (fresh / MARKER).write_text(_marker(name, url, whole=True), encoding="utf-8")
     checking = f"checking the recordings in {out}"
-    return Fetched(
-        publication, check_corpus(out, progress=lambda done, total: progress(checking, done, total))
-    )
+    report = check_corpus(out, progress=lambda done, total: progress(checking, done, total))
+    if any(problem.kind in _NOT_WHOLE for problem in report.problems):
+        write_file(out / MARKER, _marker(name, url, whole=False))  # so that it is fetched again
+    return Fetched(publication, report)
+
+
+def _marker(name: str, url: str, *, whole: bool) -> str:
+    return json.dumps({"corpus": name, "from": url, "whole": whole}, indent=1) + "\n"
+
+
+def _is_whole(marker: Path) -> bool:
+    """Tell whether a corpus was fetched, and every recording was the published one."""
+    try:
+        return parse_json(read_regular(marker))["whole"] is True
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 @contextlib.contextmanager
@@ -193,12 +215,15 @@ def _part_folder(out: Path) -> Iterator[Path]:
 
 def _download_all(publication: Publication, url: str, part: Path, fresh: Path, progress: Progress) -> None:
     if not publication.single:
+        stage = f"downloading {url}"
+        progress(stage)
         archive = _download(
             publication,
             url,
             part / "archive.zip",
-            publication.checksum or None,
-            bar=_Bar(f"downloading {url}", progress),
+            publication.checksum,
+            2 * publication.megabytes * 10**6,
+            lambda done, total: progress(f"{stage}, bytes", done, total) if total > done else None,
         )
         unpack(archive, fresh, progress)
         return
@@ -211,7 +236,8 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
                 f"{url.rstrip('/')}/{stem}.wav",
                 part / f"{stem}.wav",
                 f"sha256:{digest}",
-                bar=False,
+                _MOST_SINGLE,
+                lambda *_: None,
             )
             for stem, digest in checksums.items()
         ]
@@ -226,21 +252,79 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
         future.result().rename(fresh / future.result().name)
 
 
-def _download(publication: Publication, url: str, path: Path, checksum: str | None, *, bar: Any) -> Path:
-    """Download the file at `path` unless it is there with this checksum."""
-    pooch, failures = _pooch()
-    downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)
+def _download(
+    publication: Publication, url: str, path: Path, checksum: str, most: int, progress: Progress
+) -> Path:
+    """Download the file at `path` unless it came whole before; go on where an earlier attempt stopped.
+
+    checksum: `md5:…` or `sha256:…` of what is published, or "". Raises SerqError for more than `most` bytes,
+    another checksum (what came is removed then), or a network that fails.
+    """
+    if path.exists():
+        return path
+    part = path.with_name(f"{path.name}.part")
+    requests, failures = _requests()
     try:
-        return Path(pooch.retrieve(url, checksum, fname=path.name, path=path.parent, downloader=downloader))
+        _receive(requests, url, part, most, progress)
     except failures as error:
         raise SerqError(
             f"{url} could not be downloaded ({_reason(error)}); try again later, or by hand from"
             f" {publication.page}"
         ) from error
-    except ValueError as error:  # pooch's word for another checksum
+    if checksum and not _has_checksum(part, checksum):
+        part.unlink()
         raise SerqError(
             f"what {url} gives is not what was published: its checksum differs; look at {publication.page}"
-        ) from error
+        )
+    part.rename(path)
+    _validator(part).unlink(missing_ok=True)
+    return path
+
+
+def _receive(requests: Any, url: str, part: Path, most: int, progress: Progress) -> None:
+    """Write what a server sends to `part`, after what is there already if the server says it is the same."""
+    headers = {"Accept-Encoding": "identity"}
+    done, known = part.stat().st_size if part.exists() else 0, _validator(part)
+    if done and known.exists():
+        headers |= {"Range": f"bytes={done}-", "If-Range": known.read_text(encoding="utf-8")}
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+        answer.raise_for_status()
+        if answer.status_code != _PARTIAL:
+            done = 0
+            known.write_text(_state(answer.headers), encoding="utf-8")
+        total = done + int(answer.headers.get("Content-Length") or 0)
+        _require_size(url, total, most)
+        with part.open("ab" if done else "wb") as file:
+            for piece in answer.iter_content(_RECEIVED):
+                file.write(piece)
+                done += len(piece)
+                _require_size(url, done, most)
+                progress(done, total)
+
+
+def _require_size(url: str, size: int, most: int) -> None:
+    if size > most:
+        raise SerqError(f"{url} gives more than {most >> 20} MiB, which is not what was published")
+
+
+def _validator(part: Path) -> Path:
+    """Return the file that keeps by which a server knows again what came in part."""
+    return part.with_name(f"{part.name}.tag")
+
+
+def _state(headers: Any) -> str:
+    """Return a strong entity tag, or the time of the last change, as RFC 9110 wants it for If-Range."""
+    tag = str(headers.get("ETag") or "")
+    return str(headers.get("Last-Modified") or "none") if not tag or tag.startswith("W/") else tag
+
+
+def _has_checksum(path: Path, checksum: str) -> bool:
+    kind, _, wanted = checksum.partition(":")
+    with path.open("rb") as file:
+        found = hashlib.new(kind, usedforsecurity=False)
+        while piece := file.read(_PIECE):
+            found.update(piece)
+    return found.hexdigest() == wanted
 
 
 def _reason(error: Exception) -> str:
@@ -248,10 +332,9 @@ def _reason(error: Exception) -> str:
     return f"HTTP {response.status_code}" if response is not None else type(error).__name__
 
 
-def _pooch() -> tuple[Any, tuple[type[Exception], ...]]:
-    """Return the package, silenced, and what it raises when the network fails."""
+def _requests() -> tuple[Any, tuple[type[Exception], ...]]:
+    """Return the package, and what it raises when the network fails."""
     try:
-        import pooch
         import requests
         import urllib3
     except ImportError as error:
@@ -259,30 +342,7 @@ def _pooch() -> tuple[Any, tuple[type[Exception], ...]]:
             f"downloading needs packages that are not installed ({error.name}); run `pip install"
             " 'serq-mcu[fetch]'`"
         ) from error
-    pooch.get_logger().setLevel("ERROR")
-    return pooch, (requests.RequestException, urllib3.exceptions.HTTPError)
-
-
-class _Bar:
-    """What pooch takes for a progress bar, telling our progress instead; megabytes."""
-
-    def __init__(self, stage: str, progress: Progress) -> None:
-        self.total = 0
-        self._stage, self._progress, self._done = stage, progress, 0
-        progress(stage)
-
-    def update(self, count: int) -> None:
-        """Add bytes that came."""
-        self._done += count
-        if self.total > self._done:
-            self._progress(f"{self._stage}, bytes", self._done, self.total)
-
-    def reset(self) -> None:
-        """Take note that all bytes came, or it starts again."""
-        self._done = 0
-
-    def close(self) -> None:
-        """Do nothing: nothing more comes."""
+    return requests, (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 def unpack(archive: Path, folder: Path, progress: Progress) -> None:
@@ -302,12 +362,13 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> None:
                     " corpus has"
                 )
             places = [folder / _inside(member.filename) for member in members]
+            _require_apart(places)
             left = _MOST_BYTES
             for done, (member, place) in enumerate(zip(members, places, strict=True), start=1):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 left -= _copy(opened, member, place, left)
                 progress("unpacking recordings", done, len(members))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (*_DAMAGED, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         archive.unlink()
         raise SerqError(f"what came is no sound archive ({error}); run the command again") from error
     except SerqError as error:
@@ -327,18 +388,38 @@ def _inside(name: str) -> Path:
     Raises SerqError if it leads out of it.
     """
     parts = PurePosixPath(name.replace("\\", "/")).parts
+    if any(len(part.encode()) > _LONGEST_NAME for part in parts):
+        raise SerqError(
+            f"the archive has a file named {name[:40]!a}..., which is longer than any name may be"
+        )
     if not name.isprintable() or any(part == ".." or ":" in part or part.startswith("/") for part in parts):
         raise SerqError(f"the archive has a file named {name!a}, which leads out of its folder")
     return Path(*parts)
+
+
+def _require_apart(places: list[Path]) -> None:
+    """Raise SerqError if two members have one place, or one lies within another."""
+    taken = set(places)
+    within = any(parent in taken for place in places for parent in place.parents)
+    if len(taken) < len(places) or within:
+        raise SerqError("the archive has two files of one name")
 
 
 def _copy(opened: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, most: int) -> int:
     """Unpack one member; its size, counted and not believed."""
     size = 0
     with opened.open(member) as source, place.open("xb") as target:
-        while data := source.read(_PIECE):
+        while data := _unpacked(source):
             size += len(data)
             if size > most:
                 raise SerqError(f"the archive's recordings take more than {_MOST_BYTES // 10**9} GB")
             target.write(data)
     return size
+
+
+def _unpacked(source: IO[bytes]) -> bytes:
+    """Read a piece of a member; what its decompressor does not like is no error of the disk."""
+    try:
+        return source.read(_PIECE)
+    except OSError as error:  # bz2 has no exception of its own
+        raise zipfile.BadZipFile(str(error)) from error

@@ -46,8 +46,8 @@ class Clip:
     intensity: str = (
         ""  # how strongly the emotion is acted: low, medium, normal or high; "" where the name does not say
     )
-    corpus: str = ""  # which of several it is of; "" where there is one
     part: str = ""
+    corpus: str = ""  # which of several it is of; "" where there is one
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ They are counted per stage of the front end and per layer.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from serq_mcu.build import platformio
 from serq_mcu.codegen.costs import Row, milliseconds, timing, total
 from serq_mcu.codegen.export import Project, export, read_project, retarget
 from serq_mcu.codegen.plan import MODEL, Plan
+from serq_mcu.codegen.trust import buildable
 from serq_mcu.counting.qemu import Count, Counts, code_bytes, counted, functions
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.code import features_part, frame_functions
@@ -97,11 +99,14 @@ class Bench:
         } | memory
 
 
-def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Bench:
+def bench(
+    folder: Path, board: Board | None = None, on: str = "emulator", *, allow_changes: bool = False
+) -> Bench:
     """Count the costs of the project `folder`.
 
     It runs in the emulator of its board, or of another `board` that its model is exported for; or on a port.
-    Raises SerqError if it cannot be built, started or reached.
+    What is built is a fresh export of the folder's model and board, or with allow_changes the folder. Raises
+    SerqError if the folder holds other code, or it cannot be built, started or reached.
     """
     project = read_project(folder)
     own = read_board(folder / BOARD_FILE)
@@ -112,14 +117,17 @@ def bench(folder: Path, board: Board | None = None, on: str = "emulator") -> Ben
                 " board"
             )
         return _on_board(project, own, on)
-    with tempfile.TemporaryDirectory(prefix="serq-bench-") as work:
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="serq-bench-"))
         if board is not None and board.name != own.name:
             project, own = export(load_model(folder / MODEL), board, Path(work) / "exported"), board
+        else:
+            project = stack.enter_context(buildable(project, allow_changes=allow_changes))
         runs = own
         if isinstance(own.emulator, Relative):
             runs = load_board(own.emulator.relative)
             project = retarget(project, runs, Path(work) / "retargeted")
-        return _in_emulator(project, load_model(project.folder / MODEL), own, runs)
+        return _in_emulator(project, load_model(project.folder / MODEL), own, runs, folder / platformio.LOG)
 
 
 def _on_board(project: Project, board: Board, port: str) -> Bench:
@@ -137,9 +145,9 @@ def _on_board(project: Project, board: Board, port: str) -> Bench:
     return Bench(board, port, project.identity, rows, None, None, None, None)
 
 
-def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Board) -> Bench:
+def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Board, log: Path) -> Bench:
     assert isinstance(runs.emulator, Emulator)
-    built = platformio.build(project.folder)
+    built = platformio.build(project.folder, log=log)
     plan = Plan(model, board, project.app, project.storage)
     frame, statistics = frame_functions(model.spec, model.tables), features_part(model.spec).functions
     calls = [*frame, *statistics, "serq_standardize", *_network_calls(plan), "serq_argmax"]

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from serq_mcu.base.files import read_regular
 from serq_mcu.base.validation import parse_toml
 from serq_mcu.config import Config, load_config
 from serq_mcu.errors import SerqError
@@ -24,11 +24,6 @@ from serq_mcu.experiments.features import FeatureSet, feature_set
 from serq_mcu.frontend.blocks import BLOCKS
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.version import __version__
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FLOAT, ADAPTIVE, BUDGET = "32", "adaptive", "budget"
 METHODS = (FLOAT, *(str(bits) for bits in range(8, 0, -1)), ADAPTIVE, BUDGET)  # "budget:BYTES"
@@ -238,16 +233,14 @@ def load_plan(name: str) -> Plan:
     """
     try:
         shipped = resources.files(__package__).joinpath("plans", f"{name}.toml")
-        text = (
-            shipped.read_text(encoding="utf-8") if name in PLANS else Path(name).read_text(encoding="utf-8")
-        )
-        plain = tomllib.loads(text)
+        text = shipped.read_text(encoding="utf-8") if name in PLANS else read_regular(Path(name)).decode()
     except OSError as error:
         raise SerqError(
             f"there is no plan {name}: {error.strerror or error}; give a file, or one of {', '.join(PLANS)}"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SerqError(f"the plan {name} is not a TOML file: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SerqError(f"the plan {name} is not valid TOML: {error}") from error
+    plain = parse_toml(text, f"the plan {name}")
     try:
         specs = {key: FeatureSpec.from_json(value) for key, value in plain.get("features", {}).items()}
         studies = tuple(_study(value) for value in plain["study"])

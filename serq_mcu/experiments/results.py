@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.base.files import write_file
+from serq_mcu.base.files import read_regular, write_file
 from serq_mcu.base.metrics import half_width, wilson_interval
 from serq_mcu.errors import SerqError
 
@@ -100,7 +100,7 @@ def read_results(path: Path) -> list[Row]:
     Raises SerqError if it is something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.validation import check_types
 from serq_mcu.errors import SerqError
 
 Tables = Mapping[str, NDArray[Any]]  # tables of a stage or a block, by name
@@ -22,11 +23,6 @@ class TableType(NamedTuple):
 
     type: type[np.generic]
     shape: tuple[int, ...]
-
-
-def is_int(value: object) -> bool:
-    """Tell whether a value is a whole number; True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def require(condition: object, message: str) -> None:
@@ -72,29 +68,27 @@ class Analysis:
     voiced_above: float = 0.3
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(
-            is_int(self.sample_rate) and 8000 <= self.sample_rate <= 48000,
-            f"sample rate {self.sample_rate!r} must be 8000 to 48000 Hz",
+            8000 <= self.sample_rate <= 48000, f"sample rate {self.sample_rate!r} must be 8000 to 48000 Hz"
         )
         require(
             self.fft_length in (256, 512, 1024, 2048),
             f"FFT length {self.fft_length!r} must be 256, 512, 1024 or 2048",
         )
-        halves = is_int(self.window_length) and self.window_length % 2 == 0
         require(
-            halves
+            self.window_length % 2 == 0
             and (self.window_length == 0 or self.fft_length // 2 <= self.window_length < self.fft_length),
             f"window length {self.window_length!r} must be an even number from half the FFT length to just"
             " below it, or 0 for the FFT length",
         )
         require(
-            is_int(self.hop_length) and 1 <= self.hop_length <= self.frame_length,
+            1 <= self.hop_length <= self.frame_length,
             f"hop length {self.hop_length!r} must be 1 to the frame's",
         )
-        require(isinstance(self.center, bool), f"center {self.center!r} must be true or false")
         require(self.window == "hann", f"window {self.window!r} is not built; use hann")
         require(
-            is_int(self.mel_bands) and 2 <= self.mel_bands <= 128 and self.mel_bands % 2 == 0,
+            2 <= self.mel_bands <= 128 and self.mel_bands % 2 == 0,
             f"mel bands {self.mel_bands!r} must be an even number from 2 to 128",
         )
         require(
@@ -105,12 +99,12 @@ class Analysis:
         require(self.mel_norm in ("slaney", "none"), f"mel norm {self.mel_norm!r} must be slaney or none")
         require(1e-12 <= self.log_floor <= 1e-3, f"log floor {self.log_floor!r} must be 1e-12 to 1e-3")
         require(
-            is_int(self.tiers) and 0 <= self.tiers <= MAX_TIERS,
+            0 <= self.tiers <= MAX_TIERS,
             f"tiers {self.tiers!r} must be 1 to {MAX_TIERS}, or 0 where all frames count",
         )
         require(3 <= self.tier_db <= 60, f"a tier of {self.tier_db!r} dB must be 3 to 60 dB")
         require(
-            is_int(self.speech_frames) and 0 <= self.speech_frames <= MAX_FRAMES,
+            0 <= self.speech_frames <= MAX_FRAMES,
             f"speech frames {self.speech_frames!r} must be 0 to {MAX_FRAMES}",
         )
         require(

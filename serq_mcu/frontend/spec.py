@@ -29,11 +29,8 @@ class FeatureSpec(Analysis):
     blocks: tuple[FeatureBlock, ...] = field(default_factory=_speech235)
 
     def __post_init__(self) -> None:
-        require(
-            isinstance(self.name, str) and 0 < len(self.name) <= 64,
-            "the specification's name must be 1 to 64 characters",
-        )
         super().__post_init__()
+        require(0 < len(self.name) <= 64, "the specification's name must be 1 to 64 characters")
         kinds = [block.kind for block in self.blocks]
         require(bool(kinds), "a specification needs at least one feature block")
         require(len(set(kinds)) == len(kinds), f"a feature kind may be named once, not {', '.join(kinds)}")

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.validation import check_types, is_int
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import pitch
-from serq_mcu.frontend.analysis import Analysis, is_int
+from serq_mcu.frontend.analysis import Analysis
 from serq_mcu.frontend.arithmetic import Q15, q15, rshift_round
 from serq_mcu.frontend.blocks.base import Bounds, FeatureBlock, Tables, TableType
 from serq_mcu.frontend.level import level_from_db, level_offset
@@ -89,8 +90,7 @@ class FrontendTables:
                 f"{name} must be a {dimensions}-dimensional {np.dtype(kind).name} array",
             )
             object.__setattr__(self, name, _frozen(array))
-        for name in _SCALARS[:-1]:
-            _require(is_int(getattr(self, name)), f"{name} must be an integer")
+        check_types(self, "front-end tables: ")
         _require(
             isinstance(self.pool_shifts, tuple) and all(is_int(shift) for shift in self.pool_shifts),
             "pool_shifts must be integers",

@@ -33,6 +33,7 @@ ATTEMPTS = 12
 CLIP_ATTEMPTS = 3
 _FROM_PCM, _FROM_FEATURES = 0, 1
 _NO_STAGE = 0
+_MOST_VALUES = 0xFFFF  # of a stage's event: READ has 16 bits for the place of one
 _LOST = (
     Code.OUT_OF_ORDER,
     Code.NO_CLIP,
@@ -276,6 +277,11 @@ class Device:
             parts.append(values)
             if not len(values):
                 return np.concatenate(parts)
+            if count + len(values) > _MOST_VALUES:
+                raise SerqError(
+                    f"{self.name} answered reads with more values than a stage has; build and flash the"
+                    " project again"
+                )
 
     def _advance(self, sent_from: int, expected: int, end: int) -> int:
         if not sent_from < expected <= end:

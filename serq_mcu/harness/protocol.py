@@ -167,7 +167,8 @@ def parse_identity(payload: bytes) -> Identity:
     abi, model, *numbers = _IDENTITY.unpack_from(payload)
     board = payload[_IDENTITY.size :].decode(errors="replace")
     identity = Identity(abi, model.hex(), *numbers, board)  # type: ignore[call-arg]  # struct's numbers are in the fields' order
-    _require(identity.max_payload >= 32, "identity")
+    lengths = 0 < identity.hop_length <= identity.frame_length
+    _require(identity.max_payload >= 32 and identity.classes > 0 and lengths, "identity")
     return identity
 
 

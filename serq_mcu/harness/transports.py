@@ -20,7 +20,19 @@ from serq_mcu.harness.serial_ports import why_not_open as _why_not_open
 
 FULL = 1.0  # seconds that a line may take no byte; then what is being sent is lost, as it would be on a wire
 _BITS = 10  # on a serial line for each byte: start, 8 data, stop
+_PIECES = 64  # of at most 64 KiB of a program's output that wait to be read
 _BUFFER = 4096  # bytes that may lie before what is being sent, in the computer's serial driver
+
+
+def offer(pieces: queue.Queue[bytes], data: bytes, closed: threading.Event) -> None:
+    """Put a piece of a program's output into a queue when there is room, or never if nobody takes any more.
+
+    The program waits meanwhile, as at a full pipe, so what it writes without end takes no memory.
+    """
+    while not closed.is_set():
+        with contextlib.suppress(queue.Full):
+            pieces.put(data, timeout=0.1)
+            return
 
 
 class Transport(Protocol):
@@ -72,9 +84,8 @@ class ProcessTransport:
             ) from error
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
-        self._arrived: queue.SimpleQueue[bytes] = (
-            queue.SimpleQueue()
-        )  # b"" last: the program closed its output
+        self._arrived: queue.Queue[bytes] = queue.Queue(_PIECES)  # b"" last: it closed its output
+        self._closed = threading.Event()
         self._reader = threading.Thread(target=self._read_all, daemon=True)
         self._reader.start()
         self._ended = False
@@ -120,15 +131,17 @@ class ProcessTransport:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._closed.set()
         self._reader.join()
         self._process.stdout.close()
         self._messages.close()
 
     def _read_all(self) -> None:
         assert self._process.stdout is not None
-        while data := os.read(self._process.stdout.fileno(), 1 << 16):
-            self._arrived.put(data)
-        self._arrived.put(b"")
+        data = b"begun"
+        while data and not self._closed.is_set():
+            data = os.read(self._process.stdout.fileno(), 1 << 16)
+            offer(self._arrived, data, self._closed)
 
     def _gone(self) -> SerqError:
         with contextlib.suppress(subprocess.TimeoutExpired):

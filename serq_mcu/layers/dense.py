@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.csource import Call, CArray, CPart, Step, Trace
+from serq_mcu.base.validation import check_types
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.arithmetic import rshift_round
 from serq_mcu.layers.base import (
@@ -72,6 +73,8 @@ class DenseLayer(Layer):
     input_scale: float
 
     def __post_init__(self) -> None:
+        check_types(self, "a dense layer: ")
+        require(self.weight_scale > 0 and self.input_scale > 0, "a layer's scales must be positive")
         require(self.encoding in ENCODINGS, f"unknown weight encoding {self.encoding!r}")
         frozen_array(self, "u", np.uint8, 2)
         frozen_array(self, "bias", np.int32, 1)

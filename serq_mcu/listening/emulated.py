@@ -19,21 +19,27 @@ from serq_mcu.boards.board import BOARD_FILE, Relative, load_board, read_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.export import read_project, retarget
 from serq_mcu.codegen.plan import MODEL
+from serq_mcu.codegen.trust import buildable
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
+from serq_mcu.harness.transports import offer
 from serq_mcu.quantized_model.store import load_model
 
+_PIECES = 64  # of what the board wrote that wait to be read
 _PIECE = 0.05  # seconds of a recording that are played at once
 
 
-def listen_to(folder: Path, clip: Path, progress: Progress = silent) -> Iterator[str]:
+def listen_to(
+    folder: Path, clip: Path, progress: Progress = silent, *, allow_changes: bool = False
+) -> Iterator[str]:
     """Yield the lines that the live firmware exported to `folder` writes while it listens to `clip`.
 
     It runs on the emulated board of its instruction set. The clip is taken as it is: what the board's
-    microphone would do to it is left out. Raises SerqError if the folder is not a live project, the clip
-    cannot be read, or building or emulation fails.
+    microphone would do to it is left out. Raises SerqError if the folder is not a live project, or holds
+    other code than its model and board give and not allow_changes, the clip cannot be read, or building or
+    emulation fails.
     """
-    with _emulator(folder, clip, progress) as (name, command, pcm, _):
+    with _emulator(folder, clip, progress, allow_changes=allow_changes) as (name, command, pcm, _):
         done = subprocess.run(command, input=pcm.astype("<i2").tobytes(), capture_output=True, check=False)
         if done.returncode:
             raise SerqError(f"{name} ended with exit code {done.returncode}; export the project again")
@@ -41,12 +47,14 @@ def listen_to(folder: Path, clip: Path, progress: Progress = silent) -> Iterator
 
 
 @contextlib.contextmanager
-def emulated_board(folder: Path, clip: Path, progress: Progress = silent) -> Iterator[EmulatedBoard]:
+def emulated_board(
+    folder: Path, clip: Path, progress: Progress = silent, *, allow_changes: bool = False
+) -> Iterator[EmulatedBoard]:
     """Run the same firmware while `clip` is played to it in real time.
 
     Raises SerqError as `listen_to` does.
     """
-    with _emulator(folder, clip, progress) as (name, command, pcm, rate):
+    with _emulator(folder, clip, progress, allow_changes=allow_changes) as (name, command, pcm, rate):
         board = EmulatedBoard(name, command, pcm, rate)
         try:
             yield board
@@ -67,7 +75,7 @@ class EmulatedBoard:
             bufsize=0,
             start_new_session=True,
         )
-        self._arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._arrived: queue.Queue[bytes] = queue.Queue(_PIECES)
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._play, args=(pcm, rate), daemon=True),
@@ -109,14 +117,15 @@ class EmulatedBoard:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        while data := self._process.stdout.read(1 << 16):
-            self._arrived.put(data)
-        self._arrived.put(b"")
+        data = b"begun"
+        while data and not self._stopped.is_set():
+            data = self._process.stdout.read(1 << 16)
+            offer(self._arrived, data, self._stopped)
 
 
 @contextlib.contextmanager
 def _emulator(
-    folder: Path, clip: Path, progress: Progress
+    folder: Path, clip: Path, progress: Progress, *, allow_changes: bool
 ) -> Iterator[tuple[str, list[str], NDArray[np.int16], int]]:
     """Prepare the emulated board.
 
@@ -127,9 +136,13 @@ def _emulator(
     rate = load_model(folder / MODEL).spec.sample_rate
     pcm = read_audio(clip, rate).pcm
     board = read_board(folder / BOARD_FILE)
-    with tempfile.TemporaryDirectory(prefix="serq-live-") as work:
+    with (
+        buildable(project, allow_changes=allow_changes) as own,
+        tempfile.TemporaryDirectory(prefix="serq-live-") as work,
+    ):
         if isinstance(board.emulator, Relative):
             board = load_board(board.emulator.relative)
-            project = retarget(project, board, Path(work) / board.name)
+            own = retarget(own, board, Path(work) / board.name)
         progress(f"building {folder} for {board.title}")
-        yield board.name, platformio.emulator_command(board, platformio.build(project.folder).elf), pcm, rate
+        built = platformio.build(own.folder, log=folder / platformio.LOG)
+        yield board.name, platformio.emulator_command(board, built.elf), pcm, rate

@@ -5,12 +5,12 @@ They come among boot messages, damaged lines and whatever else comes over a wire
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from serq_mcu.base.text import shown
+from serq_mcu.base.validation import parse_json
 from serq_mcu.frontend.level import level_in_db
 from serq_mcu.listening.answers import WORDS, Damaged, Hello, LabelledDecision, TimedDecision
 
@@ -58,8 +58,8 @@ class LineReader:
         event: Hello | Complaint | TimedDecision | None
         start = text.find("{")
         try:
-            value = json.loads(text[start:]) if start >= 0 else None
-        except (ValueError, RecursionError):
+            value = parse_json(text[start:]) if start >= 0 else None
+        except ValueError:
             value = None
         event = (
             (self._hello(value) or self._complaint(value) or self._decision(value, seconds))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.transports import SerialTransport
-from serq_mcu.listening.answers import LiveEvent
+from serq_mcu.listening.answers import Damaged, LiveEvent
 from serq_mcu.listening.emulated import emulated_board
 from serq_mcu.listening.lines import Complaint, LineReader, Passed
 
@@ -33,7 +34,9 @@ class Source(Protocol):
 
 
 @contextlib.contextmanager
-def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> Iterator[Source]:
+def open_source(
+    port: str, clip: Path | None, baud: int, progress: Progress, *, allow_changes: bool = False
+) -> Iterator[Source]:
     """Open a serial port or URL, or a folder of a live project, whose emulator listens to `clip`.
 
     Raises SerqError if it cannot be opened.
@@ -44,7 +47,7 @@ def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> 
                 f"{port} is a folder: give its emulator a recording to hear with --clip, or name a board's"
                 " port instead of the folder"
             )
-        with emulated_board(Path(port), clip, progress) as board:
+        with emulated_board(Path(port), clip, progress, allow_changes=allow_changes) as board:
             yield board
         return
     if clip is not None:
@@ -61,35 +64,58 @@ def open_source(port: str, clip: Path | None, baud: int, progress: Progress) -> 
 def live_events(source: Source, progress: Progress) -> Iterator[LiveEvent]:
     """Yield what a board reports, until its line ends. progress is told once of lines that are no decisions.
 
-    Raises SerqError if nothing comes, or something else; if the board falls silent, is unplugged or reports
-    an error.
+    Raises SerqError if nothing comes, or something else; if the board falls silent, sends damaged lines
+    alone, is unplugged or reports an error.
     """
-    reader, passed, decisions = LineReader(), "", 0
-    start = last_at = time.monotonic()
+    reader, state = LineReader(), _State(source.name)
+    start = state.last_at = time.monotonic()
     while True:
         try:
             data = source.read(0.2)
         except EOFError:
-            if decisions:
+            if state.alive:
                 return
-            raise SerqError(_nothing(source.name, passed)) from None
+            raise SerqError(_nothing(source.name, state.passed)) from None
         now = time.monotonic()
         for event in reader.feed(data, now - start):
             if isinstance(event, Complaint):
                 raise SerqError(f"the board reports: {event.text}")
             if isinstance(event, Passed):
-                if not passed:
+                if not state.passed:
                     progress(f"skipped non-JSON output such as {event.text!r} (boot messages are normal)")
-                passed = event.text
+                state.passed = event.text
             else:
-                last_at, decisions = now, decisions + 1
+                state.note(event, now)
                 yield event
-        if now - last_at > _PATIENCE:
-            raise SerqError(
-                f"{source.name} fell silent; check the cable and reset the board"
-                if decisions
-                else _nothing(source.name, passed)
-            )
+        if now - state.last_at > _PATIENCE:
+            raise SerqError(state.silence())
+
+
+@dataclass
+class _State:
+    """What is known of a board's line: whether and when it last said something that is whole."""
+
+    name: str
+    last_at: float = 0.0
+    alive: bool = False
+    damaged: int = 0  # lines in a row
+    passed: str = ""  # the last line that is no decision
+
+    def note(self, event: LiveEvent, now: float) -> None:
+        """Take note of an event; a damaged line is no sign of life, as lines may be damaged for ever."""
+        if isinstance(event, Damaged):
+            self.damaged += 1
+        else:
+            self.last_at, self.alive, self.damaged = now, True, 0
+
+    def silence(self) -> str:
+        """Say why nothing more is waited for."""
+        if self.damaged:
+            lines = f"{self.damaged} lines in a row" if self.damaged > 1 else "a line"
+            return f"{lines} came damaged from {self.name}; check the cable and --baud"
+        if self.alive:
+            return f"{self.name} fell silent; check the cable and reset the board"
+        return _nothing(self.name, self.passed)
 
 
 def _nothing(name: str, passed: str) -> str:

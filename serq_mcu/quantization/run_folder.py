@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from serq_mcu.base.files import new_folder
+from serq_mcu.base.files import new_folder, read_regular
 from serq_mcu.base.metrics import Score
+from serq_mcu.base.validation import parse_json
 from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.statistics import MISSING
@@ -37,6 +38,7 @@ from serq_mcu.quantized_model.types import NO_SPEECH, NO_SPEECH_LABEL
 MARKER = "run.json"
 FEATURES, WEIGHTS = "features.safetensors", "weights.safetensors"
 FORMAT = 2
+_MOST_ARRAYS = 4 * 2**30  # bytes of a file of arrays: all corpora's clips in all their versions
 CALIBRATION_VERSIONS = 4  # of each clip: as recorded and three more
 CHOOSER = "chooser."  # before the names of its weights
 PARTS = ("train", "validation", "test")
@@ -243,7 +245,7 @@ def load_run(folder: Path) -> Run:
     Raises SerqError when it is missing, damaged or made by a newer version.
     """
     try:
-        header = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        header = parse_json(read_regular(folder / MARKER))
         version = header["format"]
         if version != FORMAT:
             raise SerqError(
@@ -333,7 +335,7 @@ def _config(value: dict[str, Any]) -> Config:
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
-    data = path.read_bytes()
+    data = read_regular(path, _MOST_ARRAYS)
     if _sha256(data) != sha256:
         raise ValueError(f"{path.name} does not match its checksum")
     return dict(load(data))

@@ -6,6 +6,7 @@ Nothing loaded can run code.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from serq_mcu.base import resources
-from serq_mcu.base.files import write_file
+from serq_mcu.base.files import open_regular, write_file
+from serq_mcu.base.validation import parse_json
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.layers import LAYERS, Layer
-from serq_mcu.quantized_model.types import FORMAT, DecisionRule, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.provenance import check_provenance
+from serq_mcu.quantized_model.types import FORMAT, DecisionRule, InputQuantization, QuantizedModel, canonical
 
 DEFAULT_MODEL = "emodb"
+MAX_BYTES = 64 * 2**20  # of a model file: far more than a microcontroller holds
 
 
 def save_model(model: QuantizedModel, path: Path) -> Path:
@@ -43,6 +47,9 @@ def load_model(path: Path) -> QuantizedModel:
     Raises SerqError when the file is missing, damaged, not a model, or made by a newer version.
     """
     try:
+        with open_regular(path) as opened:
+            if os.fstat(opened.fileno()).st_size > MAX_BYTES:
+                raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -57,11 +64,11 @@ def load_model(path: Path) -> QuantizedModel:
             f"{path} is not a model file or is damaged ({error}); export it again with `serq-mcu quantize`"
         ) from error
     try:
-        header = json.loads(metadata["serq"])
+        header = parse_json(metadata["serq"])
         version = header["format"]
         if version != FORMAT:
             raise SerqError(
-                f"it has format {version}, and this serq-mcu reads format {FORMAT}; make it again with"
+                f"it has format {version!r:.40}, and this serq-mcu reads format {FORMAT}; make it again with"
                 " `serq-mcu quantize`"
             )
         model = _model(header, tensors)
@@ -79,7 +86,12 @@ def load_model(path: Path) -> QuantizedModel:
         raise SerqError(
             f"{path} is not a model file or is damaged ({error!r}); export it again with `serq-mcu quantize`"
         ) from error
-    if model.sha256 != header.get("sha256") or set(model.tensors()) != set(tensors):
+    stated = header.pop("sha256", None)
+    if (
+        model.sha256 != stated
+        or canonical(header) != canonical(model.header())
+        or set(model.tensors()) != set(tensors)
+    ):
         raise SerqError(
             f"{path} is damaged: its content does not match its hash; export it again with `serq-mcu"
             " quantize`"
@@ -113,6 +125,10 @@ def find_model(model: Path) -> QuantizedModel:
 
 
 def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
+    for name in ("labels", "layers"):
+        if not isinstance(header[name], list):
+            raise TypeError(f"{name} must be a list")
+    check_provenance(header["provenance"])
     spec = FeatureSpec.from_json(header["spec"])
     frontend = {
         name.removeprefix("frontend."): array

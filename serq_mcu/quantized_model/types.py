@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.stages import Stage
+from serq_mcu.base.validation import check_types
 from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.stages import stage_table
@@ -32,6 +33,11 @@ MAX_SMOOTHING = 4
 MAX_FLOOR_BLOCKS = 64
 NO_SPEECH, NOT_SURE = -1, -2  # answers that are no label's index
 NO_SPEECH_LABEL = "no speech"  # a class of this name is that answer
+
+
+def canonical(header: dict[str, Any]) -> bytes:
+    """Return the bytes of a header that its hash is of (SPEC.md section 6)."""
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,7 @@ class DecisionRule:
     wake_rise: int
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            require(
-                isinstance(value, int) and not isinstance(value, bool),
-                f"decision: {name} {value!r} must be a whole number",
-            )
+        check_types(self, "decision: ")
         require(
             1 <= self.blocks <= MAX_BLOCKS,
             f"decision: a window has 1 to {MAX_BLOCKS} blocks, not {self.blocks}",
@@ -128,6 +130,8 @@ class QuantizedModel:
     decision: DecisionRule | None = None
 
     def __post_init__(self) -> None:
+        check_types(self, "the model: ")
+        require(isinstance(self.provenance, dict), "a model's provenance must be a table")
         require(
             1 <= len(self.layers) <= MAX_LAYERS,
             f"a model has 1 to {MAX_LAYERS} layers, not {len(self.layers)}",
@@ -144,13 +148,13 @@ class QuantizedModel:
             require(layer.gives_scores == last, f"layer {index}: the last layer alone gives scores")
         require(len(self.labels) == width, f"{len(self.labels)} labels for {width} scores")
         require(2 <= len(self.labels) <= 64, "a model has 2 to 64 classes")
-        require(len(set(self.labels)) == len(self.labels), "two classes share a name")
         for label in self.labels:
             require(
-                isinstance(label, str) and 0 < len(label.encode()) <= 64 and label.isprintable(),
-                f"class name {label!r} must be 1 to 64 printable bytes",
+                isinstance(label, str) and label.isprintable() and 0 < len(label.encode()) <= 64,
+                f"class name {label!r:.80} must be 1 to 64 printable bytes",
             )
-        require(np.isfinite(self.score_scale) and self.score_scale > 0, "the score scale must be positive")
+        require(len(set(self.labels)) == len(self.labels), "two classes share a name")
+        require(self.score_scale > 0, "the score scale must be positive")
         self.tables.check(self.spec)
         if self.decision is not None:
             require(
@@ -240,7 +244,7 @@ class QuantizedModel:
     @functools.cached_property
     def sha256(self) -> str:
         """Hash of the content, independent of the file that carries it."""
-        digest = hashlib.sha256(json.dumps(self.header(), sort_keys=True, separators=(",", ":")).encode())
+        digest = hashlib.sha256(canonical(self.header()))
         for name, array in sorted(self.tensors().items()):
             little = array.astype(array.dtype.newbyteorder("<"))
             digest.update(f"{name} {array.dtype.name} {array.shape}".encode() + little.tobytes())

@@ -12,6 +12,7 @@ from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress, silent
 from serq_mcu.codegen.export import Project, read_project
 from serq_mcu.codegen.plan import MODEL
+from serq_mcu.codegen.trust import buildable
 from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
@@ -93,19 +94,24 @@ def gather(
     firmware: Path | None = None,
     on: str = "host",
     progress: Progress = silent,
+    *,
+    allow_changes: bool = False,
 ) -> ReportData:
     """Gather the data on the run folder or model file `source`.
 
     model: a model file that was quantized from the run; without it the run is quantized as its configuration
     says. corpus: recordings to evaluate a model file or a device on. firmware: an exported project of this
-    very model, run on `on`. Raises SerqError if one of them cannot be used, or they do not belong together.
+    very model, run on `on`: a fresh export of it, or with allow_changes the folder's own code. Raises
+    SerqError if one of them cannot be used, or they do not belong together.
     """
     if firmware is not None:
         if corpus is None:
             raise SerqError("firmware is evaluated on recordings; give --corpus too")
         known = source if source.is_file() else model
         if known is not None:  # else it is made first
-            _require_same(load_model(known), firmware)
+            project = _require_same(load_model(known), firmware)
+            with buildable(project, allow_changes=allow_changes):  # before minutes of work
+                pass
     if source.is_dir() or not source.exists():
         data = _from_run(source, model, progress)
     elif model is not None:
@@ -116,7 +122,8 @@ def gather(
             found = evaluate(data.model, corpus, progress)
             data = replace(data, integer_score=found.score, integer_basis=found.basis)
     if firmware is not None and corpus is not None:
-        data = replace(data, **_from_device(data.model, firmware, corpus, on, progress))
+        asked = _from_device(data.model, firmware, corpus, on, progress, allow_changes=allow_changes)
+        data = replace(data, **asked)
     return data
 
 
@@ -214,7 +221,7 @@ def _require_same(model: QuantizedModel, firmware: Path) -> Project:
 
 
 def _from_device(
-    model: QuantizedModel, firmware: Path, corpus: Path, on: str, progress: Progress
+    model: QuantizedModel, firmware: Path, corpus: Path, on: str, progress: Progress, *, allow_changes: bool
 ) -> dict[str, Any]:
     """Run the device on the clips that the model is evaluated on."""
     project = _require_same(model, firmware)
@@ -223,7 +230,7 @@ def _from_device(
         raise SerqError(
             f"{corpus}: no clip has a class of the model ({', '.join(model.labels)}); give another corpus"
         )
-    with open_target(project, on) as target:
+    with open_target(project, on, allow_changes=allow_changes) as target:
         report = verify(
             model,
             recordings(clips, model.spec.sample_rate),

@@ -23,6 +23,9 @@ HTML = Path(__file__).with_name("live.html")
 _ADDRESS = "127.0.0.1"
 _KEPT = 120  # events that a page is told when it is opened late
 _PATIENCE = 5.0  # seconds between two signs of life to a page
+_IDLE = 10.0  # seconds that a browser may take to ask, or to take what it is sent
+_WAITING = 1000  # events for a browser that does not read; then it is left, and may come back
+_CONNECTIONS = 64  # at once
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src"
     " data:; base-uri 'none'"
@@ -40,15 +43,14 @@ class Page:
         self._hello: dict[str, Any] | None = None
         self._events: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._number = self._damaged = 0
-        self._readers: list[queue.SimpleQueue[dict[str, Any] | None]] = []
+        self._readers: list[queue.Queue[dict[str, Any] | None]] = []
         handler = type("Handler", (_Handler,), {"page": self})
         try:
-            self._server = ThreadingHTTPServer((_ADDRESS, port), handler)
+            self._server = _Server((_ADDRESS, port), handler)
         except OSError as error:
             raise SerqError(
                 f"the page cannot use port {port} ({error.strerror}); choose another with --page-port"
             ) from error
-        self._server.daemon_threads = True
         self.url = f"http://{_ADDRESS}:{self._server.server_port}/"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
@@ -85,15 +87,15 @@ class Page:
         """Tell the browsers that nothing more comes, and stop serving."""
         with self._lock:
             for reader in self._readers:
-                reader.put(None)
+                _end(reader)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[queue.SimpleQueue[dict[str, Any] | None]]:
+    def reading(self) -> Iterator[queue.Queue[dict[str, Any] | None]]:
         """Return a queue of events, from those that are remembered on; None is the last."""
-        reader: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        reader: queue.Queue[dict[str, Any] | None] = queue.Queue(_WAITING)
         with self._lock:
             for event in ([self._hello] if self._hello else []) + list(self._events):
                 reader.put(event)
@@ -101,7 +103,7 @@ class Page:
         try:
             yield reader
         finally:
-            with self._lock:
+            with self._lock, contextlib.suppress(ValueError):  # it was left
                 self._readers.remove(reader)
 
     def _tell(self, event: dict[str, Any]) -> None:
@@ -110,8 +112,46 @@ class Page:
                 self._hello = event
             else:
                 self._events.append(event)
-            for reader in self._readers:
-                reader.put(event)
+            for reader in tuple(self._readers):
+                try:
+                    reader.put_nowait(event)
+                except queue.Full:
+                    self._readers.remove(reader)
+                    _end(reader)
+
+
+def _end(reader: queue.Queue[dict[str, Any] | None]) -> None:
+    """Let a reader's thread end, whatever waits for it."""
+    with reader.mutex:
+        reader.queue.clear()
+    reader.put_nowait(None)
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection, and no more of them than browsers need."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, or close it where there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection until it ends."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, *_: Any) -> None:
+        """Print nothing: a browser that leaves, or falls silent, is no error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -119,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     page: Page
     protocol_version = "HTTP/1.1"
+    timeout = _IDLE
 
     def do_GET(self) -> None:
         host = (self.headers.get("Host") or "").rsplit(":", 1)[0]

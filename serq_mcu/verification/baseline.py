@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serq_mcu.base.files import write_file
+from serq_mcu.base.files import read_regular, write_file
+from serq_mcu.base.validation import parse_json
 from serq_mcu.errors import SerqError
 from serq_mcu.verification.report import VerifyReport
 
@@ -211,7 +212,7 @@ def load_baseline(path: Path) -> Baseline:
     Raises SerqError if there is none or it is damaged.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_regular(path))
         if value.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         baseline = Baseline(**value)

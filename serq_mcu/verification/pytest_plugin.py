@@ -154,8 +154,9 @@ def serq_target(
     with contextlib.ExitStack() as stack:
         with _usage():
             if request.config.getoption("--serq-flash"):
-                platformio.flash(serq_project.folder, serq_port)
-            target = stack.enter_context(open_target(serq_project, serq_port))
+                platformio.flash(serq_project.folder, serq_port, allow_changes=True)
+            own = open_target(serq_project, serq_port, allow_changes=True)  # it was exported above
+            target = stack.enter_context(own)
             require_same_firmware(serq_model, target)
         yield target
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from serq_mcu.boards.board import BOARD_FILE, Relative, load_board, read_board
 from serq_mcu.build.host_program import host_build
 from serq_mcu.codegen.export import Project, retarget
+from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.device import Device
 from serq_mcu.harness.transports import ProcessTransport, SerialTransport, Transport
@@ -30,27 +31,32 @@ class Target:
 
 
 @contextlib.contextmanager
-def open_target(project: Project, on: str) -> Iterator[Target]:
+def open_target(project: Project, on: str, *, allow_changes: bool = False) -> Iterator[Target]:
     """Run the project's C on `host`, on the board's `emulator`, or on the board at a serial port.
 
     A port may be a pyserial URL. A real board's emulator is the emulated board of its instruction set: the
-    same C, built for that one. Raises SerqError if it is not the harness, or cannot be built, started or
-    reached.
+    same C, built for that one. What is built is a fresh export of the folder's model and board, or with
+    allow_changes the folder. Raises SerqError if it is not the harness, holds other code, or cannot be built,
+    started or reached.
     """
     project.require_app("harness")
     opener = {"host": _host, "emulator": _emulator}.get(on)
-    with opener(project) if opener else _port(project, on) as target:
+    if opener is None:
+        with _port(project, on) as target:
+            yield target
+        return
+    with buildable(project, allow_changes=allow_changes) as own, opener(own, project.folder) as target:
         yield target
 
 
 @contextlib.contextmanager
-def _host(project: Project) -> Iterator[Target]:
+def _host(project: Project, _: Path) -> Iterator[Target]:
     with host_build(project.folder) as program, _device(ProcessTransport([str(program)])) as device:
         yield Target(device, "host", project.board, "host")
 
 
 @contextlib.contextmanager
-def _emulator(project: Project) -> Iterator[Target]:
+def _emulator(project: Project, folder: Path) -> Iterator[Target]:
     from serq_mcu.build import platformio
 
     board = read_board(project.folder / BOARD_FILE)
@@ -58,7 +64,7 @@ def _emulator(project: Project) -> Iterator[Target]:
         if isinstance(board.emulator, Relative):
             board = load_board(board.emulator.relative)
             project = retarget(project, board, Path(work) / board.name)
-        built = platformio.build(project.folder)
+        built = platformio.build(project.folder, log=folder / platformio.LOG)
         with _device(ProcessTransport(platformio.emulator_command(board, built.elf))) as device:
             yield Target(device, board.name, board.name, "emulator", 0, built.flash_bytes, built.ram_bytes)
 

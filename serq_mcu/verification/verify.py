@@ -78,19 +78,22 @@ def verify_project(
     progress: ProgressCall | None = None,
     mode: Mode = "pcm",
     baseline: Baseline | None = None,
+    *,
+    allow_changes: bool = False,
 ) -> VerifyReport:
     """Verify the exported project `folder` with the recordings in `clips`, or a stratified `count` of them.
 
     on: `host`, `emulator` or a serial port. In mode `features` the device gets the pooled features that the
-    reference computes, and only its network is compared. Raises SerqError if the folder, the clips or the
-    device cannot be used, or do not belong to the `baseline`; a difference is no error but part of the
-    report.
+    reference computes, and only its network is compared. What runs on this computer is a fresh export of the
+    folder's model and board, or with allow_changes the folder's own code. Raises SerqError if the folder, the
+    clips or the device cannot be used, or do not belong to the `baseline`; a difference is no error but part
+    of the report.
     """
     project = read_project(folder)
     model = load_model(folder / MODEL)
     _require_same_model(project, model)
     chosen = choose_clips(clips, count)
-    with open_target(project, on) as target:
+    with open_target(project, on, allow_changes=allow_changes) as target:
         if baseline:
             baseline.require_same(
                 target.on, target.device.identity.board, mode, {clip.name: clip.label for clip in chosen}

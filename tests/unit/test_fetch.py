@@ -61,15 +61,27 @@ EMODB = _zip(
 )
 
 
+def _damaged(method: int) -> bytes:
+    """An archive whose compressed data is none."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", method) as archive:
+        archive.writestr("wav/a.wav", _wav(0))
+    content = bytearray(data.getvalue())
+    content[60:2000] = bytes(1940)
+    return bytes(content)
+
+
 class _Server:
     """Serves `files` and remembers who asked for what. slow: bytes a second; cut: of what is left out at
-    the end of a file.
+    the end of a file; ranges: whether it can go on in the middle.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.started: list[int] = []  # at which byte each answer began
         self.slow = self.cut = 0
+        self.ranges = self.states_length = True
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -91,8 +103,16 @@ class _Server:
             request.send_error(404)
             return
         data = self.files[path]
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(data)))
+        tag = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
+        first = re.fullmatch("bytes=([0-9]+)-", request.headers.get("Range") or "")
+        same = self.ranges and first is not None and request.headers.get("If-Range") == tag
+        self.started.append(int(first[1]) if first is not None and same else 0)
+        data = data[self.started[-1] :]
+        request.send_response(206 if same else 200)
+        if self.states_length:
+            request.send_header("Content-Length", str(len(data)))
+        request.send_header("ETag", tag)
+        request.send_header("Connection", "close")
         request.end_headers()
         data = data[: len(data) - self.cut]
         for start in range(0, len(data), 2000):
@@ -170,7 +190,7 @@ def test_what_cannot_be_fetched_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     assert "could not be downloaded (ConnectionError)" in refused(
         "emodb", "--out", str(tmp_path / "s"), "--from", "http://127.0.0.1:1/x.zip"
     )
-    monkeypatch.setitem(sys.modules, "pooch", None)
+    monkeypatch.setitem(sys.modules, "requests", None)
     assert "pip install 'serq-mcu[fetch]'" in refused(
         "emodb", "--out", str(tmp_path / "s"), "--from", "http://127.0.0.1:1/x.zip"
     )
@@ -247,6 +267,10 @@ def test_an_archive_with_another_checksum_is_refused(
         (_zip({"wav/..\\..\\evil.wav": b"x"}), "leads out of its folder"),
         (_zip({"C:/evil.wav": b"x"}), "leads out of its folder"),
         (_zip({"wav/a\x1b.wav": b"x"}), "leads out of its folder"),
+        (_zip({f"wav/{'a' * 300}.wav": b"x"}), "longer than any name may be"),
+        (_zip({"wav/a.wav": b"x", "wav/a.wav/b.wav": b"x"}), "two files of one name"),
+        (_zip({"wav/a.wav": b"x", "wav\\a.wav": b"x"}), "two files of one name"),
+        *((_damaged(method), "no sound archive") for method in (8, 12, 14)),  # deflate, bz2, lzma
     ],
 )
 def test_what_is_no_sound_archive_leaves_nothing(
@@ -294,10 +318,52 @@ def test_a_download_that_ends_too_soon_is_no_download(
         fetch_corpus("emodb", tmp_path / "e", _nothing, f"{server.url}a.zip")
     with pytest.raises(SerqError, match=r"could not be downloaded \(HTTP 404\)"):
         fetch_corpus("emodb", tmp_path / "e", _nothing, f"{server.url}other.zip")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert not (tmp_path / "e").exists()
     server.cut = 0
     found = fetch_corpus("emodb", tmp_path / "e", _nothing, f"{server.url}a.zip")
     assert found.report is not None and found.report.ok
+    assert len(EMODB) - 700 - 2**14 < server.started[-1] < len(EMODB), "it went on where it stopped"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e"]
+
+
+@pytest.mark.parametrize("why", ["it cannot go on", "it has another file by now"])
+def test_a_download_starts_afresh_where_it_cannot_go_on(
+    why: str, server: _Server, published: Any, tmp_path: Path
+) -> None:
+    published(_recordings())
+    server.files["a.zip"], server.cut = EMODB + bytes(9), 700
+    with pytest.raises(SerqError, match="could not be downloaded"):
+        fetch_corpus("emodb", tmp_path / "e", _nothing, f"{server.url}a.zip")
+    server.files["a.zip"], server.cut = EMODB, 0
+    server.ranges = why != "it cannot go on"
+    found = fetch_corpus("emodb", tmp_path / "e", _nothing, f"{server.url}a.zip")
+    assert found.report is not None and found.report.ok
+    assert server.started == [0, 0]
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_download_without_end_is_stopped(
+    stated: bool, server: _Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = replace(publication_of("emodb"), megabytes=1)
+    monkeypatch.setattr(fetch, "PUBLICATIONS", (small,))
+    server.files["a.zip"], server.states_length = bytes(12_000_000), stated
+    with pytest.raises(SerqError, match="gives more than 1 MiB, which is not what was published"):
+        fetch_corpus("emodb", tmp_path / "e", _nothing, f"{server.url}a.zip")
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= 4_000_000
+
+
+def test_a_corpus_that_lacks_recordings_is_fetched_again(
+    server: _Server, published: Any, tmp_path: Path
+) -> None:
+    published(_recordings())
+    server.files["a.zip"] = _zip({f"wav/{name}.wav": _wav(i) for i, name in enumerate(NAMES[:2])})
+    found = fetch_corpus("emodb", tmp_path / "e", _nothing, f"{server.url}a.zip")
+    assert found.report is not None and not found.report.ok
+    server.files["a.zip"] = EMODB
+    found = fetch_corpus("emodb", tmp_path / "e", _nothing, f"{server.url}a.zip")
+    assert found.report is not None and found.report.ok
+    assert server.asked == ["a.zip", "a.zip"]
 
 
 def test_ctrl_c_while_it_downloads_leaves_no_folder_and_the_next_run_fetches(
@@ -311,7 +377,7 @@ def test_ctrl_c_while_it_downloads_leaves_no_folder_and_the_next_run_fetches(
     assert code == 130
     assert_one_line(said, "`serq-mcu corpus fetch` goes on where it stopped when it is called again")
     assert not (tmp_path / "e").exists()
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "errors"] == []
+    assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} <= {tmp_path.name, ".e.part"}
     server.slow = 0
     done = CliRunner().invoke(main, words)
     assert "531 recordings" not in done.output and len(load_corpus(tmp_path / "e").clips) == 4

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -49,10 +50,12 @@ from serq_mcu.listening.answers import Damaged, Hello, LabelledDecision, TimedDe
 from serq_mcu.listening.classify import classify_file
 from serq_mcu.listening.engine import PYTHON, C, ClipAnswer, Engine, open_engine
 from serq_mcu.listening.lines import Complaint, LineReader, Passed
+from serq_mcu.listening.live import live_events
 from serq_mcu.quantized_model import interpreter
 from serq_mcu.quantized_model.store import save_model, shipped_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show import live_page
 from serq_mcu.show.live_page import HTML, Page
 from serq_mcu.show.terminal import bar
 from tests.support.frontend import SPECS
@@ -665,6 +668,20 @@ def test_live_shows_what_a_board_says(board: Callable[..., str], monkeypatch: py
     assert "700 samples were lost" in done.stderr and done.stderr.count("samples were lost") == 1
 
 
+def test_damaged_lines_without_end_are_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        name = "it"
+
+        def read(self, timeout: float) -> bytes:
+            self.pieces = getattr(self, "pieces", -1) + 1
+            return _line()[9:] if self.pieces else _hello()
+
+    clock = itertools.count()
+    monkeypatch.setattr("serq_mcu.listening.live.time.monotonic", lambda: float(next(clock)))
+    with pytest.raises(SerqError, match=r"\d+ lines in a row came damaged from it; check the cable"):
+        list(itertools.islice(live_events(Endless(), lambda *_: None), 1000))
+
+
 def test_live_writes_json_lines(board: Callable[..., str]) -> None:
     done = _run("live", board(_hello(), _line()[9:], _line()), "--count", "1", "--json", "--quiet")
     assert done.exit_code == 0 and done.stderr == ""
@@ -814,6 +831,39 @@ def test_the_page_is_one_file_for_this_computer_alone(page: Page) -> None:
             urllib.request.urlopen(request, timeout=120)
         assert refused.value.code == code
         refused.value.close()
+
+
+def _raw(page: Page, text: bytes) -> socket.socket:
+    """Open a connection to the page and send no more than this."""
+    made = socket.create_connection(("127.0.0.1", int(page.url.rsplit(":", 1)[1].strip("/"))), 60)
+    made.sendall(text)
+    return made
+
+
+def test_clients_that_say_nothing_are_left(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_page._Handler, "timeout", 0.3)
+    idle = [_raw(page, text) for text in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\n")]
+    for one in idle:
+        assert one.recv(9) == b""  # it was closed
+        one.close()
+
+
+def test_more_clients_than_browsers_are_left_at_once(page: Page) -> None:
+    page._server._free = threading.BoundedSemaphore(2)
+    held = [_raw(page, b"") for _ in range(2)]
+    more = _raw(page, b"")
+    assert more.recv(9) == b""
+    for one in (*held, more):
+        one.close()
+
+
+def test_a_reader_that_does_not_read_is_left(page: Page) -> None:
+    with page.reading() as reader:
+        for _ in range(live_page._WAITING + 1):
+            page.decided(JOY)
+        assert reader.get(timeout=60) is None
+        assert reader.empty() and not page._readers
+    page.decided(JOY)
 
 
 def test_a_port_that_is_taken_is_said(page: Page) -> None:

@@ -229,11 +229,13 @@ def test_flash_says_why_and_keeps_the_log(
     """The vendor's platform cannot be here, so its build is left out and its uploader, the real esptool,
     runs where PlatformIO would start it.
     """
-    monkeypatch.setattr(platformio, "build", lambda folder, progress: None)
+    monkeypatch.setattr(platformio, "build", lambda folder, progress, log: None)
 
-    def upload(arguments: list[str], folder: Path, what: str, progress: Callable[[str], None]) -> Path:
+    def upload(
+        arguments: list[str], folder: Path, log: Path, what: str, progress: Callable[[str], None]
+    ) -> Path:
         assert arguments == ["run", "--target", "upload", "--upload-port", terminal[1]]
-        (folder / platformio.LOG).write_text(_esptool(terminal[1]))
+        log.write_text(_esptool(terminal[1]))
         raise SerqError("the upload failed")
 
     monkeypatch.setattr(platformio, "_run", upload)
@@ -241,7 +243,7 @@ def test_flash_says_why_and_keeps_the_log(
     with pytest.raises(
         SerqError, match=r"is an ESP32-S3 and the project is for an ESP32.*build\.log has all that was said"
     ):
-        platformio.flash(project, terminal[1])
+        platformio.flash(project, terminal[1], allow_changes=True)
     with pytest.raises(SerqError, match="there is no port /dev/none"):
         platformio.flash(project, "/dev/none")
 

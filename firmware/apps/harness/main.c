@@ -86,6 +86,7 @@ static struct {
     uint32_t sum, sum_of_sums; /* of the input's 16-bit words */
     stage_digest digests[SERQ_STAGES];
     uint8_t stages; /* digests in use, in the order in which their stages first came by */
+    bool dead;      /* it was too long: what was taken of it is of no use */
     bool finished;  /* the members below hold the clip's result */
     int8_t label;
     int32_t scores[SERQ_CLASSES];
@@ -382,6 +383,7 @@ static void begin(void)
     harness.sum = 0;
     harness.sum_of_sums = 0;
     harness.stages = 0;
+    harness.dead = false;
     harness.finished = false;
     harness.frontend_cycles = 0;
     harness.network_cycles = 0;
@@ -407,6 +409,7 @@ static verdict push(const int16_t *samples, uint32_t count)
     /* they lie in the recogniser's scratch memory, where the frame's transform writes */
     harness.features = 0;
     if (serq_push(&harness.recogniser, samples, count) < 0) {
+        harness.dead = true;
         return TOO_MANY_FRAMES;
     }
     harness.frontend_cycles += cycles_since(start, traced);
@@ -500,6 +503,9 @@ static verdict perform_in_clip(uint8_t type, const uint8_t *payload, uint32_t le
 {
     if (!harness.begun) {
         return NO_CLIP;
+    }
+    if (harness.dead) {
+        return TOO_MANY_FRAMES;
     }
     switch (type) {
     case PCM:

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.csource import CPart
+from serq_mcu.base.validation import check_types
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.analysis import Analysis, is_int, require
+from serq_mcu.frontend.analysis import Analysis, require
 from serq_mcu.frontend.analysis import Tables as Tables
 from serq_mcu.frontend.analysis import TableType as TableType
 from serq_mcu.frontend.statistics import PERCENTILES, STATISTICS
@@ -117,10 +118,8 @@ class FeatureBlock(ABC):
     statistics: tuple[str, ...] = ("mean", "sd", "delta_sd")
 
     def __post_init__(self) -> None:
-        require(
-            is_int(self.size) and 1 <= self.size <= MAX_SIZE,
-            f"{self.kind}: size {self.size!r} must be 1 to {MAX_SIZE}",
-        )
+        check_types(self, f"{self.kind}: ")
+        require(1 <= self.size <= MAX_SIZE, f"{self.kind}: size {self.size!r} must be 1 to {MAX_SIZE}")
         offered = self.offered()
         require(
             bool(self.statistics) and all(name in offered for name in self.statistics),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.csource import Call, CArray, CPart, Declare, Trace
-from serq_mcu.frontend.analysis import Analysis, is_int, require
+from serq_mcu.frontend.analysis import Analysis, require
 from serq_mcu.frontend.arithmetic import Q15, q15
 from serq_mcu.frontend.blocks.base import (
     MAX_SIZE,
@@ -49,9 +49,8 @@ class Mfcc(FeatureBlock):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(isinstance(self.loudness, bool), f"mfcc: loudness {self.loudness!r} must be true or false")
         require(
-            is_int(self.bands) and 0 <= self.bands <= MAX_SIZE and self.bands % 2 == 0,
+            0 <= self.bands <= MAX_SIZE and self.bands % 2 == 0,
             f"mfcc: bands {self.bands!r} must be an even number up to {MAX_SIZE}, or 0 for all",
         )
         require(self.feature_count > 0, "mfcc: without its loudness nothing is left of it")
