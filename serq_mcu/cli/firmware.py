@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +24,9 @@ from serq_mcu.cli.shared import (
     without_blas_threads,
 )
 
+if TYPE_CHECKING:
+    from serq_mcu.codegen.plan import Plan
+
 
 @main.command()
 @json_option
@@ -40,6 +44,13 @@ def boards(as_json: bool) -> None:
         for b in known
     ]
     print_result([b.to_json() for b in known], lines, as_json)
+
+
+def _pin_warnings(plan: Plan) -> list[str]:
+    """Return a line for each pin that is worth a warning, of an application that listens."""
+    from serq_mcu.boards.board import LISTENING
+
+    return [f"warning: {text}" for text in plan.board.warnings] if plan.app in LISTENING else []
 
 
 @main.command()
@@ -78,8 +89,9 @@ def check(model: Path | None, board_name: str, app: str, storage: str, as_json: 
     from serq_mcu.codegen.plan import Plan
     from serq_mcu.layers.kernels import Storage
 
-    report = budget(Plan(chosen_model(model), load_board(board_name), app, Storage(storage)))
-    print_result(report.to_json(), report.lines(), as_json)
+    plan = Plan(chosen_model(model), load_board(board_name), app, Storage(storage))
+    report = budget(plan)
+    print_result(report.to_json(), [*_pin_warnings(plan), *report.lines()], as_json)
     sys.exit(0 if report.fits else 1)
 
 
@@ -136,6 +148,7 @@ def export(
     plan = Plan(found, board, app, Storage(storage))
     project, needed = export_plan(plan, out, force=force), budget(plan)
     lines = [
+        *_pin_warnings(plan),
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
         f"the model was {card_line_of(found, model)}",
@@ -147,6 +160,7 @@ def export(
         "app": app,
         "identity": project.identity,
         "files": sorted(project.files),
+        "warnings": board.warnings,
     }
     print_result(value | {"needs": needed.to_json()}, lines, as_json)
 

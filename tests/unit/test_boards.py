@@ -526,6 +526,7 @@ def test_project_files_of_an_esp32() -> None:
         "CMakeLists.txt",
         "src/CMakeLists.txt",
         "sdkconfig.defaults",
+        "partitions.csv",
     }
     assert "platform = espressif32@6.13.0\nboard = esp32dev\nframework = espidf\n" in files["platformio.ini"]
     assert "monitor_speed = 460800\n" in files["platformio.ini"]
