@@ -63,7 +63,9 @@ def test_the_boards_that_were_promised() -> None:
         "teensy41",
         "pico",
         "emulated-m0",
+        "emulated-m33",
         "emulated-m4f",
+        "emulated-m55",
         "emulated-m7",
         "emulated-rv32imc",
         "emulated-xtensa",
@@ -86,6 +88,8 @@ def test_the_boards_that_were_promised() -> None:
         ("cortex-m0", "emulated-m0"),
         ("M4F", "emulated-m4f"),
         ("Cortex M7", "emulated-m7"),
+        ("cortex-m33", "emulated-m33"),
+        ("Cortex-M55", "emulated-m55"),
         ("risc-v", "emulated-rv32imc"),
         ("lx106", "emulated-xtensa"),
     ],
@@ -373,7 +377,7 @@ def test_a_setting_keeps_comments_and_order_of_the_file() -> None:
     assert "[microphone]" in after[len(before) :]
 
 
-@pytest.mark.parametrize("said", ["m33", "stm32m0", "cortexm33", "risc-v board", "esp"])
+@pytest.mark.parametrize("said", ["m85", "stm32m0", "cortexm85", "risc-v board", "esp"])
 def test_the_nearest_of_a_real_board_is_no_emulated_one(said: str) -> None:
     with pytest.raises(SerqError, match=r"did you mean (?!emulated).*a board file \(\.toml\) works too"):
         load_board(said)
