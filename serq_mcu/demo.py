@@ -170,7 +170,7 @@ def _export_firmware(
 def _verify_everywhere(
     model: QuantizedModel, corpus: Path, work: Path, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Verify every clip on the host, a stratified choice of them on each core that stands for a real board."""
+    """Verify every clip on the host, and some on each emulated core that stands for a real board."""
     from serq_mcu.build import platformio
     from serq_mcu.verification.verify import verify_project
 

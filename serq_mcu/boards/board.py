@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ from serq_mcu.base.registry import load_extensions
 from serq_mcu.base.validation import Section, checked, parse_toml, read_toml
 from serq_mcu.boards.family import FAMILIES, PORTS, Family, require_port
 from serq_mcu.boards.framework import FRAMEWORKS, FrameworkName
-from serq_mcu.boards.known import FAMILY, KnownBoard, known_board, rewrite
+from serq_mcu.boards.known import FAMILY, KnownBoard, known_board, known_boards, rewrite
 from serq_mcu.boards.pins import INTERFACE_PINS, Pins, expanded, suggestion, with_chip
 from serq_mcu.boards.samples import MAX_DC_SHIFT, Conversion, conversion
 from serq_mcu.errors import SerqError
@@ -32,6 +32,7 @@ from serq_mcu.errors import SerqError
 EMULATED_PLATFORM = "serq_emulated"
 BOARD_FILE = "board.toml"  # in an exported project: the board as it was then
 _USB_BAUD = 460_800
+_LEAST_SHARED = 4  # letters and digits of a name that another must have to be near
 LISTENING = ("live", "capture")  # applications that need the board's microphone
 
 
@@ -259,6 +260,19 @@ class EmulatedBoardFile(BoardFile, frozen=True, kw_only=True):
     emulator: Emulator
 
 
+class _Refusal(Section, frozen=True):
+    """A board that is asked for and is not here: its names, and why."""
+
+    names: tuple[str, ...]
+    reason: str
+
+
+class _Refused(Section, frozen=True):
+    """The file of refusals."""
+
+    refused: tuple[_Refusal, ...]
+
+
 class MicrophoneFile(Section, frozen=True):
     """A microphone file."""
 
@@ -459,13 +473,45 @@ def load_board(name: str) -> Board:
     boards = _by_spoken_name()
     if spoken in boards:
         return boards[spoken]
-    emulated = spoken.startswith(("emul", "qemu"))  # never an emulated board for a real one
-    likely = [known for known, board in boards.items() if board.emulated == emulated]
-    near = difflib.get_close_matches(spoken, likely, n=1, cutoff=0.0)
+    if reason := _refusals().get(spoken):
+        raise SerqError(f"{name} is not supported: {reason}; a board file of your own (.toml) works too")
     raise SerqError(
-        f"unknown board {name!r}; did you mean {boards[near[0]].name}? `serq-mcu boards` lists all boards,"
-        " and a board file (.toml) works too"
+        f"unknown board {name!r}; {_nearest(name, boards)}`serq-mcu boards` lists all boards, esp32:ID takes"
+        " any of PlatformIO's, and a board file (.toml) works too"
     )
+
+
+def _refusals() -> dict[str, str]:
+    """Return why boards that are asked for are not here, by the names people say."""
+    path = resources.BOARDS / "refused" / "refused.toml"
+    refused = checked(read_toml(path, "board")[0], _Refused, str(path)).refused
+    return {_spoken(name): item.reason for item in refused for name in item.names}
+
+
+def _nearest(name: str, boards: Mapping[str, Board]) -> str:
+    """Ask for the board whose name or chip is nearest, or for nothing where none is near.
+
+    Of a real board it is never an emulated one. Those that have the longest piece of the name in theirs, from
+    the beginning of one of its words on, come before those that are only spelled alike: it is the maker's
+    name or the chip's.
+    """
+    spoken = _spoken(name)
+    known = {_spoken(board): board for board in known_boards()}
+    if spoken in known:
+        return f"did you mean {FAMILY}:{known[spoken]}? "
+    emulated = spoken.startswith(("emul", "qemu"))
+    likely = [other for other, board in boards.items() if board.emulated == emulated]
+    words = re.findall("[^0-9 _-]+|[0-9]+", name.casefold())
+    ends = ["".join(words[first:]) for first in range(len(words))]
+
+    def shared(other: str) -> int:
+        return max((size for end in ends for size in range(len(end) + 1) if end[:size] in other), default=0)
+
+    longest = max(map(shared, likely))
+    if longest < max(1, min(_LEAST_SHARED, len(spoken))):
+        return ""
+    best = [other for other in likely if shared(other) == longest]
+    return f"did you mean {boards[difflib.get_close_matches(spoken, best, n=1, cutoff=0.0)[0]].name}? "
 
 
 def _board_of_platform(known: KnownBoard) -> Board:
