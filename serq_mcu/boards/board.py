@@ -98,8 +98,9 @@ class Memory(Section, frozen=True):
 
     program_bytes, static_bytes: flash for the program and RAM for its static data, where that is less than
     [mcu] has (0: no less). framework_*: flash, static RAM and heap beside the project's own (0: not known).
-    code_sections: sections of code that are in the same RAM as data. code_block_bytes: the project's own code
-    and framework_code_bytes are among them, in blocks of this size.
+    flash_bytes_per_cycle: how fast flash is read where its cache misses (0: as fast as the core, or not
+    known). code_sections: sections of code that are in the same RAM as data. code_block_bytes: the project's
+    own code and framework_code_bytes are among them, in blocks of this size.
     """
 
     program_bytes: Address = 0
@@ -108,6 +109,7 @@ class Memory(Section, frozen=True):
     framework_ram_bytes: Address = 0
     framework_heap_bytes: Address = 0
     framework_code_bytes: Address = 0
+    flash_bytes_per_cycle: Annotated[float, Meta(ge=0, le=64)] = 0
     code_sections: tuple[Annotated[str, _form(r"\.[A-Za-z0-9_.]+")], ...] = ()
     code_block_bytes: Address = 0
 

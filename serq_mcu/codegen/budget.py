@@ -62,6 +62,7 @@ class Budget:
     items: tuple[Item, ...]
     rows: tuple[Row, ...]  # of a frame and a decision
     silence: Row | None  # of a second in which nobody speaks, where that is not all its frames
+    read_bytes: int = 0  # of flash, each decision: the weights
 
     @property
     def flash(self) -> int:
@@ -106,6 +107,41 @@ class Budget:
         return core_of(self.board.mcu.features).stack
 
     @property
+    def decision_milliseconds(self) -> tuple[float, float] | None:
+        """Time of a decision, with the weights in the cache and with all of them read from slow flash."""
+        fast = milliseconds(total(self.rows, "decision"), self.board.mcu.clock_hz)
+        return None if fast is None else (fast, fast + self._flash_milliseconds)
+
+    @property
+    def core_share(self) -> tuple[float, float] | None:
+        """Share of the core's time that listening in real time takes, likewise; None without a clock."""
+        spec, rule = self.model.spec, self.model.decision
+        frame = milliseconds(total(self.rows, "frame"), self.board.mcu.clock_hz)
+        decision = self.decision_milliseconds
+        if rule is None or frame is None or decision is None:
+            return None
+        frames = spec.sample_rate / spec.hop_length / 1000
+        low, high = (frames * (frame + time / rule.block_frames) for time in decision)
+        return low, high
+
+    @property
+    def _flash_milliseconds(self) -> float:
+        speed = self.board.memory.flash_bytes_per_cycle * self.board.mcu.clock_hz / 1000
+        return self.read_bytes / speed if speed else 0.0
+
+    def _load_lines(self) -> list[str]:
+        """Say what slow flash and real time make of the times above."""
+        rows = []
+        if self._flash_milliseconds:
+            rows.append(
+                f"each decision reads {self.read_bytes} bytes of weights: up to"
+                f" {self._flash_milliseconds:.3f} ms more where the flash's cache does not hold them"
+            )
+        if self.core_share:
+            rows.append(f"listening in real time takes {_span(self.core_share, 100, 1)} % of the core's time")
+        return rows
+
+    @property
     def basis(self) -> str:
         """What instructions, cycles and times rest on, in a sentence."""
         core = core_of(self.board.mcu.features).name
@@ -130,6 +166,8 @@ class Budget:
                 for limit in self.limits
             ],
             "basis": self.basis,
+            "decision_milliseconds": self.decision_milliseconds,
+            "core_share": self.core_share,
             "rows": [
                 self._timed(row)
                 for row in (*self.rows, total(self.rows, "frame"), total(self.rows, "decision"))
@@ -147,11 +185,11 @@ class Budget:
     @property
     def summary(self) -> str:
         """All of it in a line, for `export`."""
-        mcu, decision = self.board.mcu, milliseconds(total(self.rows, "decision"), self.board.mcu.clock_hz)
+        mcu, decision = self.board.mcu, self.decision_milliseconds
         known = "" if self.complete else ", a framework's own estimated"
         if not self.counted:
             known = ", a framework's own not counted"
-        time = "" if decision is None else f", about {decision:.1f} ms a decision"
+        time = "" if decision is None else f", about {_span(decision, 1, 1)} ms a decision"
         sizes = (
             f"{self.flash} of {self.board.program_bytes} bytes of flash, {self.ram} of {mcu.ram_bytes} of RAM"
             f" with {self.board.port.stack_bytes} of stack"
@@ -184,6 +222,7 @@ class Budget:
         ]
         rows += row_lines(self.rows, self.board.mcu.clock_hz)
         rows += [] if self.silence is None else [silence_line(self.silence, self.board.mcu.clock_hz)]
+        rows += self._load_lines()
         rows.append(self.basis)
         broken = [
             f"does not fit {self.board.name}: {limit.needed} bytes of {limit.name} are needed and"
@@ -206,8 +245,9 @@ def budget(plan: Plan) -> Budget:
         *_program_items(plan),
         Item("stack", 0, board.port.stack_bytes, stack, static=False),
     ]
-    rows = () if listens_only else estimate(plan)
-    return Budget(board, plan.model, tuple(items), rows, None if listens_only else silence(plan))
+    if listens_only:
+        return Budget(board, plan.model, tuple(items), (), None)
+    return Budget(board, plan.model, tuple(items), estimate(plan), silence(plan), plan.packed_bytes)
 
 
 def _model_items(plan: Plan) -> list[Item]:
@@ -270,6 +310,12 @@ def _code_in_ram(board: Board, code: int) -> list[Item]:
     blocks = -(-(code + board.memory.framework_code_bytes) // block)
     basis = f"the board's linker copies all code there, in blocks of {block}"
     return [Item("code in RAM", 0, blocks * block, basis)]
+
+
+def _span(values: tuple[float, float], factor: float, digits: int) -> str:
+    """Write two values as one, or as a range where they differ."""
+    low, high = (f"{factor * value:.{digits}f}" for value in values)
+    return low if low == high else f"{low} to {high}"
 
 
 def _bytes(value: int | None) -> str:

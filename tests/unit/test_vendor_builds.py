@@ -14,6 +14,7 @@ from serq_mcu.boards.known import known_boards
 from serq_mcu.build import platformio
 from serq_mcu.build.doctor import diagnose
 from serq_mcu.codegen.budget import Budget, Item, _code_in_ram, _framework_items, _model_items
+from serq_mcu.codegen.costs import Row, estimate, total
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.render import render
@@ -228,6 +229,41 @@ def test_an_unknown_id_names_near_ones() -> None:
         load_board("esp32:lolin33")
     with pytest.raises(SerqError, match="FAMILY:ID is for esp32"):
         load_board("avr:uno")
+
+
+def test_slow_flash_makes_a_decisions_time_a_range() -> None:
+    model = made_up_model([64, 4], [8, 8])
+    for name in ("pico", "esp32", "nucleo_f446re"):
+        board = load_board(name)
+        plan = Plan(model, board, "live")
+        needed = Budget(board, model, (), estimate(plan), None, plan.packed_bytes)
+        low, high = needed.decision_milliseconds or (0, 0)
+        speed = board.memory.flash_bytes_per_cycle
+        wanted = plan.packed_bytes / speed / board.mcu.clock_hz * 1000 if speed else 0
+        assert low > 0 and high - low == pytest.approx(wanted)
+        assert any("more where the flash's cache" in line for line in needed.lines()) == bool(speed)
+
+
+def test_the_share_of_a_core_is_frames_and_decisions_of_a_second() -> None:
+    board = load_board("nucleo_f446re")
+    rows = (Row("frame", "x", 100, 180_000), Row("decision", "y", 100, 1_800_000))  # 1 ms and 10 ms
+    needed = Budget(board, MODEL, (), rows, None)
+    spec, rule = MODEL.spec, MODEL.decision
+    assert rule is not None
+    frames = spec.sample_rate / spec.hop_length
+    share = frames * 0.001 + frames / rule.block_frames * 0.010
+    assert list(needed.core_share or ()) == [pytest.approx(share)] * 2
+
+
+def test_live_is_priced_without_the_harness_trace() -> None:
+    """Cores with a long multiply then square as they sum the bands."""
+    for name, fused in (("emulated-m4f", True), ("emulated-rv32imc", True), ("emulated-m0", False)):
+        traced, live = (estimate(Plan(MODEL, load_board(name), app)) for app in ("harness", "live"))
+        names = {row.name for row in live}
+        assert {row.name for row in traced} >= {"power", "mel"}
+        assert ("power, mel" in names) == fused and ("power" in names) != fused
+        less = (total(traced, "frame").instructions or 0) - (total(live, "frame").instructions or 0)
+        assert (less > 0) == fused
 
 
 def test_the_line_of_a_project_is_the_ports_kind() -> None:
