@@ -171,7 +171,7 @@ def export(
 @click.option(
     "--kind",
     required=True,
-    type=click.Choice(["arduino", "espidf", "header"]),
+    type=click.Choice(["arduino", "espidf", "header", "zephyr"]),
     help="For whose build; arduino serves PlatformIO too.",
 )
 @click.option("--out", required=True, type=FOLDER, help="The folder to write.")
@@ -185,8 +185,8 @@ def library(
 ) -> None:
     """Write MODEL and the runtime as a library with a minimal example.
 
-    It is for Arduino and PlatformIO, an ESP-IDF component, or one header. It computes the same on any core;
-    BOARD only chooses the fastest kernels.
+    It is for Arduino and PlatformIO, an ESP-IDF component, a Zephyr module, or one header. It computes the
+    same on any core; BOARD only chooses the fastest kernels.
 
     Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
     """
