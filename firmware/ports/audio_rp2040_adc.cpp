@@ -1,6 +1,7 @@
 // RP2040 under ArduinoCore-mbed, analogue microphones: the converter runs freely at the rate, DMA
-// fills two buffers that start each other, and an interrupt takes the full one. Pins are GPIO 26
-// to 29.
+// fills two buffers that start each other, and an interrupt takes the full one. Each channel's
+// addresses wrap within its own buffer, so that a late interrupt costs samples and no memory. Pins
+// are GPIO 26 to 29.
 #include <Arduino.h>
 
 #include "hardware/adc.h"
@@ -10,21 +11,21 @@
 #include "audio.h"
 #include "serq_board.h"
 
-enum { WORDS = 128, FIRST_PIN = 26 }; // of a buffer: 8 ms at 16 kHz
+enum { WORDS = 128, RING_BITS = 8, FIRST_PIN = 26 }; // of a buffer: 8 ms at 16 kHz
 static const uint32_t adc_clock = 48000000U;
 
-static uint16_t buffers[2][WORDS];
+static uint16_t buffers[2][WORDS] __attribute__((aligned(1U << RING_BITS))); // whole rings
+static_assert(sizeof buffers[0] == 1U << RING_BITS, "a buffer is one ring of the DMA's addresses");
 static uint channels[2];
+static uint32_t next; // the channel that is full next: they take turns
 
 static void full()
 {
-    for (uint32_t i = 0; i < 2; i++) {
-        if (dma_channel_get_irq1_status(channels[i])) {
-            dma_channel_acknowledge_irq1(channels[i]);
-            audio_take_adc(buffers[i], WORDS);
-            dma_channel_set_write_addr(channels[i], buffers[i],
-                                       false); // ready for its next turn; the other one is filling
-        }
+    // in turn also where both are full, because this comes late
+    for (uint32_t i = 0; i < 2 && dma_channel_get_irq1_status(channels[next]); i++) {
+        dma_channel_acknowledge_irq1(channels[next]);
+        audio_take_adc(buffers[next], WORDS);
+        next ^= 1U;
     }
 }
 
@@ -34,6 +35,7 @@ static void set_up(uint32_t i)
     channel_config_set_transfer_data_size(&config, DMA_SIZE_16);
     channel_config_set_read_increment(&config, false);
     channel_config_set_write_increment(&config, true);
+    channel_config_set_ring(&config, true, RING_BITS);
     channel_config_set_dreq(&config, DREQ_ADC);
     channel_config_set_chain_to(&config, channels[i ^ 1U]);
     dma_channel_set_irq1_enabled(channels[i], true);

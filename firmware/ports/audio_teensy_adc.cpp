@@ -1,6 +1,6 @@
-// Teensy 4.1, analogue microphones: a periodic timer collects the conversion that it began last
-// time and begins the next, so that samples are as regular as the timer. Pins A0 to A11 (converter
-// 1).
+// Teensy 4.0 and 4.1, analogue microphones: a periodic timer collects the conversion that it began
+// last time and begins the next, so that samples are as regular as the timer. Pins A0 to A11, and
+// on the 4.1 A16 and A17: the others are converter 2's.
 #include <Arduino.h>
 
 #include "audio.h"
@@ -8,6 +8,16 @@
 
 static IntervalTimer timer;
 static uint32_t channel;
+
+static bool converter_1(uint8_t pin)
+{
+#ifdef ARDUINO_TEENSY41
+    if (pin == A16 || pin == A17) {
+        return true;
+    }
+#endif
+    return pin >= A0 && pin <= A11; // pins 14 to 25
+}
 
 static void tick()
 {
@@ -18,6 +28,9 @@ static void tick()
 
 bool audio_start(void)
 {
+    if (!converter_1(SERQ_AUDIO_ADC_PIN)) {
+        return false;
+    }
     analogReadResolution(12);
     analogReadAveraging(1);
     analogRead(SERQ_AUDIO_ADC_PIN);         // sets the pin up, calibrates …

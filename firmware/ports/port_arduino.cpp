@@ -13,11 +13,11 @@ static volatile uint32_t *const dwt_cycles = reinterpret_cast<volatile uint32_t 
 static volatile uint32_t *const dwt_lock_access =
     reinterpret_cast<volatile uint32_t *>(0xE0001FB0U);
 
+// The count is not set: Teensy's micros() reads it too.
 static void start_cycles()
 {
     *demcr = *demcr | 1U << 24;     // TRCENA: the unit is on
     *dwt_lock_access = 0xC5ACCE55U; // a Cortex-M7 guards it with a lock; elsewhere this is ignored
-    *dwt_cycles = 0;
     *dwt_control = *dwt_control | 1U; // CYCCNTENA
 }
 
@@ -55,6 +55,9 @@ void port_write(const uint8_t *bytes, size_t count)
 
 void setup()
 {
+#if defined(SERQ_SERIAL_RX) && defined(SERQ_SERIAL_TX) // a variant that leaves the pins open
+    Serial.setPins(SERQ_SERIAL_RX, SERQ_SERIAL_TX);
+#endif
     Serial.begin(SERQ_BOARD_BAUD);
     start_cycles();
     application_run();

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,11 +24,15 @@ from serq_mcu.base.registry import load_extensions
 from serq_mcu.base.validation import Section, checked, parse_toml, read_toml
 from serq_mcu.boards.family import FAMILIES, PORTS, Family, require_port
 from serq_mcu.boards.framework import FRAMEWORKS, FrameworkName
+from serq_mcu.boards.known import FAMILY, KnownBoard, known_board, known_boards, rewrite
+from serq_mcu.boards.pins import INTERFACE_PINS, Pins, expanded, suggestion, with_chip
 from serq_mcu.boards.samples import MAX_DC_SHIFT, Conversion, conversion
 from serq_mcu.errors import SerqError
 
 EMULATED_PLATFORM = "serq_emulated"
 BOARD_FILE = "board.toml"  # in an exported project: the board as it was then
+_USB_BAUD = 460_800
+_LEAST_SHARED = 4  # letters and digits of a name that another must have to be near
 LISTENING = ("live", "capture")  # applications that need the board's microphone
 
 
@@ -62,13 +66,16 @@ class PlatformIO(Section, frozen=True):
     """[platformio]: the pinned platform that builds for the board, and its environment in platformio.ini.
 
     The environment is what stands there beside the common part. Without the platform's packages in
-    PlatformIO's packages folder, a build needs the network.
+    PlatformIO's packages folder, a build needs the network. ldscript and variant: the framework's linker
+    script and folder of pins where its board file names those of another chip.
     """
 
     platform: Annotated[str, _form(rf"{EMULATED_PLATFORM}|[a-z0-9]+@[0-9]+\.[0-9]+\.[0-9]+")]
     board: Identifier
     framework: FrameworkName = ""
     packages: tuple[Identifier, ...] = ()
+    ldscript: Annotated[str, _form(r"[A-Za-z0-9_]+\.ld")] = ""
+    variant: Identifier = ""
     build_flags: tuple[Annotated[str, _form(r"-D[A-Z][A-Z0-9_]*(=[A-Za-z0-9_]+)?")], ...] = ()
     sdkconfig: tuple[Annotated[str, _form(r"CONFIG_[A-Z0-9_]+=[A-Za-z0-9]+")], ...] = ()
 
@@ -86,16 +93,42 @@ class Mcu(Section, frozen=True):
     ram_bytes: Size
 
 
+class Memory(Section, frozen=True):
+    """[memory]: what the vendor's linker grants a program, and what the vendor's framework takes of it.
+
+    program_bytes, static_bytes: flash for the program and RAM for its static data, where that is less than
+    [mcu] has (0: no less). framework_*: flash, static RAM and heap beside the project's own (0: not known).
+    flash_bytes_per_cycle: how fast flash is read where its cache misses (0: as fast as the core, or not
+    known). code_sections: sections of code that are in the same RAM as data. code_block_bytes: the project's
+    own code and framework_code_bytes are among them, in blocks of this size.
+    """
+
+    program_bytes: Address = 0
+    static_bytes: Address = 0
+    framework_flash_bytes: Address = 0
+    framework_ram_bytes: Address = 0
+    framework_heap_bytes: Address = 0
+    framework_code_bytes: Address = 0
+    flash_bytes_per_cycle: Annotated[float, Meta(ge=0, le=64)] = 0
+    code_sections: tuple[Annotated[str, _form(r"\.[A-Za-z0-9_.]+")], ...] = ()
+    code_block_bytes: Address = 0
+
+
 class Port(Section, frozen=True):
     """[port]: how the application reaches its host.
 
     Family f is firmware/ports/port_f.*, or a family that an extension registered. With a source, a file
-    beside the board file is the port, and family a name for it. No baud rate: not a serial line.
+    beside the board file is the port, and family a name for it. kind: a UART behind a USB bridge or on pins,
+    the USB of the chip itself (ESP32-S3, -C3, -C6), or the framework's USB CDC. No baud rate: not a serial
+    line. clock: the project has the family's file clock_CLOCK.*, which sets the chip's clocks instead of the
+    framework.
     """
 
     family: CName
     stack_bytes: Annotated[int, Meta(ge=512, le=2**20 - 1)]
     source: Source = ""
+    clock: CName = ""
+    kind: Literal["uart", "usb_serial_jtag", "usb_cdc"] = "uart"
     baud: Annotated[int, Meta(ge=1200, le=4_000_000)] = 0
 
 
@@ -129,12 +162,7 @@ class Audio(Section, frozen=True):
 
     def wired(self, interface: str) -> bool:
         """Return whether a microphone of that interface has pins."""
-        pins = {
-            "i2s": (self.i2s_clock, self.i2s_select, self.i2s_data),
-            "pdm": (self.pdm_clock, self.pdm_data),
-            "adc": (self.adc_pin,),
-        }
-        return all(pins.get(interface, ()))
+        return all(getattr(self, key) for key in INTERFACE_PINS.get(interface, ()))
 
 
 class Microphone(Section, frozen=True):
@@ -216,6 +244,8 @@ class BoardFile(Section, frozen=True):
     mcu: Mcu
     port: Port
     audio: Audio
+    memory: Memory = Memory()
+    pins: Pins = Pins()
     microphone: Microphone | None = None
     sources: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -232,6 +262,19 @@ class EmulatedBoardFile(BoardFile, frozen=True, kw_only=True):
     emulator: Emulator
 
 
+class _Refusal(Section, frozen=True):
+    """A board that is asked for and is not here: its names, and why."""
+
+    names: tuple[str, ...]
+    reason: str
+
+
+class _Refused(Section, frozen=True):
+    """The file of refusals."""
+
+    refused: tuple[_Refusal, ...]
+
+
 class MicrophoneFile(Section, frozen=True):
     """A microphone file."""
 
@@ -246,6 +289,8 @@ class Board:
     board: Identity
     platformio: PlatformIO
     mcu: Mcu
+    memory: Memory
+    pins: Pins
     port: Port
     audio: Audio
     microphone: Microphone
@@ -268,6 +313,40 @@ class Board:
     def emulated(self) -> bool:
         """Whether the board exists in QEMU only."""
         return isinstance(self.emulator, Emulator)
+
+    @property
+    def baud(self) -> int:
+        """Baud rate with which a computer opens the line: of a USB line one that it ignores."""
+        return self.port.baud or (0 if self.port.kind == "uart" else _USB_BAUD)
+
+    @property
+    def port_pins(self) -> list[str]:
+        """Pins of the line to the host."""
+        return expanded(self.pins.uart if self.port.kind == "uart" else self.pins.usb)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence for each pin of the microphone that does something else besides."""
+        found = {key: self.pins.warning(getattr(self.audio, key)) for key in self._microphone_pins}
+        return [
+            f"audio.{key}: pin {getattr(self.audio, key)} {reason}" for key, reason in found.items() if reason
+        ]
+
+    @property
+    def _microphone_pins(self) -> tuple[str, ...]:
+        return INTERFACE_PINS.get(self.microphone.interface, ())
+
+    @property
+    def program_bytes(self) -> int:
+        """Bytes of flash that a program may fill: the framework's partition or the linker's region."""
+        partition = FRAMEWORKS[self.platformio.framework].partition_origin
+        limits = (self.mcu.flash_bytes - partition, self.memory.program_bytes)
+        return min(limit for limit in limits if limit)
+
+    @property
+    def static_bytes(self) -> int:
+        """Bytes of RAM that static data may fill."""
+        return self.memory.static_bytes or self.mcu.ram_bytes
 
     @property
     def linker_symbols(self) -> dict[str, int]:
@@ -306,7 +385,8 @@ class Board:
         """
         port = [] if self.port.source else self.family.port
         audio = self._driver_files() if app in LISTENING else []
-        found = {f"src/{path.name}": path for path in (*port, *audio)}
+        clock = [self.family.clock(self.port.clock)] if self.port.clock else []
+        found = {f"src/{path.name}": path for path in (*port, *clock, *audio) if path}
         return found | {place: self.folder / source for source, place in self._brought(app).values()}
 
     def _driver_files(self) -> list[Path]:
@@ -379,13 +459,15 @@ def register_boards(folder: Path) -> None:
 
 
 def load_board(name: str) -> Board:
-    """Load the board of a name or alias, or of a TOML file.
+    """Load the board of a name or alias, of a TOML file, or `esp32:ID` with an id of PlatformIO's.
 
     Case, spaces, dashes and underscores of a name do not count. Raises SerqError for an unknown name, with
     the nearest one, and for a file that is damaged or has a value that no board may have.
     """
     if name.endswith(".toml"):
         return read_board(Path(name))
+    if ":" in name:
+        return _board_of_platform(known_board(name))
     spoken = _spoken(name)
     for path in _board_files():
         if _spoken(path.stem) == spoken:
@@ -393,13 +475,55 @@ def load_board(name: str) -> Board:
     boards = _by_spoken_name()
     if spoken in boards:
         return boards[spoken]
-    emulated = spoken.startswith(("emul", "qemu"))  # never an emulated board for a real one
-    likely = [known for known, board in boards.items() if board.emulated == emulated]
-    near = difflib.get_close_matches(spoken, likely, n=1, cutoff=0.0)
+    if reason := _refusals().get(spoken):
+        raise SerqError(f"{name} is not supported: {reason}; a board file of your own (.toml) works too")
     raise SerqError(
-        f"unknown board {name!r}; did you mean {boards[near[0]].name}? `serq-mcu boards` lists all boards,"
-        " and a board file (.toml) works too"
+        f"unknown board {name!r}; {_nearest(name, boards)}`serq-mcu boards` lists all boards, esp32:ID takes"
+        " any of PlatformIO's, and a board file (.toml) works too"
     )
+
+
+def _refusals() -> dict[str, str]:
+    """Return why boards that are asked for are not here, by the names people say."""
+    path = resources.BOARDS / "refused" / "refused.toml"
+    refused = checked(read_toml(path, "board")[0], _Refused, str(path)).refused
+    return {_spoken(name): item.reason for item in refused for name in item.names}
+
+
+def _nearest(name: str, boards: Mapping[str, Board]) -> str:
+    """Ask for the board whose name or chip is nearest, or for nothing where none is near.
+
+    Of a real board it is never an emulated one. Those that have the longest piece of the name in theirs, from
+    the beginning of one of its words on, come before those that are only spelled alike: it is the maker's
+    name or the chip's.
+    """
+    spoken = _spoken(name)
+    known = {_spoken(board): board for board in known_boards()}
+    if spoken in known:
+        return f"did you mean {FAMILY}:{known[spoken]}? "
+    emulated = spoken.startswith(("emul", "qemu"))
+    likely = [other for other, board in boards.items() if board.emulated == emulated]
+    words = re.findall("[^0-9 _-]+|[0-9]+", name.casefold())
+    ends = ["".join(words[first:]) for first in range(len(words))]
+
+    def shared(other: str) -> int:
+        return max((size for end in ends for size in range(len(end) + 1) if end[:size] in other), default=0)
+
+    longest = max(map(shared, likely))
+    if longest < max(1, min(_LEAST_SHARED, len(spoken))):
+        return ""
+    best = [other for other in likely if shared(other) == longest]
+    return f"did you mean {boards[difflib.get_close_matches(spoken, best, n=1, cutoff=0.0)[0]].name}? "
+
+
+def _board_of_platform(known: KnownBoard) -> Board:
+    """Return a board that has no file: its chip's board with what the platform says of it."""
+    chip = load_board(known.chip)
+    document = _document(chip.toml)
+    rewrite(document, known)
+    text = document.as_string()
+    where = Path(f"{FAMILY}:{known.id}")
+    return _board(parse_toml(text, str(where)), text, where, chip.folder)
 
 
 def all_boards() -> list[Board]:
@@ -455,11 +579,11 @@ def _document(text: str) -> Any:
 
 
 def _setting(text: str) -> tuple[str, str, str | int]:
-    match = re.fullmatch(r"(audio|microphone)\.([a-z0-9_]+)=(.+)", text)
-    if not match:
+    match = re.fullmatch(r"(audio|microphone|port)\.([a-z0-9_]+)=(.+)", text)
+    if not match or (match[1] == "port" and match[2] not in ("kind", "baud")):
         raise SerqError(
             f"{text!r} is not a setting; use --set audio.KEY=VALUE or --set microphone.KEY=VALUE, as"
-            " in --set microphone.gain_db=30"
+            " in --set microphone.gain_db=30, --set port.kind=KIND or --set port.baud=RATE"
         )
     section, key, value = match.groups()
     number = re.fullmatch(r"-?[0-9]{1,9}", value) and not re.fullmatch(".*_(clock|select|data|pin)", key)
@@ -475,6 +599,8 @@ def _board(data: dict[str, Any], text: str, path: Path, folder: Path) -> Board:
         board=file.board,
         platformio=file.platformio,
         mcu=file.mcu,
+        memory=file.memory,
+        pins=with_chip(file.pins, file.mcu.core, file.port.family, str(path)),
         port=file.port,
         audio=file.audio,
         microphone=file.microphone or _read_microphone(_microphone_path(file.audio.microphone)),
@@ -513,13 +639,21 @@ def _check(board: Board, path: Path) -> None:
     """Raise SerqError for what no single field of a board file can contradict."""
     _check_core(board, path)
     _check_port(board, path)
+    _check_line(board, path)
     _check_audio(board, path)
+    _check_pins(board, path)
 
 
 def _check_core(board: Board, path: Path) -> None:
+    for limit, whole in (("program_bytes", board.mcu.flash_bytes), ("static_bytes", board.mcu.ram_bytes)):
+        if getattr(board.memory, limit) > whole:
+            raise SerqError(f"{path}: memory.{limit} is more than the {whole} that [mcu] has")
+    if board.mcu.flash_bytes <= FRAMEWORKS[board.platformio.framework].partition_origin:
+        raise SerqError(f"{path}: mcu.flash_bytes leaves no room for a program")
     if board.port.stack_bytes > board.mcu.ram_bytes:
         raise SerqError(f"{path}: port.stack_bytes is more than mcu.ram_bytes")
-    if not board.emulated and not (board.port.baud and board.mcu.clock_hz and board.platformio.framework):
+    line = board.port.baud or board.port.kind != "uart"
+    if not board.emulated and not (line and board.mcu.clock_hz and board.platformio.framework):
         raise SerqError(
             f"{path}: a real board needs port.baud, mcu.clock_hz above 0 and platformio.framework"
         )
@@ -534,6 +668,10 @@ def _check_port(board: Board, path: Path) -> None:
     for key, source in (("port", board.port.source), ("audio", board.audio.source)):
         if source:
             _require_beside(board.folder, source, f"{path}: {key}.source")
+    if board.port.clock and board.family.clock(board.port.clock) is None:
+        raise SerqError(
+            f"{path}: port.clock {board.port.clock!r}: the family has no clock_{board.port.clock}.cpp"
+        )
     if board.port.source:
         require_port([board.folder / board.port.source])
     elif board.family.emulated is not None and board.emulated != board.family.emulated:
@@ -541,6 +679,38 @@ def _check_port(board: Board, path: Path) -> None:
             f"{path}: port.family {board.port.family!r} does not fit platformio.platform"
             f" {board.platformio.platform!r}"
         )
+
+
+def _check_line(board: Board, path: Path) -> None:
+    """Raise SerqError for a line to the host that the chip or framework does not have."""
+    kind = board.port.kind
+    able = {"usb_serial_jtag": bool(board.pins.usb), "usb_cdc": board.platformio.framework == "arduino"}
+    if not able.get(kind, True) and not board.port.source:
+        raise SerqError(
+            f"{path}: port.kind {kind!r} is not for {board.mcu.core} with {board.platformio.framework}; say"
+            " uart"
+        )
+    for line in board.platformio.sdkconfig:
+        if line.startswith("CONFIG_ESP_CONSOLE_"):
+            raise SerqError(
+                f"{path}: platformio.sdkconfig has {line}, which puts logs on the line to the host; say"
+                " [port] kind instead"
+            )
+
+
+def _check_pins(board: Board, path: Path) -> None:
+    """Raise SerqError, with the reason and free pins, for a pin of [audio] that a microphone cannot have."""
+    if not board.pins.exist:
+        return
+    for keys in INTERFACE_PINS.values():
+        chosen = {key: getattr(board.audio, key) for key in keys if getattr(board.audio, key)}
+        for key, pin in chosen.items():
+            others = [other for other, its in chosen.items() if other < key and its == pin]
+            against = [*(f"is audio.{other}, too" for other in others)]
+            against += board.pins.reasons_against(pin, key, board.port_pins)
+            if against:
+                free = board.pins.free(key, chosen.values(), board.port_pins)
+                raise SerqError(f"{path}: audio.{key}: pin {pin} {against[0]}; {suggestion(free)}")
 
 
 def _check_audio(board: Board, path: Path) -> None:

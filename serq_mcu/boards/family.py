@@ -45,6 +45,11 @@ class Family:
         """Return the files that all audio drivers of the family share."""
         return sorted(path for path in self.folder.glob(f"audio_{self.name}.*") if _is_code(path))
 
+    def clock(self, name: str) -> Path | None:
+        """Return the file that sets the clocks of a board, or None if there is none."""
+        found = (folder / f"clock_{name}{suffix}" for folder in (self.folder, PORTS) for suffix in _SOURCES)
+        return next((path for path in found if path.is_file()), None)
+
     def driver(self, name: str, interface: str) -> Path | None:
         """Return the audio driver for an interface: the family's own, or one of the package."""
         return self._drivers().get((name, interface))

@@ -187,11 +187,13 @@ def _platformio() -> Iterator[Finding]:
     boards = [board for board in all_boards() if not board.emulated]
     for vendor in sorted({board.platformio.platform for board in boards}):
         of_it = [board for board in boards if board.platformio.platform == vendor]
-        lacking = [board.name for board in of_it if platformio.missing_packages(board)]
+        missing = {board.name: platformio.missing_packages(board) for board in of_it}
+        lacking = [name for name, packages in missing.items() if packages]
+        python = platformio.IDF_PYTHON if any(platformio.IDF_PYTHON in m for m in missing.values()) else ""
         found = (
-            f"the first build downloads it: {', '.join(lacking)}"
+            f"the first build downloads it{f', and {python}' if python else ''}: {', '.join(lacking)}"
             if lacking
-            else ", ".join(board.name for board in of_it)
+            else ", ".join(missing)
         )
         yield Finding(area, vendor, not lacking, found)
 

@@ -31,9 +31,12 @@ from serq_mcu.harness.serial_ports import why_not_open, why_not_written
 LOG = "build.log"
 _BUILT = ".pio"
 _NO_PLATFORMIO = "PlatformIO is not installed in this Python environment; run `pip install 'serq-mcu[build]'`"
-# of picolibc and STM32; with the prefix, of ESP-IDF
+# of picolibc and STM32; with the prefix, of ESP-IDF; a board's file names sections of code in RAM
 _RAM_SECTIONS = re.compile(r"\.(dram0\.)?(data|bss|noinit)")
 _COMPILER_ERROR = re.compile(r"^.*?:\d+: (?:fatal )?error: .*|^.*undefined reference to .*", re.M)
+# platform-espressif32 v6.13.0, builder/frameworks/espidf.py: get_idf_venv_dir, ensure_python_venv_available
+IDF_PYTHON = "the Python packages of ESP-IDF"
+_IDF_PYTHON_FILE = "penv/.espidf-*/pio-idf-venv.json"
 _HOST_PACKAGES = ("gcc", "libc6-dev")  # of Debian and Ubuntu
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -369,11 +372,16 @@ def _vendor_tools() -> list[Tool]:
 
 
 def missing_packages(board: Board) -> list[str]:
-    """List those of the vendor's platform and packages that PlatformIO has not installed yet."""
+    """List those of the vendor's platform and packages that PlatformIO has not installed yet.
+
+    ESP-IDF's builder also installs Python packages, in an environment of its own.
+    """
     name, version = board.platformio.platform.split("@")
     platforms = [_manifest(path) for path in _folder("platforms").glob("*/platform.json")]
     found = {path.parent.name.split("@")[0] for path in _folder("packages").glob("*/package.json")}
     missing = [package for package in board.platformio.packages if package not in found]
+    if board.platformio.framework == "espidf" and not any(core_folder().glob(_IDF_PYTHON_FILE)):
+        missing.append(IDF_PYTHON)
     return (
         missing
         if any((p.get("name"), p.get("version")) == (name, version) for p in platforms)
@@ -390,7 +398,7 @@ def _check_tools(board: Board, folder: Path) -> None:
     missing = missing_packages(board)
     if missing and not _registry_reachable():
         raise SerqError(
-            f"the PlatformIO packages for {board.title} are not installed ({', '.join(missing)}) and there is"
+            f"what PlatformIO needs for {board.title} is not installed ({', '.join(missing)}) and there is"
             f" no network to download them; run `serq-mcu build {quoted(folder)}` once with a network"
             " connection"
         )
@@ -505,7 +513,7 @@ def _open_port(board: Board, port: str) -> Any:
     import serial
 
     try:
-        return serial.serial_for_url(port, baudrate=board.port.baud, exclusive=True)
+        return serial.serial_for_url(port, baudrate=board.baud, exclusive=True)
     except (OSError, ValueError) as error:  # serial.SerialException is an OSError
         raise SerqError(why_not_open(port, error)) from error
 
@@ -545,6 +553,8 @@ def _sizes(elf: Path, board: Board) -> tuple[int, int]:
             ram_bytes = sum(
                 section["sh_size"] for section in sections if _RAM_SECTIONS.fullmatch(section.name)
             )
+            code = sum(s["sh_size"] for s in sections if s.name in board.memory.code_sections)
     except (OSError, ELFError) as error:
         raise SerqError(f"the build left no readable program at {elf}: {error}") from error
-    return flash_bytes, ram_bytes + board.port.stack_bytes
+    block = board.memory.code_block_bytes or 1
+    return flash_bytes, ram_bytes + -(-code // block) * block + board.port.stack_bytes

@@ -19,12 +19,14 @@ TOLERANCE = 0.05  # of the built size: other compiler versions, and the linker's
 class SizeComparison:
     """Bytes of flash and RAM, estimated and built, all with the stack.
 
-    complete: whether the estimate includes everything (a framework's own part is not known before a build).
+    counted: whether the estimate includes a figure for everything; complete: whether all of it was linked
+    here (a framework's own part was measured in another build, or is not known).
     """
 
     board: Board
     estimated: dict[str, int]
     built: dict[str, int]
+    counted: bool
     complete: bool
 
     @property
@@ -33,7 +35,7 @@ class SizeComparison:
 
         An estimate is far off if it differs by more than TOLERANCE.
         """
-        has = {"flash": self.board.mcu.flash_bytes, "RAM": self.board.mcu.ram_bytes}
+        has = {"flash": self.board.program_bytes, "RAM": self.board.mcu.ram_bytes}
         large = [
             f"{what}: the build takes {self.built[what]} bytes and {self.board.name} has {has[what]}"
             for what in has
@@ -61,7 +63,8 @@ def compare(folder: Path, built: BuildResult) -> SizeComparison:
     stated = budget(Plan(load_model(folder / MODEL), board, project.app, project.storage))
     return SizeComparison(
         board,
-        {"flash": stated.flash, "RAM": stated.ram},
+        {"flash": stated.flash, "RAM": stated.ram - stated.heap},
         {"flash": built.flash_bytes, "RAM": built.ram_bytes},
+        stated.counted,
         stated.complete,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,6 +26,9 @@ from serq_mcu.cli.shared import (
 )
 from serq_mcu.errors import SerqError
 
+if TYPE_CHECKING:
+    from serq_mcu.codegen.plan import Plan
+
 
 @main.command()
 @json_option
@@ -42,6 +46,13 @@ def boards(as_json: bool) -> None:
         for b in known
     ]
     print_result([b.to_json() for b in known], lines, as_json)
+
+
+def _pin_warnings(plan: Plan) -> list[str]:
+    """Return a line for each pin that is worth a warning, of an application that listens."""
+    from serq_mcu.boards.board import LISTENING
+
+    return [f"warning: {text}" for text in plan.board.warnings] if plan.app in LISTENING else []
 
 
 @main.command()
@@ -80,8 +91,9 @@ def check(model: Path | None, board_name: str, app: str, storage: str, as_json: 
     from serq_mcu.codegen.plan import Plan
     from serq_mcu.layers.kernels import Storage
 
-    report = budget(Plan(chosen_model(model), load_board(board_name), app, Storage(storage)))
-    print_result(report.to_json(), report.lines(), as_json)
+    plan = Plan(chosen_model(model), load_board(board_name), app, Storage(storage))
+    report = budget(plan)
+    print_result(report.to_json(), [*_pin_warnings(plan), *report.lines()], as_json)
     sys.exit(0 if report.fits else 1)
 
 
@@ -144,6 +156,7 @@ def export(
         )
     project = export_plan(plan, out, force=force)
     lines = [
+        *_pin_warnings(plan),
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
         f"the model was {card_line_of(found, model)}",
@@ -155,6 +168,7 @@ def export(
         "app": app,
         "identity": project.identity,
         "files": sorted(project.files),
+        "warnings": board.warnings,
     }
     print_result(value | {"needs": needed.to_json()}, lines, as_json)
 
@@ -165,7 +179,7 @@ def export(
 @click.option(
     "--kind",
     required=True,
-    type=click.Choice(["arduino", "espidf", "header"]),
+    type=click.Choice(["arduino", "espidf", "header", "zephyr"]),
     help="For whose build; arduino serves PlatformIO too.",
 )
 @click.option("--out", required=True, type=FOLDER, help="The folder to write.")
@@ -179,8 +193,8 @@ def library(
 ) -> None:
     """Write MODEL and the runtime as a library with a minimal example.
 
-    It is for Arduino and PlatformIO, an ESP-IDF component, or one header. It computes the same on any core;
-    BOARD only chooses the fastest kernels.
+    It is for Arduino and PlatformIO, an ESP-IDF component, a Zephyr module, or one header. It computes the
+    same on any core; BOARD only chooses the fastest kernels.
 
     Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
     """

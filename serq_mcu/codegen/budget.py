@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from serq_mcu.boards.board import Board
+from serq_mcu.boards.framework import FRAMEWORKS
 from serq_mcu.codegen.costs import (
     Row,
     estimate,
@@ -21,6 +22,9 @@ from serq_mcu.codegen.program_size import ProgramSize, measure_program
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.quantized_model.types import QuantizedModel
 
+_STARTUP = "start-up code, C library"
+_HEAP = "framework's heap"
+
 
 @dataclass(frozen=True)
 class Item:
@@ -30,6 +34,23 @@ class Item:
     flash: int | None
     ram: int | None
     basis: str
+    static: bool = True  # whether the RAM is static data, and no stack or heap
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a board grants of one thing, and what is known to be needed of it, in bytes."""
+
+    name: str
+    needed: int
+    granted: int
+    basis: str
+    remedy: str
+
+    @property
+    def kept(self) -> bool:
+        """Whether what is known fits."""
+        return self.needed <= self.granted
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,7 @@ class Budget:
     rows: tuple[Row, ...]  # of a frame and a decision
     silence: Row | None  # of a second in which nobody speaks, where that is not all its frames
     stack: int  # bytes of it that the application uses at most, as far as is known
+    read_bytes: int = 0  # of flash, each decision: the weights
 
     @property
     def flash(self) -> int:
@@ -54,13 +76,67 @@ class Budget:
         return sum(item.ram or 0 for item in self.items)
 
     @property
+    def heap(self) -> int:
+        """Bytes of RAM that a framework takes while the program runs, which no linker counts."""
+        return sum(item.ram or 0 for item in self.items if item.name == _HEAP)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All that a program must keep to on this board."""
+        board, smaller = self.board, "choose fewer bits, smaller layers or a larger board"
+        static = self.ram - sum(item.ram or 0 for item in self.items if not item.static)
+        partition = FRAMEWORKS[board.platformio.framework].partition_origin
+        program = self._source("program_bytes") or ("the project's partitions.csv" if partition else "[mcu]")
+        stack = f"raise [port] stack_bytes in its board file to {self.stack} or more"
+        return (
+            Limit("flash", self.flash, board.program_bytes, program, smaller),
+            Limit("static RAM", static, board.static_bytes, self._source("static_bytes") or "[mcu]", smaller),
+            Limit("RAM", self.ram, board.mcu.ram_bytes, "[mcu]", smaller),
+            Limit("stack", self.stack, board.port.stack_bytes, "[port]", stack),
+        )
+
+    @property
     def fits(self) -> bool:
         """Whether what is known fits the board, and the stack what is reserved for it."""
-        return (
-            self.flash <= self.board.mcu.flash_bytes
-            and self.ram <= self.board.mcu.ram_bytes
-            and self.stack <= self.board.port.stack_bytes
-        )
+        return all(limit.kept for limit in self.limits)
+
+    def _source(self, key: str) -> str:
+        return self.board.sources.get(f"memory.{key}", "")
+
+    @property
+    def decision_milliseconds(self) -> tuple[float, float] | None:
+        """Time of a decision, with the weights in the cache and with all of them read from slow flash."""
+        fast = milliseconds(total(self.rows, "decision"), self.board.mcu.clock_hz)
+        return None if fast is None else (fast, fast + self._flash_milliseconds)
+
+    @property
+    def core_share(self) -> tuple[float, float] | None:
+        """Share of the core's time that listening in real time takes, likewise; None without a clock."""
+        spec, rule = self.model.spec, self.model.decision
+        frame = milliseconds(total(self.rows, "frame"), self.board.mcu.clock_hz)
+        decision = self.decision_milliseconds
+        if rule is None or frame is None or decision is None:
+            return None
+        frames = spec.sample_rate / spec.hop_length / 1000
+        low, high = (frames * (frame + time / rule.block_frames) for time in decision)
+        return low, high
+
+    @property
+    def _flash_milliseconds(self) -> float:
+        speed = self.board.memory.flash_bytes_per_cycle * self.board.mcu.clock_hz / 1000
+        return self.read_bytes / speed if speed else 0.0
+
+    def _load_lines(self) -> list[str]:
+        """Say what slow flash and real time make of the times above."""
+        rows = []
+        if self._flash_milliseconds:
+            rows.append(
+                f"each decision reads {self.read_bytes} bytes of weights: up to"
+                f" {self._flash_milliseconds:.3f} ms more where the flash's cache does not hold them"
+            )
+        if self.core_share:
+            rows.append(f"listening in real time takes {_span(self.core_share, 100, 1)} % of the core's time")
+        return rows
 
     @property
     def basis(self) -> str:
@@ -77,11 +153,18 @@ class Budget:
             "fits": self.fits,
             "flash_bytes": self.flash,
             "ram_bytes": self.ram,
-            "board_flash_bytes": self.board.mcu.flash_bytes,
+            "board_flash_bytes": self.board.program_bytes,
             "board_ram_bytes": self.board.mcu.ram_bytes,
             "stack_bytes": self.stack,
             "board_stack_bytes": self.board.port.stack_bytes,
+            "limits": [
+                {"name": limit.name, "needed_bytes": limit.needed, "granted_bytes": limit.granted}
+                | {"basis": limit.basis, "fits": limit.kept}
+                for limit in self.limits
+            ],
             "basis": self.basis,
+            "decision_milliseconds": self.decision_milliseconds,
+            "core_share": self.core_share,
             "rows": [
                 self._timed(row)
                 for row in (*self.rows, total(self.rows, "frame"), total(self.rows, "decision"))
@@ -99,19 +182,26 @@ class Budget:
     @property
     def summary(self) -> str:
         """All of it in a line, for `export`."""
-        mcu, decision = self.board.mcu, milliseconds(total(self.rows, "decision"), self.board.mcu.clock_hz)
-        known = "" if self.complete else ", a framework's own not counted"
-        time = "" if decision is None else f", about {decision:.1f} ms a decision"
+        mcu, decision = self.board.mcu, self.decision_milliseconds
+        known = "" if self.complete else ", a framework's own estimated"
+        if not self.counted:
+            known = ", a framework's own not counted"
+        time = "" if decision is None else f", about {_span(decision, 1, 1)} ms a decision"
         sizes = (
-            f"{self.flash} of {mcu.flash_bytes} bytes of flash, {self.ram} of {mcu.ram_bytes} of RAM with"
-            f" {self.board.port.stack_bytes} of stack"
+            f"{self.flash} of {self.board.program_bytes} bytes of flash, {self.ram} of {mcu.ram_bytes} of RAM"
+            f" with {self.board.port.stack_bytes} of stack"
         )
         return f"{'fits' if self.fits else 'does not fit'}: {sizes}{known}{time}"
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing is left that only a build can tell."""
+    def counted(self) -> bool:
+        """Whether every item has a figure."""
         return all(item.flash is not None for item in self.items)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left that only a build can tell: all was linked."""
+        return self.board.emulated and self.counted
 
     def lines(self) -> list[str]:
         """Write the budget as lines of text."""
@@ -119,17 +209,25 @@ class Budget:
         rows += [f"{i.name:<28}{_bytes(i.flash):>10}{_bytes(i.ram):>10}  {i.basis}" for i in self.items]
         rows.append(f"{'known so far':<28}{self.flash:>10}{self.ram:>10}")
         rows.append(
-            f"{self.board.name + ' has':<28}{self.board.mcu.flash_bytes:>10}{self.board.mcu.ram_bytes:>10} "
+            f"{self.board.name + ' has':<28}{self.board.program_bytes:>10}{self.board.mcu.ram_bytes:>10} "
             f" {self.board.title}"
         )
+        rows += [
+            f"of {limit.name}, {limit.granted} bytes are granted ({limit.basis})"
+            for limit in self.limits
+            if limit.name == "static RAM" and limit.granted < self.board.mcu.ram_bytes
+        ]
         rows += row_lines(self.rows, self.board.mcu.clock_hz)
         rows += [] if self.silence is None else [silence_line(self.silence, self.board.mcu.clock_hz)]
+        rows += self._load_lines()
         rows.append(self.basis)
-        remedy = "choose fewer bits, smaller layers or a larger board"
-        if self.stack > self.board.port.stack_bytes:
-            remedy = f"the stack needs {self.stack} bytes; raise [port] stack_bytes in its board file"
-        rows.append("fits" if self.fits else f"does not fit {self.board.name}: {remedy}")
-        return rows
+        broken = [
+            f"does not fit {self.board.name}: {limit.needed} bytes of {limit.name} are needed and"
+            f" {limit.granted} granted ({limit.basis}); {limit.remedy}"
+            for limit in self.limits
+            if not limit.kept
+        ]
+        return rows + (broken or ["fits"])
 
 
 def budget(plan: Plan) -> Budget:
@@ -148,10 +246,11 @@ def budget(plan: Plan) -> Budget:
     items = [
         *([] if listens_only else _model_items(plan)),
         *_program_items(plan, program),
-        Item("stack", 0, board.port.stack_bytes, f"reserved in the board's settings; {known}"),
+        Item("stack", 0, board.port.stack_bytes, f"reserved in the board's settings; {known}", static=False),
     ]
-    rows = () if listens_only else estimate(plan)
-    return Budget(board, plan.model, tuple(items), rows, None if listens_only else silence(plan), used)
+    if listens_only:
+        return Budget(board, plan.model, tuple(items), (), None, used)
+    return Budget(board, plan.model, tuple(items), estimate(plan), silence(plan), used, plan.packed_bytes)
 
 
 def _model_items(plan: Plan) -> list[Item]:
@@ -173,24 +272,52 @@ def _program_items(plan: Plan, program: ProgramSize) -> list[Item]:
     """
     board, app = plan.board, plan.app
     name = f"code of runtime and {app}"
-    rest = "start-up code, C library" if board.emulated else "framework, drivers"
-    unknown = Item(rest, None, None, "not known yet: `serq-mcu build` measures it")
+    framework = _framework_items(board)
     if isinstance(program.application, str):
-        return [Item(name, None, None, f"not known yet: {program.application}"), unknown]
+        return [Item(name, None, None, f"not known yet: {program.application}"), *framework]
     flash, ram = program.application
     if isinstance(program.whole, str):
-        unknown = Item(rest, None, None, f"not known yet: it does not link ({program.whole})")
+        framework = [Item(_STARTUP, None, None, f"not known yet: it does not link ({program.whole})")]
     elif program.whole is not None:
         basis = f"compiled and linked for {program.core}"
-        unknown = Item(rest, program.whole[0] - flash, program.whole[1] - ram, basis)
+        framework = [Item(_STARTUP, program.whole[0] - flash, program.whole[1] - ram, basis)]
     basis = f"compiled for {program.core} with -O2"
     if program.core != board.mcu.core:
         basis += f", the nearest compiler to {board.mcu.core}"
-    if app == "capture":
-        return [Item(name, flash, ram, basis), unknown]
-    # the tables and weights of serq_model.c are counted above; what is left is the application's own
-    own = Item(name, flash - plan.array_bytes, ram - plan.state_bytes, f"{basis}; RAM beyond the state")
-    return [own, unknown]
+    own = Item(name, flash, ram, basis)
+    if app != "capture":
+        # the tables and weights of serq_model.c are counted above; what is left is the application's own
+        own = Item(name, flash - plan.array_bytes, ram - plan.state_bytes, f"{basis}; RAM beyond the state")
+    return [own, *_code_in_ram(board, own.flash or 0), *framework]
+
+
+def _framework_items(board: Board) -> list[Item]:
+    """List what the framework and its drivers take beside the project, as far as it was measured once."""
+    memory, name = board.memory, _STARTUP if board.emulated else "framework, drivers"
+    if not memory.framework_flash_bytes:
+        return [Item(name, None, None, "not known yet: `serq-mcu build` measures it")]
+    basis = board.sources.get("memory.framework_flash_bytes", "the board's file")
+    items = [Item(name, memory.framework_flash_bytes, memory.framework_ram_bytes, basis)]
+    if memory.framework_heap_bytes:
+        basis = board.sources.get("memory.framework_heap_bytes", "the board's file")
+        items.append(Item(_HEAP, 0, memory.framework_heap_bytes, basis, static=False))
+    return items
+
+
+def _code_in_ram(board: Board, code: int) -> list[Item]:
+    """List the RAM that holds code, on a board that copies it there in blocks."""
+    block = board.memory.code_block_bytes
+    if not block:
+        return []
+    blocks = -(-(code + board.memory.framework_code_bytes) // block)
+    basis = f"the board's linker copies all code there, in blocks of {block}"
+    return [Item("code in RAM", 0, blocks * block, basis)]
+
+
+def _span(values: tuple[float, float], factor: float, digits: int) -> str:
+    """Write two values as one, or as a range where they differ."""
+    low, high = (f"{factor * value:.{digits}f}" for value in values)
+    return low if low == high else f"{low} to {high}"
 
 
 def _bytes(value: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The runtime and a model as a library: for Arduino and PlatformIO, ESP-IDF, or as one header."""
+"""The runtime and a model as a library: for Arduino and PlatformIO, ESP-IDF, Zephyr, or as one header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serq_mcu.layers.kernels import Storage
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.version import __version__
 
-KINDS = ("arduino", "espidf", "header")
+KINDS = ("arduino", "espidf", "header", "zephyr")
 HEADER = "serq_amalgamated.h"
 _INCLUDE = re.compile(r'^#include "(\w+\.h)".*\n', re.MULTILINE)
 
@@ -35,7 +35,7 @@ def export_library(
     """
     if kind not in KINDS:
         raise SerqError(f"there is no library of the kind {kind!r}; choose {', '.join(KINDS)}")
-    makers = {"arduino": _arduino, "espidf": _component, "header": _header}
+    makers = {"arduino": _arduino, "espidf": _component, "header": _header, "zephyr": _zephyr}
     plan = Plan(model, board, f"library ({kind})", storage)
     files = makers[kind](plan, _sources(plan)) | {MODEL: plan.model_files[MODEL]}
     return write_project(files, plan.identity, board, out, plan.app, storage, force=force)
@@ -100,6 +100,18 @@ def _header(plan: Plan, sources: Files) -> Files:
         "#include", "#define SERQ_IMPLEMENTATION /* in one .c file of a program */\n#include", 1
     )
     return _encoded({HEADER: amalgamate(texts, public), "minimal.c": example})
+
+
+def _zephyr(plan: Plan, sources: Files) -> Files:
+    texts = {
+        "zephyr/module.yml": render("zephyr_module.yml.j2"),
+        "Kconfig": render("zephyr_Kconfig.j2"),
+        "CMakeLists.txt": render("zephyr_CMakeLists.txt.j2"),
+        "samples/minimal/CMakeLists.txt": render("zephyr_sample_CMakeLists.txt.j2"),
+        "samples/minimal/prj.conf": render("zephyr_prj.conf.j2"),
+        "samples/minimal/src/main.c": _minimal(plan, "serq.h", "main"),
+    }
+    return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts)
 
 
 def _minimal(plan: Plan, header: str, entry: str) -> str:

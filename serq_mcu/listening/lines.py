@@ -42,6 +42,7 @@ class LineReader:
         self.labels = tuple(labels)
         self._rest = b""
         self._first = True
+        self._greeted: Hello | None = None
 
     def feed(self, data: bytes, seconds: float) -> Iterator[Event]:
         """Yield the events whose lines `data` ends, `seconds` after listening began."""
@@ -50,11 +51,13 @@ class LineReader:
             lines, self._rest = [*lines, self._rest[:_LONGEST]], b""
         for line in lines:
             text = line.decode(errors="replace").strip()
-            if text:
-                yield self._event(text, seconds)
+            event = self._event(text, seconds) if text else None
+            if event:
+                yield event
             self._first = False
 
-    def _event(self, text: str, seconds: float) -> Event:
+    def _event(self, text: str, seconds: float) -> Event | None:
+        """Return the event of a line; None for a greeting that only repeats what is known."""
         event: Hello | Complaint | TimedDecision | None
         start = text.find("{")
         try:
@@ -66,6 +69,9 @@ class LineReader:
             if isinstance(value, dict)
             else None
         )
+        if isinstance(event, Hello):
+            known, self._greeted = self._greeted, event
+            return None if event == known and '"again": true' in text else event
         if isinstance(event, TimedDecision):
             return LabelledDecision(event, self.labels)
         begun = not self._first and any(word in text for word in ('"answer"', '"scores"', '"overruns"'))

@@ -137,7 +137,7 @@ def record(
             " underscores"
         )
     board = read_board(folder / BOARD_FILE)
-    transport = SerialTransport(port, board.port.baud)
+    transport = SerialTransport(port, board.baud)
     try:
         progress(f"self-test: speak towards the microphone for {SELF_TEST_SECONDS:.0f} s")
         tested = listen(transport, round(SELF_TEST_SECONDS * board.audio.nominal_rate_hz))

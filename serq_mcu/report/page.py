@@ -216,7 +216,7 @@ def _confusion(data: ReportData) -> Section:
 def _memory(needed: Budget) -> Section:
     mcu = needed.board.mcu
     drawings = (
-        _memory_bars(needed, "flash", "Flash", mcu.flash_bytes),
+        _memory_bars(needed, "flash", "Flash", needed.board.program_bytes),
         _memory_bars(needed, "ram", "RAM", mcu.ram_bytes),
     )
     head = (Column("part"), *columns(("flash B", "RAM B"), "right"), Column("basis"))

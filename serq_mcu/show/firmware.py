@@ -27,7 +27,7 @@ def size_lines(comparison: SizeComparison) -> list[str]:
 
 def _size_line(comparison: SizeComparison, what: str) -> str:
     estimated, built = comparison.estimated[what], comparison.built[what]
-    if comparison.complete:
+    if comparison.counted:
         return f"{what}: {built} bytes, {estimated} estimated ({comparison.errors[what]:+.1%})"
     return (
         f"{what}: {built} bytes, {estimated} of them estimated; the other {built - estimated} are the"

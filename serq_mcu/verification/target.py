@@ -76,10 +76,10 @@ def _port(project: Project, port: str) -> Iterator[Target]:
     board = read_board(project.folder / BOARD_FILE)
     if board.emulated:
         raise SerqError(f"{board.name} is an emulated board and has no port; use --on emulator")
-    with _device(SerialTransport(port, board.port.baud)) as device:
+    with _device(SerialTransport(port, board.baud)) as device:
         built = platformio.last_build(project.folder)
         sizes = (built.flash_bytes, built.ram_bytes) if built else (None, None)
-        yield Target(device, port, board.name, "port", board.port.baud, *sizes)
+        yield Target(device, port, board.name, "port", board.baud, *sizes)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,8 @@ from serq_mcu.codegen.plan import Plan
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.listening.answers import Hello
+from serq_mcu.listening.lines import LineReader
 from serq_mcu.listening.recorder import Capture, PacketReader, record, self_test
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
@@ -159,12 +161,12 @@ def test_a_statement_that_is_off_is_a_warning_and_a_framework_is_not(tmp_path: P
         ).warnings
         assert len(warnings) == off
         assert all("bytes were estimated and" in warning and "within 5 %" in warning for warning in warnings)
-    export(MODEL, load_board("pico"), tmp_path / "q", app="live")
+    export(MODEL, load_board("nano33ble"), tmp_path / "q", app="live")
     compared = compare(tmp_path / "q", platformio.BuildResult(tmp_path, 150_000, 60_000, tmp_path))
     assert not compared.complete and compared.warnings == []
     assert "of them estimated; the other" in size_lines(compared)[0]
     large = replace(compared, built={"flash": 150_000, "RAM": 600_000})
-    assert large.warnings == ["RAM: the build takes 600000 bytes and pico has 270336"]
+    assert large.warnings == ["RAM: the build takes 600000 bytes and nano33ble has 262144"]
 
 
 def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
@@ -176,9 +178,12 @@ def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "fits: " in done.stdout and "of 16384 of RAM with 1536 of stack" in done.stdout
     done = CliRunner().invoke(
-        main, ["export", str(model), "--board", "pico", "--app", "live", "--out", str(tmp_path / "q")]
+        main, ["export", str(model), "--board", "nano33ble", "--app", "live", "--out", str(tmp_path / "q")]
     )
     assert "a framework's own not counted, about " in done.stdout
+    done = CliRunner().invoke(main, ["check", str(model), "--board", "pico", "--app", "live"])
+    (row,) = [line.split() for line in done.stdout.splitlines() if line.startswith("framework, drivers")]
+    assert row[2:7] == ["84300", "41300", "the", "larger", "of"]
     done = CliRunner().invoke(main, ["build", str(tmp_path / "p"), "--json"])
     value = json.loads(done.stdout)
     assert (
@@ -220,6 +225,34 @@ def test_live_on_the_host_under_sanitizers_and_the_default_specification(tmp_pat
     program = _host(tmp_path / "p", FIRMWARE / "ports" / "audio_port_line.c")
     done = subprocess.run([str(program)], input=pcm.tobytes(), capture_output=True, check=True)
     _check(_lines(done.stdout), stream_decisions(model, pcm), "emulated-m4f", model)
+
+
+def test_live_greets_again_for_who_comes_late(tmp_path: Path) -> None:
+    export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="live")
+    program = _host(tmp_path / "p", FIRMWARE / "ports" / "audio_port_line.c")
+    pcm = _speech(21 * MODEL.spec.sample_rate)
+    done = subprocess.run([str(program)], input=pcm.tobytes(), capture_output=True, check=True)
+    first, *rest = _lines(done.stdout)
+    again = [line for line in rest if "serq" in line]
+    assert again == [first | {"again": True}] * 2
+    _check(
+        [first, *(line for line in rest if "serq" not in line)], stream_decisions(MODEL, pcm), "emulated-m0"
+    )
+    reader = LineReader()
+    events = [type(event) for event in reader.feed(done.stdout, 0.0)]
+    assert events.count(Hello) == 1 and events[0] is Hello
+    late = LineReader()
+    assert Hello in [type(event) for event in late.feed(done.stdout[done.stdout.index(b"\n") + 1 :], 0.0)]
+
+
+def test_a_microphone_that_does_not_start_is_complained_of_again(tmp_path: Path) -> None:
+    """A USB line loses what is sent before somebody listens."""
+    export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="live")
+    program = _host(tmp_path / "p", PROGRAMS / "silent_microphone.c")
+    done = subprocess.run([str(program)], input=b"", capture_output=True, check=True)
+    lines = _lines(done.stdout)
+    assert [sorted(line) for line in lines[:2]] == [["board", "labels", "model", "serq"], ["error"]]
+    assert lines[2:4] == [lines[0] | {"again": True}, lines[1]] and len(lines) == 6
 
 
 def test_after_an_overrun_live_starts_afresh_and_counts_what_was_lost(tmp_path: Path) -> None:

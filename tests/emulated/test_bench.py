@@ -14,18 +14,20 @@ import pytest
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.codegen.budget import budget
-from serq_mcu.codegen.costs import total
+from serq_mcu.codegen.costs import estimate, total
 from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
 from serq_mcu.codegen.plan import Plan
-from serq_mcu.counting.bench import Bench, bench
+from serq_mcu.counting.bench import Bench, _speech, bench
 from serq_mcu.counting.qemu import counted
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import F0, Chroma, Energy, Mfcc, Voicing
+from serq_mcu.frontend.code import frame_functions
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.encodings import Width
 from serq_mcu.layers.kernels import core_of
 from serq_mcu.show.firmware import bench_lines
 from tests.support.models import made_up_model
+from tools.frontend_cost import build_frontend
 from tools.network_cost import network, random_model
 
 # Most instructions, and estimated cycles on Cortex-M, of a decision of 40-256-512-64-7 without the pooled
@@ -233,3 +235,18 @@ def test_firmware_for_one_board_is_not_measured_on_another(tmp_path: Path) -> No
     export(made_up_model((16, 5), (4, 3)), load_board("esp32"), tmp_path / "p")
     with pytest.raises(SerqError, match="is for esp32; export it for nucleo_f446re"):
         bench(tmp_path / "p", load_board("nucleo"), "/dev/null")
+
+
+def test_a_frame_without_a_trace_is_estimated_within_5_percent(tmp_path: Path) -> None:
+    """Live has no trace, and a core with a long multiply then squares as it sums the bands."""
+    model, board = made_up_model([4], [8], spec=FeatureSpec()), load_board("emulated-m4f")
+    built = build_frontend(board, model, tmp_path / "p")
+    called = [*frame_functions(model.spec, model.tables), "serq_model_frame", "serq_push", "serq_take_frame"]
+    pcm, frames = _speech(model), 20
+    with counted(board, built.elf, called, ["application_run", "serq_features"]) as (command, read):
+        subprocess.run(command, input=pcm.tobytes(), capture_output=True, timeout=120, check=True)
+        records = [record for record in read().records if record.function in called]
+    stated = total(estimate(Plan(model, board, "live")), "frame")
+    for unit in ("instructions", "cycles"):
+        counted_ones = sum(getattr(record, unit) for record in records) / frames
+        assert getattr(stated, unit) == pytest.approx(counted_ones, rel=0.05)

@@ -24,7 +24,15 @@ from serq_mcu.errors import SerqError
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 PORTS = resources.FIRMWARE / "ports"
-EMULATED = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
+EMULATED = [
+    "emulated-m0",
+    "emulated-m33",
+    "emulated-m4f",
+    "emulated-m55",
+    "emulated-m7",
+    "emulated-rv32imc",
+    "emulated-xtensa",
+]
 STREAM = bytes(range(256)) + random.Random(1).randbytes(65536) + bytes(reversed(range(256)))
 
 

@@ -175,6 +175,42 @@ def test_cmake_builds_the_component_as_esp_idf_would(libraries: Path, tmp_path: 
     assert _run(tmp_path / "build/firmware", cwd=tmp_path) == "日本語\n"
 
 
+def test_cmake_builds_the_zephyr_module_as_zephyr_would(libraries: Path, tmp_path: Path) -> None:
+    """Zephyr's part imitated: modules by their module.yml, options of prj.conf, and the commands of its
+    extensions.cmake that the module calls.
+    """
+    (tmp_path / "zephyr").mkdir()
+    (tmp_path / "zephyr" / "ZephyrConfig.cmake").write_text(
+        "file(STRINGS ${CMAKE_CURRENT_SOURCE_DIR}/prj.conf lines REGEX ^CONFIG_)\n"
+        'foreach(line ${lines})\n  string(REPLACE "=" ";" pair ${line})\n  list(GET pair 0 name)\n'
+        "  list(GET pair 1 value)\n  set(${name} ${value})\nendforeach()\n"
+        'file(WRITE ${CMAKE_BINARY_DIR}/empty.c "")\n'
+        "enable_language(C)\nadd_executable(app ${CMAKE_BINARY_DIR}/empty.c)\n"
+        "macro(zephyr_include_directories folder)\n"
+        "  target_include_directories(app PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/${folder})\nendmacro()\n"
+        "macro(zephyr_library_named name)\n  add_library(${name} STATIC)\n  set(current ${name})\n"
+        "  target_link_libraries(app PRIVATE ${name})\nendmacro()\n"
+        "macro(zephyr_library_sources)\n  target_sources(${current} PRIVATE ${ARGN})\nendmacro()\n"
+        "macro(zephyr_library_compile_options)\n  target_compile_options(${current} PRIVATE ${ARGN})\n"
+        "endmacro()\n"
+        "foreach(module ${EXTRA_ZEPHYR_MODULES})\n"
+        "  file(STRINGS ${module}/zephyr/module.yml found REGEX cmake:)\n"
+        '  string(REGEX REPLACE ".*cmake: *" "" place ${found})\n'
+        "  add_subdirectory(${module}/${place} ${CMAKE_BINARY_DIR}/module)\nendforeach()\n"
+    )
+    shutil.copytree(libraries / "zephyr", tmp_path / "serq")
+    sample, build = tmp_path / "serq/samples/minimal", tmp_path / "build"
+    (tmp_path / "serq/Kconfig").read_text().index("config SERQ\n")
+    _run("cmake", "-S", sample, "-B", build, f"-DZephyr_DIR={tmp_path / 'zephyr'}", cwd=tmp_path)
+    _run("cmake", "--build", build, cwd=tmp_path)
+    assert _run(build / "app", cwd=tmp_path) == "日本語\n"
+    (sample / "prj.conf").write_text("")
+    shutil.rmtree(build)
+    _run("cmake", "-S", sample, "-B", build, f"-DZephyr_DIR={tmp_path / 'zephyr'}", cwd=tmp_path)
+    done = subprocess.run(["cmake", "--build", build], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "serq.h" in done.stderr
+
+
 def test_the_arduino_library_and_its_example_are_a_program(libraries: Path, tmp_path: Path) -> None:
     folder = libraries / "arduino"
     (tmp_path / "Arduino.h").write_text(ARDUINO)
@@ -264,5 +300,7 @@ int l(void);
 
 
 def test_a_kind_that_is_none_is_refused(model: QuantizedModel, tmp_path: Path) -> None:
-    with pytest.raises(SerqError, match=r"no library of the kind 'mbed'; choose arduino, espidf, header"):
+    with pytest.raises(
+        SerqError, match=r"no library of the kind 'mbed'; choose arduino, espidf, header, zephyr"
+    ):
         export_library(model, load_board("esp32"), "mbed", tmp_path)

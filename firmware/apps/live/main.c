@@ -1,5 +1,6 @@
 /* Listens, and writes one line of JSON for each decision (SPEC.md section 14): for a serial
  * monitor, a log or a program. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #error "the microphone's rate is not the model's: set audio.rate_hz to the model's sample rate"
 #endif
 
-enum { PIECE = 128, LINE = 256 };
+enum { PIECE = 128, LINE = 256, GREETING_SECONDS = 10, MICROSECONDS = 1000000 };
 
 static struct {
     serq_stream stream;
@@ -21,6 +22,7 @@ static struct {
     int16_t samples[PIECE];
     uint8_t line[LINE]; /* written in pieces: a line may be longer */
     uint32_t used;
+    uint32_t since_greeting; /* samples */
 } live;
 
 static void put(const char *text, size_t length)
@@ -91,7 +93,8 @@ static void put_string(const char *text)
     put("\"", 1);
 }
 
-static void greet(void)
+/* Whoever listens may come later than the start: a USB line loses what nobody takes. */
+static void greet(bool again)
 {
     static const uint8_t identity[8] = SERQ_IDENTITY;
     put_text("{\"serq\": \"live\", \"board\": ");
@@ -105,8 +108,9 @@ static void greet(void)
         put_text(label == 0 ? "" : ", ");
         put_string(serq_label(label));
     }
-    put_text("]}");
+    put_text(again ? "], \"again\": true}" : "]}");
     end_line();
+    live.since_greeting = 0;
 }
 
 static void put_answer(int answer)
@@ -149,23 +153,51 @@ static void report(const serq_decision *decision, uint32_t latency)
 static void listen(const int16_t *samples, uint32_t count)
 {
     uint32_t start = audio_micros();
+    live.since_greeting += count;
     while (serq_stream_push(&live.stream, &samples, &count, &live.decision) != 0) {
+        if (live.since_greeting >= GREETING_SECONDS * SERQ_SAMPLE_RATE) {
+            greet(true);
+        }
         report(&live.decision, audio_micros() - start);
         audio_yield();
     }
 }
 
-void application_run(void)
+/* Let a second pass. False where there is no clock. */
+static bool second_passes(void)
 {
-    uint32_t count, gaps = 0;
-    greet();
-    serq_stream_init(&live.stream);
-    if (!audio_start()) {
+    uint32_t start = audio_micros();
+    audio_yield();
+    if (audio_micros() == 0) {
+        return false;
+    }
+    while (audio_micros() - start < MICROSECONDS) {
+        audio_yield();
+    }
+    return true;
+}
+
+static void complain(void)
+{
+    bool again = false;
+    do {
+        greet(again);
         put_text(
             "{\"error\": \"the microphone's driver did not start: check the pins in board.toml\"}");
         end_line();
+        again = true;
+    } while (second_passes());
+}
+
+void application_run(void)
+{
+    uint32_t count, gaps = 0;
+    serq_stream_init(&live.stream);
+    if (!audio_start()) {
+        complain();
         return;
     }
+    greet(false);
     while ((count = audio_read(live.samples, PIECE)) != 0) {
         if (audio_gaps() != gaps) { /* what was heard before does not join what comes now */
             gaps = audio_gaps();

@@ -5,6 +5,13 @@
 #define SERQ_MODEL_ABI 4
 #define SERQ_IDENTITY { IDENTITY } /* first bytes of the model's SHA-256 */
 
+/* Where tables and weights are stored. Teensy 4's linker script copies other constants into RAM. */
+#ifdef __IMXRT1062__
+#define SERQ_STORED __attribute__((section(".progmem")))
+#else
+#define SERQ_STORED
+#endif
+
 /* Front end: "selects" */
 #define SERQ_SAMPLE_RATE 16000
 #define SERQ_FFT_LENGTH 1024

@@ -1,5 +1,5 @@
-// Arduino Nano 33 BLE Sense: the core's PDM library. It stops for good if a buffer is not taken in
-// time, so its callback, which runs in the interrupt, takes it at once.
+// ArduinoCore-mbed's PDM library: Nano 33 BLE Sense, Nano RP2040 Connect. It stops for good if a
+// buffer is not taken in time, so its callback, which runs in the interrupt, takes it at once.
 #include <Arduino.h>
 #include <PDM.h>
 
@@ -10,9 +10,11 @@
 #error "the PDM library of this board gives 16000 samples a second: leave audio.rate_hz at that"
 #endif
 
-enum {
-    NEUTRAL_GAIN = 40
-}; // the peripheral's 0 dB, of 0 to 80 half decibels; the rest of the gain is ours
+#if defined(ARDUINO_ARCH_RP2040)
+enum { NEUTRAL_GAIN = 16 }; // the library's own, a factor; the rest of the gain is ours
+#else
+enum { NEUTRAL_GAIN = 40 }; // the peripheral's 0 dB, of 0 to 80 half decibels; the rest is ours
+#endif
 
 static void received()
 {
@@ -24,9 +26,14 @@ bool audio_start(void)
 {
     PDM.onReceive(received);
     PDM.setBufferSize(512);
+#if defined(ARDUINO_ARCH_RP2040)
+    PDM.setGain(NEUTRAL_GAIN); // after begin() it would set the filter up again while that runs
+    return PDM.begin(1, SERQ_AUDIO_RATE) != 0;
+#else
     if (PDM.begin(1, SERQ_AUDIO_RATE) == 0) {
         return false;
     }
     PDM.setGain(NEUTRAL_GAIN); // begin() has set its own
     return true;
+#endif
 }
