@@ -236,7 +236,7 @@ def test_slow_flash_makes_a_decisions_time_a_range() -> None:
     for name in ("pico", "esp32", "nucleo_f446re"):
         board = load_board(name)
         plan = Plan(model, board, "live")
-        needed = Budget(board, model, (), estimate(plan), None, plan.packed_bytes)
+        needed = Budget(board, model, (), estimate(plan), None, 0, plan.packed_bytes)
         low, high = needed.decision_milliseconds or (0, 0)
         speed = board.memory.flash_bytes_per_cycle
         wanted = plan.packed_bytes / speed / board.mcu.clock_hz * 1000 if speed else 0
