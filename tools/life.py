@@ -36,6 +36,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 RESULTS, PAGE = DOCS / "life.csv", DOCS / "life.md"
 FOLDS, SEEDS = 10, 3
 PRESETS = ("best", "light", "tiny")
+TITLES = {CLIPS: "clips", SPEAKERS: "other speakers"}
 CONDITIONS = {
     "as recorded": AS_RECORDED,
     **{f"pauses of {s:g} s, digital": Condition(before=s, after=s) for s in (0.25, 0.5, 1.0)},
@@ -187,17 +188,24 @@ def _table(rows: Sequence[Row]) -> Table:
         (condition, *(_cell(found[condition, protocol]) for protocol in whole))
         for condition in dict.fromkeys(row.condition for row in rows)
     ]
-    titles = {CLIPS: "clips", SPEAKERS: "other speakers"}
-    return Table((Column("condition"), *columns([titles[name] for name in whole], "right")), lines)
+    return Table((Column("condition"), *columns([TITLES[name] for name in whole], "right")), lines)
 
 
 def _cell(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    mean, half = mean_and_half_width(rows)
+    none = sum(row.no_speech for row in rows)
+    return f"{mean:.1%} ± {100 * half:.1f}" + (f" [{none}]" if none else "")
+
+
+def mean_and_half_width(rows: Sequence[Row]) -> tuple[float, float]:
+    """Compute the mean of the splits' shares and half its 95 % interval; a speaker's seeds count once."""
     by_split: dict[tuple[int, int], list[float]] = defaultdict(list)
     for row in rows:
         by_split[row.split, row.seed if row.protocol == CLIPS else 0].append(row.correct / row.n)
     shares = np.array([np.mean(own) for own in by_split.values()])
-    none = sum(row.no_speech for row in rows)
-    return f"{shares.mean():.1%} ± {100 * half_width(shares):.1f}" + (f" [{none}]" if none else "")
+    return float(shares.mean()), float(half_width(shares))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from serq_mcu.corpus.quality import CorpusWarning, Traits, find_warnings, traits
 from serq_mcu.errors import SerqError
 
 MANIFEST = "MANIFEST.csv"
-LEAST_CLIPS = 5  # of a class: training's default folds
+LEAST_CLIPS = 5  # of a class, below which it is told
 _PUBLISHED = Path(__file__).with_name("published_sha256.csv.gz")
 
 
@@ -235,8 +235,8 @@ def _small_classes(scan: Scan) -> Iterator[CorpusWarning]:
         yield CorpusWarning(
             "small class",
             sum(small.values()),
-            f"of {counts} there are fewer recordings than the {LEAST_CLIPS} folds that training holds out in"
-            " turn, and it refuses them; record more, or set training.folds",
+            f"of {counts} there are fewer than {LEAST_CLIPS} recordings; training then holds out fewer folds,"
+            " and one or two clips judge the class; record more",
         )
 
 

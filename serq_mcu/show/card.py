@@ -14,7 +14,7 @@ def card_lines(card: Card) -> list[str]:
         f"trained on {_trained_on(card)}",
         "",
         card.protocol,
-        *_figures(card).text(),
+        *(_figures(card).text() if card.figures else []),
         "",
         "this model on corpora that it never heard, mean of the classes:",
         *_elsewhere(card).text(),
@@ -31,7 +31,7 @@ def card_markdown(card: Card) -> str:
     parts = [
         f"{card.title}.\nTrained on {_trained_on(card)}.\nLicence: {card.licence}.",
         card.protocol,
-        _figures(card).markdown(),
+        *([_figures(card).markdown()] if card.figures else []),
         "This model on corpora that it never heard, UAR (mean of the classes):",
         _elsewhere(card).markdown(),
         "Decisions that claim an emotion where nobody speaks:",

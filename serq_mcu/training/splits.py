@@ -105,7 +105,8 @@ def inner_folds(
     No speaker is in two folds; a clip of an unknown speaker stands for itself. Where a fold would take all
     clips of a class, clips are dealt whoever speaks. Classes are shared out evenly either way.
     """
-    groups = [name or f"\0{index}" for index, name in enumerate(speakers)]
+    alone = len(set(speakers)) < 2  # one speaker cannot be left out
+    groups = [f"\0{index}" if alone or not name else name for index, name in enumerate(speakers)]
     folds = min(folds, len(set(groups)), int(np.bincount(truth).max()))
     dealt = np.zeros(truth.size, dtype=np.int64)
     for dealer in (StratifiedGroupKFold, StratifiedKFold):

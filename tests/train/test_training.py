@@ -673,5 +673,6 @@ def test_inner_folds_keep_speakers_apart_and_leave_every_class_to_learn() -> Non
     alone = np.where(np.array(speakers) == "s0", 3, truth)  # a class that one speaker has
     folds = inner_folds(alone, speakers, 3, 0)
     assert np.unique(folds[alone == 3]).size == 3
+    assert np.unique(inner_folds(truth, ["me"] * 120, 3, 0)).size == 3  # the only speaker is in all of them
     unknown = inner_folds(truth, [""] * 120, 3, 0)
     assert np.ptp([np.bincount(truth[unknown == fold], minlength=3) for fold in range(3)]) <= 1
