@@ -34,7 +34,7 @@ void serq_model_frame(serq_state *state)
     const int16_t *samples = state->samples;
     uint8_t shift = serq_frame_shift(samples, 1024);
 
-#ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
+#if defined(SERQ_TRACE) && SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 1024, shift, 12, 9, bins);
     SERQ_TRACE_STAGE(SERQ_STAGE_WINDOW, bins, 1024, sizeof(int32_t));
 #endif

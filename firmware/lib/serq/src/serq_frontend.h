@@ -14,7 +14,7 @@
 /* Whether powers replace the spectrum in memory: for a trace, and where a product is dear.
  * Elsewhere they are computed as they are read. */
 #ifndef SERQ_STORED_POWER
-#if defined(SERQ_TRACE) || !SERQ_LONG_MULTIPLY
+#if (defined(SERQ_TRACE) && SERQ_TRACE) || !SERQ_LONG_MULTIPLY
 #define SERQ_STORED_POWER 1
 #else
 #define SERQ_STORED_POWER 0
