@@ -1,6 +1,6 @@
 """What a frame and a decision of a model take on a core, before any build.
 
-That is counted costs (kernel_costs.toml) times sizes.
+That is counted costs (kernel_costs.toml) times sizes, of firmware without a trace, as a product has it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.frontend.code import frame_costs
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.frontend.statistics import STATISTICS
+from serq_mcu.frontend.statistics import PERCENTILE_COST, STATISTICS
 from serq_mcu.layers.kernels import Core, CostStage, Terms
 
 if sys.version_info >= (3, 11):
@@ -149,7 +149,7 @@ def stages(plan: Plan) -> Iterator[CostStage]:
     for cost in dict.fromkeys(statistic.cost for statistic in STATISTICS.values()):
         counts = _pooled(spec, cost)
         if any(counts):
-            yield CostStage("decision", cost, cost, (*counts, sum(counts) * plan.tiers))
+            yield CostStage("decision", cost, cost, (*counts, *_read(plan, cost, sum(counts))))
     yield CostStage("decision", "standardize", "standardize", (spec.feature_count, 1))
     yield from plan.layer_costs
     yield CostStage("decision", "argmax", "argmax", (len(model.labels), 1))
@@ -172,6 +172,16 @@ def _pooled(spec: FeatureSpec, cost: str) -> Terms:
         for name in STATISTICS
         if STATISTICS[name].cost == cost
     )
+
+
+def _read(plan: Plan, cost: str, computed: int) -> Terms:
+    """Return how many coefficients' tiers are read; of histograms also how many coefficients.
+
+    A histogram is read once for all its percentiles, sums for each of the `computed` statistics.
+    """
+    if cost == PERCENTILE_COST:
+        return plan.histograms, plan.histograms * plan.tiers
+    return (computed * plan.tiers,)
 
 
 def _row(stage: CostStage, core: Core) -> Row:

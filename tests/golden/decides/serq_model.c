@@ -20,7 +20,7 @@ void serq_model_frame(serq_state *state)
 {
     serq_bin *bins = state->scratch.frame.bins;
     const int16_t *samples = state->samples;
-    uint8_t shift = serq_frame_shift(samples, 256);
+    uint8_t shift = serq_frame_shift(samples, 256, 128, &state->kept);
 
 #if defined(SERQ_TRACE) && SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 256, shift, 9, 7, bins);
