@@ -5,11 +5,8 @@ That is counted costs (kernel_costs.toml) times sizes, of firmware without a tra
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.plan import Plan
@@ -17,11 +14,6 @@ from serq_mcu.frontend.code import frame_costs
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import PERCENTILE_COST, STATISTICS
 from serq_mcu.layers.kernels import Core, CostStage, Terms
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -34,42 +26,9 @@ class Row:
     cycles: int | None  # estimated for Cortex-M, counted on a board, None elsewhere
 
 
-FUSED = Path(__file__).with_name("fused_costs.toml")
-
-
 def estimate(plan: Plan) -> tuple[Row, ...]:
-    """Estimate each stage of a frame and of a decision, named as `bench` names what it counts.
-
-    Of an application without the harness' trace, power and mel bands are one stage on cores that compute them
-    so (fused_costs.toml).
-    """
-    rows = tuple(_row(stage, plan.core) for stage in stages(plan))
-    fused = _fused().get(plan.core.name) if plan.app != "harness" else None
-    return rows if fused is None else tuple(_fuse(rows, fused))
-
-
-@functools.cache
-def _fused() -> dict[str, dict[str, float]]:
-    """Read what fused stages cost, by the kind of core, as fractions of their parts."""
-    return tomllib.loads(FUSED.read_text(encoding="utf-8"))
-
-
-def _fuse(rows: Iterable[Row], fraction: dict[str, float]) -> Iterator[Row]:
-    """Put the mel bands' row, which then squares too, in place of the power's and its own."""
-    rows = list(rows)
-    parts = [row for row in rows if row.name in ("power", "mel")]
-    for row in rows:
-        if row.name == "mel" and len(parts) == 2:
-            instructions = _sum(part.instructions for part in parts)
-            cycles = _sum(part.cycles for part in parts)
-            yield Row(
-                row.part,
-                "power, mel",
-                None if instructions is None else round(instructions * fraction["instructions"]),
-                None if cycles is None else round(cycles * fraction["cycles"]),
-            )
-        elif row.name != "power" or len(parts) < 2:
-            yield row
+    """Estimate each stage of a frame and of a decision, named as `bench` names what it counts."""
+    return tuple(_row(stage, plan.core) for stage in stages(plan))
 
 
 def total(rows: Iterable[Row], part: str) -> Row:

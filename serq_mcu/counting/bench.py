@@ -184,8 +184,13 @@ def _speech(model: QuantizedModel) -> np.ndarray:
 
 def _frame_rows(counts: Counts, functions: tuple[str, ...]) -> Iterator[Row]:
     for name in functions:
-        records = [record for record in counts.records if record.function == name]  # none: part of others
-        yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, _FRAMES)
+        title = name.removeprefix("serq_").replace("_", " ")
+        records = [record for record in counts.records if record.function == name]
+        if records:
+            yield _row("frame", title, records, _FRAMES)
+        else:  # a part of other stages on this core
+            timed = any(record.cycles is not None for record in counts.records)
+            yield Row("frame", title, 0, 0 if timed else None)
     yield _row(
         "frame",
         "calls, moving samples",

@@ -147,8 +147,7 @@ static inline void move_eight(int16_t **to, const int16_t **from)
 }
 
 /* Copy samples, if to the same array then to a lower place: two at a time where they lie alike in
- * their words. The memmove() of small libraries takes a byte at
- * a time. */
+ * their words. The memmove() of small libraries takes a byte at a time. */
 static void move_samples(int16_t *to, const int16_t *from, uint32_t count)
 {
     bool alike = (((uintptr_t)to ^ (uintptr_t)from) & 2) == 0;
