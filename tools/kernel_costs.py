@@ -306,6 +306,8 @@ def fit(rows: list[tuple[int, ...]], counts: list[int]) -> tuple[list[float], fl
     Returns them and the largest relative error.
     """
     matrix, values = np.array(rows, float), np.array(counts, float)
+    if not values.any():  # a stage that this core does as a part of others
+        return [0.0] * matrix.shape[1], 0.0
     fitted = np.linalg.lstsq(matrix / values[:, None], np.ones(len(values)), rcond=None)[0]
     return [round(float(value), 2) + 0.0 for value in fitted], float(
         np.abs(matrix @ fitted / values - 1).max()

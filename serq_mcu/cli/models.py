@@ -134,11 +134,12 @@ def train(
     " them; 0: no limit.",
 )
 @click.option(
-    "--max-instructions",
+    "--max-cycles",
     type=click.IntRange(min=1),
-    help="Choose the bits that lose least within so many instructions of a decision.",
+    help="Choose the bits with the lowest loss whose layers take at most this many cycles of a decision"
+    " (instructions on a core without an estimate of cycles).",
 )
-@click.option("--board", "board_name", metavar="BOARD", help="The board that --max-instructions counts for.")
+@click.option("--board", "board_name", metavar="BOARD", help="The board that --max-cycles counts for.")
 @click.option(
     "--qat/--no-qat",
     "fine_tune",
@@ -153,7 +154,7 @@ def quantize(
     run: Path,
     out: Path,
     config: Path | None,
-    max_instructions: int | None,
+    max_cycles: int | None,
     board_name: str | None,
     as_json: bool,
     **options: Any,
@@ -174,9 +175,9 @@ def quantize(
     if config is not None:
         trained = trained.merged(read_toml(config, "configuration")[0], str(config))
     trained = trained.changed(quantization=given)
-    budget = _width_budget(trained.network, max_instructions, board_name)
+    budget = _width_budget(trained.network, max_cycles, board_name)
     if len({"method", "max_bytes"} & set(given)) + (budget is not None) > 1:
-        raise SerqError("--method, --max-bytes and --max-instructions each choose the bits; give one of them")
+        raise SerqError("--method, --max-bytes and --max-cycles each choose the bits; give one of them")
     tuner = fine_tuning(trained, progress) if trained.config.quantization.fine_tune else None
     model, allocation = quantize_run(trained, progress, tuner, budget)
     kept_if_refused(lambda path: save_model(model, path), out)
@@ -543,15 +544,17 @@ def experiment_page(results: Path, page: Path, as_json: bool) -> None:
     print_result([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
 
 
-def _width_budget(network: Any, max_instructions: int | None, board_name: str | None) -> Any:
+def _width_budget(network: Any, max_cycles: int | None, board_name: str | None) -> Any:
     """Return the budget of a network's widths, or None where nothing is limited."""
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.width_costs import width_costs
+    from serq_mcu.layers.kernels import core_of
     from serq_mcu.quantization.budgeted import WidthBudget
 
-    if (max_instructions is None) != (board_name is None):
-        raise SerqError("--max-instructions and --board go together; give both or neither")
-    if max_instructions is not None and board_name is not None:
+    if (max_cycles is None) != (board_name is None):
+        raise SerqError("--max-cycles and --board go together; give both or neither")
+    if max_cycles is not None and board_name is not None:
         mcu = load_board(board_name).mcu
-        return WidthBudget(width_costs(network.shape, mcu), max_instructions, f"instructions on {board_name}")
+        unit = f"{core_of(mcu.features).unit} on {board_name}"
+        return WidthBudget(width_costs(network.shape, mcu), max_cycles, unit)
     return None

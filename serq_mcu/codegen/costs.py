@@ -1,27 +1,19 @@
 """What a frame and a decision of a model take on a core, before any build.
 
-That is counted costs (kernel_costs.toml) times sizes.
+That is counted costs (kernel_costs.toml) times sizes, of firmware without a trace, as a product has it.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.frontend.code import frame_costs
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.frontend.statistics import STATISTICS
+from serq_mcu.frontend.statistics import PERCENTILE_COST, STATISTICS
 from serq_mcu.layers.kernels import Core, CostStage, Terms
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -34,42 +26,9 @@ class Row:
     cycles: int | None  # estimated for Cortex-M, counted on a board, None elsewhere
 
 
-FUSED = Path(__file__).with_name("fused_costs.toml")
-
-
 def estimate(plan: Plan) -> tuple[Row, ...]:
-    """Estimate each stage of a frame and of a decision, named as `bench` names what it counts.
-
-    Of an application without the harness' trace, power and mel bands are one stage on cores that compute them
-    so (fused_costs.toml).
-    """
-    rows = tuple(_row(stage, plan.core) for stage in stages(plan))
-    fused = _fused().get(plan.core.name) if plan.app != "harness" else None
-    return rows if fused is None else tuple(_fuse(rows, fused))
-
-
-@functools.cache
-def _fused() -> dict[str, dict[str, float]]:
-    """Read what fused stages cost, by the kind of core, as fractions of their parts."""
-    return tomllib.loads(FUSED.read_text(encoding="utf-8"))
-
-
-def _fuse(rows: Iterable[Row], fraction: dict[str, float]) -> Iterator[Row]:
-    """Put the mel bands' row, which then squares too, in place of the power's and its own."""
-    rows = list(rows)
-    parts = [row for row in rows if row.name in ("power", "mel")]
-    for row in rows:
-        if row.name == "mel" and len(parts) == 2:
-            instructions = _sum(part.instructions for part in parts)
-            cycles = _sum(part.cycles for part in parts)
-            yield Row(
-                row.part,
-                "power, mel",
-                None if instructions is None else round(instructions * fraction["instructions"]),
-                None if cycles is None else round(cycles * fraction["cycles"]),
-            )
-        elif row.name != "power" or len(parts) < 2:
-            yield row
+    """Estimate each stage of a frame and of a decision, named as `bench` names what it counts."""
+    return tuple(_row(stage, plan.core) for stage in stages(plan))
 
 
 def total(rows: Iterable[Row], part: str) -> Row:
@@ -149,7 +108,7 @@ def stages(plan: Plan) -> Iterator[CostStage]:
     for cost in dict.fromkeys(statistic.cost for statistic in STATISTICS.values()):
         counts = _pooled(spec, cost)
         if any(counts):
-            yield CostStage("decision", cost, cost, (*counts, sum(counts) * plan.tiers))
+            yield CostStage("decision", cost, cost, (*counts, *_read(plan, cost, sum(counts))))
     yield CostStage("decision", "standardize", "standardize", (spec.feature_count, 1))
     yield from plan.layer_costs
     yield CostStage("decision", "argmax", "argmax", (len(model.labels), 1))
@@ -172,6 +131,16 @@ def _pooled(spec: FeatureSpec, cost: str) -> Terms:
         for name in STATISTICS
         if STATISTICS[name].cost == cost
     )
+
+
+def _read(plan: Plan, cost: str, computed: int) -> Terms:
+    """Return how many coefficients' tiers are read; of histograms also how many coefficients.
+
+    A histogram is read once for all its percentiles, sums for each of the `computed` statistics.
+    """
+    if cost == PERCENTILE_COST:
+        return plan.histograms, plan.histograms * plan.tiers
+    return (computed * plan.tiers,)
 
 
 def _row(stage: CostStage, core: Core) -> Row:

@@ -161,10 +161,11 @@ def read_project(folder: Path) -> Project:
         raise SerqError(f"{folder / MANIFEST} is damaged ({error}); export the folder again") from error
 
 
-def retarget(project: Project, board: Board, out: Path) -> Project:
+def retarget(project: Project, board: Board, out: Path, *, trace: bool = True) -> Project:
     """Write the same C for another board.
 
-    The project's runtime, model and application stay; port and settings are those of `board`.
+    The project's runtime, model and application stay; port and settings are those of `board`. Without
+    `trace`, the harness computes as a product does, and answers without the stages of a frame.
     """
     kept = {
         name: (project.folder / name).read_bytes()
@@ -173,6 +174,8 @@ def retarget(project: Project, board: Board, out: Path) -> Project:
         and (project.folder / name).exists()
     }
     files = kept | board_files(board, project.app)
+    if not trace:
+        files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", b"-DSERQ_TRACE=0")
     identity, extensions = project.identity, project.extensions
     return write_project(files, identity, board, out, project.app, project.storage, extensions)
 

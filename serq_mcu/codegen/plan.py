@@ -240,7 +240,7 @@ class Plan:
         decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
         scratch = max(_aligned(frame), _aligned(decision))
         pools = (POOL_BYTES * self.pools + HISTOGRAM_BYTES * self.histograms) * self.tiers
-        samples = 2 * spec.frame_length + 4 + 2 + 2
+        samples = 2 * spec.frame_length + 4 + 2 + 2 + 2
         return _aligned(scratch + pools + self._edge_bytes + _FLOOR_BYTES + samples)
 
     @property

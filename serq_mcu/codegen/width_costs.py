@@ -1,4 +1,4 @@
-"""What each width of a layer costs a board, for allocations under a budget of instructions."""
+"""What each width of a layer costs a board, for allocations under a budget of time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from serq_mcu.layers.kernels import cheapest_parts, core_of
 
 
 def width_costs(shape: Sequence[int], mcu: Mcu) -> NDArray[np.float64]:
-    """Compute the instructions [layers, 8] of each dense layer at 1 to 8 bits on a core.
+    """Compute the time [layers, 8] of each dense layer at 1 to 8 bits on a core, in the core's unit.
 
-    By its cheapest kernels, as they were counted. shape: features, neurons of each hidden layer, classes.
+    By its fastest kernels, as they were counted. shape: features, neurons of each hidden layer, classes.
     """
     core = core_of(mcu.features)
     costs = np.empty((len(shape) - 1, 8))

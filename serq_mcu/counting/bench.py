@@ -40,8 +40,7 @@ _AROUND = (
     "serq_model_features",
     "serq_model_network",
     "serq_trace",
-    "serq_window",
-)  # the last two for the trace alone
+)
 _FRAMES = 20  # to count the front end's stages
 _PITCH_HZ = 150
 
@@ -105,8 +104,9 @@ def bench(
     """Count the costs of the project `folder`.
 
     It runs in the emulator of its board, or of another `board` that its model is exported for; or on a port.
-    What is built is a fresh export of the folder's model and board, or with allow_changes the folder. Raises
-    SerqError if the folder holds other code, or it cannot be built, started or reached.
+    In the emulator it computes as a product does, without the trace. What is built is a fresh export of the
+    folder's model and board, or with allow_changes the folder. Raises SerqError if the folder holds other
+    code, or it cannot be built, started or reached.
     """
     project = read_project(folder)
     own = read_board(folder / BOARD_FILE)
@@ -126,7 +126,7 @@ def bench(
         runs = own
         if isinstance(own.emulator, Relative):
             runs = load_board(own.emulator.relative)
-            project = retarget(project, runs, Path(work) / "retargeted")
+        project = retarget(project, runs, Path(work) / "counted", trace=False)
         return _in_emulator(project, load_model(project.folder / MODEL), own, runs, folder / platformio.LOG)
 
 
@@ -184,9 +184,13 @@ def _speech(model: QuantizedModel) -> np.ndarray:
 
 def _frame_rows(counts: Counts, functions: tuple[str, ...]) -> Iterator[Row]:
     for name in functions:
+        title = name.removeprefix("serq_").replace("_", " ")
         records = [record for record in counts.records if record.function == name]
         if records:
-            yield _row("frame", name.removeprefix("serq_").replace("_", " "), records, _FRAMES)
+            yield _row("frame", title, records, _FRAMES)
+        else:  # a part of other stages on this core
+            timed = any(record.cycles is not None for record in counts.records)
+            yield Row("frame", title, 0, 0 if timed else None)
     yield _row(
         "frame",
         "calls, moving samples",

@@ -7,9 +7,12 @@ bands if a block reads them, then the blocks in the specification's order of com
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from serq_mcu.base.csource import Call, CArray, CPart, Declare, Discard, Step, Trace
 from serq_mcu.frontend.blocks.base import Cost, FeatureBlock
@@ -41,8 +44,8 @@ def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
     for block in spec.order:
         own = block.code(spec, tables.of(block))
         pooling = _pooling(spec, tables, block)
-        table = [CArray(_histogram_table(block), tables.of(block)[HISTOGRAM])] if block.percentiles else []
-        parts.append(CPart((*own.steps, *pooling), (*own.arrays, *table), own.headers, own.sources))
+        arrays = (*own.arrays, *_percentile_arrays(block, tables))
+        parts.append(CPart((*own.steps, *pooling), arrays, own.headers, own.sources))
     return tuple(parts)
 
 
@@ -59,19 +62,27 @@ def frontend_arrays(spec: FeatureSpec, tables: FrontendTables) -> tuple[CArray, 
 def features_part(spec: FeatureSpec) -> CPart:
     """Return the calls that make the pooled features of the sums: block by block, statistic by statistic."""
     steps: list[Step] = []
-    arguments: tuple[str | int, ...]
     feature = 0
     for block in spec.blocks:
-        for name in block.statistics:
-            of, size = STATISTICS[name], block.end(name) - block.first(name)
+        for names in _called_at_once(block):
+            of, size = STATISTICS[names[0]], block.end(names[0]) - block.first(names[0])
             if of.percent:
-                arguments = (_histograms(spec, block), size, TIERS, _histogram_table(block), of.percent)
+                percents = f"{_percent_table(block)} + {block.percentiles.index(names[0])}", len(names)
+                arguments: tuple[str | int, ...]
+                arguments = (_histograms(spec, block), size, TIERS, _histogram_table(block), *percents)
             else:
-                pools = _pools(pool_place(spec, block) + block.first(name))
+                pools = _pools(pool_place(spec, block) + block.first(names[0]))
                 arguments = (pools, size, TIERS, _counts(spec, block))
             steps.append(Call(of.function, (*arguments, f"pooled + {feature}")))
-            feature += size
+            feature += size * len(names)
     return CPart(tuple(steps))
+
+
+def _called_at_once(block: FeatureBlock) -> Iterator[tuple[str, ...]]:
+    """Yield a block's statistics, and percentiles that follow on each other together."""
+    for percent, group in itertools.groupby(block.statistics, lambda name: STATISTICS[name].percent > 0):
+        names = tuple(group)
+        yield from [names] if percent else zip(names)
 
 
 def edges_part(spec: FeatureSpec) -> CPart:
@@ -123,13 +134,15 @@ def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[A
         if call.function == "serq_select":
             yield Assertion(f"{call.arguments[3]}_bit", f"{call.arguments[2]} < 32")
     last = _calls(features_part(spec))[-1]
-    yield Assertion("features", f"{_offset(last.arguments[-1])} + {last.arguments[1]} <= SERQ_FEATURES")
+    written = f"{last.arguments[1]}" + (f" * {last.arguments[5]}" if len(last.arguments) > 5 else "")
+    yield Assertion("features", f"{_offset(last.arguments[-1])} + {written} <= SERQ_FEATURES")
 
 
 def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     """Yield the rows of what a frame costs, in the order of computation."""
     length, points, bands = spec.frame_length, spec.fft_length // 2, spec.mel_bands
-    yield Cost("frame shift", "frame shift", (length, 1))
+    shared = min(length - spec.hop_length, spec.hop_length) if spec.hop_length % 2 == 0 else 0
+    yield Cost("frame shift", "frame shift", (length - shared, 1))
     yield Cost("fft", f"fft {spec.fft_length}", (length, 1))
     both = points if spec.uses_pitch else 0  # the compiler makes one function for both transforms
     yield Cost("spectrum", "spectrum", (points, both, 1))
@@ -229,6 +242,21 @@ def _histograms(spec: FeatureSpec, block: FeatureBlock) -> str:
 
 def _histogram_table(block: FeatureBlock) -> str:
     return f"serq_{block.kind}_histogram_table"
+
+
+def _percent_table(block: FeatureBlock) -> str:
+    return f"serq_{block.kind}_percent_table"
+
+
+def _percentile_arrays(block: FeatureBlock, tables: FrontendTables) -> tuple[CArray, ...]:
+    """Return the tables of a block's histograms and of its percentiles."""
+    if not block.percentiles:
+        return ()
+    percents = np.array([STATISTICS[name].percent for name in block.percentiles], np.uint8)
+    return (
+        CArray(_histogram_table(block), tables.of(block)[HISTOGRAM]),
+        CArray(_percent_table(block), percents),
+    )
 
 
 def _counts(spec: FeatureSpec, block: FeatureBlock) -> str:

@@ -18,6 +18,7 @@ from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.frontend.arithmetic import isqrt
 
 HISTOGRAM_BINS = 16
+PERCENTILE_COST = "percentiles"  # the name of their counted cost
 SCALE = 16  # a pooled integer has 4 fractional bits
 MISSING = -(2**31)  # the pooled integer of a statistic of nothing: the network takes the training clips' mean
 
@@ -143,7 +144,7 @@ def _percentile(percent: int) -> Statistic:
     def floats(values: NDArray[np.float64], _: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.percentile(values, percent, axis=0, method="inverted_cdf"))
 
-    return Statistic(f"p{percent}", integers, floats, "serq_percentile", "percentiles", percent=percent)
+    return Statistic(f"p{percent}", integers, floats, "serq_percentiles", PERCENTILE_COST, percent=percent)
 
 
 _PERCENTS = (10, 25, 50, 75, 90)

@@ -1,4 +1,4 @@
-"""Which kernels compute a model on a core, and their cost by counted instructions (kernel_costs.toml)."""
+"""Which kernels compute a model on a core, and their cost as it was counted (kernel_costs.toml)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class CostStage:
 class KernelCost:
     """What a layout's kernel costs on a core.
 
-    Coefficients of `terms`, in instructions and (on Cortex-M) in estimated cycles, and its bytes of code.
+    Coefficients of `terms`, in instructions and, which a core needs whose kernels are chosen by them
+    (Cortex-M), in estimated cycles, and its bytes of code.
     """
 
     instructions: tuple[float, ...]
@@ -78,9 +79,15 @@ class Core:
     stage_cycles: Costs
     code: dict[str, int]
 
+    @property
+    def unit(self) -> str:
+        """What time on this core is counted in: "cycles" where they are estimated, else "instructions"."""
+        return "cycles" if self.stage_cycles else "instructions"
+
     def cost(self, parts: Sequence[Part], inputs: int, outputs: int) -> float:
-        """Return the instructions of the kernels of these parts for a layer of a shape."""
-        return sum(_linear(self.kernels[part.kernel], terms(part.layout, inputs, outputs)) for part in parts)
+        """Return the time, in `unit`, of the kernels of these parts for a layer of a shape."""
+        costs = self.kernel_cycles if self.stage_cycles else self.kernels
+        return sum(_linear(costs[part.kernel], terms(part.layout, inputs, outputs)) for part in parts)
 
     def instructions(self, stage: CostStage) -> int | None:
         """Return the instructions of a stage; None if they were not counted on this core."""
@@ -158,7 +165,7 @@ def register_layout(layout: Layout, costs: Mapping[str, Mapping[str, KernelCost]
 
     Raises SerqError, naming the layout, if a part is missing or the name is taken.
     """
-    known = [core.name for core in cores()]
+    known = {core.name: core for core in cores()}
     kernels = {layout.kernel(bits) for bits in layout.widths}
     for core, given in costs.items():
         if core not in known:
@@ -166,6 +173,10 @@ def register_layout(layout: Layout, costs: Mapping[str, Mapping[str, KernelCost]
         if missing := sorted(kernels - set(given)):
             raise SerqError(
                 f"layout {layout.name!r} lacks the cost of {', '.join(missing)} on {core}; give it"
+            )
+        if known[core].unit == "cycles" and (missing := sorted(k for k in kernels if not given[k].cycles)):
+            raise SerqError(
+                f"layout {layout.name!r} lacks the cycles of {', '.join(missing)} on {core}; give them"
             )
     if not costs:
         raise SerqError(f"layout {layout.name!r} lacks costs; without them it is never chosen")

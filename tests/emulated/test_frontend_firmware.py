@@ -184,7 +184,12 @@ ALWAYS |= {"serq_twiddle_table", "serq_window_table", "serq_log_table"}
 ALWAYS |= {f"serq_{name}" for name in ("place_frame", "step", "tier", "next_place", "raise_top", "count_add")}
 ALWAYS |= {f"serq_{name}" for name in ("floor_init", "rises", "add_speech")}
 STATISTICS = {"serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd"}
-PERCENTILES = {"serq_histogram_add", "serq_percentile", "serq_mfcc_histogram_table"}
+PERCENTILES = {
+    "serq_histogram_add",
+    "serq_percentiles",
+    "serq_mfcc_histogram_table",
+    "serq_mfcc_percent_table",
+}
 MEL = {"serq_mel", "serq_segment_table", "serq_mel_offset_table", "serq_log"}
 DCT = {"serq_dct", "serq_dct_table"}
 CHROMA = {"serq_chroma", "serq_chroma_run_table", "serq_chroma_weight_table", "serq_add_power"}

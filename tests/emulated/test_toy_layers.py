@@ -16,7 +16,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.extension import register_layer, register_layout
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import FLOAT_LAYERS, LAYERS, FloatDense, Layer
-from serq_mcu.layers.kernels import cores
+from serq_mcu.layers.kernels import KernelCost, cores
 from serq_mcu.layers.packing import LAYOUTS
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
 from serq_mcu.quantization.network import FloatNetwork, standardisation
@@ -140,6 +140,11 @@ def test_a_kind_or_layout_that_is_taken_or_lacks_a_part_is_refused() -> None:
         register_layout(other, COSTS)
     with pytest.raises(SerqError, match="core 'Z80' is not one of Cortex-M0"):
         register_layout(other, {"Z80": {}})
+    uncounted = {
+        "Cortex-M4F": {"other_4": KernelCost((1.0,) * 5, 100), "other_8": KernelCost((1.0,) * 5, 100)}
+    }
+    with pytest.raises(SerqError, match="lacks the cycles of other_4, other_8 on Cortex-M4F"):
+        register_layout(other, uncounted)
     lost = replace(PLAIN_BYTES, name="other", sources=(Path("none.c"),))
     cost = COSTS["Cortex-M0"]["toy_bytes"]
     with pytest.raises(SerqError, match=r"layout 'other' lacks its source none\.c"):

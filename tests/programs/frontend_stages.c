@@ -67,6 +67,7 @@ int main(void)
     serq_count counts = {0, 0};
     serq_tiers tiers = {0, 0, 0, 0, 0};
     int16_t *samples = room(frame_length, sizeof *samples);
+    uint16_t kept = 0;
 
     for (size_t start = 0; start + frame_length <= (size_t)size[SAMPLES]; start += (size_t)size[HOP]) {
         serq_place place = serq_next_place(&tiers, 0, 1, start == 0);
@@ -74,7 +75,7 @@ int main(void)
         for (size_t i = 0; i < frame_length; i++) {
             samples[i] = pcm[start + i];
         }
-        uint8_t shift = serq_frame_shift(samples, (uint16_t)frame_length);
+        uint8_t shift = serq_frame_shift(samples, (uint16_t)frame_length, (uint16_t)size[HOP], &kept);
         uint32_t log2_points = (uint32_t)size[LOG2_LENGTH] - 1;
         unsigned down = (unsigned)(size[LOG2_LENGTH] + size[HEADROOM]);
         serq_window(samples, window, (uint32_t)frame_length, shift, down, log2_points, bin);

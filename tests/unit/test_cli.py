@@ -480,8 +480,8 @@ def _help(command: str) -> str:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--max-bytes", "100", "--max-instructions", "5", "--board", "esp32"], "each choose"),
-        (["--max-instructions", "5"], "go together"),
+        (["--max-bytes", "100", "--max-cycles", "5", "--board", "esp32"], "each choose"),
+        (["--max-cycles", "5"], "go together"),
         (["--board", "esp32"], "go together"),
         (["--max-bytes", "100", "--method", "2"], "each choose"),
         (["--max-bytes", "100"], "smallest model needs"),
@@ -498,7 +498,7 @@ def test_quantize_refuses_budgets_that_cannot_be(
     "options",
     [
         ["--max-bytes", "900"],
-        ["--max-instructions", "9000", "--board", "nucleo_f446re"],
+        ["--max-cycles", "9000", "--board", "nucleo_f446re"],
         ["--max-bytes", "900", "--no-qat"],
         ["--method", "1"],
         [],
@@ -513,6 +513,6 @@ def test_quantize_within_a_budget_and_fine_tuned(
     assert report["judges"] == (3 if report["fine_tuned"] and "--method" not in options else 1)
     if "--max-bytes" in options:
         assert report["weights_only_bytes"] <= float(options[1])
-    if "--max-instructions" in options:
+    if "--max-cycles" in options:
         assert report["budget"]["cost"] <= report["budget"]["most"] == float(options[1])
-        assert report["budget"]["unit"].startswith("instructions on nucleo")
+        assert report["budget"]["unit"].startswith("cycles on nucleo")

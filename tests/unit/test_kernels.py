@@ -9,7 +9,7 @@ import pytest
 
 from serq_mcu.boards.board import all_boards, load_board
 from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.layers import DenseLayer
+from serq_mcu.layers import DenseLayer, kernels
 from serq_mcu.layers.choice import MOST_CODE, choose
 from serq_mcu.layers.kernels import Core, Storage, cheapest_parts, core_of, cores, possible_parts
 from serq_mcu.layers.packing import LAYOUTS, Part
@@ -108,6 +108,30 @@ def test_more_bits_are_stored_only_on_request_and_only_to_run_faster(core) -> No
         assert core.cost(fast, *shape) <= core.cost(dense, *shape)
         eight = _cheapest(_layer(*shape, 8), core)
         assert core.cost(fast, *shape) <= core.cost(eight, *shape)  # no width is slower than 8 bits then
+
+
+@pytest.mark.parametrize("core", cores(), ids=lambda core: core.name)
+@pytest.mark.parametrize("bits", [(5, 5, 5, 5), (4, 3, 4, 7), (8, 4, 2, 1), (3, 3, 7, 8), (6, 2, 5, 4)])
+def test_a_model_is_never_stored_larger_to_run_slower(core, bits: tuple[int, ...]) -> None:
+    shapes = ((120, 64), (64, 48), (48, 40), (40, 7))
+    layers = [_layer(*shape, width) for shape, width in zip(shapes, bits, strict=True)]
+
+    def time_and_bytes(storage: Storage) -> tuple[float, int]:
+        chosen = list(zip(layers, choose(layers, core, storage), strict=True))
+        time = sum(core.cost(parts, layer.inputs, layer.outputs) for layer, parts in chosen)
+        return time, sum(layer.packed_bytes(parts) for layer, parts in chosen)
+
+    (time, size), (fast, larger) = time_and_bytes(Storage.COMPACT), time_and_bytes(Storage.FAST)
+    assert fast < time if larger > size else fast == time
+
+
+@pytest.mark.parametrize("core", cores(), ids=lambda core: core.name)
+def test_kernels_are_chosen_by_cycles_where_they_are_estimated(core) -> None:
+    part = next(possible_parts(64, 8, 0))
+    terms_of = kernels.terms(part.layout, 128, 64)
+    counted = core.kernel_cycles if core.name.startswith("Cortex-M") else core.kernels
+    assert core.unit == ("cycles" if core.name.startswith("Cortex-M") else "instructions")
+    assert core.cost((part,), 128, 64) == pytest.approx(np.dot(counted[part.kernel], terms_of))
 
 
 @pytest.mark.parametrize("core", cores(), ids=lambda core: core.name)

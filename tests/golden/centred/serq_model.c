@@ -21,9 +21,9 @@ void serq_model_frame(serq_state *state)
 {
     serq_bin *bins = state->scratch.frame.bins;
     const int16_t *samples = state->samples;
-    uint8_t shift = serq_frame_shift(samples, 400);
+    uint8_t shift = serq_frame_shift(samples, 400, 160, &state->kept);
 
-#ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
+#if defined(SERQ_TRACE) && SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 400, shift, 10, 8, bins);
     SERQ_TRACE_STAGE(SERQ_STAGE_WINDOW, bins, 512, sizeof(int32_t));
 #endif

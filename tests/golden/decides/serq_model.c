@@ -20,9 +20,9 @@ void serq_model_frame(serq_state *state)
 {
     serq_bin *bins = state->scratch.frame.bins;
     const int16_t *samples = state->samples;
-    uint8_t shift = serq_frame_shift(samples, 256);
+    uint8_t shift = serq_frame_shift(samples, 256, 128, &state->kept);
 
-#ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
+#if defined(SERQ_TRACE) && SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 256, shift, 9, 7, bins);
     SERQ_TRACE_STAGE(SERQ_STAGE_WINDOW, bins, 256, sizeof(int32_t));
 #endif
@@ -82,8 +82,9 @@ void serq_model_network(serq_state *state)
     serq_standardize(state->scratch.decision.pooled, 21, serq_input_center, serq_input_scale, activations);
     SERQ_TRACE_STAGE(SERQ_STAGE_INPUT, activations, 21, sizeof(uint8_t));
 
-    serq_dense_start16(serq_bias0, -7233, -3, 21, 16, activations, accumulators);
-    serq_dense_dsp2(serq_weights0_0, 21, 16, 0, activations, table, accumulators);
+    serq_dense_start16(serq_bias0, -9714, 0, 21, 16, activations, accumulators);
+    serq_dense_dsp1(serq_weights0_0, 21, 16, 0, activations, table, accumulators);
+    serq_dense_dsp1(serq_weights0_1, 21, 16, 1, activations, table, accumulators);
     serq_dense_dsp1(serq_weights0_2, 21, 16, 2, activations, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_0_ACCUMULATOR, accumulators, 16, sizeof(int32_t));
     serq_requantize(accumulators, 16, 830283, 24, activations + 24);

@@ -32,9 +32,9 @@ void serq_model_frame(serq_state *state)
 {
     serq_bin *bins = state->scratch.frame.bins;
     const int16_t *samples = state->samples;
-    uint8_t shift = serq_frame_shift(samples, 1024);
+    uint8_t shift = serq_frame_shift(samples, 1024, 512, &state->kept);
 
-#ifdef SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
+#if defined(SERQ_TRACE) && SERQ_TRACE /* only to be seen: serq_fft() windows in its first pass */
     serq_window(samples, serq_window_table, 1024, shift, 12, 9, bins);
     SERQ_TRACE_STAGE(SERQ_STAGE_WINDOW, bins, 1024, sizeof(int32_t));
 #endif
@@ -96,10 +96,9 @@ void serq_model_features(serq_state *state)
     int32_t *pooled = state->scratch.decision.pooled;
 
     serq_pool_mean(state->pools + 1 * SERQ_TIERS, 6, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 0);
-    serq_percentile(state->histograms + 0 * SERQ_TIERS, 6, SERQ_TIERS, serq_mfcc_histogram_table, 10, pooled + 6);
-    serq_percentile(state->histograms + 0 * SERQ_TIERS, 6, SERQ_TIERS, serq_mfcc_histogram_table, 90, pooled + 12);
+    serq_percentiles(state->histograms + 0 * SERQ_TIERS, 6, SERQ_TIERS, serq_mfcc_histogram_table, serq_mfcc_percent_table + 0, 2, pooled + 6);
     serq_pool_delta_mean(state->pools + 7 * SERQ_TIERS, 1, SERQ_TIERS, state->counts + 1 * SERQ_TIERS, pooled + 18);
-    serq_percentile(state->histograms + 6 * SERQ_TIERS, 1, SERQ_TIERS, serq_f0_histogram_table, 50, pooled + 19);
+    serq_percentiles(state->histograms + 6 * SERQ_TIERS, 1, SERQ_TIERS, serq_f0_histogram_table, serq_f0_percent_table + 0, 1, pooled + 19);
     serq_pool_sd(state->pools + 8 * SERQ_TIERS, 2, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 20);
     serq_pool_sd(state->pools + 10 * SERQ_TIERS, 1, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 22);
     serq_pool_delta_mean(state->pools + 10 * SERQ_TIERS, 1, SERQ_TIERS, state->counts + 0 * SERQ_TIERS, pooled + 23);

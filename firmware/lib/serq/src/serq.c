@@ -5,16 +5,59 @@
 #include <string.h>
 
 #include "serq_checks.h"
+#include "serq_fixed.h"
 #include "serq_trace.h"
 
 SERQ_CHECK(state, sizeof(serq_state) <= SERQ_STATE_BYTES)
+SERQ_CHECK(pools_of_words, offsetof(serq_state, pools) % 4 == 0)
+SERQ_CHECK(counts_of_words, offsetof(serq_state, counts) % 4 == 0)
+#if SERQ_HISTOGRAMS > 0
+SERQ_CHECK(histograms_of_words, offsetof(serq_state, histograms) % 4 == 0)
+#endif
 
 enum { MIN_FRAMES = 2 }; /* a difference between frames needs two */
+
+static inline uint32_t load_word(const int16_t *from)
+{
+#if defined(__GNUC__)
+    from = __builtin_assume_aligned(from, 4); /* one load */
+#endif
+    uint32_t two;
+    memcpy(&two, from, sizeof two);
+    return two;
+}
+
+static inline void store_word(int16_t *to, uint32_t two)
+{
+#if defined(__GNUC__)
+    to = __builtin_assume_aligned(to, 4);
+#endif
+    memcpy(to, &two, sizeof two);
+}
+
+/* Clear whole words. The memset() of small libraries takes a byte at a time, and compilers make it
+ * of a loop that they can see through. */
+static void clear_words(void *memory, uint32_t bytes)
+{
+    int16_t *word = memory;
+    for (; bytes >= 16; bytes -= 16, word += 8) {
+        store_word(word, 0);
+        store_word(word + 2, 0);
+        store_word(word + 4, 0);
+        store_word(word + 6, 0);
+        SERQ_STORED();
+    }
+    for (; bytes > 0; bytes -= 4, word += 2) {
+        store_word(word, 0);
+        SERQ_STORED();
+    }
+}
 
 void serq_init(serq_state *state)
 {
     state->frames = 0;
     state->filled = SERQ_PADDING;
+    state->kept = 0;
     state->ended = 0;
     state->grid.anchored = false;
     serq_floor_init(&state->floor);
@@ -25,10 +68,10 @@ void serq_init(serq_state *state)
 
 void serq_clear_pools(serq_state *state)
 {
-    memset(state->pools, 0, sizeof state->pools);
-    memset(state->counts, 0, sizeof state->counts);
+    clear_words(state->pools, sizeof state->pools);
+    clear_words(state->counts, sizeof state->counts);
 #if SERQ_HISTOGRAMS > 0
-    memset(state->histograms, 0, sizeof state->histograms);
+    clear_words(state->histograms, sizeof state->histograms);
 #endif
     state->tiers.top = SERQ_NEVER;
     state->tiers.last = SERQ_NEVER;
@@ -83,15 +126,24 @@ static bool reaches(const serq_state *state, uint32_t more, uint32_t frames)
     return samples + SERQ_PADDING >= SERQ_FRAME_LENGTH + (frames - 1) * SERQ_HOP_LENGTH;
 }
 
-static inline void move_word(int16_t *to, const int16_t *from)
+/* Copy 8 samples and go on to the next. */
+static inline void move_eight(int16_t **to, const int16_t **from)
 {
-#if defined(__GNUC__)
-    to = __builtin_assume_aligned(to, 4); /* one load, one store */
-    from = __builtin_assume_aligned(from, 4);
+#if SERQ_CORTEX_M
+    __asm__ volatile("ldmia %1!, {r3, r4, r5, r6}\n\tstmia %0!, {r3, r4, r5, r6}"
+                     : "+l"(*to), "+l"(*from)
+                     :
+                     : "r3", "r4", "r5", "r6", "memory");
+#else
+    uint32_t a = load_word(*from), b = load_word(*from + 2), c = load_word(*from + 4),
+             d = load_word(*from + 6);
+    store_word(*to, a);
+    store_word(*to + 2, b);
+    store_word(*to + 4, c);
+    store_word(*to + 6, d);
+    *to += 8;
+    *from += 8;
 #endif
-    uint32_t two;
-    memcpy(&two, from, sizeof two);
-    memcpy(to, &two, sizeof two);
 }
 
 /* Copy samples, if to the same array then to a lower place: two at a time where they lie alike in
@@ -103,11 +155,9 @@ static void move_samples(int16_t *to, const int16_t *from, uint32_t count)
         *to++ = *from++;
         count--;
     }
-    for (; alike && count >= 8; count -= 8, to += 8, from += 8) {
-        move_word(to, from);
-        move_word(to + 2, from + 2);
-        move_word(to + 4, from + 4);
-        move_word(to + 6, from + 6);
+    for (; alike && count >= 16; count -= 16) {
+        move_eight(&to, &from);
+        move_eight(&to, &from);
     }
     for (; count > 0; count--) {
         *to++ = *from++;
@@ -138,6 +188,7 @@ void serq_take_frame(serq_state *state)
 void serq_pass_over(serq_state *state)
 {
     state->tiers.last = SERQ_NEVER; /* so the next frame makes no pair */
+    state->kept = 0;
     next_frame(state);
 }
 

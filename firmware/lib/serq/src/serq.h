@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SERQ_ABI 4
+#define SERQ_ABI 5
 
 #include "serq_model.h" /* generated: sizes, names, SERQ_MODEL_ABI */
 
@@ -88,7 +88,8 @@ typedef struct {
     int16_t samples[SERQ_FRAME_LENGTH];          /* at a multiple of 8 */
     uint32_t frames;                             /* whole frames so far */
     uint16_t filled;                             /* samples waiting in `samples` */
-    uint16_t ended;                              /* whether the zeros after the clip were taken */
+    uint16_t kept;  /* for serq_frame_shift(), of those that come from the frame before, or 0 */
+    uint16_t ended; /* whether the zeros after the clip were taken */
 } serq_state;
 
 /* Forget all that was heard. Time: constant. */

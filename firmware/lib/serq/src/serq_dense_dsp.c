@@ -6,6 +6,7 @@
 #if SERQ_DSP
 
 #define dsp8_rows serq_thumb_dsp8
+#define dsp8_rows_twice serq_thumb_dsp8_twice
 #define dsp4_rows serq_thumb_dsp4
 #define dsp2_rows serq_thumb_dsp2
 #define dsp1_rows serq_thumb_dsp1
@@ -31,6 +32,13 @@ static const uint32_t *dsp8_rows(const uint32_t *weights, const uint32_t *pairs,
         sums[3] = smlad(weights[1] & 0x00ff00ff, *pairs, sums[3]);
     }
     return weights;
+}
+
+/* The same of two blocks of 4 rows. */
+static const uint32_t *dsp8_rows_twice(const uint32_t *weights, const uint32_t *pairs,
+                                       const uint32_t *end, uint32_t *sums)
+{
+    return dsp8_rows(dsp8_rows(weights, pairs, end, sums), pairs, end, sums + 4);
 }
 
 /* Sums of twice 4 rows of 4 bits in a lane: of u0, 16 * u1, 256 * u2, and of the whole lane. */
@@ -89,18 +97,32 @@ static const uint32_t *dsp1_rows(const uint32_t *weights, const uint8_t *activat
 
 #endif
 
+/* The sums of dsp8_rows() to 4 rows. sum_x: 128 times the sum of activations */
+SERQ_INLINE void add_rows8(int32_t *row, const uint32_t *sums, uint32_t sum_x)
+{
+    serq_add(row, ((uint32_t)((int32_t)(sums[0] - sums[1]) >> 8) + sum_x) << 1);
+    serq_add(row + 1, sums[1] << 1);
+    serq_add(row + 2, ((uint32_t)((int32_t)(sums[2] - sums[3]) >> 8) + sum_x) << 1);
+    serq_add(row + 3, sums[3] << 1);
+}
+
 SERQ_DENSE(dsp8, uint32_t)
 {
+    const int32_t *stop = accumulators + outputs, *twice = accumulators + (outputs + 3U) / 8 * 8;
     for (unsigned left = serq_padded(inputs), block; left > 0;
          left -= block, activations += block) {
         block = left < SERQ_BLOCK ? left : SERQ_BLOCK;
-        uint32_t sum_x = 128 * serq_pair_up(activations, table->words, block), sums[4];
-        for (int32_t *row = accumulators; row < accumulators + outputs; row += 4) {
-            weights = dsp8_rows(weights, table->words, table->words + block / 2, sums);
-            serq_add(row, ((uint32_t)((int32_t)(sums[0] - sums[1]) >> 8) + sum_x) << 1);
-            serq_add(row + 1, sums[1] << 1);
-            serq_add(row + 2, ((uint32_t)((int32_t)(sums[2] - sums[3]) >> 8) + sum_x) << 1);
-            serq_add(row + 3, sums[3] << 1);
+        const uint32_t *pairs = table->words, *end = pairs + block / 2;
+        uint32_t sum_x = 128 * serq_pair_up(activations, table->words, block), sums[8];
+        int32_t *row = accumulators;
+        for (; row < twice; row += 8) {
+            weights = dsp8_rows_twice(weights, pairs, end, sums);
+            add_rows8(row, sums, sum_x);
+            add_rows8(row + 4, sums + 4, sum_x);
+        }
+        for (; row < stop; row += 4) {
+            weights = dsp8_rows(weights, pairs, end, sums);
+            add_rows8(row, sums, sum_x);
         }
     }
     (void)first; /* 0: there are no fields of more than 8 bits */

@@ -16,13 +16,24 @@
     sum += (uint32_t)((w) * (x)) >> 16; \
     SERQ_KEEP(sum)
 
+/* The same for weights 8 bits further up. Where a product has an upper word, that of both factors 8
+ * bits further up takes no shift: it is w1 * x0 >> 16 = 0 and the sum wanted, with w0 * x1 above.
+ */
+#if defined(__riscv_mul)
+#define UPPER8(sum, w, x) \
+    sum += (uint32_t)((uint64_t)((w)&0xff00ff00U) * ((x) << 8) >> 32) & 0xffffU; \
+    SERQ_KEEP(sum)
+#else
+#define UPPER8(sum, w, x) UPPER(sum, (w) >> 8 & 0x00ff00ffU, x)
+#endif
+
 /* A pair of inputs and 4 rows of 8 bits, two words; the lanes of the weights are in the other order
  * than those of the pair. */
 #define FOUR_ROWS(s, weights, i) \
     UPPER(s##0, (weights)[2 * (i)] & 0x00ff00ffU, pairs[i]); \
-    UPPER(s##1, (weights)[2 * (i)] >> 8 & 0x00ff00ffU, pairs[i]); \
+    UPPER8(s##1, (weights)[2 * (i)], pairs[i]); \
     UPPER(s##2, (weights)[2 * (i) + 1] & 0x00ff00ffU, pairs[i]); \
-    UPPER(s##3, (weights)[2 * (i) + 1] >> 8 & 0x00ff00ffU, pairs[i])
+    UPPER8(s##3, (weights)[2 * (i) + 1], pairs[i])
 
 #if !SERQ_THUMB
 
@@ -94,6 +105,8 @@ SERQ_DENSE(mul8, uint32_t)
     }
     (void)first; /* 0: there are no fields of more than 8 bits */
 }
+
+#if !SERQ_THUMB
 
 /* sum += product of two lanes with x */
 #define BOTH(sum, w, x) \
@@ -169,6 +182,11 @@ SERQ_INLINE const uint32_t *mul4_rows16(const uint32_t *weights, const uint8_t *
     } while (x != end);
     return others;
 }
+
+#else
+#define mul4_rows8 serq_thumb_mul4
+#define mul4_rows16 serq_thumb_mul4
+#endif
 
 SERQ_DENSE(mul4, uint32_t)
 {

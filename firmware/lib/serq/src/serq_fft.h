@@ -278,7 +278,65 @@ SERQ_STAGE void serq_window(const int16_t *samples, const int16_t *window, uint3
     }
 }
 
-/* Window and level 1 of the FFT. The halving of the odd points is part of the window's shift. */
+typedef struct {
+    serq_complex a, b, c, d;
+} serq_four;
+
+SERQ_SPECIALISE void serq_store_four(serq_bin *bins, serq_four values)
+{
+    serq_store(bins, values.a);
+    serq_store(bins + 1, values.b);
+    serq_store(bins + 2, values.c);
+    serq_store(bins + 3, values.d);
+}
+
+/* Window and levels 1 and 2 of four points of a frame: j of part `first`, and of the parts `step`,
+ * 2 * step and 3 * step after it, the last of which is zero if not `last`. Parts are `part` points
+ * long. The halving of odd points at level 1 is part of the window's shift. */
+SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint32_t first,
+                                       uint32_t step, uint32_t part, bool last, unsigned bits,
+                                       serq_four *group)
+{
+    unsigned doubled = serq_doubled(bits);
+    serq_complex a = serq_windowed_part(frame, j, first, part, bits),
+                 b = serq_windowed_part(frame, j, first + 2 * step, part, bits);
+    serq_complex even = {a.re + b.re, a.im + b.im}, odd = {a.re - b.re, a.im - b.im};
+    serq_complex c = serq_windowed_part(frame, j, first + step, part, doubled), d = {0, 0};
+    if (last) {
+        d = serq_windowed(frame, j + (first + 3 * step) * part, doubled);
+    }
+    serq_complex even_half = {c.re + d.re, c.im + d.im}, odd_half = {c.re - d.re, c.im - d.im};
+    serq_butterfly_one(&even, &even_half);
+    serq_butterfly_one_turned(&odd, &odd_half);
+    group->a = even;
+    group->b = odd;
+    group->c = even_half;
+    group->d = odd_half;
+}
+
+/* Window and levels 1 and 2. */
+SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_points, serq_bin *z)
+{
+    uint32_t position = 0, quarter = (uint32_t)1 << (log2_points - 2), j = 0;
+    /* groups of four points */
+    uint32_t whole = frame->points > 3 * quarter ? frame->points - 3 * quarter : 0;
+    unsigned bits = serq_window_bits(frame);
+    serq_four group;
+    for (; j < whole; j++) {
+        serq_first_group4(frame, j, 0, 1, quarter, true, bits, &group);
+        serq_store_four(z + 4 * position, group);
+        serq_next_reversed(&position, &bits, j, log2_points - 2);
+    }
+    for (; j < quarter; j++) {
+        serq_first_group4(frame, j, 0, 1, quarter, false, bits, &group);
+        serq_store_four(z + 4 * position, group);
+        serq_next_reversed(&position, &bits, j, log2_points - 2);
+    }
+}
+
+#ifdef __XTENSA__ /* which lacks the registers for eight points */
+
+/* Window and level 1. */
 SERQ_SPECIALISE void serq_first_pass2(const serq_frame *frame, uint32_t log2_points, serq_bin *z)
 {
     uint32_t position = 0, half = (uint32_t)1 << (log2_points - 1);
@@ -294,43 +352,53 @@ SERQ_SPECIALISE void serq_first_pass2(const serq_frame *frame, uint32_t log2_poi
     }
 }
 
-/* Levels 1 and 2 of points j, j + 1/4, j + 2/4 and, if it is not zero, j + 3/4 of a frame. */
-SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint32_t quarter,
-                                       bool last, unsigned bits, serq_bin *group)
+/* Window and levels 1, 2 and 3. */
+SERQ_SPECIALISE void serq_first_pass8(const serq_frame *frame, const int16_t *twiddle,
+                                      uint32_t log2_points, serq_bin *z)
 {
-    unsigned doubled = serq_doubled(bits);
-    serq_complex a = serq_windowed_part(frame, j, 0, quarter, bits),
-                 b = serq_windowed_part(frame, j, 2, quarter, bits);
-    serq_complex even = {a.re + b.re, a.im + b.im}, odd = {a.re - b.re, a.im - b.im};
-    serq_complex c = serq_windowed_part(frame, j, 1, quarter, doubled), d = {0, 0};
-    if (last) {
-        d = serq_windowed(frame, j + 3 * quarter, doubled);
-    }
-    serq_complex even_half = {c.re + d.re, c.im + d.im}, odd_half = {c.re - d.re, c.im - d.im};
-    serq_butterfly_one(&even, &even_half);
-    serq_butterfly_one_turned(&odd, &odd_half);
-    serq_store(group, even);
-    serq_store(group + 1, odd);
-    serq_store(group + 2, even_half);
-    serq_store(group + 3, odd_half);
+    serq_first_pass2(frame, log2_points, z);
+    serq_fft_pass(z, twiddle, (uint32_t)1 << log2_points, 2);
 }
 
-/* Window and levels 1 and 2. */
-SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_points, serq_bin *z)
+#else
+
+/* Window and levels 1, 2 and 3: of the points at even places first, which are stored before those
+ * at odd places need the registers. */
+SERQ_SPECIALISE void serq_first_pass8(const serq_frame *frame, const int16_t *twiddle,
+                                      uint32_t log2_points, serq_bin *z)
 {
-    uint32_t position = 0, quarter = (uint32_t)1 << (log2_points - 2), j = 0;
-    /* groups of four points */
-    uint32_t whole = frame->points > 3 * quarter ? frame->points - 3 * quarter : 0;
+    uint32_t position = 0, eighth = (uint32_t)1 << (log2_points - 3);
     unsigned bits = serq_window_bits(frame);
-    for (; j < whole; j++) {
-        serq_first_group4(frame, j, quarter, true, bits, z + 4 * position);
-        serq_next_reversed(&position, &bits, j, log2_points - 2);
-    }
-    for (; j < quarter; j++) {
-        serq_first_group4(frame, j, quarter, false, bits, z + 4 * position);
-        serq_next_reversed(&position, &bits, j, log2_points - 2);
+    serq_pair w = serq_load_pair(twiddle + 4 * eighth), n = serq_minus_high(w);
+    for (uint32_t j = 0; j < eighth; j++) {
+        serq_bin *group = z + 8 * position;
+        serq_four even, odd;
+        serq_first_group4(frame, j, 0, 2, eighth, 6 * eighth + j < frame->points, bits, &even);
+        serq_store_four(group, even);
+        SERQ_STORED();
+        serq_first_group4(frame, j, 1, 2, eighth, 7 * eighth + j < frame->points,
+                          serq_doubled(bits), &odd);
+        even.a = serq_load(group);
+        serq_butterfly_one(&even.a, &odd.a);
+        serq_store(group, even.a);
+        serq_store(group + 4, odd.a);
+        even.b = serq_load(group + 1);
+        serq_butterfly(&even.b, &odd.b, w, n);
+        serq_store(group + 1, even.b);
+        serq_store(group + 5, odd.b);
+        even.c = serq_load(group + 2);
+        serq_butterfly_one_turned(&even.c, &odd.c);
+        serq_store(group + 2, even.c);
+        serq_store(group + 6, odd.c);
+        even.d = serq_load(group + 3);
+        serq_butterfly_turned(&even.d, &odd.d, w, n);
+        serq_store(group + 3, even.d);
+        serq_store(group + 7, odd.d);
+        serq_next_reversed(&position, &bits, j, log2_points - 3);
     }
 }
+
+#endif
 
 /* The complex FFT of a windowed frame, decimation in time, natural order out. twiddle: cos, sin
  * pairs. log2_points: 7 to 10. */
@@ -349,8 +417,7 @@ SERQ_STAGE void serq_fft(const int16_t *samples, const int16_t *window, uint32_t
             serq_fft_pass(z, twiddle, points, 256);
         }
     } else {
-        serq_first_pass2(&frame, log2_points, z);
-        serq_fft_pass(z, twiddle, points, 2);
+        serq_first_pass8(&frame, twiddle, log2_points, z);
         serq_fft_pass(z, twiddle, points, 8);
         serq_fft_pass(z, twiddle, points, 32);
         if (log2_points == 9) {

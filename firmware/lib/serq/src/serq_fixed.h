@@ -16,9 +16,12 @@
 #if defined(__GNUC__)
 #define SERQ_SPECIALISE static inline __attribute__((always_inline))
 #define SERQ_STAGE static __attribute__((noinline, unused))
+/* Values that were stored are loaded when they are wanted, not kept in registers. */
+#define SERQ_STORED() __asm__ volatile("" : : : "memory")
 #else
 #define SERQ_SPECIALISE static inline
 #define SERQ_STAGE static inline
+#define SERQ_STORED() ((void)0)
 #endif
 
 /* A condition that the compiler checks where this stands, outside functions (C99 has no
@@ -110,6 +113,16 @@ static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
     return sum;
 }
 
+/* (a * a + b * b) >> 32 for a sum below 2^63; C compilers spill its low word */
+static inline int32_t serq_squares_high(int32_t a, int32_t b)
+{
+    int32_t low, high;
+    __asm__("smull %0, %1, %2, %2\n\tsmlal %0, %1, %3, %3"
+            : "=&r"(low), "=&r"(high)
+            : "r"(a), "r"(b));
+    return high;
+}
+
 /* sum + low + high */
 static inline int32_t serq_add_both(int32_t sum, serq_pair pair)
 {
@@ -151,6 +164,42 @@ static inline void serq_add_ramp(const int32_t *pairs, uint32_t count, uint64_t 
             : "cc", "memory");
     *ramp = r;
     *sum = s;
+}
+
+/* For each of `count` > 0 bins (re, im), two a turn: the product of its scaled power, which is that
+ * of (re, im) * 2^doublings, with 4 weights of its own, floored by 16 bits, is added to 4 sums.
+ * Returns what follows the weights. */
+static inline const int16_t *serq_weigh(const int32_t *bins, uint32_t count, unsigned doublings,
+                                        const int16_t *weights, int32_t *sums)
+{
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    int32_t re, im, low, left = (int32_t)count;
+#define SERQ_WEIGH_BIN \
+    "ldrd %[re], %[im], [%[at]], #8\n\t" \
+    "lsls %[re], %[re], %[up]\n\t" \
+    "lsls %[im], %[im], %[up]\n\t" \
+    "smull %[low], %[re], %[re], %[re]\n\t" \
+    "smlal %[low], %[re], %[im], %[im]\n\t" \
+    "ldr %[im], [%[w]], #8\n\t" \
+    "ldr %[low], [%[w], #-4]\n\t" \
+    "smlawb %[a], %[re], %[im], %[a]\n\t" \
+    "smlawt %[b], %[re], %[im], %[b]\n\t" \
+    "smlawb %[c], %[re], %[low], %[c]\n\t" \
+    "smlawt %[d], %[re], %[low], %[d]\n"
+    __asm__(
+        "lsrs %[re], %[left], #1\n\t"
+        "bcs 2f\n"
+        "1:\t" SERQ_WEIGH_BIN "2:\t" SERQ_WEIGH_BIN "\tsubs %[left], #2\n\t"
+        "bgt 1b"
+        : [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [d] "+&r"(d), [re] "=&r"(re), [im] "=&r"(im),
+          [low] "=&r"(low), [at] "+&r"(bins), [w] "+&r"(weights), [left] "+&r"(left)
+        : [up] "r"(doublings)
+        : "cc", "memory");
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+    return weights;
 }
 
 #else
@@ -282,6 +331,12 @@ static inline unsigned serq_leading_zeros(uint32_t a)
 static inline uint64_t serq_add_square(uint64_t sum, int32_t a)
 {
     return sum + serq_square(a);
+}
+
+/* (a * a + b * b) >> 32 for a sum below 2^63 */
+static inline int32_t serq_squares_high(int32_t a, int32_t b)
+{
+    return (int32_t)((serq_square(a) + serq_square(b)) >> 32);
 }
 #endif
 

@@ -19,10 +19,10 @@ static inline uint32_t changes(const int16_t *samples)
     return two ^ (two << 1);
 }
 
-uint8_t serq_frame_shift(const int16_t *samples, uint16_t count)
+/* Of all samples up to `end`, in 16 bits; the lowest bit is set. */
+static uint16_t all_changes(const int16_t *samples, const int16_t *end)
 {
-    uint32_t significant = 1; /* ends the search below */
-    const int16_t *end = samples + count;
+    uint32_t significant = 1; /* ends the search for the highest bit */
     for (; end - samples >= 8; samples += 8) {
         significant |= changes(samples) | changes(samples + 2);
         significant |= changes(samples + 4) | changes(samples + 6);
@@ -30,7 +30,23 @@ uint8_t serq_frame_shift(const int16_t *samples, uint16_t count)
     for (; samples < end; samples += 2) {
         significant |= changes(samples);
     }
-    return (uint8_t)(serq_leading_zeros((significant | significant >> 16) & 0xffff) - 16);
+    return (uint16_t)(significant | significant >> 16);
+}
+
+uint8_t serq_frame_shift(const int16_t *samples, uint16_t count, uint16_t hop, uint16_t *kept)
+{
+    const int16_t *end = samples + count, *next = samples + hop, *unknown = samples;
+    uint16_t significant = *kept;
+    if (hop % 2 == 0) {
+        if (significant != 0) {
+            unknown = hop < count - hop ? next : end - hop;
+        }
+        *kept = all_changes(next, end);
+        significant |= *kept;
+        end = next;
+    }
+    significant |= all_changes(unknown, end);
+    return (uint8_t)(serq_leading_zeros(significant) - 16);
 }
 
 SERQ_SPECIALISE void add_pair(const int16_t *samples, int32_t *sum, uint64_t *squares)
@@ -174,6 +190,8 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
         int32_t *sum = sums + run[2];
 #if SERQ_THUMB1 /* which has no long product, so that the powers are stored */
         weight = serq_thumb1_weigh(&bins->z.re + run[0], weight, run[1], sum);
+#elif SERQ_DSP && !SERQ_STORED_POWER
+        weight = serq_weigh(&bins[run[0]].z.re, run[1], doublings, weight, sum);
 #else
         uint32_t i = run[0], last = i + run[1];
         int32_t a = sum[0], b = sum[1], c = sum[2], d = sum[3];

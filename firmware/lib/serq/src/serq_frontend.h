@@ -14,7 +14,7 @@
 /* Whether powers replace the spectrum in memory: for a trace, and where a product is dear.
  * Elsewhere they are computed as they are read. */
 #ifndef SERQ_STORED_POWER
-#if defined(SERQ_TRACE) || !SERQ_LONG_MULTIPLY
+#if (defined(SERQ_TRACE) && SERQ_TRACE) || !SERQ_LONG_MULTIPLY
 #define SERQ_STORED_POWER 1
 #else
 #define SERQ_STORED_POWER 0
@@ -37,8 +37,10 @@ typedef union {
 } serq_band;
 
 /* Largest 0 <= s <= 15 such that every sample * 2^s lies in int16. samples: a multiple of 2, at an
- * address that is one of 4. */
-uint8_t serq_frame_shift(const int16_t *samples, uint16_t count);
+ * address that is one of 4. kept: what the call for the frame before left of the samples that both
+ * frames have, or 0, and then all samples are read; it becomes what there is of those that the next
+ * frame has, which begins `hop` samples later. */
+uint8_t serq_frame_shift(const int16_t *samples, uint16_t count, uint16_t hop, uint16_t *kept);
 
 #define SERQ_PIECE 64 /* samples, in which loudness is a variance */
 
@@ -93,7 +95,7 @@ SERQ_SPECIALISE int32_t serq_scaled_power(const serq_bin *bin, unsigned doubling
 #else
     int32_t re = (int32_t)((uint32_t)bin->z.re << doublings),
             im = (int32_t)((uint32_t)bin->z.im << doublings);
-    return (int32_t)(serq_add_square(serq_square(re), im) >> 32);
+    return serq_squares_high(re, im);
 #endif
 }
 

@@ -84,11 +84,17 @@ const uint8_t *serq_thumb_planes4_tables1(const uint8_t *weights, int32_t *accum
  * `end`. */
 const uint32_t *serq_thumb_mul8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
                                 uint32_t *sums);
+
+/* mul4_rows8() */
+const uint32_t *serq_thumb_mul4(const uint32_t *weights, const uint8_t *activations,
+                                const uint8_t *end, int32_t *row);
 #endif
 
 #if SERQ_DSP
 const uint32_t *serq_thumb_dsp8(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
                                 uint32_t *sums);
+const uint32_t *serq_thumb_dsp8_twice(const uint32_t *weights, const uint32_t *pairs,
+                                      const uint32_t *end, uint32_t *sums);
 const uint32_t *serq_thumb_dsp4(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,
                                 uint32_t *sums);
 const uint32_t *serq_thumb_dsp2(const uint32_t *weights, const uint32_t *pairs, const uint32_t *end,

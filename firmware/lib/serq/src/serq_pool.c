@@ -231,20 +231,27 @@ static uint32_t all_counts(const serq_histogram *histograms, uint8_t tiers, uint
     return total;
 }
 
-void serq_percentile(const serq_histogram *histograms, uint8_t count, uint8_t tiers,
-                     const int16_t *table, uint8_t percent, int32_t *out)
+/* Of counts, `total` > 0 together. table: of the coefficient */
+static int32_t percentile(const uint32_t *counts, uint32_t total, uint32_t percent,
+                          const int16_t *table)
+{
+    uint32_t rank = percent * total, bin = 0;
+    for (; 100 * counts[bin] < rank; bin++) {
+        rank -= 100 * counts[bin];
+    }
+    uint32_t fraction = rank * 256 / (100 * counts[bin]);
+    return 16 * table[0] + ((int32_t)(256 * bin + fraction) * table[1] >> 4);
+}
+
+void serq_percentiles(const serq_histogram *histograms, uint8_t count, uint8_t tiers,
+                      const int16_t *table, const uint8_t *percents, uint8_t percentiles,
+                      int32_t *out)
 {
     for (unsigned i = 0; i < count; i++, histograms += tiers, table += 3) {
-        uint32_t counts[SERQ_HISTOGRAM_BINS];
-        uint32_t rank = percent * all_counts(histograms, tiers, counts), bin = 0;
-        if (rank == 0) {
-            out[i] = SERQ_MISSING;
-            continue;
+        uint32_t counts[SERQ_HISTOGRAM_BINS], total = all_counts(histograms, tiers, counts);
+        for (unsigned j = 0; j < percentiles; j++) {
+            out[j * count + i] =
+                total == 0 ? SERQ_MISSING : percentile(counts, total, percents[j], table);
         }
-        for (; 100 * counts[bin] < rank; bin++) {
-            rank -= 100 * counts[bin];
-        }
-        uint32_t fraction = rank * 256 / (100 * counts[bin]);
-        out[i] = 16 * table[0] + ((int32_t)(256 * bin + fraction) * table[1] >> 4);
     }
 }

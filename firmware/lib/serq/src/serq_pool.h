@@ -107,9 +107,11 @@ void serq_pool_delta_mean(const serq_pool *pools, uint8_t count, uint8_t tiers,
 void serq_pool_delta_sd(const serq_pool *pools, uint8_t count, uint8_t tiers,
                         const serq_count *counts, int32_t *out);
 
-/* The value below which `percent` of 100 values lie, interpolated within a bin; 4 fractional bits,
- * SERQ_MISSING where nothing is counted. */
-void serq_percentile(const serq_histogram *histograms, uint8_t count, uint8_t tiers,
-                     const int16_t *table, uint8_t percent, int32_t *out);
+/* The values below which percents[0], percents[1], … of 100 values lie, interpolated within a bin;
+ * 4 fractional bits, SERQ_MISSING where nothing is counted. Those of all `count` coefficients for
+ * the first percentile, then for the next. */
+void serq_percentiles(const serq_histogram *histograms, uint8_t count, uint8_t tiers,
+                      const int16_t *table, const uint8_t *percents, uint8_t percentiles,
+                      int32_t *out);
 
 #endif

@@ -128,6 +128,32 @@ FUNCTION(const uint32_t *, serq_thumb_mul8, const uint32_t *weights, const uint3
          "pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n pop {r4-r7, pc}");
 }
 
+/* An input (x) and a word of 8 rows of 4 bits (w): the sums of rows 1 to 3 and 5 to 7 in the lanes of r9 to r11, that of whole words
+ * in r8. r7 = mask, clobbers r6 and w. */
+#define NIBBLES(w, x, n, sum) "lsrs r6, " #w ", #" #n "\n ands r6, r7\n muls r6, " #x "\n add " #sum ", r6\n"
+#define EIGHT_ROWS4(w, x) NIBBLES(w, x, 4, r9) NIBBLES(w, x, 8, r10) NIBBLES(w, x, 12, r11) "muls " #w ", " #x "\n add r8, " #w "\n"
+#define TWO_INPUTS4(o) "ldmia r0!, {r2, r3}\n ldrb r4, [r1, #(" #o ")]\n ldrb r5, [r1, #(" #o " + 1)]\n" EIGHT_ROWS4(r2, r4) EIGHT_ROWS4(r3, r5)
+
+/* Twice the low lane of `lanes` to a row's sum, twice its high lane. Clobbers r6. */
+#define LOW_LANE(lanes, sum) "mov r6, " #lanes "\n lsls r6, #16\n lsrs r6, #15\n adds " #sum ", r6\n"
+#define HIGH_LANE(lanes, sum) "mov r6, " #lanes "\n lsrs r6, #16\n lsls r6, #1\n adds " #sum ", r6\n"
+
+/* Lanes of 16 bits hold the sums of 32 inputs, which then go to the rows. */
+FUNCTION(const uint32_t *, serq_thumb_mul4, const uint32_t *weights, const uint8_t *activations, const uint8_t *end, int32_t *row)
+{
+    CODE("push {r4-r7, lr}\n mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r3-r7}\n mov lr, r2\n"
+         "1: movs r7, #15\n lsls r6, r7, #16\n orrs r7, r6\n movs r6, #0\n mov r8, r6\n mov r9, r6\n mov r10, r6\n mov r11, r6\n"
+         "mov r2, r1\n adds r2, #32\n cmp r2, lr\n bls 2f\n mov r2, lr\n 2: mov r12, r2\n"
+         "3:\n" TWO_INPUTS4(0) TWO_INPUTS4(2) TWO_INPUTS4(4) TWO_INPUTS4(6) "adds r1, #8\n cmp r1, r12\n bne 3b\n"
+         /* those of rows 0 and 4 are what the others leave of the whole words */
+         "mov r3, r8\n mov r4, r9\n lsls r6, r4, #4\n subs r3, r6\n mov r4, r10\n lsls r6, r4, #8\n subs r3, r6\n"
+         "mov r4, r11\n lsls r6, r4, #12\n subs r3, r6\n mov r8, r3\n"
+         "ldr r1, [sp]\n ldmia r1!, {r2-r5}\n subs r1, #16\n" LOW_LANE(r8, r2) LOW_LANE(r9, r3) LOW_LANE(r10, r4) LOW_LANE(r11, r5)
+         "stmia r1!, {r2-r5}\n ldmia r1!, {r2-r5}\n subs r1, #16\n" HIGH_LANE(r8, r2) HIGH_LANE(r9, r3) HIGH_LANE(r10, r4) HIGH_LANE(r11, r5)
+         "stmia r1!, {r2-r5}\n mov r1, r12\n cmp r1, lr\n beq 4f\n b 1b\n"
+         "4: pop {r3-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n pop {r4-r7, pc}");
+}
+
 #endif
 
 #if SERQ_DSP
@@ -135,9 +161,12 @@ FUNCTION(const uint32_t *, serq_thumb_mul8, const uint32_t *weights, const uint3
 /* ---- products of lanes: Thumb-2 with DSP instructions ---- */
 
 #define CLEAR "movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n"
+#define CLEAR_UPPER "mov r8, r4\n mov r9, r4\n mov r10, r4\n mov r11, r4\n"
+
+/* Loads from neighbouring places come in a row, with offsets, since they overlap then. */
+#define TWO_ROWS8(w, x, high, low) "smlad " #high ", " #w ", " #x ", " #high "\n uxtb16 " #w ", " #w "\n smlad " #low ", " #w ", " #x ", " #low "\n"
 
 /* 4 inputs of 4 rows: r8 to r11 = the weights, r12, lr = the pairs. */
-#define TWO_ROWS8(w, x, high, low) "smlad " #high ", " #w ", " #x ", " #high "\n uxtb16 " #w ", " #w "\n smlad " #low ", " #w ", " #x ", " #low "\n"
 #define STEP8 \
     "ldm r0!, {r8-r11}\n ldrd r12, lr, [r1], #8\n" TWO_ROWS8(r8, r12, r4, r5) TWO_ROWS8(r9, r12, r6, r7) TWO_ROWS8(r10, lr, r4, r5) \
         TWO_ROWS8(r11, lr, r6, r7)
@@ -149,18 +178,38 @@ FUNCTION(const uint32_t *, serq_thumb_dsp8, const uint32_t *weights, const uint3
          "1:\n" STEP8 STEP8 "2:\n" STEP8 STEP8 "cmp r1, r2\n bne 1b\n stm r3, {r4-r7}\n pop {r4-r11, pc}");
 }
 
-/* 2 inputs of 8 rows: r12, lr = the weights, r2 = the pair. */
+/* 2 inputs of 8 rows, pair i of a turn: r0, r3 = the weights of two blocks of 4 rows. */
+#define STEP88(i) \
+    "ldr r2, [r1, #(4 * (" #i "))]\n ldr r12, [r0, #(8 * (" #i "))]\n ldr lr, [r0, #(8 * (" #i ") + 4)]\n" TWO_ROWS8(r12, r2, r4, r5) TWO_ROWS8(lr, r2, r6, r7) \
+    "ldr r12, [r3, #(8 * (" #i "))]\n ldr lr, [r3, #(8 * (" #i ") + 4)]\n" TWO_ROWS8(r12, r2, r8, r9) TWO_ROWS8(lr, r2, r10, r11)
+#define FOUR_STEPS88(i) STEP88(i) STEP88(i + 1) STEP88(i + 2) STEP88(i + 3)
+
+/* 32 inputs a turn. */
+FUNCTION(const uint32_t *, serq_thumb_dsp8_twice, const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
+{
+    CODE("push {r2-r11, lr}\n " CLEAR CLEAR_UPPER "sub r12, r2, r1\n add r3, r0, r12, lsl #1\n"
+         "ands r12, r12, #48\n beq 1f\n sub r2, r12, #64\n add r1, r2\n add r0, r0, r2, lsl #1\n add r3, r3, r2, lsl #1\n"
+         "cmp r12, #32\n bgt 2f\n beq 3f\n b 4f\n"
+         "1:\n" FOUR_STEPS88(0) "2:\n" FOUR_STEPS88(4) "3:\n" FOUR_STEPS88(8) "4:\n" FOUR_STEPS88(12)
+         "ldr r2, [sp]\n adds r1, #64\n adds r0, #128\n adds r3, #128\n cmp r1, r2\n bne.w 1b\n"
+         "mov r0, r3\n ldr r3, [sp, #4]\n stm r3, {r4-r11}\n add sp, #8\n pop {r4-r11, pc}");
+}
+
+/* 2 inputs of 8 rows, pair i of a turn: r12, lr = the weights, r2 = the pair. */
 #define FOUR_ROWS4(w, s0, s1, s2, s3) \
     "smlad " #s3 ", " #w ", r2, " #s3 "\n and r3, " #w ", #0x000f000f\n smlad " #s0 ", r3, r2, " #s0 "\n and r3, " #w \
     ", #0x00f000f0\n smlad " #s1 ", r3, r2, " #s1 "\n and r3, " #w ", #0x0f000f00\n smlad " #s2 ", r3, r2, " #s2 "\n"
-#define STEP4 "ldr r2, [r1], #4\n ldrd r12, lr, [r0], #8\n" FOUR_ROWS4(r12, r4, r5, r6, r7) FOUR_ROWS4(lr, r8, r9, r10, r11)
-#define FOUR_STEPS4 STEP4 STEP4 STEP4 STEP4
+#define STEP4(i) \
+    "ldr r2, [r1, #(4 * (" #i "))]\n ldr r12, [r0, #(8 * (" #i "))]\n ldr lr, [r0, #(8 * (" #i ") + 4)]\n" FOUR_ROWS4(r12, r4, r5, r6, r7) FOUR_ROWS4( \
+        lr, r8, r9, r10, r11)
+#define FOUR_STEPS4(i) STEP4(i) STEP4(i + 1) STEP4(i + 2) STEP4(i + 3)
 
 /* 16 inputs a turn. */
 FUNCTION(const uint32_t *, serq_thumb_dsp4, const uint32_t *weights, const uint32_t *pairs, const uint32_t *end, uint32_t *sums)
 {
-    CODE("push {r2-r11, lr}\n" CLEAR "movs r8, #0\n mov r9, r8\n mov r10, r8\n mov r11, r8\n sub r12, r2, r1\n tst r12, #16\n bne 2f\n"
-         "1:\n" FOUR_STEPS4 "2:\n" FOUR_STEPS4 "ldr r2, [sp]\n cmp r1, r2\n bne 1b\n ldr r3, [sp, #4]\n stm r3, {r4-r11}\n pop {r2-r11, pc}");
+    CODE("push {r2-r11, lr}\n" CLEAR CLEAR_UPPER "sub r12, r2, r1\n tst r12, #16\n beq 1f\n subs r0, #32\n subs r1, #16\n b 2f\n"
+         "1:\n" FOUR_STEPS4(0) "2:\n" FOUR_STEPS4(4) "ldr r2, [sp]\n adds r0, #64\n adds r1, #32\n cmp r1, r2\n bne 1b\n"
+         "ldr r3, [sp, #4]\n stm r3, {r4-r11}\n add sp, #8\n pop {r4-r11, pc}");
 }
 
 #define EIGHT_ROWS2(w, x) \
