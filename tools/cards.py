@@ -17,14 +17,16 @@ import numpy as np
 
 from serq_mcu.base import resources
 from serq_mcu.base.files import write_file
+from serq_mcu.base.resources import BEST
 from serq_mcu.corpus.conditions import AS_RECORDED
 from serq_mcu.corpus.loaders import Corpus, load_corpus
 from serq_mcu.evaluation.sessions import evaluate_alone, evaluate_sounds, without_speech
 from serq_mcu.extraction.recordings import augmented_clips, augmented_features, read_recordings
-from serq_mcu.quantized_model.card import SUFFIX, Card, Elsewhere, FalseAnswers, Figure, TrainedOn
+from serq_mcu.quantized_model.card import SUFFIX, Card, Elsewhere, FalseAnswers, Figure, TrainedOn, read_card
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.show.card import card_markdown
 from tools import life
 from tools.rows import read_rows
 
@@ -40,6 +42,7 @@ NON_COMMERCIAL = "CC BY-NC-SA 4.0: not for commercial use"
 LICENCES = {"emodb": EMODB, "nemo": "CC BY-NC-SA 4.0", "ravdess": "CC BY-NC-SA 4.0"}
 MULTI = Path(__file__).parents[1] / "models"
 THIRTY_ONE = "31 actors (ten German, nine Polish, twelve North American)"
+PAGE = resources.MODELS / "README.md"
 SHARED = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 
 
@@ -65,6 +68,37 @@ _PROTOCOL = (
     "Models made alike, on clips of EMO-DB that they never saw: ten stratified folds of 535 clips, or each of"
     " ten speakers held out in turn; the interval is that of the mean over splits."
 )
+_ABOUT = """\
+# Models that ship with the package
+
+Written by `python -m tools.cards`; `serq-mcu models NAME` shows the same.
+A MODEL of any command is a file or one of these names; where none is given it is `emodb`.
+
+    serq-mcu export emodb-small --board nucleo_f446re --out firmware/
+    serq-mcu evaluate emodb-light --corpus emodb/
+
+All are trained on EMO-DB with the first of ten stratified folds held out, so that anyone who has the
+recordings can check them: the held-out clips are named in the model's provenance, and
+`serq-mcu evaluate NAME --corpus emodb/` asks for them.
+Seven classes: anger, boredom, disgust, fear, happiness, neutral, sadness; and "no speech", from 135 sounds of
+ESC-10 (CC0 or CC BY 3.0) and generated noise.
+One fold of 54 clips says little, so the cards have means over all folds and speakers (`docs/life.md` of the
+project).
+"""
+_REST = """\
+## What does not ship
+
+Models of EMO-DB, nEMO and RAVDESS are in the project's folder `models/`, under a licence of their own.
+No weights trained on SAVEE, whose terms forbid passing it on, nor on TESS, whose licence (CC BY-NC-ND 4.0)
+allows neither derivatives nor commercial use; whether weights are a derivative is unsettled, and the careful
+answer is not to ship them.
+`docs/product.md` has the two commands that make a TESS model.
+
+EMO-DB: Burkhardt, Paeschke, Rolfes, Sendlmeier and Weiss, *A Database of German Emotional Speech*,
+Interspeech 2005.
+ESC-10: Piczak, *ESC: Dataset for Environmental Sound Classification*, ACM Multimedia 2015; its clips are of
+freesound.org's contributors, named in that dataset.
+"""
 _LIMITS = (
     "The speakers are actors in a studio, and only recordings whose emotion listeners recognised were kept.",
     "Acted emotion is not what people show in a room; use no model to judge a person.",
@@ -72,7 +106,7 @@ _LIMITS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure each model, and write its card."""
+    """Measure each model, write its card, and the page of those that come with the package."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", type=Path, nargs="+")
     parser.add_argument("--sounds", type=Path, required=True)
@@ -83,6 +117,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path = shipped.path.with_name(shipped.path.stem + SUFFIX)
         write_file(path, msgspec.json.format(msgspec.json.encode(card), indent=1).decode() + "\n")
         print(path.name, card.line, flush=True)
+    write_file(PAGE, page())
+
+
+def page() -> str:
+    """Write the page of the models that come with the package, from their files and cards."""
+    return "\n".join([_ABOUT, *(_section(shipped) for shipped in MODELS if shipped.preset), _REST])
+
+
+def _section(shipped: Shipped) -> str:
+    model, name = load_model(shipped.path), shipped.path.stem
+    card = read_card(shipped.path.with_name(name + SUFFIX))
+    shape = "-".join(map(str, (model.layers[0].inputs, *(layer.outputs for layer in model.layers))))
+    size = f"{model.weights_only_bytes:.0f} bytes of weights, {model.stored_bytes} stored"
+    preset = "" if shipped.preset == BEST else f" --preset {shipped.preset}"
+    return f"""\
+## {name}
+
+{shape} at {", ".join(map(str, model.widths))} bits, {model.average_bits:.2f} on average; identity \
+`{model.sha256[:16]}`; {size}.
+
+    serq-mcu train emodb/{preset} --other-sounds sounds/ --out run/
+    serq-mcu quantize run/ --out {name}.serq
+
+{card_markdown(card)}
+"""
 
 
 def card_of(shipped: Shipped, corpora: Mapping[str, Corpus], sounds: Path) -> Card:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.base.progress import Progress
 from serq_mcu.base.validation import changed
-from serq_mcu.config import SPEAKERS, Config, TrainingConfig, TuningConfig
+from serq_mcu.config import Config, TrainingConfig, TuningConfig
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantization.allocation import Judge, ValidationData
@@ -73,13 +73,9 @@ class InnerFolds:
 
     @classmethod
     def dealt(cls, examples: Examples, speakers: Sequence[str], config: Config) -> InnerFolds:
-        """Deal clips, joined as training and validation clips, to as many folds as the configuration says.
-
-        They judge as the run's test does: by new clips or by new speakers.
-        """
-        chosen, training = config.quantization, config.training
-        known = speakers if training.protocol == SPEAKERS else [""] * len(speakers)
-        fold = inner_folds(examples.truth, known, max(chosen.folds, 2), training.seed)
+        """Deal clips, joined as training and validation clips, to as many folds as the configuration says."""
+        chosen = config.quantization
+        fold = inner_folds(examples.truth, speakers, max(chosen.folds, 2), config.training.seed)
         return cls(examples, fold, chosen.trial_epochs)
 
     def parts(self) -> Iterator[tuple[Examples, Examples]]:
