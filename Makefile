@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
+# waits for whoever holds the packages' lock
+APT := apt-get -o DPkg::Lock::Timeout=600
 FUZZER := libclang_rt.fuzzer-$(shell uname -m).a
 
 .PHONY: demo check quick test compilers coverage docs reference lint format setup clean
@@ -41,7 +43,7 @@ reference: $(VENV)/.installed
 
 compilers:
 	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! command -v cmake >/dev/null || ! [ -e "$$(clang -print-file-name=$(FUZZER))" ]; then \
-	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends clang g++ cmake libclang-rt-dev >/dev/null; \
+	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive $(APT) install -qy --no-install-recommends clang g++ cmake libclang-rt-dev >/dev/null; \
 	    else echo 'the tests need compilers, CMake and a library: sudo apt-get install clang g++ cmake libclang-rt-dev' >&2; exit 1; fi; fi
 
 lint: $(VENV)/.installed build/lint/clean
@@ -67,7 +69,7 @@ setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
-	    if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv; \
+	    if [ "$$(id -u)" = 0 ]; then $(APT) update -q && DEBIAN_FRONTEND=noninteractive $(APT) install -qy python3 python3-venv; \
 	    else echo 'Python 3.10 or newer with venv is needed: sudo apt-get install python3 python3-venv' >&2; exit 1; fi; fi
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,onnx,build,experiments,cluster,demo,docs,dev]'

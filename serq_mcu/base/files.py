@@ -115,9 +115,9 @@ def check_folder(path: Path, marker: str, needed: int = _LEAST) -> None:
 
 
 def kept_if_refused(write: Callable[[Path], object], path: Path) -> None:
-    """Call `write` with the path; if it is refused, write a file of its name to a folder for temporary files.
+    """Call `write` with the path; if it is refused, with one of its name in a folder for temporary files.
 
-    Raises SerqError for the refusal, and says where what was computed is.
+    write: writes a file or a folder. Raises SerqError for the refusal, and says where what was computed is.
     """
     try:
         write(path)

@@ -38,6 +38,7 @@ _COMPILER_ERROR = re.compile(r"^.*?:\d+: (?:fatal )?error: .*|^.*undefined refer
 IDF_PYTHON = "the Python packages of ESP-IDF"
 _IDF_PYTHON_FILE = "penv/.espidf-*/pio-idf-venv.json"
 _HOST_PACKAGES = ("gcc", "libc6-dev")  # of Debian and Ubuntu
+_APT = ("apt-get", "-o", "DPkg::Lock::Timeout=600")  # waits for whoever holds the packages' lock
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -434,7 +435,7 @@ def _install(missing: str, packages: tuple[str, ...]) -> str:
 
 
 def _apt_install(packages: list[str], progress: Progress, *, offline: bool) -> None:
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    command = [*_APT, "install", "--yes", "--no-install-recommends", *packages]
     if offline or not shutil.which("apt-get") or os.geteuid() != 0:
         by_hand = f"sudo apt-get install {' '.join(packages)}"
         raise SerqError(
@@ -442,7 +443,7 @@ def _apt_install(packages: list[str], progress: Progress, *, offline: bool) -> N
             " packages of these names)"
         )
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["apt-get", "update"], command):
+    for step in ([*_APT, "update"], command):
         progress(" ".join(step))
         done = subprocess.run(step, env=quiet, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:  # an update may fail for a list that does not matter here; the installation decides

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from serq_mcu.base.files import write_file
+from serq_mcu.base.files import check_file, write_file
 from serq_mcu.boards.board import BOARD_FILE, Board, read_board
 from serq_mcu.codegen.export import read_project
 from serq_mcu.errors import SerqError
@@ -137,6 +137,8 @@ def record(
             " underscores"
         )
     board = read_board(folder / BOARD_FILE)
+    if label is not None and out is not None:  # before somebody speaks for minutes
+        check_file(out / label / f"{label}.wav", round(count * seconds * board.audio.nominal_rate_hz) * 2)
     transport = SerialTransport(port, board.baud)
     try:
         progress(f"self-test: speak towards the microphone for {SELF_TEST_SECONDS:.0f} s")

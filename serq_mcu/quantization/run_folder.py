@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from serq_mcu.base.files import new_folder, read_regular
+from serq_mcu.base.files import kept_if_refused, new_folder, read_regular
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.validation import parse_json
 from serq_mcu.config import Config
@@ -211,7 +211,8 @@ class Run:
 def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
     """Write `run` and further text files as the folder `folder`, whole or not at all.
 
-    Raises SerqError if the folder exists and is not a run, or cannot be written.
+    Raises SerqError if the folder exists and is not a run, or cannot be written; what was computed is then in
+    a folder for temporary files, which the error names, if there is room.
     """
     weight = {} if run.weight is None else {"weight": run.weight}
     tensors = {
@@ -231,12 +232,15 @@ def save_run(run: Run, folder: Path, texts: Mapping[str, str]) -> Path:
         "confusion.csv": test.confusion_csv(),
         "confusion.txt": "\n".join(test.confusion_lines()) + "\n",
     }
-    with new_folder(folder, MARKER) as fresh:
-        for name, data in tensors.items():
-            (fresh / name).write_bytes(data)
-        for name, text in {**files, **texts}.items():
-            (fresh / name).write_text(text, encoding="utf-8")
+    contents = tensors | {name: text.encode() for name, text in {**files, **texts}.items()}
+    kept_if_refused(lambda place: _write(contents, place), folder)
     return folder
+
+
+def _write(contents: Mapping[str, bytes], folder: Path) -> None:
+    with new_folder(folder, MARKER) as fresh:
+        for name, data in contents.items():
+            (fresh / name).write_bytes(data)
 
 
 def load_run(folder: Path) -> Run:

@@ -108,10 +108,11 @@ def gather(
         if corpus is None:
             raise SerqError("firmware is evaluated on recordings; give --corpus too")
         known = source if source.is_file() else model
-        if known is not None:  # else it is made first
-            project = _require_same(load_model(known), firmware)
-            with buildable(project, allow_changes=allow_changes):  # before minutes of work
-                pass
+        project = read_project(firmware) if known is None else _require_same(load_model(known), firmware)
+        if known is None:  # it is made first
+            _require_same_run(source, firmware)
+        with buildable(project, allow_changes=allow_changes):  # before minutes of work
+            pass
     if source.is_dir() or not source.exists():
         data = _from_run(source, model, progress)
     elif model is not None:
@@ -218,6 +219,15 @@ def _require_same(model: QuantizedModel, firmware: Path) -> Project:
             " one, or report on that one"
         )
     return project
+
+
+def _require_same_run(folder: Path, firmware: Path) -> None:
+    """Raise SerqError if the firmware's model cannot be one that the run gives."""
+    if load_model(firmware / MODEL).provenance.get("run") != load_run(folder).digest:
+        raise SerqError(
+            f"{firmware} holds a model that was not quantized from the run in {folder}; export one that was,"
+            " or give the run that it came from"
+        )
 
 
 def _from_device(

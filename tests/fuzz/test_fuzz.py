@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import native
+from tests.fuzz import hostile, native
 from tests.fuzz.runs import C_TARGETS, COMMON, PYTHON_TARGETS, write
 from tests.fuzz.targets import SEEDS, TARGETS, guarded
 from tests.support.tools import require
@@ -125,3 +125,11 @@ def test_every_parser_is_fuzzed() -> None:
         == sorted([*C_TARGETS, *PYTHON_TARGETS])
         == sorted([*TARGETS, *native.SEEDS])
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it forks")
+def test_hostile_inputs_of_each_kind_get_a_sentence(tmp_path: Path) -> None:
+    """One of each kind; docs/fuzzing.md has the figures of 500."""
+    hostile.shared_files(tmp_path)
+    found = [hostile.attempt(kind, 1000, tmp_path) for kind in hostile.KINDS]
+    assert [result.fault for result in found] == [""] * len(found)

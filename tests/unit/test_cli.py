@@ -17,13 +17,17 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
+from serq_mcu.codegen.export import export
 from serq_mcu.config import load_config
+from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.run_folder import Run, save_run
-from serq_mcu.quantized_model.store import load_model, model_bytes, save_model
+from serq_mcu.quantized_model.store import load_model, model_bytes, save_model, shipped_model
+from serq_mcu.report.gather import gather
 from tests.support.commands import commands
 from tests.support.models import made_up_model
 
@@ -516,3 +520,12 @@ def test_quantize_within_a_budget_and_fine_tuned(
     if "--max-cycles" in options:
         assert report["budget"]["cost"] <= report["budget"]["most"] == float(options[1])
         assert report["budget"]["unit"].startswith("cycles on nucleo")
+
+
+def test_firmware_that_the_run_did_not_give_is_refused_before_it_is_quantized(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serq_mcu.report.gather.quantize", lambda *_: pytest.fail("the work began"))
+    export(shipped_model(), load_board("emulated-m0"), tmp_path / "fw")
+    with pytest.raises(SerqError, match="holds a model that was not quantized from the run in"):
+        gather(run_folder, corpus=tmp_path, firmware=tmp_path / "fw")

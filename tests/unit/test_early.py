@@ -114,3 +114,11 @@ def test_firmware_of_another_model_is_refused_before_the_work(
     export(shipped_model(), load_board("emulated-m0"), tmp_path / "fw")
     with pytest.raises(SerqError, match=r"fw holds model .*, and this is"):
         gather(file, corpus=tmp_path, firmware=tmp_path / "fw")
+
+
+def test_a_place_for_clips_is_refused_before_anybody_speaks(tmp_path: Path) -> None:
+    export(shipped_model(), load_board("esp32"), tmp_path / "fw", "capture")
+    (tmp_path / "file").write_text("")
+    words = ["record", str(tmp_path / "fw"), "--port", "/dev/none", "--label", "joy", "--out", "OUT"]
+    _refused(words, tmp_path / "file" / "x", "cannot write .*Not a directory")
+    _refused(words, tmp_path / "clips", "there is no port /dev/none")

@@ -666,3 +666,13 @@ def test_a_paired_difference_counts_cases() -> None:
     found = PairedDifference.of(*right)
     assert (found.n, found.only_first, found.only_second) == (5, 2, 1)
     assert found.mean == pytest.approx(-0.2)
+
+
+def test_a_run_whose_place_is_refused_is_kept(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SerqError, match=r"^cannot write .*; what was made is in .*/run$") as refused:
+        save_run(run, tmp_path / "file" / "run", {"config.toml": ""})
+    assert load_run(Path(str(refused.value).split("is in ")[1])).digest == run.digest
