@@ -12,6 +12,8 @@
 
 #if SERQ_PORT_USB_SERIAL_JTAG
 
+#include <stdbool.h>
+
 #include "driver/usb_serial_jtag.h"
 
 #define TRANSMIT_BUFFER 2048

@@ -395,7 +395,8 @@ class Board:
             return self.family.shared_audio
         driver = self.driver(self.microphone.interface)
         assert driver is not None  # checked when the board was read
-        return [*self.family.shared_audio, driver]
+        shared = [*self.family.shared_audio, *self.family.shared_by_driver(self.audio.driver)]
+        return [*dict.fromkeys(shared), driver]
 
     def _brought(self, app: str) -> dict[str, tuple[str, str]]:
         """Return what [port] and [audio] bring.
@@ -711,6 +712,12 @@ def _check_pins(board: Board, path: Path) -> None:
             if against:
                 free = board.pins.free(key, chosen.values(), board.port_pins)
                 raise SerqError(f"{path}: audio.{key}: pin {pin} {against[0]}; {suggestion(free)}")
+        for key, first in board.pins.after.items():
+            if key in chosen and chosen[key] != str(int(board.pins.canonical(chosen[first])) + 1):
+                raise SerqError(
+                    f"{path}: audio.{key}: pin {chosen[key]} is not the one after audio.{first}"
+                    f" ({chosen[first]}), which the driver needs"
+                )
 
 
 def _check_audio(board: Board, path: Path) -> None:

@@ -45,6 +45,12 @@ class Family:
         """Return the files that all audio drivers of the family share."""
         return sorted(path for path in self.folder.glob(f"audio_{self.name}.*") if _is_code(path))
 
+    def shared_by_driver(self, name: str) -> list[Path]:
+        """Return the files that the drivers of a name share, whatever their interface."""
+        found = (path for folder in (PORTS, self.folder) for path in folder.glob(f"audio_{name}*"))
+        shared = {p for p in found if p.suffix == ".h" or (p.stem == f"audio_{name}" and _is_code(p))}
+        return sorted(shared)
+
     def clock(self, name: str) -> Path | None:
         """Return the file that sets the clocks of a board, or None if there is none."""
         found = (folder / f"clock_{name}{suffix}" for folder in (self.folder, PORTS) for suffix in _SOURCES)

@@ -38,8 +38,8 @@ class Pins(Section, frozen=True):
     "4-7" are four pins, and "PA0-7" eight. exist: the pins there are (none: they are not checked). chip: the
     table boards/pins/CHIP.toml, which these lists add to; the one of the board's core is taken without it.
     taken, caution: pins to a reason; the first are refused and the second warned of. uart, usb: those of the
-    port's line. only: what the driver can take for a key. wired: soldered on the board, so not warned of.
-    names: what else a pin is called.
+    port's line. only: what the driver can take for a key. after: the pin of a key must follow that of
+    another. wired: soldered on the board, so not warned of. names: what else a pin is called.
     """
 
     chip: Annotated[str, Meta(pattern="^(?:[a-z0-9]+)$")] = ""
@@ -51,6 +51,7 @@ class Pins(Section, frozen=True):
     taken: dict[PinRange, Reason] = msgspec.field(default_factory=dict)
     caution: dict[PinRange, Reason] = msgspec.field(default_factory=dict)
     only: dict[PinKey, tuple[PinRange, ...]] = msgspec.field(default_factory=dict)
+    after: dict[PinKey, PinKey] = msgspec.field(default_factory=dict)
     wired: tuple[PinRange, ...] = ()
     names: dict[Name, Name] = msgspec.field(default_factory=dict)
 

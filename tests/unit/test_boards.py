@@ -180,10 +180,10 @@ def test_microphone_and_settings_can_be_overridden_and_stay_with_the_project(tmp
     ("board", "microphone", "setting", "complaint"),
     [
         (
-            "pico",
+            "nucleo_f446re",
             "inmp441",
             [],
-            r"inmp441 needs I2S, for which pico has no pins or no driver; it takes max4466, max9814",
+            r"inmp441 needs I2S, for which nucleo_f446re has no pins or no driver; it takes max4466, max9814",
         ),
         ("esp32c3", "mp34dt06j", [], r"needs PDM, for which esp32c3 has no pins"),
         ("esp32", "inmp442", [], r"unknown microphone 'inmp442'; use one of clip, ics43434, inmp441"),

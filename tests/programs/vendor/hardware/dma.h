@@ -1,14 +1,15 @@
 #pragma once
 #include <cstdint>
 typedef unsigned int uint;
-enum { DMA_SIZE_16 = 1, DREQ_ADC = 36 };
+enum dma_channel_transfer_size { DMA_SIZE_8, DMA_SIZE_16, DMA_SIZE_32 };
+enum { DREQ_ADC = 36 };
 struct dma_channel_config { uint chain, ring_bits; bool ring_write; };
 int dma_claim_unused_channel(bool);
 dma_channel_config dma_channel_get_default_config(uint channel);
 inline void channel_config_set_transfer_data_size(dma_channel_config *, int) {}
 inline void channel_config_set_read_increment(dma_channel_config *, bool) {}
 inline void channel_config_set_write_increment(dma_channel_config *, bool) {}
-inline void channel_config_set_dreq(dma_channel_config *, int) {}
+inline void channel_config_set_dreq(dma_channel_config *, uint) {}
 inline void channel_config_set_chain_to(dma_channel_config *config, uint to) { config->chain = to; }
 inline void channel_config_set_ring(dma_channel_config *config, bool write, uint bits)
 {
