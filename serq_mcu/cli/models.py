@@ -315,9 +315,16 @@ def models(model: str | None, as_json: bool) -> None:
     type=FILE,
     help="A TOML file with what differs from the default configuration, such as the features that it takes.",
 )
+@click.option(
+    "--features",
+    default="",
+    metavar="NAME",
+    help="The network takes librosa's mean MFCC: librosa-mfcc40, -mfcc20 or -mfcc13, at 22.05 kHz, or 16 kHz"
+    " with -16k after it.",
+)
 @json_option
 def import_model(
-    model: Path, folder: Path, labels: str, out: Path, config: Path | None, as_json: bool
+    model: Path, folder: Path, labels: str, out: Path, config: Path | None, features: str, as_json: bool
 ) -> None:
     """Import a network of your own as a run that quantize, report and export continue from.
 
@@ -333,12 +340,12 @@ def import_model(
 
     check_folder(out, MARKER, RUN_BYTES)
     names = [name.strip() for name in labels.split(",")]
-    run = import_network(model, folder, names, out, load_config(config), new_progress())
+    run, notes = import_network(model, folder, names, out, load_config(config), new_progress(), features)
     caution = (
         "which clips the network was trained on is not known here: accuracy means something only on clips"
         " that it never saw"
     )
-    print_result(run.to_json(), [*run.lines(), caution, f"wrote {out}"], as_json)
+    print_result(run.to_json() | {"notes": notes}, [*run.lines(), *notes, caution, f"wrote {out}"], as_json)
 
 
 @main.command("evaluate-streams")

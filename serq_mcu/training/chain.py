@@ -71,6 +71,14 @@ class ImportedNetwork:
         """How many features it takes."""
         return int(self.kernels[0].shape[0])
 
+    def scores(self, values: Floats) -> Floats:
+        """Compute the scores [clips, classes] of features [clips, features] in the network's own units."""
+        if self.first is not None:
+            values = values * self.first.scale + self.first.shift
+        for index, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
+            values = (np.maximum(values, 0) if index else values) @ kernel + bias
+        return values
+
     def standardised(
         self, mean: Floats, sd: Floats
     ) -> tuple[Floats, Floats, tuple[Floats, ...], tuple[Floats, ...]]:
@@ -186,9 +194,9 @@ class _Folder:
 
     def _add_scaling(self, step: Scaling) -> None:
         if not self._layers:
-            self._first = step if self._first is None else _after(self._first, step)
+            self._first = step if self._first is None else after(self._first, step)
         elif self._rectified:
-            self._pending = step if self._pending is None else _after(self._pending, step)
+            self._pending = step if self._pending is None else after(self._pending, step)
         else:
             kernel, bias = self._layers[-1]
             if any(value.size not in (1, bias.size) for value in (step.scale, step.shift)):
@@ -214,7 +222,7 @@ def two_classes(kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
     return np.concatenate([-kernel / 2, kernel / 2], axis=1), np.concatenate([-bias / 2, bias / 2])
 
 
-def _after(first: Scaling, then: Scaling) -> Scaling:
+def after(first: Scaling, then: Scaling) -> Scaling:
     """Return two scalings as one; what the values are distributed as is said of those before the first."""
     try:
         scale, shift = first.scale * then.scale, first.shift * then.scale + then.shift

@@ -20,6 +20,7 @@ from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.training.chain import ImportedNetwork, fold, two_classes
 from serq_mcu.training.keras_files import DAMAGED, MOST_BYTES, read_archive, read_h5
+from serq_mcu.training.librosa_features import librosa_means, librosa_spec, on_integers, typical_floor
 from serq_mcu.training.onnx_files import read_onnx
 from serq_mcu.training.run import read_dataset, version_features
 from serq_mcu.version import __version__
@@ -40,21 +41,25 @@ def import_model(
     out: Path,
     config: Config,
     progress: Progress | None = None,
-) -> Run:
-    """Write the network in `file` as the run folder `out`.
+    features: str = "",
+) -> tuple[Run, list[str]]:
+    """Write the network in `file` as the run folder `out`; returns the run, and what to know of its features.
 
     labels names its outputs in their order, of one sigmoid unit first the class that it answers with 0;
     `folder` has clips of each of them. Its inputs are the features of `config` in the device's units
     (`pooled` of a run's features.safetensors), as its normalisation expects them; without one, in standard
-    deviations of the training clips here. Raises SerqError, naming the layer, if the device cannot compute
+    deviations of the training clips here. features: of librosa, such as librosa-mfcc40, in place of those of
+    `config` (`librosa_features.py`). Raises SerqError, naming the layer, if the device cannot compute
     it, or it does not fit the features or the labels.
     """
     found = for_labels(read_network(file), labels)
+    if features:
+        config = config.changed(features=librosa_spec(features).to_json())
     spec = config.features
     if found.features != spec.feature_count:
         raise SerqError(
             f"{file} takes {found.features} features, and specification {spec.name} has"
-            f" {spec.feature_count}; give --config"
+            f" {spec.feature_count}; give --config or --features"
         )
     if len(labels) != found.biases[-1].size or len(set(labels)) != len(labels):
         raise SerqError(
@@ -72,7 +77,15 @@ def import_model(
     dataset = replace(dataset, labels=tuple(labels), truth=truth)
     split, training_part = _split(dataset, config)
     part = split.part
+    means, notes = None, list[str]()
+    if features:
+        means, floors = librosa_means(config.features, dataset.recordings)
+        floor = typical_floor(floors[part == training_part])
+        config = config.changed(features={"log_floor": floor})
     pooled = version_features(dataset, part, training_part, config, progress)
+    if means is not None:
+        fitted = part == training_part
+        found, notes = on_integers(found, config.features, pooled[0][fitted], means[fitted])
     mean, sd, kernels, biases = found.standardised(*standardisation(pooled[0, part == training_part]))
     run = Run(
         config=config,
@@ -91,7 +104,7 @@ def import_model(
         versions={"serq-mcu": __version__, "imported": file.name},
     )
     save_run(run, out, {"config.toml": config.to_toml()})
-    return run
+    return run, notes
 
 
 def _split(dataset: Any, config: Config) -> tuple[Any, int]:

@@ -22,7 +22,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import load_model
-from serq_mcu.training.imported import for_labels, read_network
+from serq_mcu.training.imported import for_labels, import_model, read_network
 from tests.support.imported import answers, as_saved
 from tests.support.keras_files import dense, keras_archive
 from tests.support.keras_models import inputs
@@ -497,3 +497,36 @@ def test_a_damaged_file_is_refused_or_read_and_nothing_else(compression: int, tm
         except SerqError:
             refused += 1
     assert refused > 150  # the rest of the bytes are headers that zip and HDF5 do not look at
+
+
+@pytest.mark.slow(8)
+def test_a_network_of_librosa_s_features_takes_the_integers_in_their_place(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """What is said of the difference is what is found here, and the run's scores are as near as that says."""
+    from serq_mcu.config import load_config
+    from serq_mcu.corpus.loaders import load_corpus
+    from serq_mcu.extraction.recordings import read_recordings
+    from serq_mcu.training.librosa_features import librosa_means
+
+    rng = np.random.default_rng(6)
+    kernels = {
+        "layers/dense/vars/0": rng.normal(size=(13, 4)),
+        "layers/dense_1/vars/0": rng.normal(size=(4, 3)),
+    }
+    arrays = ARRAYS | kernels
+    made = keras_archive(tmp_path / "m.keras", [HIDDEN, LAST], arrays)
+    config = load_config().changed(training={"folds": 3, "validation_fraction": 0.4})
+    run, notes = import_model(made, corpus, LABELS, tmp_path / "run", config, features="librosa-mfcc13-16k")
+    clips = {clip.name: clip for clip in load_corpus(corpus).clips}
+    chosen = [clips[name] for name in run.names]
+    means, _ = librosa_means(run.config.features, read_recordings(chosen, 16000))
+    expected = read_network(made).scores(means)
+    found = run.network.logits(run.network.standardise(run.pooled[0]))
+    train = run.members("train")
+    same = int((expected[train].argmax(axis=1) == found[train].argmax(axis=1)).sum())
+    assert notes[1].startswith(f"{same} of {len(train)} calibration clips") and same >= 0.9 * len(train)
+    assert (found - expected)[train].std() < 0.1 * expected[train].std()
+    assert run.config.features.log_floor > 1e-10
+    with pytest.raises(SerqError, match="name librosa-mfcc13, librosa-mfcc20 or librosa-mfcc40"):
+        import_model(made, corpus, LABELS, tmp_path / "run", config, features="librosa-180")
