@@ -45,11 +45,11 @@ static void clear_words(void *memory, uint32_t bytes)
         store_word(word + 2, 0);
         store_word(word + 4, 0);
         store_word(word + 6, 0);
-        SERQ_STORED();
+        SERQ_RELOAD();
     }
     for (; bytes > 0; bytes -= 4, word += 2) {
         store_word(word, 0);
-        SERQ_STORED();
+        SERQ_RELOAD();
     }
 }
 

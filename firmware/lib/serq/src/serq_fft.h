@@ -375,7 +375,7 @@ SERQ_SPECIALISE void serq_first_pass8(const serq_frame *frame, const int16_t *tw
         serq_four even, odd;
         serq_first_group4(frame, j, 0, 2, eighth, 6 * eighth + j < frame->points, bits, &even);
         serq_store_four(group, even);
-        SERQ_STORED();
+        SERQ_RELOAD();
         serq_first_group4(frame, j, 1, 2, eighth, 7 * eighth + j < frame->points,
                           serq_doubled(bits), &odd);
         even.a = serq_load(group);

@@ -17,11 +17,11 @@
 #define SERQ_SPECIALISE static inline __attribute__((always_inline))
 #define SERQ_STAGE static __attribute__((noinline, unused))
 /* Values that were stored are loaded when they are wanted, not kept in registers. */
-#define SERQ_STORED() __asm__ volatile("" : : : "memory")
+#define SERQ_RELOAD() __asm__ volatile("" : : : "memory")
 #else
 #define SERQ_SPECIALISE static inline
 #define SERQ_STAGE static inline
-#define SERQ_STORED() ((void)0)
+#define SERQ_RELOAD() ((void)0)
 #endif
 
 /* A condition that the compiler checks where this stands, outside functions (C99 has no
