@@ -7,9 +7,9 @@
 
 /* Where tables and weights are stored. Teensy 4's linker script copies other constants into RAM. */
 #ifdef __IMXRT1062__
-#define SERQ_STORED __attribute__((section(".progmem")))
+#define SERQ_IN_FLASH __attribute__((section(".progmem")))
 #else
-#define SERQ_STORED
+#define SERQ_IN_FLASH
 #endif
 
 /* Front end: "selects" */
