@@ -37,8 +37,10 @@ from tools.frontend_cost import (
     listening_cost,
     listening_model,
     steady_noise,
+    synthetic_speech,
 )
 from tools.frontend_cost import SPECS as COST_SPECS
+from tools.listening_cost import OTHER, SECONDS, SPEECH_CYCLES, count_seconds
 from tools.pitch_errors import LIMITS as PITCH_LIMITS
 from tools.pitch_errors import SPECS as PITCH_SPECS
 from tools.pitch_errors import stage_cost
@@ -162,6 +164,16 @@ def test_a_second_of_silence_costs_no_more_cycles_than_promised(name: str) -> No
         assert stated.cycles == pytest.approx(cycles, rel=0.1)
     _, all_heard = listening_cost(board, listening_model(LISTENING_SPECS[name], sparing=False), noise)
     assert all_heard is not None and all_heard > 2 * SILENT_CYCLES
+
+
+@pytest.mark.slow(6)
+@pytest.mark.parametrize("name", SPEECH_CYCLES)
+def test_a_second_of_speech_costs_no_more_cycles_than_promised(name: str) -> None:
+    model = listening_model(LISTENING_SPECS[name])
+    (second,) = count_seconds(load_board("emulated-m4f"), model, synthetic_speech(3, SECONDS))
+    assert 0.5 * SPEECH_CYCLES[name] < second.total <= SPEECH_CYCLES[name]
+    assert second.stages["window, FFT"] == max(second.stages.values())
+    assert OTHER not in second.stages  # each function has its row
 
 
 ALWAYS = {

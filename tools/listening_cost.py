@@ -1,0 +1,206 @@
+"""The page of what a second of listening costs: each model that ships, by stage on each core, and by board.
+
+Everything is counted in the emulators, of the models' own firmware. `python -m tools.listening_cost` writes
+docs/cost.md again.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serq_mcu.base.files import write_file
+from serq_mcu.boards.board import Board, Relative, all_boards, load_board
+from serq_mcu.codegen.plan import Plan
+from serq_mcu.counting.qemu import Count, counted, functions
+from serq_mcu.quantized_model.store import load_model, shipped_models
+from serq_mcu.quantized_model.types import QuantizedModel
+from tools.frontend_cost import BOARDS, LISTENING, build_frontend, fits, lines, steady_noise, synthetic_speech
+from tools.network_cost import compiler_version
+
+PAGE = Path(__file__).parents[1] / "docs" / "cost.md"
+_SETTLED, _COUNTED = 10, 6  # blocks that are left out, and that are counted
+SECONDS = _SETTLED + _COUNTED
+# What is promised: estimated cycles of a second of speech on a Cortex-M4F, at most.
+SPEECH_CYCLES = {"default": 2_900_000, "light": 1_760_000}
+_EMULATED_M7 = "emulated-m7"  # whose cycles are not estimated: it issues two instructions at a time
+
+# The functions of each row of the tables, without `serq_`; the rest belong to the row of their source file.
+STAGES = {
+    "window, FFT": ("frame_shift", "all_changes", "fft", "thumb1_level"),
+    "spectrum, power": ("spectrum", "power", "add_power", "thumb1_split"),
+    "mel, log, level": ("mel", "log", "level"),
+    "pitch, voicing": ("correlate", "pitch", "voicing", "refined", "best_lag"),
+    "MFCC": ("dct", "thumb1_row"),
+    "chroma": ("chroma", "thumb1_weigh", "scale_powers"),
+    "sums of frames": ("place_frame", "pool_add", "histogram_add", "select", "count_add", "next_place"),
+    "loudness": ("loudness", "model_loudness", "rest_of_pieces"),
+    "samples": ("push", "fill", "stream_push", "take_frame", "pass_over", "model_frame", "move_samples"),
+}
+FILES = {
+    "network": ("serq_network.", "serq_dense", "serq_thumb."),
+    "statistics, windows": ("serq_pool.", "serq_stream.", "serq_model.", "serq.", "serq_speech."),
+}
+OTHER = "other"
+
+_INTRODUCTION = """\
+# What a second of listening costs
+
+The models that ship, as `serq-mcu export --app live` makes them: all that the model's own code executes for a
+second of audio, from samples to the decision.
+*Speech* is synthetic, so that every frame is transformed and every decision is made; *silence* is white noise
+at -60 dB, in which a stream passes over all frames but one of a second.
+Counted in QEMU by `python -m tools.listening_cost`, which writes this page, over {counted} seconds after the
+first {settled}.
+Compilers: {compilers}, at -O2.
+
+## By board
+
+Milliseconds of a second, at the board's clock.
+On Cortex-M but for the M7 they are estimated cycles; elsewhere instructions, one a cycle.
+They hold no wait states and no misses of a cache: a board that runs from slow or serial flash takes longer.
+What an audio driver, a system and idle time take is not in them.
+A board's core is counted as the closest one that is emulated.
+A dash: that one has too little RAM for the model.
+"""
+_BY_STAGE = """\
+## By stage
+
+Thousands a second of speech: estimated cycles on a Cortex-M4F and M0, instructions elsewhere.
+"""
+_PEERS = """\
+## Beside others
+
+A frame of 25 ms every 10 ms at 16 kHz, FFT of 512, 40 mel bands, 13 MFCC: instructions / estimated cycles,
+all by one compiler (GCC 12.2 -O2) and counted alike.
+serq-mcu's figure is in [what the front end costs](frontend_cost.md) (*benchmark*), the network's peers are in
+[what the network costs](network_cost.md).
+
+| front end | Cortex-M4 | Cortex-M0+ |
+| --- | --- | --- |
+| CMSIS-DSP `arm_mfcc_q15` (commit ec1bb75, July 2026) | 62,817 / 77,489 | 308,535 / 428,004 |
+| CMSIS-DSP `arm_mfcc_f32`, with the conversion of the samples | 54,037 / 84,185 | 1.92 M / 2.50 M |
+"""
+
+
+@dataclass(frozen=True)
+class Second:
+    """What a second of audio takes on a core, stage by stage, in the core's unit."""
+
+    stages: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        """All stages."""
+        return sum(self.stages.values())
+
+
+def count_seconds(board: Board, model: QuantizedModel, *streams: NDArray[np.int16]) -> list[Second]:
+    """Count a second of each stream on an emulated board, after the first blocks.
+
+    streams: int16 [samples] at the model's rate, of 16 blocks. Raises SerqError if it cannot be built or
+    counted.
+    """
+    with tempfile.TemporaryDirectory(prefix="serq-cost-") as work:
+        elf = build_frontend(board, model, Path(work) / "p", LISTENING).elf
+        row_of = _rows(board, Path(work) / "p")
+        return [_second(board, model, elf, row_of, pcm) for pcm in streams]
+
+
+def _second(
+    board: Board, model: QuantizedModel, elf: Path, row_of: dict[str, str], pcm: NDArray[np.int16]
+) -> Second:
+    assert model.decision is not None
+    block = model.decision.block_frames * model.spec.hop_length
+    found = []
+    for blocks in (_SETTLED, _SETTLED + _COUNTED):
+        with counted(board, elf, [], [*row_of, "application_run"]) as (command, read):
+            heard = pcm[: blocks * block].tobytes()
+            subprocess.run(command, input=heard, capture_output=True, timeout=240, check=True)
+            found.append({record.function: record for record in read().records})
+    before, after = found
+    per_second = model.spec.sample_rate / (_COUNTED * block)
+    second = dict.fromkeys((*STAGES, *FILES, OTHER), 0.0)
+    for name, row in row_of.items():
+        if name in after:
+            second[row] += (_time(board, after[name]) - _time(board, before[name])) * per_second
+    return Second({row: time for row, time in second.items() if time})
+
+
+def _time(board: Board, count: Count) -> int:
+    if count.cycles is None or board.name == _EMULATED_M7:
+        return count.instructions
+    return count.cycles
+
+
+def _rows(board: Board, folder: Path) -> dict[str, str]:
+    """Return the row of each of the runtime's functions."""
+    own = {name: row for row, names in STAGES.items() for name in names}
+    rows = dict.fromkeys(functions(board, folder, ("serq",)), OTHER)
+    for row, files in FILES.items():
+        rows |= dict.fromkeys(functions(board, folder, files), row)
+    return {name: own.get(name.removeprefix("serq_"), row) for name, row in rows.items()}
+
+
+def main() -> None:
+    """Count everything and write the page."""
+    cores = [load_board(name) for name in BOARDS]
+    models = {name: load_model(path) for name, path in shipped_models().items()}
+    speech, silence = {}, {}
+    for board in cores:
+        for name, model in models.items():
+            if fits(board, Plan(model, board).stream_bytes):
+                streams = synthetic_speech(3, SECONDS), steady_noise(SECONDS)
+                key = board.name, name
+                speech[key], silence[key] = count_seconds(board, model, *streams)
+                print(*key, round(speech[key].total), round(silence[key].total), flush=True)
+    compilers = ", ".join(dict.fromkeys(map(compiler_version, cores)))
+    head = _INTRODUCTION.format(counted=_COUNTED, settled=_SETTLED, compilers=compilers)
+    by_stage = [_stages_table(cores, name, speech, silence) for name in models]
+    boards = _boards_table(list(models), speech, silence)
+    write_file(PAGE, "\n".join([head, boards, _BY_STAGE, *by_stage, _PEERS]))
+
+
+Seconds = dict[tuple[str, str], Second]
+
+
+def _boards_table(models: list[str], speech: Seconds, silence: Seconds) -> str:
+    head = ["board", "core", "MHz"]
+    for name in models:
+        head += [f"`{name}`: speech", "share of the core", "silence"]
+    rows = [head, ["---"] * len(head)]
+    for board in all_boards():
+        if isinstance(board.emulator, Relative) and board.mcu.clock_hz:
+            cells = [f"`{board.name}`", board.mcu.core, f"{board.mcu.clock_hz / 1e6:g}"]
+            for name in models:
+                key = board.emulator.relative, name
+                cells += _cells(board, speech[key], silence[key]) if key in speech else ["-"] * 3
+            rows.append(cells)
+    return lines(rows)
+
+
+def _cells(board: Board, speech: Second, silence: Second) -> list[str]:
+    clock = board.mcu.clock_hz
+    heard, quiet = speech.total / clock, silence.total / clock
+    return [f"{1000 * heard:.1f} ms", f"{100 * heard:.1f} %", f"{1000 * quiet:.1f} ms"]
+
+
+def _stages_table(cores: list[Board], name: str, speech: Seconds, silence: Seconds) -> str:
+    shown = [board for board in cores if (board.name, name) in speech]
+    rows = [[f"`{name}`", *(board.mcu.core for board in shown)], ["---"] * (len(shown) + 1)]
+    for stage in (*STAGES, *FILES, OTHER):
+        found = [speech[board.name, name].stages.get(stage, 0) for board in shown]
+        if any(found):
+            rows.append([stage, *(f"{value / 1000:,.0f}" for value in found)])
+    for title, seconds in (("**a second of speech**", speech), ("**a second of silence**", silence)):
+        rows.append([title, *(f"**{seconds[board.name, name].total / 1000:,.0f}**" for board in shown)])
+    return lines(rows)
+
+
+if __name__ == "__main__":
+    main()
