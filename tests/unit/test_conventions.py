@@ -55,7 +55,7 @@ def _command(path: tuple[str, ...]) -> click.Command:
 def test_help_shows_every_command_once_in_the_order_of_the_path() -> None:
     shown = CliRunner().invoke(main, ["--help"]).output
     places = [
-        re.search(rf"^  {name} ", shown, re.MULTILINE)
+        re.search(rf"^  {name}[ ,]", shown, re.MULTILINE)
         for commands in PANELS.values()
         for name in commands
         if name in main.commands
@@ -404,4 +404,6 @@ def test_completion_knows_commands_and_boards() -> None:
         ).stdout.split()
 
     assert complete("serq-mcu ch", 1) == ["plain,check"]
-    assert complete("serq-mcu check --board esp32c", 3) == ["plain,esp32c3", "plain,esp32c6"]
+    assert complete("serq-mcu check --board esp32c", 3) == [
+        *("plain,esp32c3", "plain,esp32c3-supermini", "plain,esp32c6")
+    ]
