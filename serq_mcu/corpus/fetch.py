@@ -115,6 +115,17 @@ PUBLICATIONS = (
         megabytes=215,
     ),
     Publication(
+        corpus="nemo",
+        title="nEMO, emotional speech in Polish",
+        page="https://github.com/amu-cai/nEMO",
+        licence="Creative Commons BY-NC-SA 4.0 (not commercial, share alike)",
+        cite="Christop, nEMO: Dataset of Emotional Speech in Polish, LREC-COLING 2024",
+        steps=(
+            "get it as that page says; unpack the samples, as EB0_anger_10.wav, and run `serq-mcu corpus check"
+            " FOLDER`, which knows no checksums of them"
+        ),
+    ),
+    Publication(
         corpus="crema-d",
         title="CREMA-D, crowd-sourced emotional multimodal actors dataset: its AudioWAV files",
         page="https://github.com/CheyneyComputerScience/CREMA-D",
