@@ -168,11 +168,10 @@ def _classify_file(
     from serq_mcu.show.terminal import Rows
 
     found = classify_file(path, model, progress)
-    lines = recording.classification_lines(found)
+    lines = [f"note: the model was {card_line}", *recording.classification_lines(found)]
     for file, draw in zip(drawings, (recording.svg, recording.html), strict=True):
         if file:
             lines.append(f"wrote {write_file(file, draw(found))}")
-    lines.append(f"the model was {card_line}")
     if found.decisions and not as_json:
         rows = Rows(model.labels, max(decision.span for decision in found.decisions))
         rows.heading()

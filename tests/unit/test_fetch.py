@@ -178,7 +178,7 @@ def test_what_cannot_be_fetched_is_said(tmp_path: Path, monkeypatch: pytest.Monk
         assert done.exit_code == 1 and "did not foresee" not in done.output
         return str(done.output)
 
-    assert "choose emodb, savee, tess, ravdess, crema-d" in refused("iemocap")
+    assert "choose emodb, savee, tess, ravdess, nemo, crema-d" in refused("iemocap")
     assert "register at that page" in refused("savee", "--out", str(tmp_path / "s"))
     assert "no address of a download" in refused(
         "emodb", "--out", str(tmp_path / "s"), "--from", "/etc/passwd"
