@@ -121,8 +121,8 @@ PUBLICATIONS = (
         licence="Creative Commons BY-NC-SA 4.0 (not commercial, share alike)",
         cite="Christop, nEMO: Dataset of Emotional Speech in Polish, LREC-COLING 2024",
         steps=(
-            "get it as that page says; unpack the samples, as EB0_anger_10.wav, and run `serq-mcu corpus check"
-            " FOLDER`, which knows no checksums of them"
+            "get it as that page says; unpack the samples, as EB0_anger_10.wav, and run"
+            " `serq-mcu corpus check FOLDER`, which knows no checksums of them"
         ),
     ),
     Publication(

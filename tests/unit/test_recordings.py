@@ -327,7 +327,7 @@ def test_bombs_end_within_two_seconds_and_500_megabytes(tmp_path: Path) -> None:
     """In a process of its own, whose memory is limited, and whose time is its own."""
     paths = [str(path) for path in bombs(tmp_path)]
     script = (
-        "import resource, sys, time\n"
+        "import sys, time\n"
         "from pathlib import Path\n"
         "from serq_mcu.corpus.audio import read_audio\n"
         "from serq_mcu.errors import SerqError\n"
@@ -338,7 +338,9 @@ def test_bombs_end_within_two_seconds_and_500_megabytes(tmp_path: Path) -> None:
         "    except SerqError as error:\n"
         "        pass\n"
         "    print(Path(path).name, time.process_time() - begin)\n"
-        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+        # what getrusage says is at least what the parent had
+        "(peak,) = [x for x in open('/proc/self/status') if x.startswith('VmHWM')]\n"
+        "print('peak', int(peak.split()[1]) / 1024)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
     figures = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
