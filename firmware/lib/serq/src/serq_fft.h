@@ -230,13 +230,14 @@ SERQ_SPECIALISE serq_complex serq_windowed(const serq_frame *frame, uint32_t j, 
     return value;
 }
 
-/* Point j of quarter `part`, which ends the frame or lies within it or beyond it. */
+/* Point j of a frame's part of `length` points, which ends the frame or lies within it or beyond
+ * it. */
 SERQ_SPECIALISE serq_complex serq_windowed_part(const serq_frame *frame, uint32_t j, uint32_t part,
-                                                uint32_t quarter, unsigned bits)
+                                                uint32_t length, unsigned bits)
 {
     serq_complex zero = {0, 0};
-    bool inside = (part + 1) * quarter <= frame->points || part * quarter + j < frame->points;
-    return inside ? serq_windowed(frame, part * quarter + j, bits) : zero;
+    bool inside = (part + 1) * length <= frame->points || part * length + j < frame->points;
+    return inside ? serq_windowed(frame, part * length + j, bits) : zero;
 }
 
 /* From position bitreverse(j) to that of j + 1, with `width` bits, and from the bits that j's point
@@ -291,19 +292,19 @@ SERQ_SPECIALISE void serq_store_four(serq_bin *bins, serq_four values)
 }
 
 /* Window and levels 1 and 2 of four points of a frame: j of part `first`, and of the parts `step`,
- * 2 * step and 3 * step after it, the last of which is zero if not `last`. Parts are `part` points
- * long. The halving of odd points at level 1 is part of the window's shift. */
+ * 2 * step and 3 * step after it, the last of which is zero if not `last`. Parts are `length`
+ * points long. The halving of odd points at level 1 is part of the window's shift. */
 SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint32_t first,
-                                       uint32_t step, uint32_t part, bool last, unsigned bits,
+                                       uint32_t step, uint32_t length, bool last, unsigned bits,
                                        serq_four *group)
 {
     unsigned doubled = serq_doubled(bits);
-    serq_complex a = serq_windowed_part(frame, j, first, part, bits),
-                 b = serq_windowed_part(frame, j, first + 2 * step, part, bits);
+    serq_complex a = serq_windowed_part(frame, j, first, length, bits),
+                 b = serq_windowed_part(frame, j, first + 2 * step, length, bits);
     serq_complex even = {a.re + b.re, a.im + b.im}, odd = {a.re - b.re, a.im - b.im};
-    serq_complex c = serq_windowed_part(frame, j, first + step, part, doubled), d = {0, 0};
+    serq_complex c = serq_windowed_part(frame, j, first + step, length, doubled), d = {0, 0};
     if (last) {
-        d = serq_windowed(frame, j + (first + 3 * step) * part, doubled);
+        d = serq_windowed(frame, j + (first + 3 * step) * length, doubled);
     }
     serq_complex even_half = {c.re + d.re, c.im + d.im}, odd_half = {c.re - d.re, c.im - d.im};
     serq_butterfly_one(&even, &even_half);
