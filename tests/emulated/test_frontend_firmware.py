@@ -220,4 +220,5 @@ USED = {
 def test_the_program_holds_only_what_the_specification_uses(name: str, tmp_path: Path) -> None:
     board = load_board("emulated-m4f")
     elf = build_frontend(board, made_up_model((4, 2), (1, 2), spec=SPECS[name]), tmp_path / "p").elf
-    assert {symbol for symbol in symbols(board, elf) if symbol.startswith("serq_")} == ALWAYS | USED[name]
+    held = {symbol for symbol in symbols(board, elf) if symbol.startswith("serq_")}
+    assert held - {"serq_clear_pools"} == ALWAYS | USED[name]  # inlined or not, as the compiler likes
