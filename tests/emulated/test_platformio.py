@@ -325,6 +325,9 @@ def test_installed_vendor_packages_are_recognised(tmp_path: Path, monkeypatch: p
     ] + [(f"packages/{package}@1.2.3/package.json", "{}") for package in board.platformio.packages]:
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text(text)
+    assert platformio.missing_packages(board) == [platformio.IDF_PYTHON]
+    (tmp_path / "penv/.espidf-5.5.3").mkdir(parents=True)
+    (tmp_path / "penv/.espidf-5.5.3/pio-idf-venv.json").write_text("{}")
     assert platformio.missing_packages(board) == []
     (tmp_path / "platforms/espressif32/platform.json").write_text(
         '{"name": "espressif32", "version": "6.12.0"}'
