@@ -207,7 +207,7 @@ def test_a_specification_comes_back_from_its_json() -> None:
     silent = FeatureSpec(blocks=(Mel(40),))
     unused = replace(silent, pitch_low=70.0)
     assert FeatureSpec.from_json(unused.to_json()) == unused
-    with pytest.raises(SerqError, match="pitch low .deep. must be a number"):
+    with pytest.raises(SerqError, match=r"pitch low .deep. must be a number"):
         FeatureSpec.from_json(spec.to_json() | {"pitch_low": "deep"})
 
 
