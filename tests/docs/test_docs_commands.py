@@ -60,7 +60,6 @@ NOT_RUN = {
     "pip install serq-mcu": "tests/docs/test_packaging.py installs the wheel",
     "pip install 'serq-mcu[train]'": "gigabytes of TensorFlow",
     "pip install 'serq-mcu[experiments]'": "tests/docs/test_packaging.py installs the wheel without extras",
-    "pip install 'serq-mcu[onnx]'": "tests/docs/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[build]'": "tests/docs/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[fetch]'": "tests/docs/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[microphone]'": "tests/docs/test_packaging.py installs the wheel without extras",

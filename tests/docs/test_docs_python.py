@@ -56,7 +56,7 @@ def test_all_examples_run(
         training={"hidden": [16, 12], "max_epochs": 3, "presentations": 1, "folds": 2},
         augmentation={"versions": 1},
     )
-    monkeypatch.setattr(api, "read_config", lambda path: small)
+    monkeypatch.setattr(api, "read_config", lambda path, preset: small)
     assert any(map(_trains, examples(page)))
     _run(examples(page), capsys)
 
