@@ -127,16 +127,23 @@ class NetworkTuner:
         return self._tuner.retune(lowering, widths, both, epochs, self._progress, self._others_of_both)
 
     def judges(self, lowering: Lowering) -> list[Judge]:
-        """Train a network on the clips outside each inner fold, which judges what it is worth fine-tuned."""
+        """Train a network on the clips outside each inner fold, which judges what it is worth fine-tuned.
+
+        A network that was not trained here cannot be trained anew; it judges itself, on validation clips.
+        """
         own = self._tuner
+        if not self._epochs:
+            held = ValidationData(self._validation.pooled, self._validation.truth)
+            model = functools.partial(self._trial, lowering, self._train)
+            return [Judge(lowering.network, held, model)]
         found = []
-        for place, (learned, held) in enumerate(self._inner.parts()):
+        for place, (learned, asked) in enumerate(self._inner.parts()):
             if self._progress is not None:
                 self._progress("training networks that judge bits", place, int(self._inner.fold.max()) + 1)
             network = refit_mlp(learned, own.classes, own.training, self._epochs)
             calibration = learned.pooled[:CALIBRATION_VERSIONS].reshape(-1, learned.pooled.shape[-1])
             model = functools.partial(self._trial, lowering.of(network, calibration), learned)
-            found.append(Judge(network, ValidationData(held.pooled, held.truth), model))
+            found.append(Judge(network, ValidationData(asked.pooled, asked.truth), model))
         return found
 
     def _trial(self, lowering: Lowering, learned: Examples, widths: Sequence[Width]) -> QuantizedModel:

@@ -52,6 +52,7 @@ NOT_RUN = {
         " pseudo-terminal"
     ),
     "serq-mcu corpus fetch emodb --out emodb/": "downloads 40 MB from the publisher",
+    "serq-mcu train emodb/ nemo/ ravdess/ --out multi/": "tests/unit/test_joined.py joins corpora",
     "make demo": "goes the whole way in minutes; tests/emulated/test_demo.py runs its command",
     "make test": "is what runs this test",
     "make setup": "sets up what this test runs in",

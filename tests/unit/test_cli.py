@@ -398,7 +398,7 @@ def test_check_says_the_basis_of_each_figure_and_exits_by_the_fit(tmp_path: Path
     assert result.exit_code == 0
     items = json.loads(result.output)["items"]
     assert all(item["basis"] for item in items)
-    assert any("not known yet" in item["basis"] for item in items)
+    assert any("linked with ESP-IDF" in item["basis"] for item in items)
     large = save_model(made_up_model((4096, 512, 2), (8, 8, 1)), tmp_path / "large.serq")
     seven = save_model(made_up_model((64, 2), (7, 7)), tmp_path / "seven.serq")
     kept = {
