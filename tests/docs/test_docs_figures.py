@@ -42,7 +42,8 @@ def test_what_the_readme_says_of_silence_is_in_the_page_of_costs() -> None:
     )
     page = (DOCS / "frontend_cost.md").read_text()
     (row,) = [line for line in page.splitlines() if line.startswith("| Cortex-M4F, default |")]
-    assert row.count(f"/ {silent} ") == 2 and row.endswith(f"/ {hearing} |")
+    noise, silence = re.findall(r"/ ([0-9.]+ M) ", row)[:2]
+    assert silent == max(noise, silence) and row.endswith(f"/ {hearing} |")
 
 
 def test_what_accuracy_says_of_streams_is_there() -> None:
