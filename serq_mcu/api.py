@@ -78,7 +78,7 @@ def load_config(path: AnyPath | None = None, *, preset: str = BEST, **sections: 
 
     Args:
         path: A TOML file with what differs from the preset; without it, the preset.
-        preset: `"best"`, `"light"` (less than half the cycles of listening), `"tiny"` (weights of 3 KB) or
+        preset: `"best"`, `"light"` (some 60 % of the cycles of listening), `"tiny"` (weights of 3 KB) or
             `"paper"` (the network and hyper-parameters of Shinde, Jain and Sharma).
         **sections: What differs further, a dictionary for each section, such as `training={"seed": 1}`.
 

@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from serq_mcu.base import resources
 from serq_mcu.base.files import write_file
 from serq_mcu.base.resources import BEST
-from serq_mcu.corpus.conditions import AS_RECORDED
 from serq_mcu.corpus.loaders import Corpus, load_corpus
+from serq_mcu.evaluation.clips import evaluate
 from serq_mcu.evaluation.sessions import evaluate_alone, evaluate_sounds, without_speech
-from serq_mcu.extraction.recordings import augmented_clips, augmented_features, read_recordings
+from serq_mcu.extraction.recordings import read_recordings
 from serq_mcu.quantized_model.card import SUFFIX, Card, Elsewhere, FalseAnswers, Figure, TrainedOn, read_card
-from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.card import card_markdown
@@ -43,7 +41,6 @@ LICENCES = {"emodb": EMODB, "nemo": "CC BY-NC-SA 4.0", "ravdess": "CC BY-NC-SA 4
 MULTI = Path(__file__).parents[1] / "models"
 THIRTY_ONE = "31 actors (ten German, nine Polish, twelve North American)"
 PAGE = resources.MODELS / "README.md"
-SHARED = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Shipped:
 
 MODELS = (
     Shipped(resources.MODELS / "emodb.serq", "best", "The default", "ten German actors", EMODB),
-    Shipped(resources.MODELS / "emodb-light.serq", "light", "Half the cycles", "ten German actors", EMODB),
+    Shipped(resources.MODELS / "emodb-light.serq", "light", "Fewer cycles", "ten German actors", EMODB),
     Shipped(resources.MODELS / "emodb-small.serq", "tiny", "Weights in 3 KB", "ten German actors", EMODB),
     Shipped(MULTI / "multi.serq", "", "Three corpora", THIRTY_ONE, NON_COMMERCIAL),
     Shipped(MULTI / "multi-tiny.serq", "", "Three corpora, weights in 3 KB", THIRTY_ONE, NON_COMMERCIAL),
@@ -202,18 +199,12 @@ def _figures(preset: str) -> Iterator[Figure]:
 
 
 def _elsewhere(model: QuantizedModel, corpus: Corpus) -> Elsewhere:
-    clips = [clip for clip in corpus.clips if clip.label in SHARED and clip.label in model.labels]
-    recordings = read_recordings(clips, model.spec.sample_rate)
-    every = range(len(clips))
-    asked = augmented_clips(recordings, every, every, AS_RECORDED, 0)
-    answers = classify(model, augmented_features(model.spec, model.tables, recordings, asked))
-    truth = np.array([model.labels.index(clip.label) for clip in clips])
-    shares = [float((answers[truth == index] == index).mean()) for index in np.unique(truth)]
+    score = evaluate(model, corpus.folder).score
     return Elsewhere(
         corpus=corpus.name,
         language=LANGUAGES[corpus.name],
-        uar=round(100 * float(np.mean(shares)), 1),
-        clips=len(clips),
+        uar=round(100 * score.balanced_accuracy, 1),
+        clips=score.n,
     )
 
 

@@ -39,8 +39,8 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
     type=click.Choice(PRESETS),
     default=BEST,
     show_default=True,
-    help="best; light, at half the cycles of listening; tiny, whose weights take 3 KB; or paper, the network"
-    " and hyper-parameters of Shinde, Jain and Sharma.",
+    help="best; light, at 60 % of the cycles of listening; tiny, whose weights take 3 KB; or paper, the"
+    " network and hyper-parameters of Shinde, Jain and Sharma.",
 )
 @click.option("--config", type=FILE, help="A TOML file with what differs from the preset.")
 @click.option(

@@ -23,7 +23,10 @@ _WORDS = {
     "contempt": "contempt",
     "frustration": "frustration frustrated fru",
     "stress": "stress stressed",
-    "arousal": "aroused unaroused positive negative",
+    "aroused": "aroused",
+    "unaroused": "unaroused",
+    "positive": "positive",
+    "negative": "negative",
 }
 EMOTIONS: Mapping[str, str] = {word: label for label, words in _WORDS.items() for word in words.split()}
 

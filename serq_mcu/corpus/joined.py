@@ -38,12 +38,15 @@ def join(
     A class is called by the first of these that knows its name: `synonyms`, the words for emotions
     (emotions.py), its own name. classes: "intersection" keeps those that every corpus has, "union" all, and a
     list of labels with commas between them these. A clip's and a speaker's name has its corpus before it;
-    speakers who are unknown count as one person. Raises SerqError if two corpora have one name, a class that
-    was asked for is in none, or fewer than two classes are left.
+    speakers who are unknown count as one person. Raises SerqError if two corpora have one name, the words for
+    emotions would make one class of two of a corpus, a class that was asked for is in none, or fewer than two
+    classes are left.
     """
     names = [_name(corpus) for corpus in corpora]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise SerqError(f"two folders hold the corpus {twice[0]}; give each corpus once, or rename a folder")
+    for name, corpus in zip(names, corpora, strict=True):
+        _require_apart(name, corpus.labels, synonyms or {})
     found = [
         _renamed(clip, name, synonyms or {})
         for name, corpus in zip(names, corpora, strict=True)
@@ -57,6 +60,18 @@ def join(
 
 def _name(corpus: Corpus) -> str:
     return corpus.folder.resolve().name if corpus.name == PLAIN else corpus.name
+
+
+def _require_apart(name: str, labels: Sequence[str], synonyms: Mapping[str, str]) -> None:
+    """Raise SerqError if two classes of a corpus would become one without the user's saying so."""
+    usual: dict[str, str] = {}
+    for label in (label for label in labels if label not in synonyms):
+        other = usual.setdefault(emotion_of(label) or label, label)
+        if other != label:
+            raise SerqError(
+                f"the classes {other} and {label} of {name} are both names of {emotion_of(label)}; say what"
+                f' they are with --synonyms, as in {emotion_of(label)} = ["{other}", "{label}"]'
+            )
 
 
 def _renamed(clip: Clip, corpus: str, synonyms: Mapping[str, str]) -> Clip:

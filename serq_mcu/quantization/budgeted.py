@@ -35,6 +35,10 @@ class WidthBudget:
     most: float
     unit: str
 
+    def cost(self, widths: Sequence[int]) -> float:
+        """Compute what widths of 1 to 8 bits cost."""
+        return _total(self.costs, widths)
+
 
 @dataclass(frozen=True)
 class WidthPlan:
@@ -56,7 +60,7 @@ class WidthPlan:
     @property
     def cost(self) -> float:
         """What the widths cost, in the budget's unit."""
-        return _total(self.budget.costs, self.widths)
+        return self.budget.cost(self.widths)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, name to value."""

@@ -15,7 +15,7 @@ from serq_mcu.base.validation import changed
 from serq_mcu.config import ADAPTIVE, QuantizationConfig
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
+from serq_mcu.layers.encodings import Width
 from serq_mcu.quantization.allocation import Judge, LayerChoice, ValidationData, choose_widths
 from serq_mcu.quantization.budgeted import WidthBudget, WidthPlan, byte_costs, measure, plan_widths
 from serq_mcu.quantization.decision import decision_rule
@@ -151,19 +151,14 @@ def allocate(
     """
     if budget is None:
         layers = choose_widths(network, judges, config, progress)
-        costs = byte_costs(network.parameters)
-        fits = _bytes(network, layers) <= config.max_bytes
-        if fits or not config.max_bytes or config.method != ADAPTIVE:
+        if config.method != ADAPTIVE or not config.max_bytes:
             return layers, None
-        budget = WidthBudget(costs, config.max_bytes, "bytes")
+        budget = WidthBudget(byte_costs(network.parameters), config.max_bytes, "bytes")
+        if budget.cost([int(layer.bits) for layer in layers]) <= budget.most:
+            return layers, None
     plan = plan_widths(judges, budget, measure(judges, progress))
     fixed = changed(config, method=",".join(map(str, plan.widths)))
     return choose_widths(network, judges, fixed), plan
-
-
-def _bytes(network: FloatNetwork, layers: Sequence[LayerChoice]) -> float:
-    bits = [ENCODINGS[encoding_of(layer.bits)].bits for layer in layers]
-    return sum(count * width / 8 for count, width in zip(network.parameters, bits, strict=True))
 
 
 def width_judges(

@@ -188,7 +188,8 @@ def _fit(
     chances = train.chances
     if config.teacher == KERNEL:
         teacher = KernelTeacher(*learned, config.kernel_gamma, chances)
-        inputs, chances = _blends(learned[0], chances, config), None
+        inputs = _blends(learned[0], chances, config)
+        chances = None if config.mixup else chances  # blends are drawn by them
         learned = inputs, teacher.answers(inputs)
         held = held and (held[0], teacher.answers(held[0]))
     steps = -(-config.presentations * len(train.truth) // config.batch_size)

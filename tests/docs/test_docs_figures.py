@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tools import life
+from tools import cards, life
 from tools.rows import read_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -74,6 +74,10 @@ def test_the_page_of_pauses_and_bands_is_that_of_its_rows() -> None:
     text = (DOCS / "explanation" / "accuracy.md").read_text()
     clips, speakers = (_as_recorded(rows, "emodb", "best", name) for name in ("clips", "speakers"))
     assert f"has {_share(speakers)} where clips of the same recipe have {_share(clips)}" in text
+
+
+def test_the_page_of_models_is_that_of_their_files_and_cards() -> None:
+    assert cards.PAGE.read_text() == cards.page()
 
 
 def _share(rows: list[life.Row]) -> str:

@@ -74,6 +74,21 @@ def test_defaults_are_the_default_specification_and_survive_toml(tmp_path: Path)
     assert load_config(tmp_path / "c.toml") == config != load_config()
 
 
+def test_presets_are_what_their_names_say() -> None:
+    best, light, tiny, paper = (load_config(preset=name) for name in ("best", "light", "tiny", "paper"))
+    assert best == load_config()
+    assert light.features.fft_length * 2 == best.features.fft_length
+    assert light.training == best.training
+    assert tiny.quantization.max_bytes == 3000
+    given = paper.training
+    assert (given.hidden, given.dropout, given.learning_rate) == ((256, 512, 64), 0.1, 0.001)
+    assert (given.batch_size, given.teacher, given.mixup, given.refit) == (32, "labels", 0.0, False)
+    assert paper.augmentation.versions == 0
+    assert not paper.quantization.fine_tune
+    with pytest.raises(SerqError, match="no preset 'huge'; choose among best, light, tiny, paper"):
+        load_config(preset="huge")
+
+
 def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('[training]\nhidden = [8]\ndropout = 0\n[quantization]\nmethod = "4"\n')
     config = load_config(tmp_path / "c.toml", split=3)
@@ -647,14 +662,14 @@ def test_sounds_keep_their_weight() -> None:
     assert weight[:-2].mean() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("teacher", ["labels", "kernel"])
-def test_what_weighs_more_is_learned_first(teacher: str) -> None:
+@pytest.mark.parametrize(("teacher", "mixup"), [("labels", 1.0), ("kernel", 1.0), ("kernel", 0.0)])
+def test_what_weighs_more_is_learned_first(teacher: str, mixup: float) -> None:
     """Two classes at the same place: a network that cannot tell them says the one that weighs more."""
     rng = np.random.default_rng(0)
     pooled = rng.integers(-1000, 1000, (2, 60, 4)).astype(np.int32)
     pooled[..., 30:, :] = pooled[..., :30, :]
     truth = np.repeat([0, 1], 30)
-    config = small_config(teacher=teacher, max_epochs=20, learning_rate=0.01).training
+    config = small_config(teacher=teacher, mixup=mixup, max_epochs=20, learning_rate=0.01).training
     for heavy in (0, 1):
         weight = np.where(truth == heavy, 9.0, 1.0)
         trained = train_mlp(Examples(pooled, truth, weight), Examples(pooled, truth), 2, config)

@@ -81,6 +81,20 @@ def test_corpora_that_do_not_go_together_are_refused(folders: tuple[Path, Path],
         load_corpora((folders[0], other))
 
 
+def test_two_classes_of_a_corpus_become_one_only_when_the_user_says_so(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    both = _folder(tmp_path, "both", ("mad/one", "rage/one", "neutral/one"))
+    with pytest.raises(
+        SerqError, match=r"classes mad and rage of both are both names of anger; .*--synonyms"
+    ):
+        load_corpora((folders[0], both))
+    joined = load_corpora((folders[0], both), synonyms={"mad": "anger", "rage": "anger"})
+    assert joined.labels == ("anger", "neutral")
+    signs = _folder(tmp_path, "signs", ("positive/one", "negative/one"))
+    assert load_corpora((folders[0], signs), "union").labels[-2:] == ("neutral", "positive")
+
+
 def test_one_folder_is_what_it_was_until_it_is_asked_otherwise(folders: tuple[Path, Path]) -> None:
     assert load_corpora(folders[:1]) == load_corpus(folders[0])
     alone = join([load_corpus(folders[1])])
