@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress
 from serq_mcu.base.validation import changed
-from serq_mcu.config import ADAPTIVE, QuantizationConfig
+from serq_mcu.config import ADAPTIVE, MAX_BITS, QuantizationConfig
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.encodings import Width
@@ -28,6 +28,7 @@ from serq_mcu.version import __version__
 
 STEPS = ("float", "inputs quantized", "weights quantized", "all integers")
 JUDGED = ("validation", "test")
+WITHIN_BUDGET = "of the widths that lose least within the budget"
 
 
 class Tuner(Protocol):
@@ -149,7 +150,9 @@ def allocate(
     Where the margin asks for more than `max_bytes`, these are the budget. Returns the choices, and the plan
     if a budget made them. Raises SerqError if no widths fit.
     """
-    if budget is None:
+    if budget is not None:  # no width is tried, only importance is computed
+        layers = choose_widths(network, judges, changed(config, method=str(MAX_BITS)))
+    else:
         layers = choose_widths(network, judges, config, progress)
         if config.method != ADAPTIVE or not config.max_bytes:
             return layers, None
@@ -157,8 +160,8 @@ def allocate(
         if budget.cost([int(layer.bits) for layer in layers]) <= budget.most:
             return layers, None
     plan = plan_widths(judges, budget, measure(judges, progress))
-    fixed = changed(config, method=",".join(map(str, plan.widths)))
-    return choose_widths(network, judges, fixed), plan
+    chosen = zip(layers, plan.widths, strict=True)
+    return tuple(replace(layer, bits=bits, reason=WITHIN_BUDGET) for layer, bits in chosen), plan
 
 
 def width_judges(

@@ -65,4 +65,8 @@ def _score_lines(allocation: Allocation) -> list[str]:
 def _basis(allocation: Allocation) -> str:
     versions = allocation.validation_versions
     each = f", each in {versions} versions" if versions > 1 else ""
-    return f"{allocation.float_scores['validation'].n} validation clips{each}"
+    if allocation.judges > 1:
+        whose = f"clips of {allocation.judges} inner folds, by fine-tuned networks that never saw them"
+    else:
+        whose = "validation clips"
+    return f"{allocation.judging_clips} {whose}{each}"
