@@ -53,6 +53,13 @@ def test_every_model_here_has_a_card_of_its_own(file: Path) -> None:
     assert "never heard" in card.line
 
 
+def test_the_page_beside_the_other_models_names_them_as_they_are() -> None:
+    page = (BESIDE / "README.md").read_text()
+    for file in BESIDE.glob("*.serq"):
+        model = load_model(file)
+        assert f"| {model.weights_only_bytes:.0f} | `{model.sha256[:16]}` |" in page, file.name
+
+
 def test_a_card_in_a_line_and_whole() -> None:
     card = _card()
     assert card.line == (
