@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import load_run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model, model_bytes
+from serq_mcu.training import mlp
 from serq_mcu.training.augmentation import draw_augmented_clips, draw_condition
 from serq_mcu.training.mlp import Examples, train_mlp
 from serq_mcu.training.robustness import UNSEEN_NOISES, held_out_clips
@@ -651,6 +653,9 @@ def test_corpora_and_their_classes_count_alike_whatever_their_sizes() -> None:
     by_class = _weighed(corpora, truth, "classes")
     assert by_class is not None
     assert by_class[[1, 7]] == pytest.approx([8 / 2 / 6, 8 / 2 / 2])
+    more = _weighed("xxyyyyyy", [0, 1, 0, 1, 1, 1, 2, 2], "corpora")  # one has a class more
+    assert more is not None
+    assert more[:2].sum() == pytest.approx(more[2:].sum())
     assert _weighed(corpora, truth, "none") is None
     assert _weighed("xxxx", [0, 0, 0, 1], "corpora") is None  # one corpus: as it is
 
@@ -675,6 +680,30 @@ def test_what_weighs_more_is_learned_first(teacher: str, mixup: float) -> None:
         trained = train_mlp(Examples(pooled, truth, weight), Examples(pooled, truth), 2, config)
         answers = trained.network.classify(trained.network.standardise(pooled[0]))
         assert (answers == heavy).mean() > 0.9, heavy
+
+
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_what_a_kernel_method_answers_for_is_drawn_by_weight_once(
+    mixup: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As blends, where there are any, or as they are presented."""
+    drawn: dict[str, bool] = {}
+    blends, batches = mlp._blends, mlp._shuffled_batches
+
+    def seen_blends(inputs: Any, chances: Any, config: Any) -> Any:
+        drawn["blends"] = chances is not None and bool(config.mixup)
+        return blends(inputs, chances, config)
+
+    def seen_batches(inputs: Any, targets: Any, chances: Any, *rest: Any) -> Any:
+        drawn["batches"] = chances is not None
+        return batches(inputs, targets, chances, *rest)
+
+    monkeypatch.setattr(mlp, "_blends", seen_blends)
+    monkeypatch.setattr(mlp, "_shuffled_batches", seen_batches)
+    pooled = np.random.default_rng(0).integers(-9, 9, (2, 20, 4)).astype(np.int32)
+    examples = Examples(pooled, np.tile([0, 1], 10), np.arange(1.0, 21.0))
+    train_mlp(examples, examples, 2, small_config(teacher="kernel", mixup=mixup, max_epochs=1).training)
+    assert drawn == {"blends": bool(mixup), "batches": not mixup}
 
 
 def test_inner_folds_keep_speakers_apart_and_leave_every_class_to_learn() -> None:
