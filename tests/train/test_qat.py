@@ -19,8 +19,9 @@ from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
+from serq_mcu.training import qat
 from serq_mcu.training.mlp import Examples, train_mlp, train_others
-from serq_mcu.training.qat import FineTuner, quantize_weights
+from serq_mcu.training.qat import FineTuner, InnerFolds, NetworkTuner, quantize_weights
 
 import tensorflow as tf  # isort: skip  # after mlp, which sets how it loads
 
@@ -188,6 +189,33 @@ def test_tuning_anew_goes_the_same_way_for_as_many_epochs(
     assert model_bytes(lowering.tuned_model(again)) == model_bytes(lowering.tuned_model(tuned))
     more = tuner.retune(lowering, (2, 1, 3), data[0].joined(data[1]), tuned.epochs)
     assert (more.kernels[0] != again.kernels[0]).any()
+
+
+def test_a_run_is_tuned_anew_for_as_many_epochs_and_each_judge_never_saw_its_clips(
+    lowering: Lowering, data: tuple[Examples, Examples], tuner: FineTuner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, validation = data
+    both = train.joined(validation)
+    inner = InnerFolds(both, np.arange(len(both.truth)) % 3, 2)
+    own = NetworkTuner(tuner, train, validation, 4, inner)
+    assert own.retune(lowering, (2, 1, 3), 2).epochs == 2
+    learned: list[Examples] = []
+
+    def trained(examples: Examples, classes: int, _: object, epochs: int) -> FloatNetwork:
+        learned.append(examples)
+        assert (classes, epochs) == (len(LABELS), 4)
+        return lowering.network
+
+    monkeypatch.setattr(qat, "refit_mlp", trained)
+    judges = own.judges(lowering)
+    for fold, (judge, examples) in enumerate(zip(judges, learned, strict=True)):
+        assert (judge.validation.pooled == both.pooled[:, inner.fold == fold]).all()
+        assert (examples.pooled == both.pooled[:, inner.fold != fold]).all()
+    assert sum(judge.validation.clips for judge in judges) == len(both.truth)
+    assert judges[0].right((2, 1, 3)).mean() > 0.5
+    (alone,) = NetworkTuner(tuner, train, validation, 0, inner).judges(lowering)  # an imported network
+    assert alone.network is lowering.network
+    assert (alone.validation.pooled == validation.pooled).all()
 
 
 def test_an_ensemble_teaches_what_its_networks_say_on_average(
