@@ -9,8 +9,10 @@ from serq_mcu.version import __version__
 
 if TYPE_CHECKING:
     from serq_mcu.api import (
+        Adaptation,
         Allocation,
         Board,
+        Calibration,
         Config,
         Decision,
         Evaluation,
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
         SerqError,
         Stream,
         VerifyReport,
+        Voice,
+        adapt,
+        calibrate,
         evaluate,
         export,
         features,
@@ -28,15 +33,19 @@ if TYPE_CHECKING:
         load_config,
         load_model,
         load_run,
+        load_voice,
         quantize,
         save_model,
+        save_voice,
         train,
         verify,
     )
 
 __all__ = [
+    "Adaptation",
     "Allocation",
     "Board",
+    "Calibration",
     "Config",
     "Decision",
     "Evaluation",
@@ -47,7 +56,10 @@ __all__ = [
     "SerqError",
     "Stream",
     "VerifyReport",
+    "Voice",
     "__version__",
+    "adapt",
+    "calibrate",
     "evaluate",
     "export",
     "features",
@@ -55,8 +67,10 @@ __all__ = [
     "load_config",
     "load_model",
     "load_run",
+    "load_voice",
     "quantize",
     "save_model",
+    "save_voice",
     "train",
     "verify",
 ]

@@ -28,25 +28,31 @@ from serq_mcu.config import load_config as read_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import Condition
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation import calibration as voices
 from serq_mcu.evaluation import clips as evaluation
+from serq_mcu.evaluation.calibration import Calibration
 from serq_mcu.evaluation.clips import Evaluation
 from serq_mcu.extraction.extractor import Extractor, clip_features
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers.kernels import Storage
 from serq_mcu.quantization import pipeline, run_folder
+from serq_mcu.quantization.adaptation import Adaptation
 from serq_mcu.quantization.pipeline import Allocation
 from serq_mcu.quantization.run_folder import Run
 from serq_mcu.quantized_model import store
 from serq_mcu.quantized_model.streaming import Decision, Stream
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.voice import Voice
 from serq_mcu.training import run as training
 from serq_mcu.verification import verify as verification
 from serq_mcu.verification.report import VerifyReport
 
 __all__ = [
+    "Adaptation",
     "Allocation",
     "Board",
+    "Calibration",
     "Config",
     "Decision",
     "Evaluation",
@@ -57,6 +63,9 @@ __all__ = [
     "SerqError",
     "Stream",
     "VerifyReport",
+    "Voice",
+    "adapt",
+    "calibrate",
     "evaluate",
     "export",
     "features",
@@ -64,8 +73,10 @@ __all__ = [
     "load_config",
     "load_model",
     "load_run",
+    "load_voice",
     "quantize",
     "save_model",
+    "save_voice",
     "train",
     "verify",
 ]
@@ -223,6 +234,7 @@ def evaluate(
     pauses: Sequence[float] = (),
     room_noise_db: Sequence[float] = (),
     bands: Sequence[str] = (),
+    voice: Voice | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Compute the accuracy of the integer model on recordings.
@@ -240,6 +252,7 @@ def evaluate(
         room_noise_db: Levels of white noise under clips and pauses, dB of a full-scale square wave; each is a
             condition of its own for each of `pauses`, or without pauses.
         bands: Narrow channels, each a condition of its own: `"8k"`, `"11k"` or `"telephone"`.
+        voice: The speaker's, as `calibrate` learns it.
         progress: Called with a sentence, the units done and their total.
 
     Returns:
@@ -251,7 +264,89 @@ def evaluate(
     """
     condition = Condition(noise=noise, snr_db=snr_db if noise else 0.0, gain_db=gain_db)
     others = evaluation.surroundings(condition, pauses, room_noise_db, bands)
-    return evaluation.evaluate(_model(model), Path(folder), progress, condition, others=others)
+    known = _model(model)
+    return evaluation.evaluate(known, Path(folder), progress, condition, others=others, voice=voice)
+
+
+def calibrate(
+    model: QuantizedModel | AnyPath,
+    folder: AnyPath,
+    label: str = "",
+    *,
+    unlabelled: bool = False,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Learn a speaker's voice from recordings.
+
+    Args:
+        model: A model, its path, or the name of one that comes with the package.
+        folder: Recordings of one speaker.
+        label: The class that all of them are of; without it their folders or names say it.
+        unlabelled: Whether the model's own answers say it.
+        progress: Called with a sentence, the units done and their total.
+
+    Returns:
+        The `voice`, which `evaluate` and `save_voice` take; where labels are known, scores without it and
+        with it, each clip judged by what the others taught.
+
+    Raises:
+        SerqError: The model was not trained for voices, a recording cannot be read, or nothing can be learned
+            from.
+    """
+    return voices.calibrate(_model(model), Path(folder), label, progress, unlabelled=unlabelled)
+
+
+def load_voice(path: AnyPath, model: QuantizedModel | AnyPath) -> Voice:
+    """Read a voice file.
+
+    Args:
+        path: What `save_voice` or `serq-mcu calibrate` wrote.
+        model: The model that the voice was learned for.
+
+    Returns:
+        The voice.
+
+    Raises:
+        SerqError: The file is missing, damaged, or of another model.
+    """
+    return voices.load_voice(Path(path), _model(model))
+
+
+def save_voice(voice: Voice, model: QuantizedModel | AnyPath, path: AnyPath) -> Path:
+    """Write a voice file, whole or not at all. It is personal data.
+
+    Args:
+        voice: What `calibrate` learned.
+        model: The model that it was learned for.
+        path: The file.
+
+    Returns:
+        The path.
+
+    Raises:
+        SerqError: The file cannot be written.
+    """
+    return voices.save_voice(voice, _model(model), Path(path))
+
+
+def adapt(
+    model: QuantizedModel | AnyPath, folder: AnyPath, *, progress: Progress | None = None
+) -> Adaptation:
+    """Adapt a model to one speaker's labelled clips, 1 to 20 of each class.
+
+    Args:
+        model: A model, its path, or the name of one that comes with the package.
+        folder: The clips, a folder for each class; these may be some of the model's, or others.
+        progress: Called with a sentence, the units done and their total.
+
+    Returns:
+        The adapted `model`, and scores `before` and `after`, each clip left out in turn.
+
+    Raises:
+        SerqError: The model was not trained for voices, a clip cannot be read, or there are clips of fewer
+            than two classes or of several speakers.
+    """
+    return voices.adapt_to_clips(_model(model), Path(folder), progress)
 
 
 def features(audio: NDArray[np.int16] | AnyPath, spec: FeatureSpec | None = None) -> NDArray[np.int32]:

@@ -24,6 +24,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.layers.encodings import TERNARY, Width
 from serq_mcu.quantized_model.types import MAX_BLOCKS, MAX_SMOOTHING
+from serq_mcu.quantized_model.voice import MOST_WINDOWS
 
 Protocol = Literal["clips", "speakers"]  # of testing and of validation alike
 Teacher = Literal["labels", "kernel"]
@@ -202,6 +203,14 @@ class DecisionConfig(Section, frozen=True):
     wake_db: Annotated[float, Meta(ge=0, le=60)]
 
 
+class VoiceConfig(Section, frozen=True):
+    """What a model learns of its speaker (SPEC.md section 19)."""
+
+    train: bool
+    shrinkage: Annotated[float, Meta(gt=0, le=100)]
+    windows: Annotated[int, Meta(ge=1, le=MOST_WINDOWS)]
+
+
 class Config(Section, frozen=True):
     """Everything that a run depends on, besides the recordings."""
 
@@ -211,6 +220,7 @@ class Config(Section, frozen=True):
     tuning: TuningConfig
     quantization: QuantizationConfig
     decision: DecisionConfig
+    voice: VoiceConfig
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Config:
@@ -225,6 +235,7 @@ class Config(Section, frozen=True):
             "tuning": TuningConfig,
             "quantization": QuantizationConfig,
             "decision": DecisionConfig,
+            "voice": VoiceConfig,
         }
         known = ("features", *kinds)
         _require_sections(value, known, where)

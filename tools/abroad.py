@@ -22,11 +22,11 @@ from serq_mcu.corpus.conditions import AS_RECORDED
 from serq_mcu.corpus.joined import join
 from serq_mcu.corpus.loaders import Corpus, load_corpus
 from serq_mcu.extraction.recordings import augmented_clips, augmented_features, read_recordings
-from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.table import Column, Table, columns
-from serq_mcu.training.run import fine_tuning, fit, read_dataset
+from serq_mcu.training.run import read_dataset
+from tools.held_out import held_out_model
 from tools.rows import read_rows, to_csv
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -76,7 +76,9 @@ class Row:
         return float(np.mean([share for share in shares if share >= 0]))
 
 
-class _Question(NamedTuple):
+class Question(NamedTuple):
+    """Who is asked, of what."""
+
     asked: str
     preset: str
     seed: int
@@ -96,42 +98,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(given.seeds):
         for preset in given.preset or PRESETS:
             for name in asked:
-                _answer(_Question(name, preset, seed), corpora, given.multi, given.sounds)
+                _answer(Question(name, preset, seed), corpora, given.multi, given.sounds)
     write_file(PAGE, page(read_rows(RESULTS, Row)))
 
 
-def _answer(question: _Question, corpora: Mapping[str, Corpus], multi: Sequence[str], sounds: Path) -> None:
+def _answer(question: Question, corpora: Mapping[str, Corpus], multi: Sequence[str], sounds: Path) -> None:
     rows = read_rows(RESULTS, Row)
-    if question in {_Question(row.asked, row.preset, row.seed) for row in rows}:
+    if question in {Question(row.asked, row.preset, row.seed) for row in rows}:
         return
-    if question.asked in corpora:
-        learned = [corpus for name, corpus in corpora.items() if name != question.asked]
-        held = corpora[question.asked]
-    else:
-        group = int(question.asked.split()[1]) - 1
-        actors = np.array_split(sorted({clip.speaker for clip in corpora[ACTORS].clips}), GROUPS)[group]
-        held, rest = (
-            replace(
-                corpora[ACTORS],
-                clips=tuple(c for c in corpora[ACTORS].clips if (c.speaker in actors) == kept),
-            )
-            for kept in (True, False)
-        )
-        learned = [rest if name == ACTORS else corpora[name] for name in multi]
-    model = trained(learned, question.preset, question.seed, sounds)
+    held = corpora.get(question.asked) or _actors(question, corpora, kept=True)
+    model = trained(learned_from(question, corpora, multi), question, sounds)
     rows.append(judged(model, held, question))
     write_file(RESULTS, to_csv(rows))
     print(*question, f"UAR {rows[-1].uar:.1%}", flush=True)
 
 
-def trained(corpora: Sequence[Corpus], preset: str, seed: int, sounds: Path) -> QuantizedModel:
-    """Do what `serq-mcu train` and `serq-mcu quantize` do."""
-    config = load_config(preset=preset).changed(training={"folds": 10, "seed": seed})
-    run, _ = fit(read_dataset(join(corpora, ",".join(EMOTIONS)), config, None, sounds), config)
-    return quantize(run, tuner=fine_tuning(run))[0]
+def learned_from(question: Question, corpora: Mapping[str, Corpus], multi: Sequence[str]) -> list[Corpus]:
+    """Return what a model learns from: all corpora but that which is asked, or `multi` without the actors."""
+    if question.asked in corpora:
+        return [corpus for name, corpus in corpora.items() if name != question.asked]
+    rest = _actors(question, corpora, kept=False)
+    return [rest if name == ACTORS else corpora[name] for name in multi]
 
 
-def judged(model: QuantizedModel, held: Corpus, question: _Question) -> Row:
+def _actors(question: Question, corpora: Mapping[str, Corpus], *, kept: bool) -> Corpus:
+    """Return the clips of the actors that are asked, or of the others."""
+    corpus, group = corpora[ACTORS], int(question.asked.split()[1]) - 1
+    actors = np.array_split(sorted({clip.speaker for clip in corpus.clips}), GROUPS)[group]
+    return replace(corpus, clips=tuple(clip for clip in corpus.clips if (clip.speaker in actors) == kept))
+
+
+def trained(corpora: Sequence[Corpus], question: Question, sounds: Path) -> QuantizedModel:
+    """Make the model that is asked, or read it if it was kept."""
+    config = load_config(preset=question.preset).changed(training={"folds": 10, "seed": question.seed})
+    name = f"without {question.asked}-{question.preset}-{question.seed}".replace(" ", "_")
+    joined = join(corpora, ",".join(EMOTIONS))
+    return held_out_model(name, config, lambda: read_dataset(joined, config, None, sounds))
+
+
+def judged(model: QuantizedModel, held: Corpus, question: Question) -> Row:
     """Ask a model for clips, as recorded."""
     clips = [clip for clip in held.clips if clip.label in EMOTIONS]
     recordings = read_recordings(clips, model.spec.sample_rate)

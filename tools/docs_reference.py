@@ -450,12 +450,13 @@ def _c_interface() -> str:
     parts = [
         "# C interface",
         (
-            "Include `serq.h` to classify clips and `serq_stream.h` for live audio. The caller owns all"
+            "Include `serq.h` to classify clips and `serq_stream.h` for live audio; `serq.h` includes"
+            " `serq_voice.h` for models that learn their speaker's voice. The caller owns all"
             " memory. No function allocates, blocks or uses floating point, and none is safe to call for one"
             " state from two tasks at once."
         ),
     ]
-    for name in ("serq.h", "serq_stream.h"):
+    for name in ("serq.h", "serq_stream.h", "serq_voice.h"):
         parts += [f"## {name}", *_header_parts((sources / name).read_text(encoding="utf-8"))]
     constants = re.findall(r"^#define (SERQ_\w+) (.+?)(?: /\* (.+) \*/)?$", generated, re.M)
     parts += [

@@ -12,7 +12,7 @@ import functools
 import itertools
 import multiprocessing
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -22,14 +22,15 @@ import numpy as np
 
 from serq_mcu.base.files import write_file
 from serq_mcu.base.metrics import half_width
-from serq_mcu.config import CLIPS, PROTOCOLS, SPEAKERS, Config, load_config
+from serq_mcu.config import CLIPS, PROTOCOLS, SPEAKERS, load_config
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.extraction.recordings import augmented_clips, augmented_features
-from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.show.table import Column, Table, columns
-from serq_mcu.training.run import Dataset, fine_tuning, fit, read_dataset
+from serq_mcu.training.run import Dataset, read_dataset
+from tools.held_out import held_out_model
 from tools.rows import read_rows, to_csv
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folders, range(given.seeds), given.preset or PRESETS, given.protocol or PROTOCOLS
     )
     wanted = [
-        _Split(corpus, preset, seed, protocol, split)
+        Split(corpus, preset, seed, protocol, split)
         for corpus, seed, preset, protocol in named
         for split in range(FOLDS if protocol == CLIPS else len(speakers[corpus]))
     ]
@@ -112,7 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_file(PAGE, page(read_rows(RESULTS, Row)))
 
 
-class _Split(NamedTuple):
+class Split(NamedTuple):
+    """A model to make, and what it leaves out."""
+
     corpus: str
     preset: str
     seed: int
@@ -120,10 +123,10 @@ class _Split(NamedTuple):
     split: int
 
 
-def compute(splits: Sequence[_Split], folders: Mapping[str, Path], sounds: Path, jobs: int) -> None:
+def compute(splits: Sequence[Split], folders: Mapping[str, Path], sounds: Path, jobs: int) -> None:
     """Add the rows of the splits that are missing."""
     rows = read_rows(RESULTS, Row)
-    there = {_Split(row.corpus, row.preset, row.seed, row.protocol, row.split) for row in rows}
+    there = {Split(row.corpus, row.preset, row.seed, row.protocol, row.split) for row in rows}
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         missing = [split for split in splits if split not in there]
         running = [pool.submit(judge, split, folders[split.corpus], sounds) for split in missing]
@@ -144,18 +147,24 @@ def _dataset(preset: str, corpus: Path, sounds: Path) -> Dataset:
     return read_dataset(corpus, load_config(preset=preset), None, sounds)
 
 
-def judge(split: _Split, corpus: Path, sounds: Path) -> list[Row]:
+def judge(split: Split, corpus: Path, sounds: Path) -> list[Row]:
     """Train and quantize one split; return what its integers answer under each condition."""
+    dataset = _dataset(split.preset, corpus, sounds)
+    return list(_judged(split, dataset, split_model(split, lambda: dataset)))
+
+
+def split_model(split: Split, dataset: Callable[[], Dataset]) -> QuantizedModel:
+    """Make the model of a split, or read it if it was kept."""
     config = load_config(preset=split.preset).changed(
         training={"protocol": split.protocol, "folds": FOLDS, "seed": split.seed, "split": split.split}
     )
-    return list(_judged(split, _dataset(split.preset, corpus, sounds), config))
+    name = f"{split.corpus}-{split.preset}-{split.protocol}-{split.seed}-{split.split}"
+    return held_out_model(name, config, dataset)
 
 
-def _judged(split: _Split, dataset: Dataset, config: Config) -> Iterator[Row]:
-    run, _ = fit(dataset, config)
-    model, _ = quantize(run, tuner=fine_tuning(run))
-    test = np.flatnonzero(run.part == 2).tolist()
+def _judged(split: Split, dataset: Dataset, model: QuantizedModel) -> Iterator[Row]:
+    held_out = set(model.provenance["held_out"])
+    test = [index for index, name in enumerate(dataset.names) if name in held_out]
     for name, condition in CONDITIONS.items():
         clips = augmented_clips(dataset.recordings, test, test, condition, 0)
         answers = classify(model, augmented_features(model.spec, model.tables, dataset.recordings, clips))

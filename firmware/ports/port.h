@@ -15,6 +15,10 @@ extern "C" {
  * and emulator: end of input). */
 size_t port_read(uint8_t *bytes, size_t capacity);
 
+/* Bytes that have come from the host already: up to capacity of them, or 0 at once. Always 0 where
+ * the line is the microphone (host and emulator). */
+size_t port_poll(uint8_t *bytes, size_t capacity);
+
 /* Send all bytes; returns when they are on their way. */
 void port_write(const uint8_t *bytes, size_t count);
 

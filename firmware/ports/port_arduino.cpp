@@ -36,16 +36,21 @@ uint32_t port_cycles(void)
 }
 #endif
 
-size_t port_read(uint8_t *bytes, size_t capacity)
+size_t port_poll(uint8_t *bytes, size_t capacity)
 {
     size_t count = 0;
-    while (Serial.available() <= 0) {
-        yield();
-    }
     while (count < capacity && Serial.available() > 0) {
         bytes[count++] = static_cast<uint8_t>(Serial.read());
     }
     return count;
+}
+
+size_t port_read(uint8_t *bytes, size_t capacity)
+{
+    while (Serial.available() <= 0) {
+        yield();
+    }
+    return port_poll(bytes, capacity);
 }
 
 void port_write(const uint8_t *bytes, size_t count)

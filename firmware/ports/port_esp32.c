@@ -31,10 +31,20 @@ static void open_line(void)
     ESP_ERROR_CHECK(usb_serial_jtag_driver_install(&line));
 }
 
+static size_t take(uint8_t *bytes, size_t capacity, TickType_t patience)
+{
+    int count = usb_serial_jtag_read_bytes(bytes, (uint32_t)capacity, patience);
+    return count > 0 ? (size_t)count : 0;
+}
+
 size_t port_read(uint8_t *bytes, size_t capacity)
 {
-    int count = usb_serial_jtag_read_bytes(bytes, (uint32_t)capacity, portMAX_DELAY);
-    return count > 0 ? (size_t)count : 0;
+    return take(bytes, capacity, portMAX_DELAY);
+}
+
+size_t port_poll(uint8_t *bytes, size_t capacity)
+{
+    return take(bytes, capacity, 0);
 }
 
 void port_write(const uint8_t *bytes, size_t count)
@@ -84,8 +94,13 @@ size_t port_read(uint8_t *bytes, size_t capacity)
     if (waiting > capacity - 1) {
         waiting = capacity - 1;
     }
-    int count = uart_read_bytes(UART_NUM_0, bytes + 1, (uint32_t)waiting, 0);
-    return count > 0 ? 1 + (size_t)count : 1;
+    return 1 + port_poll(bytes + 1, waiting);
+}
+
+size_t port_poll(uint8_t *bytes, size_t capacity)
+{
+    int count = uart_read_bytes(UART_NUM_0, bytes, (uint32_t)capacity, 0);
+    return count > 0 ? (size_t)count : 0;
 }
 
 void port_write(const uint8_t *bytes, size_t count)

@@ -9,6 +9,13 @@ size_t port_read(uint8_t *bytes, size_t capacity)
     return count > 0 ? (size_t)count : 0;
 }
 
+size_t port_poll(uint8_t *bytes, size_t capacity)
+{
+    (void)bytes;
+    (void)capacity;
+    return 0; /* the line is the microphone */
+}
+
 void port_write(const uint8_t *bytes, size_t count)
 {
     while (count > 0) {

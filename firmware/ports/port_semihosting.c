@@ -54,6 +54,13 @@ size_t port_read(uint8_t *bytes, size_t capacity)
     return left < capacity ? capacity - left : 0;
 }
 
+size_t port_poll(uint8_t *bytes, size_t capacity)
+{
+    (void)bytes;
+    (void)capacity;
+    return 0; /* the line is the microphone */
+}
+
 void port_write(const uint8_t *bytes, size_t count)
 {
     while (count > 0) {

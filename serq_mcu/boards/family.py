@@ -98,8 +98,8 @@ def require_port(files: Sequence[Path]) -> None:
     for function in re.findall(r"\b(\w+)\(", _without_comments(PORTS / "port.h")):
         if not re.search(rf"\b{function}\b", text):
             raise SerqError(
-                f"the port {files[0]} has no {function}(); a port defines port_read(), port_write() and"
-                " port_cycles() and calls application_run(), as firmware/ports/port.h says"
+                f"the port {files[0]} has no {function}(); a port defines port_read(), port_poll(),"
+                " port_write() and port_cycles() and calls application_run(), as firmware/ports/port.h says"
             )
 
 

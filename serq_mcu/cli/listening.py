@@ -45,6 +45,7 @@ count_option = click.option(
 @main.command()
 @click.argument("what", metavar="FILE|mic")
 @click.option("--model", "file", type=FILE, help="A model file (.serq).  [default: the model that ships]")
+@click.option("--voice", "voice_file", type=FILE, help="The speaker's, as `serq-mcu calibrate` writes it.")
 @click.option(
     "--svg", "svg_file", type=NEW_FILE, help="Draw waveform, answers and scores over time to this file."
 )
@@ -61,6 +62,7 @@ count_option = click.option(
 def classify(
     what: str,
     file: Path | None,
+    voice_file: Path | None,
     svg_file: Path | None,
     html_file: Path | None,
     device: str,
@@ -80,11 +82,14 @@ def classify(
     model, progress = chosen_model(file), new_progress()
     if what != "mic":
         drawings = svg_file, html_file
-        _classify_file(Path(what), model, card_line_of(model, file), drawings, as_json, progress)
+        line = card_line_of(model, file)
+        _classify_file(Path(what), model, line, voice_file, drawings, as_json, progress)
         return
     from serq_mcu.listening.classify import classify_microphone
     from serq_mcu.listening.microphone import Microphone
 
+    if voice_file:
+        raise SerqError("--voice is for a recording; the microphone of this computer has none")
     if svg_file or html_file:
         raise SerqError(
             "--svg and --html draw a recording; of a microphone, --page shows the decisions as they come"
@@ -158,16 +163,19 @@ def _classify_file(
     path: Path,
     model: Any,
     card_line: str,
+    voice_file: Path | None,
     drawings: tuple[Path | None, Path | None],
     as_json: bool,
     progress: Any,
 ) -> None:
     from serq_mcu.base.files import write_file
+    from serq_mcu.evaluation.calibration import load_voice
     from serq_mcu.listening.classify import classify_file
     from serq_mcu.show import recording
     from serq_mcu.show.terminal import Rows
 
-    found = classify_file(path, model, progress)
+    voice = load_voice(voice_file, model) if voice_file else None
+    found = classify_file(path, model, progress, voice)
     lines = [f"note: the model was {card_line}", *recording.classification_lines(found)]
     for file, draw in zip(drawings, (recording.svg, recording.html), strict=True):
         if file:

@@ -234,6 +234,7 @@ def quantize(
     help="Also through a narrow channel: 8 or 11.025 kHz, or a telephone (300 to 3400 Hz, mu-law). May be"
     " given several times.",
 )
+@click.option("--voice", type=FILE, help="Of the clips' speaker, as `serq-mcu calibrate` writes it.")
 @json_option
 def evaluate(
     model: Path,
@@ -244,6 +245,7 @@ def evaluate(
     pauses: tuple[float, ...],
     room_noise: tuple[float, ...],
     bands: tuple[str, ...],
+    voice: Path | None,
     as_json: bool,
 ) -> None:
     """Evaluate the integer model on the clips of a corpus that its training never saw.
@@ -254,6 +256,7 @@ def evaluate(
     Example: serq-mcu evaluate model.serq --corpus emodb/ --pauses 0.25 --pauses 1 --room-noise -60
     """
     from serq_mcu.corpus.conditions import Condition
+    from serq_mcu.evaluation.calibration import load_voice
     from serq_mcu.evaluation.clips import evaluate as evaluate_model
     from serq_mcu.evaluation.clips import surroundings
     from serq_mcu.quantized_model.store import find_model
@@ -261,7 +264,9 @@ def evaluate(
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
     others = surroundings(condition, pauses, room_noise, bands)
-    evaluation = evaluate_model(find_model(model), folder, new_progress(), condition, others=others)
+    known = find_model(model)
+    learned = load_voice(voice, known) if voice else None
+    evaluation = evaluate_model(known, folder, new_progress(), condition, others=others, voice=learned)
     print_result(evaluation.to_json(), evaluation_lines(evaluation), as_json)
 
 

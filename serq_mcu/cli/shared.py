@@ -124,6 +124,8 @@ PANELS = {
         "quantize",
         "evaluate",
         "evaluate-streams",
+        "calibrate",
+        "adapt",
         "robustness",
         "experiment",
         "report",

@@ -171,11 +171,18 @@ class Plan:
 
     @functools.cached_property
     def input_arrays(self) -> tuple[CArray, ...]:
-        """The constants of the input's standardisation."""
-        constants = self.model.input
-        return (
+        """The constants of the input's standardisation, and what is known of all voices."""
+        constants, voice = self.model.input, self.model.voice
+        arrays = (
             CArray("serq_input_center", constants.center),
             CArray("serq_input_scale", pack_scale(constants)),
+        )
+        if voice is None:
+            return arrays
+        return (
+            *arrays,
+            CArray("serq_voice_counts", voice.counts),
+            CArray("serq_voice_means", voice.means.ravel()),
         )
 
     @property
@@ -241,7 +248,8 @@ class Plan:
         scratch = max(_aligned(frame), _aligned(decision))
         pools = (POOL_BYTES * self.pools + HISTOGRAM_BYTES * self.histograms) * self.tiers
         samples = 2 * spec.frame_length + 4 + 2 + 2 + 2
-        return _aligned(scratch + pools + self._edge_bytes + _FLOOR_BYTES + samples)
+        voice = 8 if self.model.voice else 0  # a pointer, also of a 64-bit host
+        return _aligned(scratch + pools + self._edge_bytes + _FLOOR_BYTES + samples + voice)
 
     @property
     def _edge_bytes(self) -> int:
@@ -260,8 +268,15 @@ class Plan:
         block = sums + self._edge_bytes + 4
         older = places * block
         floors = _FLOOR_BYTES + 2 * 2 * max(rule.floor_blocks, 1)
-        rest = 4 * len(self.model.labels) + 4 + floors + 5
+        voice = 16 if self.model.voice else 0
+        rest = 4 * len(self.model.labels) + 4 + floors + 5 + voice
         return _aligned(self.state_bytes + older + rest)
+
+    @property
+    def voice_bytes(self) -> int:
+        """sizeof(serq_voice), from serq_voice.h; 0 for a model without a voice prior."""
+        voice = self.model.voice
+        return 0 if voice is None else 16 + 2 * (voice.counts.size + voice.counts.size % 2) + 4
 
     @functools.cached_property
     def packed_bytes(self) -> int:

@@ -23,6 +23,7 @@ from serq_mcu.extraction.recordings import (
 )
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.voice import Voice
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,14 @@ def evaluate(
     condition: Condition = AS_RECORDED,
     seed: int = 0,
     others: Sequence[Condition] = (),
+    voice: Voice | None = None,
 ) -> Evaluation:
     """Evaluate the model on the recordings in `folder`.
 
     These are its held-out clips if they are there, else every clip of its classes. The clips are under
     `condition`; `seed` decides its noise and room, and which of the evaluated clips make a clip's babble.
-    others: conditions under which the same clips are evaluated too, to be compared with the first. Raises
+    others: conditions under which the same clips are evaluated too, to be compared with the first. voice: the
+    speaker's, if something was learned of it. Raises
     SerqError if the corpus or a clip cannot be read, or no clip is of a class of the model.
     """
     corpus = load_corpus(folder)
@@ -118,7 +121,7 @@ def evaluate(
     ]
     pooled = augmented_features(model.spec, model.tables, recordings, augmented, progress)
     truth = np.array([model.labels.index(clip.label) for clip in clips])
-    answers = classify(model, pooled).reshape(len(conditions), len(clips))
+    answers = classify(model, pooled, voice).reshape(len(conditions), len(clips))
     if condition != AS_RECORDED:
         basis += f"; {condition}"
     scores = [Score.of(truth, answer, model.labels) for answer in answers]

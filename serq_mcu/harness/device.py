@@ -115,6 +115,48 @@ class Device:
 
         return self.persist(run)
 
+    def learn(self, sent: NDArray[np.int16] | NDArray[np.int32], label: int, voice: bytes) -> Result:
+        """Run a clip, int16 [samples], or pooled features, int32 [features], of a voice, and learn from it.
+
+        label: what the voice is of, or -1: what the device answers. voice: as stored, before.
+        """
+        pcm = sent.dtype == np.int16
+
+        def run() -> Result:
+            self._put_voice(voice)
+            clip = self._begin()
+            self._push(sent) if pcm else self._push_features(sent)  # type: ignore[arg-type]  # by dtype
+            result = self._finish(_FROM_PCM if pcm else _FROM_FEATURES, clip, sent)
+            self._request(Type.LEARN, struct.pack("<b", label))
+            return result
+
+        return self.persist(run)
+
+    def voice(self) -> bytes:
+        """Read the device's voice, as it is stored."""
+        found = b""
+        while True:
+            payload = self._request(Type.GET_VOICE, struct.pack("<H", len(found))).payload
+            size, offset, part = protocol.parse_voice(payload)
+            if offset != len(found) or len(found) + len(part) > size or (not part and len(found) < size):
+                raise SerqError(
+                    f"{self.name} answered with a voice in wrong pieces; build and flash the project again"
+                )
+            found += part
+            if len(found) == size:
+                return found
+
+    def put_voice(self, voice: bytes) -> None:
+        """Give the device a voice, as it is stored.
+
+        Raises DeviceError if it is damaged or of another model; the device then has none.
+        """
+        self.persist(lambda: self._put_voice(voice))
+
+    def reset_voice(self) -> None:
+        """Let the device forget its voice."""
+        self._request(Type.RESET_VOICE)
+
     def digests_by_frame(self, pcm: NDArray[np.int16], padding: int = 0) -> Iterator[dict[str, int]]:
         """Yield the digests of a clip after each of its frames that the samples complete.
 
@@ -216,6 +258,13 @@ class Device:
                 return True
             start = self._advance(start, protocol.parse_u32(answer.payload), len(pcm))
         return False
+
+    def _put_voice(self, voice: bytes) -> None:
+        offset, step = 0, self.identity.max_payload - 2
+        while offset < len(voice):
+            part = voice[offset : offset + step]
+            answer = self._request(Type.PUT_VOICE, struct.pack("<H", offset) + part)
+            offset = self._advance(offset, protocol.parse_u16(answer.payload), len(voice))
 
     def _push_features(self, pooled: NDArray[np.int32]) -> bool:
         """Send pooled features; no breakpoint is met by that."""

@@ -38,6 +38,10 @@ class Type(IntEnum):
     READ = 0x08
     CONTINUE = 0x09
     STAGE = 0x0A
+    GET_VOICE = 0x0B
+    PUT_VOICE = 0x0C
+    RESET_VOICE = 0x0D
+    LEARN = 0x0E
     STOPPED = 0x8A
     ERROR = 0xFF
 
@@ -52,6 +56,8 @@ class Code(IntEnum):
     TOO_MANY_FRAMES = 5
     NOT_STOPPED = 6
     NO_CLIP = 7
+    VOICE_DAMAGED = 8
+    VOICE_FOREIGN = 9
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,7 @@ _IDENTITY = struct.Struct("<B8sHHBBBHHII")
 _RESULT = struct.Struct("<bIIIIII")
 _NO_SPEECH = -1  # in place of a label's index
 _VALUES = struct.Struct("<BHH")
+_VOICE = struct.Struct("<HH")
 _UNSIGNED = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
 
@@ -212,6 +219,16 @@ def parse_values(payload: bytes) -> tuple[int, NDArray[np.unsignedinteger]]:
     size, count, offset = _VALUES.unpack_from(payload)
     _require(size in _UNSIGNED and len(payload) == _VALUES.size + size * count, "values")
     return offset, np.frombuffer(payload, _UNSIGNED[size], offset=_VALUES.size)
+
+
+def parse_voice(payload: bytes) -> tuple[int, int, bytes]:
+    """Parse the answer to GET_VOICE: the size of all, the offset of these bytes, and the bytes.
+
+    Raises SerqError if it is malformed.
+    """
+    _require(len(payload) >= _VOICE.size, "voice")
+    size, offset = _VOICE.unpack_from(payload)
+    return size, offset, payload[_VOICE.size :]
 
 
 def parse_u16(payload: bytes) -> int:

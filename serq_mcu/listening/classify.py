@@ -18,6 +18,7 @@ from serq_mcu.listening.engine import ClipAnswer, Engine, open_engine
 from serq_mcu.listening.microphone import Microphone
 from serq_mcu.quantized_model.streaming import require_decision_rule
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.voice import Voice
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,18 @@ class Classification:
         }
 
 
-def classify_file(path: Path, model: QuantizedModel, progress: Callable[..., None]) -> Classification:
+def classify_file(
+    path: Path, model: QuantizedModel, progress: Callable[..., None], voice: Voice | None = None
+) -> Classification:
     """Classify a recording: decisions after each block, and one for the whole clip.
 
-    There are decisions by block where the model can stream. Raises SerqError if the recording cannot be read,
-    or is too short for any answer.
+    There are decisions by block where the model can stream. voice: the speaker's. Raises SerqError if the
+    recording cannot be read, or is too short for any answer.
     """
     audio = read_audio(path, model.spec.sample_rate)
     engine = open_engine(model, progress)
+    if voice is not None:
+        engine.use_voice(voice)
     decisions = tuple(timed_decisions(model, engine.push(audio.pcm))) if model.decision else ()
     clip = engine.clip(audio.pcm)
     if clip is None and not decisions:

@@ -21,8 +21,10 @@ from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend import reference
 from serq_mcu.quantized_model import interpreter
-from serq_mcu.quantized_model.streaming import Decision, Stream, require_decision_rule
+from serq_mcu.quantized_model.interpreter import require_voices
+from serq_mcu.quantized_model.streaming import LEARN_NOTHING, Decision, Stream, require_decision_rule
 from serq_mcu.quantized_model.types import NO_SPEECH, QuantizedModel
+from serq_mcu.quantized_model.voice import Voice
 
 C, PYTHON = "the C that ships, compiled for this computer", "the Python reference"
 _BOARD = "esp32"  # its kernels are plain C; all boards' compute the same integers
@@ -56,6 +58,16 @@ class Engine(Protocol):
         Raises SerqError if the model cannot stream.
         """
 
+    def use_voice(self, voice: Voice | None, learns: int = LEARN_NOTHING) -> None:
+        """Answer clips, and the stream until its next start, by a voice, which the stream may teach.
+
+        learns: the index of a label, LEARN_ANSWERS or LEARN_NOTHING. Raises SerqError if the model was not
+        trained for voices.
+        """
+
+    def voice(self) -> Voice | None:
+        """Return the voice, with what the stream has taught it."""
+
     def clip(self, pcm: NDArray[np.int16]) -> ClipAnswer | None:
         """Answer a whole clip, int16 [samples].
 
@@ -78,10 +90,20 @@ class _ReferenceEngine:
         self.by = f"{PYTHON} ({reason})"
         self._model = model
         self._stream = Stream(model) if model.decision else None
+        self._voice: Voice | None = None
 
     def start(self) -> None:
         if self._stream:
             self._stream.start()
+
+    def use_voice(self, voice: Voice | None, learns: int = LEARN_NOTHING) -> None:
+        require_voices(self._model)
+        self._voice = voice
+        if self._stream:
+            self._stream.use_voice(voice, learns)
+
+    def voice(self) -> Voice | None:
+        return self._stream.voice if self._stream else self._voice
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
         return self._stream.push(pcm) if self._stream else _cannot_stream(self._model)
@@ -90,8 +112,8 @@ class _ReferenceEngine:
         if not self._model.spec.min_samples <= len(pcm) <= self._model.spec.max_samples:
             return None
         pooled = reference.features(self._model.spec, self._model.tables, pcm)
-        scores = tuple(interpreter.scores(self._model, pooled).tolist())
-        return ClipAnswer(int(interpreter.classify(self._model, pooled)), scores)
+        scores = tuple(interpreter.scores(self._model, pooled, self._voice).tolist())
+        return ClipAnswer(int(interpreter.classify(self._model, pooled, self._voice)), scores)
 
 
 class _NativeEngine:
@@ -103,11 +125,25 @@ class _NativeEngine:
         if model.decision:
             self._library.stream_push.restype = ctypes.c_uint32
             self._state = np.zeros(-(-self._library.stream_bytes() // 8), np.int64)
+        self._voice: NDArray[np.uint8] | None = None  # as the library has it in memory: as it is stored
         self.start()
 
     def start(self) -> None:
         if self._model.decision:
             self._library.stream_start(_pointer(self._state))
+
+    def use_voice(self, voice: Voice | None, learns: int = LEARN_NOTHING) -> None:
+        require_voices(self._model)
+        stored = b"" if voice is None else voice.to_bytes(self._model.identity)
+        self._voice = np.frombuffer(bytearray(stored), np.uint8) if stored else None
+        if self._model.decision:
+            at = _pointer_or_none(self._voice)
+            self._library.stream_use_voice(_pointer(self._state), at, ctypes.c_int32(learns))
+
+    def voice(self) -> Voice | None:
+        if self._voice is None:
+            return None
+        return Voice.in_memory(self._voice.tobytes(), self._model.spec.feature_count)
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
         if not self._model.decision:
@@ -131,7 +167,8 @@ class _NativeEngine:
 
     def clip(self, pcm: NDArray[np.int16]) -> ClipAnswer | None:
         pcm, scores = np.ascontiguousarray(pcm), np.zeros(len(self._model.labels), np.int32)
-        label: int = self._library.classify_clip(_pointer(pcm), ctypes.c_uint32(len(pcm)), _pointer(scores))
+        words = _pointer(pcm), ctypes.c_uint32(len(pcm)), _pointer(scores), _pointer_or_none(self._voice)
+        label: int = self._library.classify_clip(*words)
         return None if label < NO_SPEECH else ClipAnswer(label, tuple(scores.tolist()))
 
 
@@ -142,6 +179,10 @@ def _cannot_stream(model: QuantizedModel) -> list[Decision]:
 
 def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
     return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def _pointer_or_none(array: NDArray[np.generic] | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p() if array is None else _pointer(array)
 
 
 def _library(model: QuantizedModel, progress: Callable[..., None]) -> ctypes.CDLL:

@@ -5,6 +5,7 @@ They come among boot messages, damaged lines and whatever else comes over a wire
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,17 +33,37 @@ class Passed:
     text: str
 
 
-Event = Hello | LabelledDecision | Damaged | Complaint | Passed
+@dataclass(frozen=True)
+class VoiceReport:
+    """From how many windows a board has learned a voice, and what it learns from; or a refused command."""
+
+    windows: int
+    learns: str
+    refused: bool
+
+
+@dataclass(frozen=True)
+class StoredVoice:
+    """The bytes of a board's voice, as they are stored."""
+
+    stored: bytes
+
+
+Event = Hello | LabelledDecision | Damaged | Complaint | Passed | VoiceReport | StoredVoice
 
 
 class LineReader:
-    """Events out of a byte stream. labels: of the model, where they are known before the board sends them."""
+    """Events out of a byte stream. labels: of the model, where they are known before the board sends them.
+
+    windows: that the board's voice was learned from, as its last decision says; None where it has none.
+    """
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
         self.labels = tuple(labels)
         self._rest = b""
         self._first = True
         self._greeted: Hello | None = None
+        self.windows: int | None = None
 
     def feed(self, data: bytes, seconds: float) -> Iterator[Event]:
         """Yield the events whose lines `data` ends, `seconds` after listening began."""
@@ -58,14 +79,14 @@ class LineReader:
 
     def _event(self, text: str, seconds: float) -> Event | None:
         """Return the event of a line; None for a greeting that only repeats what is known."""
-        event: Hello | Complaint | TimedDecision | None
+        event: Hello | Complaint | TimedDecision | VoiceReport | StoredVoice | None
         start = text.find("{")
         try:
             value = parse_json(text[start:]) if start >= 0 else None
         except ValueError:
             value = None
         event = (
-            (self._hello(value) or self._complaint(value) or self._decision(value, seconds))
+            self._hello(value) or self._complaint(value) or _voice(value) or self._decision(value, seconds)
             if isinstance(value, dict)
             else None
         )
@@ -110,6 +131,8 @@ class LineReader:
             if not 0 <= label < len(scores):
                 return None
             self.labels = (*self.labels[:label], shown(answer), *self.labels[label + 1 :])
+        voice = value.get("voice")
+        self.windows = voice if _integer(voice) else None
         margin, level, frames, latency, overruns = numbers
         return TimedDecision(
             seconds,
@@ -122,6 +145,15 @@ class LineReader:
             latency,
             overruns,
         )
+
+
+def _voice(value: dict[str, Any]) -> VoiceReport | StoredVoice | None:
+    windows, learns, stored = value.get("voice"), value.get("learns"), value.get("stored")
+    if isinstance(stored, str) and re.fullmatch("([0-9a-f]{2})+", stored):
+        return StoredVoice(bytes.fromhex(stored))
+    if isinstance(windows, int) and isinstance(learns, str):
+        return VoiceReport(windows, shown(learns), value.get("refused") is True)
+    return None
 
 
 def _integer(value: object) -> bool:

@@ -13,7 +13,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.harness.transports import SerialTransport
 from serq_mcu.listening.answers import Damaged, LiveEvent
 from serq_mcu.listening.emulated import emulated_board
-from serq_mcu.listening.lines import Complaint, LineReader, Passed
+from serq_mcu.listening.lines import Complaint, LineReader, Passed, StoredVoice, VoiceReport
 
 _PATIENCE = 10.0  # seconds without a decision; a board makes one each second or so, silence or not
 _MAKE_ONE = "flash the project of `serq-mcu export --app live`"
@@ -80,6 +80,8 @@ def live_events(source: Source, progress: Progress) -> Iterator[LiveEvent]:
         for event in reader.feed(data, now - start):
             if isinstance(event, Complaint):
                 raise SerqError(f"the board reports: {event.text}")
+            if isinstance(event, VoiceReport | StoredVoice):
+                continue  # an answer to somebody else
             if isinstance(event, Passed):
                 if not state.passed:
                     progress(f"skipped non-JSON output such as {event.text!r} (boot messages are normal)")

@@ -135,7 +135,10 @@ def quantize(
         plan=plan,
     )
     decision = decision_rule(chooser, run.config.decision, _spoken_validation(run))
-    return replace(bare, provenance=_provenance(run, allocation), decision=decision), allocation
+    voices, windows = run.voices, run.config.voice.windows
+    voice = None if voices is None else voices.prior(bare.input, windows)
+    provenance = _provenance(run, allocation)
+    return replace(bare, provenance=provenance, decision=decision, voice=voice), allocation
 
 
 def allocate(

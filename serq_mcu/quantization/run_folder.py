@@ -33,6 +33,7 @@ from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers import FLOAT_LAYERS, FloatLayer
 from serq_mcu.quantization.allocation import ValidationData
 from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantization.voices import VoiceStatistics
 from serq_mcu.quantized_model.types import NO_SPEECH, NO_SPEECH_LABEL
 
 MARKER = "run.json"
@@ -106,10 +107,11 @@ class Run:
     def merged(self, tables: Mapping[str, Any], where: str) -> Run:
         """Return the run with the values of some tables from outside; `where` begins an error.
 
-        What made the run stays as it is: SerqError refuses other features, augmentation and training.
+        What made the run stays as it is: SerqError refuses another [features], [augmentation],
+        [training] or [voice].
         """
         for name in tables:
-            if name in ("features", "augmentation", "training"):
+            if name in ("features", "augmentation", "training", "voice"):
                 raise SerqError(f"{where}: [{name}] made the run; train again with another, or take it out")
         return replace(self, config=self.config.merged(tables, where))
 
@@ -147,6 +149,16 @@ class Run:
         """
         training: NDArray[np.int32] = self.pooled[:CALIBRATION_VERSIONS, self.members("train")]
         return training.reshape(-1, training.shape[-1])
+
+    @property
+    def voices(self) -> VoiceStatistics | None:
+        """What the speakers who are not held out say about all voices, if the networks were trained so."""
+        if not self.config.voice.train or not self.epochs:
+            return None
+        used = self.part != PARTS.index("test")
+        speakers = [name for name, kept in zip(self.speakers, used, strict=True) if kept]
+        clips = self.pooled[0, used], self.truth[used], speakers
+        return VoiceStatistics.of(*clips, len(self.labels), self.config.voice.shrinkage)
 
     @property
     def validation(self) -> ValidationData:

@@ -8,29 +8,67 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.errors import SerqError
 from serq_mcu.frontend.arithmetic import rshift_round
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, NO_SPEECH, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.voice import Voice, VoicePrior
 
 DEVIATION_MAX = 2**20 - 1
 
 
-def quantize_input(constants: InputQuantization, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
+def input_steps(constants: InputQuantization, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Compute how far pooled features [..., features] are from the training clips' mean, in input steps."""
+    deviation = np.clip(pooled.astype(np.int64) - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
+    return rshift_round(deviation * constants.multiplier, constants.shift.astype(np.int64))
+
+
+def quantize_input(
+    constants: InputQuantization, pooled: NDArray[np.integer], shift: NDArray[np.int64] | int = 0
+) -> NDArray[np.int64]:
     """Quantize pooled features [..., features] to activations 0..127 of the same shape.
 
-    Where a statistic is missing, it is taken to be the training clips' mean.
+    shift: what a voice deviates by, in steps [features]. Where a statistic is missing, it is taken to be the
+    training clips' mean.
     """
-    deviation = np.clip(pooled.astype(np.int64) - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
-    scaled = rshift_round(deviation * constants.multiplier, constants.shift.astype(np.int64))
-    quantized = np.clip(INPUT_ZERO_POINT + scaled, 0, ACTIVATION_MAX)
+    quantized = np.clip(INPUT_ZERO_POINT + input_steps(constants, pooled) - shift, 0, ACTIVATION_MAX)
     return np.where(pooled == MISSING, INPUT_ZERO_POINT, quantized)
 
 
-def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Compute each stage of SPEC.md section 7 from pooled on, by name, for features [..., features]."""
+def learn(model: QuantizedModel, voice: Voice, pooled: NDArray[np.integer], label: int) -> Voice:
+    """Return a voice that has also learned from a window, pooled features [features].
+
+    label: the emotion that the speaker was asked for, or the model's answer. Nothing is learned without
+    speech, of NO_SPEECH and NOT_SURE, nor of the class `no speech`. Raises SerqError if the model was not
+    trained for voices.
+    """
+    missing = pooled == MISSING
+    if label < 0 or label == model.no_speech or missing.all():
+        return voice
+    return voice.learned(require_voices(model), input_steps(model.input, pooled), missing, label)
+
+
+def require_voices(model: QuantizedModel) -> VoicePrior:
+    """Return what the model knows of all voices. Raises SerqError if it was not trained for voices."""
+    if model.voice is None:
+        raise SerqError(
+            "the model was not trained for voices; train on a corpus that names its speakers, with"
+            " training.voices = true"
+        )
+    return model.voice
+
+
+def stages(
+    model: QuantizedModel, pooled: NDArray[np.integer], voice: Voice | None = None
+) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Compute each stage of SPEC.md section 7 from pooled on, by name, for features [..., features].
+
+    voice: whose features they are, if something was learned of that.
+    """
     yield "pooled", pooled.astype(np.int64)
-    activations = quantize_input(model.input, pooled)
+    shift = 0 if voice is None else voice.shift(require_voices(model))
+    activations = quantize_input(model.input, pooled, shift)
     yield "input", activations
     for index, layer in enumerate(model.layers):
         computed = layer.run(activations)
@@ -42,9 +80,11 @@ def stages(model: QuantizedModel, pooled: NDArray[np.integer]) -> Iterator[tuple
     yield "scores", activations
 
 
-def scores(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Compute the scores [..., classes] of pooled features [..., features]."""
-    return dict(stages(model, pooled))["scores"]
+def scores(
+    model: QuantizedModel, pooled: NDArray[np.integer], voice: Voice | None = None
+) -> NDArray[np.int64]:
+    """Compute the scores [..., classes] of pooled features [..., features], of a voice."""
+    return dict(stages(model, pooled, voice))["scores"]
 
 
 def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np.int64]:
@@ -62,17 +102,21 @@ def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np
     return labels
 
 
-def best_labels(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
+def best_labels(
+    model: QuantizedModel, pooled: NDArray[np.integer], voice: Voice | None = None
+) -> NDArray[np.int64]:
     """Find the indices [...] of the largest scores, the lowest among equals."""
-    labels: NDArray[np.int64] = np.argmax(scores(model, pooled), axis=-1)
+    labels: NDArray[np.int64] = np.argmax(scores(model, pooled, voice), axis=-1)
     return labels
 
 
-def classify(model: QuantizedModel, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
+def classify(
+    model: QuantizedModel, pooled: NDArray[np.integer], voice: Voice | None = None
+) -> NDArray[np.int64]:
     """Answer [...]: the index of the largest score, or NO_SPEECH.
 
     That is the answer where all features are missing, and where the class `no speech` has the largest score.
     """
-    labels = best_labels(model, pooled)
+    labels = best_labels(model, pooled, voice)
     silent = (pooled == MISSING).all(axis=-1) | (labels == model.no_speech)
     return np.where(silent, NO_SPEECH, labels)

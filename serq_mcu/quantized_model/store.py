@@ -22,6 +22,7 @@ from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.layers import LAYERS, Layer
 from serq_mcu.quantized_model.provenance import check_provenance
 from serq_mcu.quantized_model.types import FORMAT, DecisionRule, InputQuantization, QuantizedModel, canonical
+from serq_mcu.quantized_model.voice import VoicePrior
 
 DEFAULT_MODEL = "emodb"
 MAX_BYTES = 64 * 2**20  # of a model file: far more than a microcontroller holds
@@ -145,7 +146,12 @@ def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
         score_scale=header["score_scale"],
         provenance=header["provenance"],
         decision=None if header["decision"] is None else DecisionRule(**header["decision"]),
+        voice=None if header["voice"] is None else _voice(header["voice"], tensors),
     )
+
+
+def _voice(header: dict[str, Any], tensors: dict[str, Any]) -> VoicePrior:
+    return VoicePrior(tensors["voice.means"], tensors["voice.counts"], **header)
 
 
 def _layer(index: int, header: dict[str, Any], tensors: dict[str, Any]) -> Layer:

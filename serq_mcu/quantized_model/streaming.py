@@ -18,8 +18,12 @@ from serq_mcu.frontend.analysis import MAX_FRAMES, MIN_FRAMES
 from serq_mcu.frontend.reference import PooledFrames, pool, pooled_frames
 from serq_mcu.frontend.speech import NoiseFloor, SpeechRule, loudness
 from serq_mcu.frontend.statistics import MISSING
-from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.interpreter import learn, scores
 from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, DecisionRule, QuantizedModel
+from serq_mcu.quantized_model.voice import Voice
+
+# what a voice is learned from, besides the index of a label: nothing, or the stream's own answers, if sure
+LEARN_NOTHING, LEARN_ANSWERS = -2, -1
 
 
 @dataclass(frozen=True)
@@ -178,12 +182,14 @@ def anchor(model: QuantizedModel, blocks: Sequence[Block]) -> int | None:
     return next((level for level in levels if level is not None), None)
 
 
-def _scored(model: QuantizedModel, blocks: Sequence[Block], pooled: Sequence[_Pooled]) -> Windows:
+def _scored(
+    model: QuantizedModel, blocks: Sequence[Block], pooled: Sequence[_Pooled], voice: Voice | None = None
+) -> Windows:
     """Score windows, each of which ends with its block; those without any feature have no speech."""
     found = np.zeros((len(blocks), len(model.labels)), np.int64)
     spoken = [i for i, window in enumerate(pooled) if window.frames]
     if spoken:
-        found[spoken] = scores(model, np.array([pooled[i].features for i in spoken]))
+        found[spoken] = scores(model, np.array([pooled[i].features for i in spoken]), voice)
     levels, sizes = [block.level for block in blocks], [window.frames for window in pooled]
     return Windows(levels, sizes, found, model.no_speech)
 
@@ -212,6 +218,14 @@ class Stream:
         self._blocks: deque[Block] = deque(maxlen=self._rule.blocks)
         self._anchor: int | None = None
         self._smoothing = _Smoothing(self._rule, self._model.no_speech)
+        self.voice: Voice | None = None
+        self._learns, self._wait = LEARN_NOTHING, 0
+
+    def use_voice(self, voice: Voice | None, learns: int = LEARN_NOTHING) -> None:
+        """Answer by a voice until the next start, and learn: from a label, LEARN_ANSWERS or LEARN_NOTHING."""
+        label = 0 <= learns < len(self._model.labels) and learns != self._model.no_speech
+        self.voice = voice
+        self._learns = learns if label or learns == LEARN_ANSWERS else LEARN_NOTHING
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
         """Take samples, int16 [samples] of any number, and return the decisions that they complete."""
@@ -231,8 +245,20 @@ class Stream:
         if self._anchor is None:
             self._anchor = anchor(model, [newest])
         window = _window(self._rule, list(self._blocks), model.spec.speech_frames)
-        windows = _scored(model, [newest], [_pooled(model, window, self._anchor)])
-        return self._smoothing.decide(windows.levels[0], windows.frames[0], windows.scores[0])
+        pooled = _pooled(model, window, self._anchor)
+        windows = _scored(model, [newest], [pooled], self.voice)
+        decision = self._smoothing.decide(windows.levels[0], windows.frames[0], windows.scores[0])
+        self._learn(pooled, decision)
+        return decision
+
+    def _learn(self, pooled: _Pooled, decision: Decision) -> None:
+        """Learn from the window, if it has speech and shares no block with the one that was learned last."""
+        self._wait = max(self._wait - 1, 0)
+        label = decision.answer if self._learns == LEARN_ANSWERS else self._learns
+        if self.voice is None or self._wait or decision.answer == NO_SPEECH or label < 0:
+            return
+        self.voice = learn(self._model, self.voice, pooled.features, label)
+        self._wait = self._rule.blocks
 
 
 class _Smoothing:

@@ -21,8 +21,9 @@ from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.layers import Grid, Layer
 from serq_mcu.layers.base import frozen_array, require, within
 from serq_mcu.layers.encodings import Width
+from serq_mcu.quantized_model.voice import VoicePrior
 
-FORMAT = 4
+FORMAT = 5
 INPUT_ZERO_POINT = 64
 INPUT_STEPS_PER_SD = 16
 INPUT_GRID = Grid(1 / INPUT_STEPS_PER_SD, INPUT_ZERO_POINT)  # what the first layer's inputs stand for, in sd
@@ -115,7 +116,8 @@ class DecisionRule:
 class QuantizedModel:
     """Everything the device and its verifier need.
 
-    Immutable; arrays are read-only. Without a decision rule it is for clips alone.
+    Immutable; arrays are read-only. Without a decision rule it is for clips alone; without a voice prior its
+    answers are the same for all speakers.
 
     Raises SerqError when parts do not fit each other.
     """
@@ -128,6 +130,7 @@ class QuantizedModel:
     score_scale: float
     provenance: dict[str, Any] = field(default_factory=dict)
     decision: DecisionRule | None = None
+    voice: VoicePrior | None = None
 
     def __post_init__(self) -> None:
         check_types(self, "the model: ")
@@ -156,6 +159,9 @@ class QuantizedModel:
         require(len(set(self.labels)) == len(self.labels), "two classes share a name")
         require(self.score_scale > 0, "the score scale must be positive")
         self.tables.check(self.spec)
+        if self.voice is not None:
+            shape, expected = self.voice.means.shape, (len(self.labels), self.spec.feature_count)
+            require(shape == expected, f"voice means are {shape}, not {expected}")
         if self.decision is not None:
             require(
                 not self.spec.center,
@@ -203,6 +209,7 @@ class QuantizedModel:
             "layers": [{"kind": layer.kind} | layer.header() for layer in self.layers],
             "score_scale": self.score_scale,
             "decision": None if self.decision is None else asdict(self.decision),
+            "voice": None if self.voice is None else {"most": self.voice.most},
             "provenance": self.provenance,
         }
 
@@ -216,6 +223,8 @@ class QuantizedModel:
             "input.multiplier": self.input.multiplier,
             "input.shift": self.input.shift,
         }
+        if self.voice is not None:
+            arrays |= {"voice.means": self.voice.means, "voice.counts": self.voice.counts}
         for index, layer in enumerate(self.layers):
             arrays |= {f"layer{index}.{name}": array for name, array in layer.tensors().items()}
         return arrays

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from serq_mcu.base.metrics import Score, wilson_interval
 from serq_mcu.base.text import markdown_text
+from serq_mcu.evaluation.calibration import Calibration
 from serq_mcu.evaluation.clips import Evaluation
+from serq_mcu.quantization.adaptation import Adaptation
 from serq_mcu.show.table import Table, columns
 from serq_mcu.verification.frontend_effect import FrontendEffect
 
@@ -18,6 +20,31 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
         *evaluation.score.confusion_lines(),
         *(["", *conditions_table(evaluation).text()] if evaluation.others else []),
     ]
+
+
+def calibration_lines(found: Calibration) -> list[str]:
+    """Return what was learned of a voice, and what that changes."""
+    learned = f"learned from {found.voice.windows} of {found.clips} recordings"
+    lines = [f"{learned}; features deviate by {found.deviation:.2f} standard deviations (root mean square)"]
+    if found.before is None or found.after is None:
+        return lines
+    return [
+        *lines,
+        f"without the voice: {found.before}",
+        f"with it, each clip by what the others taught: {found.after}",
+    ]
+
+
+def adaptation_lines(found: Adaptation) -> list[str]:
+    """Return what adapting to a speaker changes."""
+    lines = [
+        f"{found.clips} clips with speech of {', '.join(found.before.labels)}",
+        f"the model as it was: {found.before}",
+        f"adapted, each clip left out in turn: {found.after}",
+    ]
+    if not found.helps:
+        lines.append("adapting does not help on these clips; more of them, or other ones, may")
+    return lines
 
 
 def conditions_table(evaluation: Evaluation) -> Table:

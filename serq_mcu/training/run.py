@@ -24,6 +24,7 @@ from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.pipeline import Tuner
 from serq_mcu.quantization.run_folder import Run, save_run
+from serq_mcu.quantization.voices import VoiceStatistics, heard_by_voice
 from serq_mcu.quantized_model.types import NO_SPEECH_LABEL
 from serq_mcu.training.augmentation import draw_augmented_clips
 from serq_mcu.training.no_speech import no_speech_recordings, validates
@@ -122,6 +123,7 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
     held = [validates(name, config.training.validation_fraction) for name in dataset.names[clips:]]
     part = np.append(split.part, np.where(held, splits.VALIDATION, splits.TRAIN).astype(np.uint8))
     pooled = version_features(dataset, part, splits.TRAIN, config, progress)
+    pooled = with_voices(dataset, part != splits.TEST, pooled, config)
     _require_speech(dataset, pooled[:, part == splits.TRAIN], dataset.truth[part == splits.TRAIN])
 
     weight = clip_weights(dataset, part != splits.TEST, config.training.balance)
@@ -206,6 +208,25 @@ def version_features(
     spec, flat = config.features, [clip for version in versions for clip in version]
     pooled = augmented_features(spec, build_tables(spec), dataset.recordings, flat, progress, Cache())
     return pooled.reshape(len(versions), len(dataset.truth), -1)
+
+
+def with_voices(
+    dataset: Dataset, used: NDArray[np.bool_], pooled: NDArray[np.int32], config: Config
+) -> NDArray[np.int32]:
+    """Let some versions be heard as by a device that knows the speaker, if the configuration says so.
+
+    used: which clips train or validate, bool [clips]; pooled: [versions, clips, features]. Where speakers are
+    not known, or too few, nothing is changed.
+    """
+    if not config.voice.train:
+        return pooled
+    speakers = dataset.speakers
+    known = [name for name, kept in zip(speakers, used, strict=True) if kept]
+    clips = pooled[0, used], dataset.truth[used], known
+    voices = VoiceStatistics.of(*clips, len(dataset.labels), config.voice.shrinkage)
+    if voices is None:
+        return pooled
+    return heard_by_voice(pooled, voices.shifts(pooled[0], dataset.truth, speakers, used))
 
 
 def fine_tuning(run: Run, progress: Progress | None = None) -> Tuner:

@@ -10,7 +10,7 @@ import hashlib
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import clip_features, traced_frames
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
-from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.interpreter import classify, learn
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import NO_SPEECH, NO_SPEECH_LABEL, QuantizedModel
+from serq_mcu.quantized_model.voice import Voice
 from serq_mcu.verification.baseline import Baseline
 from serq_mcu.verification.duration import line_time
 from serq_mcu.verification.report import Difference, Mode, Outcome, VerifyReport
@@ -37,6 +38,8 @@ from serq_mcu.verification.target import Target, open_target
 
 # Stage to integers [events, values], in the order of computing, in the types of SPEC.md section 7.
 Stages = dict[str, NDArray[Any]]
+_VOICE_CLIPS = 6  # by which learning of a voice is compared, and answers with what was learned
+VOICE = "voice"  # as a stage of a difference: what was learned
 _IN_A_ROW = 3  # clips that fail before it is given up
 ProgressCall = Callable[..., None]  # a sentence; or a sentence, the units done and their total
 
@@ -142,8 +145,11 @@ def verify(
     require_same_firmware(model, target)
     start = time.monotonic()
     outcomes: list[Outcome] = []
+    speaker = Speaker(model, target.device, mode) if model.voice else None
     for recording in clips:
         outcomes.append(verify_clip(model, recording, target, mode))
+        if speaker and not outcomes[-1].failure and len(outcomes) <= _VOICE_CLIPS:
+            outcomes[-1] = speaker.verified(recording, outcomes[-1])
         if len(outcomes) >= _IN_A_ROW and all(outcome.failure for outcome in outcomes[-_IN_A_ROW:]):
             raise SerqError(
                 f"{_IN_A_ROW} clips in a row failed, at last {recording.name}: {outcomes[-1].failure}"
@@ -194,6 +200,41 @@ def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mod
         difference=difference,
         seconds=time.monotonic() - start,
     )
+
+
+class Speaker:
+    """A voice that device and reference learn from clip by clip, each from its own answers."""
+
+    def __init__(self, model: QuantizedModel, device: Device, mode: Mode) -> None:
+        self._model, self._device, self._mode = model, device, mode
+        self._voice = Voice.unknown(model.spec.feature_count)
+
+    def verified(self, recording: Recording, outcome: Outcome) -> Outcome:
+        """Compare one clip more: what it is answered with the voice so far, and what is learned of it.
+
+        Returns the clip's outcome with that. A difference is of the stage `voice`, or of one of the network.
+        """
+        model, identity = self._model, self._model.identity
+        expected = reference(model, recording, self._mode, self._voice)
+        sent = recording.pcm if self._mode == "pcm" else expected.pooled
+        try:
+            result = self._device.learn(sent, -1, self._voice.to_bytes(identity))
+            learned = self._device.voice()
+            self._device.reset_voice()
+        except LineError as error:
+            return replace(outcome, failure=str(error))
+        self._voice = learn(model, self._voice, expected.pooled, expected.label)
+        stage = next((name for name, crc in expected.digests.items() if result.digests.get(name) != crc), "")
+        if not stage and not expected.agrees(result):
+            stage = "scores"
+        if not stage and learned != self._voice.to_bytes(identity):
+            stage = VOICE
+        difference = Difference(recording.name, stage, 1) if stage else None
+        return replace(
+            outcome,
+            integers=outcome.integers + expected.integers + self._voice.sums.size,
+            difference=outcome.difference or difference,
+        )
 
 
 def _answer(model: QuantizedModel, label: int) -> str:
@@ -262,13 +303,25 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
     return [clips[index] for index in sorted(chosen)]
 
 
-def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -> Reference:
+def reference(
+    model: QuantizedModel, recording: Recording, mode: Mode = "pcm", voice: Voice | None = None
+) -> Reference:
     """Compute what a device must answer; once, however many devices are asked.
 
     Raises SerqError, with the clip's name, if it is too short or too long.
     """
     samples = hashlib.sha256(recording.pcm.tobytes()).hexdigest()
-    return _computed(_Question(model.sha256, samples, mode, model, recording))
+    plain = _computed(_Question(model.sha256, samples, mode, model, recording))
+    return plain if voice is None else _of_voice(model, plain, voice)
+
+
+def _of_voice(model: QuantizedModel, plain: Reference, voice: Voice) -> Reference:
+    """Return what a device answers by a voice: its front end computes the same."""
+    types = {stage.name: stage.type for stage in model.stages}
+    stages = dict(network_stages(model, plain.pooled, voice))
+    digests = {name: digest(values.astype(types[name])) for name, values in stages.items()}
+    label = int(classify(model, plain.pooled, voice))
+    return replace(plain, digests=plain.digests | digests, scores=stages["scores"], label=label)
 
 
 @dataclass(frozen=True)

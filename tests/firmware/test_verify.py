@@ -218,7 +218,7 @@ def test_a_model_file_of_another_version_is_caught_and_named(
     data, written = model_bytes(MODEL_UNDER_TEST), f'\\"format\\": {FORMAT},'.encode()
     assert data.count(written) == 1
     (tmp_path / "changed" / MODEL).write_bytes(data.replace(written, b'\\"format\\": 9,'))
-    with pytest.raises(SerqError, match=r"has format 9, and this serq-mcu reads format 4"):
+    with pytest.raises(SerqError, match=r"has format 9, and this serq-mcu reads format 5"):
         verify_project(tmp_path / "changed", clips, "host")
 
 

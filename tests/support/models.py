@@ -14,6 +14,7 @@ from serq_mcu.layers import DenseLayer
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, DecisionRule, InputQuantization, QuantizedModel
+from serq_mcu.quantized_model.voice import VoicePrior
 
 SMALL_SPEC = FeatureSpec(
     name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(Mfcc(7, ("mean", "sd", "delta_sd")),)
@@ -27,12 +28,15 @@ def made_up_model(
     fill: str = "random",
     spec: FeatureSpec = SMALL_SPEC,
     labels: Sequence[str] | None = None,
+    *,
+    voices: bool = True,
     **decision: int,
 ) -> QuantizedModel:
     """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all
     fields at the top) or alternating.
 
-    decision: what differs from a rule of 3 blocks of 4 frames that never refuses to answer and hears all.
+    voices: whether it can learn one, of 3 windows. decision: what differs from a rule of 3 blocks of 4 frames
+    that never refuses to answer and hears all.
     """
     rng = np.random.default_rng(seed)
     layers, width = [], spec.feature_count
@@ -80,7 +84,17 @@ def made_up_model(
         "wake_rise": 0,
     }
     rule = None if spec.center else DecisionRule(**plain | decision)
-    return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule)
+    prior = made_up_voices(width, features, seed) if voices else None
+    return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule, prior)
+
+
+def made_up_voices(classes: int, features: int, seed: int = 0) -> VoicePrior:
+    """A prior of 3 windows, with the extremes of means and counts among random ones."""
+    rng = np.random.default_rng(seed)
+    means = rng.integers(-30, 31, (classes, features)).astype(np.int8)
+    counts = rng.integers(1, 40, features).astype(np.uint16)
+    means[0, :2], counts[:3] = (-127, 127), (1, 65535, 2)
+    return VoicePrior(means, counts, 3)
 
 
 def dense(model: QuantizedModel) -> list[DenseLayer]:

@@ -9,6 +9,7 @@ describes the files.
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import tempfile
@@ -29,10 +30,11 @@ from serq_mcu.config import load_config
 from serq_mcu.frontend.reference import clip_features, pooled_frames
 from serq_mcu.harness.protocol import Frame, FrameReader, Type, encode_frame, input_sums
 from serq_mcu.harness.transports import ProcessTransport
-from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.interpreter import classify, learn, scores
 from serq_mcu.quantized_model.store import load_model, save_model
 from serq_mcu.quantized_model.streaming import stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.voice import Voice
 from serq_mcu.verification.verify import digest, reference_stages
 from tests.support.frontend import stimulus
 from tests.support.golden import MODELS as GOLDEN
@@ -115,7 +117,21 @@ def expected(model: QuantizedModel, pcm: np.ndarray) -> dict[str, Any]:
             }
             for one in stream_decisions(model, pcm)
         ]
+    if model.voice is not None:
+        found["voice"] = list(_voices(model, pcm))
     return found
+
+
+def _voices(model: QuantizedModel, pcm: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Let a voice learn from one clip after another, each of another class."""
+    voice = Voice.unknown(model.spec.feature_count)
+    for place, label in zip(clips(model), itertools.cycle(range(len(model.labels)))):
+        part = pcm[place.start : place.start + place.samples]
+        pooled = clip_features(model.spec, model.tables, pooled_frames(model.spec, model.tables, part))
+        by_voice = scores(model, pooled, voice).tolist()
+        voice = learn(model, voice, pooled, label)
+        stored = voice.to_bytes(model.identity).hex()
+        yield {"clip": place.name, "scores": by_voice, "learns": label, "stored": stored}
 
 
 def _clip(model: QuantizedModel, place: Slice, pcm: np.ndarray) -> dict[str, Any]:
@@ -266,8 +282,31 @@ def _requests(pcm: np.ndarray) -> Iterator[tuple[str, bytes, int]]:
     yield "BEGIN for features", frame(Type.BEGIN, bytes(5)), 1
     yield "features", frame(Type.FEATURES, struct.pack("<H", 0) + _features()[:12].tobytes()), 1
     yield "features", frame(Type.FEATURES, struct.pack("<H", 12) + _features()[12:].tobytes()), 1
+    yield "LEARN before FINISH", frame(Type.LEARN, b"\0"), 1
     yield "FINISH from features", frame(Type.FINISH, b"\1"), 1
     yield "DIGESTS", frame(Type.DIGESTS), 1
+    yield "GET_VOICE: nothing is known", frame(Type.GET_VOICE, struct.pack("<H", 0)), 1
+    yield "LEARN the first class", frame(Type.LEARN, b"\0"), 1
+    yield "LEARN once more: only answered", frame(Type.LEARN, b"\0"), 1
+    yield "GET_VOICE", frame(Type.GET_VOICE, struct.pack("<H", 0)), 1
+    yield "GET_VOICE from 60", frame(Type.GET_VOICE, struct.pack("<H", 60)), 1
+    model = MODELS[WIRE_MODEL]()
+    learned = learn(model, Voice.unknown(model.spec.feature_count), _features(), 1)
+    voice = learned.to_bytes(model.identity)
+    spoiled = voice[:-1] + bytes([voice[-1] ^ 1])
+    foreign = learned.to_bytes(bytes(8))
+    yield "PUT_VOICE: its first half", frame(Type.PUT_VOICE, struct.pack("<H", 0) + voice[:32]), 1
+    yield "PUT_VOICE: out of order", frame(Type.PUT_VOICE, struct.pack("<H", 40) + voice[40:]), 1
+    yield "PUT_VOICE: an earlier part", frame(Type.PUT_VOICE, struct.pack("<H", 8) + voice[8:16]), 1
+    yield "PUT_VOICE: its second half", frame(Type.PUT_VOICE, struct.pack("<H", 32) + voice[32:]), 1
+    yield "BEGIN with a voice", frame(Type.BEGIN, bytes(5)), 1
+    yield "features", frame(Type.FEATURES, struct.pack("<H", 0) + _features().tobytes()), 1
+    yield "FINISH of a voice", frame(Type.FINISH, b"\1"), 1
+    yield "DIGESTS", frame(Type.DIGESTS), 1
+    yield "PUT_VOICE: damaged", frame(Type.PUT_VOICE, struct.pack("<H", 0) + spoiled), 1
+    yield "PUT_VOICE: of another model", frame(Type.PUT_VOICE, struct.pack("<H", 0) + foreign), 1
+    yield "RESET_VOICE", frame(Type.RESET_VOICE), 1
+    yield "GET_VOICE: nothing is known", frame(Type.GET_VOICE, struct.pack("<H", 0)), 1
 
 
 def _of_another_protocol(number: int) -> bytes:

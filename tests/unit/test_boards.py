@@ -418,6 +418,7 @@ def test_a_board_that_cannot_be_served_is_refused_with_the_reason(said: str) -> 
 PORT = """
 #include "port.h"
 size_t port_read(uint8_t *bytes, size_t capacity) { return 0; }
+size_t port_poll(uint8_t *bytes, size_t capacity) { return 0; }
 void port_write(const uint8_t *bytes, size_t count) { }
 uint32_t port_cycles(void) { return 0; }
 int main(void) { application_run(); }
@@ -474,7 +475,9 @@ def test_a_port_that_is_missing_a_folder_or_a_link_to_elsewhere_is_refused(tmp_p
         load_board(str(path))
 
 
-@pytest.mark.parametrize("function", ["port_read", "port_write", "port_cycles", "application_run"])
+@pytest.mark.parametrize(
+    "function", ["port_read", "port_poll", "port_write", "port_cycles", "application_run"]
+)
 def test_a_port_that_lacks_a_function_is_refused_with_file_and_function(
     tmp_path: Path, function: str
 ) -> None:

@@ -83,9 +83,9 @@ def test_a_truncated_file_is_refused_with_a_sentence(
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        (5, "format 5.*reads format 4.*serq-mcu quantize"),
+        (6, "format 6.*reads format 5.*serq-mcu quantize"),
         (3, "format 3.*serq-mcu quantize"),
-        ("4", "format 4"),
+        ("5", "format '5'"),
     ],
 )
 def test_another_format_is_refused_with_what_to_do(

@@ -19,10 +19,11 @@ from serq_mcu.frontend.reference import features, frame_stages
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.speech import NoiseFloor, SpeechRule
 from serq_mcu.frontend.tables import FrontendTables, build_tables
-from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.interpreter import learn, scores, stages
 from serq_mcu.quantized_model.streaming import analyse, listen, require_decision_rule, stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
-from tests.support.models import made_up_model
+from serq_mcu.quantized_model.voice import Voice
+from tests.support.models import made_up_features, made_up_model
 from tests.support.streaming import quiet_and_loud
 
 MISSING = -(2**31)
@@ -313,3 +314,35 @@ def test_a_streams_decisions_are_those_of_the_words(name: str) -> None:
     assert {(0, True), (-1, True)} <= kinds  # labels, and the class "no speech"
     assert (-1, False) in kinds  # too little speech, or digital silence
     assert ((-2, True) in kinds) == (RULES[name].get("unsure_margin", 0) > 0)
+
+
+def near(a: int, d: int) -> int:
+    """div_near of section 19."""
+    return (1 if a > 0 else -1) * ((2 * abs(a) + d) // (2 * d))
+
+
+@pytest.mark.parametrize("most", [1, 3, 128])
+def test_a_voice_learns_by_the_words(most: int) -> None:
+    made = made_up_model((6, 5), (4, 4), seed=most)
+    assert made.voice is not None
+    model = replace(made, voice=replace(made.voice, most=most))
+    means, counts = made.voice.means.tolist(), made.voice.counts.tolist()
+    constants = zip(model.input.center, model.input.multiplier, model.input.shift, strict=True)
+    rows = made_up_features(model, 140, seed=most)
+    n, sums, voice = 0, [0] * len(counts), Voice.unknown(len(counts))
+    scale = [(int(c), int(m), int(s)) for c, m, s in constants]
+    for row, label in zip(rows.tolist(), np.random.default_rng(most).integers(0, 5, len(rows)), strict=True):
+        shift = [near(s, n + k) for s, k in zip(sums, counts, strict=True)]
+        inputs = []
+        for i, (value, (center, multiplier, bits)) in enumerate(zip(row, scale, strict=True)):
+            t = min(max(value - center, -(2**20 - 1)), 2**20 - 1)
+            u = (t * multiplier + (1 << (bits - 1))) >> bits
+            missing = value == MISSING
+            inputs.append(64 if missing else min(max(64 + u - shift[i], 0), 127))
+            r = shift[i] if missing else min(max(u, -127), 127) - means[label][i]
+            sums[i] = sums[i] + r if n < most else sums[i] - near(sums[i], most) + r
+            assert abs(sums[i]) <= 254 * min(n + 1, most)
+        n = min(n + 1, most)
+        assert dict(stages(model, np.array(row), voice))["input"].tolist() == inputs
+        voice = learn(model, voice, np.array(row), int(label))
+        assert (voice.windows, voice.sums.tolist()) == (n, sums)

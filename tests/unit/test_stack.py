@@ -68,7 +68,7 @@ def test_each_application_states_its_own_stack_by_the_compilers_figures(app: str
 @needs("arm-none-eabi-gcc")
 def test_a_board_with_too_little_stack_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     board = load_board("emulated-m0")
-    (tmp_path / "small.toml").write_text(board.toml.replace("stack_bytes = 1_536", "stack_bytes = 512"))
+    (tmp_path / "small.toml").write_text(board.toml.replace("stack_bytes = 1_024", "stack_bytes = 512"))
     words = ["--board", str(tmp_path / "small.toml"), "--app", "harness"]
     done = CliRunner().invoke(main, ["export", "emodb-small", *words, "--out", str(tmp_path / "out"), "-q"])
     assert done.exit_code == 1 and "reserves 512 bytes of stack and harness needs" in done.stderr

@@ -11,11 +11,16 @@
 
 /* NOLINTBEGIN(misc-use-internal-linkage): Python calls these */
 
-/* A clip's label, or an error of serq.h. scores: SERQ_CLASSES. */
-int32_t classify_clip(const int16_t *samples, uint32_t count, int32_t *scores)
+/* A clip's label, or an error of serq.h. scores: SERQ_CLASSES; voice: a serq_voice, or NULL. */
+int32_t classify_clip(const int16_t *samples, uint32_t count, int32_t *scores, const void *voice)
 {
     static serq_state state;
     serq_init(&state);
+#ifdef SERQ_VOICE_MOST
+    serq_use_voice(&state, voice);
+#else
+    (void)voice;
+#endif
     int result = serq_push(&state, samples, count);
     return result < 0 ? result : serq_classify(&state, scores);
 }
@@ -57,6 +62,13 @@ void stream_start(void *stream)
 {
     serq_stream_init(stream);
 }
+
+#ifdef SERQ_VOICE_MOST
+void stream_use_voice(void *stream, void *voice, int32_t learns)
+{
+    serq_stream_use_voice(stream, voice, learns);
+}
+#endif
 
 /* Takes samples until a decision is due or none is left, and returns how many; `decided` says
  * which. `decision`: answer, level, frames and margin, then SERQ_CLASSES scores. */

@@ -32,6 +32,10 @@ enum {
     READ = 0x08,
     CONTINUE = 0x09,
     STAGE = 0x0A,
+    GET_VOICE = 0x0B,
+    PUT_VOICE = 0x0C,
+    RESET_VOICE = 0x0D,
+    LEARN = 0x0E,
     STOPPED = 0x8A,
     ERROR = 0xFF,
     ANSWER = 0x80 /* added to a request's type */
@@ -48,7 +52,9 @@ typedef enum {
     TOO_FEW_SAMPLES,
     TOO_MANY_FRAMES,
     NOT_STOPPED,
-    NO_CLIP
+    NO_CLIP,
+    VOICE_DAMAGED,
+    VOICE_FOREIGN
 } verdict;
 
 typedef struct {
@@ -90,6 +96,12 @@ static struct {
     bool finished;  /* the members below hold the clip's result */
     int8_t label;
     int32_t scores[SERQ_CLASSES];
+#ifdef SERQ_VOICE_MOST
+    serq_voice voice;      /* lasts from clip to clip */
+    uint16_t voice_bytes;  /* of a new one that came, from its first on */
+    uint8_t voice_verdict; /* on it, when it was whole */
+    bool learned;          /* it has learned from the clip */
+#endif
 
     uint32_t frontend_cycles, network_cycles;
     uint32_t
@@ -210,6 +222,23 @@ static void answer_digests(const uint8_t *request)
     }
 }
 
+#ifdef SERQ_VOICE_MOST
+static void answer_voice(const uint8_t *request)
+{
+    uint32_t offset = get_u16(request + WIRE_HEADER), left = sizeof harness.voice;
+    offset = offset < left ? offset : left;
+    left -= offset;
+    if (left > SERQ_HARNESS_PAYLOAD - 4U) {
+        left = SERQ_HARNESS_PAYLOAD - 4U;
+    }
+    serq_voice_seal(&harness.voice);
+    begin_answer(request, 4 + left);
+    wire_put_u16(sizeof harness.voice);
+    wire_put_u16((uint16_t)offset);
+    wire_put((const uint8_t *)&harness.voice + offset, left);
+}
+#endif
+
 static void answer(const uint8_t *request)
 {
     switch (request[0]) {
@@ -236,7 +265,20 @@ static void answer(const uint8_t *request)
     case LABEL:
         answer_label(request);
         break;
-    default: /* BEGIN, CONTINUE: that it was done is all there is to say */
+#ifdef SERQ_VOICE_MOST
+    case GET_VOICE:
+        answer_voice(request);
+        break;
+    case PUT_VOICE:
+        begin_answer(request, 2);
+        wire_put_u16(harness.voice_bytes);
+        break;
+    case LEARN:
+        begin_answer(request, 2);
+        wire_put_u16(harness.voice.windows);
+        break;
+#endif
+    default: /* BEGIN, CONTINUE, RESET_VOICE: that it was done is all there is to say */
         begin_answer(request, 0);
         break;
     }
@@ -374,9 +416,89 @@ static uint32_t cycles_since(uint32_t start, uint32_t traced)
     return port_cycles() - start - (harness.trace_cycles - traced);
 }
 
+#ifdef SERQ_VOICE_MOST
+
+static void reset_voice(void)
+{
+    serq_voice_reset(&harness.voice);
+    harness.voice_bytes = 0;
+}
+
+/* What a host left unfinished is no voice. */
+static void drop_part_of_voice(void)
+{
+    if (harness.voice_bytes != 0 && harness.voice_bytes != sizeof harness.voice) {
+        reset_voice();
+    }
+}
+
+static verdict open_voice(void)
+{
+    int error = serq_voice_open(&harness.voice);
+    return error == 0 ? GOOD : error == SERQ_ERROR_VOICE_FOREIGN ? VOICE_FOREIGN : VOICE_DAMAGED;
+}
+
+static verdict put_voice(const uint8_t *payload, uint32_t length)
+{
+    uint32_t offset = length < 2 ? 0 : get_u16(payload), count = length - 2;
+    if (length < 3 || offset + count > sizeof harness.voice) {
+        return BAD_LENGTH;
+    }
+    if (offset != 0 && offset != harness.voice_bytes) {
+        return offset < harness.voice_bytes ? (verdict)harness.voice_verdict : OUT_OF_ORDER;
+    }
+    memcpy((uint8_t *)&harness.voice + offset, payload + 2, count);
+    harness.voice_bytes = (uint16_t)(offset + count);
+    harness.voice_verdict = GOOD;
+    if (harness.voice_bytes == sizeof harness.voice) {
+        harness.voice_verdict = (uint8_t)open_voice();
+    }
+    return (verdict)harness.voice_verdict;
+}
+
+/* Once from a clip: asked again, it only answers. */
+static verdict learn(const uint8_t *payload, uint32_t length)
+{
+    if (length != 1) {
+        return BAD_LENGTH;
+    }
+    if (!harness.finished) {
+        return OUT_OF_ORDER;
+    }
+    int label = (int8_t)payload[0] < 0 ? harness.label : payload[0];
+    const int32_t *pooled = harness.recogniser.scratch.decision.pooled;
+    bool emotion = label >= 0 && label < SERQ_CLASSES && label != SERQ_NO_SPEECH_LABEL;
+    if (!harness.learned && emotion && !serq_all_missing(pooled)) {
+        serq_model_learn(&harness.recogniser, &harness.voice, label);
+    }
+    harness.learned = true;
+    return GOOD;
+}
+
+static verdict perform_on_voice(uint8_t type, const uint8_t *payload, uint32_t length)
+{
+    if (type == PUT_VOICE) {
+        return put_voice(payload, length);
+    }
+    if (length != (type == GET_VOICE ? 2U : 0U)) {
+        return BAD_LENGTH;
+    }
+    if (type == RESET_VOICE) {
+        reset_voice();
+    }
+    return GOOD;
+}
+
+#endif
+
 static void begin(void)
 {
     serq_init(&harness.recogniser);
+#ifdef SERQ_VOICE_MOST
+    drop_part_of_voice();
+    serq_use_voice(&harness.recogniser, &harness.voice);
+    harness.learned = false;
+#endif
     harness.begun = true;
     harness.samples = 0;
     harness.features = 0;
@@ -514,6 +636,10 @@ static verdict perform_in_clip(uint8_t type, const uint8_t *payload, uint32_t le
         return take_features(payload, length);
     case FINISH:
         return finish(payload, length);
+#ifdef SERQ_VOICE_MOST
+    case LEARN:
+        return learn(payload, length);
+#endif
     default: /* DIGESTS */
         return length == 0 ? GOOD : BAD_LENGTH;
     }
@@ -539,7 +665,16 @@ static verdict perform(const uint8_t *request, uint32_t length)
     case FEATURES:
     case FINISH:
     case DIGESTS:
+#ifdef SERQ_VOICE_MOST
+    case LEARN:
+#endif
         return perform_in_clip(request[0], request + WIRE_HEADER, length);
+#ifdef SERQ_VOICE_MOST
+    case GET_VOICE:
+    case PUT_VOICE:
+    case RESET_VOICE:
+        return perform_on_voice(request[0], request + WIRE_HEADER, length);
+#endif
     case CONTINUE: /* repeated, as its answer was lost */
         return harness.resumed && number_of(request) == harness.continued && length == 0
                    ? GOOD
@@ -579,6 +714,9 @@ void application_run(void)
 {
     uint8_t *request = harness.request.bytes;
     uint32_t length;
+#ifdef SERQ_VOICE_MOST
+    reset_voice();
+#endif
     while ((length = receive(request, sizeof harness.request.bytes)) != UINT32_MAX) {
         if (length <= SERQ_HARNESS_PAYLOAD) {
             serve(request, length);

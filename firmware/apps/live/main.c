@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "audio.h"
+#include "commands.h"
 #include "port.h"
 #include "serq_board.h"
 #include "serq_stream.h"
@@ -23,6 +24,9 @@ static struct {
     uint8_t line[LINE]; /* written in pieces: a line may be longer */
     uint32_t used;
     uint32_t since_greeting; /* samples */
+#ifdef SERQ_VOICE_MOST
+    commands commands;
+#endif
 } live;
 
 static void put(const char *text, size_t length)
@@ -146,8 +150,82 @@ static void report(const serq_decision *decision, uint32_t latency)
     put_unsigned(audio_waiting());
     put_text(", \"overruns\": ");
     put_unsigned(audio_overruns());
+#ifdef SERQ_VOICE_MOST
+    put_text(", \"voice\": ");
+    put_unsigned(live.commands.voice.windows);
+#endif
     put_text("}");
     end_line();
+}
+
+#ifdef SERQ_VOICE_MOST
+
+static void use_voice(void)
+{
+    serq_stream_use_voice(&live.stream, &live.commands.voice, live.commands.learns);
+}
+
+/* What is learned from, and from how many windows so far. */
+static void report_voice(bool refused)
+{
+    int learns = live.commands.learns;
+    put_text("{\"voice\": ");
+    put_unsigned(live.commands.voice.windows);
+    put_text(", \"learns\": ");
+    put_string(learns >= 0                    ? serq_label(learns)
+               : learns == SERQ_LEARN_ANSWERS ? "answers"
+                                              : "nothing");
+    put_text(refused ? ", \"refused\": true}" : "}");
+    end_line();
+}
+
+static void show_voice(void)
+{
+    const uint8_t *bytes = (const uint8_t *)&live.commands.voice;
+    put_text("{\"stored\": \"");
+    for (uint32_t i = 0; i < sizeof live.commands.voice; i++) {
+        put_hexadecimal(bytes[i]);
+    }
+    put_text("\"}");
+    end_line();
+}
+
+/* Do what somebody has sent meanwhile. */
+static void obey(void)
+{
+    uint8_t bytes[16];
+    size_t count;
+    while ((count = port_poll(bytes, sizeof bytes)) != 0) {
+        for (size_t i = 0; i < count; i++) {
+            command asked = commands_take(&live.commands, bytes[i]);
+            if (asked == COMMAND_LOADING) {
+                serq_stream_use_voice(&live.stream, NULL, SERQ_LEARN_NOTHING);
+            } else if (asked == COMMAND_SHOW) {
+                show_voice();
+            } else if (asked != COMMAND_NONE) {
+                use_voice();
+                report_voice(asked == COMMAND_REFUSED);
+            }
+        }
+    }
+}
+
+#else
+
+static inline void use_voice(void)
+{
+}
+
+static inline void obey(void)
+{
+}
+
+#endif
+
+static void start_stream(void)
+{
+    serq_stream_init(&live.stream);
+    use_voice();
 }
 
 static void listen(const int16_t *samples, uint32_t count)
@@ -192,7 +270,10 @@ static void complain(void)
 void application_run(void)
 {
     uint32_t count, gaps = 0;
-    serq_stream_init(&live.stream);
+#ifdef SERQ_VOICE_MOST
+    commands_init(&live.commands);
+#endif
+    start_stream();
     if (!audio_start()) {
         complain();
         return;
@@ -201,8 +282,9 @@ void application_run(void)
     while ((count = audio_read(live.samples, PIECE)) != 0) {
         if (audio_gaps() != gaps) { /* what was heard before does not join what comes now */
             gaps = audio_gaps();
-            serq_stream_init(&live.stream);
+            start_stream();
         }
         listen(live.samples, count);
+        obey();
     }
 }

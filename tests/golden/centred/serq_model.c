@@ -80,7 +80,7 @@ void serq_model_network(serq_state *state)
     serq_table *table = &state->scratch.decision.table;
     int32_t *accumulators = state->scratch.decision.accumulators;
 
-    serq_standardize(state->scratch.decision.pooled, 64, serq_input_center, serq_input_scale, activations);
+    serq_voice_standardize(state->voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, activations);
     SERQ_TRACE_STAGE(SERQ_STAGE_INPUT, activations, 64, sizeof(uint8_t));
 
     serq_dense_start16(serq_bias0, -1698, -2, 64, 8, activations, accumulators);
@@ -96,6 +96,11 @@ void serq_model_network(serq_state *state)
     serq_dense_dsp1(serq_weights1_3, 8, 4, 3, activations + 64, table, accumulators);
     serq_dense_dsp1(serq_weights1_4, 8, 4, 4, activations + 64, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_1_ACCUMULATOR, accumulators, 4, sizeof(int32_t));
+}
+
+void serq_model_learn(const serq_state *state, serq_voice *voice, int label)
+{
+    serq_voice_learn(voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, serq_voice_means + label * 64);
 }
 
 /* Whoever sizes a buffer wrongly does not compile: these rest on the layers alone. */

@@ -79,7 +79,7 @@ void serq_model_network(serq_state *state)
     serq_table *table = &state->scratch.decision.table;
     int32_t *accumulators = state->scratch.decision.accumulators;
 
-    serq_standardize(state->scratch.decision.pooled, 21, serq_input_center, serq_input_scale, activations);
+    serq_voice_standardize(state->voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, activations);
     SERQ_TRACE_STAGE(SERQ_STAGE_INPUT, activations, 21, sizeof(uint8_t));
 
     serq_dense_start16(serq_bias0, -9714, 0, 21, 16, activations, accumulators);
@@ -99,6 +99,11 @@ void serq_model_network(serq_state *state)
     serq_dense_start16(serq_bias2, -776, 0, 9, 3, activations, accumulators);
     serq_dense_dsp1(serq_weights2_0, 9, 3, 0, activations, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_2_ACCUMULATOR, accumulators, 3, sizeof(int32_t));
+}
+
+void serq_model_learn(const serq_state *state, serq_voice *voice, int label)
+{
+    serq_voice_learn(voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, serq_voice_means + label * 21);
 }
 
 /* Whoever sizes a buffer wrongly does not compile: these rest on the layers alone. */

@@ -121,7 +121,7 @@ void serq_model_network(serq_state *state)
     serq_table *table = &state->scratch.decision.table;
     int32_t *accumulators = state->scratch.decision.accumulators;
 
-    serq_standardize(state->scratch.decision.pooled, 25, serq_input_center, serq_input_scale, activations);
+    serq_voice_standardize(state->voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, activations);
     SERQ_TRACE_STAGE(SERQ_STAGE_INPUT, activations, 25, sizeof(uint8_t));
 
     serq_dense_start16(serq_bias0, -1396, -3, 25, 8, activations, accumulators);
@@ -136,6 +136,11 @@ void serq_model_network(serq_state *state)
     serq_dense_dsp1(serq_weights1_2, 8, 3, 2, activations + 32, table, accumulators);
     serq_dense_dsp1(serq_weights1_3, 8, 3, 3, activations + 32, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_1_ACCUMULATOR, accumulators, 3, sizeof(int32_t));
+}
+
+void serq_model_learn(const serq_state *state, serq_voice *voice, int label)
+{
+    serq_voice_learn(voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, serq_voice_means + label * 25);
 }
 
 /* Whoever sizes a buffer wrongly does not compile: these rest on the layers alone. */

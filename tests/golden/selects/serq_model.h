@@ -2,7 +2,7 @@
 #ifndef SERQ_MODEL_H
 #define SERQ_MODEL_H
 
-#define SERQ_MODEL_ABI 5
+#define SERQ_MODEL_ABI 6
 #define SERQ_IDENTITY { IDENTITY } /* first bytes of the model's SHA-256 */
 
 /* Where tables and weights are stored. Teensy 4's linker script copies other constants into RAM. */
@@ -37,7 +37,10 @@
 #define SERQ_NO_SPEECH_LABEL (2) /* the class whose answer is that there is no speech, or -1 */
 #define SERQ_ACCUMULATORS 8
 #define SERQ_ACTIVATIONS 40 /* bytes: every layer's input, and its output at the same time */
-#define SERQ_STATE_BYTES 7872 /* at most, on any core */
+#define SERQ_STATE_BYTES 7880 /* at most, on any core */
+
+/* A speaker's voice (serq_voice.h) */
+#define SERQ_VOICE_MOST 3 /* windows that are remembered */
 
 /* Live audio (serq_stream.h): blocks of a window, frames of a block, and when there is an answer */
 #define SERQ_BLOCKS 3
@@ -46,7 +49,7 @@
 #define SERQ_WAKE_RISE 0 /* above the loudness of silence, from which on frames are transformed, Q8 log2; 0: always */
 #define SERQ_UNSURE_MARGIN 0
 #define SERQ_SMOOTHING 0
-#define SERQ_STREAM_BYTES 9424 /* at most, on any core */
+#define SERQ_STREAM_BYTES 9448 /* at most, on any core */
 
 /* Stages, in the order of computing (SPEC.md section 7) */
 #define SERQ_STAGES 16

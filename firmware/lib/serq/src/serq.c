@@ -60,6 +60,9 @@ void serq_init(serq_state *state)
     state->kept = 0;
     state->ended = 0;
     state->grid.anchored = false;
+#ifdef SERQ_VOICE_MOST
+    state->voice = NULL;
+#endif
     serq_floor_init(&state->floor);
     if (SERQ_PADDING > 0) {
         memset(state->samples, 0, sizeof state->samples);
@@ -277,6 +280,27 @@ int serq_decide(serq_state *state, int32_t *scores)
     int label = serq_argmax(accumulators, SERQ_CLASSES);
     return speech && label != SERQ_NO_SPEECH_LABEL ? label : SERQ_NO_SPEECH;
 }
+
+#ifdef SERQ_VOICE_MOST
+
+void serq_use_voice(serq_state *state, const serq_voice *voice)
+{
+    state->voice = voice;
+}
+
+int serq_learn(const serq_state *state, serq_voice *voice, int label)
+{
+    if (!reaches(state, 0, MIN_FRAMES)) {
+        return SERQ_ERROR_TOO_SHORT;
+    }
+    bool emotion = label >= 0 && label < SERQ_CLASSES && label != SERQ_NO_SPEECH_LABEL;
+    if (emotion && !serq_all_missing(state->scratch.decision.pooled)) {
+        serq_model_learn(state, voice, label);
+    }
+    return voice->windows;
+}
+
+#endif
 
 int serq_classify(serq_state *state, int32_t *scores)
 {

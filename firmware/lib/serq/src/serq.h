@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SERQ_ABI 5
+#define SERQ_ABI 6
 
 #include "serq_model.h" /* generated: sizes, names, SERQ_MODEL_ABI */
 
@@ -33,6 +33,9 @@
 #include "serq_network.h"
 #include "serq_pool.h"
 #include "serq_speech.h"
+#ifdef SERQ_VOICE_MOST
+#include "serq_voice.h"
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -90,6 +93,9 @@ typedef struct {
     uint16_t filled;                             /* samples waiting in `samples` */
     uint16_t kept;  /* for serq_frame_shift(), of those that come from the frame before, or 0 */
     uint16_t ended; /* whether the zeros after the clip were taken */
+#ifdef SERQ_VOICE_MOST
+    const serq_voice *voice; /* whose answers they are, or NULL */
+#endif
 } serq_state;
 
 /* Forget all that was heard. Time: constant. */
@@ -113,6 +119,19 @@ int serq_classify(serq_state *state, int32_t *scores);
 int32_t *serq_features(serq_state *state);
 int serq_decide(serq_state *state, int32_t *scores);
 
+#ifdef SERQ_VOICE_MOST
+/* From now on, until serq_init(), answers are of this voice; NULL: of none. It is read, not copied.
+ */
+void serq_use_voice(serq_state *state, const serq_voice *voice);
+
+/* Learn from the clip that serq_classify() or serq_features() came last for: the speaker's voice in
+ * an emotion, the index of a label. That is what the speaker was asked for; or the clip's own
+ * answer. Nothing is learned without speech or of anything that is no emotion: any other label, or
+ * the class "no speech". Returns the windows that the voice was learned from, or
+ * SERQ_ERROR_TOO_SHORT. Time: two divisions a feature. */
+int serq_learn(const serq_state *state, serq_voice *voice, int label);
+#endif
+
 /* UTF-8 name of a label, "no speech" and "not sure" of those answers, "" of anything else. */
 const char *serq_label(int index);
 
@@ -121,6 +140,9 @@ const char *serq_label(int index);
 void serq_model_frame(serq_state *state);
 void serq_model_features(serq_state *state);
 void serq_model_network(serq_state *state);
+#ifdef SERQ_VOICE_MOST
+void serq_model_learn(const serq_state *state, serq_voice *voice, int label);
+#endif
 void serq_model_edges(serq_state *state, const int16_t *first, uint8_t pair, uint32_t first_counts);
 int32_t serq_model_loudness(const serq_state *state); /* of a whole frame that waits */
 

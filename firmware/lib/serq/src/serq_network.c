@@ -6,23 +6,17 @@
 #include "serq_kernel.h"
 #include "serq_pool.h"
 
-enum { ACTIVATION_MAX = 127, ZERO_POINT = 64 };
-
-/* Deviations from the center beyond this saturate; keeps the product with an 11-bit multiplier in
- * 32 bits. */
-enum { DEVIATION_MAX = (1 << 20) - 1 };
+enum { ACTIVATION_MAX = SERQ_ACTIVATION_MAX };
 
 void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center,
                       const uint16_t *scale, uint8_t *activations)
 {
     for (uint16_t i = 0; i < count; i++) {
-        /* |center| <= 2^19: the first clamp changes no result, and the difference fits */
-        int32_t deviation =
-            serq_clamp(pooled[i], -4 * DEVIATION_MAX, 4 * DEVIATION_MAX) - center[i];
-        int32_t scaled = serq_clamp(deviation, -DEVIATION_MAX, DEVIATION_MAX) * (scale[i] >> 5);
-        int32_t value = ZERO_POINT + serq_rshift_round(scaled, scale[i] & 31);
-        activations[i] =
-            pooled[i] == SERQ_MISSING ? ZERO_POINT : (uint8_t)serq_clamp(value, 0, ACTIVATION_MAX);
+        int32_t value = SERQ_ZERO_POINT;
+        if (pooled[i] != SERQ_MISSING) {
+            value += serq_steps(pooled[i], center[i], scale[i]);
+        }
+        activations[i] = (uint8_t)serq_clamp(value, 0, ACTIVATION_MAX);
     }
 }
 

@@ -11,11 +11,31 @@
 
 #include <stdint.h>
 
+#include "serq_fixed.h"
+
 /* Work area of a kernel: 1024 sums of 16 bits, or 512 words. Little-endian, as all cores are. */
 typedef union {
     uint32_t words[512];
     uint16_t halves[1024];
 } serq_table;
+
+#define SERQ_ACTIVATION_MAX 127
+#define SERQ_ZERO_POINT 64 /* of the network's inputs */
+
+/* Deviations from the center beyond this saturate; keeps the product with an 11-bit multiplier in
+ * 32 bits. */
+#define SERQ_DEVIATION_MAX ((1 << 20) - 1)
+
+/* How far a pooled feature is from the training clips' mean, in steps of 1/16 of their standard
+ * deviation. scale: multiplier * 32 + shift; |center| <= 2^19. */
+static inline int32_t serq_steps(int32_t pooled, int32_t center, uint16_t scale)
+{
+    /* the first clamp changes no result, and the difference fits */
+    int32_t deviation =
+        serq_clamp(pooled, -4 * SERQ_DEVIATION_MAX, 4 * SERQ_DEVIATION_MAX) - center;
+    deviation = serq_clamp(deviation, -SERQ_DEVIATION_MAX, SERQ_DEVIATION_MAX);
+    return serq_rshift_round(deviation * (scale >> 5), scale & 31);
+}
 
 /* Pooled features to activations 0..127 with zero point 64. scale: multiplier * 32 + shift. */
 void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center,

@@ -74,6 +74,10 @@ void serq_stream_init(serq_stream *stream)
     stream->next = 0;
     stream->blocks = 0;
     stream->fresh = 1;
+#ifdef SERQ_VOICE_MOST
+    stream->voice = NULL;
+    stream->wait = 0;
+#endif
     begin_block(stream);
 }
 
@@ -263,6 +267,37 @@ static uint32_t margin(const int32_t *scores, unsigned best)
     return least;
 }
 
+#ifdef SERQ_VOICE_MOST
+
+void serq_stream_use_voice(serq_stream *stream, serq_voice *voice, int learns)
+{
+    bool label = learns >= 0 && learns < SERQ_CLASSES && learns != SERQ_NO_SPEECH_LABEL;
+    serq_use_voice(&stream->state, voice);
+    stream->voice = voice;
+    stream->learns = (int8_t)(label || learns == SERQ_LEARN_ANSWERS ? learns : SERQ_LEARN_NOTHING);
+}
+
+/* The features of the window are still there. */
+static void learn(serq_stream *stream, const serq_decision *decision)
+{
+    int label = stream->learns == SERQ_LEARN_ANSWERS ? decision->answer : stream->learns;
+    bool speech = decision->answer != SERQ_NO_SPEECH;
+    if (stream->voice != NULL && stream->wait == 0 && speech && label >= 0) {
+        serq_model_learn(&stream->state, stream->voice, label);
+        stream->wait = SERQ_BLOCKS;
+    }
+}
+
+#else
+
+static inline void learn(const serq_stream *stream, const serq_decision *decision)
+{
+    (void)stream;
+    (void)decision;
+}
+
+#endif
+
 /* The answer to the window that the state holds, whose features are there. */
 static void decide(serq_stream *stream, serq_decision *decision)
 {
@@ -299,8 +334,12 @@ static void end_block(serq_stream *stream, serq_decision *decision)
         state->speech = (uint16_t)speech;
         next_block(stream);
     }
+#ifdef SERQ_VOICE_MOST
+    stream->wait = (uint8_t)(stream->wait - (stream->wait > 0));
+#endif
     if (speech >= SERQ_SPEECH_FRAMES && !serq_all_missing(serq_features(state))) {
         decide(stream, decision);
+        learn(stream, decision);
     } else {
         hear_no_speech(stream, decision);
     }

@@ -65,6 +65,12 @@ typedef struct {
     uint16_t speech; /* frames that are speech */
 } serq_block;
 
+#ifdef SERQ_VOICE_MOST
+/* What a voice is learned from, besides the index of a label: the emotion that was asked for. */
+#define SERQ_LEARN_NOTHING (-2)
+#define SERQ_LEARN_ANSWERS (-1) /* the stream's own, where it is sure */
+#endif
+
 /* Everything a stream remembers. Its members are its own affair. */
 typedef struct {
     serq_state state; /* its pools hold the block that is being heard */
@@ -80,6 +86,11 @@ typedef struct {
     uint8_t next_floor; /* the place for the next floors */
     bool awake;         /* whether all further frames of this block are transformed */
     uint8_t fresh;      /* whether averages start with the next decision */
+#ifdef SERQ_VOICE_MOST
+    serq_voice *voice; /* or NULL */
+    int8_t learns;     /* a label, SERQ_LEARN_ANSWERS or SERQ_LEARN_NOTHING */
+    uint8_t wait;      /* blocks until a window shares none with the one that was learned last */
+#endif
 } serq_stream;
 
 /* Forget all that was heard. Time: constant. */
@@ -93,6 +104,13 @@ void serq_stream_init(serq_stream *stream);
  * samples alone, but for the first one of a block. */
 int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
                      serq_decision *decision);
+
+#ifdef SERQ_VOICE_MOST
+/* From now on, until serq_stream_init(), answers are of this voice, and it learns from each window
+ * with speech that shares no block with the one before: the emotion that was asked for
+ * (enrolment), the stream's own answers, or nothing. NULL: no voice. */
+void serq_stream_use_voice(serq_stream *stream, serq_voice *voice, int learns);
+#endif
 
 #ifdef __cplusplus
 }
