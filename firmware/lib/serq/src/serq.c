@@ -126,23 +126,29 @@ static bool reaches(const serq_state *state, uint32_t more, uint32_t frames)
     return samples + SERQ_PADDING >= SERQ_FRAME_LENGTH + (frames - 1) * SERQ_HOP_LENGTH;
 }
 
-/* Copy 8 samples and go on to the next. */
-static inline void move_eight(int16_t **to, const int16_t **from)
+/* Copy 16 samples and go on to the next. */
+static inline void move_sixteen(int16_t **to, const int16_t **from)
 {
-#if SERQ_CORTEX_M
-    __asm__ volatile("ldmia %1!, {r3, r4, r5, r6}\n\tstmia %0!, {r3, r4, r5, r6}"
+#if SERQ_THUMB2
+    __asm__ volatile("ldmia %1!, {r3, r4, r5, r6, r8, r10, r12, lr}\n\t"
+                     "stmia %0!, {r3, r4, r5, r6, r8, r10, r12, lr}"
+                     : "+r"(*to), "+r"(*from)
+                     :
+                     : "r3", "r4", "r5", "r6", "r8", "r10", "r12", "lr", "memory");
+#elif SERQ_CORTEX_M
+    __asm__ volatile("ldmia %1!, {r3, r4, r5, r6}\n\tstmia %0!, {r3, r4, r5, r6}\n\t"
+                     "ldmia %1!, {r3, r4, r5, r6}\n\tstmia %0!, {r3, r4, r5, r6}"
                      : "+l"(*to), "+l"(*from)
                      :
                      : "r3", "r4", "r5", "r6", "memory");
 #else
-    uint32_t a = load_word(*from), b = load_word(*from + 2), c = load_word(*from + 4),
-             d = load_word(*from + 6);
-    store_word(*to, a);
-    store_word(*to + 2, b);
-    store_word(*to + 4, c);
-    store_word(*to + 6, d);
-    *to += 8;
-    *from += 8;
+    for (unsigned i = 0; i < 16; i += 4) {
+        uint32_t a = load_word(*from + i), b = load_word(*from + i + 2);
+        store_word(*to + i, a);
+        store_word(*to + i + 2, b);
+    }
+    *to += 16;
+    *from += 16;
 #endif
 }
 
@@ -156,8 +162,7 @@ static void move_samples(int16_t *to, const int16_t *from, uint32_t count)
         count--;
     }
     for (; alike && count >= 16; count -= 16) {
-        move_eight(&to, &from);
-        move_eight(&to, &from);
+        move_sixteen(&to, &from);
     }
     for (; count > 0; count--) {
         *to++ = *from++;

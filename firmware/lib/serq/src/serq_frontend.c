@@ -19,10 +19,22 @@ static inline uint32_t changes(const int16_t *samples)
     return two ^ (two << 1);
 }
 
+#if SERQ_DSP
+uint32_t serq_thumb2_changes(const int16_t *samples, uint32_t count);
+void serq_thumb2_pieces(const int16_t *samples, uint32_t pieces, uint64_t *sums);
+#endif
+
 /* Of all samples up to `end`, in 16 bits; the lowest bit is set. */
 static uint16_t all_changes(const int16_t *samples, const int16_t *end)
 {
     uint32_t significant = 1; /* ends the search for the highest bit */
+#if SERQ_DSP
+    if (end - samples >= 16) {
+        uint32_t count = (uint32_t)(end - samples) / 16 * 16;
+        significant |= serq_thumb2_changes(samples, count);
+        samples += count;
+    }
+#endif
     for (; end - samples >= 8; samples += 8) {
         significant |= changes(samples) | changes(samples + 2);
         significant |= changes(samples + 4) | changes(samples + 6);
@@ -73,6 +85,16 @@ int32_t serq_loudness(const int16_t *samples, uint16_t count, const uint16_t *lo
 {
     uint64_t squares = count, of_sums = 0;
     uint32_t left = count;
+#if SERQ_DSP
+    if (left >= SERQ_PIECE && ((uintptr_t)samples & 3) == 0) {
+        uint64_t both[2] = {squares, 0};
+        serq_thumb2_pieces(samples, left / SERQ_PIECE, both);
+        samples += left / SERQ_PIECE * SERQ_PIECE;
+        left %= SERQ_PIECE;
+        squares = both[0];
+        of_sums = both[1];
+    }
+#endif
     for (; left >= SERQ_PIECE; left -= SERQ_PIECE) {
         int32_t sum = 0;
         for (const int16_t *end = samples + SERQ_PIECE; samples < end; samples += 8) {
@@ -104,6 +126,7 @@ uint64_t serq_add_power(const serq_bin *bins, uint16_t count, uint64_t total)
     return total;
 }
 
+#if !SERQ_DSP /* else it is in serq_thumb2.S */
 uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table,
                   uint8_t shift, int32_t log_floor)
 {
@@ -118,6 +141,7 @@ uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const u
     }
     return total;
 }
+#endif
 
 int32_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table)
 {
@@ -173,25 +197,33 @@ static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned do
 
 #endif
 
+enum { WIDTH = 4 }; /* neighbouring classes that a bin touches */
+
+#if SERQ_DSP && !SERQ_STORED_POWER
+
+void serq_thumb2_runs(const serq_bin *bins, unsigned doublings, const uint16_t *run,
+                      const uint16_t *end, const int16_t *weight, int32_t *sums);
+
+#define weigh_runs serq_thumb2_runs
+
+#else
+
 #if SERQ_THUMB1
 const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, uint32_t count,
                                  int32_t *sum);
 #endif
 
-void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs,
-                 const int16_t *weight, int32_t *chroma)
+/* Of each bin the product of its scaled power with 4 weights of its own, floored by 16 bits, added
+ * to 4 of the sums, which are cleared first. */
+static void weigh_runs(const serq_bin *bins, unsigned doublings, const uint16_t *run,
+                       const uint16_t *end, const int16_t *weight, int32_t *sums)
 {
-    enum { CLASSES = SERQ_PITCH_CLASSES, WIDTH = 4 };
-    /* those beyond the last class belong to the first ones */
-    int32_t sums[CLASSES + WIDTH - 1] = {0};
-    unsigned doublings = serq_power_doublings(total);
-    scale_powers(bins, count, doublings);
-    for (const uint16_t *end = run + 3 * runs; run < end; run += 3) {
+    memset(sums, 0, (SERQ_PITCH_CLASSES + WIDTH) * sizeof *sums);
+    for (; run < end; run += 3) {
         int32_t *sum = sums + run[2];
 #if SERQ_THUMB1 /* which has no long product, so that the powers are stored */
+        (void)doublings;
         weight = serq_thumb1_weigh(&bins->z.re + run[0], weight, run[1], sum);
-#elif SERQ_DSP && !SERQ_STORED_POWER
-        weight = serq_weigh(&bins[run[0]].z.re, run[1], doublings, weight, sum);
 #else
         uint32_t i = run[0], last = i + run[1];
         int32_t a = sum[0], b = sum[1], c = sum[2], d = sum[3];
@@ -210,6 +242,18 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
         sum[3] = d;
 #endif
     }
+}
+
+#endif
+
+void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs,
+                 const int16_t *weight, int32_t *chroma)
+{
+    enum { CLASSES = SERQ_PITCH_CLASSES };
+    int32_t sums[CLASSES + WIDTH]; /* those beyond the last class belong to the first ones */
+    unsigned doublings = serq_power_doublings(total);
+    scale_powers(bins, count, doublings);
+    weigh_runs(bins, doublings, run, run + 3 * runs, weight, sums);
     int32_t largest = 0;
     for (unsigned i = 0; i < CLASSES; i++) {
         sums[i] += i < WIDTH - 1 ? sums[CLASSES + i] : 0;
