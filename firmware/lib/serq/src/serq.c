@@ -83,15 +83,15 @@ void serq_raise_top(serq_state *state, int16_t top)
     for (int32_t i = 0; i < rise && i < SERQ_TIERS; i++) {
         unsigned tier = serq_tier((int16_t)(top - i), top, SERQ_TIERS);
         for (unsigned j = tier; j < SERQ_POOLS * SERQ_TIERS; j += SERQ_TIERS) {
-            memset(state->pools + j, 0, sizeof *state->pools);
+            clear_words(state->pools + j, sizeof *state->pools);
         }
 #if SERQ_HISTOGRAMS > 0
         for (unsigned j = tier; j < SERQ_HISTOGRAMS * SERQ_TIERS; j += SERQ_TIERS) {
-            memset(state->histograms + j, 0, sizeof *state->histograms);
+            clear_words(state->histograms + j, sizeof *state->histograms);
         }
 #endif
         for (unsigned j = tier; j < SERQ_SELECTIONS * SERQ_TIERS; j += SERQ_TIERS) {
-            memset(state->counts + j, 0, sizeof *state->counts);
+            clear_words(state->counts + j, sizeof *state->counts);
         }
     }
     state->tiers.top = top;

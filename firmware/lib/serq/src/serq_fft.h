@@ -214,23 +214,16 @@ SERQ_SPECIALISE bool serq_assembled_pass(serq_bin *z, const int16_t *twiddle, ui
     }
 }
 
-#else
-
-SERQ_SPECIALISE bool serq_assembled_pass(const serq_bin *z, const int16_t *twiddle, uint32_t points,
-                                         uint32_t m)
-{
-    (void)z, (void)twiddle, (void)points, (void)m;
-    return false;
-}
-
 #endif
 
 /* Levels m and 2m of the FFT, m even. */
 SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m)
 {
+#if SERQ_DSP
     if (serq_assembled_pass(z, twiddle, points, m)) {
         return;
     }
+#endif
     /* int16 from one factor of level 2m to the next; level m's are twice as far apart */
     uint32_t stride = points / m;
     const int16_t *inner = twiddle + stride, *outer = twiddle + 2 * stride;

@@ -22,6 +22,8 @@ static inline uint32_t changes(const int16_t *samples)
 #if SERQ_DSP
 uint32_t serq_thumb2_changes(const int16_t *samples, uint32_t count);
 void serq_thumb2_pieces(const int16_t *samples, uint32_t pieces, uint64_t *sums);
+#elif SERQ_THUMB1
+int32_t serq_thumb1_piece(const int16_t *samples, uint64_t *squares);
 #endif
 
 /* Of all samples up to `end`, in 16 bits; the lowest bit is set. */
@@ -94,6 +96,11 @@ int32_t serq_loudness(const int16_t *samples, uint16_t count, const uint16_t *lo
         squares = both[0];
         of_sums = both[1];
     }
+#elif SERQ_THUMB1
+    for (; left >= SERQ_PIECE && ((uintptr_t)samples & 3) == 0; left -= SERQ_PIECE) {
+        of_sums = serq_add_square(of_sums, serq_thumb1_piece(samples, &squares));
+        samples += SERQ_PIECE;
+    }
 #endif
     for (; left >= SERQ_PIECE; left -= SERQ_PIECE) {
         int32_t sum = 0;
@@ -154,6 +161,10 @@ int32_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t
 
 /* NOLINTBEGIN(clang-analyzer-security.ArrayBound): the bins' memory as words */
 
+#if SERQ_THUMB1
+void serq_thumb1_scale(serq_bin *bins, const serq_bin *end, unsigned up);
+#endif
+
 /* All of them, at once and in place: each as the int32 of its number, where bin i / 2 was that has
  * been read. */
 static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
@@ -162,6 +173,10 @@ static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
     const serq_bin *end = bins + count;
     unsigned up = 2 * doublings;
     if (up < 32) {
+#if SERQ_THUMB1
+        serq_thumb1_scale(bins, end, up);
+        return;
+#endif
         for (; bins < end; bins++) {
             *scaled++ = (int32_t)((uint32_t)(bins->power >> 32) << up |
                                   (uint32_t)bins->power >> 1 >> (31 - up));
@@ -218,7 +233,10 @@ const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, u
 static void weigh_runs(const serq_bin *bins, unsigned doublings, const uint16_t *run,
                        const uint16_t *end, const int16_t *weight, int32_t *sums)
 {
-    memset(sums, 0, (SERQ_PITCH_CLASSES + WIDTH) * sizeof *sums);
+    for (unsigned i = 0; i < SERQ_PITCH_CLASSES + WIDTH; i++) {
+        sums[i] = 0;
+        SERQ_RELOAD(); /* the memset() of small libraries takes a byte at a time */
+    }
     for (; run < end; run += 3) {
         int32_t *sum = sums + run[2];
 #if SERQ_THUMB1 /* which has no long product, so that the powers are stored */
