@@ -18,7 +18,7 @@ import numpy as np
 from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, Emulator, load_board
 from serq_mcu.build import platformio
-from serq_mcu.codegen.costs import stages
+from serq_mcu.codegen.costs import loudness_terms, stages
 from serq_mcu.codegen.export import board_files, export, runtime_files, write_project
 from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.config import load_config
@@ -40,7 +40,7 @@ CORES = {
     "emulated-xtensa": ("mul32",),
     "emulated-rv32imc": ("rv32i", "m"),
 }
-HOPS = (64, 128, 200, 256)  # of frames whose loudness is counted
+HOPS = (64, 100, 128, 200, 256)  # of frames whose loudness is counted
 INPUTS = (8, 16, 24, 40, 64, 88, 128, 200, 256, 480)
 OUTPUTS = (8, 16, 40, 64, 136, 256)
 KERNELS = {layout.kernel(bits): layout for layout in LAYOUTS.values() for bits in layout.widths}
@@ -258,7 +258,7 @@ def measure_stages(board: Board) -> tuple[Counted, int]:
                 assert row.instructions is not None
                 found[stage.cost].append((stage.terms, Count(stage.name, row.instructions, row.cycles)))
         stack = max(stack, report.stack_bytes or 0)
-    found["loudness"] = [((hop, 1), measure_loudness(board, hop)) for hop in HOPS]
+    found["loudness"] = [(loudness_terms(hop), measure_loudness(board, hop)) for hop in HOPS]
     return found, stack
 
 
@@ -269,7 +269,12 @@ def measure_loudness(board: Board, hop: int) -> Count:
     with tempfile.TemporaryDirectory(prefix="serq-loudness-") as folder:
         project = Path(folder) / "p"
         elf = build_frontend(board, listening_model(spec), project, LISTENING).elf
-        others = sorted(functions(board, project, ("serq",)) - {"serq_loudness"})
+        own = {"serq_loudness", "rest_of_pieces"}
+        others = sorted(
+            name
+            for name in functions(board, project, ("serq",)) - own
+            if not name.startswith("serq_thumb")  # parts of others
+        )
         with counted(board, elf, ["serq_loudness"], others) as (command, read):
             subprocess.run(command, input=pcm.tobytes(), check=True, capture_output=True)
             return next(record for record in read().records if record.function == "serq_loudness")

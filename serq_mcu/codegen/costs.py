@@ -12,6 +12,7 @@ from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.frontend.code import frame_costs
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.speech import PIECE
 from serq_mcu.frontend.statistics import PERCENTILE_COST, STATISTICS
 from serq_mcu.layers.kernels import Core, CostStage, Terms
 
@@ -48,7 +49,7 @@ def silence(plan: Plan) -> Row | None:
         return None
     hop, kept = spec.hop_length, spec.frame_length - spec.hop_length
     frame = total(estimate(plan), "frame")
-    loudness = _row(CostStage("silence", "loudness", "loudness", (hop, 1)), plan.core)
+    loudness = _row(CostStage("silence", "loudness", "loudness", loudness_terms(hop)), plan.core)
     moving = _row(CostStage("silence", "moving samples", "moving", (kept, hop, 0)), plan.core)
     passed = rule.block_frames - 1
     blocks = spec.sample_rate / (hop * rule.block_frames)
@@ -62,6 +63,11 @@ def silence(plan: Plan) -> Row | None:
         second(*(getattr(row, unit) for row in rows)) for unit in ("instructions", "cycles")
     )
     return Row("silence", "a second in which nobody speaks", instructions, cycles)
+
+
+def loudness_terms(hop: int) -> Terms:
+    """Give what the cost of a frame's loudness depends on: pieces of the hop, samples left, and 1."""
+    return (hop // PIECE, hop % PIECE, 1)
 
 
 def milliseconds(row: Row, clock_hz: int) -> float | None:

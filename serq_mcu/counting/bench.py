@@ -162,7 +162,7 @@ def _in_emulator(project: Project, model: QuantizedModel, board: Board, runs: Bo
     code = code_bytes(
         runs,
         built.elf,
-        functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb"))
+        functions(runs, project.folder, ("serq_network", "serq_dense", "serq_thumb."))
         | {"serq_model_network"},
     )
     rows = (*_frame_rows(counts, frame), *_decision_rows(counts, plan, statistics))

@@ -14,10 +14,10 @@ RUNTIME = FIRMWARE / "lib" / "serq" / "src"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 SANITIZERS = ("-g1", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 VARIANTS = {
-    "long multiply": ["-DSERQ_LONG_MULTIPLY=1"],
+    "long multiply": ["-DSERQ_LONG_MULTIPLY=1", "-DSERQ_DIVIDE=1"],
     "long multiply, powers stored": ["-DSERQ_LONG_MULTIPLY=1", "-DSERQ_STORED_POWER=1"],
     "short multiply": ["-DSERQ_LONG_MULTIPLY=0"],
-    "long multiply, sanitizers": ["-DSERQ_LONG_MULTIPLY=1", *SANITIZERS],
+    "long multiply, sanitizers": ["-DSERQ_LONG_MULTIPLY=1", "-DSERQ_DIVIDE=1", *SANITIZERS],
     "short multiply, sanitizers": ["-DSERQ_LONG_MULTIPLY=0", *SANITIZERS],
 }
 

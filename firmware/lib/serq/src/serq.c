@@ -86,15 +86,15 @@ void serq_raise_top(serq_state *state, int16_t top)
     for (int32_t i = 0; i < rise && i < SERQ_TIERS; i++) {
         unsigned tier = serq_tier((int16_t)(top - i), top, SERQ_TIERS);
         for (unsigned j = tier; j < SERQ_POOLS * SERQ_TIERS; j += SERQ_TIERS) {
-            memset(state->pools + j, 0, sizeof *state->pools);
+            clear_words(state->pools + j, sizeof *state->pools);
         }
 #if SERQ_HISTOGRAMS > 0
         for (unsigned j = tier; j < SERQ_HISTOGRAMS * SERQ_TIERS; j += SERQ_TIERS) {
-            memset(state->histograms + j, 0, sizeof *state->histograms);
+            clear_words(state->histograms + j, sizeof *state->histograms);
         }
 #endif
         for (unsigned j = tier; j < SERQ_SELECTIONS * SERQ_TIERS; j += SERQ_TIERS) {
-            memset(state->counts + j, 0, sizeof *state->counts);
+            clear_words(state->counts + j, sizeof *state->counts);
         }
     }
     state->tiers.top = top;
@@ -129,23 +129,29 @@ static bool reaches(const serq_state *state, uint32_t more, uint32_t frames)
     return samples + SERQ_PADDING >= SERQ_FRAME_LENGTH + (frames - 1) * SERQ_HOP_LENGTH;
 }
 
-/* Copy 8 samples and go on to the next. */
-static inline void move_eight(int16_t **to, const int16_t **from)
+/* Copy 16 samples and go on to the next. */
+static inline void move_sixteen(int16_t **to, const int16_t **from)
 {
-#if SERQ_CORTEX_M
-    __asm__ volatile("ldmia %1!, {r3, r4, r5, r6}\n\tstmia %0!, {r3, r4, r5, r6}"
+#if SERQ_THUMB2
+    __asm__ volatile("ldmia %1!, {r3, r4, r5, r6, r8, r10, r12, lr}\n\t"
+                     "stmia %0!, {r3, r4, r5, r6, r8, r10, r12, lr}"
+                     : "+r"(*to), "+r"(*from)
+                     :
+                     : "r3", "r4", "r5", "r6", "r8", "r10", "r12", "lr", "memory");
+#elif SERQ_CORTEX_M
+    __asm__ volatile("ldmia %1!, {r3, r4, r5, r6}\n\tstmia %0!, {r3, r4, r5, r6}\n\t"
+                     "ldmia %1!, {r3, r4, r5, r6}\n\tstmia %0!, {r3, r4, r5, r6}"
                      : "+l"(*to), "+l"(*from)
                      :
                      : "r3", "r4", "r5", "r6", "memory");
 #else
-    uint32_t a = load_word(*from), b = load_word(*from + 2), c = load_word(*from + 4),
-             d = load_word(*from + 6);
-    store_word(*to, a);
-    store_word(*to + 2, b);
-    store_word(*to + 4, c);
-    store_word(*to + 6, d);
-    *to += 8;
-    *from += 8;
+    for (unsigned i = 0; i < 16; i += 4) {
+        uint32_t a = load_word(*from + i), b = load_word(*from + i + 2);
+        store_word(*to + i, a);
+        store_word(*to + i + 2, b);
+    }
+    *to += 16;
+    *from += 16;
 #endif
 }
 
@@ -159,8 +165,7 @@ static void move_samples(int16_t *to, const int16_t *from, uint32_t count)
         count--;
     }
     for (; alike && count >= 16; count -= 16) {
-        move_eight(&to, &from);
-        move_eight(&to, &from);
+        move_sixteen(&to, &from);
     }
     for (; count > 0; count--) {
         *to++ = *from++;

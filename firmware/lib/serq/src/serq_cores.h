@@ -21,12 +21,29 @@
 #define SERQ_CORTEX_M 0
 #endif
 
-/* Whether the intrinsics of the Arm DSP extension serve: Cortex-M4, M7, M33. */
+/* Cortex-M3 and larger. */
+#if SERQ_CORTEX_M && defined(__thumb2__)
+#define SERQ_THUMB2 1
+#else
+#define SERQ_THUMB2 0
+#endif
+
+/* Whether the intrinsics of the Arm DSP extension and the assembly of serq_thumb2.S serve:
+ * Cortex-M4, M7, M33. */
 #ifndef SERQ_DSP
 #if SERQ_CORTEX_M && defined(__ARM_FEATURE_DSP) && !defined(__ARM_BIG_ENDIAN)
 #define SERQ_DSP 1
 #else
 #define SERQ_DSP 0
+#endif
+#endif
+
+/* Whether a quotient of 32 bits is an instruction of a few cycles. */
+#ifndef SERQ_DIVIDE
+#if defined(__ARM_FEATURE_IDIV)
+#define SERQ_DIVIDE 1
+#else
+#define SERQ_DIVIDE 0
 #endif
 #endif
 

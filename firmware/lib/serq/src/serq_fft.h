@@ -169,9 +169,61 @@ SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t
 
 #else
 
+#if SERQ_DSP
+
+void serq_thumb2_pass2(serq_bin *z, const int16_t *twiddle, uint32_t points);
+void serq_thumb2_pass4(serq_bin *z, const int16_t *twiddle, uint32_t points);
+void serq_thumb2_pass8(serq_bin *z, const int16_t *twiddle, uint32_t points);
+void serq_thumb2_pass16(serq_bin *z, const int16_t *twiddle, uint32_t points);
+void serq_thumb2_pass32(serq_bin *z, const int16_t *twiddle, uint32_t points);
+void serq_thumb2_pass64(serq_bin *z, const int16_t *twiddle, uint32_t points);
+void serq_thumb2_last16(serq_bin *z, const int16_t *twiddle);
+void serq_thumb2_last32(serq_bin *z, const int16_t *twiddle);
+void serq_thumb2_last64(serq_bin *z, const int16_t *twiddle);
+void serq_thumb2_last128(serq_bin *z, const int16_t *twiddle);
+
+/* Levels m and 2m of the FFT in assembly, if there is some for this m. */
+SERQ_SPECIALISE bool serq_assembled_pass(serq_bin *z, const int16_t *twiddle, uint32_t points,
+                                         uint32_t m)
+{
+    bool last = points == 4 * m;
+    switch (m) {
+    case 2:
+        serq_thumb2_pass2(z, twiddle, points);
+        return true;
+    case 4:
+        serq_thumb2_pass4(z, twiddle, points);
+        return true;
+    case 8:
+        serq_thumb2_pass8(z, twiddle, points);
+        return true;
+    case 16:
+        last ? serq_thumb2_last16(z, twiddle) : serq_thumb2_pass16(z, twiddle, points);
+        return true;
+    case 32:
+        last ? serq_thumb2_last32(z, twiddle) : serq_thumb2_pass32(z, twiddle, points);
+        return true;
+    case 64:
+        last ? serq_thumb2_last64(z, twiddle) : serq_thumb2_pass64(z, twiddle, points);
+        return true;
+    case 128:
+        serq_thumb2_last128(z, twiddle);
+        return true;
+    default:
+        return false;
+    }
+}
+
+#endif
+
 /* Levels m and 2m of the FFT, m even. */
 SERQ_SPECIALISE void serq_fft_pass(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m)
 {
+#if SERQ_DSP
+    if (serq_assembled_pass(z, twiddle, points, m)) {
+        return;
+    }
+#endif
     /* int16 from one factor of level 2m to the next; level m's are twice as far apart */
     uint32_t stride = points / m;
     const int16_t *inner = twiddle + stride, *outer = twiddle + 2 * stride;
@@ -315,6 +367,13 @@ SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint
     group->d = odd_half;
 }
 
+#if SERQ_DSP
+void serq_thumb2_first4(const int16_t *samples, const int16_t *window, serq_bin *z, unsigned bits,
+                        uint32_t whole);
+void serq_thumb2_first8(const int16_t *samples, const int16_t *window, serq_bin *z, unsigned bits,
+                        serq_pair factor);
+#endif
+
 /* Window and levels 1 and 2. */
 SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_points, serq_bin *z)
 {
@@ -323,6 +382,12 @@ SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_poi
     uint32_t whole = frame->points > 3 * quarter ? frame->points - 3 * quarter : 0;
     unsigned bits = serq_window_bits(frame);
     serq_four group;
+#if SERQ_DSP
+    if (quarter == 64 && frame->points >= 3 * quarter) {
+        serq_thumb2_first4(frame->samples, frame->window, z, bits, whole);
+        return;
+    }
+#endif
     for (; j < whole; j++) {
         serq_first_group4(frame, j, 0, 1, quarter, true, bits, &group);
         serq_store_four(z + 4 * position, group);
@@ -371,6 +436,12 @@ SERQ_SPECIALISE void serq_first_pass8(const serq_frame *frame, const int16_t *tw
     uint32_t position = 0, eighth = (uint32_t)1 << (log2_points - 3);
     unsigned bits = serq_window_bits(frame);
     serq_pair w = serq_load_pair(twiddle + 4 * eighth), n = serq_minus_high(w);
+#if SERQ_DSP
+    if (eighth == 64 && frame->points == 8 * eighth) {
+        serq_thumb2_first8(frame->samples, frame->window, z, bits, w);
+        return;
+    }
+#endif
     for (uint32_t j = 0; j < eighth; j++) {
         serq_bin *group = z + 8 * position;
         serq_four even, odd;
@@ -435,6 +506,15 @@ void serq_thumb1_split(serq_bin *low, serq_bin *high, const int16_t *twiddle);
 SERQ_SPECIALISE void serq_split(serq_bin *z, const int16_t *twiddle, uint32_t points)
 {
     serq_thumb1_split(z + 1, z + points - 1, twiddle + 2);
+}
+
+#elif SERQ_DSP
+
+void serq_thumb2_split(serq_bin *low, serq_bin *high, const int16_t *twiddle);
+
+SERQ_SPECIALISE void serq_split(serq_bin *z, const int16_t *twiddle, uint32_t points)
+{
+    serq_thumb2_split(z + 1, z + points - 1, twiddle + 2);
 }
 
 #else

@@ -138,70 +138,6 @@ static inline uint64_t serq_add_squares(uint64_t sum, serq_pair pair)
     return sum;
 }
 
-/* For each of `count` > 0 pairs (re, im), two a turn: ramp += sum, sum += re^2 + im^2. */
-static inline void serq_add_ramp(const int32_t *pairs, uint32_t count, uint64_t *ramp,
-                                 uint64_t *sum)
-{
-    uint64_t r = *ramp, s = *sum;
-    int32_t re, im, left = (int32_t)count;
-    __asm__("lsrs %[re], %[left], #1\n\t"
-            "bcs 2f\n"
-            "1:\tldrd %[re], %[im], [%[at]], #8\n\t"
-            "adds %Q[r], %Q[r], %Q[s]\n\t"
-            "adc %R[r], %R[r], %R[s]\n\t"
-            "smlal %Q[s], %R[s], %[re], %[re]\n\t"
-            "smlal %Q[s], %R[s], %[im], %[im]\n"
-            "2:\tldrd %[re], %[im], [%[at]], #8\n\t"
-            "adds %Q[r], %Q[r], %Q[s]\n\t"
-            "adc %R[r], %R[r], %R[s]\n\t"
-            "smlal %Q[s], %R[s], %[re], %[re]\n\t"
-            "smlal %Q[s], %R[s], %[im], %[im]\n\t"
-            "subs %[left], #2\n\t"
-            "bgt 1b"
-            : [r] "+&r"(r), [s] "+&r"(s), [re] "=&r"(re), [im] "=&r"(im), [at] "+&r"(pairs),
-              [left] "+&r"(left)
-            :
-            : "cc", "memory");
-    *ramp = r;
-    *sum = s;
-}
-
-/* For each of `count` > 0 bins (re, im), two a turn: the product of its scaled power, which is that
- * of (re, im) * 2^doublings, with 4 weights of its own, floored by 16 bits, is added to 4 sums.
- * Returns what follows the weights. */
-static inline const int16_t *serq_weigh(const int32_t *bins, uint32_t count, unsigned doublings,
-                                        const int16_t *weights, int32_t *sums)
-{
-    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
-    int32_t re, im, low, left = (int32_t)count;
-#define SERQ_WEIGH_BIN \
-    "ldrd %[re], %[im], [%[at]], #8\n\t" \
-    "lsls %[re], %[re], %[up]\n\t" \
-    "lsls %[im], %[im], %[up]\n\t" \
-    "smull %[low], %[re], %[re], %[re]\n\t" \
-    "smlal %[low], %[re], %[im], %[im]\n\t" \
-    "ldr %[im], [%[w]], #8\n\t" \
-    "ldr %[low], [%[w], #-4]\n\t" \
-    "smlawb %[a], %[re], %[im], %[a]\n\t" \
-    "smlawt %[b], %[re], %[im], %[b]\n\t" \
-    "smlawb %[c], %[re], %[low], %[c]\n\t" \
-    "smlawt %[d], %[re], %[low], %[d]\n"
-    __asm__(
-        "lsrs %[re], %[left], #1\n\t"
-        "bcs 2f\n"
-        "1:\t" SERQ_WEIGH_BIN "2:\t" SERQ_WEIGH_BIN "\tsubs %[left], #2\n\t"
-        "bgt 1b"
-        : [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [d] "+&r"(d), [re] "=&r"(re), [im] "=&r"(im),
-          [low] "=&r"(low), [at] "+&r"(bins), [w] "+&r"(weights), [left] "+&r"(left)
-        : [up] "r"(doublings)
-        : "cc", "memory");
-    sums[0] = a;
-    sums[1] = b;
-    sums[2] = c;
-    sums[3] = d;
-    return weights;
-}
-
 #else
 
 typedef struct {
@@ -340,9 +276,22 @@ static inline int32_t serq_squares_high(int32_t a, int32_t b)
 }
 #endif
 
-/* Floor of the square root, one bit of it at a time; *rest: what is above its square. */
+/* Floor of the square root; *rest: what is above its square. */
 static inline uint32_t serq_isqrt32(uint32_t a, uint32_t *rest)
 {
+#if SERQ_DIVIDE
+    /* Newton's steps, which end at the root or above it. The first guess is off by 9 % at most,
+     * and two steps leave less than 1. */
+    unsigned halvings = serq_leading_zeros(a | 1) / 2;
+    uint32_t scaled = a << 2 * halvings, root = (scaled >> 17) + 27307;
+    root = (root + scaled / root) / 2;
+    root = (root + scaled / root) / 2;
+    root = (root < 0xffff ? root : 0xffff) >> halvings;
+    root -= root * root > a;
+    *rest = a - root * root;
+    return root;
+#else
+    /* one bit of it at a time */
     uint32_t root = 0; /* in the loop: the root so far, times the power of two of `bit` */
     for (uint32_t bit = (uint32_t)1 << 30; bit != 0; bit >>= 2) {
         uint32_t trial = root + bit;
@@ -354,6 +303,7 @@ static inline uint32_t serq_isqrt32(uint32_t a, uint32_t *rest)
     }
     *rest = a;
     return root;
+#endif
 }
 
 /* Floor of the square root: that of the upper half, then one division for the lower 16 bits

@@ -19,10 +19,24 @@ static inline uint32_t changes(const int16_t *samples)
     return two ^ (two << 1);
 }
 
+#if SERQ_DSP
+uint32_t serq_thumb2_changes(const int16_t *samples, uint32_t count);
+void serq_thumb2_pieces(const int16_t *samples, uint32_t pieces, uint64_t *sums);
+#elif SERQ_THUMB1
+int32_t serq_thumb1_piece(const int16_t *samples, uint64_t *squares);
+#endif
+
 /* Of all samples up to `end`, in 16 bits; the lowest bit is set. */
 static uint16_t all_changes(const int16_t *samples, const int16_t *end)
 {
     uint32_t significant = 1; /* ends the search for the highest bit */
+#if SERQ_DSP
+    if (end - samples >= 16) {
+        uint32_t count = (uint32_t)(end - samples) / 16 * 16;
+        significant |= serq_thumb2_changes(samples, count);
+        samples += count;
+    }
+#endif
     for (; end - samples >= 8; samples += 8) {
         significant |= changes(samples) | changes(samples + 2);
         significant |= changes(samples + 4) | changes(samples + 6);
@@ -73,6 +87,21 @@ int32_t serq_loudness(const int16_t *samples, uint16_t count, const uint16_t *lo
 {
     uint64_t squares = count, of_sums = 0;
     uint32_t left = count;
+#if SERQ_DSP
+    if (left >= SERQ_PIECE && ((uintptr_t)samples & 3) == 0) {
+        uint64_t both[2] = {squares, 0};
+        serq_thumb2_pieces(samples, left / SERQ_PIECE, both);
+        samples += left / SERQ_PIECE * SERQ_PIECE;
+        left %= SERQ_PIECE;
+        squares = both[0];
+        of_sums = both[1];
+    }
+#elif SERQ_THUMB1
+    for (; left >= SERQ_PIECE && ((uintptr_t)samples & 3) == 0; left -= SERQ_PIECE) {
+        of_sums = serq_add_square(of_sums, serq_thumb1_piece(samples, &squares));
+        samples += SERQ_PIECE;
+    }
+#endif
     for (; left >= SERQ_PIECE; left -= SERQ_PIECE) {
         int32_t sum = 0;
         for (const int16_t *end = samples + SERQ_PIECE; samples < end; samples += 8) {
@@ -104,6 +133,7 @@ uint64_t serq_add_power(const serq_bin *bins, uint16_t count, uint64_t total)
     return total;
 }
 
+#if !SERQ_DSP /* else it is in serq_thumb2.S */
 uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table,
                   uint8_t shift, int32_t log_floor)
 {
@@ -118,6 +148,7 @@ uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const u
     }
     return total;
 }
+#endif
 
 int32_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t *log_table)
 {
@@ -130,6 +161,10 @@ int32_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t
 
 /* NOLINTBEGIN(clang-analyzer-security.ArrayBound): the bins' memory as words */
 
+#if SERQ_THUMB1
+void serq_thumb1_scale(serq_bin *bins, const serq_bin *end, unsigned up);
+#endif
+
 /* All of them, at once and in place: each as the int32 of its number, where bin i / 2 was that has
  * been read. */
 static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
@@ -138,6 +173,10 @@ static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
     const serq_bin *end = bins + count;
     unsigned up = 2 * doublings;
     if (up < 32) {
+#if SERQ_THUMB1
+        serq_thumb1_scale(bins, end, up);
+        return;
+#endif
         for (; bins < end; bins++) {
             *scaled++ = (int32_t)((uint32_t)(bins->power >> 32) << up |
                                   (uint32_t)bins->power >> 1 >> (31 - up));
@@ -173,25 +212,36 @@ static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned do
 
 #endif
 
+enum { WIDTH = 4 }; /* neighbouring classes that a bin touches */
+
+#if SERQ_DSP && !SERQ_STORED_POWER
+
+void serq_thumb2_runs(const serq_bin *bins, unsigned doublings, const uint16_t *run,
+                      const uint16_t *end, const int16_t *weight, int32_t *sums);
+
+#define weigh_runs serq_thumb2_runs
+
+#else
+
 #if SERQ_THUMB1
 const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, uint32_t count,
                                  int32_t *sum);
 #endif
 
-void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs,
-                 const int16_t *weight, int32_t *chroma)
+/* Of each bin the product of its scaled power with 4 weights of its own, floored by 16 bits, added
+ * to 4 of the sums, which are cleared first. */
+static void weigh_runs(const serq_bin *bins, unsigned doublings, const uint16_t *run,
+                       const uint16_t *end, const int16_t *weight, int32_t *sums)
 {
-    enum { CLASSES = SERQ_PITCH_CLASSES, WIDTH = 4 };
-    /* those beyond the last class belong to the first ones */
-    int32_t sums[CLASSES + WIDTH - 1] = {0};
-    unsigned doublings = serq_power_doublings(total);
-    scale_powers(bins, count, doublings);
-    for (const uint16_t *end = run + 3 * runs; run < end; run += 3) {
+    for (unsigned i = 0; i < SERQ_PITCH_CLASSES + WIDTH; i++) {
+        sums[i] = 0;
+        SERQ_RELOAD(); /* the memset() of small libraries takes a byte at a time */
+    }
+    for (; run < end; run += 3) {
         int32_t *sum = sums + run[2];
 #if SERQ_THUMB1 /* which has no long product, so that the powers are stored */
+        (void)doublings;
         weight = serq_thumb1_weigh(&bins->z.re + run[0], weight, run[1], sum);
-#elif SERQ_DSP && !SERQ_STORED_POWER
-        weight = serq_weigh(&bins[run[0]].z.re, run[1], doublings, weight, sum);
 #else
         uint32_t i = run[0], last = i + run[1];
         int32_t a = sum[0], b = sum[1], c = sum[2], d = sum[3];
@@ -210,6 +260,18 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
         sum[3] = d;
 #endif
     }
+}
+
+#endif
+
+void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs,
+                 const int16_t *weight, int32_t *chroma)
+{
+    enum { CLASSES = SERQ_PITCH_CLASSES };
+    int32_t sums[CLASSES + WIDTH]; /* those beyond the last class belong to the first ones */
+    unsigned doublings = serq_power_doublings(total);
+    scale_powers(bins, count, doublings);
+    weigh_runs(bins, doublings, run, run + 3 * runs, weight, sums);
     int32_t largest = 0;
     for (unsigned i = 0; i < CLASSES; i++) {
         sums[i] += i < WIDTH - 1 ? sums[CLASSES + i] : 0;

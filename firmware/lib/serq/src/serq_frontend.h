@@ -103,23 +103,25 @@ SERQ_SPECIALISE int32_t serq_scaled_power(const serq_bin *bin, unsigned doubling
 SERQ_SPECIALISE void serq_sum_segment(const serq_bin *bins, uint32_t count, uint64_t *ramp,
                                       uint64_t *sum)
 {
-#if SERQ_DSP && !SERQ_STORED_POWER
-    if (count > 0) {
-        serq_add_ramp(&bins->z.re, count, ramp, sum);
-    }
-#else
     for (const serq_bin *last = bins + count; bins < last; bins++) {
         *ramp += *sum;
         *sum = serq_plus_power(*sum, bins);
     }
-#endif
 }
+
+#if SERQ_DSP && !SERQ_STORED_POWER
+uint64_t serq_thumb2_mel(const serq_bin *bins, const uint16_t *segment, const uint16_t *end,
+                         serq_band *band);
+#endif
 
 /* Triangular band energies (halved), from the first bin with a weight on. segment: (count, a, b)
  * for each of bands + 1 mel segments. Returns the sum of the powers that it read. */
 SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint8_t bands,
                              serq_band *band)
 {
+#if SERQ_DSP && !SERQ_STORED_POWER
+    return serq_thumb2_mel(bins, segment, segment + 3 * (bands + 1U), band);
+#else
     uint64_t rising = 0; /* the part of the band that lies in the segment before */
     uint64_t total = 0;
     for (const uint16_t *end = segment + 3 * (bands + 1U), *first = segment; segment < end;
@@ -135,6 +137,7 @@ SERQ_STAGE uint64_t serq_mel(const serq_bin *bins, const uint16_t *segment, uint
         total += sum;
     }
     return total;
+#endif
 }
 
 /* In place: Q16 log2 of band energies relative to full scale, floored. Returns the sum of the
@@ -201,6 +204,25 @@ SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const i
 
 #endif
 
+#if SERQ_DSP
+void serq_thumb2_rows(const int32_t *values, const int16_t *coefficients, uint32_t step,
+                      int32_t *out, uint32_t count);
+#endif
+
+/* Every second row of the DCT from row r on. */
+SERQ_SPECIALISE void serq_dct_half(const int32_t *values, unsigned half, const int16_t *dct,
+                                   unsigned r, unsigned count, int32_t *mfcc)
+{
+#if SERQ_DSP
+    for (; r + 6 < count; r += 8) {
+        serq_thumb2_rows(values, dct + r * half, 4 * half, mfcc + r, half);
+    }
+#endif
+    for (; r < count; r += 4) {
+        serq_dct_rows(values, half, dct, r, count, mfcc);
+    }
+}
+
 /* DCT-II, first `count` coefficients; destroys log. dct: Q15 cosines [count][bands / 2]. bands <=
  * 128, even. */
 SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_t count,
@@ -208,12 +230,8 @@ SERQ_STAGE void serq_dct(int32_t *log, uint8_t bands, const int16_t *dct, uint8_
 {
     unsigned half = bands / 2U;
     serq_fold(log, bands);
-    for (unsigned r = 0; r < count; r += 4) {
-        serq_dct_rows(log, half, dct, r, count, mfcc);
-        if (r + 1 < count) {
-            serq_dct_rows(log + half, half, dct, r + 1, count, mfcc);
-        }
-    }
+    serq_dct_half(log, half, dct, 0, count, mfcc);
+    serq_dct_half(log + half, half, dct, 1, count, mfcc);
 }
 
 /* The 12 pitch classes' parts of the power, in Q15 of the largest; destroys bins. total: the sum of

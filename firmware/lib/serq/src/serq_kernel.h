@@ -17,12 +17,6 @@ enum { SERQ_BLOCK = 512 }; /* inputs whose sum a lane of 32 bits holds: 512 * 12
 
 #define SERQ_THUMB SERQ_CORTEX_M
 
-#if SERQ_THUMB && defined(__thumb2__)
-#define SERQ_THUMB2 1 /* Cortex-M3 and larger */
-#else
-#define SERQ_THUMB2 0
-#endif
-
 /* The value is wanted in a register here: keeps GCC from interleaving unrolled steps until
  * registers run out, and from undoing an address that was worked out once for several loads. */
 #if defined(__GNUC__)

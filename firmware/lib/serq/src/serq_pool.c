@@ -124,22 +124,50 @@ void serq_pool_edge(serq_pool *pools, uint8_t count, uint8_t tiers, const int16_
     }
 }
 
-void serq_pool_join(serq_pool *pool, const serq_pool *more)
+#if SERQ_DSP
+void serq_thumb2_join(serq_pool *pools, const serq_pool *more, uint32_t count, uint32_t step);
+#endif
+
+void serq_pool_join(serq_pool *pools, const serq_pool *more, uint32_t count, uint32_t step)
 {
-    grow(&pool->square, &pool->square_high, more->square);
-    grow(&pool->delta, &pool->delta_high, more->delta);
-    pool->square_high = (uint16_t)(pool->square_high + more->square_high);
-    pool->delta_high = (uint16_t)(pool->delta_high + more->delta_high);
-    pool->sum += more->sum;
-    pool->drift += more->drift;
+#if SERQ_DSP
+    serq_thumb2_join(pools, more, count, step * (uint32_t)sizeof *pools);
+#else
+    for (; count > 0; count--, pools += step, more += step) {
+        grow(&pools->square, &pools->square_high, more->square);
+        grow(&pools->delta, &pools->delta_high, more->delta);
+        pools->square_high = (uint16_t)(pools->square_high + more->square_high);
+        pools->delta_high = (uint16_t)(pools->delta_high + more->delta_high);
+        pools->sum += more->sum;
+        pools->drift += more->drift;
+    }
+#endif
 }
 
-/* The sums of all tiers that a coefficient has. */
-static serq_pool all_tiers(const serq_pool *pools, uint8_t tiers)
+/* A sum of squares, and the sum of what was squared. */
+typedef struct {
+    uint64_t square;
+    int32_t sum;
+} moments;
+
+/* Those of a coefficient's values, in all tiers. */
+SERQ_SPECIALISE moments of_values(const serq_pool *pools, uint8_t tiers)
 {
-    serq_pool total = *pools;
-    for (unsigned i = 1; i < tiers; i++) {
-        serq_pool_join(&total, pools + i);
+    moments total = {0, 0};
+    for (const serq_pool *end = pools + tiers; pools < end; pools++) {
+        total.square += (uint64_t)pools->square_high << 32 | pools->square;
+        total.sum += pools->sum;
+    }
+    return total;
+}
+
+/* Those of its differences. */
+SERQ_SPECIALISE moments of_differences(const serq_pool *pools, uint8_t tiers)
+{
+    moments total = {0, 0};
+    for (const serq_pool *end = pools + tiers; pools < end; pools++) {
+        total.square += (uint64_t)pools->delta_high << 32 | pools->delta;
+        total.sum += pools->drift;
     }
     return total;
 }
@@ -169,13 +197,12 @@ static int32_t mean(int32_t sum, uint32_t n)
 }
 
 /* 16 * sqrt(square / n - (sum / n)^2) */
-static int32_t deviation(uint32_t low, uint16_t high, int32_t sum, uint32_t n)
+static int32_t deviation(moments of, uint32_t n)
 {
     if (n == 0) {
         return SERQ_MISSING;
     }
-    uint64_t square = (uint64_t)high << 32 | low;
-    uint64_t spread = serq_mul64x16(square, n) - serq_square(sum);
+    uint64_t spread = serq_mul64x16(of.square, n) - serq_square(of.sum);
     return (int32_t)(serq_isqrt(spread << 8) / n);
 }
 
@@ -184,7 +211,7 @@ void serq_pool_mean(const serq_pool *pools, uint8_t count, uint8_t tiers, const 
 {
     uint32_t n = all_frames(counts, tiers);
     for (unsigned i = 0; i < count; i++, pools += tiers) {
-        out[i] = mean(all_tiers(pools, tiers).sum, n);
+        out[i] = mean(of_values(pools, tiers).sum, n);
     }
 }
 
@@ -193,8 +220,7 @@ void serq_pool_sd(const serq_pool *pools, uint8_t count, uint8_t tiers, const se
 {
     uint32_t n = all_frames(counts, tiers);
     for (unsigned i = 0; i < count; i++, pools += tiers) {
-        serq_pool total = all_tiers(pools, tiers);
-        out[i] = deviation(total.square, total.square_high, total.sum, n);
+        out[i] = deviation(of_values(pools, tiers), n);
     }
 }
 
@@ -203,7 +229,7 @@ void serq_pool_delta_mean(const serq_pool *pools, uint8_t count, uint8_t tiers,
 {
     uint32_t n = all_pairs(counts, tiers);
     for (unsigned i = 0; i < count; i++, pools += tiers) {
-        out[i] = mean(all_tiers(pools, tiers).drift, n);
+        out[i] = mean(of_differences(pools, tiers).sum, n);
     }
 }
 
@@ -212,8 +238,7 @@ void serq_pool_delta_sd(const serq_pool *pools, uint8_t count, uint8_t tiers,
 {
     uint32_t n = all_pairs(counts, tiers);
     for (unsigned i = 0; i < count; i++, pools += tiers) {
-        serq_pool total = all_tiers(pools, tiers);
-        out[i] = deviation(total.delta, total.delta_high, total.drift, n);
+        out[i] = deviation(of_differences(pools, tiers), n);
     }
 }
 

@@ -82,8 +82,9 @@ void serq_histogram_add(serq_histogram *histograms, uint8_t count, uint8_t tiers
                         const int32_t *values, uint8_t shift, const int16_t *table,
                         const serq_place *place);
 
-/* Add the sums of some more frames. */
-void serq_pool_join(serq_pool *pool, const serq_pool *more);
+/* Add the sums of some more frames, to `count` pools of which each lies `step` after the one
+ * before. */
+void serq_pool_join(serq_pool *pools, const serq_pool *more, uint32_t count, uint32_t step);
 
 /* Add the differences between two frames, the last of one block and the first of the next. */
 void serq_pool_edge(serq_pool *pools, uint8_t count, uint8_t tiers, const int16_t *last,

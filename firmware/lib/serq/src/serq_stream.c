@@ -170,9 +170,7 @@ static void add_tiers(serq_state *state, const serq_block *block)
         if (serq_tier(step_of(block, tier), state->tiers.top, SERQ_TIERS) == SERQ_UNCOUNTED) {
             continue;
         }
-        for (unsigned i = tier; i < SERQ_POOLS * SERQ_TIERS; i += SERQ_TIERS) {
-            serq_pool_join(state->pools + i, block->pools + i);
-        }
+        serq_pool_join(state->pools + tier, block->pools + tier, SERQ_POOLS, SERQ_TIERS);
         add_histograms(state, block, tier);
         for (unsigned i = tier; i < SERQ_SELECTIONS * SERQ_TIERS; i += SERQ_TIERS) {
             serq_count *count = state->counts + i;

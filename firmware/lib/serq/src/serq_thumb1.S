@@ -357,4 +357,67 @@ serq_thumb1_weigh:
     mov     r11, r7
     pop     {r4-r7, pc}
     .size serq_thumb1_weigh, . - serq_thumb1_weigh
+
+/* void serq_thumb1_scale(serq_bin *bins, const serq_bin *end, unsigned up): the upper words of powers << up, up < 32, one after another over
+ * the powers. */
+    .section .text.serq_thumb1_scale, "ax", %progbits
+    .p2align 2
+    .global serq_thumb1_scale
+    .type serq_thumb1_scale, %function
+    .thumb_func
+serq_thumb1_scale:
+    push    {r4-r6, lr}
+    movs    r3, #31
+    subs    r3, r3, r2
+    movs    r4, r0
+9:  ldmia   r0!, {r5, r6}
+    lsls    r6, r2
+    lsrs    r5, r5, #1
+    lsrs    r5, r3
+    orrs    r6, r5
+    stmia   r4!, {r6}
+    cmp     r0, r1
+    bne     9b
+    pop     {r4-r6, pc}
+    .size serq_thumb1_scale, . - serq_thumb1_scale
+
+/* int32_t serq_thumb1_piece(const int16_t *samples, uint64_t *squares): the sum of 64 samples, at an address that is one of 4; their squares
+ * are added to *squares. */
+    .macro  add_two_samples
+    ldmia   r0!, {r5}
+    asrs    r6, r5, #16
+    sxth    r5, r5
+    adds    r4, r4, r5
+    adds    r4, r4, r6
+    muls    r5, r5, r5
+    muls    r6, r6, r6
+    adds    r5, r5, r6          /* at most 2^31 */
+    adds    r2, r2, r5
+    adcs    r3, r7
+    .endm
+
+    .section .text.serq_thumb1_piece, "ax", %progbits
+    .p2align 2
+    .global serq_thumb1_piece
+    .type serq_thumb1_piece, %function
+    .thumb_func
+serq_thumb1_piece:
+    push    {r1, r4-r7, lr}
+    movs    r4, #128
+    adds    r4, r0, r4
+    mov     r12, r4
+    ldmia   r1!, {r2, r3}
+    movs    r4, #0
+    movs    r7, #0
+9:  add_two_samples
+    add_two_samples
+    add_two_samples
+    add_two_samples
+    cmp     r0, r12
+    bne     9b
+    movs    r0, r4
+    pop     {r1}
+    stmia   r1!, {r2, r3}
+    pop     {r4-r7, pc}
+    .size serq_thumb1_piece, . - serq_thumb1_piece
 #endif
