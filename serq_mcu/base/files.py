@@ -62,8 +62,9 @@ def read_regular(path: Path, most: int = MOST_TEXT) -> bytes:
     Raises OSError for a larger one and for what `open_regular` refuses.
     """
     with open_regular(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
+        stated = os.fstat(file.fileno()).st_size
+        data = file.read(most + 1) if stated <= most else b""
+    if max(stated, len(data)) > most:
         raise _too_large(path, most)
     return data
 

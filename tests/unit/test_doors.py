@@ -29,13 +29,14 @@ from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.harness import device, protocol
 from serq_mcu.layers import DenseLayer
-from serq_mcu.quantization.run_folder import MARKER, load_run
+from serq_mcu.quantization.run_folder import MARKER, WEIGHTS, load_run, save_run
 from serq_mcu.quantized_model.card import read_card
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 from serq_mcu.training.imported import read_network
 from serq_mcu.verification.baseline import load_baseline
 from tests.support.models import made_up_model
+from tests.support.training import made_up_run
 
 MODEL = made_up_model([3, 2], [2, 3])
 WRONG: list[Any] = [
@@ -182,6 +183,15 @@ def test_deep_and_infinite_toml_is_refused_at_once(text: str, tmp_path: Path) ->
     assert time.monotonic() - began < 60  # it was minutes, of one key
 
 
+def _run_beside(path: Path) -> Path:
+    """Make the rest of a run, and return its folder."""
+    made = save_run(made_up_run(), path.parent.parent / "made", {})
+    for file in made.iterdir():
+        if file.name != path.name:
+            file.rename(path.parent / file.name)
+    return path.parent
+
+
 DOORS: dict[str, Callable[[Path], object]] = {
     "a.serq": load_model,
     "baseline.json": load_baseline,
@@ -193,6 +203,7 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "results.csv": read_results,
     "clip.wav": lambda path: read_audio(path, 16000),
     "network.onnx": read_network,
+    f"r/{WEIGHTS}": lambda path: load_run(_run_beside(path)),
     "table.csv": read_table,
     "a.card.json": read_card,
 }
@@ -236,7 +247,16 @@ def test_a_corpus_with_pipes_and_devices_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "door",
-    ["a.serq", "baseline.json", "config.toml", f"b/{BOARD_FILE}", "clip.wav", "network.onnx", "table.csv"],
+    [
+        "a.serq",
+        "baseline.json",
+        "config.toml",
+        f"b/{BOARD_FILE}",
+        "clip.wav",
+        "network.onnx",
+        "table.csv",
+        f"r/{WEIGHTS}",
+    ],
 )
 def test_a_file_that_is_too_large_is_refused_without_reading_it(door: str, tmp_path: Path) -> None:
     path = tmp_path / door
