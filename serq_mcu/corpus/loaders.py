@@ -38,7 +38,8 @@ class Clip:
     """One recording.
 
     `name` is unique in its corpus: the published base name, or else the path in the folder without suffix.
-    `part` is what the folder or table says of it, such as train or test; nothing depends on it.
+    `part` is what the folder or table says of it, such as train or test; where there are two, training takes
+    them.
     """
 
     path: Path

@@ -116,7 +116,8 @@ def _split(dataset: Any, config: Config) -> tuple[Any, int]:
             f"splitting needs packages that are not installed ({error.name}); run `pip install"
             " 'serq-mcu[train]'`"
         ) from error
-    return split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training), TRAIN
+    parts = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training, dataset.stated)
+    return parts, TRAIN
 
 
 def read_network(file: Path) -> ImportedNetwork:
