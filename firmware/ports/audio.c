@@ -3,6 +3,10 @@
 
 #include "serq_audio.h"
 #include "serq_board.h"
+#include "serq_fixed.h"
+
+SERQ_CHECK(ring_size, SERQ_AUDIO_RING_SAMPLES > 0 &&
+                          (SERQ_AUDIO_RING_SAMPLES & (SERQ_AUDIO_RING_SAMPLES - 1)) == 0)
 
 enum { PIECE = 64 }; /* samples converted at once, on the stack of whoever brings the words */
 

@@ -62,10 +62,29 @@ def read_regular(path: Path, most: int = MOST_TEXT) -> bytes:
     Raises OSError for a larger one and for what `open_regular` refuses.
     """
     with open_regular(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most / 2**20:g} MiB", str(path))
+        stated = os.fstat(file.fileno()).st_size
+        data = file.read(most + 1) if stated <= most else b""
+    if max(stated, len(data)) > most:
+        raise _too_large(path, most)
     return data
+
+
+def file_digest(path: Path, most: int) -> bytes:
+    """Compute the SHA-256 of a regular file of at most `most` bytes, piece by piece.
+
+    Raises OSError for a larger one and for what `open_regular` refuses.
+    """
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise _too_large(path, most)
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+def _too_large(path: Path, most: int) -> OSError:
+    return OSError(errno.EFBIG, f"it is larger than {most / 2**20:g} MiB", str(path))
 
 
 def write_file(path: Path, content: bytes | str) -> Path:

@@ -34,6 +34,7 @@ MAX_FRAMES = MAX_SECONDS * 48_000  # a file of some KB can claim any number
 MAX_VALUES = 2 * MAX_FRAMES  # of all channels
 MAX_CHANNELS = 8
 MIN_RATE, MAX_RATE = 8000, 192_000
+MOST_BYTES = 2**31  # of a file: ten minutes of video are as large
 CANCELLED_DB = -6.0  # of Audio.mix_db: what chance and a delay between microphones do not come near
 FFMPEG_SECONDS = 60
 _MOST_DECODED = 4 * MAX_VALUES + (1 << 20)  # bytes that ffmpeg writes: 32-bit floats, some more than are read
@@ -139,9 +140,8 @@ def _decode(
         view.seek(0)
         with _stream(view) as sound:
             _check_header(path, sound)
-            blocks, power = _read_blocks(path, sound)
+            signal, power = _read_mono(path, sound)
             claimed = sound.frames
-    signal = np.concatenate(blocks) if blocks else np.zeros(0)
     if not signal.size and container.name == "Ogg":
         raise _truncated(path)  # libsndfile finds no length where the last page is cut
     if not signal.size:
@@ -202,28 +202,28 @@ def _mix_db(mix: npt.NDArray[np.float64], power: float, channels: int) -> float:
     if channels == 1 or not power > 0:
         return 0.0
     with np.errstate(over="ignore"):
-        ratio = channels**2 * float(np.sum(np.square(mix))) / power
+        ratio = channels**2 * float(np.dot(mix, mix)) / power
     return 10 * math.log10(max(ratio, 1e-12)) if math.isfinite(ratio) else 0.0
 
 
-def _read_blocks(path: Path, sound: Any) -> tuple[list[npt.NDArray[np.float64]], float]:
+def _read_mono(path: Path, sound: Any) -> tuple[npt.NDArray[np.float64], float]:
     """Read the channels' mean, block by block, until the data ends; and all their samples' power.
 
     Raises SerqError if there is too much of it.
     """
-    blocks: list[npt.NDArray[np.float64]] = []
-    power = 0.0
+    power, done = 0.0, 0
     room = min(MAX_SECONDS * sound.samplerate, MAX_FRAMES, MAX_VALUES // sound.channels)
     if room < sound.frames < _ENDLESS:
         raise _too_long(path)
+    mix = np.empty(room)  # whose memory comes as it is written to
     while len(block := sound.read(_BLOCK, dtype="float64", always_2d=True)):
-        room -= len(block)
-        if room < 0:
+        if done + len(block) > room:
             raise _too_long(path)
         with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs; refused below
-            blocks.append(block.mean(axis=1))
+            block.mean(axis=1, out=mix[done : done + len(block)])
             power += float(np.sum(np.square(block)))
-    return blocks, power
+        done += len(block)
+    return mix[:done], power
 
 
 def _check_header(path: Path, sound: Any) -> None:
@@ -244,6 +244,8 @@ def _container(path: Path, file: BinaryIO) -> tuple[Container, int]:
     head = file.read(HEAD)
     if size == 0:
         raise SerqError(f"{path} is empty (zero bytes); record or fetch it again")
+    if size > MOST_BYTES:
+        raise SerqError(f"{path} is larger than {MOST_BYTES >> 30} GiB; cut it into clips")
     container = identify(head)
     if container is None:
         raise SerqError(f"{path} {refusal(head, size)}")

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from serq_mcu.base.files import open_regular
-from serq_mcu.corpus.audio import read_audio
+from serq_mcu.base.files import file_digest, open_regular
+from serq_mcu.corpus.audio import MOST_BYTES, read_audio
 from serq_mcu.corpus.loaders import AS_FOUND, RULES, Clip, CorpusOptions, Scan, label_counts, scan_folder
 from serq_mcu.corpus.quality import CorpusWarning, Traits, find_warnings, traits_of
+from serq_mcu.corpus.tables import read_rows
 from serq_mcu.errors import SerqError
 
 MANIFEST = "MANIFEST.csv"
@@ -162,7 +163,7 @@ class _AudioCheck:
     def check(self, clip: Clip) -> str:
         """Take in one clip; returns the SHA-256 of its file, "" if it cannot be opened."""
         try:
-            digest = _file_sha256(clip.path)
+            digest = file_digest(clip.path, MOST_BYTES).hex()
         except OSError as error:
             self._problem("damaged", clip, f"cannot be read: {error.strerror}")
             return ""
@@ -320,26 +321,15 @@ def published_checksums(corpus: str) -> dict[str, str]:
 
 
 def _read_manifest(path: Path) -> dict[str, str]:
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SerqError(f"cannot be read ({error}); fetch it again") from error
+    rows = list(read_rows(path))
     if not rows or not all(row.get("file") and row.get("sha256") for row in rows):
         raise SerqError("needs the columns file and sha256, filled in every row; fetch it again")
     return {row["file"]: row["sha256"].strip().lower() for row in rows}
 
 
 def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline(4096)
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with open_regular(path) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return file.readline(4096).decode("utf-8-sig", "replace")
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import lzma
 import shutil
 import zipfile
 import zlib
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from serq_mcu.base.files import new_folder, read_regular, write_file
 from serq_mcu.base.validation import parse_json
@@ -31,6 +30,7 @@ _MOST_BYTES, _MOST_FILES = (
     4 * 10**9,
     20_000,
 )  # of an archive's recordings: the largest corpus has 1.5 GB and 7442
+_MOST_DIRECTORY = 1000 * _MOST_FILES  # bytes of an archive's table of contents
 _MOST_SINGLE = 100 * 10**6  # bytes of a single recording
 _PARTIAL = 206  # of HTTP: what is missing follows
 _NOT_WHOLE = ("missing", "checksum", "unreadable")  # problems of a corpus that another download may mend
@@ -40,7 +40,8 @@ _PIECE = 1 << 20
 _AT_ONCE = 8  # downloads of single files
 _TIMEOUT = 30  # seconds without an answer
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of which zipfile unpacks a piece at a time
+_END, _END_64 = b"PK\x05\x06", b"PK\x06\x06"
 
 Progress = Callable[..., None]
 
@@ -363,6 +364,7 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> None:
     no archive, has names that lead out of the folder, or would fill the disk.
     """
     try:
+        _require_short_directory(archive)
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if _is_recording(member)]
             if not members:
@@ -379,12 +381,29 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 left -= _copy(opened, member, place, left)
                 progress("unpacking recordings", done, len(members))
-    except (*_DAMAGED, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         archive.unlink()
         raise SerqError(f"what came is no sound archive ({error}); run the command again") from error
     except SerqError as error:
         archive.unlink()
         raise SerqError(f"{error}; it is not what was published, and was removed") from error
+
+
+def _require_short_directory(archive: Path) -> None:
+    """Raise SerqError for an archive whose table of contents is longer than that of any corpus.
+
+    Its length stands in the last record, or in that of ZIP64 before it, where zipfile looks for them.
+    """
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - (1 << 16) - 100))
+        tail = file.read()
+    end = tail.rfind(_END)
+    longer = end - 76
+    size = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    if longer >= 0 and tail.startswith(_END_64, longer):
+        size = int.from_bytes(tail[longer + 40 : longer + 48], "little")
+    if size > _MOST_DIRECTORY:
+        raise SerqError(f"the archive lists more files than the {_MOST_FILES} that any corpus has")
 
 
 def _is_recording(member: zipfile.ZipInfo) -> bool:
@@ -419,18 +438,12 @@ def _require_apart(places: list[Path]) -> None:
 def _copy(opened: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, most: int) -> int:
     """Unpack one member; its size, counted and not believed."""
     size = 0
+    if member.compress_type not in _PACKED:
+        raise zipfile.BadZipFile("it is packed by another method than deflate")
     with opened.open(member) as source, place.open("xb") as target:
-        while data := _unpacked(source):
+        while data := source.read(_PIECE):
             size += len(data)
             if size > most:
                 raise SerqError(f"the archive's recordings take more than {_MOST_BYTES // 10**9} GB")
             target.write(data)
     return size
-
-
-def _unpacked(source: IO[bytes]) -> bytes:
-    """Read a piece of a member; what its decompressor does not like is no error of the disk."""
-    try:
-        return source.read(_PIECE)
-    except OSError as error:  # bz2 has no exception of its own
-        raise zipfile.BadZipFile(str(error)) from error

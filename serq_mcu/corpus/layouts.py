@@ -18,7 +18,12 @@ from serq_mcu.errors import SerqError
 
 LABEL, SPEAKER, PART, ANY = "label", "speaker", "part", "*"
 _LAYOUT = re.compile(r"(?:label|speaker|part|\*)(?:/(?:label|speaker|part|\*))*")
-_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "development", "eval"}
+TRAINS, VALIDATES, TESTS = "train", "validation", "test"
+PART_NAMES = {  # of folders, and of what a table says: which part of a corpus it is
+    **dict.fromkeys(("train", "training"), TRAINS),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "development"), VALIDATES),
+    **dict.fromkeys(("test", "testing", "eval"), TESTS),
+}
 
 _SPEAKERS = re.compile(
     r"(?:[^\W\d_]*[ _.-]*\d{1,6}[a-zA-Z]?)"  # Actor_01, 01, s1, M03, 0011a
@@ -113,7 +118,7 @@ def _levels(columns: Sequence[Sequence[str]], *, asked: bool) -> tuple[list[str]
     if not varied:
         return ([*levels[:-1], LABEL] if levels else []), ""
     for index in varied:
-        if {name.lower() for name in columns[index]} <= _PARTS:
+        if {name.lower() for name in columns[index]} <= PART_NAMES.keys():
             levels[index] = PART
     rest = [index for index in varied if levels[index] == ANY]
     people = [index for index in rest if _most(columns[index], names_a_speaker)]

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from serq_mcu.base.files import file_digest
+from serq_mcu.corpus.audio import MOST_BYTES
 from serq_mcu.corpus.emotions import emotion_of
 from serq_mcu.corpus.layouts import LABEL, Tags, by_folders, by_layout, check_layout
 from serq_mcu.corpus.tables import Table, find_table, is_table, read_table
@@ -36,7 +38,8 @@ class Clip:
     """One recording.
 
     `name` is unique in its corpus: the published base name, or else the path in the folder without suffix.
-    `part` is what the folder or table says of it, such as train or test; nothing depends on it.
+    `part` is what the folder or table says of it, such as train or test; where there are two, training takes
+    them.
     """
 
     path: Path
@@ -640,7 +643,9 @@ def _check_label(label: str) -> None:
 
 def _same_bytes(first: Path, second: Path) -> bool:
     try:
-        return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
+        if first.stat().st_size != second.stat().st_size:
+            return False
+        return file_digest(first, MOST_BYTES) == file_digest(second, MOST_BYTES)
     except OSError as error:
         raise SerqError(f"cannot read {error.filename}: {error.strerror}") from error
 

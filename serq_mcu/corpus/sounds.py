@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from pathlib import Path
 
+from serq_mcu.corpus.tables import read_rows
 from serq_mcu.corpus.walk import find_recordings
 from serq_mcu.errors import SerqError
 
@@ -32,8 +32,7 @@ def find_sounds(folder: Path) -> dict[str, list[Path]]:
 def _listed_kinds(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return {row["file"] or "": row["kind"] or "" for row in csv.DictReader(file) if row.get("kind")}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise SerqError(f"{path} cannot be read ({error}); it needs the columns file and kind") from error
+    rows = [row for row in read_rows(path) if row.get("kind")]
+    if not all("file" in row for row in rows):
+        raise SerqError(f"{path} has no column file; it needs the columns file and kind")
+    return {row["file"]: row["kind"] for row in rows}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from serq_mcu.base.files import read_regular
 from serq_mcu.corpus.layouts import LABEL, PART, SPEAKER, Tags
 from serq_mcu.errors import SerqError
 
@@ -26,7 +27,9 @@ _COLUMNS = {  # what people call them, the likeliest first
     SPEAKER: ("speaker", "speaker_id", "spk", "actor", "actor_id", "subject", "client_id", "person"),
     PART: ("split", "part", "subset", "partition", "set"),
 }
-_MOST_BYTES = 1 << 26
+_DELIMITERS = ",;\t"
+_MOST_BYTES, _MOST_LINE = 1 << 24, 1 << 16  # of a table, and of a line of it
+_MOST_ROWS, _MOST_CELLS = 200_000, 1 << 21
 
 
 class Labelled(Protocol):
@@ -73,7 +76,7 @@ def read_table(path: Path) -> Table:
     Raises SerqError if it cannot be read, has no column for file and label, lists a file twice with
     different labels, or names a file elsewhere.
     """
-    rows = list(_rows(path))
+    rows = list(read_rows(path))
     columns = _columns(rows[0] if rows else {})
     for wanted in (_FILE, LABEL):
         if wanted not in columns:
@@ -102,7 +105,7 @@ def find_table(folder: Path) -> Table | None:
 def _probed(path: Path) -> list[dict[str, str]]:
     """Read the rows of what may be a table; none of a manifest that `corpus check` finds fault with."""
     try:
-        return list(_rows(path)) if path.is_file() else []
+        return list(read_rows(path)) if path.is_file() else []
     except SerqError:
         if path.name.lower() == "manifest.csv":
             return []
@@ -133,7 +136,7 @@ def _joined(folder: Path, name: str) -> Table:
     joined: dict[str, Tags] = {}
     unlabelled = 0
     for path in sorted(folder.glob(f"*/{name}")):
-        rows = list(_rows(path))
+        rows = list(read_rows(path))
         table = _table(path, folder, rows, _columns(rows[0] if rows else {}), path.parent.name)
         joined |= table.rows
         unlabelled += table.unlabelled
@@ -184,11 +187,14 @@ def _columns(row: Mapping[str, str]) -> dict[str, str]:
     return {what: name for what, name in found.items() if name}
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Read the rows of a table, CSV or JSON Lines, as text by the name of its column.
+
+    Raises SerqError if it cannot be read, is none, or is larger than that of any corpus.
+    """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise SerqError(f"{path} is larger than {_MOST_BYTES >> 20} MiB; list the recordings alone")
-        text = path.read_text("utf-8-sig")
+        text = read_regular(path, _MOST_BYTES).decode("utf-8-sig")
+        _require_size(path, text)
         yield from _json_rows(text) if path.suffix.lower() == ".jsonl" else _csv_rows(text)
     except OSError as error:
         raise SerqError(f"cannot read {path}: {error.strerror or error}") from error
@@ -198,9 +204,21 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         ) from error
 
 
+def _require_size(path: Path, text: str) -> None:
+    """Raise SerqError for more than any corpus lists, as each row and cell becomes objects of Python."""
+    rows = max(text.count("\n"), text.count("\r"))
+    cells = rows * max(text.split("\n", 1)[0].count(sign) for sign in _DELIMITERS)
+    if rows > _MOST_ROWS or cells > _MOST_CELLS:
+        raise SerqError(
+            f"{path} has more than {_MOST_ROWS} rows or {_MOST_CELLS} cells; list the recordings alone"
+        )
+    if any(len(line) > _MOST_LINE for line in text.splitlines()):
+        raise SerqError(f"{path} has a line of more than {_MOST_LINE} characters; write it anew")
+
+
 def _csv_rows(text: str) -> Iterator[dict[str, str]]:
     header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
+    delimiter = max(_DELIMITERS, key=header.count)
     for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
         yield {key: value or "" for key, value in row.items() if isinstance(key, str)}
 

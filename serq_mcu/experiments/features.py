@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.cache import Cache, Key, key
+from serq_mcu.base.files import file_digest
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import load_config
-from serq_mcu.corpus.audio import read_audio
+from serq_mcu.corpus.audio import MOST_BYTES, read_audio
 from serq_mcu.corpus.loaders import Clip
 from serq_mcu.errors import SerqError
 from serq_mcu.extraction.recordings import FEATURE_CODE, FEATURE_VERSIONS, recorded_features
@@ -114,7 +115,7 @@ def corpus_digest(clips: Sequence[Clip]) -> str:
     digest = hashlib.sha256()
     for clip in clips:
         try:
-            content = hashlib.sha256(clip.path.read_bytes()).digest()
+            content = file_digest(clip.path, MOST_BYTES)
         except OSError as error:
             raise SerqError(f"cannot read {clip.path}: {error.strerror or error}") from error
         digest.update(f"{clip.name}\0{clip.label}\0{clip.speaker}\0".encode() + content)

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load_file, save
 
-from serq_mcu.base.files import kept_if_refused, new_folder, read_regular
+from serq_mcu.base.files import file_digest, kept_if_refused, new_folder, read_regular
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.validation import parse_json
 from serq_mcu.config import Config
@@ -351,10 +351,9 @@ def _config(value: dict[str, Any]) -> Config:
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
-    data = read_regular(path, _MOST_ARRAYS)
-    if _sha256(data) != sha256:
+    if file_digest(path, _MOST_ARRAYS).hex() != sha256:  # before a large file takes memory
         raise ValueError(f"{path.name} does not match its checksum")
-    return dict(load(data))
+    return dict(load_file(path))
 
 
 def _sha256(data: bytes) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from serq_mcu.base import resources
+from serq_mcu.base.files import read_regular
 from serq_mcu.base.validation import Section, checked
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -94,7 +95,7 @@ class Card(Section, frozen=True):
 def read_card(path: Path) -> Card:
     """Read a card. Raises SerqError if it cannot be read, or is no card."""
     try:
-        value = msgspec.json.decode(path.read_bytes())
+        value = msgspec.json.decode(read_regular(path))
     except OSError as error:
         raise SerqError(f"cannot read the card {path}: {error.strerror or error}") from error
     except (msgspec.DecodeError, RecursionError) as error:

@@ -18,6 +18,7 @@ from serq_mcu.errors import SerqError
 Floats = NDArray[np.float64]
 _EPSILON = 1e-7  # what Keras's Normalization takes for a deviation of 0
 RELU, SOFTMAX, SIGMOID = "relu", "softmax", "sigmoid"
+_MOST_VALUES = 2**22  # of all arrays of a file: 16 MiB as 32-bit floats
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,15 @@ def batch_normalization(
     return Scaling(name, gamma / sd, beta - gamma * mean / sd, mean, sd)
 
 
+def require_room(name: str, values: int) -> None:
+    """Raise SerqError if a file has more values than any network for a microcontroller."""
+    if values > _MOST_VALUES:
+        raise SerqError(
+            f"{name} holds {values} values, and at most {_MOST_VALUES} are read; a network for a"
+            " microcontroller has fewer"
+        )
+
+
 def fold(steps: Iterable[Step]) -> ImportedNetwork:
     """Fold a chain into dense layers.
 
@@ -116,7 +126,11 @@ def fold(steps: Iterable[Step]) -> ImportedNetwork:
     chain is no classifier.
     """
     folder = _Folder()
+    values = 0
     for step in steps:
+        if isinstance(step, Linear):
+            values += step.kernel.size
+            require_room(f"the network up to {step.name}", values)
         folder.add(step)
     return folder.network()
 

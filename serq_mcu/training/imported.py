@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from serq_mcu.base.files import read_regular
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
@@ -115,7 +116,8 @@ def _split(dataset: Any, config: Config) -> tuple[Any, int]:
             f"splitting needs packages that are not installed ({error.name}); run `pip install"
             " 'serq-mcu[train]'`"
         ) from error
-    return split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training), TRAIN
+    parts = split_clips(dataset.truth, dataset.labels, dataset.speakers, config.training, dataset.stated)
+    return parts, TRAIN
 
 
 def read_network(file: Path) -> ImportedNetwork:
@@ -129,12 +131,7 @@ def read_network(file: Path) -> ImportedNetwork:
             " model.save('name.keras')"
         )
     try:
-        size = file.stat().st_size
-        if size > MOST_BYTES:
-            raise SerqError(
-                f"{file} is larger than {MOST_BYTES >> 20} MiB; a network for a microcontroller is not"
-            )
-        data = file.read_bytes()
+        data = read_regular(file, MOST_BYTES)
     except OSError as error:
         raise SerqError(f"cannot read {file}: {error.strerror or error}") from error
     for place, mark, words in _OTHERS:

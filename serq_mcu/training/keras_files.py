@@ -30,9 +30,11 @@ from serq_mcu.training.chain import (
     Scaling,
     Step,
     batch_normalization,
+    require_room,
 )
 
-MOST_BYTES = 2**26  # of a file, of a member of an archive unpacked, and of an array
+MOST_BYTES = 2**26  # of a file, and of the arrays in an archive unpacked
+_MOST_TEXT = 2**22  # bytes of the layers' description: Python's objects take 20 times that
 _NORMALIZATION_EPSILON = 1e-7
 # what zipfile, json and h5py raise at an archive that is damaged, encrypted or not one
 DAMAGED = (
@@ -81,7 +83,8 @@ def read_archive(file: Path) -> Iterator[Step]:
     Raises SerqError if it is none, or a layer is not one that the device can compute.
     """
     with zipfile.ZipFile(file) as archive:
-        config, weights = (_member(archive, name) for name in ("config.json", "model.weights.h5"))
+        config = _member(archive, "config.json", _MOST_TEXT)
+        weights = _member(archive, "model.weights.h5", MOST_BYTES)
     layers = list(_layers(json.loads(config), "", ""))
     with _open_h5(weights) as stored:
         yield from _steps(layers, functools.partial(_numbered, stored))
@@ -98,6 +101,8 @@ def read_h5(data: bytes) -> Iterator[Step]:
             raise SerqError(
                 "it holds weights alone, and no layers; save the whole model with model.save(...)"
             )
+        if len(text) > _MOST_TEXT:
+            raise _too_large("its description of layers", _MOST_TEXT)
         layers = list(_layers(json.loads(text), "", ""))
         yield from _steps(layers, functools.partial(_named, stored))
 
@@ -112,12 +117,19 @@ def _open_h5(data: bytes) -> Any:
     return h5py.File(io.BytesIO(data), "r")
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > MOST_BYTES:
-        raise SerqError(
-            f"{name} is larger than {MOST_BYTES >> 20} MiB; a network for a microcontroller is not"
-        )
-    return archive.read(name)
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """Unpack a member of at most `most` bytes, whatever size the archive states."""
+    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise SerqError(f"{name} is packed as Keras packs nothing; save the model again")
+    with archive.open(name) as file:
+        data = file.read(most + 1)  # no more is unpacked than is asked for
+    if len(data) > most:
+        raise _too_large(name, most)
+    return data
+
+
+def _too_large(name: str, most: int) -> SerqError:
+    return SerqError(f"{name} is larger than {most >> 20} MiB; a network for a microcontroller is not")
 
 
 def _layers(config: Mapping[str, Any], path: str, group: str) -> Iterator[_Layer]:
@@ -332,10 +344,7 @@ def _array(arrays: Any, layer: _Layer, name: str, what: str) -> Floats:
             raise TypeError(f"numbers of type {stored.dtype}, not float")
         if stored.external or stored.is_virtual:
             raise KeyError(f"{what} lies in another file")
-        if stored.nbytes > MOST_BYTES:
-            raise SerqError(
-                f"{name} is larger than {MOST_BYTES >> 20} MiB; a network for a microcontroller is not"
-            )
+        require_room(name, stored.size)
         return np.asarray(stored[()], dtype=np.float64)
     except (OSError, *DAMAGED) as error:
         raise SerqError(f"the arrays of {name} cannot be read ({error!r}); save the model again") from error

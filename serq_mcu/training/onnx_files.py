@@ -7,6 +7,7 @@ Operators: ONNX specification, domains ai.onnx and ai.onnx.ml.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,11 +24,14 @@ from serq_mcu.training.chain import (
     Scaling,
     Step,
     batch_normalization,
+    require_room,
 )
 
 _SILENT = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast")
 _ENDS = {"Softmax": SOFTMAX, "LogSoftmax": SOFTMAX, "Sigmoid": SIGMOID}
 _MOST_NODES = 1000
+_MOST_BYTES = 17 * 2**20  # of a file; as many values as are read take 16 MiB
+_MOST_PARTS = 2**17  # of a file, of which the parser makes an object of up to 200 bytes each
 
 
 def read_onnx(data: bytes) -> Iterator[Step]:
@@ -42,14 +46,58 @@ def read_onnx(data: bytes) -> Iterator[Step]:
         raise SerqError(
             "ONNX files need a package that is not installed (onnx); run `pip install 'serq-mcu[onnx]'`"
         ) from error
+    if len(data) > _MOST_BYTES:
+        raise SerqError(f"it is larger than {_MOST_BYTES >> 20} MiB; a network for a microcontroller is not")
+    _require_few_parts(data, onnx.ModelProto.DESCRIPTOR)
     try:
         graph = onnx.load_model_from_string(data).graph
     except Exception as error:  # protobuf's own, of which there are several
         raise SerqError(
             f"it is not an ONNX file that can be read ({error}); export the model again"
         ) from error
+    require_room("it", sum(abs(math.prod(tensor.dims)) for tensor in graph.initializer))
     constants = {tensor.name: _values(tensor, numpy_helper) for tensor in graph.initializer}
     yield from _Graph(graph, constants, numpy_helper).steps()
+
+
+def _require_few_parts(data: bytes, kind: Any) -> None:
+    """Raise SerqError if a protobuf message of a kind has too many fields, those within it too.
+
+    What ends before its length says, or is no field, is left to the parser to refuse.
+    """
+    messages, parts = [(0, len(data), kind)], 0
+    while messages:
+        at, end, kind = messages.pop()
+        while at < min(end, len(data)):
+            parts += 1
+            if parts > _MOST_PARTS:
+                raise SerqError(
+                    f"it has more than {_MOST_PARTS} parts; a network for a microcontroller has not"
+                )
+            tag, at = _varint(data, at)
+            wire = tag & 7
+            if wire == 2:
+                length, at = _varint(data, at)
+                field = kind.fields_by_number.get(tag >> 3)
+                if field is not None and field.message_type is not None:
+                    messages.append((at, at + length, field.message_type))
+                at += length
+            elif wire == 0:
+                _, at = _varint(data, at)
+            else:
+                at += {1: 8, 5: 4}.get(wire, 0)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return the number at a place, as protobuf stores it, and the place after it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[at] if at < len(data) else 0
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            break
+    return value, at
 
 
 def _values(tensor: Any, helper: Any) -> Any:

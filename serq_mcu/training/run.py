@@ -57,6 +57,11 @@ class Dataset:
         """The clips' speakers."""
         return tuple(clip.speaker for clip in self.recordings.clips)
 
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """The parts that the corpus says the clips belong to, "" where it does not."""
+        return tuple(clip.part for clip in self.recordings.clips)
+
 
 def train(
     corpus: Corpus | Path,
@@ -119,7 +124,9 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
     mlp, splits = _import_training()
     clips = len(dataset.truth) - dataset.sounds
     spoken = dataset.labels[: len(dataset.labels) - bool(dataset.sounds)]
-    split = splits.split_clips(dataset.truth[:clips], spoken, dataset.speakers[:clips], config.training)
+    split = splits.split_clips(
+        dataset.truth[:clips], spoken, dataset.speakers[:clips], config.training, dataset.stated[:clips]
+    )
     held = [validates(name, config.training.validation_fraction) for name in dataset.names[clips:]]
     part = np.append(split.part, np.where(held, splits.VALIDATION, splits.TRAIN).astype(np.uint8))
     pooled = version_features(dataset, part, splits.TRAIN, config, progress)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from serq_mcu.config import CLIPS, SPEAKERS, TrainingConfig
+from serq_mcu.corpus.layouts import PART_NAMES, TESTS, VALIDATES
 from serq_mcu.errors import SerqError
 from serq_mcu.quantization.run_folder import PARTS
 
@@ -41,22 +42,69 @@ class Split:
 
 
 def split_clips(
-    truth: NDArray[np.int64], labels: Sequence[str], speakers: Sequence[str], config: TrainingConfig
+    truth: NDArray[np.int64],
+    labels: Sequence[str],
+    speakers: Sequence[str],
+    config: TrainingConfig,
+    stated: Sequence[str] = (),
 ) -> Split:
     """Part the clips for one split of the protocol.
 
     truth: class indices [clips]; speakers: names [clips], "" where unknown. The test part is one of the
     stratified folds, fewer where a class has fewer clips; or all clips of a group of `speakers_out` speakers.
+    stated: which part each clip belongs to by the corpus itself, "" where it does not say; if that tells two
+    parts apart, it takes the place of the folds (`_stated_split`).
     `part_clips` parts the rest. Splits of one seed share no test clip. Raises SerqError if there is no such
     fold or speaker, a class has a single clip, nobody is left to train, or the corpus is too small for three
     parts.
     """
+    if config.protocol == CLIPS and len({*stated}) > 1:
+        return _stated_split(truth, labels, speakers, config, stated)
     test = (
         np.isin(speakers, _group(speakers, config))
         if config.protocol == SPEAKERS
         else _fold(truth, labels, config)
     )
     return part_clips(truth, labels, speakers, test, config)
+
+
+def _stated_split(
+    truth: NDArray[np.int64],
+    labels: Sequence[str],
+    speakers: Sequence[str],
+    config: TrainingConfig,
+    stated: Sequence[str],
+) -> Split:
+    """Part the clips as the corpus says.
+
+    What it calls validation validates if something else tests, and tests otherwise; without it, clips of
+    those that train validate as in `part_clips`. Raises SerqError for a name that is no part's, for clips
+    without one, for a part that lacks a class, and for another split than the only one.
+    """
+    unknown = [name for name in stated if name.lower() not in PART_NAMES]
+    if unknown:
+        raise SerqError(
+            f"{len(unknown)} recordings belong to "
+            + (f"the part {unknown[0]!r}" if unknown[0] else "no part, and others do")
+            + "; call the part of each train, validation or test, or leave parts out"
+        )
+    if config.split:
+        raise SerqError("the recordings say which of them test, which is the only split; leave out --split")
+    names = np.array([PART_NAMES[name.lower()] for name in stated])
+    for name in np.unique(names):
+        lacking = set(range(len(labels))) - set(truth[names == name].tolist())
+        if lacking:
+            raise SerqError(
+                f"the part {name} that the recordings state has no clip of {labels[min(lacking)]!r}; each"
+                " part needs every class"
+            )
+    tests = TESTS if TESTS in names else VALIDATES
+    if tests == VALIDATES or VALIDATES not in names:
+        split = part_clips(truth, labels, speakers, names == tests, config)
+    else:
+        part = np.select([names == TESTS, names == VALIDATES], [TEST, VALIDATION], TRAIN).astype(np.uint8)
+        split = Split(part, CLIPS, "the clips that the corpus states")
+    return replace(split, words=f"{split.words}; the corpus says which clips test")
 
 
 def part_clips(

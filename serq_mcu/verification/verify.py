@@ -321,7 +321,8 @@ def _of_voice(model: QuantizedModel, plain: Reference, voice: Voice) -> Referenc
     stages = dict(network_stages(model, plain.pooled, voice))
     digests = {name: digest(values.astype(types[name])) for name, values in stages.items()}
     label = int(classify(model, plain.pooled, voice))
-    return replace(plain, digests=plain.digests | digests, scores=stages["scores"], label=label)
+    scores = stages["scores"].astype(np.int32)
+    return replace(plain, digests=plain.digests | digests, scores=scores, label=label)
 
 
 @dataclass(frozen=True)

@@ -300,8 +300,8 @@ def test_the_runtime_opens_only_what_it_can_have_learned(model: QuantizedModel, 
     older = Voice(4, voice.sums).to_bytes(model.identity)
     foreign = voice.to_bytes(bytes(8))
     changed = [bad for bad in damaged(stored).values() if len(bad) == len(stored)]
-    cases = [(stored, 0, stored), (beyond, -6, unknown), (older, -6, unknown), (foreign, -7, unknown)]
-    cases += [(bad, -6, unknown) for bad in changed]
+    cases = [(stored, 0, stored), (beyond, -8, unknown), (older, -8, unknown), (foreign, -9, unknown)]
+    cases += [(bad, -8, unknown) for bad in changed]
     answers = run(program, b"".join(given for given, _, _ in cases))
     size = 4 + len(stored)
     for place, (_, error, after) in enumerate(cases):

@@ -30,8 +30,10 @@ import numpy as np
 from serq_mcu.base import resources
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import MANIFEST, export
+from serq_mcu.quantization.run_folder import save_run
 from serq_mcu.quantized_model.store import load_model, model_bytes, shipped_models
 from tests.fuzz import targets
+from tests.support.training import made_up_run
 
 MEMORY, SECONDS = 500 * 10**6, 60.0
 _WAIT = 300.0  # seconds, on a machine that is busy
@@ -177,8 +179,44 @@ def _baseline(rng: random.Random, place: Place) -> list[str]:
     return [*words, "--baseline", str(path)]
 
 
+def _network(rng: random.Random, place: Place) -> list[str]:
+    path = place.inputs / rng.choice(["a.keras", "a.h5", "a.onnx"])
+    if not _special(rng, path):
+        data = rng.choice(targets._networks())
+        if data[:1] == b"{":
+            data = targets.keras_file(_json_changed(rng, data.decode()))
+        path.write_bytes(data if rng.random() < 0.3 else _bytes_changed(rng, data))
+    words = ["import-model", str(path), "--corpus", str(place.shared / "clips"), "--labels", "fear,joy"]
+    return [*words, "--out", str(place.out / "run")]
+
+
+def _table(rng: random.Random, place: Place) -> list[str]:
+    folder = place.inputs / "corpus"
+    shutil.copytree(place.shared / "clips", folder)
+    path = folder / rng.choice(["metadata.csv", "metadata.jsonl", "labels.csv", "MANIFEST.csv"])
+    if not _special(rng, path):
+        cells = ["joy/a.wav", "fear/a.wav", "joy", "fear", *(str(value) for value in _ODD)]
+        rows = ["file,label,speaker,split", *(",".join(rng.choices(cells, k=4)) for _ in range(9))]
+        rows += ["joy/a.wav,joy,,"] * rng.choice([0, 0, 300_000])
+        path.write_bytes(_bytes_changed(rng, "\n".join(rows).encode(errors="replace")))
+    return ["corpus", "check", str(folder)]
+
+
+def _run_folder(rng: random.Random, place: Place) -> list[str]:
+    folder = place.inputs / "run"
+    shutil.copytree(place.shared / "run", folder)
+    path = rng.choice(sorted(child for child in folder.iterdir() if child.is_file()))
+    data = path.read_bytes()
+    path.unlink()
+    if not _special(rng, path):
+        changed = path.suffix == ".json" and _json_changed(rng, data.decode()).encode(errors="replace")
+        path.write_bytes(changed or _bytes_changed(rng, data))
+    return ["quantize", str(folder), "--no-qat", "--method", "4", "--out", str(place.out / "m.serq")]
+
+
 KINDS: dict[str, Callable[[random.Random, Place], list[str]]] = {
-    kind.__name__.strip("_"): kind for kind in (_model, _board, _audio, _corpus, _project, _baseline)
+    kind.__name__.strip("_"): kind
+    for kind in (*(_model, _board, _audio, _corpus, _project, _baseline), *(_network, _table, _run_folder))
 }
 
 
@@ -201,6 +239,7 @@ def shared_files(folder: Path) -> None:
         (folder / "clips" / label).mkdir(parents=True)
         (folder / "clips" / label / "a.wav").write_bytes(targets._recordings()[0])
     (folder / "a.wav").write_bytes(targets._recordings()[0])
+    save_run(made_up_run(), folder / "run", {})
 
 
 def attempt(kind: str, seed: int, shared: Path) -> Result:

@@ -174,15 +174,21 @@ def network(data: bytes) -> None:
     """A network's file: an archive of Keras 3 from its configuration and arrays, or ONNX or HDF5 as it is."""
     if data[:1] == b"{":
         config, _, _ = data.partition(b"\0")
-        with zipfile.ZipFile(_WORK / "fuzz.keras", "w") as archive:
-            archive.writestr("config.json", config)
-            archive.writestr("model.weights.h5", _WEIGHTS)
-        found = read_network(_WORK / "fuzz.keras")
+        found = read_network(_file("fuzz.keras", keras_file(config)))
     else:
         found = read_network(_file("fuzz.onnx", data))
     features = found.features
     _, _, kernels, biases = found.standardised(np.zeros(features), np.ones(features))
     assert all(kernel.shape[1:] == bias.shape for kernel, bias in zip(kernels, biases, strict=True))
+
+
+def keras_file(config: bytes | str) -> bytes:
+    """Return an archive of Keras 3 with this description of layers."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", _WEIGHTS)
+    return made.getvalue()
 
 
 def baseline(data: bytes) -> None:

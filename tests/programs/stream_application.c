@@ -37,7 +37,7 @@ void application_run(void)
         const int16_t *samples = piece;
         uint32_t count = (uint32_t)(have / sizeof *piece);
         serq_decision decision;
-        while (serq_stream_push(&stream, &samples, &count, &decision)) {
+        while (serq_stream_push(&stream, &samples, &count, &decision) > 0) {
             give(&decision);
         }
     }

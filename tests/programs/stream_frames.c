@@ -30,7 +30,7 @@ int main(void)
         const int16_t *samples = piece;
         uint32_t count = (uint32_t)have;
         serq_decision decision;
-        while (serq_stream_push(&stream, &samples, &count, &decision)) {
+        while (serq_stream_push(&stream, &samples, &count, &decision) > 0) {
             if (fwrite(&transformed, sizeof transformed, 1, stdout) != 1) {
                 return 2;
             }

@@ -73,7 +73,7 @@ int main(int arguments, char **argument)
         const int16_t *samples = recording + start;
         start += count;
         serq_decision decision;
-        while (serq_stream_push(&stream, &samples, &count, &decision)) {
+        while (serq_stream_push(&stream, &samples, &count, &decision) > 0) {
             give((uint32_t)(samples - recording), &decision, arguments > 1);
         }
     }

@@ -4,6 +4,7 @@ as another user.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import shutil
@@ -50,6 +51,24 @@ def kill_at_every_step(
         kills += 1
 
 
+def steps_of(work: Callable[[], Any], within: Path) -> int:
+    """Do `work` in a child, and return the steps that it takes in a folder."""
+    near, far = os.pipe()
+    try:
+        assert _child(work, Killed.SIGKILL, sys.maxsize, within, far) == _DONE
+        return int(os.read(near, 99))
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+def killed_at(work: Callable[[], Any], end: Killed, step: int, within: Path) -> bool:
+    """Do `work` in a child that ends before a step within a folder, and return whether it got so far."""
+    code = _child(work, end, step, within)
+    assert code in (_DONE, -signal.SIGKILL if end is Killed.SIGKILL else _ENDED), (step, code)
+    return code != _DONE
+
+
 def run_whole(work: Callable[[], Any]) -> None:
     """Do `work` in a child, as the next run of a command would."""
     assert _child(work, Killed.SIGKILL, sys.maxsize) == _DONE
@@ -74,13 +93,24 @@ def as_another_user(work: Callable[[Path], Any]) -> None:
         shutil.rmtree(folder)
 
 
-def _child(work: Callable[[], Any], end: Killed, at: int, within: Path | None = None) -> int:
+def _child(
+    work: Callable[[], Any], end: Killed, at: int, within: Path | None = None, told: int | None = None
+) -> int:
+    """Do `work` in a child and its process group, and return how it ended.
+
+    told: a file descriptor, to which the child writes the number of its steps.
+    """
     child = os.fork()
     if child == 0:
         code = _FAILED
         try:
-            _end_at(end, at, within)
-            work()
+            os.setpgid(0, 0)
+            steps = _end_at(end, at, within)
+            try:
+                work()
+            finally:
+                if told is not None:
+                    os.write(told, str(steps()).encode())
             code = _DONE
         except KeyboardInterrupt:
             code = _ENDED
@@ -89,12 +119,17 @@ def _child(work: Callable[[], Any], end: Killed, at: int, within: Path | None = 
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with contextlib.suppress(ProcessLookupError):  # what it started, and a kill left
+        os.killpg(child, signal.SIGKILL)
+    return code
 
 
-def _end_at(end: Killed, at: int, within: Path | None) -> None:
+def _end_at(end: Killed, at: int, within: Path | None) -> Callable[[], int]:
+    """End this process before a step; gives the number of steps so far."""
     steps, folder = 0, str(within or "")
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -111,6 +146,7 @@ def _end_at(end: Killed, at: int, within: Path | None) -> None:
                 raise KeyboardInterrupt
 
     sys.addaudithook(hook)
+    return lambda: steps
 
 
 def _is_in(value: Any, folder: str) -> bool:

@@ -55,7 +55,7 @@ def packets_on_a_port(packets: Iterable[bytes]) -> Iterator[str]:
 def capture_packets(pcm: np.ndarray, rate: float = 16000.0, start: int = 0) -> Iterator[bytes]:
     """What the capture application sends of a sound: its packets, stamped by a board's clock."""
     for number in range(len(pcm) // 120):
-        micros = round((number + 1) * 120 / rate * 1e6) % 2**32
+        micros = round((start + number + 1) * 120 / rate * 1e6) % 2**32
         body = (
             struct.pack("<4sIII", b"SQP1", start + number, 0, micros)
             + pcm[120 * number : 120 * number + 120].astype("<i2").tobytes()

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -349,23 +350,78 @@ def test_models_as_keras_saves_them_answer_as_they_do_there(framework: str, tmp_
         assert np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max()), path.name
 
 
-def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "zip.keras", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": []}}))
-        archive.writestr("model.weights.h5", bytes(2**27))
-    with h5py.File(tmp_path / "array.h5", "w") as file:
+def _bombs(folder: Path) -> Iterator[tuple[str, str]]:
+    """Networks' files that unpack to far more than they are, and how they are refused."""
+    layers = json.dumps({"class_name": "Sequential", "config": {"layers": [LAST]}})
+
+    def archive(name: str, config: str, weights: bytes, method: int = zipfile.ZIP_DEFLATED) -> Path:
+        with zipfile.ZipFile(folder / name, "w", method) as made:
+            made.writestr("config.json", config)
+            made.writestr("model.weights.h5", weights)
+        return folder / name
+
+    archive("zip.keras", layers, bytes(2**27))
+    yield "zip.keras", "is larger than 64 MiB"
+    lying = archive("lying.keras", layers, bytes(2**28))
+    data = bytearray(lying.read_bytes())
+    entry = data.rfind(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (100).to_bytes(4, "little")  # the size unpacked
+    lying.write_bytes(data)
+    yield "lying.keras", "cannot be read"
+    archive("bzip2.keras", layers, bytes(2**27), zipfile.ZIP_BZIP2)
+    yield "bzip2.keras", "is packed as Keras packs nothing"
+    archive("text.keras", "[" + "[]," * 2**21 + "[]]", b"")
+    yield "text.keras", "config.json is larger than 4 MiB"
+    with h5py.File(folder / "text.h5", "w", libver="latest") as file:
+        file.attrs["model_config"] = "[" + "[]," * 2**21 + "[]]"
+    yield "text.h5", "its description of layers is larger than 4 MiB"
+    for tag, name in ((b"\x0a", "nodes"), (b"\x2a", "constants")):
+        parts = (tag + b"\0") * 2**20  # empty ones, in the graph, after the version of the format
+        length = bytes((len(parts) >> shift & 127) | (128 if shift < 21 else 0) for shift in (0, 7, 14, 21))
+        (folder / f"{name}.onnx").write_bytes(b"\x08\x07\x3a" + length + parts)
+        yield f"{name}.onnx", "it has more than 131072 parts"
+    with (folder / "large.onnx").open("wb") as sparse:
+        sparse.truncate(2**32)
+    yield "large.onnx", "is larger than 64 MiB"
+    with (folder / "zeros.onnx").open("wb") as sparse:
+        sparse.truncate(2**25)
+    yield "zeros.onnx", "is larger than 17 MiB"
+    with h5py.File(folder / "array.h5", "w") as file:
         group = file.create_group("model_weights/dense")
         group.create_dataset(
             "k", (2**14, 2**14), "<f4", chunks=(2**10, 2**10), compression="gzip", fillvalue=1
         )
         group.attrs["weight_names"] = [b"dense/kernel:0", b"dense/bias:0"]
         group["dense/kernel:0"] = group["k"]
-        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"layers": [LAST]}})
-    with (tmp_path / "large.onnx").open("wb") as sparse:
-        sparse.truncate(2**32)
-    for name in ("zip.keras", "array.h5", "large.onnx"):
-        with pytest.raises(SerqError, match="is larger than 64 MiB"):
-            read_network(tmp_path / name)
+        file.attrs["model_config"] = layers
+    yield "array.h5", "holds 268435456 values"
+
+
+def test_bombs_end_within_two_seconds_and_500_megabytes(tmp_path: Path) -> None:
+    """In a process of its own, whose memory and time are its own."""
+    bombs = dict(_bombs(tmp_path))
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from serq_mcu.errors import SerqError\n"
+        "from serq_mcu.training.imported import read_network\n"
+        "for path in sys.argv[1:]:\n"
+        "    begin = time.process_time()\n"
+        "    try:\n"
+        "        read_network(Path(path))\n"
+        "    except SerqError as error:\n"
+        "        print(Path(path).name, time.process_time() - begin, error)\n"
+        "(peak,) = [x for x in open('/proc/self/status') if x.startswith('VmHWM')]\n"
+        "print('peak', int(peak.split()[1]) / 1024, '')\n"
+    )
+    words = [sys.executable, "-c", script, *(str(tmp_path / name) for name in bombs)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    rows = [line.split(" ", 2) for line in done.stdout.splitlines()]
+    said = {name: (float(figure), text) for name, figure, text in rows}
+    assert said.pop("peak")[0] < 500
+    for name, match in bombs.items():
+        seconds, text = said[name]
+        assert seconds < 2 and match in text, (name, seconds, text)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "linear"])

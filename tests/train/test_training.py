@@ -191,6 +191,42 @@ def test_splits_are_stratified_disjoint_and_cover_every_clip_once() -> None:
     assert (tested == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train", "test"), {"test": TEST}),
+        (("Training", "dev", "eval"), {"dev": VALIDATION, "eval": TEST, "Training": TRAIN}),
+        (("train", "validation"), {"validation": TEST}),
+    ],
+)
+def test_parts_that_the_corpus_states_take_the_place_of_folds(
+    names: tuple[str, ...], expected: dict[str, int]
+) -> None:
+    truth, stated = np.tile([0, 1], 60), [names[(i // 2) % len(names)] for i in range(120)]
+    split = split_clips(truth, "ab", [""] * 120, small_config().training, stated)
+    for name, part in expected.items():
+        assert {own for own, its in zip(stated, split.part, strict=True) if its == part} == {name}
+        assert ((np.array(stated) != name) | (split.part == part)).all()
+    assert set(split.part.tolist()) == {TRAIN, VALIDATION, TEST}
+    assert "the corpus says which clips test" in split.words
+    alike = split_clips(truth, "ab", [""] * 120, small_config().training, ["train"] * 120)
+    assert (alike.part == split_clips(truth, "ab", [""] * 120, small_config().training).part).all()
+
+
+@pytest.mark.parametrize(
+    ("stated", "split", "words"),
+    [
+        (["train", "fold 2"] * 30, 0, "30 recordings belong to the part 'fold 2'; call the part of each"),
+        ([*["train", "test"] * 29, "", ""], 0, "2 recordings belong to no part, and others do"),
+        (["train", "test"] * 30, 0, r"the part (train|test) that the recordings state has no clip of '[ab]'"),
+        ([*["train"] * 30, *["test"] * 30], 1, "which is the only split; leave out --split"),
+    ],
+)
+def test_parts_that_cannot_be_taken_are_refused(stated: list[str], split: int, words: str) -> None:
+    with pytest.raises(SerqError, match=words):
+        split_clips(np.tile([0, 1], 30), "ab", [""] * 60, small_config(split=split).training, stated)
+
+
 def test_splits_follow_the_seed() -> None:
     truth = np.repeat([0, 1], 40)
     one, same, other = (

@@ -22,14 +22,12 @@ from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.config import load_config
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.blocks import Mfcc
-from serq_mcu.frontend.spec import FeatureSpec
-from serq_mcu.quantization.network import FloatNetwork
-from serq_mcu.quantization.run_folder import Run, save_run
+from serq_mcu.quantization.run_folder import save_run
 from serq_mcu.quantized_model.store import load_model, model_bytes, save_model, shipped_model
 from serq_mcu.report.gather import gather
 from tests.support.commands import commands
 from tests.support.models import made_up_model
+from tests.support.training import made_up_run
 
 RATE = 16000
 HOSTILE = '"; } int x = 0;'
@@ -72,36 +70,7 @@ def model_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    """A run of a small untrained network on two classes of made-up features."""
-    rng, spec = np.random.default_rng(0), FeatureSpec(mel_bands=10, blocks=(Mfcc(8),))
-    truth = np.arange(40) % 2
-    pooled = (rng.normal(0, 3000, (1, 40, spec.feature_count)) + 4000 * truth[:, None]).astype(np.int32)
-    kernels = tuple(
-        rng.normal(0, 0.3, shape).astype(np.float32).astype(np.float64)
-        for shape in ((spec.feature_count, 64), (64, 2))
-    )
-    network = FloatNetwork.mlp(
-        kernels, (np.zeros(64), np.zeros(2)), pooled[0].mean(axis=0), pooled[0].std(axis=0)
-    )
-    config = load_config().changed(features=spec.to_json())
-    parts = (np.arange(40) // 14).astype(np.uint8)
-    run = Run(
-        config,
-        "made",
-        ("calm", "loud"),
-        tuple(f"c{i}" for i in range(40)),
-        ("",) * 40,
-        tuple(f"{i:012x}" for i in range(40)),
-        pooled,
-        truth,
-        parts,
-        "speaker b, who does not train",
-        network,
-        1,
-        1,
-        {},
-    )
-    return save_run(run, tmp_path / "run", {})
+    return save_run(made_up_run(), tmp_path / "run", {})
 
 
 @pytest.mark.parametrize("command", commands(main), ids=" ".join)

@@ -21,6 +21,7 @@ from serq_mcu.codegen.export import MANIFEST, read_project
 from serq_mcu.config import load_config
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.check import check_corpus
+from serq_mcu.corpus.tables import read_table
 from serq_mcu.errors import SerqError
 from serq_mcu.experiments.plan import load_plan
 from serq_mcu.experiments.results import read_results
@@ -28,11 +29,14 @@ from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.harness import device, protocol
 from serq_mcu.layers import DenseLayer
-from serq_mcu.quantization.run_folder import MARKER, load_run
+from serq_mcu.quantization.run_folder import MARKER, WEIGHTS, load_run, save_run
+from serq_mcu.quantized_model.card import read_card
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
+from serq_mcu.training.imported import read_network
 from serq_mcu.verification.baseline import load_baseline
 from tests.support.models import made_up_model
+from tests.support.training import made_up_run
 
 MODEL = made_up_model([3, 2], [2, 3])
 WRONG: list[Any] = [
@@ -179,6 +183,15 @@ def test_deep_and_infinite_toml_is_refused_at_once(text: str, tmp_path: Path) ->
     assert time.monotonic() - began < 60  # it was minutes, of one key
 
 
+def _run_beside(path: Path) -> Path:
+    """Make the rest of a run, and return its folder."""
+    made = save_run(made_up_run(), path.parent.parent / "made", {})
+    for file in made.iterdir():
+        if file.name != path.name:
+            file.rename(path.parent / file.name)
+    return path.parent
+
+
 DOORS: dict[str, Callable[[Path], object]] = {
     "a.serq": load_model,
     "baseline.json": load_baseline,
@@ -189,6 +202,10 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "plan.toml": lambda path: load_plan(str(path)),
     "results.csv": read_results,
     "clip.wav": lambda path: read_audio(path, 16000),
+    "network.onnx": read_network,
+    f"r/{WEIGHTS}": lambda path: load_run(_run_beside(path)),
+    "table.csv": read_table,
+    "a.card.json": read_card,
 }
 
 
@@ -228,7 +245,19 @@ def test_a_corpus_with_pipes_and_devices_ends(tmp_path: Path) -> None:
     assert said or not check_corpus(tmp_path).ok
 
 
-@pytest.mark.parametrize("door", ["a.serq", "baseline.json", "config.toml", f"b/{BOARD_FILE}"])
+@pytest.mark.parametrize(
+    "door",
+    [
+        "a.serq",
+        "baseline.json",
+        "config.toml",
+        f"b/{BOARD_FILE}",
+        "clip.wav",
+        "network.onnx",
+        "table.csv",
+        f"r/{WEIGHTS}",
+    ],
+)
 def test_a_file_that_is_too_large_is_refused_without_reading_it(door: str, tmp_path: Path) -> None:
     path = tmp_path / door
     path.parent.mkdir(exist_ok=True)
@@ -236,6 +265,22 @@ def test_a_file_that_is_too_large_is_refused_without_reading_it(door: str, tmp_p
         file.truncate(2**40)  # a hole: the disk has none of it
     with pytest.raises(SerqError, match="larger than"):
         DOORS[door](path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\n" + "a,b\n" * 200_001,
+        "file,label" + "," * 30_000 + "\n" + "a,b\n" * 100,
+        "file,label\na," + "b" * 70_000,
+        "file,label\n" + "\n" * 2**24,
+    ],
+    ids=["rows", "cells", "line", "bytes"],
+)
+def test_a_table_of_more_than_any_corpus_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(text)
+    with pytest.raises(SerqError, match=r"(more|larger) than"):
+        read_table(tmp_path / "table.csv")
 
 
 # ---- devices ----

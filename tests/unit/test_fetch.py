@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import struct
 import sys
 import threading
 import time
@@ -293,9 +294,31 @@ def test_archives_that_would_fill_the_disk_are_stopped(
     with pytest.raises(SerqError, match="take more than"):
         unpack(tmp_path / "a.zip", tmp_path / "o", _nothing)
     (tmp_path / "a.zip").write_bytes(EMODB)
+    with monkeypatch.context() as limited:
+        limited.setattr(fetch, "_MOST_DIRECTORY", 100)
+        with pytest.raises(SerqError, match="lists more files than"):
+            unpack(tmp_path / "a.zip", tmp_path / "o", _nothing)
+    (tmp_path / "a.zip").write_bytes(EMODB)
     monkeypatch.setattr(fetch, "_MOST_FILES", 3)
     with pytest.raises(SerqError, match="more than the 3 that any corpus has"):
         unpack(tmp_path / "a.zip", tmp_path / "o", _nothing)
+
+
+def test_a_long_directory_is_found_where_zip64_says_how_long_it_is(tmp_path: Path) -> None:
+    """The record that ZIP64 has for it, and the locator, stand before the last record."""
+    at = EMODB.rfind(b"PK\5\6")
+    start, size = int.from_bytes(EMODB[at + 16 : at + 20], "little"), at
+    size -= start
+    numbers = struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 9, 9, size, start)
+    record, locator = b"PK\6\6" + numbers, b"PK\6\7" + struct.pack("<IQI", 0, at, 1)
+    for claimed, words in ((size, "readable"), (2**40, "lists more files than")):
+        record = record[:40] + claimed.to_bytes(8, "little") + record[48:]
+        (tmp_path / "a.zip").write_bytes(EMODB[:at] + record + locator + EMODB[at:])
+        if claimed == size:
+            unpack(tmp_path / "a.zip", tmp_path / "o", _nothing)
+        else:
+            with pytest.raises(SerqError, match=words):
+                unpack(tmp_path / "a.zip", tmp_path / "o", _nothing)
 
 
 def test_links_in_an_archive_become_files(tmp_path: Path) -> None:

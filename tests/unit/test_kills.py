@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -13,6 +14,9 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.quantized_model.store import shipped_model
+from tests.fuzz.kills import COMMANDS, attempt, prepare
+from tests.fuzz.kills import places as kill_places
+from tests.support.commands import commands
 from tests.support.kills import Killed, kill_at_every_step, run_whole
 from tests.support.streaming import quiet_and_loud
 from tests.support.tools import absent
@@ -99,6 +103,35 @@ def test_a_killed_command_leaves_the_old_file_or_the_new_and_runs_again(
         out.write_text("old")
 
     assert kill_at_every_step(run, end, check, within=tmp_path, every=2) > 2
+
+
+ONCE = ["corpus fetch", "corpus check --table", "record", "import-model", "quantize"]
+
+
+@pytest.mark.slow(14)
+@pytest.mark.train
+def test_commands_that_take_longer_lose_nothing_either() -> None:
+    """Once each; `python -m tests.fuzz.kills` kills all commands often."""
+    chosen = [command for command in COMMANDS if command.name in ONCE]
+    assert len(chosen) == len(ONCE)
+    with kill_places() as place:
+        prepare(place, chosen)
+        for command in chosen:
+            found = attempt(command, place, 1, pytest.fail)
+            assert (found.kills, found.lost, found.refused, found.left) == (1, 0, 0, 0), command.name
+
+
+def test_every_output_of_every_command_is_killed() -> None:
+    outputs = set()
+    for path in commands(main):
+        found: Any = main
+        for name in path:
+            found = found.commands[name]
+        for option in found.params:
+            if type(option.type).__name__ == "_NewFile" or "--out" in option.opts:
+                outputs.add(" ".join(path if "--out" in option.opts else (*path, option.opts[0])))
+    killed = {command.name for command in COMMANDS}
+    assert outputs - {"import-keras"} <= killed  # another name of import-model
 
 
 def _files(folder: Path) -> dict[str, bytes]:

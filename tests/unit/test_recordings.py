@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,7 @@ def wave_file(*chunks: tuple[bytes, bytes, int | None], pad: bool = True) -> byt
 
 
 FORMAT = (b"fmt ", WAV[20:36], None)
+STEREO = (b"fmt ", struct.pack("<HHIIHH", 1, 2, 48_000, 4 * 48_000, 4, 16), None)
 DATA = WAV[44:]
 LIST = (b"LIST", b"INFOISFT\x05\0\0\0Lavf\0", None)
 
@@ -313,10 +315,14 @@ def bombs(folder: Path) -> list[Path]:
     sparse = put(folder / "sparse.wav", wave_file(FORMAT, (b"data", b"", 0xFFFFFFFF)))
     with sparse.open("r+b") as file:
         file.truncate(1 << 32)
+    longest = put(folder / "longest.wav", wave_file(STEREO, (b"data", b"", 4 * 48_000 * 600)))
+    with longest.open("r+b") as file:
+        file.truncate(longest.stat().st_size + 4 * 48_000 * 600)
     flac = bytearray(encoded(format="FLAC", subtype="PCM_16"))
     flac[21] |= 0x0F  # the upper bits of its number of samples
     return [
         sparse,
+        longest,  # is read
         put(folder / "chunks.wav", b"RIFF\0\0\0\0WAVE" + b"abcd\0\0\0\0" * 500_000),
         put(folder / "frames.mp3", without_count(encoded(48000, format="MP3")) * 650),
         put(folder / "claims.flac", bytes(flac)),

@@ -230,7 +230,7 @@ def test_folders_of_sounds_that_cannot_be_used_are_named(tmp_path: Path) -> None
         find_sounds(tmp_path)
     write_sound(tmp_path / "one.wav", 0.25)
     (tmp_path / "MANIFEST.csv").write_bytes(b"file,kind\n\xff,x\n")
-    with pytest.raises(SerqError, match="it needs the columns file and kind"):
+    with pytest.raises(SerqError, match="save it as CSV in UTF-8"):
         find_sounds(tmp_path)
     (tmp_path / "MANIFEST.csv").write_text("name,kind\none.wav,x\n")
     with pytest.raises(SerqError, match="it needs the columns file and kind"):

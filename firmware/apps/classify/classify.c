@@ -78,7 +78,7 @@ uint32_t stream_push(void *stream, const int16_t *samples, uint32_t count, int32
     serq_decision found;
     uint32_t left = count;
     *decided = serq_stream_push(stream, &samples, &left, &found);
-    if (*decided != 0) {
+    if (*decided > 0) {
         decision[0] = found.answer;
         decision[1] = found.level;
         decision[2] = found.frames;

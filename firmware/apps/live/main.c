@@ -232,7 +232,7 @@ static void listen(const int16_t *samples, uint32_t count)
 {
     uint32_t start = audio_micros();
     live.since_greeting += count;
-    while (serq_stream_push(&live.stream, &samples, &count, &live.decision) != 0) {
+    while (serq_stream_push(&live.stream, &samples, &count, &live.decision) > 0) {
         if (live.since_greeting >= GREETING_SECONDS * SERQ_SAMPLE_RATE) {
             greet(true);
         }

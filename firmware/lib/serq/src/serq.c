@@ -55,6 +55,10 @@ static void clear_words(void *memory, uint32_t bytes)
 
 void serq_init(serq_state *state)
 {
+    if (state == NULL) {
+        return;
+    }
+    state->begun = SERQ_BEGUN;
     state->frames = 0;
     state->filled = SERQ_PADDING;
     state->kept = 0;
@@ -222,6 +226,10 @@ static void end_clip(serq_state *state)
 
 int serq_push(serq_state *state, const int16_t *samples, uint32_t count)
 {
+    int refusal = serq_refusal(state);
+    if (refusal != 0 || (samples == NULL && count > 0)) {
+        return refusal != 0 ? refusal : SERQ_ERROR_ARGUMENT;
+    }
     if (SERQ_PADDING > 0 && state->ended) {
         return SERQ_ERROR_ENDED;
     }
@@ -256,7 +264,7 @@ bool serq_all_missing(const int32_t *pooled)
 
 int32_t *serq_features(serq_state *state)
 {
-    if (!reaches(state, 0, MIN_FRAMES)) {
+    if (serq_refusal(state) != 0 || !reaches(state, 0, MIN_FRAMES)) {
         return NULL;
     }
 #if SERQ_PADDING > 0
@@ -275,6 +283,10 @@ int32_t *serq_features(serq_state *state)
 
 int serq_decide(serq_state *state, int32_t *scores)
 {
+    int refusal = serq_refusal(state);
+    if (refusal != 0) {
+        return refusal;
+    }
     const int32_t *accumulators = state->scratch.decision.accumulators;
     bool speech = !serq_all_missing(state->scratch.decision.pooled);
     serq_model_network(state);
@@ -288,15 +300,23 @@ int serq_decide(serq_state *state, int32_t *scores)
 
 #ifdef SERQ_VOICE_MOST
 
-void serq_use_voice(serq_state *state, const serq_voice *voice)
+int serq_use_voice(serq_state *state, const serq_voice *voice)
 {
-    state->voice = voice;
+    int refusal = serq_refusal(state);
+    if (refusal == 0) {
+        state->voice = voice;
+    }
+    return refusal;
 }
 
 int serq_learn(const serq_state *state, serq_voice *voice, int label)
 {
-    if (!reaches(state, 0, MIN_FRAMES)) {
-        return SERQ_ERROR_TOO_SHORT;
+    int refusal = voice == NULL ? SERQ_ERROR_ARGUMENT : serq_refusal(state);
+    if (refusal == 0 && !reaches(state, 0, MIN_FRAMES)) {
+        refusal = SERQ_ERROR_TOO_SHORT;
+    }
+    if (refusal != 0) {
+        return refusal;
     }
     bool emotion = label >= 0 && label < SERQ_CLASSES && label != SERQ_NO_SPEECH_LABEL;
     if (emotion && !serq_all_missing(state->scratch.decision.pooled)) {
@@ -309,5 +329,9 @@ int serq_learn(const serq_state *state, serq_voice *voice, int label)
 
 int serq_classify(serq_state *state, int32_t *scores)
 {
-    return serq_features(state) == NULL ? SERQ_ERROR_TOO_SHORT : serq_decide(state, scores);
+    int refusal = serq_refusal(state);
+    if (refusal == 0 && serq_features(state) == NULL) {
+        refusal = SERQ_ERROR_TOO_SHORT;
+    }
+    return refusal != 0 ? refusal : serq_decide(state, scores);
 }

@@ -50,6 +50,8 @@ extern "C" {
     (-4) /* more than SERQ_MAX_FRAMES frames: call serq_init() and start again */
 #define SERQ_ERROR_ENDED \
     (-5) /* zeros follow the clip already: call serq_init() before more samples */
+#define SERQ_ERROR_ARGUMENT (-6) /* a pointer is NULL that may not be */
+#define SERQ_ERROR_NO_INIT (-7)  /* serq_init() or serq_stream_init() was not called before */
 
 /* Work area of a frame's transform, and of a decision; never needed at once. */
 typedef union {
@@ -74,6 +76,8 @@ typedef union {
     } decision;
 } serq_scratch;
 
+#define SERQ_BEGUN 0x5E12 /* what serq_init() leaves in serq_state.begun */
+
 /* Everything the recogniser remembers. Its members are its own affair. */
 typedef struct {
     serq_scratch scratch;
@@ -93,18 +97,22 @@ typedef struct {
     uint16_t filled;                             /* samples waiting in `samples` */
     uint16_t kept;  /* for serq_frame_shift(), of those that come from the frame before, or 0 */
     uint16_t ended; /* whether the zeros after the clip were taken */
+    uint16_t begun; /* SERQ_BEGUN */
 #ifdef SERQ_VOICE_MOST
     const serq_voice *voice; /* whose answers they are, or NULL */
 #endif
 } serq_state;
 
-/* Forget all that was heard. Time: constant. */
+/* Forget all that was heard. It comes before all others: they refuse, with SERQ_ERROR_NO_INIT, a
+ * state of zeros, as static memory has them, and nearly any other that it never began. NULL is
+ * passed over. Time: constant. */
 void serq_init(serq_state *state);
 
-/* Take `count` samples of mono 16-bit PCM at SERQ_SAMPLE_RATE.
+/* Take `count` samples of mono 16-bit PCM at SERQ_SAMPLE_RATE; samples may be NULL if count is 0.
  * Returns 1 when serq_classify() can answer, 0 when it needs more, SERQ_ERROR_TOO_LONG (samples
  * beyond the limit are not taken), or SERQ_ERROR_ENDED (none is taken) if the model pads its clips
- * and has answered. Time: one frame's transform for every SERQ_HOP_LENGTH samples. */
+ * and has answered. Or SERQ_ERROR_ARGUMENT or SERQ_ERROR_NO_INIT, as do all functions below.
+ * Time: one frame's transform for every SERQ_HOP_LENGTH samples. */
 int serq_push(serq_state *state, const int16_t *samples, uint32_t count);
 
 /* Decide on all samples since serq_init(): the label's index, or SERQ_NO_SPEECH. More may be pushed
@@ -115,14 +123,15 @@ int serq_classify(serq_state *state, int32_t *scores);
 
 /* The two halves of serq_classify(), for a host that looks between them or brings its own features:
  * the pooled features of all samples (SERQ_FEATURES integers inside state, all SERQ_MISSING without
- * speech, or NULL if too short), and the decision on whatever stands there. */
+ * speech, or NULL if too short or refused), and the decision on whatever stands there. Samples that
+ * are pushed in between overwrite the features. */
 int32_t *serq_features(serq_state *state);
 int serq_decide(serq_state *state, int32_t *scores);
 
 #ifdef SERQ_VOICE_MOST
 /* From now on, until serq_init(), answers are of this voice; NULL: of none. It is read, not copied.
- */
-void serq_use_voice(serq_state *state, const serq_voice *voice);
+ * Returns 0, or SERQ_ERROR_ARGUMENT or SERQ_ERROR_NO_INIT, as the next one may. */
+int serq_use_voice(serq_state *state, const serq_voice *voice);
 
 /* Learn from the clip that serq_classify() or serq_features() came last for: the speaker's voice in
  * an emotion, the index of a label. That is what the speaker was asked for; or the clip's own
@@ -158,6 +167,15 @@ bool serq_fill(serq_state *state, const int16_t *samples, uint32_t count);
 void serq_take_frame(serq_state *state);
 void serq_pass_over(serq_state *state);
 bool serq_all_missing(const int32_t *pooled);
+
+/* Why a state cannot be used, or 0. */
+static inline int serq_refusal(const serq_state *state)
+{
+    if (state == (void *)0) {
+        return SERQ_ERROR_ARGUMENT;
+    }
+    return state->begun == SERQ_BEGUN ? 0 : SERQ_ERROR_NO_INIT;
+}
 
 #ifdef __cplusplus
 }

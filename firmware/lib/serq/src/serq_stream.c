@@ -2,6 +2,7 @@
 
 #ifdef SERQ_BLOCKS
 
+#include <stddef.h>
 #include <string.h>
 
 #include "serq_checks.h"
@@ -69,6 +70,9 @@ static void begin_block(serq_stream *stream)
 
 void serq_stream_init(serq_stream *stream)
 {
+    if (stream == NULL) {
+        return;
+    }
     serq_init(&stream->state);
     forget_floors(stream);
     stream->next = 0;
@@ -267,12 +271,17 @@ static uint32_t margin(const int32_t *scores, unsigned best)
 
 #ifdef SERQ_VOICE_MOST
 
-void serq_stream_use_voice(serq_stream *stream, serq_voice *voice, int learns)
+int serq_stream_use_voice(serq_stream *stream, serq_voice *voice, int learns)
 {
+    int refusal = stream == NULL ? SERQ_ERROR_ARGUMENT : serq_refusal(&stream->state);
+    if (refusal != 0) {
+        return refusal;
+    }
     bool label = learns >= 0 && learns < SERQ_CLASSES && learns != SERQ_NO_SPEECH_LABEL;
     serq_use_voice(&stream->state, voice);
     stream->voice = voice;
     stream->learns = (int8_t)(label || learns == SERQ_LEARN_ANSWERS ? learns : SERQ_LEARN_NOTHING);
+    return 0;
 }
 
 /* The features of the window are still there. */
@@ -371,7 +380,15 @@ static void hear_frame(serq_stream *stream)
 int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
                      serq_decision *decision)
 {
+    if (stream == NULL || samples == NULL || count == NULL || decision == NULL ||
+        (*samples == NULL && *count > 0)) {
+        return SERQ_ERROR_ARGUMENT;
+    }
     serq_state *state = &stream->state;
+    int refusal = serq_refusal(state);
+    if (refusal != 0) {
+        return refusal;
+    }
     while (*count > 0) {
         uint32_t room = (uint32_t)(SERQ_FRAME_LENGTH - state->filled);
         uint32_t taken = *count < room ? *count : room;

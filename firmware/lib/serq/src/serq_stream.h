@@ -5,7 +5,7 @@
  *     serq_decision decision;
  *     serq_stream_init(&stream);
  *     for (each piece of audio: const int16_t *samples, uint32_t count) {
- *         while (serq_stream_push(&stream, &samples, &count, &decision)) {
+ *         while (serq_stream_push(&stream, &samples, &count, &decision) > 0) {
  *             // decision.answer: the index of a label, SERQ_NO_SPEECH or SERQ_NOT_SURE
  *         }
  *     }
@@ -93,23 +93,26 @@ typedef struct {
 #endif
 } serq_stream;
 
-/* Forget all that was heard. Time: constant. */
+/* Forget all that was heard; it comes before serq_stream_push(). NULL is passed over. Time:
+ * constant. */
 void serq_stream_init(serq_stream *stream);
 
 /* Take samples of mono 16-bit PCM at SERQ_SAMPLE_RATE until a decision is due or none is left;
  * *samples and *count move past those taken. Returns 1 when a block has ended: `decision` is
- * written, call again with what is left. Returns 0 when all samples are taken. Time: one frame's
- * transform for every SERQ_HOP_LENGTH samples, and the network's for every block unless there is no
- * speech in the window. While nobody speaks and nothing rises, a frame costs the sums of its
- * samples alone, but for the first one of a block. */
+ * written, call again with what is left. Returns 0 when all samples are taken; SERQ_ERROR_ARGUMENT
+ * if any pointer is NULL (but *samples may be, if *count is 0) or SERQ_ERROR_NO_INIT, with nothing
+ * taken. Time: one frame's transform for every SERQ_HOP_LENGTH samples, and the network's for every
+ * block unless there is no speech in the window. While nobody speaks and nothing rises, a frame
+ * costs the sums of its samples alone, but for the first one of a block. */
 int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
                      serq_decision *decision);
 
 #ifdef SERQ_VOICE_MOST
 /* From now on, until serq_stream_init(), answers are of this voice, and it learns from each window
  * with speech that shares no block with the one before: the emotion that was asked for
- * (enrolment), the stream's own answers, or nothing. NULL: no voice. */
-void serq_stream_use_voice(serq_stream *stream, serq_voice *voice, int learns);
+ * (enrolment), the stream's own answers, or nothing. NULL: no voice. Returns 0, or
+ * SERQ_ERROR_ARGUMENT or SERQ_ERROR_NO_INIT. */
+int serq_stream_use_voice(serq_stream *stream, serq_voice *voice, int learns);
 #endif
 
 #ifdef __cplusplus

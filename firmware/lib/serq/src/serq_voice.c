@@ -19,6 +19,9 @@ static const uint8_t voice_model[8] = SERQ_IDENTITY;
 
 void serq_voice_reset(serq_voice *voice)
 {
+    if (voice == NULL) {
+        return;
+    }
     memset(voice, 0, sizeof *voice);
     memcpy(voice->magic, voice_magic, sizeof voice_magic);
     memcpy(voice->model, voice_model, sizeof voice_model);
@@ -42,7 +45,9 @@ static uint32_t crc_of(const serq_voice *voice)
 
 void serq_voice_seal(serq_voice *voice)
 {
-    voice->crc = crc_of(voice);
+    if (voice != NULL) {
+        voice->crc = crc_of(voice);
+    }
 }
 
 /* Whether learning can have led here; more could overflow. */
@@ -63,6 +68,9 @@ static bool possible(const serq_voice *voice)
 int serq_voice_open(serq_voice *voice)
 {
     int error = 0;
+    if (voice == NULL) {
+        return SERQ_ERROR_ARGUMENT;
+    }
     if (memcmp(voice->magic, voice_magic, sizeof voice_magic) != 0 || voice->crc != crc_of(voice)) {
         error = SERQ_ERROR_VOICE_DAMAGED;
     } else if (voice->version != SERQ_VOICE_VERSION ||

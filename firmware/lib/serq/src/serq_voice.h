@@ -16,8 +16,8 @@
 #include <stdint.h>
 
 /* Errors of serq_voice_open(). */
-#define SERQ_ERROR_VOICE_DAMAGED (-6) /* the bytes are no voice, or are not whole */
-#define SERQ_ERROR_VOICE_FOREIGN (-7) /* the voice is of another model or runtime */
+#define SERQ_ERROR_VOICE_DAMAGED (-8) /* the bytes are no voice, or are not whole */
+#define SERQ_ERROR_VOICE_FOREIGN (-9) /* the voice is of another model or runtime */
 
 #define SERQ_VOICE_VERSION 1
 #define SERQ_VOICE_SUMS (SERQ_FEATURES + SERQ_FEATURES % 2)
@@ -44,7 +44,8 @@ void serq_voice_reset(serq_voice *voice);
 /* Make the bytes fit to be stored: call it before they are. */
 void serq_voice_seal(serq_voice *voice);
 
-/* Check bytes that came from storage. Returns 0; or an error, and the voice is reset. */
+/* Check bytes that came from storage. Returns 0; or an error, and the voice is reset; or
+ * SERQ_ERROR_ARGUMENT. The two functions above do nothing with NULL. */
 int serq_voice_open(serq_voice *voice);
 
 /* For generated code: serq_standardize() less what the voice deviates by, which may be NULL; and

@@ -1,9 +1,12 @@
 /* Between a microphone's driver and the recogniser: raw samples to PCM (SPEC.md section 13), and
  * the ring they wait in. Portable C99 in integers. The caller owns all memory; no function
- * allocates, blocks or uses floating point. */
+ * allocates, blocks or uses floating point. All but serq_ring_init() run in interrupts and check
+ * nothing: no pointer may be NULL, memory holds `count` words or samples (serq_audio_pdm() gives
+ * count / 4), and settings are those that serq-mcu computes for a microphone. */
 #ifndef SERQ_AUDIO_H
 #define SERQ_AUDIO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -45,8 +48,8 @@ typedef struct {
     uint8_t newest;
 } serq_pdm;
 
-/* PDM bits, 16 a word and the first the highest, to samples: one for every 4 words. `words` is a
- * multiple of 4. Time: words. */
+/* PDM bits, 16 a word and the first the highest, to samples: one for every 4 words. `count` is a
+ * multiple of 4; words beyond one are dropped. Time: count. */
 void serq_audio_pdm(serq_audio *audio, serq_pdm *pdm, const uint16_t *words, uint32_t count,
                     int16_t *samples);
 
@@ -61,7 +64,9 @@ typedef struct {
     uint32_t gaps, passed;  /* gaps begun, the writer's, and gaps that the reader has come to */
 } serq_ring;
 
-void serq_ring_init(serq_ring *ring, int16_t *samples, uint32_t size);
+/* Make an empty ring of `size` samples. False if a pointer is NULL or the size is no power of two:
+ * then the ring, unless it is NULL, has no room. */
+bool serq_ring_init(serq_ring *ring, int16_t *samples, uint32_t size);
 
 /* The writer's. */
 void serq_ring_write(serq_ring *ring, const int16_t *samples, uint32_t count);

@@ -3,6 +3,8 @@
  * by storing `read` after it has copied. */
 #include "serq_audio.h"
 
+#include <stddef.h>
+
 #if defined(__GNUC__)
 #define LOAD(count) __atomic_load_n(&(count), __ATOMIC_ACQUIRE)
 #define STORE(count, value) __atomic_store_n(&(count), (value), __ATOMIC_RELEASE)
@@ -10,15 +12,20 @@
 #error "say here how your compiler loads and stores a word with acquire and release order"
 #endif
 
-void serq_ring_init(serq_ring *ring, int16_t *samples, uint32_t size)
+bool serq_ring_init(serq_ring *ring, int16_t *samples, uint32_t size)
 {
+    bool good = samples != NULL && size > 0 && (size & (size - 1)) == 0;
+    if (ring == NULL) {
+        return false;
+    }
     ring->samples = samples;
-    ring->size = size;
+    ring->size = good ? size : 0;
     ring->written = 0;
     ring->read = 0;
     ring->overruns = 0;
     ring->gaps = 0;
     ring->passed = 0;
+    return good;
 }
 
 void serq_ring_write(serq_ring *ring, const int16_t *samples, uint32_t count)
