@@ -63,8 +63,8 @@ They are clips as recorded, and so are those that are judged.
   stream as it answers; the other half is judged.
 - *an hour of* an emotion: the same with that emotion's clips alone, over and over.
 - *{other}*: the voice of somebody else of the corpus, unlabelled, is taken for the speaker's.
-- *N labelled clips a class*: of a *voice*, and of a model *adapted* with `serq-mcu adapt`, which has that
-  voice too.
+- *N labelled a class*, or half of the class's clips where that is less: a *voice*, and a model *adapted* with
+  `serq-mcu adapt`, which has that voice too.
 
 The interval is the 95 % interval of the mean over speakers (Student's t); draws and seeds of a speaker are
 averaged first.
@@ -218,13 +218,11 @@ class Asked:
     def _labelled(
         self, draw: int, order: NDArray[np.int64]
     ) -> Iterator[tuple[str, int, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield voices and adapted models of so many clips a class, where half of them are left at least."""
+        """Yield voices and adapted models of so many clips a class, at most half of those there are."""
         classes = np.unique(self.truth)
-        least = min(int((self.truth == index).sum()) for index in classes)
         for count in LABELLED:
-            used = np.concatenate([order[self.truth[order] == index][:count] for index in classes])
-            if least < 2 * count and count > 1:
-                continue
+            of_class = [order[self.truth[order] == index] for index in classes]
+            used = np.concatenate([own[: max(1, min(count, len(own) // 2))] for own in of_class])
             voice = learned_voice(self.model, self.pooled[used], self.truth[used].tolist())
             yield self._judged(f"{count} labelled a class, voice", draw, used, voice)
             judged = np.setdiff1d(np.arange(len(self.truth)), used)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tools import cards, life
+from tools import cards, life, voices
 from tools.rows import read_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -74,6 +74,19 @@ def test_the_page_of_pauses_and_bands_is_that_of_its_rows() -> None:
     text = (DOCS / "explanation" / "accuracy.md").read_text()
     clips, speakers = (_as_recorded(rows, "emodb", "best", name) for name in ("clips", "speakers"))
     assert f"has {_share(speakers)} where clips of the same recipe have {_share(clips)}" in text
+
+
+def test_the_page_of_voices_is_that_of_its_rows() -> None:
+    rows = read_rows(voices.RESULTS, voices.Row)
+    assert voices.PAGE.read_text() == voices.page(rows)
+    for corpus, speakers in (("emodb", 10), ("savee", 4)):
+        own = [row for row in rows if row.corpus == corpus and not row.across and row.seed == 0]
+        ways = {row.way for row in own}
+        assert {voices.NONE, voices.TWENTY, voices.FIVE, voices.MINUTES} < ways
+        for way in ways:  # all speakers, all draws
+            found = [(row.speaker, row.draw) for row in own if row.way == way]
+            draws = 1 if way == voices.NONE or way.startswith("an hour") else voices.DRAWS
+            assert len(set(found)) == len(found) == speakers * draws
 
 
 def test_the_page_of_models_is_that_of_their_files_and_cards() -> None:

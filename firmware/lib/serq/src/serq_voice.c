@@ -65,24 +65,30 @@ static bool possible(const serq_voice *voice)
     return true;
 }
 
+/* Why the bytes are no voice of this model, or 0. */
+static int fault_of(const serq_voice *voice)
+{
+    bool whole = memcmp(voice->magic, voice_magic, sizeof voice_magic) == 0;
+    if (!whole || voice->crc != crc_of(voice)) {
+        return SERQ_ERROR_VOICE_DAMAGED;
+    }
+    bool own = memcmp(voice->model, voice_model, sizeof voice_model) == 0;
+    if (!own || voice->version != SERQ_VOICE_VERSION) {
+        return SERQ_ERROR_VOICE_FOREIGN;
+    }
+    return possible(voice) ? 0 : SERQ_ERROR_VOICE_DAMAGED;
+}
+
 int serq_voice_open(serq_voice *voice)
 {
-    int error = 0;
     if (voice == NULL) {
         return SERQ_ERROR_ARGUMENT;
     }
-    if (memcmp(voice->magic, voice_magic, sizeof voice_magic) != 0 || voice->crc != crc_of(voice)) {
-        error = SERQ_ERROR_VOICE_DAMAGED;
-    } else if (voice->version != SERQ_VOICE_VERSION ||
-               memcmp(voice->model, voice_model, sizeof voice_model) != 0) {
-        error = SERQ_ERROR_VOICE_FOREIGN;
-    } else if (!possible(voice)) {
-        error = SERQ_ERROR_VOICE_DAMAGED;
-    }
-    if (error != 0) {
+    int fault = fault_of(voice);
+    if (fault != 0) {
         serq_voice_reset(voice);
     }
-    return error;
+    return fault;
 }
 
 /* The nearest integer to sum / count, ties away from zero. */
