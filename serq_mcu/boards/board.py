@@ -231,9 +231,13 @@ class Emulator(Section, frozen=True):
 
 
 class Relative(Section, frozen=True):
-    """[emulator] of a real board: the emulated board that runs its instruction set, or the closest one."""
+    """[emulator] of a real board: the emulated board that runs its instruction set, or the closest one.
+
+    machine: what Espressif's own QEMU calls the chip, where it has it.
+    """
 
     relative: Identifier
+    machine: Literal["", "esp32", "esp32c3"] = ""
 
 
 class BoardFile(Section, frozen=True):

@@ -9,16 +9,19 @@ import contextlib
 import os
 import queue
 import select
+import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.serial_ports import why_not_open as _why_not_open
 
 FULL = 1.0  # seconds that a line may take no byte; then what is being sent is lost, as it would be on a wire
+_CONNECT = 20.0  # seconds within which an emulator connects its line
 _BITS = 10  # on a serial line for each byte: start, 8 data, stop
 _PIECES = 64  # of at most 64 KiB of a program's output that wait to be read
 _BUFFER = 4096  # bytes that may lie before what is being sent, in the computer's serial driver
@@ -154,6 +157,64 @@ class ProcessTransport:
         return SerqError(
             f"{self.name} ended with exit code {self._process.poll()} before it had answered{last}"
         )
+
+
+class SocketTransport(ProcessTransport):
+    """An emulator that serves the protocol on a socket, to which it connects.
+
+    argv: its command line for a port of this computer, where this waits for it. Raises SerqError if it cannot
+    be started or does not connect.
+    """
+
+    def __init__(self, argv: Callable[[int], Sequence[str]]) -> None:
+        self._line: socket.socket | None = None
+        with socket.create_server(("127.0.0.1", 0)) as waiting:
+            waiting.settimeout(0.2)
+            super().__init__(argv(waiting.getsockname()[1]))
+            try:
+                self._line = self._connected(waiting)
+            except SerqError:
+                self.close()
+                raise
+        self._line.settimeout(FULL)
+
+    def _connected(self, waiting: socket.socket) -> socket.socket:
+        until = time.monotonic() + _CONNECT
+        while time.monotonic() < until:
+            with contextlib.suppress(TimeoutError):
+                return waiting.accept()[0]
+            if self._process.poll() is not None:
+                raise self._gone()
+        raise SerqError(f"{self.name} did not connect its serial line within {_CONNECT:.0f} s")
+
+    def write(self, data: bytes) -> None:
+        """Write to the emulator's serial line."""
+        assert self._line is not None
+        try:
+            with contextlib.suppress(TimeoutError):
+                self._line.sendall(data)
+        except OSError as error:
+            raise self._gone() from error
+
+    def read(self, timeout: float) -> bytes:
+        """Return what the emulator's serial line sent within `timeout` seconds."""
+        assert self._line is not None
+        try:
+            if not select.select([self._line], [], [], timeout)[0]:
+                return b""
+            data = self._line.recv(1 << 16)
+        except (OSError, ValueError) as error:
+            raise self._gone() from error
+        if not data:
+            raise self._gone()
+        return data
+
+    def close(self) -> None:
+        """End the emulator, which heeds no end of input."""
+        if self._line is not None:
+            self._line.close()
+        self._process.kill()
+        super().close()
 
 
 class SerialTransport:

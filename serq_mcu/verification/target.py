@@ -14,7 +14,7 @@ from serq_mcu.codegen.export import Project, retarget
 from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.device import Device
-from serq_mcu.harness.transports import ProcessTransport, SerialTransport, Transport
+from serq_mcu.harness.transports import ProcessTransport, SerialTransport, SocketTransport, Transport
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ class Target:
 def open_target(project: Project, on: str, *, allow_changes: bool = False) -> Iterator[Target]:
     """Run the project's C on `host`, on the board's `emulator`, or on the board at a serial port.
 
-    A port may be a pyserial URL. A real board's emulator is the emulated board of its instruction set: the
-    same C, built for that one. What is built is a fresh export of the folder's model and board, or with
-    allow_changes the folder. Raises SerqError if it is not the harness, holds other code, or cannot be built,
-    started or reached.
+    A port may be a pyserial URL. A real board's emulator is Espressif's QEMU where that has its chip and is
+    installed, as is what PlatformIO builds with; else the emulated board of its instruction set: the same C,
+    built for that one. What is built is a fresh export of the folder's model and board, or with allow_changes
+    the folder. Raises SerqError if it is not the harness, holds other code, or cannot be built, started or
+    reached.
     """
     project.require_app("harness")
     opener = {"host": _host, "emulator": _emulator}.get(on)
@@ -57,10 +58,17 @@ def _host(project: Project, _: Path) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def _emulator(project: Project, folder: Path) -> Iterator[Target]:
-    from serq_mcu.build import platformio
+    from serq_mcu.build import espressif, platformio
 
     board = read_board(project.folder / BOARD_FILE)
     with tempfile.TemporaryDirectory(prefix="serq-emulator-") as work:
+        if (qemu := espressif.find(board)) is not None and not platformio.missing_packages(board):
+            built = platformio.build(project.folder, log=folder / platformio.LOG)
+            command = espressif.command_line(board, qemu, built.elf.parent, Path(work))
+            with _device(SocketTransport(command)) as device:
+                name = f"{board.name} (Espressif's QEMU)"
+                yield Target(device, name, board.name, "emulator", 0, built.flash_bytes, built.ram_bytes)
+            return
         if isinstance(board.emulator, Relative):
             board = load_board(board.emulator.relative)
             project = retarget(project, board, Path(work) / board.name)
