@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.metrics import wilson_interval
+from serq_mcu.base.parallel import in_threads
 from serq_mcu.corpus.audio import read_audio, rounded
 from serq_mcu.corpus.conditions import floor_noise
 from serq_mcu.corpus.loaders import Clip
@@ -192,10 +193,15 @@ def evaluate_sessions(
     rate, done = model.spec.sample_rate, 0
     found = {}
     for level in plan.floors_db:
-        judged = []
-        for number, session in enumerate(sessions):
+
+        def play(numbered: tuple[int, Session], level: float = level) -> _Judged:
+            number, session = numbered
             heard = in_room_noise(session.pcm, level, rate, number)
-            judged.append(_judge(model, session, stream_decisions(model, heard)))
+            return _judge(model, session, stream_decisions(model, heard))
+
+        judged = []
+        for one in in_threads(play, enumerate(sessions)):
+            judged.append(one)
             done += 1
             if progress is not None:
                 progress("playing sessions", done, len(sessions) * len(plan.floors_db))
@@ -268,8 +274,9 @@ def evaluate_alone(model: QuantizedModel, progress: Progress | None = None) -> d
         for level in ALONE_DB
     }
     found = {}
-    for done, (name, pcm) in enumerate(signals.items(), 1):
-        answers = [decision.answer for decision in stream_decisions(model, pcm)]
+    played = in_threads(lambda pcm: stream_decisions(model, pcm), signals.values())
+    for done, (name, decisions) in enumerate(zip(signals, played, strict=True), 1):
+        answers = [decision.answer for decision in decisions]
         found[name] = FalseAnswers(len(answers), sum(answer >= 0 for answer in answers), 1, seconds)
         if progress is not None:
             progress("playing silence and noise", done, len(signals))
@@ -289,8 +296,9 @@ def evaluate_sounds(
     found = {}
     for kind, paths in kinds.items():
         answers: list[int] = []
-        for path in paths:
-            answers += _sound_answers(model, path, done)
+        played = in_threads(lambda numbered: _sound_answers(model, *numbered), enumerate(paths, done))
+        for of_sound in played:
+            answers += of_sound
             done += 1
             if progress is not None:
                 progress("playing other sounds", done, count)
@@ -299,7 +307,7 @@ def evaluate_sounds(
     return found
 
 
-def _sound_answers(model: QuantizedModel, path: Path, seed: int) -> list[int]:
+def _sound_answers(model: QuantizedModel, seed: int, path: Path) -> list[int]:
     rate, step = model.spec.sample_rate, round(seconds_of_block(model) * model.spec.sample_rate)
     sound = read_audio(path, rate).pcm
     start, after = round(SOUND_BEFORE * rate), round(SOUND_AFTER * rate)

@@ -7,7 +7,7 @@ two more seconds of noise. Sessions (sessions.py) play recordings one after anot
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.metrics import wilson_interval
+from serq_mcu.base.parallel import in_threads
 from serq_mcu.corpus.audio import read_audio, rounded
 from serq_mcu.corpus.loaders import load_corpus
 from serq_mcu.errors import SerqError
@@ -182,8 +183,8 @@ def evaluate_streams(
     streams: dict[int, list[Frames]] = {}
     for number, level in enumerate(LEVELS_DB):
         streams[level] = []
-        for index, pcm in enumerate(recordings):
-            streams[level].append(analyse(model, in_noise(pcm, level, model.spec.sample_rate, index)))
+        for index, frames in enumerate(_frames_in_noise(model, recordings, level)):
+            streams[level].append(frames)
             if progress is not None:
                 progress("listening", number * len(recordings) + index + 1, len(LEVELS_DB) * len(recordings))
     floors = {
@@ -220,6 +221,18 @@ def in_noise(
     """Put the recording int16 [samples] at `level` dB, with noise from `seed` before, under and after it."""
     padded = np.pad(pcm * 10 ** (level / 20), (round(BEFORE * rate), round(AFTER * rate)))
     return rounded(padded + _white(padded.size, noise_db, seed))
+
+
+def _frames_in_noise(
+    model: QuantizedModel, recordings: Sequence[NDArray[np.int16]], level: float, noise_db: float = NOISE_DB
+) -> Iterator[Frames]:
+    """Yield the frames of each recording in noise of its own, computed on all processors."""
+
+    def compute(numbered: tuple[int, NDArray[np.int16]]) -> Frames:
+        index, pcm = numbered
+        return analyse(model, in_noise(pcm, level, model.spec.sample_rate, index, noise_db))
+
+    return in_threads(compute, enumerate(recordings))
 
 
 def _silences(rate: int) -> dict[str, NDArray[np.int16]]:
@@ -308,10 +321,7 @@ def _in_room(
     noise_db: float,
 ) -> StreamScore:
     """Score the recordings as streams in a room whose noise is louder than the microphone's own."""
-    rate = model.spec.sample_rate
-    streams = (
-        analyse(model, in_noise(pcm, 0, rate, index, noise_db)) for index, pcm in enumerate(recordings)
-    )
+    streams = _frames_in_noise(model, recordings, 0, noise_db)
     return _score([list(decide(model, rule, stream)) for stream in streams], truth)
 
 

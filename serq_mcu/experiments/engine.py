@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from serq_mcu.base.parallel import processors
 from serq_mcu.base.progress import Progress
 from serq_mcu.corpus.loaders import Corpus, load_corpus
 from serq_mcu.errors import SerqError
@@ -53,7 +54,7 @@ def run_plan(
     data = _data(plan, todo, corpora, contents, progress)
     if not todo:
         return rows
-    with _executor(min(jobs or _processors(), len(todo)), scheduler) as executor:
+    with _executor(min(jobs or processors(), len(todo)), scheduler) as executor:
         with _unheard_interrupts():
             waiting = {
                 executor.submit(run_task, task, [data[name, task.features] for name in _corpora(task)])
@@ -156,7 +157,3 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

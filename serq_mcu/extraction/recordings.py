@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.base import resources
 from serq_mcu.base.cache import Cache, Key, key
+from serq_mcu.base.parallel import processors
 from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.conditions import AS_RECORDED, VOICES, Condition, apply_condition
 from serq_mcu.corpus.loaders import Clip
@@ -179,7 +179,7 @@ def augmented_features(
         except SerqError as error:
             raise SerqError(f"{recordings.clips[item.clip].path}{_words(item.condition)}: {error}") from error
 
-    with ThreadPoolExecutor(_processors()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         for start in range(0, len(todo), _BATCH):
             batch = todo[start : start + _BATCH]
             pooled[batch] = list(pool.map(compute, batch))
@@ -192,11 +192,6 @@ def augmented_features(
 
 def _words(condition: Condition) -> str:
     return "" if condition == AS_RECORDED else f" ({condition})"
-
-
-def _processors() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _key(spec: FeatureSpec, tables: FrontendTables, recordings: Recordings, item: AugmentedClip) -> Key:

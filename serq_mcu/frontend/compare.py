@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.parallel import in_threads
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import BLOCKS, F0, Chroma, Energy, FeatureBlock, Mel, Mfcc, Voicing
 from serq_mcu.frontend.librosa_reference import frame_values, pool_values, pooled_in_units, summary
-from serq_mcu.frontend.reference import counted_frames, pool, traced_frames
+from serq_mcu.frontend.reference import PooledFrames, counted_frames, pool, traced_frames
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables, build_tables
 
@@ -158,12 +159,8 @@ def compare_frontend(
     tables = tables or build_tables(spec)
     frames: dict[str, list[NDArray[np.float64]]] = {block.kind: [] for block in spec.blocks}
     pooled, count = [], 0
-    for done, pcm in enumerate(clips):
-        try:
-            integers, kept = traced_frames(spec, tables, pcm)
-        except SerqError as error:
-            raise SerqError(f"clip number {done}: {error}") from error
-        values, count = frame_values(spec, pcm), count + len(kept)
+    for done, (integers, kept, values) in enumerate(in_threads(_both_sides(spec, tables), enumerate(clips))):
+        count += len(kept)
         for block in spec.blocks:
             difference = _difference(spec, block, integers, values)
             frames[block.kind].append(np.abs(difference[kept.counts.get(block.kind, slice(None))]))
@@ -193,6 +190,25 @@ def compare_frontend(
         snr_clips=len(few),
         snr=snr,
     )
+
+
+Sides = tuple[Mapping[str, NDArray[Any]], PooledFrames, Mapping[str, NDArray[np.float64]]]
+
+
+def _both_sides(
+    spec: FeatureSpec, tables: FrontendTables
+) -> Callable[[tuple[int, NDArray[np.int16]]], Sides]:
+    """Return a function from a clip and its number to its integers, pooled frames and librosa's values."""
+
+    def compute(numbered: tuple[int, NDArray[np.int16]]) -> Sides:
+        number, pcm = numbered
+        try:
+            integers, kept = traced_frames(spec, tables, pcm)
+        except SerqError as error:
+            raise SerqError(f"clip number {number}: {error}") from error
+        return integers, kept, frame_values(spec, pcm)
+
+    return compute
 
 
 def _difference(
@@ -226,8 +242,7 @@ def _snr(spec: FeatureSpec, tables: FrontendTables, clips: Sequence[NDArray[np.i
     """Compute signal to error in dB of each block that is more than loudness, over all clips."""
     signal = {block.kind: 0.0 for block in spec.blocks if block.loud < block.size}
     error = dict(signal)
-    for pcm in clips:
-        (integers, kept), values = traced_frames(spec, tables, pcm), frame_values(spec, pcm)
+    for integers, kept, values in in_threads(_both_sides(spec, tables), enumerate(clips)):
         for block in spec.blocks:
             if block.kind in signal:
                 counted = kept.counts.get(block.kind, slice(None)), slice(block.loud, None)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.parallel import in_threads
 from serq_mcu.codegen.export import Project, read_project
 from serq_mcu.codegen.plan import MODEL
 from serq_mcu.codegen.render import ABI
@@ -146,8 +147,12 @@ def verify(
     start = time.monotonic()
     outcomes: list[Outcome] = []
     speaker = Speaker(model, target.device, mode) if model.voice else None
-    for recording in clips:
-        outcomes.append(verify_clip(model, recording, target, mode))
+
+    def expect(recording: Recording) -> tuple[Recording, Reference]:
+        return recording, reference(model, recording, mode)
+
+    for recording, expected in in_threads(expect, clips, threads=1):  # the next, while the line is busy
+        outcomes.append(_verify_clip(model, recording, expected, target, mode))
         if speaker and not outcomes[-1].failure and len(outcomes) <= _VOICE_CLIPS:
             outcomes[-1] = speaker.verified(recording, outcomes[-1])
         if len(outcomes) >= _IN_A_ROW and all(outcome.failure for outcome in outcomes[-_IN_A_ROW:]):
@@ -173,12 +178,13 @@ def verify(
     )
 
 
-def verify_clip(model: QuantizedModel, recording: Recording, target: Target, mode: Mode = "pcm") -> Outcome:
+def _verify_clip(
+    model: QuantizedModel, recording: Recording, expected: Reference, target: Target, mode: Mode
+) -> Outcome:
     """Compare one clip.
 
-    Raises SerqError if it is too short or too long, or if the device is gone or another by now.
+    Raises SerqError if the device is gone or another by now.
     """
-    expected = reference(model, recording, mode)
     device = target.device
     start = time.monotonic()
     try:

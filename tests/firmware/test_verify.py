@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.transports import ProcessTransport
 from serq_mcu.quantized_model.store import model_bytes
-from serq_mcu.quantized_model.types import FORMAT
+from serq_mcu.quantized_model.types import FORMAT, QuantizedModel
 from serq_mcu.show.verification import change_text, comparison_lines, junit, markdown, report_lines
 from serq_mcu.verification.baseline import CYCLES, Baseline, Change, load_baseline, save_baseline
 from serq_mcu.verification.duration import line_time, message_bytes, rough_duration
@@ -288,6 +289,33 @@ def test_three_failures_in_a_row_end_it(program: Path) -> None:
     device.lost = frozenset({1, 2, 3})
     with pytest.raises(SerqError, match="3 clips in a row failed, at last clip 3: the cable was moved"):
         verify(MODEL_UNDER_TEST, recordings(), Target(device, "host", "esp32"))
+    device.close()
+
+
+class Waiting(Device):
+    """Works on a clip until the reference of the next is begun, of which the last has none."""
+
+    begun: tuple[threading.Event, ...] = ()
+    turn = 0
+
+    def run_clip(self, pcm: np.ndarray):
+        self.turn += 1
+        assert self.begun[min(self.turn, len(self.begun) - 1)].wait(60)
+        return super().run_clip(pcm)
+
+
+def test_the_next_reference_is_computed_while_the_device_works(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Waiting(ProcessTransport([str(program)]))
+    device.begun = tuple(threading.Event() for _ in recordings(3))
+
+    def watched(model: QuantizedModel, recording: Recording, mode: Mode):
+        device.begun[int(recording.name.removeprefix("clip "))].set()
+        return reference(model, recording, mode)
+
+    monkeypatch.setattr("serq_mcu.verification.verify.reference", watched)
+    assert verify(MODEL_UNDER_TEST, recordings(3), Target(device, "host", "esp32")).ok
     device.close()
 
 
