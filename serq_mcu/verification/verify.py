@@ -221,7 +221,7 @@ class Speaker:
         Returns the clip's outcome with that. A difference is of the stage `voice`, or of one of the network.
         """
         model, identity = self._model, self._model.identity
-        expected = reference(model, recording, self._mode, self._voice)
+        expected = _of_voice(model, reference(model, recording, self._mode), self._voice)
         sent = recording.pcm if self._mode == "pcm" else expected.pooled
         try:
             result = self._device.learn(sent, -1, self._voice.to_bytes(identity))
@@ -309,16 +309,13 @@ def select_stratified(clips: Sequence[Clip], count: int, seed: int = 0) -> list[
     return [clips[index] for index in sorted(chosen)]
 
 
-def reference(
-    model: QuantizedModel, recording: Recording, mode: Mode = "pcm", voice: Voice | None = None
-) -> Reference:
+def reference(model: QuantizedModel, recording: Recording, mode: Mode = "pcm") -> Reference:
     """Compute what a device must answer; once, however many devices are asked.
 
     Raises SerqError, with the clip's name, if it is too short or too long.
     """
     samples = hashlib.sha256(recording.pcm.tobytes()).hexdigest()
-    plain = _computed(_Question(model.sha256, samples, mode, model, recording))
-    return plain if voice is None else _of_voice(model, plain, voice)
+    return _computed(_Question(model.sha256, samples, mode, model, recording))
 
 
 def _of_voice(model: QuantizedModel, plain: Reference, voice: Voice) -> Reference:
