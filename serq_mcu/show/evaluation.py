@@ -7,6 +7,7 @@ from serq_mcu.base.text import markdown_text
 from serq_mcu.evaluation.calibration import Calibration
 from serq_mcu.evaluation.clips import Evaluation
 from serq_mcu.quantization.adaptation import Adaptation
+from serq_mcu.quantized_model.types import NO_SPEECH_LABEL
 from serq_mcu.show.table import Table, columns
 from serq_mcu.verification.frontend_effect import FrontendEffect
 
@@ -38,7 +39,8 @@ def calibration_lines(found: Calibration) -> list[str]:
 def adaptation_lines(found: Adaptation) -> list[str]:
     """Return what adapting to a speaker changes."""
     lines = [
-        f"{found.clips} clips with speech of {', '.join(found.before.labels)}",
+        f"{found.clips} clips with speech of "
+        + ", ".join(label for label in found.before.labels if label != NO_SPEECH_LABEL),
         f"the model as it was: {found.before}",
         f"adapted, each clip left out in turn: {found.after}",
     ]

@@ -118,6 +118,8 @@ COMMANDS = [
     Command("robustness SAVEE --config CONFIG --folds 1 --page OUT"),
     Command("experiment run SAVEE --plan PLAN --jobs 1 --results OUT", old="part"),
     Command("experiment page RESULTS --page OUT"),
+    Command("calibrate SPEAKER --model MODEL --out OUT"),
+    Command("adapt MODEL --clips SPEAKER --out OUT"),
     Command("demo --out OUT"),
 ]
 
@@ -156,6 +158,7 @@ def places() -> Iterator[dict[str, str]]:
             "MODEL": str(_SMALL),
             "SAVEE": str(folder / "savee"),
             "CLIP": str(clips[0]),
+            "SPEAKER": str(_speaker(folder / "speaker")),
             "PROJECT": str(folder / "project"),
             "CAPTURE": str(folder / "capture"),
             "CONFIG": str(folder / "small.toml"),
@@ -264,6 +267,18 @@ def _tones(folder: Path) -> list[Path]:
                 sound = 0.1 * tone + 0.01 * rng.normal(size=time.size)
                 soundfile.write(paths[-1], sound, 16000, subtype="PCM_16")
     return paths
+
+
+def _speaker(folder: Path) -> Path:
+    """Three clips each of two emotions by somebody: glides upwards, and downwards."""
+    time = np.arange(16000) / 16000
+    for label, glide in (("anger", 150), ("sadness", -60)):
+        (folder / label).mkdir(parents=True)
+        for take in range(3):
+            phase = 2 * np.pi * ((120 + 10 * take) * time + glide / 2 * time**2)
+            sound = 0.2 * np.sign(np.sin(phase)) * np.sin(np.pi * time)
+            soundfile.write(folder / label / f"{take}.wav", sound, 16000, subtype="PCM_16")
+    return folder
 
 
 def _network(path: Path) -> Path:
