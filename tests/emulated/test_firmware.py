@@ -4,6 +4,7 @@ compilers without a word.
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from pathlib import Path
 
@@ -99,8 +100,13 @@ def test_every_width_in_every_position_on_the_emulators(board: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("fill", ["random", "high"])
-@pytest.mark.parametrize("forced", FORCED)
-@pytest.mark.parametrize("board", ["emulated-m0", "emulated-m4f", "emulated-rv32imc", "emulated-xtensa"])
+@pytest.mark.parametrize(
+    ("board", "forced"),
+    [
+        *itertools.product(["emulated-m0", "emulated-m4f", "emulated-rv32imc", "emulated-xtensa"], FORCED),
+        *itertools.product(["emulated-m55"], ("words", "split")),  # its own kernels are of words
+    ],
+)
 def test_every_kernel_on_the_emulators(
     board: str, forced: str, fill: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

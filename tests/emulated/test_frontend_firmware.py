@@ -58,12 +58,11 @@ ON_CORES = {
     "pitch alone": SPECS["pitch alone"],
     "chroma alone": FeatureSpec(name="pitch", fft_length=512, hop_length=200, blocks=(Chroma(),)),
 }
+OTHERS = [("emulated-m4f", "longest"), ("emulated-m33", "pitch"), ("emulated-m55", "all blocks")]
 LONGEST = {"longest": replace(ON_CORES["pitch"], fft_length=2048, hop_length=1000)}
 
 
-@pytest.mark.parametrize(
-    ("board", "name"), [*itertools.product(BOARDS, ON_CORES), ("emulated-m4f", "longest")]
-)
+@pytest.mark.parametrize(("board", "name"), [*itertools.product(BOARDS, ON_CORES), *OTHERS])
 def test_features_without_a_trace_are_the_references(board: str, name: str, tmp_path: Path) -> None:
     assert_computes_the_features(
         board, made_up_model((4, 2), (1, 2), spec=(ON_CORES | LONGEST)[name]), tmp_path / "p"

@@ -38,6 +38,15 @@
 #endif
 #endif
 
+/* Whether the vectors of integers of Cortex-M55 and M85 serve (Helium). */
+#ifndef SERQ_HELIUM
+#if SERQ_DSP && defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#define SERQ_HELIUM 1
+#else
+#define SERQ_HELIUM 0
+#endif
+#endif
+
 /* Whether a quotient of 32 bits is an instruction of a few cycles. */
 #ifndef SERQ_DIVIDE
 #if defined(__ARM_FEATURE_IDIV)

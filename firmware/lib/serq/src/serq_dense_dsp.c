@@ -3,7 +3,125 @@
  * multiple of 8. */
 #include "serq_kernel.h"
 
-#if SERQ_DSP
+#if SERQ_HELIUM
+
+#include <arm_mve.h>
+
+/* What the functions of the same names below compute, for 8 inputs at a time, or 32. */
+
+static const uint32_t *dsp8_rows(const uint32_t *weights, const uint32_t *pairs,
+                                 const uint32_t *end, uint32_t *sums)
+{
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    const int16x8_t low = vdupq_n_s16(0xff);
+    for (; pairs != end; pairs += 4, weights += 8) {
+        int16x8_t x = vldrhq_s16((const int16_t *)pairs);
+        uint32x4x2_t both = vld2q_u32(weights);
+        int16x8_t w = vreinterpretq_s16_u32(both.val[0]), v = vreinterpretq_s16_u32(both.val[1]);
+        s0 = vmladavaq_s16(s0, w, x);
+        s1 = vmladavaq_s16(s1, vandq_s16(w, low), x);
+        s2 = vmladavaq_s16(s2, v, x);
+        s3 = vmladavaq_s16(s3, vandq_s16(v, low), x);
+    }
+    sums[0] = (uint32_t)s0, sums[1] = (uint32_t)s1;
+    sums[2] = (uint32_t)s2, sums[3] = (uint32_t)s3;
+    return weights;
+}
+
+static const uint32_t *dsp8_rows_twice(const uint32_t *weights, const uint32_t *pairs,
+                                       const uint32_t *end, uint32_t *sums)
+{
+    return dsp8_rows(dsp8_rows(weights, pairs, end, sums), pairs, end, sums + 4);
+}
+
+/* Sums of 4 rows of 4 bits in a lane. */
+#define NIBBLES(s, word) \
+    do { \
+        int16x8_t w = vreinterpretq_s16_u32(word); \
+        s##0 = vmladavaq_s16(s##0, vandq_s16(w, vdupq_n_s16(0x000f)), x); \
+        s##1 = vmladavaq_s16(s##1, vandq_s16(w, vdupq_n_s16(0x00f0)), x); \
+        s##2 = vmladavaq_s16(s##2, vandq_s16(w, vdupq_n_s16(0x0f00)), x); \
+        s##3 = vmladavaq_s16(s##3, w, x); \
+    } while (0)
+
+static const uint32_t *dsp4_rows(const uint32_t *weights, const uint32_t *pairs,
+                                 const uint32_t *end, uint32_t *sums)
+{
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, t0 = 0, t1 = 0, t2 = 0, t3 = 0;
+    for (; pairs != end; pairs += 4, weights += 8) {
+        int16x8_t x = vldrhq_s16((const int16_t *)pairs);
+        uint32x4x2_t both = vld2q_u32(weights);
+        NIBBLES(s, both.val[0]);
+        NIBBLES(t, both.val[1]);
+    }
+    sums[0] = (uint32_t)s0, sums[1] = (uint32_t)s1;
+    sums[2] = (uint32_t)s2, sums[3] = (uint32_t)s3;
+    sums[4] = (uint32_t)t0, sums[5] = (uint32_t)t1;
+    sums[6] = (uint32_t)t2, sums[7] = (uint32_t)t3;
+    return weights;
+}
+
+/* Rows 2i and 2i + 1 of a word, turned by 4i. */
+#define TWO_ROWS(sum, turned) \
+    sum = vmladavaq_s16(sum, vreinterpretq_s16_u32(vandq_u32(turned, mask)), x)
+#define TURNED(word, n) vsriq_n_u32(vshlq_n_u32(word, 32 - (n)), word, n)
+
+static const uint32_t *dsp2_rows(const uint32_t *weights, const uint32_t *pairs,
+                                 const uint32_t *end, uint32_t *sums)
+{
+    const uint32x4_t mask = vdupq_n_u32(0xc003c003);
+    const uint32_t low = 0x3fff;
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    sums[0] = sums[1] = sums[2] = sums[3] = 0;
+    while (pairs != end) {
+        const uint32_t *stop = end - pairs > 16 ? pairs + 16 : end;
+        for (; pairs != stop; pairs += 4, weights += 4) {
+            int16x8_t x = vldrhq_s16((const int16_t *)pairs);
+            uint32x4_t w = vldrwq_u32(weights);
+            TWO_ROWS(s0, w);
+            TWO_ROWS(s1, TURNED(w, 4));
+            TWO_ROWS(s2, TURNED(w, 8));
+            TWO_ROWS(s3, TURNED(w, 12));
+        }
+        sums[0] += (uint32_t)s0 & low, s0 &= (int32_t)~low;
+        sums[1] += (uint32_t)s1 & low, s1 &= (int32_t)~low;
+        sums[2] += (uint32_t)s2 & low, s2 &= (int32_t)~low;
+        sums[3] += (uint32_t)s3 & low, s3 &= (int32_t)~low;
+    }
+    sums[4] = (uint32_t)s0, sums[5] = (uint32_t)s1;
+    sums[6] = (uint32_t)s2, sums[7] = (uint32_t)s3;
+    return weights;
+}
+
+/* |x - 128 * b| of a row: the bits of inputs 0 to 3 of each group, then those of inputs 4 to 7. */
+#define BITS(n) vandq_u8(vreinterpretq_u8_u32(vshlq_n_u32(w, n)), top)
+#define ONE_ROW(sum, n) \
+    sum = vabavq_u8(sum, first, BITS(n)); \
+    sum = vabavq_u8(sum, second, BITS((n) + 1))
+
+static const uint32_t *dsp1_rows(const uint32_t *weights, const uint8_t *activations,
+                                 const uint8_t *end, uint32_t *sums)
+{
+    const uint8x16_t top = vdupq_n_u8(0x80);
+    uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, rest[4];
+    for (; end - activations >= 4 * SERQ_GROUP; activations += 4 * SERQ_GROUP, weights += 4) {
+        uint32x4x2_t x = vld2q_u32((const uint32_t *)(const void *)activations);
+        uint8x16_t first = vreinterpretq_u8_u32(x.val[0]), second = vreinterpretq_u8_u32(x.val[1]);
+        uint32x4_t w = vldrwq_u32(weights);
+        ONE_ROW(s0, 0);
+        ONE_ROW(s1, 2);
+        ONE_ROW(s2, 4);
+        ONE_ROW(s3, 6);
+    }
+    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+    if (activations != end) {
+        weights = serq_thumb_dsp1(weights, activations, end, rest);
+        sums[0] += rest[0], sums[1] += rest[1], sums[2] += rest[2], sums[3] += rest[3];
+    }
+    return weights;
+}
+
+#elif SERQ_DSP
 
 #define dsp8_rows serq_thumb_dsp8
 #define dsp8_rows_twice serq_thumb_dsp8_twice
