@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from serq_mcu.cli.shared import (
+    CORPUS,
     FILE,
     FOLDER,
     NEW_FILE,
@@ -109,7 +110,7 @@ def _calibrate_folder(
 
 
 @main.command()
-@click.argument("model", type=FILE)
+@click.argument("model", type=CORPUS)  # a folder may have the name of a model
 @click.option(
     "--clips", "folder", required=True, type=FOLDER, help="The speaker's clips, a folder for each emotion."
 )
