@@ -133,6 +133,18 @@ static bool reaches(const serq_state *state, uint32_t more, uint32_t frames)
     return samples + SERQ_PADDING >= SERQ_FRAME_LENGTH + (frames - 1) * SERQ_HOP_LENGTH;
 }
 
+#if !SERQ_CORTEX_M
+static inline void move_eight(int16_t *to, const int16_t *from)
+{
+    uint32_t a = load_word(from), b = load_word(from + 2), c = load_word(from + 4),
+             d = load_word(from + 6);
+    store_word(to, a);
+    store_word(to + 2, b);
+    store_word(to + 4, c);
+    store_word(to + 6, d);
+}
+#endif
+
 /* Copy 16 samples and go on to the next. */
 static inline void move_sixteen(int16_t **to, const int16_t **from)
 {
@@ -149,11 +161,8 @@ static inline void move_sixteen(int16_t **to, const int16_t **from)
                      :
                      : "r3", "r4", "r5", "r6", "memory");
 #else
-    for (unsigned i = 0; i < 16; i += 4) {
-        uint32_t a = load_word(*from + i), b = load_word(*from + i + 2);
-        store_word(*to + i, a);
-        store_word(*to + i + 2, b);
-    }
+    move_eight(*to, *from);
+    move_eight(*to + 8, *from + 8);
     *to += 16;
     *from += 16;
 #endif
