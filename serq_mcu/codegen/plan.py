@@ -248,8 +248,8 @@ class Plan:
         scratch = max(_aligned(frame), _aligned(decision))
         pools = (POOL_BYTES * self.pools + HISTOGRAM_BYTES * self.histograms) * self.tiers
         samples = 2 * spec.frame_length + 4 + 2 + 2 + 2
-        voice = 8 if self.model.voice else 0  # a pointer, also of a 64-bit host
-        return _aligned(scratch + pools + self._edge_bytes + _FLOOR_BYTES + samples + voice)
+        voice = 8 if self.model.voice else 0  # the room of a pointer
+        return _aligned(scratch + pools + self._edge_bytes + _FLOOR_BYTES + samples) + voice
 
     @property
     def _edge_bytes(self) -> int:

@@ -121,7 +121,7 @@ void serq_model_network(serq_state *state)
     serq_table *table = &state->scratch.decision.table;
     int32_t *accumulators = state->scratch.decision.accumulators;
 
-    serq_voice_standardize(state->voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, activations);
+    serq_voice_standardize(state->voice.is, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, activations);
     SERQ_TRACE_STAGE(SERQ_STAGE_INPUT, activations, 25, sizeof(uint8_t));
 
     serq_dense_start16(serq_bias0, -1396, -3, 25, 8, activations, accumulators);

@@ -65,7 +65,7 @@ void serq_init(serq_state *state)
     state->ended = 0;
     state->grid.anchored = false;
 #ifdef SERQ_VOICE_MOST
-    state->voice = NULL;
+    state->voice.is = NULL;
 #endif
     serq_floor_init(&state->floor);
     if (SERQ_PADDING > 0) {
@@ -313,7 +313,7 @@ int serq_use_voice(serq_state *state, const serq_voice *voice)
 {
     int refusal = serq_refusal(state);
     if (refusal == 0) {
-        state->voice = voice;
+        state->voice.is = voice;
     }
     return refusal;
 }

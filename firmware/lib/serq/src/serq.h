@@ -99,7 +99,10 @@ typedef struct {
     uint16_t ended; /* whether the zeros after the clip were taken */
     uint16_t begun; /* SERQ_BEGUN */
 #ifdef SERQ_VOICE_MOST
-    const serq_voice *voice; /* whose answers they are, or NULL */
+    union {
+        const serq_voice *is; /* whose answers they are, or NULL */
+        uint64_t room;        /* of a pointer, on any core */
+    } voice;
 #endif
 } serq_state;
 
