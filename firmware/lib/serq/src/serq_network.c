@@ -12,11 +12,9 @@ void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *cent
                       const uint16_t *scale, uint8_t *activations)
 {
     for (uint16_t i = 0; i < count; i++) {
-        int32_t value = SERQ_ZERO_POINT;
-        if (pooled[i] != SERQ_MISSING) {
-            value += serq_steps(pooled[i], center[i], scale[i]);
-        }
-        activations[i] = (uint8_t)serq_clamp(value, 0, ACTIVATION_MAX);
+        int32_t value = SERQ_ZERO_POINT + serq_steps(pooled[i], center[i], scale[i]);
+        activations[i] = pooled[i] == SERQ_MISSING ? SERQ_ZERO_POINT
+                                                   : (uint8_t)serq_clamp(value, 0, ACTIVATION_MAX);
     }
 }
 
