@@ -176,7 +176,7 @@ def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
         ["export", str(model), "--board", "emulated-m0", "--app", "capture", "--out", str(tmp_path / "p")],
     )
     assert done.exit_code == 0, done.output
-    assert "fits: " in done.stdout and "of 16384 of RAM with 1536 of stack" in done.stdout
+    assert "fits: " in done.stdout and "of 16384 of RAM with 1024 of stack" in done.stdout
     done = CliRunner().invoke(
         main, ["export", str(model), "--board", "nano33ble", "--app", "live", "--out", str(tmp_path / "q")]
     )

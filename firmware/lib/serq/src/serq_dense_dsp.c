@@ -35,7 +35,7 @@ static const uint32_t *dsp8_rows_twice(const uint32_t *weights, const uint32_t *
 }
 
 /* Sums of 4 rows of 4 bits in a lane. */
-#define NIBBLES(s, word) \
+#define HELIUM_NIBBLES(s, word) \
     do { \
         int16x8_t w = vreinterpretq_s16_u32(word); \
         s##0 = vmladavaq_s16(s##0, vandq_s16(w, vdupq_n_s16(0x000f)), x); \
@@ -51,8 +51,8 @@ static const uint32_t *dsp4_rows(const uint32_t *weights, const uint32_t *pairs,
     for (; pairs != end; pairs += 4, weights += 8) {
         int16x8_t x = vldrhq_s16((const int16_t *)pairs);
         uint32x4x2_t both = vld2q_u32(weights);
-        NIBBLES(s, both.val[0]);
-        NIBBLES(t, both.val[1]);
+        HELIUM_NIBBLES(s, both.val[0]);
+        HELIUM_NIBBLES(t, both.val[1]);
     }
     sums[0] = (uint32_t)s0, sums[1] = (uint32_t)s1;
     sums[2] = (uint32_t)s2, sums[3] = (uint32_t)s3;
@@ -62,7 +62,7 @@ static const uint32_t *dsp4_rows(const uint32_t *weights, const uint32_t *pairs,
 }
 
 /* Rows 2i and 2i + 1 of a word, turned by 4i. */
-#define TWO_ROWS(sum, turned) \
+#define HELIUM_TWO_ROWS(sum, turned) \
     sum = vmladavaq_s16(sum, vreinterpretq_s16_u32(vandq_u32(turned, mask)), x)
 #define TURNED(word, n) vsriq_n_u32(vshlq_n_u32(word, 32 - (n)), word, n)
 
@@ -78,10 +78,10 @@ static const uint32_t *dsp2_rows(const uint32_t *weights, const uint32_t *pairs,
         for (; pairs != stop; pairs += 4, weights += 4) {
             int16x8_t x = vldrhq_s16((const int16_t *)pairs);
             uint32x4_t w = vldrwq_u32(weights);
-            TWO_ROWS(s0, w);
-            TWO_ROWS(s1, TURNED(w, 4));
-            TWO_ROWS(s2, TURNED(w, 8));
-            TWO_ROWS(s3, TURNED(w, 12));
+            HELIUM_TWO_ROWS(s0, w);
+            HELIUM_TWO_ROWS(s1, TURNED(w, 4));
+            HELIUM_TWO_ROWS(s2, TURNED(w, 8));
+            HELIUM_TWO_ROWS(s3, TURNED(w, 12));
         }
         sums[0] += (uint32_t)s0 & low, s0 &= (int32_t)~low;
         sums[1] += (uint32_t)s1 & low, s1 &= (int32_t)~low;
