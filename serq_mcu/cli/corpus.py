@@ -10,8 +10,8 @@ import click
 
 from serq_mcu.cli.shared import (
     CORPUS,
-    FILE,
     FOLDER,
+    MODEL,
     NEW_FILE,
     chosen_model,
     corpus_envvar,
@@ -144,7 +144,7 @@ def frontend() -> None:
 @click.option(
     "--model",
     "file",
-    type=FILE,
+    type=MODEL,
     help=(
         "Take this model, and its specification.  [default: the model that ships; speech235's parameters with"
         " mfcc, mel and chroma]"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from serq_mcu.cli.shared import (
-    FILE,
     FOLDER,
+    MODEL,
     app_option,
     board_option,
     card_line_of,
@@ -72,7 +72,7 @@ def microphones(as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("model", type=FILE, required=False)
+@click.argument("model", type=MODEL, required=False)
 @board_option
 @app_option
 @storage_option
@@ -98,7 +98,7 @@ def check(model: Path | None, board_name: str, app: str, storage: str, as_json: 
 
 
 @main.command()
-@click.argument("model", type=FILE, required=False)
+@click.argument("model", type=MODEL, required=False)
 @board_option
 @click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
 @app_option
@@ -174,7 +174,7 @@ def export(
 
 
 @main.command()
-@click.argument("model", type=FILE, required=False)
+@click.argument("model", type=MODEL, required=False)
 @board_option
 @click.option(
     "--kind",

@@ -13,7 +13,9 @@ import click
 from serq_mcu.cli.shared import (
     FILE,
     FOLDER,
+    MODEL,
     NEW_FILE,
+    baud_option,
     card_line_of,
     changes_option,
     chosen_model,
@@ -44,7 +46,7 @@ count_option = click.option(
 
 @main.command()
 @click.argument("what", metavar="FILE|mic")
-@click.option("--model", "file", type=FILE, help="A model file (.serq).  [default: the model that ships]")
+@click.option("--model", "file", type=MODEL, help="A model file (.serq).  [default: the model that ships]")
 @click.option("--voice", "voice_file", type=FILE, help="The speaker's, as `serq-mcu calibrate` writes it.")
 @click.option(
     "--svg", "svg_file", type=NEW_FILE, help="Draw waveform, answers and scores over time to this file."
@@ -120,13 +122,7 @@ def listen(folder: Path, clip: Path, allow_changes: bool, as_json: bool) -> None
 @main.command()
 @click.argument("port", metavar="PORT|FOLDER")
 @click.option("--clip", type=FILE, help="The recording that a FOLDER's emulator hears, at the speed of life.")
-@click.option(
-    "--baud",
-    type=click.IntRange(1200, 4_000_000),
-    default=460_800,
-    show_default=True,
-    help="Of a serial line; the board's file has it.",
-)
+@baud_option
 @changes_option
 @count_option
 @page_option

@@ -13,6 +13,7 @@ from serq_mcu.cli.shared import (
     CORPUS,
     FILE,
     FOLDER,
+    MODEL,
     NEW_FILE,
     ConfiguredOption,
     corpus_envvar,
@@ -189,7 +190,7 @@ def quantize(
 
 
 @main.command()
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @click.option(
     "--corpus",
     "folder",
@@ -354,7 +355,7 @@ def import_model(
 
 
 @main.command("evaluate-streams")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @click.option(
     "--corpus", "folder", required=True, type=CORPUS, envvar=corpus_envvar, help="The recordings to play."
 )

@@ -7,12 +7,21 @@ from pathlib import Path
 import click
 
 from serq_mcu.base.files import check_folder
-from serq_mcu.cli.shared import FILE, FOLDER, changes_option, json_option, main, new_progress, print_result
+from serq_mcu.cli.shared import (
+    FILE,
+    FOLDER,
+    MODEL,
+    changes_option,
+    json_option,
+    main,
+    new_progress,
+    print_result,
+)
 
 
 @main.command()
 @click.argument("source", metavar="RUN|MODEL", type=click.Path(path_type=Path))
-@click.argument("model", metavar="[MODEL]", required=False, type=FILE)
+@click.argument("model", metavar="[MODEL]", required=False, type=MODEL)
 @click.option(
     "--out", required=True, type=FOLDER, help="The folder to write: report.html, and each drawing as SVG."
 )

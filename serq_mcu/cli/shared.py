@@ -39,8 +39,18 @@ class _NewFile(click.Path):
 
 
 NEW_FILE = _NewFile()
+MODEL = click.Path(path_type=Path)  # a file, or the name of a model that ships, which a folder may have too
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text."
+)
+
+
+baud_option = click.option(
+    "--baud",
+    type=click.IntRange(1200, 4_000_000),
+    default=460_800,
+    show_default=True,
+    help="Of a serial line; the board's file has it.",
 )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from serq_mcu.cli.shared import (
-    CORPUS,
     FILE,
     FOLDER,
+    MODEL,
     NEW_FILE,
+    baud_option,
     chosen_model,
     json_option,
     main,
@@ -23,7 +25,7 @@ from serq_mcu.errors import SerqError
 
 @main.command()
 @click.argument("source", metavar="FOLDER|PORT")
-@click.option("--model", "file", type=FILE, help="A model file (.serq).  [default: the model that ships]")
+@click.option("--model", "file", type=MODEL, help="A model file (.serq).  [default: the model that ships]")
 @click.option(
     "--label",
     default="",
@@ -41,13 +43,7 @@ from serq_mcu.errors import SerqError
     show_default=True,
     help="Of a port: how many windows of speech to learn from.",
 )
-@click.option(
-    "--baud",
-    type=click.IntRange(1200, 4_000_000),
-    default=460_800,
-    show_default=True,
-    help="Of a serial line; the board's file has it.",
-)
+@baud_option
 @json_option
 def calibrate(
     source: str,
@@ -72,45 +68,51 @@ def calibrate(
     if label and unlabelled:
         raise SerqError("--label and --unlabelled exclude each other; give one of them")
     model = chosen_model(file)
-    if Path(source).is_dir():
-        if voice is not None:
-            raise SerqError("--voice is for a board's port; a folder of recordings teaches a voice anew")
-        if out is None:
-            raise SerqError("name the voice file to write with --out")
-        _calibrate_folder(Path(source), model, label, out, as_json=as_json, unlabelled=unlabelled)
+    if not Path(source).is_dir():
+        asked = "answers" if unlabelled else label or "neutral"
+        _calibrate_board(source, baud, model, voice, (asked, windows, out), as_json=as_json)
         return
+    from serq_mcu.evaluation.calibration import calibrate as learn_voice
+    from serq_mcu.evaluation.calibration import save_voice
+    from serq_mcu.show.evaluation import calibration_lines
+
+    if voice is not None:
+        raise SerqError("--voice is for a board's port; a folder of recordings teaches a voice anew")
+    if out is None:
+        raise SerqError("name the voice file to write with --out")
+    found = learn_voice(model, Path(source), label, new_progress(), unlabelled=unlabelled)
+    save_voice(found.voice, model, out)
+    print_result(found.to_json() | {"out": str(out)}, [*calibration_lines(found), f"wrote {out}"], as_json)
+
+
+def _calibrate_board(
+    port: str,
+    baud: int,
+    model: Any,
+    voice: Path | None,
+    learning: tuple[str, int, Path | None],
+    *,
+    as_json: bool,
+) -> None:
+    """Give a board a voice, or let it learn one: of what, from how many windows, to which file."""
     from serq_mcu.base.files import write_file
     from serq_mcu.evaluation.calibration import load_voice
     from serq_mcu.listening.enrol import enrol, send_voice
 
     if voice is not None:
-        send_voice(source, baud, load_voice(voice, model).to_bytes(model.identity))
-        print_result({"sent": str(voice)}, [f"{source} answers by {voice} now, until it is reset"], as_json)
+        send_voice(port, baud, load_voice(voice, model).to_bytes(model.identity))
+        print_result({"sent": str(voice)}, [f"{port} answers by {voice} now, until it is reset"], as_json)
         return
-    asked = "answers" if unlabelled else label or "neutral"
-    stored = enrol(source, baud, asked, windows, new_progress())
-    lines = [f"{source} has learned from {windows} windows, and goes on learning from its own answers"]
+    asked, windows, out = learning
+    stored = enrol(port, baud, asked, windows, new_progress())
+    lines = [f"{port} has learned from {windows} windows, and goes on learning from its own answers"]
     if out is not None:
         lines.append(f"wrote {write_file(out, stored)}")
     print_result({"windows": windows, "out": None if out is None else str(out)}, lines, as_json)
 
 
-def _calibrate_folder(
-    folder: Path, model: object, label: str, out: Path, *, as_json: bool, unlabelled: bool
-) -> None:
-    from serq_mcu.evaluation.calibration import calibrate as learn_voice
-    from serq_mcu.evaluation.calibration import save_voice
-    from serq_mcu.quantized_model.types import QuantizedModel
-    from serq_mcu.show.evaluation import calibration_lines
-
-    assert isinstance(model, QuantizedModel)
-    found = learn_voice(model, folder, label, new_progress(), unlabelled=unlabelled)
-    save_voice(found.voice, model, out)
-    print_result(found.to_json() | {"out": str(out)}, [*calibration_lines(found), f"wrote {out}"], as_json)
-
-
 @main.command()
-@click.argument("model", type=CORPUS)  # a folder may have the name of a model
+@click.argument("model", type=MODEL)
 @click.option(
     "--clips", "folder", required=True, type=FOLDER, help="The speaker's clips, a folder for each emotion."
 )

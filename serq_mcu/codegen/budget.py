@@ -261,7 +261,13 @@ def _model_items(plan: Plan) -> list[Item]:
         Item("input constants", plan.input_bytes, 0, "counted"),
         Item("front-end tables", plan.table_bytes, 0, "counted"),
         Item("recogniser state", 0, plan.state_bytes, "counted: sizeof(serq_state)"),
+        *_voice_items(plan),
     ]
+
+
+def _voice_items(plan: Plan) -> list[Item]:
+    basis = "counted: sizeof(serq_voice)"
+    return [Item("speaker's voice", 0, plan.voice_bytes, basis)] if plan.voice_bytes else []
 
 
 def _program_items(plan: Plan, program: ProgramSize) -> list[Item]:
@@ -287,7 +293,8 @@ def _program_items(plan: Plan, program: ProgramSize) -> list[Item]:
     own = Item(name, flash, ram, basis)
     if app != "capture":
         # the tables and weights of serq_model.c are counted above; what is left is the application's own
-        own = Item(name, flash - plan.array_bytes, ram - plan.state_bytes, f"{basis}; RAM beyond the state")
+        counted = plan.state_bytes + plan.voice_bytes
+        own = Item(name, flash - plan.array_bytes, ram - counted, f"{basis}; RAM beyond what is counted")
     return [own, *_code_in_ram(board, own.flash or 0), *framework]
 
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.transports import SerialTransport
-from serq_mcu.listening.answers import LabelledDecision
 from serq_mcu.listening.lines import Complaint, Event, LineReader, StoredVoice, VoiceReport
 
 _PATIENCE = 10.0  # seconds without a line; a board makes a decision each second or so
+_MEANWHILE = 8  # lines before an answer: decisions, a greeting
 _SPEAKING = 60.0  # seconds without a window that taught
 _MAKE_ONE = "flash the project of `serq-mcu export --app live` with a model that learns voices"
 
 Progress = Callable[..., None]
+Answer = TypeVar("Answer", VoiceReport, StoredVoice)
 
 
 class Line(Protocol):
@@ -112,27 +113,19 @@ class _Board:
 
     def ask(self, command: str, what: str) -> None:
         """Send a command and wait until it is done. Raises SerqError if it is refused, or not understood."""
-        self._line.write(f"{command}\n".encode())
-        for _ in range(3):  # decisions may come between
-            event = self._decisions_aside()
-            if isinstance(event, VoiceReport):
-                if event.refused:
-                    raise SerqError(f"the board refused {what}")
-                return
-        raise SerqError(f"{self._line.name} does not learn voices; {_MAKE_ONE}")
+        if self._answer(command, VoiceReport).refused:
+            raise SerqError(f"the board refused {what}")
 
     def stored(self) -> bytes:
         """Read the voice, as it is stored."""
-        self._line.write(b"voice\n")
-        while True:
-            event = self._decisions_aside()
-            if isinstance(event, StoredVoice):
-                return event.stored
+        found = self._answer("voice", StoredVoice)
+        return found.stored
 
-    def _decisions_aside(self) -> Event:
-        """Return the next event that is no decision; a board that only decides does not understand."""
-        for _ in range(8):
+    def _answer(self, command: str, kind: type[Answer]) -> Answer:
+        """Send a command and wait for the event that answers it, among the few that come meanwhile."""
+        self._line.write(f"{command}\n".encode())
+        for _ in range(_MEANWHILE):
             event = self.event()
-            if not isinstance(event, LabelledDecision):
+            if isinstance(event, kind):
                 return event
         raise SerqError(f"{self._line.name} does not learn voices; {_MAKE_ONE}")

@@ -22,9 +22,9 @@ from serq_mcu.layers import DenseLayer
 from serq_mcu.layers.base import Grid
 from serq_mcu.layers.dense import FloatDense, tuned_layer
 from serq_mcu.layers.quantizer import quantize
-from serq_mcu.quantized_model.interpreter import classify, learn, quantize_input, require_voices
+from serq_mcu.quantized_model.interpreter import classify, input_steps, learn, quantize_input, require_voices
 from serq_mcu.quantized_model.types import INPUT_GRID, NO_SPEECH_LABEL, DecisionRule, QuantizedModel
-from serq_mcu.quantized_model.voice import Voice
+from serq_mcu.quantized_model.voice import STEP_MAX, Voice, divide
 
 LAST_BITS = 8
 PRIOR = 0.05  # weight of the old layer; by a look at speakers of nEMO and RAVDESS, whom no model had heard
@@ -107,7 +107,7 @@ def _fit(
     kernel, bias = new.kernel.astype(np.float32), new.bias.astype(np.float32)
     layer = tuned_layer(kernel, bias, LAST_BITS, np.float32(scale), grid, None)
     prior = require_voices(voiced)
-    rows = [model.labels.index(name) if name in model.labels else 0 for name in classes]
+    means = [_class_steps(voiced, pooled[truth == index], name) for index, name in enumerate(classes)]
     ratio = last.output_grid.scale / layer.output_grid.scale
     return replace(
         voiced,
@@ -115,7 +115,7 @@ def _fit(
         labels=classes,
         score_scale=layer.output_grid.scale,
         decision=voiced.decision and _same_margin(voiced.decision, ratio),
-        voice=replace(prior, means=np.ascontiguousarray(prior.means[rows])),
+        voice=replace(prior, means=np.array(means, np.int8)),
     )
 
 
@@ -129,6 +129,17 @@ def _with_voice(model: QuantizedModel, pooled: NDArray[np.int32], names: Sequenc
     units = voice.shift(require_voices(model)) * 2.0**constants.shift / constants.multiplier
     center = np.clip(np.rint(constants.center + units), -(2**19), 2**19).astype(np.int32)
     return replace(model, input=replace(constants, center=center))
+
+
+def _class_steps(model: QuantizedModel, clips: NDArray[np.int32], name: str) -> NDArray[np.int64]:
+    """Return a class's mean in input steps [features]: as known, or of a new one as its clips say."""
+    if name in model.labels:
+        known_mean: NDArray[np.int64] = require_voices(model).means[model.labels.index(name)].astype(np.int64)
+        return known_mean
+    known = clips != MISSING
+    sums = np.where(known, input_steps(model.input, clips), 0).sum(axis=0)
+    means = divide(sums, np.maximum(known.sum(axis=0), 1))
+    return np.clip(means, -STEP_MAX, STEP_MAX, out=means)
 
 
 def _before_last(model: QuantizedModel, pooled: NDArray[np.int32]) -> tuple[NDArray[np.int64], Grid]:

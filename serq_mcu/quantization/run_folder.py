@@ -155,9 +155,7 @@ class Run:
         """What the speakers who are not held out say about all voices, if the networks were trained so."""
         if not self.config.voice.train or not self.epochs:
             return None
-        used = self.part != PARTS.index("test")
-        speakers = [name for name, kept in zip(self.speakers, used, strict=True) if kept]
-        clips = self.pooled[0, used], self.truth[used], speakers
+        clips = self.pooled[0], self.truth, self.speakers, self.part != PARTS.index("test")
         return VoiceStatistics.of(*clips, len(self.labels), self.config.voice.shrinkage)
 
     @property

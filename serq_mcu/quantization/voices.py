@@ -36,15 +36,16 @@ class VoiceStatistics:
         recorded: NDArray[np.int32],
         truth: NDArray[np.int64],
         speakers: Sequence[str],
+        used: NDArray[np.bool_],
         classes: int,
         shrinkage: float,
     ) -> VoiceStatistics | None:
-        """Compute them of clips, or return None where fewer than LEAST_SPEAKERS are known.
+        """Compute them of the `used` clips, or return None where fewer than LEAST_SPEAKERS are known.
 
         recorded: features [clips, features]; truth: class indices [clips]; speakers: of each clip, "" where
-        unknown; shrinkage: times the ratio of variances.
+        unknown; used: bool [clips]; shrinkage: times the ratio of variances.
         """
-        spoken = _spoken(recorded, speakers)
+        spoken = _spoken(recorded, speakers) & used
         names = np.array(speakers)[spoken]
         if np.unique(names).size < LEAST_SPEAKERS:
             return None

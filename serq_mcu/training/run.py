@@ -227,13 +227,9 @@ def with_voices(
     """
     if not config.voice.train:
         return pooled
-    speakers = dataset.speakers
-    known = [name for name, kept in zip(speakers, used, strict=True) if kept]
-    clips = pooled[0, used], dataset.truth[used], known
+    clips = pooled[0], dataset.truth, dataset.speakers, used
     voices = VoiceStatistics.of(*clips, len(dataset.labels), config.voice.shrinkage)
-    if voices is None:
-        return pooled
-    return heard_by_voice(pooled, voices.shifts(pooled[0], dataset.truth, speakers, used))
+    return pooled if voices is None else heard_by_voice(pooled, voices.shifts(*clips))
 
 
 def fine_tuning(run: Run, progress: Progress | None = None) -> Tuner:

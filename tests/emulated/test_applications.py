@@ -118,6 +118,9 @@ def _host(folder: Path, driver: Path) -> Path:
     return folder / "program"
 
 
+WITHOUT_VOICES = "emulated-m7"  # it is compiled otherwise; the answers are the same
+
+
 @pytest.fixture(scope="module")
 def heard() -> tuple[np.ndarray, list[Decision]]:
     """A clip as it goes over the line, and the decisions on what the microphone's conversion makes of it."""
@@ -134,7 +137,8 @@ def test_live_on_an_emulated_board_answers_what_the_reference_does(
     board_name: str, tmp_path: Path, heard: tuple[np.ndarray, list[Decision]]
 ) -> None:
     board = with_changes(load_board(board_name), None, SET)
-    export(MODEL, board, tmp_path / "p", app="live")
+    model = replace(MODEL, voice=None) if board_name == WITHOUT_VOICES else MODEL
+    export(model, board, tmp_path / "p", app="live")
     built = platformio.build(tmp_path / "p")
     compared = compare(tmp_path / "p", built)
     assert compared.complete and compared.warnings == [], size_lines(compared)
@@ -146,7 +150,7 @@ def test_live_on_an_emulated_board_answers_what_the_reference_does(
         timeout=300,
         check=True,
     )
-    _check(_lines(done.stdout), wanted, board_name)
+    _check(_lines(done.stdout), wanted, board_name, model)
 
 
 def test_a_statement_that_is_off_is_a_warning_and_a_framework_is_not(tmp_path: Path) -> None:

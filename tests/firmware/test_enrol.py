@@ -152,6 +152,17 @@ def test_a_board_that_refuses_or_does_not_understand_is_told_apart() -> None:
         learn_on(Board(learns=False), "neutral", 3, print)
 
 
+def test_a_board_that_talks_of_other_things_for_ever_is_not_waited_for() -> None:
+    board = Board()
+
+    def read(_: float) -> bytes:
+        return b"boot: something\n" if "learn answers" in board.sent else Board.read(board, 0)
+
+    board.read = read  # type: ignore[method-assign]
+    with pytest.raises(SerqError, match="does not learn voices; flash the project"):
+        learn_on(board, "neutral", 2, lambda *_: None)
+
+
 def test_a_silent_room_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serq_mcu.listening.enrol._SPEAKING", 0.0)
     with pytest.raises(SerqError, match="heard nothing to learn from"):

@@ -211,6 +211,36 @@ def test_a_model_without_voices_says_so() -> None:
         learn(plain, Voice.unknown(21), made_up_features(plain, 8)[5], 0)
 
 
+def test_a_model_without_voices_is_verified_and_knows_no_request_of_them(tmp_path: Path) -> None:
+    plain = made_up_model((5,), (4,), voices=False)
+    exported = export(plain, load_board("emulated-m0"), tmp_path / "plain")
+    with open_target(exported, "host") as target:
+        assert verify(plain, [Recording("a clip", NOISE)], target).ok
+        for ask in (target.device.voice, target.device.reset_voice, lambda: target.device.put_voice(b"12")):
+            with pytest.raises(DeviceError, match="unknown request"):
+                ask()
+    engine = open_engine(plain, print)
+    assert engine.by == C
+    assert engine.push(NOISE) == Stream(plain).push(NOISE)
+
+
+def test_what_the_how_to_shows_compiles(model: QuantizedModel, tmp_path: Path) -> None:
+    """With functions that store nothing; what the vendors' cores store is not compiled here."""
+    for name, data in Plan(model, load_board("esp32")).model_files.items():
+        (tmp_path / Path(name).name).write_bytes(data)
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "make_it_know_your_voice.md").read_text()
+    shown = page.split("```c\n")[1].split("```")[0]
+    stored = (
+        "#include <stdbool.h>\n#include <stddef.h>\n"
+        "static bool load(void *bytes, size_t size) { (void)bytes; return size == 0; }\n"
+        "static void store(const void *bytes, size_t size) { (void)bytes; (void)size; }\n"
+        "void start(void);\nvoid keep(void);\n"
+    )
+    (tmp_path / "shown.c").write_text(stored + shown + "int main(void) { start(); keep(); return 0; }\n")
+    sources = [tmp_path / "shown.c", tmp_path / "serq_model.c", *sorted(RUNTIME.glob("*.c"))]
+    run(compile_program(tmp_path / "shown", sources, (*SANITIZERS, f"-I{tmp_path}")), b"")
+
+
 @pytest.fixture(scope="module")
 def project(model: QuantizedModel, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return export(model, load_board("emulated-m0"), tmp_path_factory.mktemp("voice") / "project")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ from serq_mcu.evaluation.calibration import (
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.quantization.adaptation import adapt
 from serq_mcu.quantization.voices import VoiceStatistics, heard_by_voice
-from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.interpreter import classify, input_steps
 from serq_mcu.quantized_model.types import QuantizedModel
 from tests.support.models import dense, made_up_features, made_up_model
 
 CLASSES, SPEAKERS, CLIPS, FEATURES = 3, 8, 30, 5
+ALL = np.ones(CLASSES * SPEAKERS * CLIPS, bool)
 SPREAD = np.array([0.0, 10.0, 40.0, 100.0, 100.0])  # of speakers, where clips spread by 40
 
 
@@ -41,7 +43,7 @@ def corpus(seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray
 
 def test_pseudo_windows_are_the_ratio_of_variances_that_made_the_clips() -> None:
     clips, truth, speakers, effects = corpus()
-    voices = VoiceStatistics.of(clips, truth, speakers, CLASSES, shrinkage=2.0)
+    voices = VoiceStatistics.of(clips, truth, speakers, ALL, CLASSES, shrinkage=2.0)
     assert voices is not None
     exact = 2 * 40**2 / effects.var(axis=0, ddof=1)[1:]
     assert np.abs(voices.counts[2:] / exact[1:] - 1).max() < 0.25  # of 90 clips of each of 8 speakers
@@ -52,20 +54,24 @@ def test_pseudo_windows_are_the_ratio_of_variances_that_made_the_clips() -> None
 
 def test_a_speakers_shift_is_what_the_speaker_deviates_by() -> None:
     clips, truth, speakers, effects = corpus()
-    voices = VoiceStatistics.of(clips, truth, speakers, CLASSES, 2.0)
+    voices = VoiceStatistics.of(clips, truth, speakers, ALL, CLASSES, 2.0)
     assert voices is not None
-    shifts = voices.shifts(clips, truth, speakers, np.ones(len(truth), bool))
+    shifts = voices.shifts(clips, truth, speakers, ALL)
     deviation = effects - effects.mean(axis=0)
     assert np.abs(shifts[:: CLASSES * CLIPS, 3:] - deviation[:, 3:]).max() < 15
 
 
 def test_a_clip_that_is_held_out_teaches_no_shift() -> None:
     clips, truth, speakers, _ = corpus()
-    voices = VoiceStatistics.of(clips, truth, speakers, CLASSES, 2.0)
+    voices = VoiceStatistics.of(clips, truth, speakers, ALL, CLASSES, 2.0)
     assert voices is not None
     used = np.arange(len(truth)) % 2 == 0
     changed = clips.copy()
     changed[~used] += 5000
+    again = VoiceStatistics.of(changed, truth, speakers, used, CLASSES, 2.0)
+    before = VoiceStatistics.of(clips, truth, speakers, used, CLASSES, 2.0)
+    assert again is not None and before is not None
+    assert np.array_equal(again.means, before.means) and np.array_equal(again.counts, before.counts)
     first, second = (voices.shifts(found, truth, speakers, used) for found in (clips, changed))
     assert np.array_equal(first, second)
     nobody = voices.shifts(clips, truth, [""] * len(truth), used)
@@ -75,7 +81,7 @@ def test_a_clip_that_is_held_out_teaches_no_shift() -> None:
 def test_two_speakers_say_nothing_about_all_voices() -> None:
     clips, truth, speakers, _ = corpus()
     few = [name if name in ("s0", "s1") else "" for name in speakers]
-    assert VoiceStatistics.of(clips, truth, few, CLASSES, 2.0) is None
+    assert VoiceStatistics.of(clips, truth, few, ALL, CLASSES, 2.0) is None
 
 
 def test_every_second_version_is_of_a_known_voice_and_what_is_missing_stays_so() -> None:
@@ -139,6 +145,12 @@ def test_classes_may_be_fewer_or_have_other_names(model: QuantizedModel) -> None
     found = adapt(model, kept, renamed)
     assert found.model.labels == ("anger", "mum", "no speech")
     assert found.after.accuracy > 0.9
+    assert found.model.voice is not None
+    assert model.voice is not None
+    anger, mum, none = found.model.voice.means.astype(int)
+    assert (anger == model.voice.means[0]).all() and (none == model.voice.means[3]).all()
+    own = input_steps(found.model.input, kept[[name == "mum" for name in renamed]]).mean(axis=0)
+    assert np.abs(mum - np.clip(own, -127, 127)).max() <= 0.5
 
 
 def test_a_clip_that_is_left_out_is_not_learned_from(model: QuantizedModel) -> None:
@@ -189,10 +201,15 @@ def test_recordings_calibrate_and_the_voice_file_is_of_one_model(
         load_voice(tmp_path / "missing.voice", model)
 
 
-def test_what_cannot_calibrate_says_why(model: QuantizedModel, recordings: Path) -> None:
+def test_what_cannot_calibrate_says_why(model: QuantizedModel, recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(SerqError, match="'calm' is not a class of the model; choose among anger"):
         calibrate(model, recordings, "calm")
     with pytest.raises(SerqError, match="was not trained for voices"):
         calibrate(made_up_model((4,), (8,), voices=False), recordings)
     found = adapt_to_clips(model, recordings)
     assert found.clips == 6
+    for name in ("DC_a01", "JE_a01", "DC_n01", "JE_n01"):
+        shutil.copy(recordings / "anger" / "0.wav", tmp_path / f"{name}.wav")
+    for refused in (calibrate, adapt_to_clips):
+        with pytest.raises(SerqError, match=r"holds 2 speakers \(DC, JE\); a voice is of one"):
+            refused(model, tmp_path)

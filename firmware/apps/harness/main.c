@@ -466,10 +466,8 @@ static verdict learn(const uint8_t *payload, uint32_t length)
         return OUT_OF_ORDER;
     }
     int label = (int8_t)payload[0] < 0 ? harness.label : payload[0];
-    const int32_t *pooled = harness.recogniser.scratch.decision.pooled;
-    bool emotion = label >= 0 && label < SERQ_CLASSES && label != SERQ_NO_SPEECH_LABEL;
-    if (!harness.learned && emotion && !serq_all_missing(pooled)) {
-        serq_model_learn(&harness.recogniser, &harness.voice, label);
+    if (!harness.learned) {
+        serq_learn_features(&harness.recogniser, &harness.voice, label);
     }
     harness.learned = true;
     return GOOD;

@@ -318,6 +318,16 @@ int serq_use_voice(serq_state *state, const serq_voice *voice)
     return refusal;
 }
 
+bool serq_learn_features(const serq_state *state, serq_voice *voice, int label)
+{
+    bool emotion = label >= 0 && label < SERQ_CLASSES && label != SERQ_NO_SPEECH_LABEL;
+    bool teaches = emotion && !serq_all_missing(state->scratch.decision.pooled);
+    if (teaches) {
+        serq_model_learn(state, voice, label);
+    }
+    return teaches;
+}
+
 int serq_learn(const serq_state *state, serq_voice *voice, int label)
 {
     int refusal = voice == NULL ? SERQ_ERROR_ARGUMENT : serq_refusal(state);
@@ -327,10 +337,7 @@ int serq_learn(const serq_state *state, serq_voice *voice, int label)
     if (refusal != 0) {
         return refusal;
     }
-    bool emotion = label >= 0 && label < SERQ_CLASSES && label != SERQ_NO_SPEECH_LABEL;
-    if (emotion && !serq_all_missing(state->scratch.decision.pooled)) {
-        serq_model_learn(state, voice, label);
-    }
+    serq_learn_features(state, voice, label);
     return voice->windows;
 }
 

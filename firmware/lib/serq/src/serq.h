@@ -154,6 +154,10 @@ void serq_model_features(serq_state *state);
 void serq_model_network(serq_state *state);
 #ifdef SERQ_VOICE_MOST
 void serq_model_learn(const serq_state *state, serq_voice *voice, int label);
+
+/* For serq_stream.c and the harness: learn from whatever features stand there, as serq_learn()
+ * does; whether they taught anything. */
+bool serq_learn_features(const serq_state *state, serq_voice *voice, int label);
 #endif
 void serq_model_edges(serq_state *state, const int16_t *first, uint8_t pair, uint32_t first_counts);
 int32_t serq_model_loudness(const serq_state *state); /* of a whole frame that waits */

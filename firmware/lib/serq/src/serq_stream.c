@@ -288,9 +288,8 @@ int serq_stream_use_voice(serq_stream *stream, serq_voice *voice, int learns)
 static void learn(serq_stream *stream, const serq_decision *decision)
 {
     int label = stream->learns == SERQ_LEARN_ANSWERS ? decision->answer : stream->learns;
-    bool speech = decision->answer != SERQ_NO_SPEECH;
-    if (stream->voice != NULL && stream->wait == 0 && speech && label >= 0) {
-        serq_model_learn(&stream->state, stream->voice, label);
+    bool may = stream->voice != NULL && stream->wait == 0 && decision->answer != SERQ_NO_SPEECH;
+    if (may && serq_learn_features(&stream->state, stream->voice, label)) {
         stream->wait = SERQ_BLOCKS;
     }
 }
