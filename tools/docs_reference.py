@@ -27,7 +27,7 @@ from serq_mcu.boards import board as boards
 from serq_mcu.boards.family import FAMILIES, PORTS
 from serq_mcu.cli import main
 from serq_mcu.cli.conventions import EXIT_CODES
-from serq_mcu.cli.shared import PANELS
+from serq_mcu.cli.shared import MODEL, PANELS
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.config import Config, load_config
 from serq_mcu.layers import DenseLayer
@@ -223,6 +223,8 @@ def _from_variable(variable: Any, before: str = "otherwise taken from ", after: 
 
 
 def _kind(kind: Any) -> str:
+    if kind is MODEL:
+        return "a model file, or the name of a model that ships"
     if isinstance(kind, click.Path):
         return "a folder" if not kind.file_okay else "a file" if not kind.dir_okay else "a file or folder"
     return (

@@ -39,7 +39,8 @@ class _NewFile(click.Path):
 
 
 NEW_FILE = _NewFile()
-MODEL = click.Path(path_type=Path)  # a file, or the name of a model that ships, which a folder may have too
+MODEL = click.Path(path_type=Path)  # a folder may have the name of a model that ships, such as emodb
+MODEL.name = "model"
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output instead of text."
 )

@@ -498,3 +498,19 @@ def test_firmware_that_the_run_did_not_give_is_refused_before_it_is_quantized(
     export(shipped_model(), load_board("emulated-m0"), tmp_path / "fw")
     with pytest.raises(SerqError, match="holds a model that was not quantized from the run in"):
         gather(run_folder, corpus=tmp_path, firmware=tmp_path / "fw")
+
+
+@pytest.mark.parametrize("command", ["check", "export", "library"])
+def test_a_folder_may_have_the_name_of_a_model_that_ships(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the recordings that it was trained on."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("emodb-small", "mine"):
+        (tmp_path / name).mkdir()
+    rest = ["--board", "emulated-m0", *([] if command == "check" else ["--out", "out"])]
+    rest += ["--kind", "header"] if command == "library" else []
+    assert CliRunner().invoke(main, [command, "emodb-small", *rest]).exit_code == 0
+    refused = CliRunner().invoke(main, [command, "mine", *rest])
+    assert refused.exit_code == 1
+    assert "mine is not a model file" in refused.stderr and "it is a folder" in refused.stderr
