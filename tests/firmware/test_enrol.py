@@ -7,17 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
+from serq_mcu.cli import main
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
+from serq_mcu.evaluation.calibration import save_voice
 from serq_mcu.listening.enrol import learn_on
 from serq_mcu.quantized_model.interpreter import learn
+from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.quantized_model.voice import Voice
 from tests.support.models import made_up_features, made_up_model
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
+from tests.support.virtual_boards import board_on_a_port
 
 PROGRAM = Path(__file__).parents[1] / "programs" / "voice_commands.c"
 LONG = "ä" * 32
@@ -135,6 +140,32 @@ class Board:
         ]
         self.queue = []
         return "".join(json.dumps(line) + "\n" for line in found).encode()
+
+
+def test_a_person_calibrates_a_board_and_gives_the_voice_back(tmp_path: Path) -> None:
+    board = Board()
+    with board_on_a_port(iter(lambda: board.read(0), b""), 0.02, board.write) as name:
+        _calibrate(name, board, tmp_path)
+
+
+def _calibrate(name: str, board: Board, tmp_path: Path) -> None:
+    voice = tmp_path / "anna.voice"
+    done = CliRunner().invoke(main, ["calibrate", name, "--windows", "2", "--out", str(voice)])
+    assert done.exit_code == 0, done.output
+    assert "speak towards the microphone, a few sentences (neutral)" in done.stderr
+    assert f"{name} has learned from 2 windows" in done.stdout and f"wrote {voice}" in done.stdout
+    assert voice.read_bytes() == b"\x01\x02"
+    assert board.sent == ["forget", "learn neutral", "learn answers", "voice"]
+
+    known = shipped_model()
+    save_voice(Voice.unknown(known.spec.feature_count), known, voice)
+    done = CliRunner().invoke(main, ["calibrate", name, "--voice", str(voice)])
+    assert done.exit_code == 0, done.output
+    assert board.sent[-1] == f"voice {voice.read_bytes().hex()}"
+    done = CliRunner().invoke(main, ["calibrate", name, "--voice", str(tmp_path / "none.voice")])
+    assert done.exit_code == 1 and "none.voice does not exist" in done.stderr
+    done = CliRunner().invoke(main, ["calibrate", name, "--label", "anger", "--unlabelled"])
+    assert done.exit_code == 1 and "exclude each other" in done.stderr
 
 
 def test_the_host_asks_waits_and_reads_the_voice() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import struct
 import subprocess
 import threading
 import time
 import tty
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +34,26 @@ def firmware_on_a_port(project: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def packets_on_a_port(packets: Iterable[bytes]) -> Iterator[str]:
     """The port of a board that sends packets, 8 times faster than life."""
+    with board_on_a_port(packets, 0.0009, lambda _: None) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def board_on_a_port(said: Iterable[bytes], seconds: float, hear: Callable[[bytes], None]) -> Iterator[str]:
+    """The port of a board that says something so often, and hears what was sent meanwhile."""
     stop = threading.Event()
     with _line() as (near, port):
 
-        def send() -> None:
-            for packet in packets:
+        def live() -> None:
+            for words in said:
                 if stop.is_set():
                     return
-                os.write(near, packet)
-                time.sleep(0.0009)
+                if select.select([near], [], [], 0)[0]:
+                    hear(os.read(near, 4096))
+                os.write(near, words)
+                time.sleep(seconds)
 
-        thread = threading.Thread(target=send, daemon=True)
+        thread = threading.Thread(target=live, daemon=True)
         thread.start()
         try:
             yield port

@@ -33,14 +33,14 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantization.pipeline import quantize
-from serq_mcu.quantization.run_folder import load_run
+from serq_mcu.quantization.run_folder import Run, load_run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import load_model, model_bytes
 from serq_mcu.training import mlp
 from serq_mcu.training.augmentation import draw_augmented_clips, draw_condition
 from serq_mcu.training.mlp import Examples, train_mlp
 from serq_mcu.training.robustness import UNSEEN_NOISES, held_out_clips
-from serq_mcu.training.run import Dataset, clip_weights, read_dataset, train, train_dataset
+from serq_mcu.training.run import Dataset, clip_weights, fit, read_dataset, train, train_dataset
 from serq_mcu.training.splits import TEST, TRAIN, VALIDATION, inner_folds, split_clips, split_count
 from tests.support.training import small_config
 
@@ -471,6 +471,48 @@ def test_no_audio_crosses_from_one_part_to_another(clips: Path) -> None:
     for clip in held_out_clips(dataset, part, Condition(noise=BABBLE, snr_db=10.0), seed=0):
         assert part[clip.clip] == TEST
         assert clip.voices and (part[list(clip.voices)] != TRAIN).all()
+
+
+def test_a_run_of_known_speakers_learns_with_their_voices_and_held_out_clips_teach_none(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(max_epochs=1, presentations=1)
+    found = read_dataset(clips, config)
+    speakers = [f"s{index % 5}" for index in range(30)]
+    told = tuple(
+        replace(clip, speaker=name) for clip, name in zip(found.recordings.clips, speakers, strict=True)
+    )
+    dataset = replace(found, recordings=replace(found.recordings, clips=told))
+    rng = np.random.default_rng(0)
+    pooled = rng.integers(0, 5000, (3, 30, config.features.feature_count)).astype(np.int32)
+
+    def fitted(pooled: NDArray[np.int32], dataset: Dataset = dataset) -> Run:
+        monkeypatch.setattr("serq_mcu.training.run.version_features", lambda *_: pooled)
+        return fit(dataset, config)[0]
+
+    run = fitted(pooled)
+    held = run.part == TEST
+    assert held.any()
+    recorded, voiced, known, plain = run.pooled
+    assert (recorded == pooled[0]).all() and (plain == pooled[2]).all()
+    shifts = pooled[0] - voiced
+    assert shifts.any() and (pooled[1] - known == shifts).all()
+    for name in set(speakers):  # one shift for all clips of a speaker
+        own = shifts[np.array(speakers) == name]
+        assert (own == own[0]).all()
+
+    changed_clips = pooled.copy()
+    changed_clips[:, held] += 3000
+    other = fitted(changed_clips)
+    assert (other.pooled[:, ~held] == run.pooled[:, ~held]).all()
+    assert run.voices is not None and other.voices is not None
+    assert (run.voices.means == other.voices.means).all()
+
+    model, _ = quantize(run)
+    assert model.voice is not None and model.voice.most == config.voice.windows
+    assert model.voice.means.shape == (3, config.features.feature_count)
+    assert fitted(pooled, found).voices is None, "nobody is known"
+    assert quantize(fitted(pooled, found))[0].voice is None
 
 
 def test_versions_of_a_clip_do_not_depend_on_other_clips(clips: Path) -> None:

@@ -653,6 +653,7 @@ def test_live_shows_what_a_board_says(board: Callable[..., str], monkeypatch: py
         BOOT,
         _hello(),
         _line(),
+        b'{"voice": 3, "learns": "joy"}\n{"stored": "00ff"}\n',  # answers to somebody else
         _line()[:30] + b"\n",
         _line("no speech", None, overruns=700, frames=0),
         _line("fear", 3, overruns=700),

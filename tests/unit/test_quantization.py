@@ -542,7 +542,7 @@ def test_a_changed_run_is_quantized_and_described_by_what_was_changed(run: Run) 
     assert model.provenance["run"] == run.digest  # which configuration quantized it is no part of the run
 
 
-@pytest.mark.parametrize("section", ["features", "augmentation", "training"])
+@pytest.mark.parametrize("section", ["features", "augmentation", "training", "voice"])
 def test_what_made_a_run_cannot_be_changed_after_it(run: Run, section: str) -> None:
     with pytest.raises(SerqError, match=rf"^c\.toml: \[{section}\] made the run"):
         run.merged({section: {}}, "c.toml")

@@ -24,6 +24,7 @@ from serq_mcu.quantization.adaptation import adapt
 from serq_mcu.quantization.voices import VoiceStatistics, heard_by_voice
 from serq_mcu.quantized_model.interpreter import classify, input_steps
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.voice import Voice
 from tests.support.models import dense, made_up_features, made_up_model
 
 CLASSES, SPEAKERS, CLIPS, FEATURES = 3, 8, 30, 5
@@ -199,6 +200,22 @@ def test_recordings_calibrate_and_the_voice_file_is_of_one_model(
         load_voice(path, other)
     with pytest.raises(SerqError, match=r"missing\.voice does not exist; `serq-mcu calibrate` writes"):
         load_voice(tmp_path / "missing.voice", model)
+
+
+def test_a_clip_is_judged_by_the_voice_of_all_others(
+    model: QuantizedModel, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = []
+
+    def watched(model: QuantizedModel, pooled: np.ndarray, labels: list[int]) -> Voice:
+        learned.append([row.tobytes() for row in pooled])
+        return learned_voice(model, pooled, labels)
+
+    monkeypatch.setattr("serq_mcu.evaluation.calibration.learned_voice", watched)
+    found = calibrate(model, recordings)
+    every, *left = learned
+    assert [[row for row in every if row not in kept] for kept in left] == [[row] for row in every]
+    assert found.after is not None and found.after.n == 6
 
 
 def test_what_cannot_calibrate_says_why(model: QuantizedModel, recordings: Path, tmp_path: Path) -> None:
