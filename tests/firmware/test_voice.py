@@ -270,6 +270,9 @@ def test_the_wire_carries_a_voice_there_and_back(model: QuantizedModel, project:
         device.put_voice(stored)
         device.reset_voice()
         assert device.voice() == unknown
+        for nothing in (4, 5, 99):  # the class no speech, and labels that are none
+            device.learn(rows[5], nothing, stored)
+            assert device.voice() == stored
         device.learn(rows[5], 3, stored)
         assert device.voice() == learn(model, voice, rows[5], 3).to_bytes(model.identity)
 
