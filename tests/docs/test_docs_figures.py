@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from serq_mcu.boards.board import load_board
+from serq_mcu.codegen.budget import budget
+from serq_mcu.codegen.plan import Plan
+from serq_mcu.quantized_model.store import shipped_model
 from tools import cards, life, voices
 from tools.rows import read_rows
 
@@ -100,3 +104,10 @@ def _share(rows: list[life.Row]) -> str:
 def _as_recorded(rows: list[life.Row], corpus: str, preset: str, protocol: str) -> list[life.Row]:
     wanted = (corpus, preset, protocol, "as recorded")
     return [row for row in rows if (row.corpus, row.preset, row.protocol, row.condition) == wanted]
+
+
+def test_what_the_how_to_says_of_a_voices_memory_is_what_check_lists() -> None:
+    text = (DOCS / "howto" / "make_it_know_your_voice.md").read_text()
+    (stated,) = re.findall(r"costs ([0-9]+) bytes of RAM with the model that ships", text)
+    listed = {item.name: item.ram for item in budget(Plan(shipped_model(), load_board("esp32"))).items}
+    assert listed["speaker's voice"] == int(stated)
