@@ -25,6 +25,7 @@ from serq_mcu.base.metrics import half_width
 from serq_mcu.config import CLIPS, PROTOCOLS, SPEAKERS, load_config
 from serq_mcu.corpus.conditions import AS_RECORDED, Condition
 from serq_mcu.corpus.loaders import load_corpus
+from serq_mcu.evaluation.sessions import SessionPlan, evaluate_sessions, make_sessions
 from serq_mcu.extraction.recordings import augmented_clips, augmented_features
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -38,6 +39,7 @@ RESULTS, PAGE = DOCS / "life.csv", DOCS / "life.md"
 FOLDS, SEEDS = 10, 3
 PRESETS = ("best", "light", "tiny")
 TITLES = {CLIPS: "clips", SPEAKERS: "other speakers"}
+LIVE = {f"live, room noise at {level:g} dB": level for level in (-60.0, -50.0)}
 CONDITIONS = {
     "as recorded": AS_RECORDED,
     **{f"pauses of {s:g} s, digital": Condition(before=s, after=s) for s in (0.25, 0.5, 1.0)},
@@ -69,6 +71,9 @@ bits.
 Then the network is trained anew on all clips that are not held out (`refit`).
 An answer "no speech" counts as not right; how many there were stands in brackets where there were any.
 Pauses lie on both sides of each clip; room noise is white and under all.
+*live*: a session of each speaker's held-out clips with pauses of {low:g} to {high:g} s.
+Of **all** decisions while somebody speaks it gives those that are right; in brackets stand those without an
+answer ("no speech" or "not sure").
 """
 
 
@@ -126,20 +131,31 @@ class Split(NamedTuple):
 def compute(splits: Sequence[Split], folders: Mapping[str, Path], sounds: Path, jobs: int) -> None:
     """Add the rows of the splits that are missing."""
     rows = read_rows(RESULTS, Row)
-    there = {Split(row.corpus, row.preset, row.seed, row.protocol, row.split) for row in rows}
+    there: dict[Split, set[str]] = defaultdict(set)
+    for row in rows:
+        there[Split(row.corpus, row.preset, row.seed, row.protocol, row.split)].add(row.condition)
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        missing = [split for split in splits if split not in there]
-        running = [pool.submit(judge, split, folders[split.corpus], sounds) for split in missing]
+        running = [
+            pool.submit(judge, split, missing, folders[split.corpus], sounds)
+            for split in splits
+            if (missing := [name for name in conditions(split) if name not in there[split]])
+        ]
         for done in as_completed(running):
             rows += done.result()
             write_file(RESULTS, to_csv(sorted(rows, key=_order)))
-            print(*astuple(rows[-1])[:5], rows[-len(CONDITIONS)].correct, "of", rows[-1].n, flush=True)
+            print(*astuple(rows[-1]), flush=True)
+
+
+def conditions(split: Split) -> tuple[str, ...]:
+    """Return the conditions that a split is judged under."""
+    live = split.protocol == CLIPS and split.preset == PRESETS[0]
+    return (*CONDITIONS, *LIVE) if live else tuple(CONDITIONS)
 
 
 def _order(row: Row) -> tuple[Any, ...]:
     """Return where a row stands: presets, protocols and conditions in the order of this file."""
     places = (row.corpus, PRESETS.index(row.preset), PROTOCOLS.index(row.protocol))
-    return *places, row.seed, row.split, list(CONDITIONS).index(row.condition)
+    return *places, row.seed, row.split, [*CONDITIONS, *LIVE].index(row.condition)
 
 
 @functools.lru_cache(maxsize=1)
@@ -147,10 +163,10 @@ def _dataset(preset: str, corpus: Path, sounds: Path) -> Dataset:
     return read_dataset(corpus, load_config(preset=preset), None, sounds)
 
 
-def judge(split: Split, corpus: Path, sounds: Path) -> list[Row]:
-    """Train and quantize one split; return what its integers answer under each condition."""
+def judge(split: Split, names: Sequence[str], corpus: Path, sounds: Path) -> list[Row]:
+    """Train and quantize one split; return what its integers answer under the conditions of these names."""
     dataset = _dataset(split.preset, corpus, sounds)
-    return list(_judged(split, dataset, split_model(split, lambda: dataset)))
+    return list(_judged(split, names, dataset, split_model(split, lambda: dataset)))
 
 
 def split_model(split: Split, dataset: Callable[[], Dataset]) -> QuantizedModel:
@@ -162,21 +178,42 @@ def split_model(split: Split, dataset: Callable[[], Dataset]) -> QuantizedModel:
     return held_out_model(name, config, dataset)
 
 
-def _judged(split: Split, dataset: Dataset, model: QuantizedModel) -> Iterator[Row]:
+def _judged(split: Split, names: Sequence[str], dataset: Dataset, model: QuantizedModel) -> Iterator[Row]:
     held_out = set(model.provenance["held_out"])
     test = [index for index, name in enumerate(dataset.names) if name in held_out]
-    for name, condition in CONDITIONS.items():
-        clips = augmented_clips(dataset.recordings, test, test, condition, 0)
-        answers = classify(model, augmented_features(model.spec, model.tables, dataset.recordings, clips))
-        correct, none = int((answers == dataset.truth[test]).sum()), int((answers < 0).sum())
-        names = split.corpus, split.preset, split.protocol, split.seed, split.split, name
-        size = round(model.average_bits, 3), round(model.weights_only_bytes)
-        yield Row(*names, len(test), correct, none, *size)
+    size = round(model.average_bits, 3), round(model.weights_only_bytes)
+    for name in names:
+        counted = _heard_live if name in LIVE else _as_clips
+        key = split.corpus, split.preset, split.protocol, split.seed, split.split, name
+        yield Row(*key, *counted(name, dataset, model, test), *size)
+
+
+def _as_clips(
+    condition: str, dataset: Dataset, model: QuantizedModel, test: Sequence[int]
+) -> tuple[int, int, int]:
+    """Return how many clips were asked, were right, and were taken for no speech."""
+    clips = augmented_clips(dataset.recordings, test, test, CONDITIONS[condition], 0)
+    answers = classify(model, augmented_features(model.spec, model.tables, dataset.recordings, clips))
+    return len(test), int((answers == dataset.truth[test]).sum()), int((answers < 0).sum())
+
+
+def _heard_live(
+    condition: str, dataset: Dataset, model: QuantizedModel, test: Sequence[int]
+) -> tuple[int, int, int]:
+    """Return the decisions while somebody speaks, those that are right, and those without an answer."""
+    recordings, plan = dataset.recordings, SessionPlan(floors_db=(LIVE[condition],))
+    clips = [recordings.clips[index] for index in test]
+    audio = [recordings.audio[index] for index in test]
+    sessions = make_sessions(clips, audio, dataset.truth[test].tolist(), recordings.rate, plan)
+    score = evaluate_sessions(model, sessions, plan)[LIVE[condition]]
+    return score.decisions, score.right, score.silent + score.unsure
 
 
 def page(rows: Sequence[Row]) -> str:
     """Write the page of the results."""
-    parts = [_INTRODUCTION.format(folds=FOLDS, seeds=", ".join(map(str, sorted({row.seed for row in rows}))))]
+    seeds = ", ".join(map(str, sorted({row.seed for row in rows})))
+    low, high = SessionPlan().pauses
+    parts = [_INTRODUCTION.format(folds=FOLDS, seeds=seeds, low=low, high=high)]
     for name in dict.fromkeys((row.corpus, row.preset) for row in rows):
         own = [row for row in rows if (row.corpus, row.preset) == name]
         bits, sizes = ([getattr(row, key) for row in own] for key in ("average_bits", "weight_bytes"))

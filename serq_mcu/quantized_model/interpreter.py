@@ -53,8 +53,8 @@ def require_voices(model: QuantizedModel) -> VoicePrior:
     """Return what the model knows of all voices. Raises SerqError if it was not trained for voices."""
     if model.voice is None:
         raise SerqError(
-            "the model was not trained for voices; train on a corpus that names its speakers, with"
-            " training.voices = true"
+            "the model was not trained for voices; train on a corpus that names three speakers or more, with"
+            " voice.train = true"
         )
     return model.voice
 
