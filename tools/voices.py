@@ -26,7 +26,7 @@ from serq_mcu.evaluation.calibration import OWN_ANSWER, learned_voice
 from serq_mcu.extraction.recordings import Recordings, read_recordings, recorded_features
 from serq_mcu.listening.engine import Engine, open_engine
 from serq_mcu.quantization.adaptation import adapted
-from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantized_model.interpreter import classify, require_voices
 from serq_mcu.quantized_model.streaming import LEARN_ANSWERS
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.quantized_model.voice import Voice
@@ -237,7 +237,7 @@ class Asked:
         """Let the stream hear clips, again and again, with pauses; return the voice that it has learned."""
         rate, engine = self.model.spec.sample_rate, self.engine
         engine.start()
-        engine.use_voice(Voice.unknown(self.model.spec.feature_count), LEARN_ANSWERS)
+        engine.use_voice(Voice.unknown(require_voices(self.model)), LEARN_ANSWERS)
         heard = 0.0
         while heard < seconds:
             for index in rng.permutation(clips):

@@ -37,6 +37,7 @@ from serq_mcu.layers.choice import choose
 from serq_mcu.layers.kernels import Choice, Core, CostStage, Storage, core_of
 from serq_mcu.quantized_model.store import model_bytes
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.voice import stored_bytes
 
 MODEL = "model.serq"
 GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
@@ -276,7 +277,7 @@ class Plan:
     def voice_bytes(self) -> int:
         """sizeof(serq_voice), from serq_voice.h; 0 for a model without a voice prior."""
         voice = self.model.voice
-        return 0 if voice is None else 16 + 2 * (voice.counts.size + voice.counts.size % 2) + 4
+        return 0 if voice is None else stored_bytes(voice)
 
     @functools.cached_property
     def packed_bytes(self) -> int:

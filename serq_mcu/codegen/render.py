@@ -14,7 +14,7 @@ from serq_mcu.base import resources
 from serq_mcu.base.csource import c_numbers, c_statement, c_string
 from serq_mcu.base.text import markdown_text
 
-ABI = 6  # of firmware/lib/serq: generated files refuse another runtime
+ABI = 7  # of firmware/lib/serq: generated files refuse another runtime
 
 
 def render(template: str, **names: Any) -> str:

@@ -87,7 +87,7 @@ def learned_voice(model: QuantizedModel, pooled: NDArray[np.int32], labels: Sequ
 
     labels: of each, or OWN_ANSWER: what the model answers by what it has learned until then.
     """
-    voice = Voice.unknown(model.spec.feature_count)
+    voice = Voice.unknown(require_voices(model))
     for features, label in zip(pooled, labels, strict=True):
         known = int(classify(model, features, voice)) if label == OWN_ANSWER else label
         voice = learn(model, voice, features, known)

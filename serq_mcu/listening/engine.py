@@ -143,7 +143,7 @@ class _NativeEngine:
     def voice(self) -> Voice | None:
         if self._voice is None:
             return None
-        return Voice.in_memory(self._voice.tobytes(), self._model.spec.feature_count)
+        return Voice.in_memory(self._voice.tobytes(), require_voices(self._model))
 
     def push(self, pcm: NDArray[np.int16]) -> list[Decision]:
         if not self._model.decision:

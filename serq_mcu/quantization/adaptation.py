@@ -121,7 +121,7 @@ def _fit(
 
 def _with_voice(model: QuantizedModel, pooled: NDArray[np.int32], names: Sequence[str]) -> QuantizedModel:
     """Move the input's centers by the voice that the clips of the model's classes teach."""
-    voice = Voice.unknown(model.spec.feature_count)
+    voice = Voice.unknown(require_voices(model))
     for features, name in zip(pooled, names, strict=True):
         if name in model.labels:
             voice = learn(model, voice, features, model.labels.index(name))

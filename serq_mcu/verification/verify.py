@@ -27,7 +27,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import clip_features, traced_frames
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
-from serq_mcu.quantized_model.interpreter import classify, learn
+from serq_mcu.quantized_model.interpreter import classify, learn, require_voices
 from serq_mcu.quantized_model.interpreter import stages as network_stages
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import NO_SPEECH, NO_SPEECH_LABEL, QuantizedModel
@@ -213,7 +213,7 @@ class Speaker:
 
     def __init__(self, model: QuantizedModel, device: Device, mode: Mode) -> None:
         self._model, self._device, self._mode = model, device, mode
-        self._voice = Voice.unknown(model.spec.feature_count)
+        self._voice = Voice.unknown(require_voices(model))
 
     def verified(self, recording: Recording, outcome: Outcome) -> Outcome:
         """Compare one clip more: what it is answered with the voice so far, and what is learned of it.
@@ -238,7 +238,7 @@ class Speaker:
         difference = Difference(recording.name, stage, 1) if stage else None
         return replace(
             outcome,
-            integers=outcome.integers + expected.integers + self._voice.sums.size,
+            integers=outcome.integers + expected.integers + self._voice.sums.size + self._voice.heard.size,
             difference=outcome.difference or difference,
         )
 

@@ -16,7 +16,7 @@ from serq_mcu.codegen.plan import Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.evaluation.calibration import save_voice
 from serq_mcu.listening.enrol import learn_on
-from serq_mcu.quantized_model.interpreter import learn
+from serq_mcu.quantized_model.interpreter import learn, require_voices
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.quantized_model.voice import Voice
@@ -46,7 +46,7 @@ def send(model: QuantizedModel, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 
 def stored_voice(model: QuantizedModel) -> bytes:
-    voice = learn(model, Voice.unknown(21), made_up_features(model, 8)[5], 1)
+    voice = learn(model, Voice.unknown(require_voices(model)), made_up_features(model, 8)[5], 1)
     return voice.to_bytes(model.identity)
 
 
@@ -89,10 +89,10 @@ def test_a_spoiled_voice_is_refused_and_nobody_is_known(
         "long": stored + "00",
         "letter": stored[:40] + "g" + stored[41:],
         "bit": stored[:41] + ("1" if stored[41] == "0" else "0") + stored[42:],
-        "foreign": Voice.unknown(21).to_bytes(bytes(8)).hex(),
+        "foreign": Voice.unknown(require_voices(model)).to_bytes(bytes(8)).hex(),
         "none": "",
     }[spoiled]
-    unknown = Voice.unknown(21).to_bytes(model.identity).hex()
+    unknown = Voice.unknown(require_voices(model)).to_bytes(model.identity).hex()
     assert send(f"voice {sent}\nvoice\n") == [f"{LOADING} -2 0", f"{REFUSED} -2 0", unknown]
 
 
@@ -158,7 +158,7 @@ def _calibrate(name: str, board: Board, tmp_path: Path) -> None:
     assert board.sent == ["forget", "learn neutral", "learn answers", "voice"]
 
     known = shipped_model()
-    save_voice(Voice.unknown(known.spec.feature_count), known, voice)
+    save_voice(Voice.unknown(require_voices(known)), known, voice)
     done = CliRunner().invoke(main, ["calibrate", name, "--voice", str(voice)])
     assert done.exit_code == 0, done.output
     assert board.sent[-1] == f"voice {voice.read_bytes().hex()}"

@@ -19,16 +19,17 @@ from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.harness.device import Device, DeviceError
 from serq_mcu.listening.engine import C, open_engine
-from serq_mcu.quantized_model.interpreter import classify, input_steps, learn, scores
+from serq_mcu.quantized_model.interpreter import classify, input_steps, learn, require_voices, scores
 from serq_mcu.quantized_model.store import load_model, save_model
 from serq_mcu.quantized_model.streaming import LEARN_ANSWERS, LEARN_NOTHING, Stream
 from serq_mcu.quantized_model.types import NO_SPEECH, QuantizedModel
-from serq_mcu.quantized_model.voice import MOST_WINDOWS, RESIDUAL_MAX, Voice, VoicePrior, divide
+from serq_mcu.quantized_model.voice import HEARD, MOST_WINDOWS, RESIDUAL_MAX, Voice, VoicePrior, divide
 from serq_mcu.verification.target import open_target
 from serq_mcu.verification.verify import Recording, verify
 from tests.support.models import SMALL_SPEC, made_up_features, made_up_model, made_up_voices
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
 
+NO_ROWS = np.zeros((0, 21), np.int64)
 NOISE = np.random.default_rng(3).normal(0, 3000, 16000 * 3).astype(np.int16)
 
 
@@ -38,7 +39,7 @@ def model() -> QuantizedModel:
 
 
 def taught(model: QuantizedModel, rows: np.ndarray, label: int = 1) -> Voice:
-    voice = Voice.unknown(model.spec.feature_count)
+    voice = Voice.unknown(require_voices(model))
     for row in rows:
         voice = learn(model, voice, row, label)
     return voice
@@ -54,11 +55,30 @@ def test_a_voice_shifts_by_its_mean_residual_shrunk_by_pseudo_windows(model: Qua
     row = made_up_features(model, 8)[5]
     voice = taught(model, np.array([row, row]))
     residual = np.clip(input_steps(model.input, row), -127, 127) - prior.means[1]
-    exact = 2 * residual / (2 + prior.counts.astype(int))
+    exact = 2 * residual / (2 + 2 + prior.counts.astype(int))  # both windows are of one class
     assert np.abs(voice.shift(prior) - exact).max() <= 0.5
     steps = 64 + input_steps(model.input, row) - voice.shift(prior)
     from_voice = np.clip(steps, 0, 127)
     assert (from_voice != np.clip(64 + input_steps(model.input, row), 0, 127)).any()
+
+
+def test_one_emotion_says_less_of_a_voice_than_several(model: QuantizedModel) -> None:
+    """The same residuals count for half as much where all are of one class; older ones fade from it too."""
+    prior = model.voice
+    assert prior is not None
+    flat = dataclasses.replace(prior, means=np.zeros_like(prior.means), counts=np.ones_like(prior.counts))
+    steps, known = np.full(21, 60), np.zeros(21, bool)
+    one = several = Voice.unknown(flat)
+    for window in range(4 * flat.most):
+        one, several = one.learned(flat, steps, known, 1), several.learned(flat, steps, known, window % 4)
+    assert (one.sums == several.sums).all()
+    n = flat.most
+    assert np.abs(one.shift(flat) - 60 * n / (2 * n + 1)).max() <= 1
+    assert np.abs(several.shift(flat) - 60 * n / (1.25 * n + 1)).max() <= 4  # the newest class a little more
+    for _ in range(8 * flat.most):  # another emotion, until the first is forgotten
+        one = one.learned(flat, steps, known, 2)
+    assert one.heard[1] < 256
+    assert one.heard[2] > 255 * n
 
 
 def test_what_is_missing_teaches_nothing_and_is_answered_as_the_mean(model: QuantizedModel) -> None:
@@ -76,13 +96,13 @@ def test_what_is_missing_teaches_nothing_and_is_answered_as_the_mean(model: Quan
 
 @pytest.mark.parametrize("label", [-1, -2, 4], ids=["no speech", "not sure", "the class no speech"])
 def test_nothing_is_learned_of_what_is_no_emotion(model: QuantizedModel, label: int) -> None:
-    voice = Voice.unknown(model.spec.feature_count)
+    voice = Voice.unknown(require_voices(model))
     assert learn(model, voice, made_up_features(model, 8)[5], label) is voice
 
 
 def test_sums_stay_within_what_int16_holds_whatever_comes() -> None:
     prior = VoicePrior(np.array([[-127, 127]], np.int8), np.array([1, 1], np.uint16), MOST_WINDOWS)
-    voice = Voice.unknown(2)
+    voice = Voice.unknown(prior)
     for _ in range(4 * MOST_WINDOWS):
         voice = voice.learned(prior, np.array([10**6, -(10**6)]), np.zeros(2, bool), 0)
     assert voice.windows == MOST_WINDOWS
@@ -123,7 +143,7 @@ def test_clips_and_streams_of_a_voice_are_the_references(model: QuantizedModel) 
 
 def test_a_stream_learns_from_windows_that_share_no_block(model: QuantizedModel) -> None:
     stream = Stream(model)
-    stream.use_voice(Voice.unknown(model.spec.feature_count), 2)
+    stream.use_voice(Voice.unknown(require_voices(model)), 2)
     windows = []
     block = 4 * SMALL_SPEC.hop_length
     for at in range(0, 12 * block, block):
@@ -150,12 +170,24 @@ def test_a_voice_is_stored_and_read_again(model: QuantizedModel) -> None:
     again = Voice.from_bytes(stored, prior, model.identity)
     assert again.windows == voice.windows
     assert (again.sums == voice.sums).all()
+    assert (again.heard == voice.heard).all()
 
 
 def damaged(stored: bytes) -> dict[str, bytes]:
     """One bit changed at every place that a check of its own guards, and other lengths."""
     changed = {str(at): stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :] for at in (0, 6, 9, 20, 63)}
     return changed | {"short": stored[:-1], "empty": b"", "long": stored + b"\0"}
+
+
+def impossible_voices(prior: VoicePrior) -> list[Voice]:
+    """Voices that no learning leads to: too large a sum, too much of a class, too many windows."""
+    unknown = Voice.unknown(prior)
+    sums, heard = np.full_like(unknown.sums, 2 * RESIDUAL_MAX + 1), np.full_like(unknown.heard, 2 * HEARD + 1)
+    return [
+        Voice(2, sums, unknown.heard),
+        Voice(2, unknown.sums, heard),
+        Voice(prior.most + 1, unknown.sums, unknown.heard),
+    ]
 
 
 def test_a_damaged_voice_is_refused_by_name(model: QuantizedModel) -> None:
@@ -166,10 +198,10 @@ def test_a_damaged_voice_is_refused_by_name(model: QuantizedModel) -> None:
         with pytest.raises(SerqError, match=r"it is no voice|the voice is damaged"):
             Voice.from_bytes(changed, prior, model.identity)
     with pytest.raises(SerqError, match=rf"of model {'00' * 8}, not {model.identity.hex()}"):
-        Voice.from_bytes(Voice(0, np.zeros(21, np.int64)).to_bytes(bytes(8)), prior, model.identity)
-    beyond = Voice(2, np.full(model.spec.feature_count, 2 * RESIDUAL_MAX + 1)).to_bytes(model.identity)
-    with pytest.raises(SerqError, match="damaged"):
-        Voice.from_bytes(beyond, prior, model.identity)
+        Voice.from_bytes(Voice.unknown(prior).to_bytes(bytes(8)), prior, model.identity)
+    for impossible in impossible_voices(prior):
+        with pytest.raises(SerqError, match="damaged"):
+            Voice.from_bytes(impossible.to_bytes(model.identity), prior, model.identity)
 
 
 def test_a_model_file_keeps_its_voices(model: QuantizedModel, tmp_path: Path) -> None:
@@ -208,7 +240,7 @@ def test_a_model_without_voices_says_so() -> None:
     with pytest.raises(SerqError, match="was not trained for voices"):
         open_engine(plain, print).use_voice(None)
     with pytest.raises(SerqError, match="was not trained for voices"):
-        learn(plain, Voice.unknown(21), made_up_features(plain, 8)[5], 0)
+        learn(plain, Voice.unknown(made_up_voices(5, 21)), made_up_features(plain, 8)[5], 0)
 
 
 def test_a_model_without_voices_is_verified_and_knows_no_request_of_them(tmp_path: Path) -> None:
@@ -247,7 +279,7 @@ def project(model: QuantizedModel, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_the_wire_carries_a_voice_there_and_back(model: QuantizedModel, project: Project) -> None:
-    unknown = Voice.unknown(model.spec.feature_count).to_bytes(model.identity)
+    unknown = Voice.unknown(require_voices(model)).to_bytes(model.identity)
     rows = made_up_features(model, 8)
     voice = taught(model, rows[5:])
     stored = voice.to_bytes(model.identity)
@@ -328,13 +360,12 @@ def test_the_runtime_opens_only_what_it_can_have_learned(model: QuantizedModel, 
     sources = [tmp_path / "open.c", tmp_path / "serq_model.c", *sorted(RUNTIME.glob("*.c"))]
     program = compile_program(tmp_path / "open", sources, (*SANITIZERS, f"-I{tmp_path}"))
     voice = taught(model, made_up_features(model, 8)[5:])
-    stored, unknown = (v.to_bytes(model.identity) for v in (voice, Voice.unknown(21)))
-    beyond = Voice(2, np.full(21, 2 * RESIDUAL_MAX + 1)).to_bytes(model.identity)
-    older = Voice(4, voice.sums).to_bytes(model.identity)
+    stored, unknown = (v.to_bytes(model.identity) for v in (voice, taught(model, NO_ROWS)))
+    impossible = [one.to_bytes(model.identity) for one in impossible_voices(require_voices(model))]
     foreign = voice.to_bytes(bytes(8))
     changed = [bad for bad in damaged(stored).values() if len(bad) == len(stored)]
-    cases = [(stored, 0, stored), (beyond, -8, unknown), (older, -8, unknown), (foreign, -9, unknown)]
-    cases += [(bad, -8, unknown) for bad in changed]
+    cases = [(stored, 0, stored), (foreign, -9, unknown)]
+    cases += [(bad, -8, unknown) for bad in [*impossible, *changed]]
     answers = run(program, b"".join(given for given, _, _ in cases))
     size = 4 + len(stored)
     for place, (_, error, after) in enumerate(cases):

@@ -30,7 +30,7 @@ from serq_mcu.config import load_config
 from serq_mcu.frontend.reference import clip_features, pooled_frames
 from serq_mcu.harness.protocol import Frame, FrameReader, Type, encode_frame, input_sums
 from serq_mcu.harness.transports import ProcessTransport
-from serq_mcu.quantized_model.interpreter import classify, learn, scores
+from serq_mcu.quantized_model.interpreter import classify, learn, require_voices, scores
 from serq_mcu.quantized_model.store import load_model, save_model
 from serq_mcu.quantized_model.streaming import stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -124,7 +124,7 @@ def expected(model: QuantizedModel, pcm: np.ndarray) -> dict[str, Any]:
 
 def _voices(model: QuantizedModel, pcm: np.ndarray) -> Iterator[dict[str, Any]]:
     """Let a voice learn from one clip after another, each of another class."""
-    voice = Voice.unknown(model.spec.feature_count)
+    voice = Voice.unknown(require_voices(model))
     for place, label in zip(clips(model), itertools.cycle(range(len(model.labels)))):
         part = pcm[place.start : place.start + place.samples]
         pooled = clip_features(model.spec, model.tables, pooled_frames(model.spec, model.tables, part))
@@ -291,7 +291,7 @@ def _requests(pcm: np.ndarray) -> Iterator[tuple[str, bytes, int]]:
     yield "GET_VOICE", frame(Type.GET_VOICE, struct.pack("<H", 0)), 1
     yield "GET_VOICE from 60", frame(Type.GET_VOICE, struct.pack("<H", 60)), 1
     model = MODELS[WIRE_MODEL]()
-    learned = learn(model, Voice.unknown(model.spec.feature_count), _features(), 1)
+    learned = learn(model, Voice.unknown(require_voices(model)), _features(), 1)
     voice = learned.to_bytes(model.identity)
     spoiled = voice[:-1] + bytes([voice[-1] ^ 1])
     foreign = learned.to_bytes(bytes(8))

@@ -329,10 +329,11 @@ def test_a_voice_learns_by_the_words(most: int) -> None:
     means, counts = made.voice.means.tolist(), made.voice.counts.tolist()
     constants = zip(model.input.center, model.input.multiplier, model.input.shift, strict=True)
     rows = made_up_features(model, 140, seed=most)
-    n, sums, voice = 0, [0] * len(counts), Voice.unknown(len(counts))
+    n, sums, heard, voice = 0, [0] * len(counts), [0] * 5, Voice.unknown(made.voice)
     scale = [(int(c), int(m), int(s)) for c, m, s in constants]
     for row, label in zip(rows.tolist(), np.random.default_rng(most).integers(0, 5, len(rows)), strict=True):
-        shift = [near(s, n + k) for s, k in zip(sums, counts, strict=True)]
+        evidence = n + ((max(heard) + 128) >> 8)
+        shift = [near(s, evidence + k) for s, k in zip(sums, counts, strict=True)]
         inputs = []
         for i, (value, (center, multiplier, bits)) in enumerate(zip(row, scale, strict=True)):
             t = min(max(value - center, -(2**20 - 1)), 2**20 - 1)
@@ -342,7 +343,10 @@ def test_a_voice_learns_by_the_words(most: int) -> None:
             r = shift[i] if missing else min(max(u, -127), 127) - means[label][i]
             sums[i] = sums[i] + r if n < most else sums[i] - near(sums[i], most) + r
             assert abs(sums[i]) <= 254 * min(n + 1, most)
+        for c in range(5):
+            heard[c] += 256 * (c == label) - (near(heard[c], most) if n == most else 0)
+            assert 0 <= heard[c] <= 256 * most
         n = min(n + 1, most)
         assert dict(stages(model, np.array(row), voice))["input"].tolist() == inputs
         voice = learn(model, voice, np.array(row), int(label))
-        assert (voice.windows, voice.sums.tolist()) == (n, sums)
+        assert (voice.windows, voice.sums.tolist(), voice.heard.tolist()) == (n, sums, heard)

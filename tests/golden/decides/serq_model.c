@@ -103,7 +103,7 @@ void serq_model_network(serq_state *state)
 
 void serq_model_learn(const serq_state *state, serq_voice *voice, int label)
 {
-    serq_voice_learn(voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, serq_voice_means + label * 21);
+    serq_voice_learn(voice, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, serq_voice_means, label);
 }
 
 /* Whoever sizes a buffer wrongly does not compile: these rest on the layers alone. */

@@ -2,7 +2,7 @@
 #ifndef SERQ_MODEL_H
 #define SERQ_MODEL_H
 
-#define SERQ_MODEL_ABI 6
+#define SERQ_MODEL_ABI 7
 #define SERQ_IDENTITY { IDENTITY } /* first bytes of the model's SHA-256 */
 
 /* Where tables and weights are stored. Teensy 4's linker script copies other constants into RAM. */

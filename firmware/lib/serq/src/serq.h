@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SERQ_ABI 6
+#define SERQ_ABI 7
 
 #include "serq_model.h" /* generated: sizes, names, SERQ_MODEL_ABI */
 

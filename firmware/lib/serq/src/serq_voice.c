@@ -8,11 +8,12 @@
 #include "serq_checks.h"
 #include "serq_fixed.h"
 
-enum { STEP_MAX = 127, RESIDUAL_MAX = 254 };
+enum { STEP_MAX = 127, RESIDUAL_MAX = 254, HEARD = 256 };
 
 /* The struct is what is stored: without gaps. */
-SERQ_CHECK(voice, sizeof(serq_voice) == 16 + 2 * SERQ_VOICE_SUMS + 4)
+SERQ_CHECK(voice, sizeof(serq_voice) == 16 + 2 * (SERQ_CLASSES + SERQ_VOICE_SUMS) + 4)
 SERQ_CHECK(voice_sums, RESIDUAL_MAX *SERQ_VOICE_MOST <= INT16_MAX)
+SERQ_CHECK(voice_heard, HEARD *SERQ_VOICE_MOST <= UINT16_MAX)
 
 static const uint8_t voice_magic[4] = {'S', 'R', 'Q', 'V'};
 static const uint8_t voice_model[8] = SERQ_IDENTITY;
@@ -50,11 +51,21 @@ void serq_voice_seal(serq_voice *voice)
     }
 }
 
+/* The most that was heard of one class. */
+static int32_t most_heard(const serq_voice *voice)
+{
+    int32_t most = 0;
+    for (unsigned i = 0; i < SERQ_CLASSES; i++) {
+        most = voice->heard[i] > most ? voice->heard[i] : most;
+    }
+    return most;
+}
+
 /* Whether learning can have led here; more could overflow. */
 static bool possible(const serq_voice *voice)
 {
     int32_t most = RESIDUAL_MAX * (int32_t)voice->windows;
-    if (voice->windows > SERQ_VOICE_MOST) {
+    if (voice->windows > SERQ_VOICE_MOST || most_heard(voice) > HEARD * (int32_t)voice->windows) {
         return false;
     }
     for (unsigned i = 0; i < SERQ_VOICE_SUMS; i++) {
@@ -98,9 +109,11 @@ static int32_t divide(int32_t sum, int32_t count)
     return (twice < 0 ? twice - count : twice + count) / (2 * count);
 }
 
-static int32_t shift_of(const serq_voice *voice, const uint16_t *counts, unsigned feature)
+/* What all sums are divided by, but for each feature's count: a class that is heard much says
+ * little of the others. */
+static int32_t evidence(const serq_voice *voice)
 {
-    return divide(voice->sums[feature], voice->windows + (int32_t)counts[feature]);
+    return voice->windows + (most_heard(voice) + HEARD / 2) / HEARD;
 }
 
 void serq_voice_standardize(const serq_voice *voice, const int32_t *pooled, const int32_t *center,
@@ -110,31 +123,41 @@ void serq_voice_standardize(const serq_voice *voice, const int32_t *pooled, cons
         serq_standardize(pooled, SERQ_FEATURES, center, scale, activations);
         return;
     }
+    int32_t windows = evidence(voice);
     for (unsigned i = 0; i < SERQ_FEATURES; i++) {
         int32_t step = 0;
         if (pooled[i] != SERQ_MISSING) {
-            step = serq_steps(pooled[i], center[i], scale[i]) - shift_of(voice, counts, i);
+            int32_t shift = divide(voice->sums[i], windows + (int32_t)counts[i]);
+            step = serq_steps(pooled[i], center[i], scale[i]) - shift;
         }
         activations[i] = (uint8_t)serq_clamp(SERQ_ZERO_POINT + step, 0, SERQ_ACTIVATION_MAX);
     }
 }
 
 void serq_voice_learn(serq_voice *voice, const int32_t *pooled, const int32_t *center,
-                      const uint16_t *scale, const uint16_t *counts, const int8_t *means)
+                      const uint16_t *scale, const uint16_t *counts, const int8_t *means, int label)
 {
     bool full = voice->windows == SERQ_VOICE_MOST;
+    int32_t windows = evidence(voice);
+    means += label * SERQ_FEATURES;
     for (unsigned i = 0; i < SERQ_FEATURES; i++) {
         int32_t sum = voice->sums[i];
-        int32_t residual = shift_of(voice, counts, i); /* of what is missing: as far as is known */
+        int32_t residual;
         if (pooled[i] != SERQ_MISSING) {
             int32_t step = serq_steps(pooled[i], center[i], scale[i]);
             residual = serq_clamp(step, -STEP_MAX, STEP_MAX) - means[i];
+        } else { /* as far as is known */
+            residual = divide(sum, windows + (int32_t)counts[i]);
         }
         if (full) {
             sum -= divide(sum, SERQ_VOICE_MOST);
         }
         voice->sums[i] = (int16_t)(sum + residual);
     }
+    for (unsigned i = 0; full && i < SERQ_CLASSES; i++) {
+        voice->heard[i] = (uint16_t)(voice->heard[i] - divide(voice->heard[i], SERQ_VOICE_MOST));
+    }
+    voice->heard[label] = (uint16_t)(voice->heard[label] + HEARD);
     voice->windows = (uint16_t)(voice->windows + !full);
 }
 

@@ -6,8 +6,8 @@
  *     serq_init(&state);
  *     serq_use_voice(&state, &voice);
  *     ... serq_push(), serq_classify() as ever: answers are of this voice
- *     serq_learn(&state, &voice, neutral);             // what was heard is the speaker, and
- * neutral serq_voice_seal(&voice);                         // store its sizeof(serq_voice) bytes
+ *     serq_learn(&state, &voice, neutral);             // the speaker was heard, and was neutral
+ *     serq_voice_seal(&voice);                         // store its sizeof(serq_voice) bytes
  *
  * A voice is personal data: how somebody speaks, on average. It holds no sound. */
 #ifndef SERQ_VOICE_H
@@ -19,8 +19,8 @@
 #define SERQ_ERROR_VOICE_DAMAGED (-8) /* the bytes are no voice, or are not whole */
 #define SERQ_ERROR_VOICE_FOREIGN (-9) /* the voice is of another model or runtime */
 
-#define SERQ_VOICE_VERSION 1
-#define SERQ_VOICE_SUMS (SERQ_FEATURES + SERQ_FEATURES % 2)
+#define SERQ_VOICE_VERSION 2
+#define SERQ_VOICE_SUMS (SERQ_FEATURES + (SERQ_CLASSES + SERQ_FEATURES) % 2)
 
 /* As it is stored, too: little-endian, without gaps. */
 typedef struct {
@@ -29,6 +29,7 @@ typedef struct {
     uint8_t reserved; /* 0 */
     uint16_t windows; /* that were learned, SERQ_VOICE_MOST at most */
     uint8_t model[8];
+    uint16_t heard[SERQ_CLASSES];  /* windows that each class taught, in 1/256 */
     int16_t sums[SERQ_VOICE_SUMS]; /* of deviations from what the class would have, 1/16 of a
                                       standard deviation */
     uint32_t crc;                  /* of all before it, when sealed */
@@ -49,11 +50,13 @@ void serq_voice_seal(serq_voice *voice);
 int serq_voice_open(serq_voice *voice);
 
 /* For generated code: serq_standardize() less what the voice deviates by, which may be NULL; and
- * learn from pooled features. counts: pseudo-windows of each feature; means: of the class. */
+ * learn from pooled features of a class. counts: pseudo-windows of each feature; means: of each
+ * class. */
 void serq_voice_standardize(const serq_voice *voice, const int32_t *pooled, const int32_t *center,
                             const uint16_t *scale, const uint16_t *counts, uint8_t *activations);
 void serq_voice_learn(serq_voice *voice, const int32_t *pooled, const int32_t *center,
-                      const uint16_t *scale, const uint16_t *counts, const int8_t *means);
+                      const uint16_t *scale, const uint16_t *counts, const int8_t *means,
+                      int label);
 
 #ifdef __cplusplus
 }
