@@ -52,6 +52,16 @@ Count = Annotated[int, Meta(ge=1)]
 Noise = Annotated[str, Meta(pattern=f"^({'|'.join(NOISES)})$", description=f"one of {', '.join(NOISES)}")]
 Range = Annotated[tuple[float, float], Meta(description="a range [low, high] of two numbers")]
 Whole = Annotated[tuple[int, int], Meta(description="a range [low, high] of two whole numbers")]
+_NUMBER = "[1-9][0-9]{0,3}"
+_EDGES = f"( stride {_NUMBER})?( dilation {_NUMBER})?( same| causal| valid)?"
+SequenceWords = Annotated[
+    str,
+    Meta(
+        pattern=f"^((conv {_NUMBER}|depthwise) {_NUMBER}{_EDGES}|(mean|maximum)( {_NUMBER})?)$",
+        description="conv FILTERS TAPS or depthwise TAPS, then [stride S] [dilation D]"
+        " [same|causal|valid]; mean [FRAMES]; or maximum [FRAMES]",
+    ),
+]
 Floor = Annotated[str, Meta(pattern=f"^({'|'.join(FLOORS)})$", description=f"one of {', '.join(FLOORS)}")]
 Band = Annotated[str, Meta(pattern=f"^({'|'.join(BANDS)})$", description=f"one of {', '.join(BANDS)}")]
 
@@ -107,7 +117,7 @@ class AugmentationConfig(Section, frozen=True):
             raise ValueError(str(error)) from error
 
 
-class TrainingConfig(Section, frozen=True):
+class TrainingConfig(Section, frozen=True, omit_defaults=True):
     """How the clips are split and the float network is trained."""
 
     hidden: Annotated[tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(max_length=7)]
@@ -131,6 +141,7 @@ class TrainingConfig(Section, frozen=True):
     validation_fraction: Annotated[float, Meta(gt=0, le=0.5)]
     refit: bool
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    sequence_layers: Annotated[tuple[SequenceWords, ...], Meta(max_length=6)] = ()
 
     def speaker_groups(self, speakers: int) -> int:
         """Return into how many groups so many speakers fall that are held out one group a split."""
@@ -222,6 +233,11 @@ class Config(Section, frozen=True):
     decision: DecisionConfig
     voice: VoiceConfig
 
+    @property
+    def learns_voices(self) -> bool:
+        """Whether networks are trained for speakers' voices, which a sequence of frames has no place for."""
+        return self.voice.train and not self.features.sequence_frames
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Config:
         """Make the configuration of whole tables of plain values, one for each section.
@@ -245,12 +261,18 @@ class Config(Section, frozen=True):
         tables: dict[str, Any] = {
             name: checked(value[name], kind, where, within=name) for name, kind in kinds.items()
         }
+        features, layers = _features(value["features"], where), tables["training"].sequence_layers
+        if layers and not features.sequence_frames:
+            raise SerqError(
+                f"{where}: training.sequence_layers read a sequence; set features.sequence_frames and"
+                " statistics = [] for each block, or take the layers out"
+            )
         if tables["training"].teacher == KERNEL and tables["tuning"].distillation != 1:
             raise SerqError(
                 f"{where}: tuning.distillation is {tables['tuning'].distillation:g}; it must be 1 where"
                 f" training.teacher is {KERNEL!r}, since no label teaches then"
             )
-        return cls(features=_features(value["features"], where), **tables)
+        return cls(features=features, **tables)
 
     def changed(self, /, **tables: Mapping[str, Any]) -> Config:
         """Return the configuration with other values: `config.changed(training={"split": 3})`.

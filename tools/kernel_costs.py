@@ -24,11 +24,13 @@ from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.config import load_config
 from serq_mcu.counting.bench import bench
 from serq_mcu.counting.qemu import Count, counted, functions
-from serq_mcu.frontend.blocks import BLOCKS, Energy, FeatureBlock, Mfcc, Voicing
+from serq_mcu.frontend.blocks import BLOCKS, Energy, FeatureBlock, Mel, Mfcc, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import PERCENTILES
+from serq_mcu.layers import DenseLayer, Layer, PoolingLayer, Windows
 from serq_mcu.layers.kernels import COSTS, terms
 from serq_mcu.layers.packing import GROUP, LAYOUTS
+from serq_mcu.quantized_model.types import QuantizedModel
 from tools.frontend_cost import LISTENING, build_frontend, listening_model, steady_noise
 from tools.network_cost import random_model
 
@@ -127,16 +129,35 @@ SPECS = (
         fft_length=2048, hop_length=640, window_length=1280, tiers=0, blocks=_blocks((0, ""), (0, ""), "md")
     ),
 )
+# What reads a sequence, at two sizes; pooling comes as layers of these models (`pooled_model`).
+SEQUENCES = tuple(
+    FeatureSpec(
+        fft_length=256,
+        hop_length=128,
+        mel_bands=20,
+        pitch_low=150,
+        blocks=(Mfcc(size, ()), *more, Energy(1, ())),
+        sequence_frames=frames,
+    )
+    for size, more, frames in ((13, (), 12), (7, (Mel(20, ()), Voicing(2, ())), 23), (19, (Mel(20, ()),), 7))
+)
+POOLED = ((1, 1), (2, 2), (3, 1))  # frames of a window and stride, of the pooling in their networks
+# Windows that are cut from 8 frames: channels, taps, dilation; those of dilation 1 lie in place.
+CUTS = ((8, 1, 2), (8, 4, 2), (40, 2, 2), (64, 3, 2), (13, 4, 2), (8, 2, 1), (64, 3, 1))
+DEPTHS = ((1, 3), (8, 3), (16, 5), (64, 2), (40, 8))  # channels and taps of a depthwise convolution
+CUT, DEPTH = "cut window", "depthwise"
 NETWORK = ((24, 5, 48, 9, 40, 64, 33, 7), (8, 1, 4, 2, 6, 1, 3, 7))  # outputs and widths of their networks
 
 _PROGRAM = """\
 /* Every kernel at every shape. What the weights and activations are does not change what a kernel executes.
 */
 #include "port.h"
+#include "serq_conv1d.h"
+#include "serq_depthwise.h"
 #include "serq_network.h"
 
 static const uint32_t weights[{words}];
-static uint8_t activations[{inputs}];
+static uint8_t activations[{inputs}], work[512];
 static int32_t accumulators[{outputs}];
 static serq_table table;
 
@@ -174,8 +195,9 @@ def main() -> None:
     ]
     for name, features in CORES.items():
         board = load_board(name)
-        calls, code = measure(board)
+        calls, of_windows, code = measure(board)
         counts, stack = measure_stages(board)
+        counts |= of_windows
         kernels = {
             kernel: [(terms(KERNELS[kernel], *shape), count) for shape, count in calls[kernel].items()]
             for kernel in KERNELS
@@ -221,40 +243,66 @@ def _fit_all(of: str, counts: Counted, unit: str) -> Fitted:
     return found
 
 
-def measure(board: Board) -> tuple[dict[str, dict[Shape, Count]], dict[str, int]]:
-    """Count each kernel and start by (inputs, outputs), and the kernels' code in bytes."""
+def measure(board: Board) -> tuple[dict[str, dict[Shape, Count]], Counted, dict[str, int]]:
+    """Count each kernel and start by (inputs, outputs), what convolutions add, and kernels' code in bytes."""
     shapes = list(itertools.product(INPUTS, OUTPUTS))
     names = [*KERNELS, *STARTS.values()]
     with tempfile.TemporaryDirectory(prefix="serq-kernels-") as folder:
         project = write_project(_program(shapes) | board_files(board), "", board, Path(folder) / "p")
         elf = platformio.build(project.folder).elf
-        with counted(board, elf, [f"serq_dense_{name}" for name in names], ["application_run"]) as (
-            command,
-            read,
-        ):
+        functions = [*(f"serq_dense_{name}" for name in names), "serq_cut_window", "serq_depthwise"]
+        with counted(board, elf, functions, ["application_run"]) as (command, read):
             subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True)
-            calls = [record for record in read().records if record.function.startswith("serq_dense_")]
+            records = [record for record in read().records if record.function in functions]
         code = {name: _code(board, project.folder, name) for name in KERNELS}
     found: dict[str, dict[Shape, Count]] = {name: {} for name in names}
+    calls, others = records[: -len(CUTS) - len(DEPTHS)], records[-len(CUTS) - len(DEPTHS) :]
+    of_windows: Counted = {
+        CUT: list(zip(map(_cut_terms, CUTS), others, strict=False)),
+        DEPTH: [
+            ((channels * taps, channels, 1), record)
+            for (channels, taps), record in zip(DEPTHS, others[len(CUTS) :], strict=True)
+        ],
+    }
     for record, (name, shape) in zip(calls, itertools.product(names, shapes), strict=True):
         assert record.function == f"serq_dense_{name}"
         found[name][shape] = record
-    return found, code
+    return found, of_windows, code
+
+
+def _cut_terms(cut: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return what the cost of a window depends on: bytes and frames that are copied, and 1."""
+    channels, taps, dilation = cut
+    copied = dilation > 1
+    return channels * taps * copied, taps * copied, 1
+
+
+def pooled_model(spec: FeatureSpec, taps: int, stride: int, seed: int) -> QuantizedModel:
+    """Make a network that pools the sequence by the mean and by the maximum, and has a dense layer."""
+    model, windows = random_model(spec, (3,), (4,), seed), Windows(spec.sequence_frames, spec.coefficients, 1)
+    layers: list[Layer] = []
+    for function in ("mean", "maximum"):
+        windows = Windows(windows.count, spec.coefficients, taps, stride)
+        layers.append(PoolingLayer(function, windows, 1.0, 64))
+    inputs = windows.count * spec.coefficients
+    dense = DenseLayer(np.zeros((3, inputs), np.uint8), np.zeros(3, np.int32), "b4", None, None, 1.0, 1.0)
+    return replace(model, layers=(*layers, dense))
 
 
 def measure_stages(board: Board) -> tuple[Counted, int]:
     """Count the other stages, by the names of their costs, and the most bytes of stack."""
     found: Counted = defaultdict(list)
     stack = 0
-    for index, spec in enumerate(SPECS):
-        model = random_model(spec, *NETWORK, seed=index)
+    models = [random_model(spec, *NETWORK, seed=index) for index, spec in enumerate(SPECS)]
+    models += [pooled_model(spec, *of, seed=0) for spec, of in zip(SEQUENCES, POOLED, strict=True)]
+    for model in models:
         with tempfile.TemporaryDirectory(prefix="serq-stages-") as folder:
             export(model, board, Path(folder) / "p")
             report = bench(Path(folder) / "p")
         rows = {(row.part, row.name): row for row in report.rows}
         for stage in stages(Plan(model, board)):
             row = rows[stage.part, stage.name]
-            if not stage.kernels:
+            if not (stage.kernels or stage.further):
                 assert row.instructions is not None
                 found[stage.cost].append((stage.terms, Count(stage.name, row.instructions, row.cycles)))
         stack = max(stack, report.stack_bytes or 0)
@@ -331,14 +379,25 @@ def _program(shapes: list[Shape]) -> Files:
         for start in STARTS.values()
         for i, o in shapes
     ]
+    calls += [
+        f"    serq_cut_window(activations, 8, {channels}, {taps}, 1, {dilation}, 0, 0, 64, work);"
+        for channels, taps, dilation in CUTS
+    ]
+    calls += [
+        "    serq_depthwise((const uint8_t *)weights, 4, 15, accumulators, activations,"
+        f" {taps}, {channels}, accumulators);"
+        for channels, taps in DEPTHS
+    ]
     program = _PROGRAM.format(
         words=max(INPUTS) * max(OUTPUTS) // 4,
-        inputs=max(INPUTS),
+        inputs=max(*INPUTS, *(8 * channels for channels, _, _ in CUTS)),
         outputs=max(OUTPUTS),
         calls="\n".join(calls),
     )
     library = (
         "serq_network",
+        "serq_conv1d",
+        "serq_depthwise",
         "serq_dense",
         "serq_kernel",
         "serq_thumb",

@@ -149,7 +149,7 @@ def random_model(
         )
         layers.append(DenseLayer(u, bias, encoding, multiplier, None if last else 24, 1.0, 1.0))
         inputs = count
-    features = spec.feature_count
+    features = spec.coefficients
     constants = InputQuantization(
         np.zeros(features, np.int32), np.full(features, 1024, np.uint16), np.full(features, 14, np.uint8)
     )

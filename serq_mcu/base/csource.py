@@ -6,10 +6,10 @@ layer) does it in these terms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,16 @@ class Discard:
     name: str
 
 
-Step = Call | Trace | Declare | Discard
+@dataclass(frozen=True)
+class Loop:
+    """Steps that are repeated `count` times; `name` counts from 0, an unsigned integer."""
+
+    name: str
+    count: int
+    steps: tuple[Step, ...]
+
+
+Step: TypeAlias = "Call | Trace | Declare | Discard | Loop"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +97,20 @@ class CPart:
     @property
     def functions(self) -> tuple[str, ...]:
         """The C functions that the steps call, in order, each once."""
-        return tuple(dict.fromkeys(step.function for step in self.steps if isinstance(step, Call)))
+        return tuple(dict.fromkeys(call.function for call in calls(self.steps)))
+
+
+def calls(steps: Iterable[Step]) -> Iterator[Call]:
+    """Yield the calls among steps, those of a loop once."""
+    for step in steps:
+        if isinstance(step, Loop):
+            yield from calls(step.steps)
+        elif isinstance(step, Call):
+            yield step
 
 
 def c_statement(step: Step) -> str:
-    """Write a step as a line of C."""
+    """Write a step as a line of C; a loop as several, of which the first stands four spaces in."""
     if isinstance(step, Call):
         call = f"{step.function}({', '.join(map(str, step.arguments))});"
         return f"{step.result} = {call}" if step.result else call
@@ -100,6 +118,10 @@ def c_statement(step: Step) -> str:
         return f"{step.type}{'' if step.type.endswith('*') else ' '}{step.name} = {step.value};"
     if isinstance(step, Discard):
         return f"(void){step.name};"
+    if isinstance(step, Loop):
+        head = f"for (unsigned {step.name} = 0; {step.name} < {step.count}; {step.name}++) {{"
+        body = (f"        {c_statement(own)}" for own in step.steps)
+        return "\n".join((head, *body, "    }"))
     stage = step.stage.upper().replace(" ", "_")
     return f"SERQ_TRACE_STAGE(SERQ_STAGE_{stage}, {step.values}, {step.count}, sizeof({step.type}));"
 

@@ -8,12 +8,14 @@ from typing import NamedTuple
 class Stage(NamedTuple):
     """A stage: its name, the type of its integers, and when they arise.
 
-    The type is int32, uint8, uint64 …; there is one event of the stage for each frame, or for each decision.
+    The type is int32, uint8, uint64 …; there is one event of the stage for each frame, or so many for each
+    decision, of as many integers each.
     """
 
     name: str
     type: str
     per_frame: bool = False
+    events: int = 1
 
     @property
     def size(self) -> int:

@@ -40,8 +40,8 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
     type=click.Choice(PRESETS),
     default=BEST,
     show_default=True,
-    help="best; light, at 60 % of the cycles of listening; tiny, whose weights take 3 KB; or paper, the"
-    " network and hyper-parameters of Shinde, Jain and Sharma.",
+    help="best; light, at 60 % of the cycles of listening; tiny, whose weights take 3 KB; paper, the"
+    " network and hyper-parameters of Shinde, Jain and Sharma; or cnn1d, convolutions over frames.",
 )
 @click.option("--config", type=FILE, help="A TOML file with what differs from the preset.")
 @click.option(
@@ -569,5 +569,5 @@ def _width_budget(network: Any, max_cycles: int | None, board_name: str | None) 
     if max_cycles is not None and board_name is not None:
         mcu = load_board(board_name).mcu
         unit = f"{core_of(mcu.features).unit} on {board_name}"
-        return WidthBudget(width_costs(network.shape, mcu), max_cycles, unit)
+        return WidthBudget(width_costs([layer.repeated for layer in network.weighted], mcu), max_cycles, unit)
     return None

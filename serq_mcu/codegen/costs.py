@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from serq_mcu.boards.board import Mcu
 from serq_mcu.codegen.plan import Plan
-from serq_mcu.frontend.code import frame_costs
+from serq_mcu.frontend.code import features_part, frame_costs
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.speech import PIECE
 from serq_mcu.frontend.statistics import PERCENTILE_COST, STATISTICS
@@ -115,10 +115,13 @@ def stages(plan: Plan) -> Iterator[CostStage]:
         counts = _pooled(spec, cost)
         if any(counts):
             yield CostStage("decision", cost, cost, (*counts, *_read(plan, cost, sum(counts))))
-    yield CostStage("decision", "standardize", "standardize", (spec.feature_count, 1))
+    yield from _sequence(spec)
+    yield CostStage(
+        "decision", "standardize", "standardize", (spec.feature_count, max(spec.sequence_frames, 1))
+    )
     yield from plan.layer_costs
     yield CostStage("decision", "argmax", "argmax", (len(model.labels), 1))
-    pooled = sum(len(block.statistics) for block in spec.blocks)
+    pooled = len(features_part(spec).steps) if spec.sequence_frames else _statistics(spec)
     yield CostStage("decision", "calls", "calls", (len(model.layers), pooled, 1))
 
 
@@ -128,6 +131,21 @@ def _frame(plan: Plan) -> Iterator[CostStage]:
         yield CostStage("frame", *row)
     kept = spec.frame_length - spec.hop_length
     yield CostStage("frame", "calls, moving samples", "moving", (kept, spec.hop_length, 1))
+
+
+def _statistics(spec: FeatureSpec) -> int:
+    return sum(len(block.statistics) for block in spec.blocks)
+
+
+def _sequence(spec: FeatureSpec) -> Iterator[CostStage]:
+    """List what makes the features of a sequence: values, and those relative to their mean."""
+    relative = [len(block.moved_by_gain) for block in spec.blocks if block.moved_by_gain]
+    frames = spec.sequence_frames
+    if frames:
+        yield CostStage("decision", "sequence values", "sequence values", (spec.feature_count, frames, 1))
+    if frames and relative:
+        terms = (frames * sum(relative), frames * len(relative), len(relative))
+        yield CostStage("decision", "sequence relate", "sequence relate", terms)
 
 
 def _pooled(spec: FeatureSpec, cost: str) -> Terms:

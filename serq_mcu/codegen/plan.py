@@ -44,6 +44,7 @@ GENERATED = ("serq_model.h", "serq_model.c", "serq_tables.h", "serq_weights.h")
 LIBRARY = "lib/serq/src"
 _FLOOR_BYTES = 16  # sizeof(serq_floor), and the frames of speech, or those of a block that were heard
 _TIERS_BYTES = 16 + 4  # sizeof(serq_tiers) and sizeof(serq_grid)
+_GRID_BYTES = 4  # sizeof(serq_grid)
 _TABLE_BYTES = 2048  # sizeof(serq_table)
 
 Files = dict[str, bytes]
@@ -106,6 +107,11 @@ class Plan:
     def accumulators(self) -> int:
         """int32 accumulators that the largest layer needs."""
         return max(layer.memory.accumulators for layer in self.model.layers)
+
+    @functools.cached_property
+    def work(self) -> int:
+        """Bytes that the largest layer works in, beside its input and output."""
+        return max(layer.memory.work_bytes for layer in self.model.layers)
 
     @functools.cached_property
     def layer_code(self) -> tuple[CPart, ...]:
@@ -245,12 +251,22 @@ class Plan:
         bins, bands = 8 * spec.bins, 8 * spec.mel_bands * spec.uses_mel
         pitch = 8 * (self.pitch_points + 1) + 8 if spec.uses_pitch else 0
         frame = bins + bands + pitch + values + 4
-        decision = 4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.buffers.size
+        decision = (
+            4 * spec.feature_count + 4 * self.accumulators + _TABLE_BYTES + self.work + self.buffers.size
+        )
         scratch = max(_aligned(frame), _aligned(decision))
-        pools = (POOL_BYTES * self.pools + HISTOGRAM_BYTES * self.histograms) * self.tiers
-        samples = 2 * spec.frame_length + 4 + 2 + 2 + 2
+        samples = 2 * spec.frame_length + 4 + 2 + 2 + 2 + 2
         voice = 8 if self.model.voice else 0  # the room of a pointer
-        return _aligned(scratch + pools + self._edge_bytes + _FLOOR_BYTES + samples) + voice
+        return _aligned(scratch + self._kept_bytes + _FLOOR_BYTES + samples) + voice
+
+    @property
+    def _kept_bytes(self) -> int:
+        """What is kept of frames: sums, or the last frames' values and steps, and the next one's place."""
+        spec = self.model.spec
+        if spec.sequence_frames:
+            return _GRID_BYTES + 2 * spec.sequence_frames * (spec.coefficients + 1) + 2
+        pools = (POOL_BYTES * self.pools + HISTOGRAM_BYTES * self.histograms) * self.tiers
+        return pools + self._edge_bytes
 
     @property
     def _edge_bytes(self) -> int:
@@ -266,8 +282,8 @@ class Plan:
         places = max(rule.blocks - 1, 1)
         histogram = HISTOGRAM_BYTES // 2 if rule.block_frames < 256 else HISTOGRAM_BYTES
         sums = (self.pools * POOL_BYTES + self.histograms * histogram) * self.tiers
-        block = sums + self._edge_bytes + 4
-        older = places * block
+        block = 2 if self.model.spec.sequence_frames else sums + self._edge_bytes + 4
+        older = -(-places * block // 4) * 4
         floors = _FLOOR_BYTES + 2 * 2 * max(rule.floor_blocks, 1)
         voice = 16 if self.model.voice else 0
         rest = 4 * len(self.model.labels) + 4 + floors + 5 + voice

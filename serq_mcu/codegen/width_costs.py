@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,16 +11,17 @@ from serq_mcu.boards.board import Mcu
 from serq_mcu.layers.kernels import cheapest_parts, core_of
 
 
-def width_costs(shape: Sequence[int], mcu: Mcu) -> NDArray[np.float64]:
-    """Compute the time [layers, 8] of each dense layer at 1 to 8 bits on a core, in the core's unit.
+def width_costs(products: Sequence[tuple[int, int, int]], mcu: Mcu) -> NDArray[np.float64]:
+    """Compute the time [layers, 8] of each layer with weights at 1 to 8 bits on a core, in the core's unit.
 
-    By its fastest kernels, as they were counted. shape: features, neurons of each hidden layer, classes.
+    By its fastest kernels, as they were counted. products: of each layer inputs, outputs, and how often they
+    are computed for an answer (`FloatLayer.repeated`).
     """
     core = core_of(mcu.features)
-    costs = np.empty((len(shape) - 1, 8))
-    for index, (inputs, outputs) in enumerate(itertools.pairwise(shape)):
+    costs = np.empty((len(products), 8))
+    for index, (inputs, outputs, times) in enumerate(products):
         for bits in range(1, 9):
             parts = cheapest_parts(inputs, outputs, bits, core, core.kernels)
             assert parts is not None, "every width has kernels on every core"
-            costs[index, bits - 1] = core.cost(parts, inputs, outputs)
+            costs[index, bits - 1] = times * core.cost(parts, inputs, outputs)
     return costs

@@ -200,7 +200,8 @@ def _frame_rows(counts: Counts, functions: tuple[str, ...]) -> Iterator[Row]:
 
 
 def _decision_rows(counts: Counts, plan: Plan, statistics: tuple[str, ...]) -> Iterator[Row]:
-    of_cost = {STATISTICS[name].function: STATISTICS[name].cost for name in STATISTICS}
+    of_cost = {function: function.removeprefix("serq_").replace("_", " ") for function in statistics}
+    of_cost |= {STATISTICS[name].function: STATISTICS[name].cost for name in STATISTICS}
     for cost in dict.fromkeys(of_cost[function] for function in statistics):
         functions = [function for function in statistics if of_cost[function] == cost]
         yield _row("decision", cost, _of(counts, *functions))

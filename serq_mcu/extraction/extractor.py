@@ -116,7 +116,8 @@ def _trivial_model(spec: FeatureSpec, tables: FrontendTables) -> QuantizedModel:
         weight_scale=1.0,
         input_scale=1.0,
     )
+    alike = spec.coefficients
     constants = InputQuantization(
-        np.zeros(count, np.int32), np.ones(count, np.uint16), np.ones(count, np.uint8)
+        np.zeros(alike, np.int32), np.ones(alike, np.uint16), np.ones(alike, np.uint8)
     )
     return QuantizedModel(spec, tables, constants, (layer,), ("no", "yes"), 1.0)

@@ -21,7 +21,7 @@ from serq_mcu.frontend.statistics import STATISTICS
 from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables
 
 TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
-CORRELATE, POOL_ADD = "serq_correlate", "serq_pool_add"
+CORRELATE, POOL_ADD, KEEP = "serq_correlate", "serq_pool_add", "serq_sequence_keep"
 TIERS = "SERQ_TIERS"
 POOL_BYTES, HISTOGRAM_BYTES = 20, 32  # sizeof(serq_pool), sizeof(serq_histogram)
 
@@ -43,7 +43,7 @@ def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
     parts.append(CPart((Call("serq_add_speech", ("state", "*level", "voiced" if spec.uses_pitch else 1)),)))
     for block in spec.order:
         own = block.code(spec, tables.of(block))
-        pooling = _pooling(spec, tables, block)
+        pooling = (_keeping if spec.sequence_frames else _pooling)(spec, tables, block)
         arrays = (*own.arrays, *_percentile_arrays(block, tables))
         parts.append(CPart((*own.steps, *pooling), arrays, own.headers, own.sources))
     return tuple(parts)
@@ -60,7 +60,24 @@ def frontend_arrays(spec: FeatureSpec, tables: FrontendTables) -> tuple[CArray, 
 
 
 def features_part(spec: FeatureSpec) -> CPart:
-    """Return the calls that make the pooled features of the sums: block by block, statistic by statistic."""
+    """Return the calls that make the features: of the sums, block by block, or of the last frames."""
+    return _sequence_part(spec) if spec.sequence_frames else _statistics_part(spec)
+
+
+def _sequence_part(spec: FeatureSpec) -> CPart:
+    """Return the calls that copy the last frames' values, and take them relative to their mean."""
+    shape = spec.sequence_frames, spec.coefficients
+    state = ("state->rows", "state->steps", "state->row", *shape, "state->frames", TIERS)
+    steps = [Call("serq_sequence_values", (*state, "pooled"))]
+    for block in spec.blocks:
+        relative = block.moved_by_gain
+        if relative:
+            first = spec.place_in_sequence(block) + relative.start - block.sequence_range.start
+            steps.append(Call("serq_sequence_relate", (*shape, first, len(relative), "pooled")))
+    return CPart(tuple(steps))
+
+
+def _statistics_part(spec: FeatureSpec) -> CPart:
     steps: list[Step] = []
     feature = 0
     for block in spec.blocks:
@@ -86,7 +103,12 @@ def _called_at_once(block: FeatureBlock) -> Iterator[tuple[str, ...]]:
 
 
 def edges_part(spec: FeatureSpec) -> CPart:
-    """Return the calls that add the differences between two blocks of a stream, feature block by block."""
+    """Return the calls that add the differences between two blocks of a stream, feature block by block.
+
+    A sequence has no sums: its frames go on from block to block.
+    """
+    if spec.sequence_frames:
+        return CPart(())
     steps: list[Step] = [Discard("first_counts")] if not any(block.selective for block in spec.blocks) else []
     for block in spec.blocks:
         place, pair = pool_place(spec, block), "pair"
@@ -121,21 +143,35 @@ def frontend_assertions(spec: FeatureSpec, tables: FrontendTables) -> Iterator[A
         if block.own_stages:
             yield Assertion(f"{block.kind}_values", f"{block.size} <= SERQ_VALUES")
     for call in _calls(*frame_parts(spec, tables)):
-        if call.function == POOL_ADD:
-            pools, size, _, values = call.arguments[:4]
-            yield Assertion(f"{values}_pools", f"{_offset(pools)} + {size} <= SERQ_POOLS")
-        if call.function == "serq_histogram_add":
-            at, size, _, values = call.arguments[:4]
-            name = str(values).partition(" ")[0]
-            yield Assertion(f"{name}_histograms", f"{_offset(at)} + {size} <= SERQ_HISTOGRAMS")
-        if call.function == "serq_count_add":
-            counts, place = call.arguments
-            yield Assertion(f"{str(place).removeprefix('&')}_counts", f"{_offset(counts)} < SERQ_SELECTIONS")
-        if call.function == "serq_select":
-            yield Assertion(f"{call.arguments[3]}_bit", f"{call.arguments[2]} < 32")
+        yield from _kept_within(call)
+    if spec.sequence_frames:
+        frames, size = _calls(features_part(spec))[0].arguments[3:5]
+        yield Assertion("rows", f"{frames} == SERQ_SEQUENCE && {size} == SERQ_COEFFICIENTS")
+        yield Assertion("features", f"{frames} * {size} <= SERQ_FEATURES")
+        return
     last = _calls(features_part(spec))[-1]
     written = f"{last.arguments[1]}" + (f" * {last.arguments[5]}" if len(last.arguments) > 5 else "")
     yield Assertion("features", f"{_offset(last.arguments[-1])} + {written} <= SERQ_FEATURES")
+
+
+def _kept_within(call: Call) -> Iterator[Assertion]:
+    """Yield that what a call keeps of a frame has its place."""
+    if call.function == POOL_ADD:
+        pools, size, _, values = call.arguments[:4]
+        yield Assertion(f"{values}_pools", f"{_offset(pools)} + {size} <= SERQ_POOLS")
+    if call.function == KEEP:
+        to, values, size = call.arguments[:3]
+        name = f"{str(values).partition(' ')[0]}_coefficients"
+        yield Assertion(name, f"{_offset(to)} + {size} <= SERQ_COEFFICIENTS")
+    if call.function == "serq_histogram_add":
+        at, size, _, values = call.arguments[:4]
+        name = str(values).partition(" ")[0]
+        yield Assertion(f"{name}_histograms", f"{_offset(at)} + {size} <= SERQ_HISTOGRAMS")
+    if call.function == "serq_count_add":
+        counts, place = call.arguments
+        yield Assertion(f"{str(place).removeprefix('&')}_counts", f"{_offset(counts)} < SERQ_SELECTIONS")
+    if call.function == "serq_select":
+        yield Assertion(f"{call.arguments[3]}_bit", f"{call.arguments[2]} < 32")
 
 
 def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
@@ -154,15 +190,22 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     if spec.needs_total and added:
         yield Cost("add power", "add power", (added, 1))
     yield Cost("level", "level", (1,))
-    yield Cost("place frame", "place frame", (_cleared_bytes(spec, tables), 1))
+    if spec.sequence_frames:
+        yield Cost("next row", "next row", (1,))
+    else:
+        yield Cost("place frame", "place frame", (_cleared_bytes(spec, tables), 1))
     if spec.uses_pitch:
         yield Cost("correlate", f"correlate {4 * pitch_points(spec, tables)}", (1,))
         yield Cost("pitch", "pitch", (len(tables.pitch["cost"]), 1))
     yield Cost("add speech", "add speech", (1,))
     for block in spec.order:
         yield from block.costs(spec, tables.of(block))
-        yield from _pooling_costs(spec, block)
-    yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
+        if not spec.sequence_frames:
+            yield from _pooling_costs(spec, block)
+    if spec.sequence_frames:
+        yield Cost("sequence keep", "sequence keep", (spec.coefficients, len(spec.blocks)))
+    else:
+        yield Cost("pool add", "pool add", (sum(block.size for block in spec.blocks), len(spec.blocks)))
 
 
 def _pooling_costs(spec: FeatureSpec, block: FeatureBlock) -> Iterator[Cost]:
@@ -184,8 +227,9 @@ def _cleared_bytes(spec: FeatureSpec, tables: FrontendTables) -> int:
 
 def frame_functions(spec: FeatureSpec, tables: FrontendTables) -> tuple[str, ...]:
     """Name the C functions of a frame's stages in the order of computation, pooling last."""
-    called = [name for part in frame_parts(spec, tables) for name in part.functions if name != POOL_ADD]
-    return tuple(dict.fromkeys((*TRANSFORM, *called, POOL_ADD)))
+    last = KEEP if spec.sequence_frames else POOL_ADD
+    called = [name for part in frame_parts(spec, tables) for name in part.functions if name != last]
+    return tuple(dict.fromkeys((*TRANSFORM, *called, last)))
 
 
 def extra_sources(spec: FeatureSpec, tables: FrontendTables) -> dict[Path, str]:
@@ -318,9 +362,19 @@ def _level_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
         Declare("int32_t *", "level", "&state->scratch.frame.level"),
         Call("serq_level", arguments, result="*level"),
         Trace("level", "level", 1, "int32_t"),
-        Call("serq_place_frame", ("state", "*level"), result="serq_place place"),
+        Call("serq_next_row", ("state", "*level"), result="int16_t *row")
+        if spec.sequence_frames
+        else Call("serq_place_frame", ("state", "*level"), result="serq_place place"),
     ]
     return CPart(tuple(steps))
+
+
+def _keeping(spec: FeatureSpec, tables: FrontendTables, block: FeatureBlock) -> Iterator[Step]:
+    """Yield the call that keeps a block's values of a frame of a sequence."""
+    chosen, shift = block.sequence_range, tables.pool_shifts[spec.blocks.index(block)]
+    counts: str | int = f"{block.stage}_counts" if block.selective else 1
+    to, values = f"row + {spec.place_in_sequence(block)}", f"{block.stage} + {chosen.start}"
+    yield Call(KEEP, (to, values, len(chosen), shift, counts))
 
 
 def _pooling(spec: FeatureSpec, tables: FrontendTables, block: FeatureBlock) -> Iterator[Step]:

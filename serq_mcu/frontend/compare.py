@@ -156,6 +156,11 @@ def compare_frontend(
         raise SerqError(
             f"the comparison needs {error.name}, which is not installed; run `pip install 'serq-mcu[train]'`"
         ) from error
+    if spec.sequence_frames:
+        raise SerqError(
+            f"specification {spec.name} has a sequence of frames; compare one with statistics of the"
+            " same blocks"
+        )
     tables = tables or build_tables(spec)
     frames: dict[str, list[NDArray[np.float64]]] = {block.kind: [] for block in spec.blocks}
     pooled, count = [], 0

@@ -120,6 +120,13 @@ def pooled_from_units(
 
 def _pooled_scale(spec: FeatureSpec, tables: FrontendTables) -> NDArray[np.float64]:
     """Return the value of one unit of each pooled integer [features]."""
+    if spec.sequence_frames:
+        blocks = zip(spec.blocks, tables.pool_shifts, strict=True)
+        units = [
+            np.broadcast_to(block.steps(spec), block.size)[block.sequence_range] * 2.0**shift / SCALE
+            for block, shift in blocks
+        ]
+        return np.tile(np.concatenate(units), spec.sequence_frames)
     scales = [
         np.broadcast_to(block.steps(spec), block.size)[block.first(name) : block.end(name)]
         * 2.0**shift

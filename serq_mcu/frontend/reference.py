@@ -17,6 +17,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend import pitch
 from serq_mcu.frontend.arithmetic import LEVEL_MIN, log2_q16, rshift_round, top_bit
 from serq_mcu.frontend.blocks.base import Frames
+from serq_mcu.frontend.sequence import last_frames, sequence_of
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.speech import NoiseFloor
 from serq_mcu.frontend.statistics import MISSING, STATISTICS, Histogram, sums_of
@@ -135,13 +136,15 @@ def pool(
     anchor: int | None = None,
     heard: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int32]:
-    """Pool frames to features int32 [features] with 4 fractional bits.
+    """Pool frames to features int32 [features] with 4 fractional bits, or take the last ones as they are.
 
     anchor: the level, Q8 log2, that the grid of levels hangs from; by default that of these frames. heard:
     frames that were not passed over, bool [frames]; by default none was.
 
     Raises SerqError for fewer than 2 or more than 4096 frames.
     """
+    if spec.sequence_frames:
+        return _sequence(spec, tables, frames, anchor, heard)
     counted = counted_frames(spec, tables, frames, anchor, heard)
     parts = []
     for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
@@ -154,6 +157,28 @@ def pool(
             values = STATISTICS[name].integers(sums)
             parts.append(values if STATISTICS[name].percent else values[block.first(name) : block.end(name)])
     return np.concatenate(parts).astype(np.int32)
+
+
+def _sequence(
+    spec: FeatureSpec,
+    tables: FrontendTables,
+    frames: PooledFrames,
+    anchor: int | None,
+    heard: NDArray[np.bool_] | None,
+) -> NDArray[np.int32]:
+    heard = np.ones(len(frames), np.bool_) if heard is None else heard
+    if anchor is None:
+        anchor = tables.tiers(spec).anchor(frames.level[heard])
+    last = slice(-spec.sequence_frames, None)
+    frames, heard = frames[last], heard[last]
+    counted = counted_frames(spec, tables, frames, anchor, heard)
+    rows = []
+    for block, shift in zip(spec.blocks, tables.pool_shifts, strict=True):
+        chosen, relative = block.sequence_range, block.moved_by_gain
+        v = rshift_round(frames.stages[block.stage][:, chosen.start : chosen.stop].astype(np.int64), shift)
+        of = slice(relative.start - chosen.start, relative.stop - chosen.start)
+        rows.append(sequence_of(v, counted[block.kind], of))
+    return last_frames(np.concatenate(rows, axis=1), spec.sequence_frames).ravel().astype(np.int32)
 
 
 def counted_frames(

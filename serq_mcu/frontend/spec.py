@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serq_mcu.errors import SerqError
-from serq_mcu.frontend.analysis import Analysis, require
+from serq_mcu.frontend.analysis import MIN_FRAMES, Analysis, require
 from serq_mcu.frontend.blocks import BLOCKS, Chroma, FeatureBlock, Mel, Mfcc
 from serq_mcu.frontend.stages import LEVEL_STAGE, MEL_STAGES, PITCH_STAGES, SPECTRAL_STAGES
+
+MAX_SEQUENCE = 4096  # features of a sequence: a sum of 16 * v over all of them fits int32
 
 
 def _speech235() -> tuple[FeatureBlock, ...]:
@@ -21,12 +23,14 @@ def _speech235() -> tuple[FeatureBlock, ...]:
 class FeatureSpec(Analysis):
     """The front end's parameters (SPEC.md section 2).
 
-    That is the analysis of frames, and feature blocks, pooled in the order given. Raises SerqError when a
-    value is out of range, or blocks do not go together.
+    That is the analysis of frames, and feature blocks, pooled in the order given. With `sequence_frames` the
+    features are no statistics but the values of the last so many frames, oldest first. Raises SerqError when
+    a value is out of range, or blocks do not go together.
     """
 
     name: str = "speech235"
     blocks: tuple[FeatureBlock, ...] = field(default_factory=_speech235)
+    sequence_frames: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,6 +41,15 @@ class FeatureSpec(Analysis):
         for block in self.blocks:
             misfit = block.misfit(self)
             require(misfit is None, misfit or "")
+            fits = bool(block.statistics) != bool(self.sequence_frames)
+            need = "none in a sequence of frames" if self.sequence_frames else "at least one"
+            require(fits, f"{block.kind}: statistics {list(block.statistics)} must be {need}")
+        if self.sequence_frames:
+            require(
+                self.sequence_frames >= MIN_FRAMES and self.feature_count <= MAX_SEQUENCE,
+                f"a sequence of {self.sequence_frames} frames of {self.coefficients} coefficients must have"
+                f" at least {MIN_FRAMES} frames and at most {MAX_SEQUENCE} values",
+            )
         destroyers: dict[str, str] = {}
         for block in self.blocks:
             if block.destroys and (other := destroyers.setdefault(block.reads, block.kind)) != block.kind:
@@ -84,18 +97,33 @@ class FeatureSpec(Analysis):
         return next((block for block in self.blocks if block.kind == kind), None)
 
     @property
-    def feature_count(self) -> int:
-        """Length of the pooled feature vector."""
+    def coefficients(self) -> int:
+        """Features that differ in kind: those of a frame of a sequence, or all statistics."""
+        if self.sequence_frames:
+            return sum(len(block.sequence_range) for block in self.blocks)
         return sum(block.feature_count for block in self.blocks)
 
     @property
+    def feature_count(self) -> int:
+        """Length of the feature vector."""
+        return self.coefficients * max(self.sequence_frames, 1)
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
-        """A name per pooled feature, such as `mfcc3 sd`, in vector order."""
-        return tuple(name for block in self.blocks for name in block.feature_names)
+        """A name per feature, in vector order: `mfcc3 sd`, or of a sequence's oldest frame `mfcc3 @0`."""
+        if not self.sequence_frames:
+            return tuple(name for block in self.blocks for name in block.feature_names)
+        names = [f"{block.kind}{index}" for block in self.blocks for index in block.sequence_range]
+        return tuple(f"{name} @{frame}" for frame in range(self.sequence_frames) for name in names)
+
+    def place_in_sequence(self, block: FeatureBlock) -> int:
+        """Return where a block's values begin in a frame of a sequence."""
+        return sum(len(other.sequence_range) for other in self.blocks[: self.blocks.index(block)])
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for the model file and configuration."""
-        return dataclasses.asdict(self) | {"blocks": [block.to_json() for block in self.blocks]}
+        """Return plain values for the model file and configuration; `sequence_frames` only if there are."""
+        plain = dataclasses.asdict(self) | {"blocks": [block.to_json() for block in self.blocks]}
+        return {name: value for name, value in plain.items() if name != "sequence_frames" or value}
 
     @staticmethod
     def from_json(value: Any) -> FeatureSpec:

@@ -1,6 +1,25 @@
 """Kinds of layers, a file each: integers, proofs, lowering from floats, packing, costs, and the C call."""
 
 from serq_mcu.layers.base import FLOAT_LAYERS, LAYERS, FloatLayer, Grid, Layer
+from serq_mcu.layers.conv1d import Conv1DLayer, FloatConv1D
 from serq_mcu.layers.dense import DenseLayer, FloatDense
+from serq_mcu.layers.depthwise import DepthwiseLayer, FloatDepthwise
+from serq_mcu.layers.pooling import FloatPooling, PoolingLayer
+from serq_mcu.layers.windows import Windows
 
-__all__ = ["FLOAT_LAYERS", "LAYERS", "DenseLayer", "FloatDense", "FloatLayer", "Grid", "Layer"]
+__all__ = [
+    "FLOAT_LAYERS",
+    "LAYERS",
+    "Conv1DLayer",
+    "DenseLayer",
+    "DepthwiseLayer",
+    "FloatConv1D",
+    "FloatDense",
+    "FloatDepthwise",
+    "FloatLayer",
+    "FloatPooling",
+    "Grid",
+    "Layer",
+    "PoolingLayer",
+    "Windows",
+]

@@ -24,14 +24,19 @@ from serq_mcu.layers.packing import Part
 
 ACTIVATION_MAX = 127
 MAX_WIDTH = 4096
+MAX_SEQUENCE = 32768  # values of a sequence between two layers
 Floats = NDArray[np.float64]
 
 
 class LayerStage(NamedTuple):
-    """Integers that a layer shows the harness: what they are, and their C type without `_t`."""
+    """Integers that a layer shows the harness: what they are, and their C type without `_t`.
+
+    They come in so many events of a decision, of as many integers each.
+    """
 
     name: str
     type: str
+    events: int = 1
 
 
 class Grid(NamedTuple):
@@ -45,22 +50,23 @@ class Grid(NamedTuple):
 class Memory:
     """What a layer works in.
 
-    Bytes of its input and its output, padding included, int32 accumulators, and whether it needs the kernels'
-    table.
+    Bytes of its input and its output, padding included, int32 accumulators, whether it needs the kernels'
+    table, and further bytes while it computes.
     """
 
     input_bytes: int
     output_bytes: int
     accumulators: int
     table: bool
+    work_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Operands:
     """C expressions for a layer's memory.
 
-    uint8_t pointers `input` and `output` (empty after the last layer), int32_t `accumulators`, and the
-    kernels' `table`.
+    uint8_t pointers `input` and `output` (empty after the last layer), int32_t `accumulators`, the kernels'
+    `table`, and the uint8_t pointer `work`, at a multiple of 8.
     """
 
     number: int
@@ -68,6 +74,7 @@ class Operands:
     output: str
     accumulators: str = "accumulators"
     table: str = "table"
+    work: str = "work"
 
     def stage(self, name: str) -> str:
         """Name a stage of this layer as the model's table does."""
@@ -95,9 +102,19 @@ class Layer(ABC):
         """Activations or scores that it gives."""
 
     @property
+    def sums(self) -> int:
+        """Accumulators that it sums up at a time; the C compiler checks that there is room."""
+        return self.outputs
+
+    @property
+    def work(self) -> int:
+        """Bytes that it writes of its further ones; the C compiler checks that there is room."""
+        return 0
+
+    @property
     @abstractmethod
     def parameters(self) -> int:
-        """Weights and biases."""
+        """Weights and biases; a layer of none has no width."""
 
     @property
     @abstractmethod
@@ -170,6 +187,10 @@ class Layer(ABC):
     def choose(self, core: Core, allowed: frozenset[str], storage: Storage) -> tuple[Part, ...] | None:
         """Choose the cheapest kernels among those allowed on a core; None if these do not suffice."""
 
+    def kernel_cost(self, core: Core, parts: tuple[Part, ...]) -> float:
+        """Return the time of these kernels on a core, in its unit."""
+        return core.cost(parts, self.inputs, self.outputs)
+
     @abstractmethod
     def packed_bytes(self, parts: tuple[Part, ...]) -> int:
         """Return the bytes of the packed weights for the chosen kernels."""
@@ -216,9 +237,14 @@ class FloatLayer(ABC):
         """Values that it gives."""
 
     @property
+    def repeated(self) -> tuple[int, int, int]:
+        """Inputs and outputs of its products, and how often they are computed for an answer."""
+        return self.inputs, self.outputs, 1
+
+    @property
     @abstractmethod
     def parameters(self) -> int:
-        """Weights and biases."""
+        """Weights and biases; a layer of none is given no width."""
 
     @property
     @abstractmethod

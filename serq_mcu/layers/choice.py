@@ -45,7 +45,4 @@ def _cheapest(
     chosen = tuple(parts for parts in found if parts is not None)
     if len(chosen) < len(found):
         return (), math.inf
-    costs = (
-        core.cost(parts, layer.inputs, layer.outputs) for layer, parts in zip(layers, chosen, strict=True)
-    )
-    return chosen, sum(costs)
+    return chosen, sum(layer.kernel_cost(core, parts) for layer, parts in zip(layers, chosen, strict=True))

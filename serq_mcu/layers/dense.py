@@ -41,7 +41,7 @@ from serq_mcu.layers.base import (
 )
 from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of, width_label
 from serq_mcu.layers.kernels import Core, CostStage, Storage, cheapest_parts, terms
-from serq_mcu.layers.packing import GROUP, PackedBias, Part, Shape, pack_bias
+from serq_mcu.layers.packing import GROUP, PackedBias, Part, Shape, pack_bias, whole_groups
 from serq_mcu.layers.quantizer import Ordered, fields, quantize
 
 CONSTANT_BYTES = 8  # base of the biases 4, multiplier 3, shift 1
@@ -130,7 +130,7 @@ class DenseLayer(Layer):
     @property
     def q(self) -> NDArray[np.int64]:
         """Signed weights 2u - (levels - 1) in half steps, shape [outputs, inputs]."""
-        return _odd(self.u, self.encoding)
+        return signed(self.u, self.encoding)
 
     @functools.cached_property
     def _weights(self) -> Floats:
@@ -232,7 +232,8 @@ class DenseLayer(Layer):
     @property
     def memory(self) -> Memory:
         """Bytes of inputs and outputs in whole groups, accumulators in whole blocks of rows, the table."""
-        return Memory(_padded(self.inputs), _padded(self.outputs), _padded(self.outputs), table=True)
+        inputs, outputs = whole_groups(self.inputs), whole_groups(self.outputs)
+        return Memory(inputs, outputs, outputs, table=True)
 
     def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
         """Write the calls: start, a kernel for each part, requantization; with biases and packed weights."""
@@ -362,19 +363,38 @@ class FloatDense(FloatLayer):
         if width not in self._quantized:
             self._quantized[width] = quantize(self.kernel.T, width)
         u, weight_scale = self._quantized[width]
-        sums = (activations - grid.zero).astype(np.float64) @ _odd(u, encoding_of(width)).T.astype(np.float64)
-        unit = _fitted_unit(sums, target) or grid.scale * weight_scale / 2
-        bias = (target - unit * sums).mean(axis=0)
-        least = float(np.abs(bias).max()) / _BIAS_MAX
-        if unit <= least or unit == 0:  # no signal: any unit will do in which the bias can be written
-            unit = least or 1.0
-            bias = (target - unit * sums).mean(axis=0)
-        step = _activation_scale(unit * sums + bias, unit) if self.relu else None
-        return _integer_layer(u, width, unit, bias, grid, step)
+        q = signed(u, encoding_of(width)).T.astype(np.float64)
+        sums = (activations - grid.zero).astype(np.float64) @ q
+        return fitted_layer(u, width, weight_scale, sums, grid, target, relu=self.relu)
 
 
 LAYERS.register(DenseLayer.kind, DenseLayer)
 FLOAT_LAYERS.register(FloatDense.kind, FloatDense)
+
+
+def fitted_layer(
+    u: NDArray[np.uint8],
+    width: Width,
+    weight_scale: float,
+    sums: Floats,
+    grid: Grid,
+    target: Floats,
+    *,
+    relu: bool,
+) -> DenseLayer:
+    """Make the integer layer of fields [outputs, inputs] whose sums [n, outputs] stand for `target`.
+
+    sums: of the signed weights times activations less the grid's zero. Raises SerqError if a bound cannot be
+    proved.
+    """
+    unit = _fitted_unit(sums, target) or grid.scale * weight_scale / 2
+    bias = (target - unit * sums).mean(axis=0)
+    least = float(np.abs(bias).max()) / _BIAS_MAX
+    if unit <= least or unit == 0:  # no signal: any unit will do in which the bias can be written
+        unit = least or 1.0
+        bias = (target - unit * sums).mean(axis=0)
+    step = _activation_scale(unit * sums + bias, unit) if relu else None
+    return _integer_layer(u, width, unit, bias, grid, step)
 
 
 def tuned_layer(
@@ -415,19 +435,16 @@ def _integer_layer(
     step: None for scores, which are not requantized.
     """
     encoding = encoding_of(width)
-    zeros = grid.zero * _odd(u, encoding).sum(axis=1)
+    zeros = grid.zero * signed(u, encoding).sum(axis=1)
     steps = (np.rint(bias / unit).astype(np.int64) - zeros).astype(np.int32)
     multiplier, shift = (None, None) if step is None else requantization(unit / step, 2**24 - 1, 24)
     return DenseLayer(u, steps, encoding, multiplier, shift, 2 * unit / grid.scale, grid.scale)
 
 
-def _odd(u: NDArray[np.uint8], encoding: str) -> NDArray[np.int64]:
+def signed(u: NDArray[np.uint8], encoding: str) -> NDArray[np.int64]:
+    """Return the signed weights 2u - (levels - 1), in half steps."""
     q: NDArray[np.int64] = 2 * u.astype(np.int64) - (ENCODINGS[encoding].levels - 1)
     return q
-
-
-def _padded(count: int) -> int:
-    return -(-count // GROUP) * GROUP
 
 
 def _fitted_unit(sums: Floats, target: Floats) -> float:

@@ -8,6 +8,7 @@ from serq_mcu.errors import SerqError
 
 TERNARY = "ternary"
 Width = int | str  # what a layer is asked to have: 1 to 8 bits a weight, or TERNARY
+NO_WIDTH = 0  # of a layer without weights
 
 
 class Encoding(NamedTuple):

@@ -37,8 +37,9 @@ class Storage(str, Enum):
 class CostStage:
     """One stage of a frame or a decision.
 
-    Its counted cost is a linear function of `terms`, looked up by `cost`, and of the terms of each kernel
-    that it calls. calls: the C functions that it consists of, in order, where that is known before it runs.
+    Its counted cost is a linear function of `terms`, looked up by `cost`, of the terms of `further` costs,
+    and of those of each kernel that it calls. calls: the C functions that it consists of, in order, where
+    that is known before it runs.
     """
 
     part: str  # "frame" or "decision"
@@ -47,6 +48,7 @@ class CostStage:
     terms: Terms
     kernels: tuple[tuple[str, Terms], ...] = ()
     calls: tuple[str, ...] = ()
+    further: tuple[tuple[str, Terms], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,22 @@ class Core:
 
 
 def _total(stage: CostStage, stages: Costs, kernels: Costs) -> int | None:
-    if stage.cost not in stages or any(kernel not in kernels for kernel, _ in stage.kernels):
+    own = ((stage.cost, stage.terms), *stage.further)
+    if any(cost not in stages for cost, _ in own) or any(
+        kernel not in kernels for kernel, _ in stage.kernels
+    ):
         return None
-    own = _linear(stages[stage.cost], stage.terms)
-    return round(own + sum(_linear(kernels[kernel], of) for kernel, of in stage.kernels))
+    of_kernels = sum(_linear(kernels[kernel], of) for kernel, of in stage.kernels)
+    return round(sum(_linear(stages[cost], of) for cost, of in own) + of_kernels)
 
 
 def _linear(coefficients: Sequence[float], of: Terms) -> float:
     return sum(c * t for c, t in zip(coefficients, of, strict=True))
+
+
+def times(of: Terms, count: int) -> Terms:
+    """Return the terms of as many calls."""
+    return tuple(count * term for term in of)
 
 
 def terms(layout: Layout, inputs: int, outputs: int) -> Terms:

@@ -26,6 +26,11 @@ Index = NDArray[np.int64]
 Place = Callable[[Index, Index, Index, "Shape"], "tuple[Index, Any]"]
 
 
+def whole_groups(count: int) -> int:
+    """Round up to whole groups."""
+    return -(-count // GROUP) * GROUP
+
+
 @dataclass(frozen=True)
 class Shape:
     """What is packed: `outputs` x `inputs` fields of `bits` bits."""
@@ -37,7 +42,7 @@ class Shape:
     @property
     def padded_inputs(self) -> int:
         """Inputs, rounded up to whole groups."""
-        return -(-self.inputs // GROUP) * GROUP
+        return whole_groups(self.inputs)
 
 
 @dataclass(frozen=True)

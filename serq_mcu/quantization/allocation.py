@@ -129,7 +129,7 @@ def choose_widths(
     config: QuantizationConfig,
     progress: Progress | None = None,
 ) -> tuple[LayerChoice, ...]:
-    """Choose the bits of each layer of a network, in its order.
+    """Choose the bits of each layer of a network that has weights, in its order.
 
     Looks at the judges' clips only; the same clips give the same choices.
     """
@@ -146,7 +146,7 @@ def choose_widths(
                 progress("choosing bits per layer", visited, len(ranked))
             trials = _try_widths(judges, widths, index, required)
             widths[index], reason = _decide(trials)
-        inputs, outputs = network.layers[index].inputs, network.layers[index].outputs
+        inputs, outputs = network.weighted[index].inputs, network.weighted[index].outputs
         choices[index] = LayerChoice(inputs, outputs, ranked[index], required, trials, widths[index], reason)
     if progress is not None and config.method == ADAPTIVE:
         progress("choosing bits per layer", len(ranked), len(ranked))

@@ -33,8 +33,8 @@ class LayerImportance:
 
 
 def layer_importance(network: FloatNetwork, config: QuantizationConfig) -> tuple[LayerImportance, ...]:
-    """Compute the terms of each layer, in layer order."""
-    variances = [float(np.var(layer.weights)) for layer in network.layers]
+    """Compute the terms of each layer that has weights, in layer order."""
+    variances = [float(np.var(layer.weights)) for layer in network.weighted]
     shares = [count / sum(network.parameters) for count in network.parameters]
     terms = [math.log(math.e - 1 + variance / max(variances)) for variance in variances]
     alpha = config.alpha

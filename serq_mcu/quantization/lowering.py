@@ -18,7 +18,7 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.layers import DenseLayer, Layer
 from serq_mcu.layers.dense import requantization, tuned_layer
-from serq_mcu.layers.encodings import Width
+from serq_mcu.layers.encodings import NO_WIDTH, Width
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import quantize_input
 from serq_mcu.quantized_model.types import (
@@ -73,15 +73,17 @@ class Lowering:
         return Lowering(network, calibration, self._spec, self._tables, self._labels)
 
     def model(self, widths: Sequence[Width], provenance: dict[str, Any] | None = None) -> QuantizedModel:
-        """Make the integer model with a width for each layer.
+        """Make the integer model with a width for each layer that has weights.
 
         Raises SerqError if a bound cannot be proved.
         """
         layers: list[Layer] = []
         activations, grid = self._inputs, INPUT_GRID
-        for layer, width, target in zip(self.network.layers, widths, self._targets, strict=True):
+        given = iter(widths)
+        for layer, target in zip(self.network.layers, self._targets, strict=True):
+            width = next(given) if layer.parameters else NO_WIDTH
             layers.append(layer.lower(width, activations, grid, target))
-            if len(layers) < len(widths):
+            if len(layers) < len(self.network.layers):
                 activations, grid = layers[-1].run(activations)[-1], layers[-1].output_grid
         return self._model(layers, provenance)
 
@@ -133,7 +135,7 @@ def _input_values(constants: InputQuantization, pooled: NDArray[np.integer]) -> 
 
 def dequantized(model: QuantizedModel, network: FloatNetwork) -> FloatNetwork:
     """Make the float network of the model's quantized weights and biases: activations are floats."""
-    zeros = [INPUT_GRID.zero] + [0] * (len(model.layers) - 1)
+    zeros = [INPUT_GRID.zero, *(layer.output_grid.zero for layer in model.layers[:-1])]
     layers = (layer.dequantized(zero) for layer, zero in zip(model.layers, zeros, strict=True))
     return FloatNetwork(tuple(layers), network.mean, network.sd)
 

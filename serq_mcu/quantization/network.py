@@ -19,9 +19,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FloatNetwork:
-    """Layers, and mean and sd [features] of the pooled features in device units.
+    """Layers, and mean and sd [coefficients] of the features in device units.
 
-    Raises SerqError if shapes do not fit each other or a number is not finite.
+    All frames of a sequence share them. Raises SerqError if shapes do not fit each other or a number is not
+    finite.
     """
 
     layers: tuple[FloatLayer, ...]
@@ -31,7 +32,9 @@ class FloatNetwork:
     def __post_init__(self) -> None:
         if not self.layers:
             raise SerqError("a network needs at least one layer")
-        width = self.mean.size
+        width = self.features
+        if width % self.mean.size:
+            raise SerqError("the network's first layer does not fit the features")
         for index, layer in enumerate(self.layers):
             if layer.inputs != width:
                 raise SerqError(f"layer {index} of the network does not fit the layer before it")
@@ -41,15 +44,21 @@ class FloatNetwork:
 
     @classmethod
     def mlp(
-        cls, kernels: Sequence[Floats], biases: Sequence[Floats], mean: Floats, sd: Floats
+        cls,
+        kernels: Sequence[Floats],
+        biases: Sequence[Floats],
+        mean: Floats,
+        sd: Floats,
+        first: Sequence[FloatLayer] = (),
     ) -> FloatNetwork:
         """Make a multilayer perceptron, with a ReLU after every layer except the last.
 
-        kernels [inputs, outputs], biases [outputs]. Raises SerqError as the class does.
+        kernels [inputs, outputs], biases [outputs]; first: layers before them. Raises SerqError as the class
+        does.
         """
         if len(kernels) != len(biases):
             raise SerqError("a network needs as many biases as kernels")
-        layers = []
+        layers = [*first]
         for index, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
             try:
                 layers.append(FloatDense(kernel, bias, relu=index < len(kernels) - 1))
@@ -58,14 +67,24 @@ class FloatNetwork:
         return cls(tuple(layers), mean, sd)
 
     @property
+    def weighted(self) -> tuple[FloatLayer, ...]:
+        """The layers that have weights: each is given a width."""
+        return tuple(layer for layer in self.layers if layer.parameters)
+
+    @property
     def parameters(self) -> tuple[int, ...]:
-        """Weights and biases of each layer."""
-        return tuple(layer.parameters for layer in self.layers)
+        """Weights and biases of each layer that has weights."""
+        return tuple(layer.parameters for layer in self.weighted)
+
+    @property
+    def features(self) -> int:
+        """Features that the network reads: those of all frames of a sequence."""
+        return self.layers[0].inputs
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Features, outputs of each layer."""
-        return (self.mean.size, *(layer.outputs for layer in self.layers))
+        return (self.features, *(layer.outputs for layer in self.layers))
 
     @property
     def dense(self) -> tuple[FloatDense, ...]:
@@ -108,15 +127,18 @@ class FloatNetwork:
 
 def standardise(pooled: NDArray[np.integer], mean: Floats, sd: Floats) -> Floats:
     """Turn pooled features [..., features] into standard deviations, clipped; 0 for what is missing."""
-    return np.where(pooled == MISSING, 0.0, np.clip((pooled - mean) / sd, -CLIP, CLIP))
+    rows = pooled.reshape(*pooled.shape[:-1], -1, mean.size)
+    found = np.where(rows == MISSING, 0.0, np.clip((rows - mean) / sd, -CLIP, CLIP))
+    return found.reshape(pooled.shape)
 
 
-def standardisation(pooled: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """Compute mean and standard deviation [features] of training features [n, features], in device units.
+def standardisation(pooled: NDArray[np.integer], coefficients: int | None = None) -> tuple[Floats, Floats]:
+    """Compute mean and standard deviation [coefficients] of training features [n, features], in device units.
 
+    coefficients: of a frame of a sequence, which all frames share; without it each feature is of its own.
     What is missing is left out. A feature that varies by less than half a unit carries no information; its
     deviation is set so large that it stays at 0.
     """
-    known = np.ma.masked_equal(pooled, MISSING)
+    known = np.ma.masked_equal(pooled.reshape(-1, coefficients or pooled.shape[-1]), MISSING)
     mean, sd = (np.ma.filled(values, 0.0) for values in (known.mean(axis=0), known.std(axis=0)))
     return mean, np.where(sd < 0.5, UNINFORMATIVE, sd)

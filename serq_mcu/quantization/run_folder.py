@@ -78,7 +78,7 @@ class Run:
         clips = len(self.names)
         shapes = (
             self.pooled.ndim == 3
-            and self.pooled.shape[1:] == (clips, self.network.mean.size)
+            and self.pooled.shape[1:] == (clips, self.network.features)
             and self.truth.shape == self.part.shape == (clips,)
             and len(self.recordings) == len(self.speakers) == clips
             and (self.weight is None or self.weight.shape == (clips,))
@@ -153,7 +153,7 @@ class Run:
     @property
     def voices(self) -> VoiceStatistics | None:
         """What the speakers who are not held out say about all voices, if the networks were trained so."""
-        if not self.config.voice.train or not self.epochs:
+        if not self.config.learns_voices or not self.epochs:
             return None
         clips = self.pooled[0], self.truth, self.speakers, self.part != PARTS.index("test")
         return VoiceStatistics.of(*clips, len(self.labels), self.config.voice.shrinkage)

@@ -20,8 +20,10 @@ DEVIATION_MAX = 2**20 - 1
 
 def input_steps(constants: InputQuantization, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
     """Compute how far pooled features [..., features] are from the training clips' mean, in input steps."""
-    deviation = np.clip(pooled.astype(np.int64) - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
-    return rshift_round(deviation * constants.multiplier, constants.shift.astype(np.int64))
+    rows = pooled.astype(np.int64).reshape(*pooled.shape[:-1], -1, constants.center.size)
+    deviation = np.clip(rows - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
+    steps = rshift_round(deviation * constants.multiplier, constants.shift.astype(np.int64))
+    return steps.reshape(pooled.shape)
 
 
 def quantize_input(
@@ -94,8 +96,10 @@ def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np
     comparison, no reference.
     """
     constants = model.input
-    deviation = np.where(pooled == MISSING, 0.0, pooled.astype(np.float64) - constants.center)
+    rows = pooled.reshape(*pooled.shape[:-1], -1, constants.center.size)
+    deviation = np.where(rows == MISSING, 0.0, rows.astype(np.float64) - constants.center)
     activations = INPUT_ZERO_POINT + deviation * constants.multiplier / 2.0**constants.shift
+    activations = activations.reshape(pooled.shape)
     for layer in model.layers:
         activations = layer.run_without_rounding(activations)
     labels: NDArray[np.int64] = np.argmax(activations, axis=-1)

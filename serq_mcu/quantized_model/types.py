@@ -43,9 +43,10 @@ def canonical(header: dict[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class InputQuantization:
-    """Standardisation of pooled features to 0..127.
+    """Standardisation of features to 0..127.
 
-    center int32 [features], multiplier uint16 [features], shift uint8 [features]. Raises SerqError on a wrong
+    center int32 [coefficients], multiplier uint16 [coefficients], shift uint8 [coefficients]: of pooled
+    features each, of a sequence those of a frame, and the same for all frames. Raises SerqError on a wrong
     shape, type or range.
     """
 
@@ -140,8 +141,8 @@ class QuantizedModel:
             f"a model has 1 to {MAX_LAYERS} layers, not {len(self.layers)}",
         )
         require(
-            self.input.center.size == self.spec.feature_count,
-            f"{self.input.center.size} input constants for {self.spec.feature_count} features",
+            self.input.center.size == self.spec.coefficients,
+            f"{self.input.center.size} input constants for {self.spec.coefficients} features",
         )
         width = self.spec.feature_count
         for index, layer in enumerate(self.layers):
@@ -160,6 +161,7 @@ class QuantizedModel:
         require(self.score_scale > 0, "the score scale must be positive")
         self.tables.check(self.spec)
         if self.voice is not None:
+            require(not self.spec.sequence_frames, "a model that reads a sequence of frames learns no voice")
             shape, expected = self.voice.means.shape, (len(self.labels), self.spec.feature_count)
             require(shape == expected, f"voice means are {shape}, not {expected}")
         if self.decision is not None:
@@ -181,8 +183,8 @@ class QuantizedModel:
 
     @property
     def widths(self) -> tuple[Width, ...]:
-        """The width of each layer."""
-        return tuple(layer.width for layer in self.layers)
+        """The width of each layer that has weights."""
+        return tuple(layer.width for layer in self.layers if layer.parameters)
 
     @property
     def average_bits(self) -> float:
@@ -247,7 +249,9 @@ class QuantizedModel:
         yield Stage("pooled", "int32")
         yield Stage("input", "uint8")
         for index, layer in enumerate(self.layers):
-            yield from (Stage(f"layer {index} {name}", kind) for name, kind in layer.stages())
+            yield from (
+                Stage(f"layer {index} {name}", kind, events=events) for name, kind, events in layer.stages()
+            )
         yield Stage("scores", "int32")
 
     @functools.cached_property

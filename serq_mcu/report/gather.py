@@ -137,7 +137,7 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> ReportData
     final, held = lower(run, run.network), run.members("test")
     fixed = []
     for bits in range(MIN_BITS, MAX_BITS + 1):
-        answers = classify(final.model([bits] * len(model.layers)), run.pooled[0, held])
+        answers = classify(final.model([bits] * len(model.widths)), run.pooled[0, held])
         fixed.append(_point(bits, Score.of(run.truth[held], answers, run.labels)))
         progress("evaluating every width", bits, MAX_BITS)
     scores, told = step_scores(run, run.network, model, "test"), _from_model(model)
@@ -165,6 +165,7 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> ReportData
 def _from_model(model: QuantizedModel) -> ReportData:
     """Read what a model file records of its training; empty where it records nothing."""
     kept = model.provenance.get("allocation") or []
+    weighted = [layer for layer in model.layers if layer.parameters]
     try:
         layers = tuple(
             LayerSummary(
@@ -178,7 +179,7 @@ def _from_model(model: QuantizedModel) -> ReportData:
                 tried=tuple((int(bits), float(accuracy)) for bits, accuracy in item["tried"]),
                 reason=str(item["reason"]),
             )
-            for item, layer in zip(kept, model.layers, strict=bool(kept))
+            for item, layer in zip(kept, weighted, strict=bool(kept))
         )
         quantized = _how(model)
         steps = tuple(

@@ -76,7 +76,7 @@ def _facts(data: ReportData) -> Iterator[tuple[str, str]]:
     if (floats := data.accuracy(STEPS[0])) is not None:
         yield "Float accuracy", f"{floats.point.value:.1%} of the same clips"
     yield "Network", "-".join(map(str, (model.layers[0].inputs, *(layer.outputs for layer in model.layers))))
-    widths = " ".join(str(layer.width) for layer in model.layers)
+    widths = " ".join(map(str, model.widths))
     yield "Bits", f"{widths}; {data.average_bits:.2f} on average"
     weights, stored = model.weights_only_bytes / 1000, model.stored_bytes / 1000
     yield "Size", f"{weights:.1f} KB of weights, {stored:.1f} KB stored"

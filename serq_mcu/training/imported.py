@@ -57,6 +57,11 @@ def import_model(
     if features:
         config = config.changed(features=librosa_spec(features).to_json())
     spec = config.features
+    if spec.sequence_frames:
+        raise SerqError(
+            f"specification {spec.name} has a sequence of frames, and imported networks read statistics;"
+            " give a --config with features.sequence_frames = 0"
+        )
     if found.features != spec.feature_count:
         raise SerqError(
             f"{file} takes {found.features} features, and specification {spec.name} has"

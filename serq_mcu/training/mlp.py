@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from serq_mcu.base.validation import changed
 from serq_mcu.config import KERNEL, TrainingConfig
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.quantization.network import FloatNetwork, standardisation, standardise
+from serq_mcu.training.sequences import SequenceLayer, sequence_layers
 from serq_mcu.training.teacher import BLENDS, KernelTeacher
 
 
@@ -66,12 +67,19 @@ class Examples:
     """What a network trains on.
 
     Pooled features int32 [clips, features] or [versions, clips, features], and class indices int64 [clips].
-    weight: how often a clip is presented, relative to others [clips]; without it all are alike.
+    weight: how often a clip is presented, relative to others [clips]; without it all are alike. frames: of a
+    sequence, whose values the features are; 1 for statistics.
     """
 
     pooled: NDArray[np.int32]
     truth: NDArray[np.int64]
     weight: NDArray[np.float64] | None = None
+    frames: int = 1
+
+    @property
+    def coefficients(self) -> int:
+        """Features of a frame."""
+        return int(self.pooled.shape[-1]) // self.frames
 
     @property
     def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -98,7 +106,7 @@ class Examples:
     def of(self, kept: NDArray[np.bool_]) -> Examples:
         """Return some of the clips, by a mask [clips]."""
         weight = None if self.weight is None else self.weight[kept]
-        return Examples(self.pooled[..., kept, :], self.truth[kept], weight)
+        return Examples(self.pooled[..., kept, :], self.truth[kept], weight, self.frames)
 
     def joined(self, more: Examples) -> Examples:
         """Return these clips and more of as many versions."""
@@ -107,6 +115,7 @@ class Examples:
             np.concatenate([self.pooled, more.pooled], axis=-2),
             np.concatenate([self.truth, more.truth]),
             np.concatenate(weights) if len(weights) == 2 else None,
+            self.frames,
         )
 
 
@@ -177,7 +186,8 @@ def _fit(
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    mean, sd = standardisation(train.flat[0])
+    mean, sd = standardisation(train.flat[0], train.coefficients)
+    layers = sequence_layers(config.sequence_layers, train.frames, train.coefficients)
 
     def arrays(examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         pooled, truth = examples.flat
@@ -193,7 +203,7 @@ def _fit(
         learned = inputs, teacher.answers(inputs)
         held = held and (held[0], teacher.answers(held[0]))
     steps = -(-config.presentations * len(train.truth) // config.batch_size)
-    network = _build(mean.size, classes, config, steps)
+    network = _build((train.frames, train.coefficients), layers, classes, config, steps)
     history = network.fit(
         _shuffled_batches(*learned, chances, epochs * steps, config),
         validation_data=held and tf.data.Dataset.from_tensor_slices(held).batch(1024),
@@ -202,9 +212,11 @@ def _fit(
         callbacks=_callbacks(config, epochs, validated=validation is not None, progress=progress),
         verbose=0,
     ).history
-    weights = network.get_weights()
+    weights = iter(_float64(network.get_weights()))
+    first = tuple(layer.floats(weights) for layer in layers)
+    rest = list(weights)
     return Trained(
-        FloatNetwork.mlp(_float64(weights[::2]), _float64(weights[1::2]), mean, sd),
+        FloatNetwork.mlp(rest[::2], rest[1::2], mean, sd, first),
         np.array([history[name] for name in HISTORY if name in history]).T,
     )
 
@@ -233,12 +245,18 @@ def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
     return tuple(np.asarray(array, dtype=np.float64) for array in arrays)
 
 
-def _build(features: int, classes: int, config: TrainingConfig, steps: int) -> Any:
-    """Build and compile the network.
+def _build(
+    shape: tuple[int, int], first: Sequence[SequenceLayer], classes: int, config: TrainingConfig, steps: int
+) -> Any:
+    """Build and compile the network: the layers `first`, then hidden ones and the classes.
 
-    The learning rate falls along a cosine to 0 at the last of max_epochs, of `steps` batches each.
+    shape: frames of a sequence, or 1, and features of each. The learning rate falls along a cosine to 0 at
+    the last of max_epochs, of `steps` batches each.
     """
-    layers = [tf_keras.layers.InputLayer((features,))]
+    layers = [tf_keras.layers.InputLayer((shape[0] * shape[1],))]
+    if first:
+        own = [layer.keras(tf_keras.layers) for layer in first]
+        layers += [tf_keras.layers.Reshape(shape), *own, tf_keras.layers.Flatten()]
     for width in config.hidden:
         layers += [tf_keras.layers.Dense(width, activation="relu"), tf_keras.layers.Dropout(config.dropout)]
     network = tf_keras.Sequential([*layers, tf_keras.layers.Dense(classes)])

@@ -45,10 +45,14 @@ _INPUT_RANGE = (
 
 def tuner(run: Run, progress: Progress | None = None) -> NetworkTuner:
     """Make what `quantization.pipeline.quantize` calls to fine-tune the networks of a run."""
-    hidden = run.network.shape[1:-1]  # of an imported network the configuration says nothing
+    hidden = tuple(layer.outputs for layer in run.network.dense[:-1])  # the configuration may not say
+    frames = max(run.config.features.sequence_frames, 1)
     train, validation = (
         Examples(
-            run.pooled[:, members], run.truth[members], None if run.weight is None else run.weight[members]
+            run.pooled[:, members],
+            run.truth[members],
+            None if run.weight is None else run.weight[members],
+            frames,
         )
         for members in (run.members("train"), run.members("validation"))
     )

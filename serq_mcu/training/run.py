@@ -137,7 +137,8 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
 
     def examples(index: int) -> Any:
         own = None if weight is None else weight[part == index]
-        return mlp.Examples(pooled[:, part == index], dataset.truth[part == index], own)
+        frames = max(config.features.sequence_frames, 1)
+        return mlp.Examples(pooled[:, part == index], dataset.truth[part == index], own, frames)
 
     parts = examples(splits.TRAIN), examples(splits.VALIDATION)
     trained, refitted = mlp.train_and_refit(*parts, len(dataset.labels), config.training, progress)
@@ -225,7 +226,7 @@ def with_voices(
     used: which clips train or validate, bool [clips]; pooled: [versions, clips, features]. Where speakers are
     not known, or too few, nothing is changed.
     """
-    if not config.voice.train:
+    if not config.learns_voices:
         return pooled
     clips = pooled[0], dataset.truth, dataset.speakers, used
     voices = VoiceStatistics.of(*clips, len(dataset.labels), config.voice.shrinkage)

@@ -25,6 +25,7 @@ from serq_mcu.corpus.audio import read_audio
 from serq_mcu.corpus.loaders import Clip, load_corpus
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import clip_features, traced_frames
+from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.harness.device import Device, LineError
 from serq_mcu.harness.protocol import Result
 from serq_mcu.quantized_model.interpreter import classify, learn, require_voices
@@ -256,8 +257,9 @@ def reference_stages(model: QuantizedModel, pcm: NDArray[np.int16]) -> Stages:
     """
     stages, frames = traced_frames(model.spec, model.tables, pcm)
     pooled = clip_features(model.spec, model.tables, frames)
+    of_decision = {stage.name: stage.events for stage in model.stages}
     found: dict[str, NDArray[Any]] = stages | {
-        stage: values[None] for stage, values in network_stages(model, pooled)
+        stage: values.reshape(of_decision[stage], -1) for stage, values in network_stages(model, pooled)
     }
     return {stage.name: found[stage.name].astype(stage.type, copy=False) for stage in model.stages}
 
@@ -278,9 +280,9 @@ def locate(
     stages = reference_stages(model, recording.pcm)
     for stage, values in stages.items():
         if stage in expected.digests and result.digests.get(stage) != expected.digests[stage]:
-            return _locate_in_stage(
-                device, recording, model.spec.padding, expected, stage, values
-            ) or Difference(recording.name, stage, 1)
+            return _locate_in_stage(device, recording, model.spec, expected, stage, values) or Difference(
+                recording.name, stage, 1
+            )
     return _compare_answers(recording.name, expected, result)
 
 
@@ -363,7 +365,7 @@ def _computed(asked: _Question) -> Reference:
 def _locate_in_stage(
     device: Device,
     recording: Recording,
-    padding: int,
+    spec: FeatureSpec,
     reference: Reference,
     stage: str,
     expected: NDArray[Any],
@@ -373,9 +375,9 @@ def _locate_in_stage(
     Returns None if the device now computes them right.
     """
     from_features = reference.frames == 0
-    events: Iterable[int] = [0]
-    if len(expected) == reference.frames:
-        events = device.persist(lambda: _suspects(device, recording.pcm, padding, stage, expected))
+    events: Iterable[int] = range(len(expected))
+    if stage in spec.frame_stages:
+        events = device.persist(lambda: _suspects(device, recording.pcm, spec.padding, stage, expected))
     for event in events:
         actual = (
             device.values_of_features(reference.pooled, stage)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serq_mcu.frontend.blocks import Mfcc
+from serq_mcu.frontend.blocks import F0, Energy, Mel, Mfcc, Voicing
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
@@ -18,6 +18,16 @@ from serq_mcu.quantized_model.voice import VoicePrior
 
 SMALL_SPEC = FeatureSpec(
     name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(Mfcc(7, ("mean", "sd", "delta_sd")),)
+)
+SEQUENCE_SPEC = FeatureSpec(
+    name="sequence",
+    fft_length=512,
+    hop_length=200,
+    mel_bands=20,
+    pitch_low=80,
+    speech_frames=3,
+    blocks=(Mfcc(9, ()), Mel(20, ()), F0(1, ()), Voicing(2, ()), Energy(1, ())),
+    sequence_frames=17,
 )
 
 
@@ -67,7 +77,7 @@ def made_up_model(
             )
         )
         width = count
-    features = spec.feature_count
+    features = spec.coefficients
     constants = InputQuantization(
         center=rng.integers(-2000, 2000, features).astype(np.int32),
         multiplier=rng.integers(1024, 2048, features).astype(np.uint16),
@@ -110,7 +120,9 @@ def made_up_features(model: QuantizedModel, count: int, seed: int = 0) -> np.nda
     """
     rng = np.random.default_rng(seed)
     spread = (INPUT_ZERO_POINT * 2.0**model.input.shift) / model.input.multiplier
-    rows = model.input.center + rng.normal(0, 0.5, (count, model.spec.feature_count)) * spread
-    rows[0], rows[1], rows[2] = 2**31 - 1, -(2**31) + 1, model.input.center
+    frames, center = max(model.spec.sequence_frames, 1), model.input.center
+    rows = center + rng.normal(0, 0.5, (count, frames, center.size)) * spread
+    rows[0], rows[1], rows[2] = 2**31 - 1, -(2**31) + 1, center
+    rows = rows.reshape(count, -1)
     rows[3:4, ::3] = MISSING
     return np.clip(np.round(rows), MISSING, 2**31 - 1).astype(np.int32)

@@ -100,6 +100,8 @@ class Cost(NamedTuple):
 class FeatureBlock(ABC):
     """One kind of per-frame feature of `size` coefficients and the statistics that pool it over a clip.
 
+    In a sequence of frames it has no statistics.
+
     kind: its name in JSON; reads: the buffer that it is made from; destroys: whether it overwrites it;
     needs_total: whether its C reads the sum of all bins' powers; selective: whether it counts in some of the
     frames alone; unit: of its float reference; loud: leading coefficients that are the loudness. Raises
@@ -122,7 +124,7 @@ class FeatureBlock(ABC):
         require(1 <= self.size <= MAX_SIZE, f"{self.kind}: size {self.size!r} must be 1 to {MAX_SIZE}")
         offered = self.offered()
         require(
-            bool(self.statistics) and all(name in offered for name in self.statistics),
+            all(name in offered for name in self.statistics),
             f"{self.kind}: statistics {self.statistics!r} must be some of {', '.join(offered)}",
         )
         require(len(set(self.statistics)) == len(self.statistics), f"{self.kind}: a statistic is named twice")
@@ -169,6 +171,17 @@ class FeatureBlock(ABC):
     def end(self, _statistic: str) -> int:
         """Return the coefficient before which a statistic ends."""
         return self.size
+
+    @property
+    def sequence_range(self) -> range:
+        """The coefficients that a sequence of frames has: those that the mean is taken of."""
+        return range(self.first("mean"), self.end("mean"))
+
+    @property
+    def moved_by_gain(self) -> range:
+        """Those of `sequence_range` that a gain changes: a sequence has them relative to their mean."""
+        first = self.sequence_range.start
+        return range(first, max(first, self.loud))
 
     @property
     def feature_count(self) -> int:

@@ -34,6 +34,11 @@ class Mel(FeatureBlock):
         """None of its own."""
         return ()
 
+    @property
+    def moved_by_gain(self) -> range:
+        """All of them."""
+        return self.sequence_range
+
     def misfit(self, analysis: Analysis) -> str | None:
         """Return a sentence unless the size is the number of mel bands."""
         fits = self.size == analysis.mel_bands

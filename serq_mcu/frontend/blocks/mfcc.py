@@ -53,7 +53,8 @@ class Mfcc(FeatureBlock):
             0 <= self.bands <= MAX_SIZE and self.bands % 2 == 0,
             f"mfcc: bands {self.bands!r} must be an even number up to {MAX_SIZE}, or 0 for all",
         )
-        require(self.feature_count > 0, "mfcc: without its loudness nothing is left of it")
+        some = self.feature_count if self.statistics else len(self.sequence_range)
+        require(some > 0, "mfcc: without its loudness nothing is left of it")
 
     def first(self, statistic: str) -> int:
         """Return 1 for percentiles, which leave out the loudness, and for the mean where it is left out."""

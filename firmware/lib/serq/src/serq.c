@@ -9,10 +9,13 @@
 #include "serq_trace.h"
 
 SERQ_CHECK(state, sizeof(serq_state) <= SERQ_STATE_BYTES)
+SERQ_CHECK(samples_of_words, offsetof(serq_state, samples) % 4 == 0)
+#ifndef SERQ_SEQUENCE
 SERQ_CHECK(pools_of_words, offsetof(serq_state, pools) % 4 == 0)
 SERQ_CHECK(counts_of_words, offsetof(serq_state, counts) % 4 == 0)
 #if SERQ_HISTOGRAMS > 0
 SERQ_CHECK(histograms_of_words, offsetof(serq_state, histograms) % 4 == 0)
+#endif
 #endif
 
 enum { MIN_FRAMES = 2 }; /* a difference between frames needs two */
@@ -35,6 +38,47 @@ static inline void store_word(int16_t *to, uint32_t two)
     memcpy(to, &two, sizeof two);
 }
 
+void serq_init(serq_state *state)
+{
+    if (state == NULL) {
+        return;
+    }
+    state->begun = SERQ_BEGUN;
+    state->frames = 0;
+    state->filled = SERQ_PADDING;
+    state->kept = 0;
+    state->ended = 0;
+    state->grid.anchored = false;
+#ifdef SERQ_SEQUENCE
+    state->row = 0;
+#endif
+#ifdef SERQ_VOICE_MOST
+    state->voice.is = NULL;
+#endif
+    serq_floor_init(&state->floor);
+    if (SERQ_PADDING > 0) {
+        memset(state->samples, 0, sizeof state->samples);
+    }
+}
+
+#ifdef SERQ_SEQUENCE
+
+/* The row of a frame whose level has that step. */
+static int16_t *take_row(serq_state *state, int16_t step)
+{
+    unsigned row = state->row;
+    state->steps[row] = step;
+    state->row = (uint16_t)(row + 1 == SERQ_SEQUENCE ? 0 : row + 1);
+    return state->rows + row * SERQ_COEFFICIENTS;
+}
+
+int16_t *serq_next_row(serq_state *state, int32_t level)
+{
+    return take_row(state, serq_step(&state->grid, level, SERQ_TIER_WIDTH));
+}
+
+#else
+
 /* Clear whole words. The memset() of small libraries takes a byte at a time, and compilers make it
  * of a loop that they can see through. */
 static void clear_words(void *memory, uint32_t bytes)
@@ -50,26 +94,6 @@ static void clear_words(void *memory, uint32_t bytes)
     for (; bytes > 0; bytes -= 4, word += 2) {
         store_word(word, 0);
         SERQ_RELOAD();
-    }
-}
-
-void serq_init(serq_state *state)
-{
-    if (state == NULL) {
-        return;
-    }
-    state->begun = SERQ_BEGUN;
-    state->frames = 0;
-    state->filled = SERQ_PADDING;
-    state->kept = 0;
-    state->ended = 0;
-    state->grid.anchored = false;
-#ifdef SERQ_VOICE_MOST
-    state->voice.is = NULL;
-#endif
-    serq_floor_init(&state->floor);
-    if (SERQ_PADDING > 0) {
-        memset(state->samples, 0, sizeof state->samples);
     }
 }
 
@@ -118,6 +142,8 @@ serq_place serq_place_frame(serq_state *state, int32_t level)
     serq_count_add(state->counts, &place);
     return place;
 }
+
+#endif
 
 void serq_add_speech(serq_state *state, int32_t level, bool voiced)
 {
@@ -208,7 +234,11 @@ void serq_take_frame(serq_state *state)
 
 void serq_pass_over(serq_state *state)
 {
+#ifdef SERQ_SEQUENCE
+    take_row(state, SERQ_NEVER);
+#else
     state->tiers.last = SERQ_NEVER; /* so the next frame makes no pair */
+#endif
     state->kept = 0;
     next_frame(state);
 }

@@ -32,6 +32,7 @@
 #include "serq_frontend.h"
 #include "serq_network.h"
 #include "serq_pool.h"
+#include "serq_sequence.h"
 #include "serq_speech.h"
 #ifdef SERQ_VOICE_MOST
 #include "serq_voice.h"
@@ -71,6 +72,9 @@ typedef union {
         int32_t pooled[SERQ_FEATURES];
         int32_t accumulators[SERQ_ACCUMULATORS];
         serq_table table;
+#ifdef SERQ_WORK
+        uint8_t work[SERQ_WORK]; /* at a multiple of 4, as activations are */
+#endif
         uint8_t
             activations[SERQ_ACTIVATIONS]; /* where each layer finds its input, serq_model.c says */
     } decision;
@@ -81,6 +85,7 @@ typedef union {
 /* Everything the recogniser remembers. Its members are its own affair. */
 typedef struct {
     serq_scratch scratch;
+#ifndef SERQ_SEQUENCE
     serq_pool pools[SERQ_POOLS * SERQ_TIERS]; /* of every coefficient of every feature block */
 #if SERQ_HISTOGRAMS > 0
     serq_histogram histograms[SERQ_HISTOGRAMS * SERQ_TIERS]; /* of those with percentiles */
@@ -88,16 +93,24 @@ typedef struct {
     serq_count counts[SERQ_SELECTIONS * SERQ_TIERS]; /* 0: of all frames that count; then of the
                                                         blocks that are selective */
     serq_tiers tiers;
+#endif
     serq_grid grid;
     serq_floor floor;
-    uint16_t speech;                             /* frames that are speech */
+    uint16_t speech; /* frames that are speech */
+#ifndef SERQ_SEQUENCE
     int16_t first[SERQ_POOLS], last[SERQ_POOLS]; /* values of the first and latest frame */
-    int16_t samples[SERQ_FRAME_LENGTH];          /* at a multiple of 8 */
-    uint32_t frames;                             /* whole frames so far */
-    uint16_t filled;                             /* samples waiting in `samples` */
+#endif
+    int16_t samples[SERQ_FRAME_LENGTH]; /* at a multiple of 4 */
+    uint32_t frames;                    /* whole frames so far */
+    uint16_t filled;                    /* samples waiting in `samples` */
     uint16_t kept;  /* for serq_frame_shift(), of those that come from the frame before, or 0 */
     uint16_t ended; /* whether the zeros after the clip were taken */
     uint16_t begun; /* SERQ_BEGUN */
+#ifdef SERQ_SEQUENCE
+    int16_t rows[SERQ_SEQUENCE * SERQ_COEFFICIENTS]; /* a ring of the last frames' values */
+    int16_t steps[SERQ_SEQUENCE];                    /* of their level */
+    uint16_t row;                                    /* the place of the next frame */
+#endif
 #ifdef SERQ_VOICE_MOST
     union {
         const serq_voice *is; /* whose answers they are, or NULL */
@@ -159,17 +172,23 @@ void serq_model_learn(const serq_state *state, serq_voice *voice, int label);
  * does; whether they taught anything. */
 bool serq_learn_features(const serq_state *state, serq_voice *voice, int label);
 #endif
+#ifndef SERQ_SEQUENCE
 void serq_model_edges(serq_state *state, const int16_t *first, uint8_t pair, uint32_t first_counts);
+#endif
 int32_t serq_model_loudness(const serq_state *state); /* of a whole frame that waits */
 
 /* For generated code: where a frame of this level goes; whether it is speech. For serq_stream.c: no
  * frame is in the pools; the loudest step rises to `top`, and the tiers that leave are cleared;
  * whether a frame is whole with `count` samples more, which it has room for; transform a whole
  * frame, or pass over it, if it is not its block's first; whether no feature is there. */
+#ifdef SERQ_SEQUENCE
+int16_t *serq_next_row(serq_state *state, int32_t level);
+#else
 serq_place serq_place_frame(serq_state *state, int32_t level);
-void serq_add_speech(serq_state *state, int32_t level, bool voiced);
 void serq_clear_pools(serq_state *state);
 void serq_raise_top(serq_state *state, int16_t top);
+#endif
+void serq_add_speech(serq_state *state, int32_t level, bool voiced);
 bool serq_fill(serq_state *state, const int16_t *samples, uint32_t count);
 void serq_take_frame(serq_state *state);
 void serq_pass_over(serq_state *state);

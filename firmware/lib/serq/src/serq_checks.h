@@ -16,6 +16,9 @@
 #define SERQ_CHECK_ACCUMULATORS(layer, outputs) \
     SERQ_CHECK(accumulators##layer, SERQ_PADDED(outputs) <= SERQ_ACCUMULATORS)
 
+/* There is room for what a layer writes while it computes, padded. */
+#define SERQ_CHECK_WORK(layer, bytes) SERQ_CHECK(work##layer, SERQ_PADDED(bytes) <= SERQ_WORK)
+
 /* A layer's output, which is the next one's input, does not touch its input. */
 #define SERQ_CHECK_APART(layer, inputs, at, outputs, to) \
     SERQ_CHECK(apart##layer, \

@@ -85,6 +85,16 @@ void serq_stream_init(serq_stream *stream)
     begin_block(stream);
 }
 
+#ifdef SERQ_SEQUENCE
+
+/* The ring of rows goes on from block to block: of a block only its speech is kept. */
+static void merge_blocks(serq_stream *stream)
+{
+    stream->older[stream->next].speech = stream->state.speech;
+}
+
+#else
+
 static void swap_words(int16_t *state, const int16_t *from, int16_t *to, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -220,6 +230,8 @@ static void merge_blocks(serq_stream *stream)
     }
     append(state, newest);
 }
+
+#endif
 
 /* The block that was kept is one of the older from now on. */
 static void next_block(serq_stream *stream)

@@ -55,6 +55,7 @@ typedef struct {
 
 /* A block that has ended. */
 typedef struct {
+#ifndef SERQ_SEQUENCE
     serq_pool pools[SERQ_POOLS * SERQ_TIERS];
 #if SERQ_HISTOGRAMS > 0
     serq_block_histogram histograms[SERQ_HISTOGRAMS * SERQ_TIERS];
@@ -62,6 +63,7 @@ typedef struct {
     serq_count counts[SERQ_SELECTIONS * SERQ_TIERS];
     serq_tiers tiers;
     int16_t first[SERQ_POOLS], last[SERQ_POOLS];
+#endif
     uint16_t speech; /* frames that are speech */
 } serq_block;
 

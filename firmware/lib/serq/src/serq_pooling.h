@@ -1,0 +1,14 @@
+/* Pooling over time: one activation for each channel of a window of frames (SPEC.md section 3). */
+#ifndef SERQ_POOLING_H
+#define SERQ_POOLING_H
+
+#include <stdint.h>
+
+/* The maximum, or the mean to the nearest integer, ties up, of each channel in each of `count`
+ * windows: of `taps` frames, `dilation` apart, and the next window `stride` frames later. */
+void serq_time_maximum(const uint8_t *sequence, unsigned count, unsigned channels, unsigned taps,
+                       unsigned stride, unsigned dilation, uint8_t *pooled);
+void serq_time_mean(const uint8_t *sequence, unsigned count, unsigned channels, unsigned taps,
+                    unsigned stride, unsigned dilation, uint8_t *pooled);
+
+#endif
