@@ -114,6 +114,17 @@ class Memory(Section, frozen=True):
     code_block_bytes: Address = 0
 
 
+class Power(Section, frozen=True):
+    """[power]: the current of the chip alone at its clock, with the radio off, in mA (0: not known).
+
+    computing_ma: while the core executes. waiting_ma: while it waits for an interrupt, as ports do between
+    samples.
+    """
+
+    computing_ma: Annotated[float, Meta(ge=0, le=10_000)] = 0
+    waiting_ma: Annotated[float, Meta(ge=0, le=10_000)] = 0
+
+
 class Port(Section, frozen=True):
     """[port]: how the application reaches its host.
 
@@ -249,6 +260,7 @@ class BoardFile(Section, frozen=True):
     port: Port
     audio: Audio
     memory: Memory = Memory()
+    power: Power = Power()
     pins: Pins = Pins()
     microphone: Microphone | None = None
     sources: dict[str, str] = msgspec.field(default_factory=dict)
@@ -294,6 +306,7 @@ class Board:
     platformio: PlatformIO
     mcu: Mcu
     memory: Memory
+    power: Power
     pins: Pins
     port: Port
     audio: Audio
@@ -605,6 +618,7 @@ def _board(data: dict[str, Any], text: str, path: Path, folder: Path) -> Board:
         platformio=file.platformio,
         mcu=file.mcu,
         memory=file.memory,
+        power=file.power,
         pins=with_chip(file.pins, file.mcu.core, file.port.family, str(path)),
         port=file.port,
         audio=file.audio,
@@ -657,6 +671,8 @@ def _check_core(board: Board, path: Path) -> None:
         raise SerqError(f"{path}: mcu.flash_bytes leaves no room for a program")
     if board.port.stack_bytes > board.mcu.ram_bytes:
         raise SerqError(f"{path}: port.stack_bytes is more than mcu.ram_bytes")
+    if board.power.waiting_ma > board.power.computing_ma:
+        raise SerqError(f"{path}: power.waiting_ma is more than power.computing_ma")
     line = board.port.baud or board.port.kind != "uart"
     if not board.emulated and not (line and board.mcu.clock_hz and board.platformio.framework):
         raise SerqError(

@@ -122,6 +122,28 @@ class Budget:
         return low, high
 
     @property
+    def milliamps(self) -> tuple[float, float] | None:
+        """Current of the chip alone while it listens in real time, from cached weights to slow flash.
+
+        Where nothing is known of a core that waits, it is that of one that computes. None without a figure.
+        """
+        return None if self.core_share is None else self._current(*self.core_share)
+
+    @property
+    def silent_milliamps(self) -> float | None:
+        """Current of the chip alone while nobody speaks; None where silence costs as much, or unknown."""
+        time = None if self.silence is None else milliseconds(self.silence, self.board.mcu.clock_hz)
+        current = None if time is None else self._current(time / 1000)
+        return None if current is None else current[0]
+
+    def _current(self, *shares: float) -> tuple[float, float] | None:
+        """Return the lowest and the highest current for shares of the core's time."""
+        power = self.board.power
+        waiting = power.waiting_ma or power.computing_ma
+        values = [waiting + (power.computing_ma - waiting) * min(share, 1.0) for share in shares]
+        return (values[0], values[-1]) if power.computing_ma else None
+
+    @property
     def _flash_milliseconds(self) -> float:
         speed = self.board.memory.flash_bytes_per_cycle * self.board.mcu.clock_hz / 1000
         return self.read_bytes / speed if speed else 0.0
@@ -136,7 +158,19 @@ class Budget:
             )
         if self.core_share:
             rows.append(f"listening in real time takes {_span(self.core_share, 100, 1)} % of the core's time")
+        if self.milliamps:
+            rows.append(self._current_line(self.milliamps))
         return rows
+
+    def _current_line(self, listening: tuple[float, float]) -> str:
+        """Say what the chip takes while it listens."""
+        silent, waiting = self.silent_milliamps, self.board.power.waiting_ma
+        quiet = "" if silent is None or not waiting else f", and about {silent:.1f} mA where nobody speaks"
+        return (
+            f"the chip takes {'about' if waiting else 'at most'} {_span(listening, 1, 1)} mA while it"
+            f" listens{quiet}, without the microphone"
+            f" ({self.board.sources.get('power.computing_ma', '[power]')})"
+        )
 
     @property
     def basis(self) -> str:
@@ -165,6 +199,8 @@ class Budget:
             "basis": self.basis,
             "decision_milliseconds": self.decision_milliseconds,
             "core_share": self.core_share,
+            "milliamps": self.milliamps,
+            "silent_milliamps": self.silent_milliamps,
             "rows": [
                 self._timed(row)
                 for row in (*self.rows, total(self.rows, "frame"), total(self.rows, "decision"))

@@ -323,6 +323,22 @@ def test_what_all_boards_share_compiles_without_a_word(app: str, compiler: str, 
         assert done.returncode == 0, done.stderr
 
 
+def test_arduino_cores_sleep_between_samples_and_over_none(tmp_path: Path) -> None:
+    board = load_board("emulated-m4f")
+    assert isinstance(board.emulator, Emulator)
+    (tmp_path / "Arduino.h").write_text("void yield();\nunsigned long micros();\n")
+    sources = [PROGRAMS / "arduino_sleep.cpp", FIRMWARE / "ports" / "audio_arduino.cpp"]
+    flags = ["--oslib=semihost", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti"]
+    flags += [f"-Wl,--defsym={symbol}={value}" for symbol, value in board.linker_symbols.items()]
+    flags += [f"-I{tmp_path}", f"-I{FIRMWARE / 'ports'}"]
+    compiler = [f"{board.emulator.compiler}gcc", *board.emulator.compile_flags]
+    subprocess.run([*compiler, *flags, *sources, "-o", tmp_path / "p"], check=True)
+    time = ["-icount", "shift=6,sleep=off"]  # an instruction takes less than two of SysTick's cycles
+    command = [*board.emulator.command_line, str(tmp_path / "p"), *time]
+    done = subprocess.run(command, capture_output=True, timeout=20, check=True)
+    assert done.stderr.split() == [b"1"]  # QEMU writes a console there
+
+
 def test_a_model_that_cannot_listen_to_a_board_is_refused(tmp_path: Path) -> None:
     slow = made_up_model((3,), (2,), spec=FeatureSpec(sample_rate=8000, fmax=4000))
     with pytest.raises(

@@ -1,5 +1,5 @@
-"""All parsers, in turns, until each has been fuzzed for so many CPU seconds: `python -m
-tests.fuzz.campaign FOLDER [SECONDS]`.
+"""All parsers, or those named, in turns, until each has been fuzzed for so many CPU seconds: `python -m
+tests.fuzz.campaign FOLDER [SECONDS [PARSER …]]`.
 
 FOLDER keeps the inputs that reach something new, what was found, and the figures so far, so that a campaign
 may be broken off and gone on with. Prints a table for docs/fuzzing.md; exit 1 if anything was found.
@@ -25,15 +25,14 @@ SLICE = 60  # seconds of a turn
 def main() -> None:
     """The command."""
     if len(sys.argv) < 2:
-        sys.exit("usage: python -m tests.fuzz.campaign FOLDER [CPU SECONDS for each parser, 600]")
+        sys.exit(
+            "usage: python -m tests.fuzz.campaign FOLDER [CPU SECONDS for each parser, 600 [PARSER ...]]"
+        )
     folder, wanted = Path(sys.argv[1]).resolve(), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
+    targets = sys.argv[3:] or [*C_TARGETS, *PYTHON_TARGETS]
     state_file = folder / "figures.json"
     state: dict[str, Any] = json.loads(state_file.read_text()) if state_file.exists() else {}
-    while due := [
-        target
-        for target in (*C_TARGETS, *PYTHON_TARGETS)
-        if state.get(target, {}).get("cpu_seconds", 0) < wanted
-    ]:
+    while due := [target for target in targets if state.get(target, {}).get("cpu_seconds", 0) < wanted]:
         for target in due:
             state[target] = _turn(
                 folder,

@@ -1,6 +1,6 @@
 """The exported C of every model that ships, and of ten odd ones, under sanitizers and valgrind.
 
-    python -m tests.fuzz.sanitized
+    python -m tests.fuzz.sanitized          # all; with names of models, those
 
 Each model's C, with the kernels of three cores, is compiled for this computer by clang with the address and
 undefined-behaviour sanitizers, and by gcc for valgrind's memcheck. It hears silence, noise, full scale, steps
@@ -94,10 +94,11 @@ def check(model: QuantizedModel, board: str, heard: list[Path], memcheck: bool) 
         return "" if done.returncode == 0 and not done.stderr else done.stderr or f"exit {done.returncode}"
 
 
-def main() -> int:
-    """Check all models, and print what was found."""
+def main(names: list[str]) -> int:
+    """Check all models, or those of these names, and print what was found."""
     shipped = sorted([*MODELS.glob("*.serq"), *_OTHERS.glob("*.serq")])
-    models = [*((path.stem, load_model(path)) for path in shipped), *odd_models()]
+    known = dict([*((path.stem, load_model(path)) for path in shipped), *odd_models()])
+    models = [(name, model) for name, model in known.items() if not names or name in names]
     runs = findings = 0
     with tempfile.TemporaryDirectory(prefix="serq-sounds-") as folder:
         heard = sounds(Path(folder))
@@ -108,9 +109,10 @@ def main() -> int:
                     runs, findings = runs + 1, findings + bool(said)
                     if said:
                         print(f"{name} for {board}: {said[:2000]}", file=sys.stderr, flush=True)
+            print(f"{name}: {len(BOARDS)} kernels, sanitizers and valgrind", flush=True)
     print(f"{len(models)} models, {runs} programs of {len(heard)} sounds each: {findings} findings")
     return findings
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main()))
+    sys.exit(bool(main(sys.argv[1:])))

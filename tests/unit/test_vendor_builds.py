@@ -255,6 +255,46 @@ def test_the_share_of_a_core_is_frames_and_decisions_of_a_second() -> None:
     assert list(needed.core_share or ()) == [pytest.approx(share)] * 2
 
 
+def test_the_current_is_between_a_waiting_and_a_computing_core_by_its_share() -> None:
+    board = load_board("esp32c3")
+    power = board.power
+    rows = (Row("frame", "x", 160_000, None), Row("decision", "y", 1_600_000, None))  # 1 ms and 10 ms
+    quiet = Row("silence", "z", 16_000_000, None)  # a tenth of a second
+    needed = Budget(board, MODEL, (), rows, quiet, 0)
+    (share, _), between = needed.core_share or (0, 0), power.computing_ma - power.waiting_ma
+    assert 0 < share < 1
+    assert needed.milliamps == pytest.approx([power.waiting_ma + between * share] * 2)
+    assert needed.silent_milliamps == pytest.approx(power.waiting_ma + between * 0.1)
+    line = f"the chip takes about {needed.milliamps[0]:.1f} mA while it listens, and about"
+    (said,) = [text for text in needed.lines() if text.startswith(line)]
+    assert f" {needed.silent_milliamps:.1f} mA where nobody speaks" in said and "datasheet" in said
+    assert needed.to_json()["milliamps"] == needed.milliamps
+    busy = Budget(board, MODEL, (), (*rows, *rows * 99), None, 0)
+    assert busy.milliamps == (power.computing_ma, power.computing_ma)  # no more than all of the time
+
+
+def test_without_a_figure_of_a_waiting_core_the_current_is_a_limit_and_without_any_it_is_not_said() -> None:
+    rows = (Row("frame", "x", 100, 100), Row("decision", "y", 100, 100))
+    teensy, unknown = (
+        Budget(load_board(name), MODEL, (), rows, None, 0) for name in ("teensy41", "nucleo_f446re")
+    )
+    assert teensy.milliamps == (100, 100)
+    assert any("at most 100.0 mA" in line for line in teensy.lines())
+    assert unknown.milliamps is None and not any(" mA " in line for line in unknown.lines())
+
+
+def test_every_current_has_its_source_and_no_core_takes_more_while_it_waits(tmp_path: Path) -> None:
+    for board in all_boards():
+        if board.power.computing_ma:
+            assert "power.computing_ma" in board.sources, board.name
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        (resources.BOARDS / "esp32.toml").read_text().replace("waiting_ma = 30", "waiting_ma = 69")
+    )
+    with pytest.raises(SerqError, match=r"power\.waiting_ma is more than power\.computing_ma"):
+        read_board(path)
+
+
 def test_a_frame_is_priced_without_the_harness_trace() -> None:
     """Cores with a long multiply compute powers as they read them; the others store them."""
     for name, stored in (("emulated-m4f", False), ("emulated-rv32imc", False), ("emulated-m0", True)):
