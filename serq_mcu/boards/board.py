@@ -347,13 +347,14 @@ class Board:
     @property
     def warnings(self) -> list[str]:
         """A sentence for each pin of the microphone that does something else besides."""
-        found = {key: self.pins.warning(getattr(self.audio, key)) for key in self._microphone_pins}
+        found = {key: self.pins.warning(getattr(self.audio, key)) for key in self.microphone_pins}
         return [
             f"audio.{key}: pin {getattr(self.audio, key)} {reason}" for key, reason in found.items() if reason
         ]
 
     @property
-    def _microphone_pins(self) -> tuple[str, ...]:
+    def microphone_pins(self) -> tuple[str, ...]:
+        """Keys of [audio] that name the pins of its microphone."""
         return INTERFACE_PINS.get(self.microphone.interface, ())
 
     @property

@@ -183,6 +183,50 @@ def export(
 
 
 @main.command()
+@click.argument("example", required=False)
+@click.option("-b", "--board", "board_name", metavar="BOARD", help="The board to make it for.")
+@click.option("--model", "file", type=MODEL, help="A model file (.serq).  [default: the model that ships]")
+@out_option("The project folder to write.  [default: serq-EXAMPLE]", FOLDER)
+@json_option
+def new(
+    example: str | None, board_name: str | None, file: Path | None, out: Path | None, as_json: bool
+) -> None:
+    """Write an example project, whose src/app.c does something with the decisions; alone, list examples.
+
+    The code is yours to change.
+
+    Example: serq-mcu new led --board esp32 --out lamp/
+    """
+    from serq_mcu.codegen.examples import EXAMPLES
+
+    if example is None:
+        lines = [f"{name:<8}{known.title}" for name, known in EXAMPLES.items()]
+        print_result({name: known.title for name, known in EXAMPLES.items()}, lines, as_json)
+        return
+    if board_name is None:
+        raise SerqError("name the board with --board; `serq-mcu boards` lists them")
+    without_blas_threads()
+    from serq_mcu.base.shell import quoted
+    from serq_mcu.boards.board import load_board
+    from serq_mcu.codegen.examples import find_example, new_project
+    from serq_mcu.codegen.plan import Plan
+    from serq_mcu.show.firmware import wiring_lines
+
+    plan, out = Plan(chosen_model(file), load_board(board_name), "live"), out or Path(f"serq-{example}")
+    project = new_project(example, plan, out)
+    wiring = find_example(example).wiring(plan.board)
+    lines = [
+        f"wrote {out}: {find_example(example).title}, for {plan.board.title}",
+        *wiring_lines(plan),
+        *([wiring] if wiring else []),
+        f"your code: {project.own_code()[0]}",
+        f"next: serq-mcu build {quoted(out)}",
+    ]
+    value = {"folder": str(out), "board": plan.board.name, "example": example, "own": project.own_code()}
+    print_result(value, lines, as_json)
+
+
+@main.command()
 @click.argument("model", type=MODEL, required=False)
 @board_option
 @click.option(

@@ -182,7 +182,7 @@ PANELS = {
     "Everyday": ("classify", "export", "build", "flash", "live", "record", "train", "doctor"),
     "Models": ("models", "quantize", "import-model", "evaluate", "check", "report", "calibrate", "adapt"),
     "Verify": ("verify", "bench"),
-    "Boards": ("boards", "microphones", "library", "listen", "monitor"),
+    "Boards": ("new", "boards", "microphones", "library", "listen", "monitor"),
     "Corpora": ("corpus",),
     "Research": ("robustness", "evaluate-streams", "frontend", "experiment"),
     "Set-up": ("demo", "toolchain", "cache", "completion"),

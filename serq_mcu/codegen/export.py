@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -103,11 +104,12 @@ def export(
     return export_plan(Plan(model, board, app, storage), out, force=force)
 
 
-def export_plan(plan: Plan, out: Path, *, force: bool = False) -> Project:
+def export_plan(plan: Plan, out: Path, *, force: bool = False, own: Files | None = None) -> Project:
     """Write the project of a plan with one of APPS to the folder `out`, atomically.
 
     The same plan gives the same bytes. Of an earlier export there, what was exported is replaced; what
-    somebody added stays, and so does the user's own code (OWN), of which a live project gets a first version.
+    somebody added stays, and so does the user's own code (OWN), of which a live project gets a first version:
+    own, or one that does nothing.
     Raises SerqError if somebody changed what was exported (unless `force`), if the folder is not an export,
     or if the application cannot run the model.
     """
@@ -123,7 +125,7 @@ def export_plan(plan: Plan, out: Path, *, force: bool = False) -> Project:
         plan.storage,
         extensions,
         force=force,
-        own=own_code(plan),
+        own=own or own_code(plan),
     )
 
 
@@ -131,7 +133,9 @@ def own_code(plan: Plan) -> Files:
     """Return the first version of the user's own code: of a live project alone."""
     if plan.app != "live":
         return {}
-    return {OWN[0]: render("app.c.j2", example=plan.model.labels[0]).encode()}
+    # in a comment: nothing that could end one
+    plain = [label for label in plan.model.labels if re.fullmatch("[A-Za-z ]+", label)]
+    return {OWN[0]: render("app.c.j2", example=(plain or ["anger"])[0]).encode()}
 
 
 def write_project(

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from serq_mcu.base.files import read_regular
 from serq_mcu.boards.board import BOARD_FILE, Board, all_boards, read_board
-from serq_mcu.codegen.export import OWN, README, Project, export, same_content
-from serq_mcu.codegen.plan import MODEL
+from serq_mcu.codegen.examples import EXAMPLES, example_files
+from serq_mcu.codegen.export import OWN, README, Project, export, own_code, same_content
+from serq_mcu.codegen.plan import MODEL, Plan
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import load_model
 
@@ -43,11 +44,14 @@ def buildable(project: Project, *, allow_changes: bool = False, runs_here: bool 
         names = differences(project, fresh)
         if others := [name for name in names if runs_here or name not in own]:
             raise SerqError(_refusal(project, others, own))
-        if not runs_here:
-            for name in OWN:
-                (fresh.folder / name).unlink(missing_ok=True)
-            for name in own:
-                (fresh.folder / name).write_bytes(read_regular(project.folder / name))
+        ours = _first_versions(fresh) if runs_here and own else {}
+        for name in OWN:
+            (fresh.folder / name).unlink(missing_ok=True)
+        for name in own:
+            data = read_regular(project.folder / name)
+            if runs_here and data not in ours.get(name, []):  # changed since it was compared
+                raise SerqError(_refusal(project, [name], own))
+            (fresh.folder / name).write_bytes(data)
         yield fresh
 
 
@@ -74,8 +78,8 @@ def changes(project: Project) -> list[str]:
 def differences(project: Project, fresh: Project) -> list[str]:
     """List the files of a folder that another export has otherwise or has not; its README is nobody's code.
 
-    A file that was added at the top of the folder is none that a build reads. Of the user's own code, the
-    version that an export writes is no difference.
+    A file that was added at the top of the folder is none that a build reads. Of the user's own code, what an
+    export or an example writes is no difference.
     """
     differ = [
         name
@@ -83,12 +87,25 @@ def differences(project: Project, fresh: Project) -> list[str]:
         if name != README and not same_content(project.folder / name, digest)
     ]
     added = [name for name in project.added(fresh.files) if len(Path(name).parts) > 1]
-    return differ + [name for name in added if not (name in OWN and _same(project, fresh, name))]
+    ours = _first_versions(fresh) if any(name in OWN for name in added) else {}
+    return differ + [name for name in added if not _is_one_of(project.folder / name, ours.get(name, []))]
 
 
-def _same(project: Project, fresh: Project, name: str) -> bool:
-    own = fresh.folder / name
-    return own.is_file() and same_content(project.folder / name, hashlib.sha256(own.read_bytes()).hexdigest())
+def _first_versions(fresh: Project) -> dict[str, list[bytes]]:
+    """Return what an export and each example write as the user's own code, by the name of the file."""
+    if fresh.app != "live":
+        return {}
+    model, board = load_model(fresh.folder / MODEL), read_board(fresh.folder / BOARD_FILE)
+    plan = Plan(model, board, fresh.app, fresh.storage)
+    made = [own_code(plan)]
+    for example in EXAMPLES.values():
+        with contextlib.suppress(SerqError):  # not for this board
+            made.append(example_files(example, plan))
+    return {name: [files[name] for files in made if name in files] for name in OWN}
+
+
+def _is_one_of(path: Path, versions: list[bytes]) -> bool:
+    return any(same_content(path, hashlib.sha256(data).hexdigest()) for data in versions)
 
 
 def _exported_again(project: Project, folder: Path) -> Project:

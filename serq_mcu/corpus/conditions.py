@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,7 +238,7 @@ def _in_room(signal: NDArray[np.float64], response: NDArray[np.float64]) -> NDAr
     return wet
 
 
-def _require_known(what: str, name: str, known: Sequence[str]) -> None:
+def _require_known(what: str, name: str, known: Iterable[str]) -> None:
     if name not in ("", *known):
         raise SerqError(unknown(what, name, known))
 

@@ -271,9 +271,10 @@ def load_run(folder: Path) -> Run:
     except SerqError as error:
         raise SerqError(f"the run folder {folder} cannot be used: {error}") from error
     except FileNotFoundError as error:
-        raise SerqError(
-            f"{folder} is not a run folder (no {Path(error.filename).name}); `serq-mcu train` makes one"
-        ) from error
+        what = (
+            f"is not a run folder (no {Path(error.filename).name})" if folder.exists() else "does not exist"
+        )
+        raise SerqError(f"{folder} {what}; `serq-mcu train` makes a run folder") from error
     except OSError as error:
         raise SerqError(f"cannot read the run folder {folder}: {error.strerror or error}") from error
     except (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,12 @@ from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.cli import main
+from serq_mcu.codegen.examples import new_project
 from serq_mcu.codegen.export import export
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
+from serq_mcu.quantized_model.store import save_model
 from serq_mcu.quantized_model.streaming import Decision, stream_decisions
 from tests.emulated.test_applications import LABELS, MODEL, PROGRAMS, _host, _speech
 from tests.support.tools import needs
@@ -159,3 +164,88 @@ def test_an_app_may_be_written_in_cpp(compiler: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     symbols = subprocess.run(["nm", "app.o"], cwd=tmp_path / "p", capture_output=True, text=True, check=True)
     assert " T on_decision" in symbols.stdout  # C's name, so that it takes the place of the weak one
+
+
+@pytest.mark.parametrize("board", ["emulated-m4f", "esp32", "nucleo_f446re"])
+def test_an_example_runs_as_it_was_written_and_not_when_somebody_changed_it(
+    board: str, tmp_path: Path
+) -> None:
+    """On a real board's emulated relative, which prints the colour that the pins would show."""
+    save_model(MODEL, tmp_path / "m.serq")
+    soundfile.write(tmp_path / "clip.wav", _speech(60_000), 16000)
+    made = _run("new", "led", "-b", board, "--model", tmp_path / "m.serq", "-o", tmp_path / "lamp")
+    assert made.exit_code == 0, made.output
+    said = _run("listen", tmp_path / "lamp", tmp_path / "clip.wav")
+    assert said.exit_code == 0, said.output
+    changed = [line for line in _decided(stream_decisions(MODEL, _speech(60_000))) if " changed " in line]
+    assert len(_own_lines(said.stdout)) == len(changed) > 0
+    shown = {"fear": "violet", "no speech": "dark", "not sure": "dark"}
+    wanted = [shown.get(line.split(" | ")[1].split(" changed ")[0], "white") for line in changed]
+    assert _own_lines(said.stdout) == wanted
+    again = _run("new", "led", "-b", board, "-o", tmp_path / "lamp")
+    assert again.exit_code == 1 and "is your own code, which stays" in again.output
+    (own,) = (tmp_path / "lamp" / "src").glob("app.*")
+    with own.open("a") as file:
+        file.write("/* mine */\n")
+    refused = _run("listen", tmp_path / "lamp", tmp_path / "clip.wav")
+    assert refused.exit_code == 1 and "--allow-changes" in refused.output
+
+
+@pytest.mark.parametrize("board", ["esp32", "esp32s3", "esp32c3", "pico", "nucleo_f446re", "teensy40"])
+def test_an_example_is_written_for_free_pins_and_compiles(board: str, tmp_path: Path) -> None:
+    """Against headers with the vendors' declarations, which stand in for the frameworks."""
+    target = load_board(board)
+    new_project("led", Plan(MODEL, target, "live"), tmp_path / "p")
+    (name,) = (tmp_path / "p" / "src").glob("app.*")
+    text = name.read_text()
+    pins = dict(re.findall(r"^ \*   (red|green|blue): pin (\w+)$", text, re.M))
+    used = {getattr(target.audio, key) for key in target.microphone_pins}
+    assert len(set(pins.values())) == 3 and not used & set(pins.values())
+    for pin in pins.values():
+        assert target.pins.warning(pin) is None
+        assert not list(target.pins.reasons_against(pin, "i2s_clock", target.port_pins)) or "i2s_clock" in (
+            target.pins.only
+        )
+    assert name.suffix == (".cpp" if target.platformio.framework == "arduino" else ".c")
+    compiler = ["g++", "-std=gnu++14"] if name.suffix == ".cpp" else ["gcc", "-std=gnu11"]
+    stm32 = [f"-D{pin}={index}" for index, pin in enumerate(pins.values()) if not pin.isdigit()]
+    flags = ["-Wall", "-Wextra", "-Werror", f"-I{PROGRAMS / 'vendor'}", "-Ilib/serq/src", "-Isrc", *stm32]
+    framework = "ARDUINO" if name.suffix == ".cpp" else "ESP_PLATFORM"
+    command = [
+        *compiler,
+        *flags,
+        "-DVENDOR_LIGHTS",
+        f"-D{framework}",
+        "-c",
+        f"src/{name.name}",
+        "-o",
+        "app.o",
+    ]
+    done = subprocess.run(command, cwd=tmp_path / "p", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_class_name_cannot_leave_the_comment_or_the_string_of_generated_code(tmp_path: Path) -> None:
+    model = replace(MODEL, labels=("*/ int evil; /*", '"}; int evil; //', "calm", "fear", "joy"))
+    export(model, load_board("emulated-m0"), tmp_path / "p", app="live")
+    assert "evil" not in (tmp_path / "p" / "src" / "app.c").read_text()
+    new_project("led", Plan(model, load_board("emulated-m0"), "live"), tmp_path / "q")
+    for folder in ("p", "q"):
+        flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-Isrc", "-Ilib/serq/src", "-c", "src/app.c"]
+        done = subprocess.run(
+            ["gcc", *flags], cwd=tmp_path / folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        symbols = subprocess.run(["nm", "app.o"], cwd=tmp_path / folder, capture_output=True, text=True)
+        assert "evil" not in symbols.stdout
+
+
+def test_examples_are_listed_and_refused_in_a_sentence(tmp_path: Path) -> None:
+    assert "led" in _run("new").output and json.loads(_run("new", "--json").stdout).keys() == {"led"}
+    for words, said in (
+        (("new", "disco", "-b", "esp32"), "there is no example 'disco'; there are led"),
+        (("new", "led"), "--board"),
+        (("new", "led", "-b", "nano33ble", "-o", tmp_path / "n"), "no free pins are known of nano33ble"),
+    ):
+        done = _run(*words)
+        assert done.exit_code == 1 and said in done.output, done.output
