@@ -52,6 +52,7 @@ lint: $(VENV)/.installed build/lint/clean
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.lint_comprehensions
+	$(BIN)/python -m tools.lint_words
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'firmware/*.c' 'firmware/*.h' 'firmware/*.cpp')
 
 # the C is analysed again when it, or what generates it, has changed

@@ -287,7 +287,7 @@ def calibrate(
 
     Returns:
         The `voice`, which `evaluate` and `save_voice` take; where labels are known, scores without it and
-        with it, each clip judged by what the others taught.
+        with it, each clip evaluated with what the others taught.
 
     Raises:
         SerqError: The model was not trained for voices, a recording cannot be read, or nothing can be learned
@@ -375,7 +375,7 @@ def export(
     board: Board | AnyPath,
     out: AnyPath,
     *,
-    app: Literal["harness", "live", "capture"] = "harness",
+    app: Literal["live", "harness", "capture"] = "live",
     storage: Literal["compact", "fast"] = "compact",
     force: bool = False,
 ) -> Project:
@@ -387,8 +387,8 @@ def export(
         model: A model, its path, or the name of one that comes with the package.
         board: A board, its name, or the path of a board file.
         out: The folder to write.
-        app: What the firmware does: `"harness"` answers `verify`, `"live"` listens to the microphone,
-            `"capture"` sends its samples.
+        app: What the firmware does: `"live"` listens to the microphone and prints decisions, `"harness"` is
+            the target of `verify`, `"capture"` sends the microphone's samples to `serq-mcu record`.
         storage: `"fast"` stores weights with more bits than they have where that runs faster.
         force: Whether to replace a folder in which files were changed or added since the export.
 

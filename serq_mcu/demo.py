@@ -1,4 +1,4 @@
-"""The whole way once: speech, features, network, bits per layer, C, firmware, and the proof that they agree.
+"""The whole pipeline once: speech, features, network, bits per layer, C, firmware, and a check of all.
 
 `summary.json` holds the outcome under the names of SPEC.md section 11.
 """

@@ -72,11 +72,11 @@ Written by `python -m tools.cards`; `serq-mcu models NAME` shows the same.
 A MODEL of any command is a file or one of these names; where none is given it is `emodb`.
 
     serq-mcu export emodb-small --board nucleo_f446re --out firmware/
-    serq-mcu evaluate emodb-light --corpus emodb/
+    serq-mcu evaluate emodb-light --clips emodb/
 
 All are trained on EMO-DB with the first of ten stratified folds held out, so that anyone who has the
 recordings can check them: the held-out clips are named in the model's provenance, and
-`serq-mcu evaluate NAME --corpus emodb/` asks for them.
+`serq-mcu evaluate NAME --clips emodb/` asks for them.
 Seven classes: anger, boredom, disgust, fear, happiness, neutral, sadness; and "no speech", from 135 sounds of
 ESC-10 (CC0 or CC BY 3.0) and generated noise.
 One fold of 54 clips says little, so the cards have means over all folds and speakers (`docs/life.md` of the

@@ -149,7 +149,7 @@ def _command_page(path: Words, command: click.Command) -> str:
     context = command.context_class(command, info_name=" ".join(path), parent=whole)
     usage = " ".join([PROGRAM, *path, *command.collect_usage_pieces(context)])
     prose = [_prose(paragraph) for paragraph in _paragraphs(command) if not _is_example(paragraph)]
-    prose += ["Interrupted, it goes on where it stopped when it is called again."] * getattr(
+    prose += ["Interrupted, it resumes where it stopped when it is called again."] * getattr(
         command, "resumable", False
     )
     parts = [f"# {PROGRAM} {' '.join(path)}", *prose, _code(usage, "text")]
@@ -382,18 +382,21 @@ def _struct_fields(kind: type) -> tuple[Any, ...]:
 
 
 def _key(item: Any) -> list[str]:
-    default = "required" if item.required else f"`{json.dumps(item.default)}`"
+    plain = {} if item.default is msgspec.NODEFAULT else item.default
+    default = "required" if item.required else f"`{json.dumps(plain)}`"
     return [f"`{item.encode_name}`", _allowed(item.type), default]
 
 
 def _allowed(kind: Any) -> str:
-    """Say what a key of a board file may be, of which there are four types."""
+    """Say what a key of a board file may be, of which there are five types."""
     if isinstance(kind, msgspec.inspect.IntType):
         return f"{kind.ge:,} to {kind.le:,}"
     if isinstance(kind, msgspec.inspect.LiteralType):
         return "one of " + ", ".join(f"`{value}`" for value in kind.values if value)
     if isinstance(kind, msgspec.inspect.VarTupleType):
         return f"list, each {_allowed(kind.item_type)}"
+    if isinstance(kind, msgspec.inspect.DictType):
+        return f"table; keys: {_allowed(kind.key_type)}; values: {_allowed(kind.value_type)}"
     assert isinstance(kind, msgspec.inspect.StrType) and kind.pattern
     return f"text {_literal(kind.pattern.removeprefix('^(?:').removesuffix(')$'))}"
 

@@ -1,4 +1,4 @@
-"""Classification figures, each with its n and interval. numpy only, but for `half_width`."""
+"""Classification figures, each with its n and interval. numpy only, except `half_width`."""
 
 from __future__ import annotations
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import html
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 # signs anywhere, the start of an entity, and the start of a heading, a list or a rule
@@ -29,6 +31,22 @@ def shown(text: str, keep: str = "") -> str:
 def shown_lines(text: str) -> str:
     """Return text of several lines, each as `shown` has it."""
     return shown(text, "\n")
+
+
+def memory_text(size: int) -> str:
+    """Write bytes of memory as vendors count them: KiB of 1024 bytes, and MiB."""
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.{0 if size >= 10 * unit or size % unit == 0 else 1}f} {name}"
+    return f"{size} bytes"
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name is none of those that are known, and which is nearest."""
+    names = [other for other in known if other]
+    near = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {near[0]}? It is" if near else "it is"
+    return f"unknown {what} {name!r}; {meant} one of {', '.join(names)}"
 
 
 def html_text(text: str) -> str:

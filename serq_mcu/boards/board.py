@@ -52,6 +52,16 @@ Source = Annotated[str, _form(rf"({_FILE}/)*{_FILE}\.(c|cpp|S)")]  # relative, a
 Address = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Size = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Render = Callable[..., str]
+MicrophonePin = Literal[
+    "power", "ground", "channel", "i2s_clock", "i2s_select", "i2s_data", "pdm_clock", "pdm_data", "adc_pin"
+]
+_POWER = {"power": "VDD", "ground": "GND"}
+_PIN_NAMES: dict[str, dict[str, str]] = {
+    "line": {},
+    "adc": _POWER | {"adc_pin": "OUT"},
+    "pdm": _POWER | {"pdm_clock": "CLK", "pdm_data": "DAT", "channel": "SEL"},
+    "i2s": _POWER | {"i2s_clock": "SCK", "i2s_select": "WS", "i2s_data": "SD", "channel": "L/R"},
+}
 
 
 class Identity(Section, frozen=True):
@@ -179,7 +189,7 @@ class Audio(Section, frozen=True):
 class Microphone(Section, frozen=True):
     """[microphone] of boards/microphones/*.toml: how its raw samples become PCM (SPEC.md section 13).
 
-    No slot: not I2S.
+    No slot: not I2S. pins: what its maker prints at its pins where that is not what is usual.
     """
 
     name: Identifier
@@ -189,6 +199,12 @@ class Microphone(Section, frozen=True):
     gain_db: Annotated[int, Meta(ge=-20, le=40)]
     slot: Literal["", "philips", "msb"] = ""
     bit_shift: Annotated[int, Meta(ge=0, le=8)] = 0
+    pins: dict[MicrophonePin, Prose] = msgspec.field(default_factory=dict)
+
+    @property
+    def pin_names(self) -> dict[str, str]:
+        """What is printed at the microphone's pins: power, ground, those of [audio], channel select."""
+        return _PIN_NAMES[self.interface] | self.pins
 
     @property
     def conversion(self) -> Conversion:
@@ -344,13 +360,14 @@ class Board:
     @property
     def warnings(self) -> list[str]:
         """A sentence for each pin of the microphone that does something else besides."""
-        found = {key: self.pins.warning(getattr(self.audio, key)) for key in self._microphone_pins}
+        found = {key: self.pins.warning(getattr(self.audio, key)) for key in self.microphone_pins}
         return [
             f"audio.{key}: pin {getattr(self.audio, key)} {reason}" for key, reason in found.items() if reason
         ]
 
     @property
-    def _microphone_pins(self) -> tuple[str, ...]:
+    def microphone_pins(self) -> tuple[str, ...]:
+        """Keys of [audio] that name the pins of its microphone."""
         return INTERFACE_PINS.get(self.microphone.interface, ())
 
     @property

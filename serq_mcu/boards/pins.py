@@ -84,6 +84,18 @@ class Pins(Section, frozen=True):
             and not any(self.reasons_against(pin, key, port))
         ]
 
+    def free_outputs(self, used: Iterable[str], port: Iterable[str]) -> list[str]:
+        """Return pins that can drive something, and that nothing speaks against."""
+        taken, port, inputs = {self.canonical(pin) for pin in used}, set(port), expanded(self.input_only)
+        return [
+            pin
+            for pin in expanded(self.exist)
+            if pin not in taken
+            and pin not in inputs
+            and not _reason(self.caution, pin)
+            and not any(self.reasons_against(pin, "", port))
+        ]
+
     def warning(self, pin: str) -> str | None:
         """Return what a pin does besides, where a user should know."""
         pin = self.canonical(pin)

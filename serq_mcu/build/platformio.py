@@ -151,9 +151,10 @@ def flash(
 ) -> Path:
     """Build an exported project and write it to the board, on `port` if it is named; returns the log.
 
-    What is built is a fresh export of the folder's model and board, or with allow_changes the folder. Raises
-    SerqError if the folder holds other code, and in one sentence with the remedy: for a port that cannot be
-    opened before anything is built, for an upload that failed from what the uploader printed.
+    What is built is a fresh export of the folder's model and board with the user's own code in src/, or with
+    allow_changes the folder. Raises SerqError if the folder holds other code, and in one sentence with the
+    remedy: for a port that cannot be opened before anything is built, for an upload that failed from what the
+    uploader printed.
     """
     board = _project_board(folder)
     _refuse_emulated(board)
@@ -161,7 +162,7 @@ def flash(
         _open_port(board, port).close()
     arguments = ["run", "--target", "upload", *(["--upload-port", port] if port else [])]
     log = folder / LOG
-    with buildable(read_project(folder), allow_changes=allow_changes) as own:
+    with buildable(read_project(folder), allow_changes=allow_changes, runs_here=False) as own:
         build(own.folder, progress, log)
         if own.folder != folder:
             _keep_built(own.folder, folder)

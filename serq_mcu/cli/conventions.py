@@ -22,7 +22,7 @@ from serq_mcu.base.text import shown, shown_lines
 from serq_mcu.cli.streams import outputs
 from serq_mcu.errors import SerqError
 
-TRACEBACK = "SERQ_TRACEBACK"  # of an error that nobody foresaw, with this variable set
+TRACEBACK = "SERQ_TRACEBACK"  # of an unexpected error, where this variable is set
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 EXIT_CODES = {
     0: "done, and nothing was found wrong",
@@ -30,7 +30,7 @@ EXIT_CODES = {
         "refused, failed, or found wrong: a difference, a regression, a damaged recording, a model that does"
         " not fit"
     ),
-    2: "the command was typed wrongly",
+    2: "usage error",
     INTERRUPTED: "interrupted (Ctrl-C)",
 }
 _EXAMPLE = "Example: "
@@ -64,7 +64,7 @@ _LOOK |= {
 class Command(RichCommand):
     """A command with --quiet, whose help shows the paragraph `Example: ...` of its docstring as a section.
 
-    resumable: that an interrupted run goes on where it stopped.
+    resumable: that an interrupted run resumes where it stopped.
     """
 
     def __init__(self, *arguments: Any, resumable: bool = False, **keywords: Any) -> None:
@@ -184,7 +184,7 @@ def _quiet_option() -> click.Option:
     def keep(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.meta[__name__] = value
 
-    text = "Keep progress to yourself; results and errors are still printed."
+    text = "Suppress progress output."
     return click.Option(["-q", "--quiet"], is_flag=True, expose_value=False, callback=keep, help=text)
 
 
@@ -207,7 +207,7 @@ def _say_interrupted(ctx: click.Context) -> None:
         running = click.Context(running.command.commands[name], info_name=name, parent=running)
     resumable = getattr(running.command, "resumable", False)
     then = (
-        f"`{running.command_path}` goes on where it stopped when it is called again"
+        f"`{running.command_path}` resumes where it stopped when it is called again"
         if resumable
         else "nothing half-written was left"
     )
@@ -224,7 +224,5 @@ def _circumstance(error: OSError) -> str:
 def _unforeseen(error: Exception) -> str:
     said = shown(" ".join(str(error).split()))
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return (
-        f"serq-mcu did not foresee this: {what[:300]}; with {TRACEBACK}=1 it prints where, which makes a good"
-        " bug report"
-    )
+    more = f"run it again with {TRACEBACK}=1 for a traceback, and please report it"
+    return f"unexpected error: {what[:300]}; {more}"

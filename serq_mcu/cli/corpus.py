@@ -19,6 +19,7 @@ from serq_mcu.cli.shared import (
     json_option,
     main,
     new_progress,
+    out_option,
     print_result,
 )
 
@@ -69,11 +70,7 @@ def corpus_check(folder: Path, options: CorpusOptions, table: Path | None, as_js
 
 @corpus.command("fetch", resumable=True)
 @click.argument("name", metavar="emodb|savee|tess|ravdess|crema-d")
-@click.option(
-    "--out",
-    type=FOLDER,
-    help="The folder to write.  [default: only show where the corpus is and under which licence]",
-)
+@out_option("The folder to write.  [default: only show where the corpus is and under which licence]", FOLDER)
 @click.option(
     "--from",
     "source",
@@ -109,11 +106,9 @@ def corpus_fetch(name: str, out: Path | None, source: str, as_json: bool) -> Non
     type=click.FloatRange(1, 3600),
     default=180.0,
     show_default=True,
-    help="At least so much speech in all.",
+    help="Total length of speech, at least.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed speaks otherwise."
-)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 @json_option
 def corpus_synthesise(folder: Path, seconds: float, seed: int, as_json: bool) -> None:
     """Write synthetic speech to FOLDER, to try everything without recordings.

@@ -20,6 +20,8 @@ from serq_mcu.cli.shared import (
     json_option,
     main,
     new_progress,
+    out_option,
+    port_option,
     print_result,
     storage_option,
     without_blas_threads,
@@ -37,12 +39,13 @@ def boards(as_json: bool) -> None:
 
     Example: serq-mcu boards
     """
+    from serq_mcu.base.text import memory_text
     from serq_mcu.boards.board import all_boards
 
     known = all_boards()
     lines = [
-        f"{b.name:<18}{b.title:<44}{b.mcu.flash_bytes // 1000:>6} KB flash {b.mcu.ram_bytes // 1000:>5}"
-        " KB RAM"
+        f"{b.name:<20} {memory_text(b.mcu.flash_bytes):>7} flash {memory_text(b.mcu.ram_bytes):>8} RAM  "
+        + b.title
         for b in known
     ]
     print_result([b.to_json() for b in known], lines, as_json)
@@ -80,18 +83,20 @@ def microphones(as_json: bool) -> None:
 def check(model: Path | None, board_name: str, app: str, storage: str, as_json: bool) -> None:
     """Compare the flash, RAM and stack that MODEL needs with what a board has.
 
-    Shows what a frame and a decision take, each figure with its basis and without a build. Exit 1 if it does
-    not fit.
+    Shows what a frame and a decision take, with the source of each figure; nothing is built. Exit 1 if it
+    does not fit.
 
     Example: serq-mcu check model.serq --board esp32
     """
     without_blas_threads()
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.budget import budget
+    from serq_mcu.codegen.export import require_runnable
     from serq_mcu.codegen.plan import Plan
     from serq_mcu.layers.kernels import Storage
 
     plan = Plan(chosen_model(model), load_board(board_name), app, Storage(storage))
+    require_runnable(plan)
     report = budget(plan)
     print_result(report.to_json(), [*_pin_warnings(plan), *report.lines()], as_json)
     sys.exit(0 if report.fits else 1)
@@ -100,7 +105,7 @@ def check(model: Path | None, board_name: str, app: str, storage: str, as_json: 
 @main.command()
 @click.argument("model", type=MODEL, required=False)
 @board_option
-@click.option("--out", required=True, type=FOLDER, help="The project folder to write.")
+@out_option("The project folder to write.  [default: serq-BOARD, or serq-BOARD-APP]", FOLDER)
 @app_option
 @click.option(
     "--microphone",
@@ -121,7 +126,7 @@ def check(model: Path | None, board_name: str, app: str, storage: str, as_json: 
 def export(
     model: Path | None,
     board_name: str,
-    out: Path,
+    out: Path | None,
     app: str,
     microphone: str | None,
     settings: tuple[str, ...],
@@ -131,22 +136,24 @@ def export(
 ) -> None:
     """Write a PlatformIO project that runs MODEL on a board.
 
-    Without MODEL, it is the model that ships with serq-mcu. harness answers `serq-mcu verify`, live listens
-    and writes a line of JSON for each decision, capture feeds `serq-mcu record`.
+    Without MODEL, it is the model that comes with serq-mcu. Prints which pin of the microphone goes where,
+    what the firmware needs, and what the board will do.
 
-    Example: serq-mcu export --board esp32 --app live --microphone inmp441 --set audio.i2s_data=33 --out
-    firmware/
+    Example: serq-mcu export --board esp32 --microphone inmp441 --set audio.i2s_data=32 --out lamp/
     """
     without_blas_threads()
     from serq_mcu.base.shell import quoted
-    from serq_mcu.boards.board import load_board, with_changes
+    from serq_mcu.boards.board import LISTENING, load_board, with_changes
+    from serq_mcu.boards.wiring import wires
     from serq_mcu.codegen.budget import budget
-    from serq_mcu.codegen.export import export_plan
+    from serq_mcu.codegen.export import default_folder, export_plan
     from serq_mcu.codegen.plan import Plan
     from serq_mcu.layers.kernels import Storage
+    from serq_mcu.show.firmware import wiring_lines
 
     board = with_changes(load_board(board_name), microphone, settings)
     found = chosen_model(model)
+    out = out or default_folder(board, app)
     plan = Plan(found, board, app, Storage(storage))
     needed = budget(plan)
     if needed.stack > board.port.stack_bytes:
@@ -160,6 +167,7 @@ def export(
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",
         needed.summary,
         f"the model was {card_line_of(found, model)}",
+        *wiring_lines(plan),
         f"next: serq-mcu build {quoted(out)}",
     ]
     value = {
@@ -169,8 +177,53 @@ def export(
         "identity": project.identity,
         "files": sorted(project.files),
         "warnings": board.warnings,
+        "wires": [dataclasses.asdict(wire) for wire in (wires(board) if app in LISTENING else ())],
     }
     print_result(value | {"needs": needed.to_json()}, lines, as_json)
+
+
+@main.command()
+@click.argument("example", required=False)
+@click.option("-b", "--board", "board_name", metavar="BOARD", help="The board to make it for.")
+@click.option("--model", "file", type=MODEL, help="A model file (.serq).  [default: the model that ships]")
+@out_option("The project folder to write.  [default: serq-EXAMPLE]", FOLDER)
+@json_option
+def new(
+    example: str | None, board_name: str | None, file: Path | None, out: Path | None, as_json: bool
+) -> None:
+    """Write an example project, whose src/app.c does something with the decisions; alone, list examples.
+
+    The code is yours to change.
+
+    Example: serq-mcu new led --board esp32 --out lamp/
+    """
+    from serq_mcu.codegen.examples import EXAMPLES
+
+    if example is None:
+        lines = [f"{name:<8}{known.title}" for name, known in EXAMPLES.items()]
+        print_result({name: known.title for name, known in EXAMPLES.items()}, lines, as_json)
+        return
+    if board_name is None:
+        raise SerqError("name the board with --board; `serq-mcu boards` lists them")
+    without_blas_threads()
+    from serq_mcu.base.shell import quoted
+    from serq_mcu.boards.board import load_board
+    from serq_mcu.codegen.examples import find_example, new_project
+    from serq_mcu.codegen.plan import Plan
+    from serq_mcu.show.firmware import wiring_lines
+
+    plan, out = Plan(chosen_model(file), load_board(board_name), "live"), out or Path(f"serq-{example}")
+    project = new_project(example, plan, out)
+    wiring = find_example(example).wiring(plan.board)
+    lines = [
+        f"wrote {out}: {find_example(example).title}, for {plan.board.title}",
+        *wiring_lines(plan),
+        *([wiring] if wiring else []),
+        f"your code: {project.own_code()[0]}",
+        f"next: serq-mcu build {quoted(out)}",
+    ]
+    value = {"folder": str(out), "board": plan.board.name, "example": example, "own": project.own_code()}
+    print_result(value, lines, as_json)
 
 
 @main.command()
@@ -182,14 +235,14 @@ def export(
     type=click.Choice(["arduino", "espidf", "header", "zephyr"]),
     help="For whose build; arduino serves PlatformIO too.",
 )
-@click.option("--out", required=True, type=FOLDER, help="The folder to write.")
+@out_option("The folder to write.  [default: serq-KIND]", FOLDER)
 @click.option(
     "--force", is_flag=True, help="Replace an earlier export even if files in it were changed or added."
 )
 @storage_option
 @json_option
 def library(
-    model: Path | None, board_name: str, kind: str, out: Path, force: bool, storage: str, as_json: bool
+    model: Path | None, board_name: str, kind: str, out: Path | None, force: bool, storage: str, as_json: bool
 ) -> None:
     """Write MODEL and the runtime as a library with a minimal example.
 
@@ -204,6 +257,7 @@ def library(
     from serq_mcu.layers.kernels import Storage
 
     board = load_board(board_name)
+    out = out or Path(f"serq-{kind}")
     project = export_library(chosen_model(model), board, kind, out, Storage(storage), force=force)
     lines = [f"wrote {out}: {len(project.files)} files, model {project.identity}"]
     print_result(
@@ -244,30 +298,28 @@ def build(folder: Path, as_json: bool) -> None:
         "estimated_ram_bytes": compared.estimated["RAM"],
         "warnings": compared.warnings,
     }
-    value["changed"] = changed = changes(read_project(folder))
+    project = read_project(folder)
+    value["changed"] = changed = changes(project)
+    mine = [name for name in changed if name in project.own_code()]
+    others = [name for name in changed if name not in mine]
     built = (
         f"built {result.elf}: {result.flash_bytes} bytes of flash, {result.ram_bytes} bytes of RAM with the"
         " stack"
     )
-    own = [f"with code that its model and board do not give: {', '.join(changed)}"] if changed else []
+    own = [f"with your own code: {', '.join(mine)}"] if mine else []
+    own += [f"with code that its model and board do not give: {', '.join(others)}"] if others else []
     print_result(value, [built, *own, *size_lines(compared)], as_json)
 
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option(
-    "--port",
-    help=(
-        "The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default:"
-        " PlatformIO's choice]"
-    ),
-)
+@port_option()
 @changes_option
 @json_option
 def flash(folder: Path, port: str | None, allow_changes: bool, as_json: bool) -> None:
     """Build an exported project and write it to a board.
 
-    What is built is exported again from the folder's model and board.
+    What is built is exported again from the folder's model and board, with your own code in src/.
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
     """
@@ -282,7 +334,7 @@ def flash(folder: Path, port: str | None, allow_changes: bool, as_json: bool) ->
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--port", help="The board's serial port.  [default: PlatformIO's choice]")
+@port_option()
 def monitor(folder: Path, port: str | None) -> None:
     """Show what a board sends on its serial port.
 
@@ -295,26 +347,20 @@ def monitor(folder: Path, port: str | None) -> None:
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--port", required=True, help="The board's serial port.")
+@port_option()
 @click.option("--label", help="What the clips are of.  [default: only the self-test]")
-@click.option(
-    "--out",
-    type=FOLDER,
-    default=Path("clips"),
-    show_default=True,
-    help="Clips go to OUT/LABEL/LABEL_0001.wav and on.",
-)
+@out_option("Clips go to OUT/LABEL/LABEL_0001.wav and on.", FOLDER, "clips")
 @click.option(
     "--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many clips."
 )
 @click.option(
     "--seconds", type=click.FloatRange(0.2, 60), default=3.0, show_default=True, help="Length of each."
 )
-@click.option("--anyway", is_flag=True, help="Record although the self-test finds something wrong.")
+@click.option("--anyway", is_flag=True, help="Record even if the self-test fails.")
 @json_option
 def record(
     folder: Path,
-    port: str,
+    port: str | None,
     label: str | None,
     out: Path,
     count: int,
@@ -329,10 +375,13 @@ def record(
 
     Example: serq-mcu record firmware/ --port /dev/ttyUSB0 --label anger --out clips/
     """
+    from serq_mcu.harness.serial_ports import only_port
     from serq_mcu.listening.recorder import record as record_clips
     from serq_mcu.show.recording import session_lines
 
-    session = record_clips(folder, port, out, label, count, seconds, new_progress(), anyway=anyway)
+    session = record_clips(
+        folder, port or only_port(), out, label, count, seconds, new_progress(), anyway=anyway
+    )
     print_result(session.to_json(), session_lines(session), as_json)
     sys.exit(0 if session.ok else 1)
 

@@ -15,6 +15,7 @@ from serq_mcu.cli.shared import (
     FOLDER,
     MODEL,
     NEW_FILE,
+    AliasOption,
     baud_option,
     card_line_of,
     changes_option,
@@ -22,47 +23,72 @@ from serq_mcu.cli.shared import (
     json_option,
     main,
     new_progress,
+    port_option,
     print_result,
 )
 from serq_mcu.errors import SerqError
 
-page_option = click.option(
-    "--page",
+browser_option = click.option(
+    "--browser",
     "with_page",
+    cls=AliasOption,
+    aliases=("--page",),
     is_flag=True,
-    help="Show the decisions on a page of this computer too; its address is printed.",
+    help="Show the decisions in a browser, too: the address of a page on this computer is printed.",
 )
-page_port_option = click.option(
-    "--page-port",
+browser_port_option = click.option(
+    "--browser-port",
+    "page_port",
+    cls=AliasOption,
+    aliases=("--page-port",),
     type=click.IntRange(0, 65535),
     default=0,
     show_default="a free one",
     help="The page's port.",
 )
 count_option = click.option(
-    "--count", type=click.IntRange(min=1), help="End after so many decisions.  [default: when interrupted]"
+    "--count", type=click.IntRange(min=1), help="Stop after N decisions.  [default: when interrupted]"
+)
+example_option = click.option(
+    "--example",
+    is_flag=True,
+    help="Take a synthetic example, four seconds of sung vowels, instead of a recording.",
 )
 
 
 @main.command()
-@click.argument("what", metavar="FILE|mic")
+@click.argument("what", metavar="[FILE|mic]", default="")
+@example_option
 @click.option("--model", "file", type=MODEL, help="A model file (.serq).  [default: the model that ships]")
 @click.option("--voice", "voice_file", type=FILE, help="The speaker's, as `serq-mcu calibrate` writes it.")
 @click.option(
     "--svg", "svg_file", type=NEW_FILE, help="Draw waveform, answers and scores over time to this file."
 )
-@click.option("--html", "html_file", type=NEW_FILE, help="The same as a page, with all decisions in a table.")
+@click.option(
+    "--page",
+    "html_file",
+    cls=AliasOption,
+    aliases=("--html",),
+    type=NEW_FILE,
+    help="The same as a page (.html), with all decisions in a table.",
+)
 @click.option(
     "--device",
     default="",
     help="Which microphone: its number, or a part of its name.  [default: the system's choice]",
 )
 @count_option
-@page_option
-@page_port_option
+@click.option(
+    "--browser",
+    "with_page",
+    is_flag=True,
+    help="Show the microphone's decisions in a browser, too: the address of a page here is printed.",
+)
+@browser_port_option
 @json_option
 def classify(
     what: str,
+    example: bool,
     file: Path | None,
     voice_file: Path | None,
     svg_file: Path | None,
@@ -75,17 +101,20 @@ def classify(
 ) -> None:
     """Classify a recording, or the microphone of this computer, and show the decisions over time.
 
-    `mic` is the microphone (with serq-mcu[microphone]). The command runs the C that ships, compiled once for
-    each model; without a compiler the Python reference computes the same integers, and the output states
-    that. --svg and --html are for recordings, --device, --count and --page for the microphone.
+    `mic` is the microphone (with serq-mcu[microphone]). The command runs the device's own C code, compiled
+    once for each model; without a compiler the Python reference computes the same integers, and the output
+    states that. --svg and --page are for recordings, --device, --count and --browser for the microphone.
 
-    Example: serq-mcu classify angry.wav --html angry.html
+    Example: serq-mcu classify angry.wav --page angry.html
     """
     model, progress = chosen_model(file), new_progress()
     if what != "mic":
+        if with_page or page_port or device or count:
+            raise SerqError("--browser, --device and --count are for `mic`; for a recording, --page FILE")
         drawings = svg_file, html_file
         line = card_line_of(model, file)
-        _classify_file(Path(what), model, line, voice_file, drawings, as_json, progress)
+        with _recording(what, model, example=example) as path:
+            _classify_file(path, model, line, voice_file, drawings, as_json, progress)
         return
     from serq_mcu.listening.classify import classify_microphone
     from serq_mcu.listening.microphone import Microphone
@@ -94,7 +123,7 @@ def classify(
         raise SerqError("--voice is for a recording; the microphone of this computer has none")
     if svg_file or html_file:
         raise SerqError(
-            "--svg and --html draw a recording; of a microphone, --page shows the decisions as they come"
+            "--svg and --page draw a recording; of a microphone, --browser shows the decisions as they come"
         )
     events = classify_microphone(model, Microphone(device), progress)
     with _views(with_page, page_port, as_json, progress) as views, contextlib.closing(events):
@@ -103,33 +132,42 @@ def classify(
 
 @main.command()
 @click.argument("folder", type=FOLDER)
-@click.argument("clip", type=FILE)
+@click.argument("clip", type=FILE, required=False)
+@example_option
 @changes_option
 @json_option
-def listen(folder: Path, clip: Path, allow_changes: bool, as_json: bool) -> None:
+def listen(folder: Path, clip: Path | None, example: bool, allow_changes: bool, as_json: bool) -> None:
     """Run the live firmware in FOLDER on CLIP, in the emulator, and print its decisions.
 
-    Each is a line of JSON.
+    Each is a line of JSON. Your own code runs, too, and its lines appear among them, with --allow-changes.
 
     Example: serq-mcu listen firmware/ angry.wav
     """
+    from serq_mcu.codegen.export import read_project
+    from serq_mcu.codegen.plan import MODEL as MODEL_FILE
     from serq_mcu.listening.emulated import listen_to
+    from serq_mcu.quantized_model.store import load_model
 
-    lines = list(listen_to(folder, clip, new_progress(), allow_changes=allow_changes))
-    print_result([json.loads(line) for line in lines], lines, as_json)
+    read_project(folder)
+    model = load_model(folder / MODEL_FILE)
+    with _recording("" if clip is None else str(clip), model, example=example) as path:
+        lines = list(listen_to(folder, path, new_progress(), allow_changes=allow_changes))
+    print_result([json.loads(line) if line.startswith("{") else line for line in lines], lines, as_json)
 
 
 @main.command()
-@click.argument("port", metavar="PORT|FOLDER")
-@click.option("--clip", type=FILE, help="The recording that a FOLDER's emulator hears, at the speed of life.")
+@click.argument("source", metavar="[PORT|FOLDER]", default="")
+@port_option()
+@click.option("--clip", type=FILE, help="Play this recording to the emulator of a FOLDER, in real time.")
 @baud_option
 @changes_option
 @count_option
-@page_option
-@page_port_option
+@browser_option
+@browser_port_option
 @json_option
 def live(
-    port: str,
+    source: str,
+    port: str | None,
     clip: Path | None,
     baud: int,
     allow_changes: bool,
@@ -138,21 +176,39 @@ def live(
     page_port: int,
     as_json: bool,
 ) -> None:
-    """Show the decisions of a board that runs `serq-mcu export --app live`, as they come.
+    """Show the decisions of a board that runs a live project, in real time.
 
-    They are shown in the terminal, and on a page of this computer. PORT is a serial port or a URL that
-    pyserial opens (socket://host:port); a FOLDER runs in the emulator instead.
+    They appear in the terminal, and with --browser on a page of this computer. PORT is a serial port or a URL
+    that pyserial opens (socket://host:port); without it, the only board there is. A FOLDER runs in the
+    emulator instead.
 
-    Example: serq-mcu live /dev/ttyUSB0 --page
+    Example: serq-mcu live /dev/ttyUSB0 --browser
     """
+    from serq_mcu.harness.serial_ports import only_port
     from serq_mcu.listening.live import live_events, open_source
 
-    progress = new_progress()
+    if source and port:
+        raise SerqError("name the port once, after `live` or with --port")
+    progress, where = new_progress(), source or port or only_port()
     with (
         _views(with_page, page_port, as_json, progress) as views,
-        open_source(port, clip, baud, progress, allow_changes=allow_changes) as source,
+        open_source(where, clip, baud, progress, allow_changes=allow_changes) as board,
     ):
-        _show(live_events(source, progress), views, count)
+        _show(live_events(board, progress), views, count)
+
+
+@contextlib.contextmanager
+def _recording(name: str, model: Any, *, example: bool) -> Iterator[Path]:
+    """Yield the recording that is named, or the example."""
+    from serq_mcu.corpus.example import example_file
+
+    if example == bool(name):
+        raise SerqError("name a recording, or take the example with --example")
+    if not example:
+        yield Path(name)
+        return
+    with example_file(model.spec.sample_rate) as path:
+        yield path
 
 
 def _classify_file(

@@ -16,11 +16,13 @@ from serq_mcu.cli.shared import (
     MODEL,
     NEW_FILE,
     ConfiguredOption,
+    clips_option,
     corpus_envvar,
     corpus_options,
     json_option,
     main,
     new_progress,
+    out_option,
     print_result,
 )
 from serq_mcu.errors import SerqError
@@ -34,7 +36,7 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
 @main.command()
 @click.argument("folders", metavar="FOLDER...", type=CORPUS, nargs=-1, required=True, envvar=corpus_envvar)
 @corpus_options
-@click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
+@out_option("The run folder to write.", FOLDER, "run")
 @click.option(
     "--preset",
     type=click.Choice(PRESETS),
@@ -100,7 +102,7 @@ def train(
 
 @main.command()
 @click.argument("run", type=FOLDER)
-@click.option("--out", required=True, type=NEW_FILE, help="The model file to write (.serq).")
+@out_option("The model file to write (.serq).", NEW_FILE, "model.serq")
 @click.option(
     "--config",
     type=FILE,
@@ -117,7 +119,8 @@ def train(
     cls=ConfiguredOption,
     section="quantization",
     type=float,
-    help="Weight of a layer's share of parameters (1) against its variance (0) in its importance.",
+    help="How strongly a layer's importance depends on its share of parameters (1) or on its weights'"
+    " variance (0).",
 )
 @click.option(
     "--margin",
@@ -131,8 +134,8 @@ def train(
     cls=ConfiguredOption,
     section="quantization",
     type=click.IntRange(min=0),
-    help="At most so many bytes of weights: where the margin asks for more, the bits that lose least within"
-    " them; 0: no limit.",
+    help="The most bytes of weights: where the margin asks for more, pick the bit widths with the lowest loss"
+    " that fit; 0: no limit.",
 )
 @click.option(
     "--max-cycles",
@@ -140,7 +143,7 @@ def train(
     help="Choose the bits with the lowest loss whose layers take at most this many cycles of a decision"
     " (instructions on a core without an estimate of cycles).",
 )
-@click.option("--board", "board_name", metavar="BOARD", help="The board that --max-cycles counts for.")
+@click.option("-b", "--board", "board_name", metavar="BOARD", help="The board that --max-cycles counts for.")
 @click.option(
     "--qat/--no-qat",
     "fine_tune",
@@ -191,19 +194,12 @@ def quantize(
 
 @main.command()
 @click.argument("model", type=MODEL)
-@click.option(
-    "--corpus",
-    "folder",
-    required=True,
-    type=CORPUS,
-    envvar=corpus_envvar,
-    help="The recordings to answer for.",
-)
+@clips_option("Recordings to evaluate on.")
 @click.option(
     "--noise",
     default="",
     metavar="KIND",
-    help="Add noise: white, pink, babble of other clips, ... (a wrong kind lists them all).",
+    help="Add noise: white, pink, babble of other clips, ... (an unknown kind lists them all).",
 )
 @click.option(
     "--snr",
@@ -217,7 +213,7 @@ def quantize(
     type=float,
     multiple=True,
     metavar="SECONDS",
-    help="Also with so much digital silence before and after each clip. May be given several times.",
+    help="Also with this much digital silence before and after each clip. May be given several times.",
 )
 @click.option(
     "--room-noise",
@@ -254,7 +250,7 @@ def evaluate(
     Prints the accuracy with n and a 95 % interval; with --pauses, --room-noise or --band, a row for each, and
     what it changes clip by clip.
 
-    Example: serq-mcu evaluate model.serq --corpus emodb/ --pauses 0.25 --pauses 1 --room-noise -60
+    Example: serq-mcu evaluate model.serq --clips emodb/ --pauses 0.25 --pauses 1 --room-noise -60
     """
     from serq_mcu.corpus.conditions import Condition
     from serq_mcu.evaluation.calibration import load_voice
@@ -301,21 +297,14 @@ def models(model: str | None, as_json: bool) -> None:
 
 @main.command("import-model", aliases=["import-keras"])
 @click.argument("model", type=CORPUS)
-@click.option(
-    "--corpus",
-    "folder",
-    required=True,
-    type=CORPUS,
-    envvar=corpus_envvar,
-    help="Clips of each class, for calibration and validation.",
-)
+@clips_option("Clips of each class, for calibration and validation.")
 @click.option(
     "--labels",
     required=True,
     help="The classes of the network's outputs, in their order: anger,neutral,... Of one sigmoid unit,"
     " the class of 0 first.",
 )
-@click.option("--out", required=True, type=FOLDER, help="The run folder to write.")
+@out_option("The run folder to write.", FOLDER, "run")
 @click.option(
     "--config",
     type=FILE,
@@ -338,7 +327,7 @@ def import_model(
     are the device's features, as a run's features.safetensors has them (pooled), before its normalisation; if
     it has none, in standard deviations of the training clips here.
 
-    Example: serq-mcu import-model mine.keras --corpus clips/ --labels anger,neutral,sadness --out run/
+    Example: serq-mcu import-model mine.keras --clips clips/ --labels anger,neutral,sadness --out run/
     """
     from serq_mcu.config import load_config
     from serq_mcu.quantization.run_folder import MARKER
@@ -356,9 +345,7 @@ def import_model(
 
 @main.command("evaluate-streams")
 @click.argument("model", type=MODEL)
-@click.option(
-    "--corpus", "folder", required=True, type=CORPUS, envvar=corpus_envvar, help="The recordings to play."
-)
+@clips_option("The recordings to play.")
 @click.option(
     "--validation",
     is_flag=True,
@@ -403,7 +390,7 @@ def evaluate_streams(
     Shows decisions by window, smoothing and level, what other parameters would answer, how many decisions are
     right while somebody speaks, and how many answers come where nobody does.
 
-    Example: serq-mcu evaluate-streams model.serq --corpus emodb/ --sounds noises/
+    Example: serq-mcu evaluate-streams model.serq --clips emodb/ --sounds noises/
     """
     from serq_mcu.base.files import write_file
     from serq_mcu.base.shell import quoted
@@ -429,7 +416,7 @@ def evaluate_streams(
             option += "".join(f" --room-noise {level:g}" for level in room_noise)
         option += f" --sounds {quoted(sounds.name)}/" if sounds else ""
         command = (
-            f"serq-mcu evaluate-streams {quoted(model.name)} --corpus {quoted(folder.name)}/{option}"
+            f"serq-mcu evaluate-streams {quoted(model.name)} --clips {quoted(folder.name)}/{option}"
             f" --page docs/{quoted(page.name)}"
         )
         write_file(page, streams_page(evaluation, command))
@@ -512,7 +499,7 @@ def experiment() -> None:
     "--results",
     required=True,
     type=NEW_FILE,
-    help="The results file (.csv) to write; what it holds already is not run again.",
+    help="The results file (.csv) to write; rows that are already in it are skipped.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each processor]")
 @click.option(

@@ -12,9 +12,11 @@ from serq_mcu.cli.shared import (
     FOLDER,
     MODEL,
     changes_option,
+    clips_option,
     json_option,
     main,
     new_progress,
+    out_option,
     print_result,
 )
 
@@ -22,10 +24,8 @@ from serq_mcu.cli.shared import (
 @main.command()
 @click.argument("source", metavar="RUN|MODEL", type=click.Path(path_type=Path))
 @click.argument("model", metavar="[MODEL]", required=False, type=MODEL)
-@click.option(
-    "--out", required=True, type=FOLDER, help="The folder to write: report.html, and each drawing as SVG."
-)
-@click.option("--corpus", type=FOLDER, help="Recordings to evaluate a model file, or firmware, on.")
+@out_option("The folder to write: report.html, and each drawing as SVG.", FOLDER, "report")
+@clips_option("Recordings to evaluate a model file, or firmware, on.", required=False, folder=True)
 @click.option(
     "--firmware",
     type=FOLDER,
@@ -41,6 +41,7 @@ from serq_mcu.cli.shared import (
 )
 @changes_option
 @click.option(
+    "-b",
     "--board",
     "board_name",
     default="esp32",
@@ -54,7 +55,7 @@ def report(
     source: Path,
     model: Path | None,
     out: Path,
-    corpus: Path | None,
+    folder: Path | None,
     firmware: Path | None,
     target: str,
     allow_changes: bool,
@@ -71,7 +72,7 @@ def report(
     quantized as its configuration says, without fine-tuning or a budget; a model file alone holds less. The
     page names what is missing and which option adds it.
 
-    Example: serq-mcu report run/ model.serq --corpus emodb/ --firmware fw/ --clip angry.wav --out report/
+    Example: serq-mcu report run/ model.serq --clips emodb/ --firmware fw/ --clip angry.wav --out report/
     """
     from serq_mcu.boards.board import load_board
     from serq_mcu.codegen.budget import budget
@@ -81,7 +82,7 @@ def report(
 
     check_folder(out, PAGE)
     board, progress = load_board(board_name), new_progress()
-    data = gather(source, model, corpus, firmware, target, progress, allow_changes=allow_changes)
+    data = gather(source, model, folder, firmware, target, progress, allow_changes=allow_changes)
     needed = budget(Plan(data.model, board))
     written = write_report(data, needed, clip, out, progress)
     print_result(report_json(data, needed, written), [f"wrote {path}" for path in written], as_json)

@@ -19,9 +19,59 @@ from serq_mcu.base.text import shown_lines
 from serq_mcu.cli.conventions import Group, look, quiet
 from serq_mcu.version import __version__
 
+corpus_envvar = "SERQ_CORPUS"
 FOLDER = click.Path(path_type=Path, file_okay=False)
 CORPUS = click.Path(path_type=Path)  # a folder of recordings, or a table beside them
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class AliasOption(RichOption):
+    """An option that also answers to earlier names, which its help does not show."""
+
+    def __init__(self, *arguments: Any, aliases: tuple[str, ...] = (), **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._aliases = aliases
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser know the earlier names, too."""
+        shown, self.opts = self.opts, [*self.opts, *self._aliases]
+        try:
+            super().add_to_parser(parser, ctx)
+        finally:
+            self.opts = shown
+
+
+def clips_option(text: str, *, required: bool = True, folder: bool = False) -> Callable[..., Any]:
+    """Make the option --clips, the recordings that a command works on; the command takes it as `folder`.
+
+    folder: a folder alone will do, and no variable names it.
+    """
+    return click.option(
+        "--clips",
+        "folder",
+        cls=AliasOption,
+        aliases=("--corpus",),
+        required=required,
+        type=FOLDER if folder else CORPUS,
+        envvar=None if folder else corpus_envvar,
+        help=text,
+    )
+
+
+def port_option() -> Callable[..., Any]:
+    """Make the option --port, the serial port of a board."""
+    return click.option(
+        "-p",
+        "--port",
+        help="The board's serial port, such as /dev/ttyUSB0, /dev/cu.usbserial-0001 or COM3.  [default: the"
+        " only board there is]",
+    )
+
+
+def out_option(text: str, kind: click.Path, default: str | None = None) -> Callable[..., Any]:
+    """Make the option --out: what is written."""
+    place = None if default is None else Path(default)
+    return click.option("-o", "--out", type=kind, default=place, show_default=place is not None, help=text)
 
 
 class _NewFile(click.Path):
@@ -51,7 +101,7 @@ baud_option = click.option(
     type=click.IntRange(1200, 4_000_000),
     default=460_800,
     show_default=True,
-    help="Of a serial line; the board's file has it.",
+    help="Baud rate of the serial port: [port] baud in the board's file.",
 )
 
 
@@ -62,6 +112,7 @@ def _complete_boards(_: click.Context, __: click.Parameter, begun: str) -> list[
 
 
 board_option = click.option(
+    "-b",
     "--board",
     "board_name",
     required=True,
@@ -86,12 +137,12 @@ changes_option = click.option(
 )
 app_option = click.option(
     "--app",
-    default="harness",
+    default="live",
     show_default=True,
-    type=click.Choice(["harness", "live", "capture"]),
-    help="What the firmware does; see README.md.",
+    type=click.Choice(["live", "harness", "capture"]),
+    help="live: listen and print decisions as lines of JSON. harness: the target of `serq-mcu verify`."
+    " capture: record clips through the board's microphone.",
 )
-corpus_envvar = "SERQ_CORPUS"
 
 
 def corpus_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,46 +179,49 @@ def corpus_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 PANELS = {
-    "Recordings": ("corpus", "frontend"),
-    "From recordings to a model": (
-        "train",
-        "import-model",
-        "quantize",
-        "evaluate",
-        "evaluate-streams",
-        "calibrate",
-        "adapt",
-        "robustness",
-        "experiment",
-        "report",
-        "models",
-    ),
-    "From a model to a board": (
-        "boards",
-        "microphones",
-        "check",
-        "export",
-        "library",
-        "build",
-        "flash",
-        "monitor",
-    ),
-    "Proof": ("verify", "bench"),
-    "Listening": ("classify", "listen", "live", "record"),
-    "This computer": ("demo", "doctor", "toolchain", "cache", "completion"),
+    "Everyday": ("classify", "export", "build", "flash", "live", "record", "train", "doctor"),
+    "Models": ("models", "quantize", "import-model", "evaluate", "check", "report", "calibrate", "adapt"),
+    "Verify": ("verify", "bench"),
+    "Boards": ("new", "boards", "microphones", "library", "listen", "monitor"),
+    "Corpora": ("corpus",),
+    "Research": ("robustness", "evaluate-streams", "frontend", "experiment"),
+    "Set-up": ("demo", "toolchain", "cache", "completion"),
 }
 
 
+class _Main(Group):
+    """The program: alone it shows the everyday commands, and with --help all."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the everyday commands where there is no argument."""
+        if not args and not ctx.resilient_parsing:
+            click.echo("\n".join(self._welcome()))
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def _welcome(self) -> list[str]:
+        everyday = next(iter(PANELS.values()))
+        rows = [f"  {name:<10}{self.commands[name].get_short_help_str()}" for name in everyday]
+        return [
+            "serq-mcu: speech emotion recognition on microcontrollers.",
+            "",
+            *rows,
+            "",
+            "Try it without a board or a recording: serq-mcu classify --example",
+            "All commands: serq-mcu --help        Help for one: serq-mcu export --help",
+        ]
+
+
 @click.group(
-    cls=Group,
+    cls=_Main,
     context_settings=look(),
     panels=[RichCommandPanel(name, list(commands)) for name, commands in PANELS.items()],
 )
 @click.version_option(__version__, prog_name="serq-mcu")
 def main() -> None:
-    """Speech emotion recognition on microcontrollers.
+    """Recognise emotions in speech on microcontrollers.
 
-    It leads from recordings to firmware that is proved to compute what Python computes.
+    From recordings to firmware, and tests that the firmware computes what Python computes.
     """
 
 

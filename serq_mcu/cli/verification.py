@@ -14,10 +14,12 @@ from serq_mcu.cli.shared import (
     FOLDER,
     NEW_FILE,
     changes_option,
+    clips_option,
     corpus_envvar,
     json_option,
     main,
     new_progress,
+    out_option,
     print_result,
 )
 from serq_mcu.errors import SerqError
@@ -34,9 +36,8 @@ from serq_mcu.errors import SerqError
     metavar="host|emulator|PORT",
     help="Where the exported C runs.",
 )
-@click.option(
-    "--count", type=click.IntRange(min=1), help="A stratified choice of so many clips.  [default: all]"
-)
+@click.option("-p", "--port", help="The serial port of a board that runs it: --on PORT, in short.")
+@click.option("--count", type=click.IntRange(min=1), help="Use N clips, stratified by class.  [default: all]")
 @click.option(
     "--features",
     is_flag=True,
@@ -45,9 +46,9 @@ from serq_mcu.errors import SerqError
 @click.option(
     "--baseline",
     type=FILE,
-    help="Compare with what this file remembers; exit 1 if accuracy, a class, cycles, flash or RAM is worse.",
+    help="Compare with the run in this file; exit 1 if accuracy, a class, cycles, flash or RAM is worse.",
 )
-@click.option("--update-baseline", is_flag=True, help="Let the baseline file remember this run.")
+@click.option("--update-baseline", is_flag=True, help="Save this run as the new baseline.")
 @changes_option
 @click.option("--junit", "junit_file", type=NEW_FILE, help="Write JUnit XML too.")
 @click.option("--markdown", "markdown_file", type=NEW_FILE, help="Write a job's summary in Markdown too.")
@@ -56,6 +57,7 @@ def verify(
     folder: Path,
     clips: Path,
     target: str,
+    port: str | None,
     count: int | None,
     features: bool,
     baseline: Path | None,
@@ -83,7 +85,7 @@ def verify(
     before = load_baseline(baseline) if baseline and not update_baseline else None
     mode: Any = "features" if features else "pcm"
     report = verify_project(
-        folder, clips, target, count, new_progress(), mode, before, allow_changes=allow_changes
+        folder, clips, port or target, count, new_progress(), mode, before, allow_changes=allow_changes
     )
     comparison = before.compare(report) if before else None
     if junit_file:
@@ -103,6 +105,7 @@ def verify(
 @main.command()
 @click.argument("folder", type=FOLDER)
 @click.option(
+    "-b",
     "--board",
     "board_name",
     metavar="BOARD",
@@ -135,19 +138,13 @@ def bench(folder: Path, board_name: str | None, target: str, allow_changes: bool
 
 
 @main.command()
-@click.option(
-    "--corpus",
-    "folder",
-    type=CORPUS,
-    envvar=corpus_envvar,
-    help="Recordings to train on.  [default: speech synthesised on the spot]",
-)
-@click.option("--out", required=True, type=FOLDER, help="The folder to write.")
+@clips_option("Recordings to train on.  [default: speech generated on the fly]", required=False)
+@out_option("The folder to write.", FOLDER, "demo")
 @json_option
 def demo(folder: Path | None, out: Path, as_json: bool) -> None:
-    """Go the whole path once: speech, features, network, bits, C, firmware, and the proof that they agree.
+    """Run the whole pipeline once: speech, features, network, bits, C, firmware, and a check that they agree.
 
-    Example: serq-mcu demo --corpus emodb/ --out demo/
+    Example: serq-mcu demo --clips emodb/ --out demo/
     """
     from serq_mcu.demo import run_demo
     from serq_mcu.show.demo import demo_lines

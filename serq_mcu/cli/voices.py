@@ -18,6 +18,7 @@ from serq_mcu.cli.shared import (
     json_option,
     main,
     new_progress,
+    out_option,
     print_result,
 )
 from serq_mcu.errors import SerqError
@@ -34,7 +35,7 @@ from serq_mcu.errors import SerqError
 @click.option(
     "--unlabelled", is_flag=True, help="The emotions are not known: the model's own answers say them."
 )
-@click.option("--out", type=NEW_FILE, help="The voice file to write.")
+@out_option("The voice file to write.", NEW_FILE)
 @click.option("--voice", type=FILE, help="Of a port: give the board this voice, and learn nothing.")
 @click.option(
     "--windows",
@@ -59,9 +60,9 @@ def calibrate(
     """Learn a speaker's voice from recordings, or on a board that listens.
 
     FOLDER holds recordings of one speaker, such as those of `serq-mcu record`. With labels, accuracy is shown
-    without the voice and with it: each clip is judged by what the others taught. PORT is a board that runs
-    `serq-mcu export --app live`; you speak, it learns. Five neutral sentences help, twenty of any kind help
-    more. A voice file is personal data.
+    without the voice and with it: each clip is evaluated with what the others taught. PORT is a board that
+    runs a live project; you speak, it learns. Five neutral sentences help, twenty of any kind help more. A
+    voice file is personal data.
 
     Example: serq-mcu calibrate clips/ --label neutral --out anna.voice
     """
@@ -77,7 +78,7 @@ def calibrate(
     from serq_mcu.show.evaluation import calibration_lines
 
     if voice is not None:
-        raise SerqError("--voice is for a board's port; a folder of recordings teaches a voice anew")
+        raise SerqError("--voice is for a board's port; a folder of recordings teaches a new voice")
     if out is None:
         raise SerqError("name the voice file to write with --out")
     found = learn_voice(model, Path(source), label, new_progress(), unlabelled=unlabelled)
@@ -116,7 +117,7 @@ def _calibrate_board(
 @click.option(
     "--clips", "folder", required=True, type=FOLDER, help="The speaker's clips, a folder for each emotion."
 )
-@click.option("--out", required=True, type=NEW_FILE, help="The model file to write.")
+@out_option("The model file to write.", NEW_FILE, "adapted.serq")
 @json_option
 def adapt(model: Path, folder: Path, out: Path, as_json: bool) -> None:
     """Adapt MODEL to one speaker's labelled clips: 1 to 20 of each emotion, such as `serq-mcu record` makes.

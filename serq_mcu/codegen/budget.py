@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from serq_mcu.base.text import memory_text
 from serq_mcu.boards.board import Board
 from serq_mcu.boards.framework import FRAMEWORKS
 from serq_mcu.codegen.costs import (
@@ -219,13 +220,14 @@ class Budget:
     def summary(self) -> str:
         """All of it in a line, for `export`."""
         mcu, decision = self.board.mcu, self.decision_milliseconds
-        known = "" if self.complete else ", a framework's own estimated"
+        known = "" if self.complete else "; the framework's own share is estimated"
         if not self.counted:
-            known = ", a framework's own not counted"
-        time = "" if decision is None else f", about {_span(decision, 1, 1)} ms a decision"
+            known = "; the framework's own share is not known yet"
+        time = "" if decision is None else f"; about {_span(decision, 1, 1)} ms per decision"
         sizes = (
-            f"{self.flash} of {self.board.program_bytes} bytes of flash, {self.ram} of {mcu.ram_bytes} of RAM"
-            f" with {self.board.port.stack_bytes} of stack"
+            f"{memory_text(self.flash)} of {memory_text(self.board.program_bytes)} flash,"
+            f" {memory_text(self.ram)} of {memory_text(mcu.ram_bytes)} RAM"
+            f" ({memory_text(self.board.port.stack_bytes)} of it stack)"
         )
         return f"{'fits' if self.fits else 'does not fit'}: {sizes}{known}{time}"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from serq_mcu.base.files import new_folder, open_regular, read_regular
 from serq_mcu.base.shell import quoted
 from serq_mcu.base.validation import parse_json
 from serq_mcu.boards.board import LISTENING, Board
+from serq_mcu.boards.wiring import example_setting, wires
+from serq_mcu.codegen.lines import greeting, purpose, silent_decision
 from serq_mcu.codegen.plan import MODEL, Files, Plan
 from serq_mcu.codegen.render import ABI, render
 from serq_mcu.errors import SerqError
@@ -25,11 +29,13 @@ from serq_mcu.version import __version__
 
 MANIFEST = "serq.json"
 README = "README.md"
+OWN = ("src/app.c", "src/app.cpp")  # the user's: written once, if neither is there
 APPS = ("harness", "live", "capture")
 # of the model's rate: a microphone off by a semitone's sixth sounds the same, and so do the speed copies of
 # training
 RATE_TOLERANCE = 0.01
 _BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them, not a person
+_OWN_SUFFIXES = (".c", ".cc", ".cpp", ".h", ".hpp")
 _PIECE = 1 << 20  # bytes read at a time
 _LARGEST = 1 << 30  # bytes of a file of an export: the C of the largest model takes less
 _BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock")
@@ -57,13 +63,26 @@ class Project:
         """Raise SerqError unless the firmware is this application."""
         if self.app != app:
             raise SerqError(
-                f"{self.folder} holds the application {self.app}, and this needs {app}: export it again with"
-                f" --app {app}"
+                f"{self.folder} is a {self.app} project, and this needs one exported with --app {app}"
             )
 
     def changed(self) -> list[str]:
         """List the files that are missing or no longer what was exported."""
         return [name for name, digest in self.files.items() if not same_content(self.folder / name, digest)]
+
+    def own_code(self, files: Iterable[str] | None = None) -> list[str]:
+        """List the user's own C and C++ in src/ itself; files: all of an export's.
+
+        A link is none: it may lead to what nobody would flash.
+        """
+        return [
+            name
+            for name in self.added(files)
+            if Path(name).parent == Path("src")
+            and Path(name).suffix in _OWN_SUFFIXES
+            and not (self.folder / name).is_symlink()
+            and (self.folder / name).is_file()
+        ]
 
     def added(self, files: Iterable[str] | None = None) -> list[str]:
         """List what is in the folder that neither the export nor a build made; files: all of an export's."""
@@ -85,20 +104,38 @@ def export(
     return export_plan(Plan(model, board, app, storage), out, force=force)
 
 
-def export_plan(plan: Plan, out: Path, *, force: bool = False) -> Project:
+def export_plan(plan: Plan, out: Path, *, force: bool = False, own: Files | None = None) -> Project:
     """Write the project of a plan with one of APPS to the folder `out`, atomically.
 
-    The same plan gives the same bytes. An earlier export there is replaced. Raises SerqError if somebody
-    changed or added a file in it (unless `force`), if the folder is not an export, or if the application
-    cannot run the model.
+    The same plan gives the same bytes. Of an earlier export there, what was exported is replaced; what
+    somebody added stays, and so does the user's own code (OWN), of which a live project gets a first version:
+    own, or one that does nothing.
+    Raises SerqError if somebody changed what was exported (unless `force`), if the folder is not an export,
+    or if the application cannot run the model.
     """
-    if plan.app == "live":
-        _require_live(plan.model, plan.board)
+    require_runnable(plan)
     files = runtime_files(plan.app) | plan.model_files | board_files(plan.board, plan.app) | _readme(plan)
     extensions = {path.name: owner for path, owner in plan.owners.items()}
     return write_project(
-        files, plan.identity, plan.board, out, plan.app, plan.storage, extensions, force=force
+        files,
+        plan.identity,
+        plan.board,
+        out,
+        plan.app,
+        plan.storage,
+        extensions,
+        force=force,
+        own=own or own_code(plan),
     )
+
+
+def own_code(plan: Plan) -> Files:
+    """Return the first version of the user's own code: of a live project alone."""
+    if plan.app != "live":
+        return {}
+    # in a comment: nothing that could end one
+    plain = [label for label in plan.model.labels if re.fullmatch("[A-Za-z ]+", label)]
+    return {OWN[0]: render("app.c.j2", example=(plain or ["anger"])[0]).encode()}
 
 
 def write_project(
@@ -111,10 +148,15 @@ def write_project(
     extensions: Mapping[str, str] | None = None,
     *,
     force: bool = False,
+    own: Files | None = None,
 ) -> Project:
-    """Write `files` and their manifest to the folder `out`, atomically."""
-    if not force and (out / MANIFEST).exists():
-        _refuse_to_lose(read_project(out))
+    """Write `files` and their manifest to the folder `out`, atomically.
+
+    What else is in an earlier export there stays. own: what is written only where no file of OWN is.
+    """
+    kept = _kept(out, files, force=force) if (out / MANIFEST).exists() else []
+    if own and any(name in OWN for name in kept):
+        own = None
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     manifest = {
         "serq_mcu": __version__,
@@ -126,10 +168,13 @@ def write_project(
         "files": digests,
     } | ({"extensions": dict(extensions)} if extensions else {})
     with new_folder(out, MANIFEST) as folder:
-        for name, data in (files | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}).items():
+        made = files | (own or {}) | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
+        for name, data in made.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
+        for name in kept:
+            _copy(out / name, folder / name)
     return read_project(out)
 
 
@@ -165,10 +210,12 @@ def read_project(folder: Path) -> Project:
 def retarget(project: Project, board: Board, out: Path, *, trace: bool = True) -> Project:
     """Write the same C for another board.
 
-    The project's runtime, model and application stay; port and settings are those of `board`. Without
-    `trace`, the harness computes as a product does, and answers without the stages of a frame.
+    The project's runtime, model and application stay, and the user's own code; port and settings are those of
+    `board`. Without `trace`, the harness computes as a product does, and answers without the stages of a
+    frame.
     """
-    kept = {
+    own = project.own_code() if project.app == "live" else []
+    kept = {name: read_regular(project.folder / name) for name in own} | {
         name: (project.folder / name).read_bytes()
         for name in project.files
         if (name.startswith("lib/") or name in application_files(project.app) or name == MODEL)
@@ -213,12 +260,23 @@ def board_files(board: Board, app: str = "harness") -> Files:
     return files | {name: text.encode() for name, text in board.project_files(render, app).items()}
 
 
+def default_folder(board: Board, app: str) -> Path:
+    """Return the folder that an export is written to where none is named."""
+    return Path(f"serq-{board.name}" if app == "live" else f"serq-{board.name}-{app}")
+
+
+def require_runnable(plan: Plan) -> None:
+    """Raise SerqError if the application of a plan cannot run its model on its board."""
+    if plan.app == "live":
+        _require_live(plan.model, plan.board)
+
+
 def _require_live(model: QuantizedModel, board: Board) -> None:
     rate, wanted = board.audio.nominal_rate_hz, model.spec.sample_rate
     if model.decision is None:
         raise SerqError(
             "the model has no parameters for live audio: its specification pads clips, or it was made without"
-            " them; quantize its run again"
+            " them; quantize its run again, or export it with --app harness"
         )
     if board.audio.rate_hz != wanted or abs(rate - wanted) > RATE_TOLERANCE * wanted:
         raise SerqError(
@@ -228,18 +286,37 @@ def _require_live(model: QuantizedModel, board: Board) -> None:
 
 
 def _readme(plan: Plan) -> Files:
-    names = {"model": plan.model, "board": plan.board, "identity": plan.identity, "app": plan.app}
-    names["card_line"] = card_line(plan.model)
+    names: dict[str, Any] = {"model": plan.model, "board": plan.board, "identity": plan.identity}
+    names |= {"app": plan.app, "card_line": card_line(plan.model), "purpose": purpose(plan)}
+    names["wires"] = wires(plan.board) if plan.app in LISTENING else ()
+    names["example_setting"] = example_setting(plan.board)
+    if plan.app == "live":
+        names |= {"greeting": json.dumps(greeting(plan)), "silence": json.dumps(silent_decision(plan))}
     return {README: render("project_readme.md.j2", **names).encode()}
 
 
-def _refuse_to_lose(project: Project) -> None:
-    lost = [name for name in project.changed() if (project.folder / name).exists()] + project.added()
-    if lost:
+def _kept(out: Path, files: Files, *, force: bool) -> list[str]:
+    """List what stays of an earlier export: all that it did not write, and that the next one does not.
+
+    Raises SerqError if the next one would lose what somebody changed, or added under a name of its own.
+    """
+    project = read_project(out)
+    added = project.added()
+    lost = [name for name in project.changed() if (out / name).exists()]
+    lost += [name for name in added if name in files]
+    if lost and not force:
         raise SerqError(
-            f"{project.folder} holds work that an export would lose ({', '.join(lost[:3])}); choose another"
-            " folder, or add --force"
+            f"{out} holds work that an export would lose ({', '.join(lost[:3])}); choose another folder, or"
+            " add --force"
         )
+    return [name for name in added if name not in files]
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or a link as a link; what is neither does not come along."""
+    if source.is_symlink() or source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _made_by_build(path: Path) -> bool:
@@ -247,7 +324,7 @@ def _made_by_build(path: Path) -> bool:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """Yield all that is below a folder, links and devices too, but for its folders."""
+    """Yield all that is below a folder, links and devices too, except its folders."""
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if Path(place, name).is_symlink()]
         yield from (Path(place, name) for name in (*names, *links))

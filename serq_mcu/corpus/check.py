@@ -237,7 +237,7 @@ def _small_classes(scan: Scan) -> Iterator[CorpusWarning]:
             "small class",
             sum(small.values()),
             f"of {counts} there are fewer than {LEAST_CLIPS} recordings; training then holds out fewer folds,"
-            " and one or two clips judge the class; record more",
+            " and one or two clips test the class; record more",
         )
 
 

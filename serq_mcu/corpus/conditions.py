@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.text import unknown
 from serq_mcu.corpus.audio import rounded
 from serq_mcu.corpus.bands import BANDS, in_band
 from serq_mcu.corpus.loudness import frame_samples, quiet_places, spoken_frames
@@ -64,20 +65,20 @@ class Condition:
 
     def __post_init__(self) -> None:
         _require(0.5 <= self.speed <= 2, f"speed {self.speed:g} must be 0.5 to 2")
-        _require(self.room in ("", *ROOMS), f"room {self.room!r} is not one of {', '.join(ROOMS)}")
+        _require_known("room", self.room, ROOMS)
         _require(
             not self.room or 0.05 <= self.reverberation <= 2,
             f"reverberation {self.reverberation:g} must be 0.05 to 2 s",
         )
-        _require(self.noise in ("", *NOISES), f"noise {self.noise!r} is not one of {', '.join(NOISES)}")
+        _require_known("noise", self.noise, NOISES)
         _require(-20 <= self.snr_db <= 80, f"an SNR of {self.snr_db:g} dB must be -20 to 80 dB")
         _require(-60 <= self.gain_db <= 40, f"a gain of {self.gain_db:g} dB must be -60 to 40 dB")
         for seconds in (self.before, self.after, self.within):
             _require(0 <= seconds <= MAX_PAUSE, f"a pause of {seconds:g} s must be 0 to {MAX_PAUSE:g} s")
-        _require(self.floor in ("", *FLOORS), f"floor {self.floor!r} is not one of {', '.join(FLOORS)}")
+        _require_known("floor", self.floor, FLOORS)
         _require(-120 <= self.floor_db <= 0, f"a floor at {self.floor_db:g} dB must be -120 to 0 dB")
         _require(-0.5 <= self.offset <= 0.5, f"an offset of {self.offset:g} must be -0.5 to 0.5")
-        _require(self.band in ("", *BANDS), f"band {self.band!r} is not one of {', '.join(BANDS)}")
+        _require_known("band", self.band, BANDS)
         _require(0 <= self.blocks <= 64, f"a window of {self.blocks} blocks must have 0 to 64")
         _require(
             not self.blocks or 0.05 <= self.block_seconds <= 60,
@@ -235,6 +236,11 @@ def _in_room(signal: NDArray[np.float64], response: NDArray[np.float64]) -> NDAr
     wet = unit(wet)
     wet *= loudness
     return wet
+
+
+def _require_known(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in ("", *known):
+        raise SerqError(unknown(what, name, known))
 
 
 def _require(condition: object, message: str) -> None:

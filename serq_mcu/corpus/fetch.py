@@ -178,7 +178,7 @@ def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> 
     """Download the corpus `name` to the folder `out`, unless it was fetched there before, and check it.
 
     source: a mirror instead of its `url`. What is interrupted resumes: single recordings are not downloaded
-    twice, and an archive goes on where it stopped, if the server can. Raises SerqError where it may not be
+    twice, and an archive resumes where it stopped, if the server can. Raises SerqError where it may not be
     downloaded, the network or the disk fails, or what came is not what was published.
     """
     publication = publication_of(name)
@@ -267,7 +267,7 @@ def _download_all(publication: Publication, url: str, part: Path, fresh: Path, p
 def _download(
     publication: Publication, url: str, path: Path, checksum: str, most: int, progress: Progress
 ) -> Path:
-    """Download the file at `path` unless it came whole before; go on where an earlier attempt stopped.
+    """Download the file at `path` unless it came whole before; resume an earlier attempt.
 
     checksum: `md5:…` or `sha256:…` of what is published, or "". Raises SerqError for more than `most` bytes,
     another checksum (what came is removed then), or a network that fails.

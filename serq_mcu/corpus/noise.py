@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from serq_mcu.base.text import unknown
 from serq_mcu.errors import SerqError
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ def make_noise(
     babble without voices.
     """
     if kind not in NOISES:
-        raise SerqError(f"noise {kind!r} is not one of {', '.join(NOISES)}")
+        raise SerqError(unknown("noise", kind, NOISES))
     made = _babble(samples, rng, voices) if kind == BABBLE else _MAKERS[kind](samples, rate, rng)
     return unit(made)
 

@@ -78,7 +78,7 @@ _SENTENCES = {
 
 _README = """This speech is synthetic: espeak-ng spoke it, and the "emotions" are settings of its rate, pitch,
 pitch range and
-volume. It exercises the toolchain where no recordings are at hand. A model trained on it knows nothing about
+volume. It exercises the toolchain where there are no recordings. A model trained on it knows nothing about
 people, and its accuracy means nothing.
 """
 

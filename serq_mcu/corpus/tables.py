@@ -155,7 +155,7 @@ def _table(
             unlabelled += 1
             continue
         if not (tags.label.isprintable() and tags.speaker.isprintable() and tags.part.isprintable()):
-            raise SerqError(f"{path}: row {number} has text that is not printable; write it anew")
+            raise SerqError(f"{path}: row {number} has text that is not printable; write it again")
         tags = Tags(tags.label, tags.speaker, tags.part or part)
         if found.setdefault(file, tags) != tags:
             raise SerqError(
@@ -213,7 +213,7 @@ def _require_size(path: Path, text: str) -> None:
             f"{path} has more than {_MOST_ROWS} rows or {_MOST_CELLS} cells; list the recordings alone"
         )
     if any(len(line) > _MOST_LINE for line in text.splitlines()):
-        raise SerqError(f"{path} has a line of more than {_MOST_LINE} characters; write it anew")
+        raise SerqError(f"{path} has a line of more than {_MOST_LINE} characters; write it again")
 
 
 def _csv_rows(text: str) -> Iterator[dict[str, str]]:

@@ -268,7 +268,7 @@ def _recordings(folder: Path, rate: int) -> Recordings:
 
 
 class _Networks:
-    """The networks of a task: one that chooses, and the one that is kept, trained anew on validation too."""
+    """The networks of a task: one that chooses, and the one that is kept, trained again on validation too."""
 
     def __init__(self, task: Task, data: TaskData, config: Config) -> None:
         from serq_mcu.training.mlp import Examples, train_and_refit

@@ -11,6 +11,8 @@ import re
 import sys
 from typing import Any
 
+from serq_mcu.errors import SerqError
+
 _EXAMPLE = {"win32": "COM3", "darwin": "/dev/cu.usbserial-0001"}.get(sys.platform, "/dev/ttyUSB0")
 _RULE_FILE = "/etc/udev/rules.d/99-serq.rules"
 _CHIPS = re.compile(r"This chip is (ESP32[\w-]*).*?, not (ESP32[\w-]*)")
@@ -78,6 +80,22 @@ _UPLOADERS = (
         ),
     ),
 )
+
+
+def only_port() -> str:
+    """Return the serial port of the only board that is plugged in.
+
+    Raises SerqError if there is none or if there are several.
+    """
+    names = [port.device for port in comports() if port.vid is not None]
+    if len(names) == 1:
+        return str(names[0])
+    if names:
+        raise SerqError(f"several boards may be meant ({', '.join(names)}); name the port of one")
+    raise SerqError(
+        "no board was found on a serial port: use a USB cable that carries data, install the driver of its"
+        f" USB chip, or name its port, such as {_EXAMPLE}"
+    )
 
 
 def why_not_open(port: str, error: Exception) -> str:

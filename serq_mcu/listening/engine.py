@@ -1,4 +1,4 @@
-"""A model run on this computer: the C that ships, compiled once for each model.
+"""A model run on this computer: the device's C code, compiled once for each model.
 
 Where there is no compiler, the reference takes its place.
 """
@@ -26,7 +26,7 @@ from serq_mcu.quantized_model.streaming import LEARN_NOTHING, Decision, Stream, 
 from serq_mcu.quantized_model.types import NO_SPEECH, QuantizedModel
 from serq_mcu.quantized_model.voice import Voice
 
-C, PYTHON = "the C that ships, compiled for this computer", "the Python reference"
+C, PYTHON = "the device's C code, compiled for this computer", "the Python reference"
 _BOARD = "esp32"  # its kernels are plain C; all boards' compute the same integers
 _PLACE = "lib/serq/src/"
 _SOURCE = resources.FIRMWARE / "apps" / "classify" / "classify.c"

@@ -1,4 +1,4 @@
-"""A model adapted to one speaker: the last layer fitted anew to a few labelled clips, the rest as it was.
+"""A model adapted to one speaker: the last layer fitted again to a few labelled clips, the rest as it was.
 
 The last layer is a multinomial logistic regression on the activations before it, which are the device's own
 integers. It is fitted by maximum a posteriori: its prior is what it was (a Gaussian about the old weights),

@@ -5,7 +5,7 @@ config.toml             the whole configuration
 features.safetensors    `pooled` int32 [versions, clips, features]; of each clip `truth` int64, `part` uint8
                         and, where some were presented more often, `weight` float64
 weights.safetensors     of each layer its float32 arrays; `mean` and `sd` float64 [features]; with `chooser.`
-                        before each name, those of the network that chose where another was trained anew
+                        before each name, those of the network that chose where another was trained again
 history.csv             losses and accuracies, epoch by epoch
 confusion.csv, .txt     of the held-out clips
 """
@@ -211,7 +211,7 @@ class Run:
                 if self.epochs
                 else f"the network is imported from {self.versions.get('imported')}"
             ),
-            *(["then trained anew, on validation clips too"] if self.chooser else []),
+            *(["then trained again, with the validation clips"] if self.chooser else []),
             *(f"float accuracy, {part}: {self.float_score(part)}" for part in PARTS),
             "held-out clips, true class by row:",
             *test.confusion_lines(),
@@ -271,9 +271,10 @@ def load_run(folder: Path) -> Run:
     except SerqError as error:
         raise SerqError(f"the run folder {folder} cannot be used: {error}") from error
     except FileNotFoundError as error:
-        raise SerqError(
-            f"{folder} is not a run folder (no {Path(error.filename).name}); `serq-mcu train` makes one"
-        ) from error
+        what = (
+            f"is not a run folder (no {Path(error.filename).name})" if folder.exists() else "does not exist"
+        )
+        raise SerqError(f"{folder} {what}; `serq-mcu train` makes a run folder") from error
     except OSError as error:
         raise SerqError(f"cannot read the run folder {folder}: {error.strerror or error}") from error
     except (

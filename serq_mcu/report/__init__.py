@@ -1,4 +1,4 @@
 """One page that explains a model: how good, why these bits, what they cost.
 
-It follows a recording on its way through, too.
+It also shows one recording from waveform to decision.
 """

@@ -106,7 +106,7 @@ def gather(
     """
     if firmware is not None:
         if corpus is None:
-            raise SerqError("firmware is evaluated on recordings; give --corpus too")
+            raise SerqError("firmware is evaluated on recordings; give --clips too")
         known = source if source.is_file() else model
         project = read_project(firmware) if known is None else _require_same(load_model(known), firmware)
         if known is None:  # it is made first

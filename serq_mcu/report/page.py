@@ -203,13 +203,11 @@ def _confusion(data: ReportData) -> Section:
         if score is not None
     ]
     if not drawings:
-        missing = (
-            "Give --corpus to evaluate a model file on recordings, or a run folder instead of the model."
-        )
+        missing = "Give --clips to evaluate a model file on recordings, or a run folder instead of the model."
         return Section("Confusion matrix", missing=missing)
     sentences = [f"Evaluated on {data.integer_basis}."] if data.integer_basis else []
     if data.device is None:
-        sentences.append("Add --firmware and --corpus to show a device's own answers here.")
+        sentences.append("Add --firmware and --clips to show a device's own answers here.")
     return Section("Confusion matrix", tuple(sentences), tuple(drawings))
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from serq_mcu.boards.board import LISTENING
+from serq_mcu.boards.wiring import wiring_line
 from serq_mcu.build.sizes import SizeComparison
 from serq_mcu.codegen.costs import row_lines
+from serq_mcu.codegen.lines import purpose
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.counting.bench import Bench
 
 
@@ -17,6 +21,12 @@ def bench_lines(bench: Bench) -> list[str]:
             f" {bench.stack_bytes} B were used; code of the network {bench.network_code_bytes} B"
         )
     return lines
+
+
+def wiring_lines(plan: Plan) -> list[str]:
+    """Return which pin goes where, and what the firmware does, as lines of text."""
+    wiring = wiring_line(plan.board) if plan.app in LISTENING else ""
+    return [*([wiring] if wiring else []), purpose(plan)]
 
 
 def size_lines(comparison: SizeComparison) -> list[str]:

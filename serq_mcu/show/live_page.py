@@ -49,7 +49,7 @@ class Page:
             self._server = _Server((_ADDRESS, port), handler)
         except OSError as error:
             raise SerqError(
-                f"the page cannot use port {port} ({error.strerror}); choose another with --page-port"
+                f"the page cannot use port {port} ({error.strerror}); choose another with --browser-port"
             ) from error
         self.url = f"http://{_ADDRESS}:{self._server.server_port}/"
         self._thread = threading.Thread(

@@ -237,7 +237,7 @@ def two_classes(kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
 
 
 def after(first: Scaling, then: Scaling) -> Scaling:
-    """Return two scalings as one; what the values are distributed as is said of those before the first."""
+    """Return two scalings as one; the distribution is that of the values before the first."""
     try:
         scale, shift = first.scale * then.scale, first.shift * then.scale + then.shift
     except ValueError as error:

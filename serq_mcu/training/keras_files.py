@@ -138,7 +138,7 @@ def _layers(config: Mapping[str, Any], path: str, group: str) -> Iterator[_Layer
     if kind not in _MODELS or _own_name(config):
         raise SerqError(
             f"it is a {_own_name(config) or kind} model; only Sequential and Functional ones are read, so"
-            " build it anew as keras.Sequential"
+            " build it again as keras.Sequential"
         )
     inner: Any = config["config"]
     items = inner["layers"] if isinstance(inner, dict) else inner  # an old Sequential is the list itself

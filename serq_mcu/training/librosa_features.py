@@ -3,7 +3,7 @@
 That is `librosa.feature.mfcc(y=y, sr=sr, n_mfcc=n).mean(axis=1)` with librosa's defaults: frames of 2048
 samples every 512, 128 mel bands (Slaney) up to half the sample rate, powers in dB no further than 80 below a
 clip's greatest. What the integers have otherwise: no padding of the edges, and one floor for all clips in
-place of 80 dB below each, chosen on the clips at hand. The mean difference that remains is an offset of each
+place of 80 dB below each, chosen on the given clips. The mean difference that remains is an offset of each
 feature.
 """
 

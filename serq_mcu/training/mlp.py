@@ -158,7 +158,7 @@ def train_and_refit(
     config: TrainingConfig,
     progress: Progress | None = None,
 ) -> tuple[Trained, FloatNetwork | None]:
-    """Train as `train_mlp` does, then anew on validation clips too, if the configuration says so.
+    """Train as `train_mlp` does, then again on validation clips too, if the configuration says so.
 
     Returns the first training, and the network of the second.
     """

@@ -133,7 +133,8 @@ class NetworkTuner:
     def judges(self, lowering: Lowering) -> list[Judge]:
         """Train a network on the clips outside each inner fold, which judges what it is worth fine-tuned.
 
-        A network that was not trained here cannot be trained anew; it judges itself, on validation clips.
+        A network that was not trained here cannot be trained again: it is evaluated itself, on validation
+        clips.
         """
         own = self._tuner
         if not self._epochs:
@@ -143,7 +144,7 @@ class NetworkTuner:
         found = []
         for place, (learned, asked) in enumerate(self._inner.parts()):
             if self._progress is not None:
-                self._progress("training networks that judge bits", place, int(self._inner.fold.max()) + 1)
+                self._progress("training networks that test widths", place, int(self._inner.fold.max()) + 1)
             network = refit_mlp(learned, own.classes, own.training, self._epochs)
             calibration = learned.pooled[:CALIBRATION_VERSIONS].reshape(-1, learned.pooled.shape[-1])
             model = functools.partial(self._trial, lowering.of(network, calibration), learned)

@@ -46,8 +46,9 @@ NOT_RUN = {
     f"serq-mcu flash firmware/ --port {PORT}": BOARD,
     f"serq-mcu flash capture/ --port {PORT}": BOARD,
     f"serq-mcu flash live/ --port {PORT}": BOARD,
+    f"serq-mcu flash lamp/ --port {PORT}": BOARD,
     f"serq-mcu monitor live/ --port {PORT}": MONITOR,
-    f"serq-mcu live {PORT} --page": (
+    f"serq-mcu live {PORT} --browser": (
         "shows what a board says until the user ends it; tests/unit/test_listening.py has a board on a"
         " pseudo-terminal"
     ),
@@ -63,11 +64,15 @@ NOT_RUN = {
     "make check": "runs tests",
     "make reference": "tests/docs/test_docs_reference.py compares what it writes",
     "pip install serq-mcu": "tests/docs/test_packaging.py installs the wheel",
-    "pip install 'serq-mcu[train]'": "gigabytes of TensorFlow",
-    "pip install 'serq-mcu[experiments]'": "tests/docs/test_packaging.py installs the wheel without extras",
     "pip install 'serq-mcu[build]'": "tests/docs/test_packaging.py installs the wheel without extras",
-    "pip install 'serq-mcu[fetch]'": "tests/docs/test_packaging.py installs the wheel without extras",
-    "pip install 'serq-mcu[microphone]'": "tests/docs/test_packaging.py installs the wheel without extras",
+    "pip install .": "tests/docs/test_packaging.py installs the wheel",
+    "pip install '.[train]'": "gigabytes of TensorFlow",
+    **{
+        f"pip install '.[{extra}]'": "tests/docs/test_packaging.py installs the wheel without extras"
+        for extra in ("build", "experiments", "fetch", "microphone")
+    },
+    "pip uninstall serq-mcu": "removes what this test runs",
+    "serq-mcu cache clear": "empties the cache that all tests share",
     "pip install 'serq-mcu[train,build,demo]'": "gigabytes of TensorFlow",
     "pip download 'serq-mcu[train,build]' --dest wheels/": "gigabytes of TensorFlow",
     "pip install --no-index --find-links wheels/ 'serq-mcu[train,build]'": "gigabytes of TensorFlow",
@@ -246,7 +251,8 @@ def _read(command: Command) -> None:
     elif program == "python":
         assert words[0] == "-m" and (ROOT / f"{words[1].replace('.', '/')}.py").is_file(), command.line
     else:
-        wanted = Requirement(next(word for word in words if word.startswith("serq-mcu")))
+        named = next(word for word in words if word.startswith(("serq-mcu", ".")))
+        wanted = Requirement(f"serq-mcu{named[1:]}" if named.startswith(".") else named)
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         assert wanted.name == "serq-mcu" and wanted.extras <= set(extras)
 

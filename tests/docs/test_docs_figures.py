@@ -39,10 +39,10 @@ def _measured(condition: str, column: str) -> bool:
     return column == "clips, default" and not condition.startswith(("mean", "float"))
 
 
-def test_what_the_readme_says_of_silence_is_in_the_page_of_costs() -> None:
-    readme = (DOCS.parent / "README.md").read_text()
+def test_what_how_it_works_says_of_silence_is_in_the_page_of_costs() -> None:
+    text = (DOCS / "explanation" / "how_it_works.md").read_text()
     ((silent, hearing),) = re.findall(
-        r"a Cortex-M4 ([0-9.]+ M) cycles, where hearing every frame would take ([0-9.]+ M)", readme
+        r"a Cortex-M4 ([0-9.]+ M) cycles, where hearing every frame would take ([0-9.]+ M)", text
     )
     page = (DOCS / "frontend_cost.md").read_text()
     (row,) = [line for line in page.splitlines() if line.startswith("| Cortex-M4F, default |")]

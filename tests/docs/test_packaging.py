@@ -90,7 +90,9 @@ def test_the_wheel_exports_builds_and_verifies_in_an_empty_environment(
     speech = synthesise(tmp_path / "speech", 12)
     serq = programs / "serq-mcu"
     assert __version__ in _run(serq, "--version")
-    assert "esp32" in _run(serq, "export", "--board", "esp32", "--out", tmp_path / "esp32")
+    assert "esp32" in _run(
+        serq, "export", "--board", "esp32", "--app", "harness", "--out", tmp_path / "esp32"
+    )
     assert {"platformio.ini", "model.serq", "serq.json"} <= {
         path.name for path in (tmp_path / "esp32").iterdir()
     }

@@ -180,11 +180,11 @@ def test_export_and_build_say_what_is_needed(tmp_path: Path) -> None:
         ["export", str(model), "--board", "emulated-m0", "--app", "capture", "--out", str(tmp_path / "p")],
     )
     assert done.exit_code == 0, done.output
-    assert "fits: " in done.stdout and "of 16384 of RAM with 1024 of stack" in done.stdout
+    assert "fits: " in done.stdout and "of 16 KiB RAM (1 KiB of it stack)" in done.stdout
     done = CliRunner().invoke(
         main, ["export", str(model), "--board", "nano33ble", "--app", "live", "--out", str(tmp_path / "q")]
     )
-    assert "a framework's own not counted, about " in done.stdout
+    assert "; the framework's own share is " in done.stdout
     done = CliRunner().invoke(main, ["check", str(model), "--board", "pico", "--app", "live"])
     (row,) = [line.split() for line in done.stdout.splitlines() if line.startswith("framework, drivers")]
     assert row[2:7] == ["84300", "41300", "the", "larger", "of"]

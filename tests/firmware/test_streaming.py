@@ -707,12 +707,12 @@ def test_ram_grows_by_a_place_a_block(tiers: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.emulator
-def test_the_readme_says_what_a_stream_of_the_shipped_model_takes(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+def test_how_it_works_says_what_a_stream_of_the_shipped_model_takes(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/explanation/how_it_works.md").read_text()
     said = re.search(
         r"shipped model, (\d+) coefficients, a stream's state takes ([\d,]+) bytes on a Cortex-M0 with (\d+)"
-        r" blocks, ([\d,]+) more or less with each block",
-        readme,
+        r" blocks, plus or minus ([\d,]+) bytes per block",
+        page,
     )
     assert said is not None
     coefficients, size, blocks, more = (int(number.replace(",", "")) for number in said.groups())

@@ -137,7 +137,7 @@ def _audio(rng: random.Random, place: Place) -> list[str]:
     path = place.inputs / "a.wav"
     if not _special(rng, path):
         path.write_bytes(_bytes_changed(rng, rng.choice(targets._recordings())))
-    return ["classify", str(path), "--html", str(place.out / "a.html")]
+    return ["classify", str(path), "--page", str(place.out / "a.html")]
 
 
 def _corpus(rng: random.Random, place: Place) -> list[str]:
@@ -259,7 +259,7 @@ def attempt(kind: str, seed: int, shared: Path) -> Result:
     seconds, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
     checks = (
         (code not in (0, 1, 2), f"exit code {code}"),
-        ("did not foresee" in said or "Traceback" in said, said.strip()[-300:]),
+        ("unexpected error" in said or "Traceback" in said, said.strip()[-300:]),
         (bool(added), f"wrote {sorted(added)[:3]}"),
         (memory > MEMORY, f"{memory / 1e6:.0f} MB"),
         (seconds > SECONDS, f"{seconds:.0f} s"),

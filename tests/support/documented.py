@@ -90,7 +90,13 @@ def examples(page: str) -> list[Example]:
     return [Example(code, tuple((printed or "").splitlines())) for code, printed in blocks.findall(text)]
 
 
+_EMOTIONS = re.compile(r"\b(anger|boredom|disgust|fear|happiness|neutral|sadness|no speech|not sure)\b")
+
+
 def masked(line: str) -> str:
-    """A printed line without its figures and spaces: what stays the same with other recordings."""
+    """A printed line without its figures, emotions and spaces: what stays the same with other recordings
+    and models.
+    """
     plain = re.sub(r"\b[0-9a-f]{16}\b", "#", " ".join(line.split()))
+    plain = _EMOTIONS.sub("@", plain)
     return re.sub(r"-?[\d.]*\d(e-\d+)?", "#", plain)

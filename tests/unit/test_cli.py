@@ -234,7 +234,7 @@ def test_a_model_is_evaluated_in_noise_and_at_a_gain(clips: Path, model_file: Pa
     assert first.exit_code == 0, first.output
     assert "babble at 5 dB, gain -12 dB" in first.output
     assert first.stdout == second.stdout
-    _refused(_run(*arguments[:5], "rain"), "noise 'rain' is not one of white, pink")
+    _refused(_run(*arguments[:5], "rain"), "unknown noise 'rain'; .* one of white, pink")
     _refused(_run(*arguments, "--gain", "99"), "gain of 99 dB must be")
 
 
@@ -299,7 +299,7 @@ def test_an_unknown_board_names_the_nearest(tmp_path: Path, model_file: Path) ->
 def test_missing_tools_are_named(
     tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert _run("export", model_file, "--board", "m4f", "--out", tmp_path / "p").exit_code == 0
+    assert _run("export", model_file, "-b", "m4f", "--app", "harness", "-o", tmp_path / "p").exit_code == 0
     assert _run("build", tmp_path / "p").exit_code == 0
     tools = tmp_path / "tools"  # all of today's PATH but the named ones
     tools.mkdir()
@@ -318,7 +318,7 @@ def test_missing_tools_are_named(
 def test_no_qemu_is_said(
     tmp_path: Path, model_file: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert _run("export", model_file, "--board", "m4f", "--out", tmp_path / "p").exit_code == 0
+    assert _run("export", model_file, "-b", "m4f", "--app", "harness", "-o", tmp_path / "p").exit_code == 0
     real = shutil.which
     monkeypatch.setattr(
         "shutil.which", lambda name, *rest, **more: None if "qemu" in name else real(name, *rest, **more)
@@ -352,7 +352,8 @@ def test_export_check_verify_with_a_hostile_class_name(tmp_path: Path) -> None:
         (tmp_path / "clips" / label).mkdir(parents=True)
         _write(tmp_path / "clips" / label / "a.wav", _speech(), subtype="PCM_16")
     (tmp_path / "m.serq").write_bytes(model_bytes(model))
-    assert _run("export", tmp_path / "m.serq", "--board", "esp32", "--out", tmp_path / "p").exit_code == 0
+    words = ("--board", "esp32", "--app", "harness", "--out", tmp_path / "p")
+    assert _run("export", tmp_path / "m.serq", *words).exit_code == 0
     verified = CliRunner().invoke(
         main, ["verify", str(tmp_path / "p"), "--clips", str(tmp_path / "clips"), "--json"]
     )

@@ -73,8 +73,8 @@ def test_help_says_the_exit_codes() -> None:
     for code, meaning in EXIT_CODES.items():
         assert f"{code} {meaning}" in shown
     assert "Exit codes" not in CliRunner().invoke(main, ["check", "--help"]).output
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert [f"| {code} | {meaning} |" in readme for code, meaning in EXIT_CODES.items()] == [True] * 4
+    index = (Path(__file__).parents[2] / "docs/reference/commands/index.md").read_text()
+    assert [f"| {code} | {meaning} |" in index for code, meaning in EXIT_CODES.items()] == [True] * 4
 
 
 @pytest.mark.parametrize("command", commands(main), ids=" ".join)
@@ -154,7 +154,7 @@ def test_an_unforeseen_error_is_a_sentence_and_its_traceback_can_be_had(
     done = CliRunner().invoke(main, ["boards"])
     assert done.exit_code == 1
     assert done.output.startswith(
-        "Error: serq-mcu did not foresee this: ZeroDivisionError: a planet fell; with SERQ_TRACEBACK=1"
+        "Error: unexpected error: ZeroDivisionError: a planet fell; run it again with SERQ_TRACEBACK=1"
     )
     assert len(done.output.splitlines()) == 1
     monkeypatch.setenv(TRACEBACK, "1")
@@ -280,7 +280,7 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> N
     assert code == 130
     assert_one_line(
         said,
-        "`python -m serq_mcu experiment run` goes on where it stopped when it is called again".replace(
+        "`python -m serq_mcu experiment run` resumes where it stopped when it is called again".replace(
             "python -m serq_mcu", "serq-mcu"
         ),
     )

@@ -1,4 +1,4 @@
-"""Listening: the C that ships equals the reference piece by piece; recordings, microphones, boards over a
+"""Listening: the device's C code equals the reference piece by piece; recordings, microphones, boards over a
 wire and what goes wrong; the page.
 """
 
@@ -82,7 +82,7 @@ def _reference(model: QuantizedModel, monkeypatch: pytest.MonkeyPatch) -> Engine
     return ear
 
 
-# --- the C that ships, and the reference
+# --- the device's C code, and the reference
 
 
 @pytest.mark.slow
@@ -303,7 +303,7 @@ def test_drawings_hold_every_decision_and_need_nothing_else(
         model_file,
         "--svg",
         tmp_path / "o" / "t.svg",
-        "--html",
+        "--page",
         tmp_path / "t.html",
     )
     assert done.exit_code == 0 and f"wrote {tmp_path / 't.html'}" in done.output
@@ -331,7 +331,7 @@ def test_what_cannot_be_classified_is_said(tmp_path: Path, model_file: Path) -> 
         (("classify", tmp_path / "short.wav", "--model", tmp_path / "no.serq"), "no.serq does not exist"),
     ]:
         done = _run(*words)
-        assert done.exit_code == 1 and said in done.output and "did not foresee" not in done.output, (
+        assert done.exit_code == 1 and said in done.output and "unexpected error" not in done.output, (
             done.output
         )
 
@@ -868,7 +868,7 @@ def test_a_reader_that_does_not_read_is_left(page: Page) -> None:
 
 
 def test_a_port_that_is_taken_is_said(page: Page) -> None:
-    with pytest.raises(SerqError, match="choose another with --page-port"):
+    with pytest.raises(SerqError, match="choose another with --browser-port"):
         Page(int(page.url.rsplit(":", 1)[1].strip("/")))
 
 
@@ -888,7 +888,7 @@ def test_live_with_a_page_serves_it_while_it_listens(board: Callable[..., str]) 
 
     reader = threading.Thread(target=look, daemon=True)
     reader.start()
-    done = _run("live", port, "--count", "100", "--page", "--page-port", str(number))
+    done = _run("live", port, "--count", "100", "--browser", "--browser-port", str(number))
     reader.join(120)
     assert done.exit_code == 0 and f"the page is at http://127.0.0.1:{number}/" in done.stderr
     assert [event["type"] for event in found][:2] == ["hello", "decision"]

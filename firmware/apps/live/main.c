@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "audio.h"
+#include "calls.h"
 #include "commands.h"
 #include "port.h"
 #include "serq_board.h"
@@ -24,6 +25,7 @@ static struct {
     uint8_t line[LINE]; /* written in pieces: a line may be longer */
     uint32_t used;
     uint32_t since_greeting; /* samples */
+    calls calls;
 #ifdef SERQ_VOICE_MOST
     commands commands;
 #endif
@@ -50,6 +52,12 @@ static void end_line(void)
     put("\n", 1);
     port_write(live.line, live.used);
     live.used = 0;
+}
+
+void app_print(const char *text)
+{
+    put_text(text);
+    end_line();
 }
 
 static void put_unsigned(uint32_t value)
@@ -232,11 +240,14 @@ static void listen(const int16_t *samples, uint32_t count)
 {
     uint32_t start = audio_micros();
     live.since_greeting += count;
+    calls_listen(&live.calls, samples, count);
     while (serq_stream_push(&live.stream, &samples, &count, &live.decision) > 0) {
         if (live.since_greeting >= GREETING_SECONDS * SERQ_SAMPLE_RATE) {
             greet(true);
         }
-        report(&live.decision, audio_micros() - start);
+        uint32_t latency = audio_micros() - start;
+        report(&live.decision, latency);
+        calls_decide(&live.calls, &live.decision, latency);
         audio_yield();
     }
 }
@@ -258,6 +269,7 @@ static bool second_passes(void)
 static void complain(void)
 {
     bool again = false;
+    on_error("the microphone's driver did not start");
     do {
         greet(again);
         put_text(
@@ -274,6 +286,7 @@ void application_run(void)
     commands_init(&live.commands);
 #endif
     start_stream();
+    calls_init(&live.calls);
     if (!audio_start()) {
         complain();
         return;
@@ -283,6 +296,7 @@ void application_run(void)
         if (audio_gaps() != gaps) { /* what was heard before does not join what comes now */
             gaps = audio_gaps();
             start_stream();
+            on_error("sound was lost: something took too long");
         }
         listen(live.samples, count);
         obey();

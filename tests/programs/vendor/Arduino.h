@@ -5,6 +5,12 @@
 #include <cstddef>
 #include <cstring>
 
+#ifdef VENDOR_LIGHTS
+enum { LOW, HIGH, OUTPUT = 1 };
+void pinMode(uint32_t pin, uint32_t mode);
+void digitalWrite(uint32_t pin, uint32_t value);
+#endif
+
 #ifdef VENDOR_STM32
 struct RCC_PLLInitTypeDef { uint32_t PLLState, PLLSource, PLLM, PLLN, PLLP, PLLQ, PLLR; };
 struct RCC_OscInitTypeDef {
