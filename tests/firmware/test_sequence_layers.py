@@ -122,6 +122,7 @@ def test_c_equals_python(program: Path, encoding: str, extreme: bool) -> None:
         cut = windows.cut(sequence, 64).reshape(windows.count, -1)
         shape = *windows.to_json().values(), windows.count
         numbers = [*shape, 64, layer.bits, layer.dense.levels - 1]
+        assert isinstance(layer, DepthwiseLayer)
         fields = layer.code_fields()
         given = [np.array([*numbers, fields.nbytes], np.uint32), sequence.astype(np.uint8), fields]
         cases += [*given, layer.dense.bias, cut[0].astype(np.uint8)]
@@ -232,7 +233,7 @@ def test_the_model_file_keeps_the_kinds(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scores(again, features()), scores(model, features()))
     parameters = [(99 + 1) * 10, (3 + 1) * 10, (10 + 1) * 16, (16 + 1) * 3]
     assert model.parameters == sum(parameters)
-    bits = sum(count * width for count, width in zip(parameters, model.widths, strict=True))
+    bits = sum(count * int(width) for count, width in zip(parameters, model.widths, strict=True))
     assert model.weights_only_bytes == bits / 8
 
 

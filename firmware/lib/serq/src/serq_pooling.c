@@ -1,7 +1,7 @@
 #include "serq_pooling.h"
 
 /* The largest of `taps` activations, `step` apart. */
-static uint8_t maximum(const uint8_t *first, unsigned taps, unsigned step)
+static uint8_t maximum_of(const uint8_t *first, unsigned taps, unsigned step)
 {
     uint8_t largest = *first;
     for (; taps > 1; taps--) {
@@ -17,12 +17,12 @@ void serq_time_maximum(const uint8_t *sequence, unsigned count, unsigned channel
     for (unsigned at = 0; at < count; at++) {
         const uint8_t *window = sequence + at * stride * channels;
         for (unsigned i = 0; i < channels; i++) {
-            *pooled++ = maximum(window + i, taps, dilation * channels);
+            *pooled++ = maximum_of(window + i, taps, dilation * channels);
         }
     }
 }
 
-static uint8_t mean(const uint8_t *first, unsigned taps, unsigned step)
+static uint8_t mean_of(const uint8_t *first, unsigned taps, unsigned step)
 {
     uint32_t sum = *first;
     for (unsigned left = taps; left > 1; left--) {
@@ -38,7 +38,7 @@ void serq_time_mean(const uint8_t *sequence, unsigned count, unsigned channels, 
     for (unsigned at = 0; at < count; at++) {
         const uint8_t *window = sequence + at * stride * channels;
         for (unsigned i = 0; i < channels; i++) {
-            *pooled++ = mean(window + i, taps, dilation * channels);
+            *pooled++ = mean_of(window + i, taps, dilation * channels);
         }
     }
 }
