@@ -175,8 +175,8 @@ def _device_sentence(data: ReportData) -> str:
     assert report is not None
     failed = f", {len(report.failures)} clips without a result" if report.failures else ""
     return (
-        f"Firmware on {_where(report.target)}: {report.differing_integers} of {report.compared_integers:,} integers"
-        f" differ from Python's{failed}."
+        f"Firmware on {_where(report.target)}: {report.differing_integers} of {report.compared_integers:,}"
+        f" integers differ from Python's{failed}."
     )
 
 
