@@ -29,10 +29,10 @@ PLAIN = (".csv",)  # files that pages name and the site leaves out
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the commands' pages after their index in the navigation.
 
-    A page that mkdocs.yml does not name is evidence.
+    A page that mkdocs.yml does not name is a result.
     """
     reference = _section(config, "Reference")
-    _section(config, "Evidence").extend(
+    _section(config, "Results").extend(
         page.name for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in repr(config.nav)
     )
     pages = sorted((ROOT / "docs/reference/commands").glob("*.md"))

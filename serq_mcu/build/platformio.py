@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +78,19 @@ def environment() -> dict[str, str]:
     }
 
 
-def setup_toolchain(*, offline: bool = False, progress: Progress = silent) -> list[Tool]:
+def setup_toolchain(
+    *,
+    offline: bool = False,
+    progress: Progress = silent,
+    agreed: Callable[[Sequence[str]], bool] = lambda _: True,
+) -> list[Tool]:
     """Make builds for the host and the emulated boards possible, and report every tool.
 
     Running it again changes nothing.
 
     Missing compilers and emulators are installed with apt-get where that is possible: on Debian and Ubuntu,
-    as root, not `offline`. Raises SerqError that names the command to type where it is not.
+    as root, not `offline`, and where `agreed` says so of the packages. Raises SerqError that names the
+    command to type where it is not.
     """
     tools = [_platformio(), _scons(progress)]
     before = {board.name: lacks(board) for board in _emulated_boards()}
@@ -98,7 +105,7 @@ def setup_toolchain(*, offline: bool = False, progress: Progress = silent) -> li
     host = host_compiler()
     packages += () if host else _HOST_PACKAGES
     if packages:
-        _apt_install(packages, progress, offline=offline)
+        _apt_install(packages, progress, offline=offline or not agreed(packages))
     for board in _emulated_boards():
         if still := lacks(board):
             raise SerqError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -393,15 +395,23 @@ def toolchain() -> None:
 
 @toolchain.command("setup")
 @click.option("--offline", is_flag=True, help="Use only what is on this machine.")
+@click.option("-y", "--yes", is_flag=True, help="Install packages of the system without asking.")
 @json_option
-def toolchain_setup(offline: bool, as_json: bool) -> None:
+def toolchain_setup(offline: bool, yes: bool, as_json: bool) -> None:
     """Install PlatformIO's core, compilers and emulators where possible, and list what is still missing.
+
+    In a terminal it asks before it installs packages of the system, as root, with apt-get.
 
     Example: serq-mcu toolchain setup
     """
     from serq_mcu.build import platformio
 
-    tools = platformio.setup_toolchain(offline=offline, progress=new_progress())
+    def agreed(packages: Sequence[str]) -> bool:
+        if yes or os.environ.get("CI") or not sys.stdin.isatty():
+            return True
+        return click.confirm(f"Install {' '.join(packages)} with apt-get?", default=True, err=True)
+
+    tools = platformio.setup_toolchain(offline=offline, progress=new_progress(), agreed=agreed)
     print_result(
         [dataclasses.asdict(tool) for tool in tools],
         [f"{tool.name:<36}{tool.state:<11}{tool.found}" for tool in tools],

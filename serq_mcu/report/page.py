@@ -155,7 +155,7 @@ def _losses(data: ReportData) -> Section:
         score = data.device_score
         point = Point(0, score.accuracy, score.interval)
         tests = sum(item.part == "test" for item in steps)
-        rows.insert(tests, (f"device ({data.device.target}), {score.n} clips", point))
+        rows.insert(tests, (f"{_where(data.device.target)}, {score.n} clips", point))
     figure = figures.steps(
         "losses",
         "Accuracy on held-out and on validation clips after each step of quantization, with 95 % intervals.",
@@ -165,13 +165,18 @@ def _losses(data: ReportData) -> Section:
     return Section(title, tuple(sentences), (figure,), table)
 
 
+def _where(target: str) -> str:
+    """Return what a reader calls the place where firmware ran."""
+    return "this computer" if target == "host" else target
+
+
 def _device_sentence(data: ReportData) -> str:
     report = data.device
     assert report is not None
     failed = f", {len(report.failures)} clips without a result" if report.failures else ""
     return (
-        f"Firmware on {report.target}: {report.differing_integers} of {report.compared_integers:,} integers"
-        f" differ from Python's{failed}."
+        f"Firmware on {_where(report.target)}: {report.differing_integers} of {report.compared_integers:,}"
+        f" integers differ from Python's{failed}."
     )
 
 
@@ -191,7 +196,7 @@ def _sensitivity(data: ReportData) -> Section:
 
 
 def _confusion(data: ReportData) -> Section:
-    device = f"Device ({data.device.target})" if data.device else ""
+    device = f"Firmware on {_where(data.device.target)}" if data.device else ""
     scores = (
         ("float", "Float network", data.float_score),
         ("integers", "Integers, Python", data.integer_score),

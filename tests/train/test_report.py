@@ -153,7 +153,7 @@ def test_a_run_is_told_whole(run_folder: Path, corpus: Path, tmp_path: Path) -> 
         assert choice.reason in reader.text
     assert "Give --" not in reader.text
     losses = (out / "losses.svg").read_text()
-    assert f"device (host), {len(held)} clips" in losses
+    assert f"this computer, {len(held)} clips" in losses
     right = Score.of(run.truth[held], classify(model, run.pooled[0, held]), model.labels).correct
     assert (
         "Integers, Python: true classes in rows, predicted classes in columns;"

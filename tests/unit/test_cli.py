@@ -509,7 +509,7 @@ def test_a_folder_may_have_the_name_of_a_model_that_ships(
     monkeypatch.chdir(tmp_path)
     for name in ("emodb-small", "mine"):
         (tmp_path / name).mkdir()
-    rest = ["--board", "emulated-m0", *([] if command == "check" else ["--out", "out"])]
+    rest = ["--board", "emulated-m4f", *([] if command == "check" else ["--out", "out"])]
     rest += ["--kind", "header"] if command == "library" else []
     assert CliRunner().invoke(main, [command, "emodb-small", *rest]).exit_code == 0
     refused = CliRunner().invoke(main, [command, "mine", *rest])

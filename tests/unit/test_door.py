@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -193,3 +194,31 @@ def test_memory_is_written_as_vendors_count_it() -> None:
     rows = _run("boards").output.splitlines()
     (esp32,) = [row for row in rows if row.startswith("esp32 ")]
     assert esp32.split()[1:7] == ["4", "MiB", "flash", "320", "KiB", "RAM"]
+
+
+@pytest.mark.parametrize(
+    ("words", "terminal", "typed", "installs"),
+    [((), True, "n\n", False), ((), True, "\n", True), (("--yes",), True, "", True), ((), False, "", True)],
+)
+def test_packages_of_the_system_are_asked_for_in_a_terminal(
+    words: tuple[str, ...], terminal: bool, typed: str, installs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serq_mcu.build import platformio
+
+    asked: list[bool] = []
+
+    def setup(*, agreed: object, **_: object) -> list[object]:
+        assert callable(agreed)
+        asked.append(bool(agreed(["gcc-arm-none-eabi"])))
+        return []
+
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(platformio, "setup_toolchain", setup)
+    runner = CliRunner()
+    with runner.isolation(typed):
+        import sys
+
+        monkeypatch.setattr(type(sys.stdin), "isatty", lambda _: terminal, raising=False)
+        with contextlib.suppress(SystemExit):
+            main.main(["toolchain", "setup", *words], standalone_mode=False)
+    assert asked == [installs]

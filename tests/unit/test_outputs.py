@@ -32,7 +32,7 @@ COMMANDS = [  # words, exit code
     (["--help"], 0),
     (["check", "--help"], 0),
     (["boards", "--json"], 0),
-    (["check", "--board", "emulated-m0"], 0),
+    (["check", "--board", "emulated-m4f"], 0),
     (["doctor", "--json"], 0),
     (["build", "there is none"], 1),
     (["nonsense"], 2),

@@ -50,7 +50,7 @@ static int decibels_of(uint32_t mean_square)
     }
     int32_t rest = (int32_t)(((uint64_t)mean_square << 8) >> bit) - 256; /* Q8, 0 to 255 */
     int32_t level = (bit - 30) * 256 + rest;                             /* Q8 log2 */
-    int decibels = (int)(level * 771 / 65536);                           /* 3.0103 / 256, in Q16 */
+    int decibels = level * 771 / 65536;                                  /* 3.0103 / 256, in Q16 */
     return decibels < LEAST_DECIBELS ? LEAST_DECIBELS : decibels;
 }
 
@@ -66,19 +66,25 @@ void calls_listen(calls *state, const int16_t *samples, uint32_t count)
     }
 }
 
-void calls_decide(calls *state, const serq_decision *decision, uint32_t latency_us)
+/* Take an answer, and say whether it came twice in a row and is another than the steady one. */
+static bool settle(calls *state, int answer)
 {
-    int answer = decision->answer;
     bool changed = answer == state->last && answer != state->steady;
     state->last = answer;
     state->steady = changed ? answer : state->steady;
+    return changed;
+}
+
+void calls_decide(calls *state, const serq_decision *decision, uint32_t latency_us)
+{
+    bool changed = settle(state, decision->answer);
     app_decision told = {
-        .label = serq_label(answer),
-        .answer = answer,
+        .label = serq_label(state->last),
+        .answer = state->last,
         .steady_label = serq_label(state->steady),
         .steady = state->steady,
         .changed = changed,
-        .decibels = (int)(decision->level * 771 / 65536),
+        .decibels = decision->level * 771 / 65536,
         .scores = decision->scores,
         .margin = decision->margin,
         .latency_us = latency_us,
