@@ -8,16 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from serq_mcu.boards.board import Mcu
+from serq_mcu.boards.board import Board
 from serq_mcu.layers.kernels import cheapest_parts, core_of
 
 
-def width_costs(shape: Sequence[int], mcu: Mcu) -> NDArray[np.float64]:
-    """Compute the time [layers, 8] of each dense layer at 1 to 8 bits on a core, in the core's unit.
+def width_costs(shape: Sequence[int], board: Board) -> NDArray[np.float64]:
+    """Compute the time [layers, 8] of each dense layer at 1 to 8 bits on a board, in its core's unit.
 
-    By its fastest kernels, as they were counted. shape: features, neurons of each hidden layer, classes.
+    By its fastest kernels, as they were counted, and with the time in which slow flash brings their weights.
+    shape: features, neurons of each hidden layer, classes.
     """
-    core = core_of(mcu.features)
+    core = core_of(board.mcu.features, board.memory.flash_bytes_per_cycle)
     costs = np.empty((len(shape) - 1, 8))
     for index, (inputs, outputs) in enumerate(itertools.pairwise(shape)):
         for bits in range(1, 9):
