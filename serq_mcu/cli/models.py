@@ -554,7 +554,8 @@ def _width_budget(network: Any, max_cycles: int | None, board_name: str | None) 
     if (max_cycles is None) != (board_name is None):
         raise SerqError("--max-cycles and --board go together; give both or neither")
     if max_cycles is not None and board_name is not None:
-        mcu = load_board(board_name).mcu
-        unit = f"{core_of(mcu.features).unit} on {board_name}"
-        return WidthBudget(width_costs([layer.repeated for layer in network.weighted], mcu), max_cycles, unit)
+        board = load_board(board_name)
+        unit = f"{core_of(board.mcu.features).unit} on {board_name}"
+        costs = width_costs([layer.repeated for layer in network.weighted], board)
+        return WidthBudget(costs, max_cycles, unit)
     return None

@@ -89,8 +89,8 @@ class Plan:
 
     @functools.cached_property
     def core(self) -> Core:
-        """The kind of core that the board has."""
-        return core_of(self.board.mcu.features)
+        """The kind of core that the board has, and how fast it reads flash."""
+        return core_of(self.board.mcu.features, self.board.memory.flash_bytes_per_cycle)
 
     @functools.cached_property
     def parts(self) -> Choice:

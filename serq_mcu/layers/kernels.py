@@ -69,7 +69,8 @@ class Core:
     """What was counted on a kind of core: coefficients of the terms of each kernel and of the other stages.
 
     In instructions, and on Cortex-M in estimated cycles too (elsewhere empty). code: bytes of each kernel;
-    stack: the most bytes that were used.
+    stack: the most bytes that were used. flash_bytes_per_cycle: how fast the weights are read (0: as fast as
+    the core).
     """
 
     name: str
@@ -80,6 +81,7 @@ class Core:
     stages: Costs
     stage_cycles: Costs
     code: dict[str, int]
+    flash_bytes_per_cycle: float = 0
 
     @property
     def unit(self) -> str:
@@ -87,9 +89,16 @@ class Core:
         return "cycles" if self.stage_cycles else "instructions"
 
     def cost(self, parts: Sequence[Part], inputs: int, outputs: int) -> float:
-        """Return the time, in `unit`, of the kernels of these parts for a layer of a shape."""
+        """Return the time, in `unit`, of the kernels of these parts for a layer of a shape.
+
+        Where flash is slow, with the cycles in which it brings the weights, each read once.
+        """
         costs = self.kernel_cycles if self.stage_cycles else self.kernels
-        return sum(_linear(costs[part.kernel], terms(part.layout, inputs, outputs)) for part in parts)
+        computed = sum(_linear(costs[part.kernel], terms(part.layout, inputs, outputs)) for part in parts)
+        if not self.flash_bytes_per_cycle:
+            return computed
+        read = sum(part.packed_bytes(inputs, outputs) for part in parts)
+        return computed + read / self.flash_bytes_per_cycle
 
     def instructions(self, stage: CostStage) -> int | None:
         """Return the instructions of a stage; None if they were not counted on this core."""
@@ -163,9 +172,13 @@ def possible_parts(outputs: int, bits: int, first: int, storage: Storage = Stora
                     yield Part(layout, first, width)
 
 
-def core_of(features: Collection[str]) -> Core:
-    """Find the first kind of core whose features a processor has all, else the last, the generic C core."""
-    return next((core for core in cores() if core.features <= set(features)), cores()[-1])
+def core_of(features: Collection[str], flash_bytes_per_cycle: float = 0) -> Core:
+    """Find the first kind of core whose features a processor has all, else the last, the generic C core.
+
+    flash_bytes_per_cycle: how fast it reads its flash, where that is slower than the core.
+    """
+    core = next((core for core in cores() if core.features <= set(features)), cores()[-1])
+    return replace(core, flash_bytes_per_cycle=flash_bytes_per_cycle) if flash_bytes_per_cycle else core
 
 
 def register_layout(layout: Layout, costs: Mapping[str, Mapping[str, KernelCost]]) -> None:

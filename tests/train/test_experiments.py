@@ -777,13 +777,13 @@ def test_combinations_are_the_best_of_all_that_fit() -> None:
 def test_costs_in_instructions_are_those_of_the_cheapest_kernels() -> None:
     board = load_board("nucleo_f446re")
     products = [(120, 64, 1), (64, 7, 1)]
-    costs = width_costs(products, board.mcu)
+    costs = width_costs(products, board)
     assert costs.shape == (2, 8)
     assert (costs[0] > costs[1]).all()
     assert costs[0, 0] < costs[0, 7]  # fewer bits are faster
     assert core_of(board.mcu.features) is not core_of(load_board("emulated-m0").mcu.features)
-    assert (width_costs(products, load_board("emulated-m0").mcu) > costs).any()
-    assert (width_costs([(120, 64, 38)], board.mcu) == 38 * costs[0]).all()
+    assert (width_costs(products, load_board("emulated-m0")) > costs).any()
+    assert (width_costs([(120, 64, 38)], board) == 38 * costs[0]).all()
 
 
 # Results and pages

@@ -129,6 +129,16 @@ def test_kernels_are_chosen_by_cycles_where_they_are_estimated(core) -> None:
     assert core.cost((part,), 128, 64) == pytest.approx(np.dot(counted[part.kernel], terms_of))
 
 
+def test_slow_flash_is_part_of_the_time_by_which_weights_are_stored() -> None:
+    pico, shape = load_board("pico"), (256, 512)
+    speed = pico.memory.flash_bytes_per_cycle
+    fast, slow = core_of(pico.mcu.features), core_of(pico.mcu.features, speed)
+    chosen = [_cheapest(_layer(*shape, 5), core, Storage.FAST) for core in (fast, slow)]
+    assert [sum(part.bits for part in parts) for parts in chosen] == [8, 5]
+    read = _layer(*shape, 5).packed_bytes(chosen[1])
+    assert slow.cost(chosen[1], *shape) == pytest.approx(fast.cost(chosen[1], *shape) + read / speed)
+
+
 @pytest.mark.parametrize("core", cores(), ids=lambda core: core.name)
 def test_fewer_bits_are_expected_to_run_faster(core) -> None:
     def network(bits: int) -> float:
