@@ -23,6 +23,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.harness import protocol
 from serq_mcu.harness.protocol import Code, Frame, Identity, Result, Type, input_sums
 from serq_mcu.harness.transports import Transport
+from serq_mcu.harness.trouble import LONGEST, explained, in_trouble
 
 # seconds until a request is repeated at the latest; a frame's transform takes milliseconds, an emulator's
 # start about a second
@@ -81,6 +82,7 @@ class Device:
         )
         self._reader = protocol.FrameReader()
         self._arrived: list[Frame] = []
+        self._heard = b""  # lately, to explain a silence
         self._number = 0
         self.repeated = 0  # requests sent more than once, and clips
         self.clips_repeated = 0
@@ -237,10 +239,13 @@ class Device:
                 self._number = random.getrandbits(32)
             with contextlib.suppress(_Silent):
                 return protocol.parse_identity(self._request(Type.IDENTIFY).payload)
+            if in_trouble(self._heard):
+                break
         waited = time.monotonic() - began
+        said = explained(self._heard)
         raise LineError(
-            f"{self.name} did not answer for {waited:.0f} s; check that it runs firmware that serq-mcu"
-            " exported"
+            f"{self.name} did not answer for {waited:.0f} s{said and ': '}{said}; check that it runs firmware"
+            " that serq-mcu exported with --app harness"
         )
 
     def _begin(self, stage: int = _NO_STAGE, event: int = 0) -> int:
@@ -373,7 +378,9 @@ class Device:
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
-            self._arrived = self._reader.feed(self._transport.read(left))
+            data = self._transport.read(left)
+            self._heard = (self._heard + data)[-LONGEST:]
+            self._arrived = self._reader.feed(data)
 
 
 class _Silent(LineError):

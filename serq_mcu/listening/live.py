@@ -11,6 +11,7 @@ from typing import Protocol
 
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.transports import SerialTransport
+from serq_mcu.harness.trouble import LONGEST, explained, in_trouble
 from serq_mcu.listening.answers import Damaged, LiveEvent
 from serq_mcu.listening.emulated import emulated_board
 from serq_mcu.listening.lines import Complaint, LineReader, Passed, StoredVoice, VoiceReport
@@ -85,7 +86,7 @@ def live_events(source: Source, progress: Progress) -> Iterator[LiveEvent]:
             if isinstance(event, Passed):
                 if not state.passed:
                     progress(f"skipped non-JSON output such as {event.text!r} (boot messages are normal)")
-                state.passed = event.text
+                state.passed = f"{state.passed}{event.text}\n"[-LONGEST:]
             else:
                 state.note(event, now)
                 yield event
@@ -101,7 +102,7 @@ class _State:
     last_at: float = 0.0
     alive: bool = False
     damaged: int = 0  # lines in a row
-    passed: str = ""  # the last line that is no decision
+    passed: str = ""  # the last lines that are no decisions
 
     def note(self, event: LiveEvent, now: float) -> None:
         """Take note of an event; a damaged line is no sign of life, as lines may be damaged for ever."""
@@ -116,14 +117,15 @@ class _State:
             lines = f"{self.damaged} lines in a row" if self.damaged > 1 else "a line"
             return f"{lines} came damaged from {self.name}; check the cable and --baud"
         if self.alive:
-            return f"{self.name} fell silent; check the cable and reset the board"
+            said = f": {explained(self.passed)}" if in_trouble(self.passed) else ""
+            return f"{self.name} fell silent{said}; check the cable and reset the board"
         return _nothing(self.name, self.passed)
 
 
 def _nothing(name: str, passed: str) -> str:
     if passed:
         return (
-            f"what comes from {name} is not the live application (it said {passed!r}); {_MAKE_ONE}, or name"
+            f"what comes from {name} is not the live application ({explained(passed)}); {_MAKE_ONE}, or name"
             " its --baud"
         )
     return f"nothing comes from {name}; {_MAKE_ONE}, and reset the board"

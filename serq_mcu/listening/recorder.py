@@ -24,6 +24,7 @@ from serq_mcu.boards.board import BOARD_FILE, Board, read_board
 from serq_mcu.codegen.export import read_project
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.transports import SerialTransport, Transport
+from serq_mcu.harness.trouble import LONGEST, explained, in_trouble
 
 SELF_TEST_SECONDS = 2.0
 _PACKET = struct.Struct("<4sIII240sI")  # magic, number, overruns, microseconds, samples, CRC-32 of all before
@@ -159,15 +160,15 @@ def listen(transport: Transport, count: int) -> Capture:
     Raises SerqError if nothing comes, or something else.
     """
     _drain(transport)
-    reader, packets, received = PacketReader(), list[Packet](), 0
+    reader, packets, heard = PacketReader(), list[Packet](), b""
     last_at = time.monotonic()
     while len(packets) * _SAMPLES < count:
         data = transport.read(0.2)
         new = list(reader.feed(data))
-        received, last_at = received + len(data), time.monotonic() if new else last_at
+        heard, last_at = (heard + data)[-LONGEST:], time.monotonic() if new else last_at
         packets += new
         if time.monotonic() - last_at > _PATIENCE:
-            raise SerqError(_nothing(transport.name, received, packets))
+            raise SerqError(_nothing(transport.name, heard, packets))
     return _capture(packets, count)
 
 
@@ -281,13 +282,15 @@ def _capture(packets: list[Packet], count: int) -> Capture:
     return Capture(pcm, dropped, missed, between / board_seconds if board_seconds else None)
 
 
-def _nothing(name: str, received: int, packets: list[Packet]) -> str:
+def _nothing(name: str, heard: bytes, packets: list[Packet]) -> str:
     if packets:
-        return f"{name} fell silent; check the cable and reset the board"
-    if received:
+        said = f": {explained(heard)}" if in_trouble(heard) else ""
+        return f"{name} fell silent{said}; check the cable and reset the board"
+    said = explained(heard)
+    if said:
         return (
-            f"what comes from {name} is not the capture application; flash the project of `serq-mcu export"
-            " --app capture`, or name the right port"
+            f"what comes from {name} is not the capture application ({said}); flash the project of"
+            " `serq-mcu export --app capture`, or name the right port"
         )
     return (
         f"nothing comes from {name}; flash the project of `serq-mcu export --app capture`, and check that its"

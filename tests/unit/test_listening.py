@@ -696,6 +696,16 @@ def test_live_writes_json_lines(board: Callable[..., str]) -> None:
     [
         ((), False, "nothing comes from /dev/pts/.*--app live`, and reset the board"),
         ((b"hello world\n", b"nothing else\n"), False, "is not the live application.*'nothing else'.*--baud"),
+        (
+            (b"Brownout detector was triggered\n", b"rst:0x1 (POWERON_RESET)\n"),
+            False,
+            "is not the live application .it said 'Brownout detector was triggered': its supply sags",
+        ),
+        (
+            (_hello(), _line(), b"waiting for download\n"),
+            False,
+            "fell silent: it said 'waiting for download'",
+        ),
         ((_hello(), _line()), False, "/dev/pts/.* fell silent; check the cable"),
         ((_hello(), _line()), True, "/dev/pts/.* was lost .*check the cable"),
         (
