@@ -18,7 +18,7 @@ from serq_mcu.quantization.network import FloatNetwork
 
 @dataclass(frozen=True)
 class LayerImportance:
-    """The terms of a layer's importance.
+    """The terms of a layer's importance; layer: its number in the network.
 
     Rank 0 is the most important layer; margin is the validation accuracy it may cost, as a fraction.
     """
@@ -40,9 +40,10 @@ def layer_importance(network: FloatNetwork, config: QuantizationConfig) -> tuple
     alpha = config.alpha
     scores = [alpha * share + (1 - alpha) * term for share, term in zip(shares, terms, strict=True)]
     order = sorted(range(len(scores)), key=lambda layer: (-scores[layer], layer))
+    numbers = [index for index, layer in enumerate(network.layers) if layer.parameters]
     return tuple(
         LayerImportance(
-            layer,
+            numbers[layer],
             shares[layer],
             variances[layer],
             terms[layer],

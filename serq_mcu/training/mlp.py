@@ -255,7 +255,7 @@ def _build(
     """
     layers = [tf_keras.layers.InputLayer((shape[0] * shape[1],))]
     if first:
-        own = [layer.keras(tf_keras.layers) for layer in first]
+        own = [one for layer in first for one in layer.keras(tf_keras.layers)]
         layers += [tf_keras.layers.Reshape(shape), *own, tf_keras.layers.Flatten()]
     for width in config.hidden:
         layers += [tf_keras.layers.Dense(width, activation="relu"), tf_keras.layers.Dropout(config.dropout)]

@@ -18,40 +18,32 @@ from numpy.typing import NDArray
 from serq_mcu.errors import SerqError
 from serq_mcu.layers import FloatConv1D, FloatDepthwise, FloatLayer, FloatPooling, Windows
 
-CONVOLUTION, DEPTHWISE, SAME, CAUSAL = "conv", "depthwise", "same", "causal"
+CONVOLUTION, DEPTHWISE, MAXIMUM, SAME, CAUSAL = "conv", "depthwise", "maximum", "same", "causal"
 
 
 @dataclass(frozen=True)
 class SequenceLayer:
-    """A layer as the configuration names it, and the windows that it has; filters: 0 of pooling."""
+    """A layer as the configuration names it, and the windows that it has.
+
+    filters: 0 where channels stay; edges: how a convolution treats them, nothing of pooling.
+    """
 
     name: str
     windows: Windows
     filters: int = 0
-    edges: str = "valid"
+    edges: str = ""
 
-    def keras(self, layers: Any) -> Any:
-        """Make the Keras layer; layers: the module that has them."""
+    def keras(self, layers: Any) -> list[Any]:
+        """Make the Keras layers; layers: the module that has them."""
         windows = self.windows
+        if not self.edges:
+            kind = layers.MaxPooling1D if self.name == MAXIMUM else layers.AveragePooling1D
+            return [kind(windows.taps, strides=windows.stride)]
+        made = [layers.ZeroPadding1D((windows.before, windows.after))]  # depthwise ones pad in no other
+        given = {"strides": windows.stride, "dilation_rate": windows.dilation, "activation": "relu"}
         if self.name == CONVOLUTION:
-            return layers.Conv1D(
-                self.filters,
-                windows.taps,
-                strides=windows.stride,
-                dilation_rate=windows.dilation,
-                padding=self.edges,
-                activation="relu",
-            )
-        if self.name == DEPTHWISE:
-            return layers.DepthwiseConv1D(
-                windows.taps,
-                strides=windows.stride,
-                dilation_rate=windows.dilation,
-                padding=self.edges,
-                activation="relu",
-            )
-        kind = layers.MaxPooling1D if self.name == "maximum" else layers.AveragePooling1D
-        return kind(windows.taps, strides=windows.stride)
+            return [*made, layers.Conv1D(self.filters, windows.taps, **given)]
+        return [*made, layers.DepthwiseConv1D(windows.taps, **given)]
 
     def floats(self, weights: Iterator[NDArray[np.floating]]) -> FloatLayer:
         """Make the float layer, taking what it needs of the Keras network's weights in their order."""
@@ -94,6 +86,8 @@ def _layer(words: list[str], frames: int, channels: int) -> SequenceLayer:
     }
     edges = next((word for word in rest if word in (SAME, CAUSAL)), "valid")
     stride, dilation = options.get("stride", 1), options.get("dilation", 1)
+    if stride > 1 and dilation > 1:
+        raise SerqError("Keras trains no convolution with a stride and a dilation; take one of them out")
     before, after = _padding(frames, int(taps), stride, dilation, edges)
     return SequenceLayer(
         name, Windows(frames, channels, int(taps), stride, dilation, before, after), int(filters), edges

@@ -32,7 +32,7 @@ def test_float_layers_are_the_keras_layers() -> None:
     network = tf_keras.Sequential(
         [
             tf_keras.layers.InputLayer((FRAMES, COEFFICIENTS)),
-            *(layer.keras(tf_keras.layers) for layer in layers),
+            *(one for layer in layers for one in layer.keras(tf_keras.layers)),
             tf_keras.layers.Flatten(),
             tf_keras.layers.Dense(3),
         ]
@@ -63,8 +63,10 @@ def test_training_learns_what_statistics_cannot_see() -> None:
         "sequence_frames": FRAMES,
     }
     config = load_config().changed(features=features, training=own).training
-    parts = (Examples(pooled[half], truth[half], frames=FRAMES) for half in (slice(80), slice(80, None)))
-    trained = train_mlp(*parts, 2, config)
+    train, held = (
+        Examples(pooled[part], truth[part], frames=FRAMES) for part in (slice(80), slice(80, None))
+    )
+    trained = train_mlp(train, held, 2, config)
     kinds = [FloatConv1D, FloatPooling, FloatConv1D, FloatPooling]
     assert [type(layer) for layer in trained.network.layers[:4]] == kinds
     assert trained.network.mean.size == COEFFICIENTS
@@ -80,6 +82,8 @@ def test_the_configuration_names_layers_that_fit() -> None:
         SerqError, match=r"training\.sequence_layers, 'mean 3': windows of 3 frames do not fit"
     ):
         sequence_layers(("conv 4 9", "mean 3"), 10, 5)
+    with pytest.raises(SerqError, match="no convolution with a stride and a dilation"):
+        sequence_layers(("conv 4 3 stride 2 dilation 2",), 10, 5)
     for word in ("conv 4", "conv 4 3 stride", "gru 4", "mean 0", "depthwise 4 3", "conv 4 3 SAME"):
         with pytest.raises(SerqError, match="conv FILTERS TAPS or depthwise TAPS"):
             load_config().changed(training={"sequence_layers": [word]})
