@@ -151,12 +151,12 @@ def steady_noise(seconds: float) -> NDArray[np.int16]:
 
 
 def build_frontend(
-    board: Board, model: QuantizedModel, folder: Path, application: Path = APPLICATION
+    board: Board, model: QuantizedModel, folder: Path, application: Path = APPLICATION, flag: str = ""
 ) -> platformio.BuildResult:
     """Build firmware of the model's front end as a product has it, in the new project `folder`.
 
     It has no harness, trace and network, reads samples until its input ends and writes the pooled features;
-    or it is another application. Raises SerqError if it cannot be built.
+    or it is another application, with a flag of the compiler's. Raises SerqError if it cannot be built.
     """
     library = {
         name: data
@@ -170,7 +170,7 @@ def build_frontend(
         | board_files(board)
     )
     assert files["platformio.ini"].count(b"-DSERQ_TRACE=1") == 1
-    files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", b"")
+    files["platformio.ini"] = files["platformio.ini"].replace(b"-DSERQ_TRACE=1", flag.encode())
     write_project(files, "", board, folder)
     return platformio.build(folder)
 

@@ -1,4 +1,6 @@
-/* An application that only listens, to be counted: 16-bit samples until the input ends, heard as a stream; then the answers that were labels. */
+/* An application that only listens, to be counted: 16-bit samples until the input ends, heard as a
+ * stream; then the answers that were labels. With LEARNS, it learns the speaker's voice from its
+ * answers. */
 #include "port.h"
 #include "serq_stream.h"
 
@@ -10,6 +12,11 @@ void application_run(void)
     size_t have = 0, more;
 
     serq_stream_init(&stream);
+#if LEARNS
+    static serq_voice voice;
+    serq_voice_reset(&voice);
+    serq_stream_use_voice(&stream, &voice, SERQ_LEARN_ANSWERS);
+#endif
     while ((more = port_read((uint8_t *)samples + have, sizeof samples - have)) > 0) {
         have += more;
         if (have == sizeof samples) {

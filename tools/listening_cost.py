@@ -87,6 +87,13 @@ _BY_STAGE = """\
 Thousands a second of speech: estimated cycles on a Cortex-M4F and M0, instructions elsewhere.
 On Cortex-M the transform of the pitch is in the first two rows, as it is that of the frame.
 """
+_VOICE = """\
+## A voice that learns
+
+The same second of speech, thousands, where a board learns its speaker's voice from its own answers
+(`serq_stream_use_voice`): the input of a decision is standardised by the voice, and every window that shares
+no block with the last that taught teaches.
+"""
 _PEERS = """\
 ## Beside others
 
@@ -114,14 +121,16 @@ class Second:
         return sum(self.stages.values())
 
 
-def count_seconds(board: Board, model: QuantizedModel, *streams: NDArray[np.int16]) -> list[Second]:
+def count_seconds(
+    board: Board, model: QuantizedModel, *streams: NDArray[np.int16], learns: bool = False
+) -> list[Second]:
     """Count a second of each stream on an emulated board, after the first blocks.
 
-    streams: int16 [samples] at the model's rate, of 16 blocks. Raises SerqError if it cannot be built or
-    counted.
+    streams: int16 [samples] at the model's rate, of 16 blocks; learns: a voice, from its answers. Raises
+    SerqError if it cannot be built or counted.
     """
     with tempfile.TemporaryDirectory(prefix="serq-cost-") as work:
-        elf = build_frontend(board, model, Path(work) / "p", LISTENING).elf
+        elf = build_frontend(board, model, Path(work) / "p", LISTENING, f"-DLEARNS={learns:d}").elf
         row_of = _rows(board, Path(work) / "p")
         return [_second(board, model, elf, row_of, pcm) for pcm in streams]
 
@@ -165,19 +174,21 @@ def main() -> None:
     """Count everything and write the page."""
     cores = [load_board(name) for name in BOARDS]
     models = {name: load_model(path) for name, path in shipped_models().items()}
-    speech, silence = {}, {}
+    speech, silence, learning = {}, {}, {}
     for board in cores:
         for name, model in models.items():
             if fits(board, Plan(model, board).stream_bytes):
                 streams = synthetic_speech(3, SECONDS), steady_noise(SECONDS)
                 key = board.name, name
                 speech[key], silence[key] = count_seconds(board, model, *streams)
+                (learning[key],) = count_seconds(board, model, streams[0], learns=True)
                 print(*key, round(speech[key].total), round(silence[key].total), flush=True)
     compilers = ", ".join(dict.fromkeys(map(compiler_version, cores)))
     head = _INTRODUCTION.format(counted=_COUNTED, settled=_SETTLED, compilers=compilers)
     by_stage = [_stages_table(cores, name, speech, silence) for name in models]
     boards = _boards_table(list(models), speech, silence)
-    write_file(PAGE, "\n".join([head, boards, _BY_STAGE, *by_stage, _PEERS]))
+    voice = _voice_table(cores, list(models), speech, learning)
+    write_file(PAGE, "\n".join([head, boards, _BY_STAGE, *by_stage, _VOICE, voice, _PEERS]))
 
 
 Seconds = dict[tuple[str, str], Second]
@@ -195,6 +206,21 @@ def _boards_table(models: list[str], speech: Seconds, silence: Seconds) -> str:
                 key = board.emulator.relative, name
                 cells += _cells(board, speech[key], silence[key]) if key in speech else ["-"] * 3
             rows.append(cells)
+    return lines(rows)
+
+
+def _voice_table(cores: list[Board], models: list[str], speech: Seconds, learning: Seconds) -> str:
+    rows = [["model", "core", "without", "learning", "more"], ["---"] * 5]
+    for name in models:
+        for board in cores:
+            if (board.name, name) in speech:
+                before, after = speech[board.name, name].total, learning[board.name, name].total
+                figures = (
+                    f"{before / 1000:,.0f}",
+                    f"{after / 1000:,.0f}",
+                    f"{100 * (after / before - 1):.1f} %",
+                )
+                rows.append([f"`{name}`", board.mcu.core, *figures])
     return lines(rows)
 
 
