@@ -46,6 +46,7 @@ No clip of the voices that are asked trained it or chose anything.
 UAR is the mean over the emotions of the share of right answers, in %; of six emotions guessing has 16.7.
 "No speech" counts as not right.
 Seeds: {seeds}; the mean is over seeds.
+A group of actors is asked of a model of {multi}, which never heard them.
 """
 
 
@@ -155,7 +156,7 @@ def judged(model: QuantizedModel, held: Corpus, question: Question) -> Row:
 def page(rows: Sequence[Row]) -> str:
     """Write the page of the results."""
     seeds = ", ".join(map(str, sorted({row.seed for row in rows})))
-    parts = [_INTRODUCTION.format(seeds=seeds, classes=",".join(EMOTIONS))]
+    parts = [_INTRODUCTION.format(seeds=seeds, classes=",".join(EMOTIONS), multi="EMO-DB, nEMO and RAVDESS")]
     for preset in dict.fromkeys(row.preset for row in rows):
         own = [row for row in rows if row.preset == preset]
         bits, sizes = ([getattr(row, key) for row in own] for key in ("average_bits", "weight_bytes"))
@@ -175,7 +176,8 @@ def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
         yield f"all but {name}, on {name}", *_cells(groups[name])
     yield "mean over corpora", f"{_mean(groups, corpora):.1f}", *[""] * 7
     if actors:
-        yield f"actors of {ACTORS}, each held out once", f"{_mean(groups, actors):.1f}", *[""] * 7
+        words = f"{len(actors)} of {GROUPS} groups of {ACTORS}'s actors, each held out once"
+        yield words, f"{_mean(groups, actors):.1f}", *[""] * 7
 
 
 def _mean(groups: Mapping[str, Sequence[Row]], names: Sequence[str]) -> float:

@@ -9,7 +9,7 @@ from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.quantized_model.store import shipped_model
-from tools import cards, life, voices
+from tools import abroad, cards, life, voices
 from tools.rows import read_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -91,6 +91,17 @@ def test_the_page_of_voices_is_that_of_its_rows() -> None:
             found = [(row.speaker, row.draw) for row in own if row.way == way]
             draws = 1 if way == voices.NONE or way.startswith("an hour") else voices.DRAWS
             assert len(set(found)) == len(found) == speakers * draws
+
+
+def test_the_page_of_corpora_never_heard_is_that_of_its_rows() -> None:
+    rows = read_rows(abroad.RESULTS, abroad.Row)
+    assert abroad.PAGE.read_text() == abroad.page(rows)
+    shares = [100 * row.uar for row in rows if row.preset == "best" and not row.asked.startswith("ravdess ")]
+    assert len(shares) == 5
+    text = (DOCS / "explanation" / "accuracy.md").read_text()
+    mean = sum(shares) / 5
+    said = f"right in {min(shares):.1f} to {max(shares):.1f} % of the fifth, {mean:.1f} % on average"
+    assert said in text
 
 
 def test_the_page_of_models_is_that_of_their_files_and_cards() -> None:
