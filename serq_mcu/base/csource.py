@@ -53,7 +53,15 @@ class Discard:
     name: str
 
 
-Step = Call | Trace | Declare | Discard
+@dataclass(frozen=True)
+class ReturnUnless:
+    """A statement `if (!function(arguments)) { return; }`: what follows is not needed."""
+
+    function: str
+    arguments: tuple[str | int, ...]
+
+
+Step = Call | Trace | Declare | Discard | ReturnUnless
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +108,8 @@ def c_statement(step: Step) -> str:
         return f"{step.type}{'' if step.type.endswith('*') else ' '}{step.name} = {step.value};"
     if isinstance(step, Discard):
         return f"(void){step.name};"
+    if isinstance(step, ReturnUnless):
+        return f"if (!{step.function}({', '.join(map(str, step.arguments))})) {{ return; }}"
     stage = step.stage.upper().replace(" ", "_")
     return f"SERQ_TRACE_STAGE(SERQ_STAGE_{stage}, {step.values}, {step.count}, sizeof({step.type}));"
 

@@ -14,14 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serq_mcu.base.csource import Call, CArray, CPart, Declare, Discard, Step, Trace
+from serq_mcu.base.csource import Call, CArray, CPart, Declare, Discard, ReturnUnless, Step, Trace
 from serq_mcu.frontend.blocks.base import Cost, FeatureBlock
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import STATISTICS
 from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables
 
 TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
-CORRELATE, POOL_ADD = "serq_correlate", "serq_pool_add"
+CORRELATE, POOL_ADD, NEEDS = "serq_correlate", "serq_pool_add", "serq_needs_values"
 TIERS = "SERQ_TIERS"
 POOL_BYTES, HISTOGRAM_BYTES = 20, 32  # sizeof(serq_pool), sizeof(serq_histogram)
 
@@ -35,12 +35,16 @@ class Assertion(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
-    """Return what follows a frame's power: mel bands, level and pitch, then each block with its pooling."""
+    """Return what follows a frame's power: mel bands, level and pitch, then each block with its pooling.
+
+    A frame that is too quiet to count ends there, and before its pitch if it does not rise either.
+    """
     parts = [_mel_part(spec, tables)] if spec.uses_mel else []
     parts.append(_level_part(spec, tables))
     if spec.uses_pitch:
         parts.append(_pitch_part(spec, tables))
-    parts.append(CPart((Call("serq_add_speech", ("state", "*level", "voiced" if spec.uses_pitch else 1)),)))
+    speech = "rises && voiced" if spec.uses_pitch else "rises"
+    parts.append(CPart((Call("serq_add_speech", ("state", speech)), ReturnUnless(NEEDS, ("&place", 0)))))
     for block in spec.order:
         own = block.code(spec, tables.of(block))
         pooling = _pooling(spec, tables, block)
@@ -155,6 +159,7 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
         yield Cost("add power", "add power", (added, 1))
     yield Cost("level", "level", (1,))
     yield Cost("place frame", "place frame", (_cleared_bytes(spec, tables), 1))
+    yield Cost("frame rises", "frame rises", (1,))
     if spec.uses_pitch:
         yield Cost("correlate", f"correlate {4 * pitch_points(spec, tables)}", (1,))
         yield Cost("pitch", "pitch", (len(tables.pitch["cost"]), 1))
@@ -293,6 +298,7 @@ def _pitch_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
     )
     search = ("correlation", first, lags, "serq_pitch_cost_table", offset, threshold)
     steps = (
+        ReturnUnless(NEEDS, ("&place", "rises")),
         Declare("int32_t *", "pitch", "state->scratch.frame.pitch"),
         Call(CORRELATE, correlate, result="const int32_t *correlation"),
         Call("serq_pitch", (*search, "serq_log_table", "pitch"), result="uint8_t voiced"),
@@ -319,6 +325,7 @@ def _level_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
         Call("serq_level", arguments, result="*level"),
         Trace("level", "level", 1, "int32_t"),
         Call("serq_place_frame", ("state", "*level"), result="serq_place place"),
+        Call("serq_frame_rises", ("state", "*level"), result="bool rises"),
     ]
     return CPart(tuple(steps))
 
