@@ -99,13 +99,14 @@ class Command:
 _VERIFY = "verify PROJECT --clips SAVEE --count 2 --on host"
 COMMANDS = [
     Command("export --board emulated-m0 --out OUT"),
+    Command("new led --board emulated-m0 --out OUT"),
     Command("library --board emulated-m0 --kind header --out OUT"),
     Command("corpus synthesise OUT --seconds 1"),
     Command("corpus fetch emodb --from URL --out OUT", old="none"),
     Command("corpus check SAVEE --table SAVEE/OUT"),
     Command("frontend compare SAVEE --page OUT"),
     Command("report MODEL --out OUT"),
-    Command("classify CLIP --html OUT"),
+    Command("classify CLIP --page OUT"),
     Command("classify CLIP --svg OUT"),
     Command(f"{_VERIFY} --junit OUT"),
     Command(f"{_VERIFY} --markdown OUT"),

@@ -192,7 +192,7 @@ def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(
     reader = _Page()
     reader.feed((tmp_path / "bare" / "report.html").read_text())
     assert "Needs a run folder: `serq-mcu report run/`." in reader.text
-    assert "Give --corpus to evaluate a model file on recordings" in reader.text
+    assert "Give --clips to evaluate a model file on recordings" in reader.text
     assert "Give --clip FILE" in reader.text
     assert model.provenance["allocation"][0]["reason"] in reader.text
     assert (
@@ -250,7 +250,7 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_lost(
     assert "export this one, or report on that one" in other.output
     alone = _report(run_folder, "--firmware", firmware, "--out", tmp_path / "out")
     assert alone.exit_code == 1
-    assert "give --corpus too" in alone.output
+    assert "give --clips too" in alone.output
     assert not (tmp_path / "out").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
