@@ -110,10 +110,11 @@ def export_plan(plan: Plan, out: Path, *, force: bool = False, own: Files | None
     The same plan gives the same bytes. Of an earlier export there, what was exported is replaced; what
     somebody added stays, and so does the user's own code (OWN), of which a live project gets a first version:
     own, or one that does nothing.
-    Raises SerqError if somebody changed what was exported (unless `force`), if the folder is not an export,
-    or if the application cannot run the model.
+    Raises SerqError if somebody changed what was exported (unless `force`), if the folder is not an export or
+    holds own code that the application does not call, or if the application cannot run the model.
     """
     require_runnable(plan)
+    _require_called(plan, out)
     files = runtime_files(plan.app) | plan.model_files | board_files(plan.board, plan.app) | _readme(plan)
     extensions = {path.name: owner for path, owner in plan.owners.items()}
     return write_project(
@@ -127,6 +128,19 @@ def export_plan(plan: Plan, out: Path, *, force: bool = False, own: Files | None
         force=force,
         own=own or own_code(plan),
     )
+
+
+def _require_called(plan: Plan, out: Path) -> None:
+    """Raise SerqError if a folder holds a user's own code and another application than live is to come."""
+    if plan.app == "live" or not (out / MANIFEST).exists():
+        return
+    project = read_project(out)
+    own = project.own_code() if project.app == "live" else []
+    if own:
+        raise SerqError(
+            f"{out} holds your own code ({own[0]}), which only the application live calls; choose another"
+            f" folder for {plan.app} with --out"
+        )
 
 
 def own_code(plan: Plan) -> Files:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,3 +27,8 @@ def last_frames(rows: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     """Return the features of so many frames, rows [n, coefficients] last; those before them are MISSING."""
     missing = np.full((frames - len(rows), rows.shape[1]), MISSING)
     return np.concatenate([missing, rows])
+
+
+def by_frame(features: NDArray[Any], coefficients: int) -> NDArray[Any]:
+    """Return features [..., features] as [..., frames, coefficients]; statistics are one frame."""
+    return features.reshape(*features.shape[:-1], features.shape[-1] // coefficients, coefficients)

@@ -28,13 +28,13 @@ from serq_mcu.layers.dense import DenseLayer, FloatDense
 from serq_mcu.layers.encodings import Width, width_label
 from serq_mcu.layers.kernels import Core, CostStage, Storage, times
 from serq_mcu.layers.packing import Part, whole_groups
-from serq_mcu.layers.windows import Windows, clip_by_clip
+from serq_mcu.layers.windows import OverWindows, Windows, clip_by_clip
 
 FITTED = 20_000  # windows that a width is fitted to, evenly spaced
 
 
 @dataclass(frozen=True)
-class Conv1DLayer(Layer):
+class Conv1DLayer(OverWindows, Layer):
     """A convolution in integers.
 
     dense: what computes a frame of the output, its filters' fields [filters, taps * channels]; windows: where
@@ -68,14 +68,9 @@ class Conv1DLayer(Layer):
         )
 
     @property
-    def inputs(self) -> int:
-        """Values of the sequence that it takes."""
-        return self.windows.inputs
-
-    @property
-    def outputs(self) -> int:
-        """Values of the sequence that it gives."""
-        return self.windows.count * self.dense.outputs
+    def frame_size(self) -> int:
+        """Values of a frame that it gives: one a filter."""
+        return self.dense.outputs
 
     @property
     def sums(self) -> int:
@@ -137,19 +132,15 @@ class Conv1DLayer(Layer):
 
     def run(self, activations: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         """Compute accumulators and outputs [..., count * filters] from activations [..., inputs]."""
-        return clip_by_clip(activations, lambda some: self.dense.run(self._cut(some)))
+        return clip_by_clip(activations, lambda some: self.dense.run(self.windows.rows(some, self.padding)))
 
     def run_without_rounding(self, activations: Floats) -> Floats:
         """Compute the same in float64; activations are saturated as they are read."""
 
         def outputs(some: Floats) -> tuple[Floats]:
-            return (self.dense.run_without_rounding(self._cut(some)),)
+            return (self.dense.run_without_rounding(self.windows.rows(some, self.padding)),)
 
         return clip_by_clip(activations, outputs)[0]
-
-    def _cut(self, activations: NDArray[Any]) -> NDArray[Any]:
-        cut = self.windows.cut(activations, self.padding)
-        return cut.reshape(*cut.shape[:-2], self.windows.size)
 
     def dequantized(self, zero: int) -> FloatConv1D:
         """Make the float layer whose weights and biases are what these integers stand for."""
@@ -233,7 +224,7 @@ class Conv1DLayer(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class FloatConv1D(FloatLayer):
+class FloatConv1D(OverWindows, FloatLayer):
     """A convolution over time and a ReLU.
 
     kernel [taps * channels, filters], taps slowest; bias [filters]; padding is with 0. Raises SerqError if
@@ -259,14 +250,9 @@ class FloatConv1D(FloatLayer):
         )
 
     @property
-    def inputs(self) -> int:
-        """Values of the sequence that it takes."""
-        return self.windows.inputs
-
-    @property
-    def outputs(self) -> int:
-        """Values of the sequence that it gives."""
-        return self.windows.count * self.dense.outputs
+    def frame_size(self) -> int:
+        """Values of a frame that it gives: one a filter."""
+        return self.dense.outputs
 
     @property
     def repeated(self) -> tuple[int, int, int]:
@@ -297,20 +283,16 @@ class FloatConv1D(FloatLayer):
         """Compute pre-activations and outputs [n, count * filters]."""
 
         def both(some: Floats) -> tuple[Floats, Floats]:
-            return self.dense.forward(self._cut(some, 0.0))
+            return self.dense.forward(self.windows.rows(some, 0.0))
 
         target, outputs = clip_by_clip(x, both)
         return target, outputs
-
-    def _cut(self, x: NDArray[Any], padding: float) -> NDArray[Any]:
-        cut = self.windows.cut(x, padding)
-        return cut.reshape(*cut.shape[:-2], self.windows.size)
 
     def lower(self, width: Width, activations: NDArray[np.int64], grid: Grid, target: Floats) -> Conv1DLayer:
         """Make the integer layer of a width, fitted to windows as a dense layer is to clips."""
         step = -(-len(activations) * self.windows.count // FITTED)
         some = activations[::step]
-        windows = self._cut(some, grid.zero).reshape(-1, self.windows.size)
+        windows = self.windows.rows(some, grid.zero).reshape(-1, self.windows.size)
         targets = target[::step].reshape(-1, self.dense.outputs)
         return Conv1DLayer(self.dense.lower(width, windows, grid, targets), self.windows, grid.zero)
 

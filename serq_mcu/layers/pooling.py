@@ -26,13 +26,13 @@ from serq_mcu.layers.base import (
 from serq_mcu.layers.encodings import Width
 from serq_mcu.layers.kernels import Core, CostStage, Storage
 from serq_mcu.layers.packing import Part, whole_groups
-from serq_mcu.layers.windows import Windows
+from serq_mcu.layers.windows import OverWindows, Windows
 
 MEAN, MAXIMUM = FUNCTIONS = ("mean", "maximum")
 
 
 @dataclass(frozen=True)
-class PoolingLayer(Layer):
+class PoolingLayer(OverWindows, Layer):
     """Pooling in integers: what its outputs stand for is what its inputs do, so it has no constants.
 
     function: one of FUNCTIONS; windows: without padding; scale and zero: of the input's grid, for reading,
@@ -50,16 +50,6 @@ class PoolingLayer(Layer):
         require_pooling(self.function, self.windows)
         require(isinstance(self.scale, float) and self.scale > 0, "pooling: the scale must be positive")
         require(type(self.zero) is int and 0 <= self.zero <= ACTIVATION_MAX, "pooling: zero must be 0 to 127")
-
-    @property
-    def inputs(self) -> int:
-        """Values of the sequence that it takes."""
-        return self.windows.inputs
-
-    @property
-    def outputs(self) -> int:
-        """Values of the sequence that it gives."""
-        return self.windows.count * self.windows.channels
 
     @property
     def sums(self) -> int:
@@ -123,7 +113,7 @@ class PoolingLayer(Layer):
         else:
             taps = self.windows.taps
             found = (2 * cut.sum(axis=-2) + taps) // (2 * taps)
-        return (found.reshape(*found.shape[:-2], -1),)
+        return (found.reshape(*found.shape[:-2], self.outputs),)
 
     def run_without_rounding(self, activations: Floats) -> Floats:
         """Compute the same in float64; activations are saturated as they are read."""
@@ -178,7 +168,7 @@ class PoolingLayer(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class FloatPooling(FloatLayer):
+class FloatPooling(OverWindows, FloatLayer):
     """The mean or the maximum over time. Raises SerqError as the integer layer does."""
 
     kind: ClassVar[str] = "pooling"
@@ -188,16 +178,6 @@ class FloatPooling(FloatLayer):
 
     def __post_init__(self) -> None:
         require_pooling(self.function, self.windows)
-
-    @property
-    def inputs(self) -> int:
-        """Values of the sequence that it takes."""
-        return self.windows.inputs
-
-    @property
-    def outputs(self) -> int:
-        """Values of the sequence that it gives."""
-        return self.windows.count * self.windows.channels
 
     @property
     def parameters(self) -> int:
@@ -243,7 +223,7 @@ def require_pooling(function: str, windows: Windows) -> None:
 def _pooled(function: str, windows: Windows, x: Floats) -> Floats:
     cut = windows.cut(x, 0.0)
     found = cut.max(axis=-2) if function == MAXIMUM else cut.mean(axis=-2)
-    pooled: Floats = found.reshape(*found.shape[:-2], -1)
+    pooled: Floats = found.reshape(*found.shape[:-2], windows.count * windows.channels)
     return pooled
 
 

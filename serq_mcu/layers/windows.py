@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -89,6 +90,11 @@ class Windows:
         lies = (first >= 0) & (first + self.taps <= self.frames) & (first * self.channels % 4 == 0)
         return tuple(np.flatnonzero(lies).tolist())
 
+    def rows(self, sequence: NDArray[Any], padding: float) -> NDArray[Any]:
+        """Return the windows as `cut` does, each as one vector [..., count, taps * channels]."""
+        cut = self.cut(sequence, padding)
+        return cut.reshape(*cut.shape[:-2], self.size)
+
     def to_json(self) -> dict[str, int]:
         """Return plain values for the model file."""
         return asdict(self)
@@ -110,6 +116,27 @@ class Windows:
         return cls(*(int(number) for number in numbers))
 
 
+class OverWindows:
+    """A layer that gives a frame of `frame_size` values for each of its windows."""
+
+    windows: Windows
+
+    @property
+    def frame_size(self) -> int:
+        """Values of a frame that it gives: as many as one that it takes."""
+        return self.windows.channels
+
+    @property
+    def inputs(self) -> int:
+        """Values of the sequence that it takes."""
+        return self.windows.inputs
+
+    @property
+    def outputs(self) -> int:
+        """Values of the sequence that it gives."""
+        return self.windows.count * self.frame_size
+
+
 def clip_by_clip(
     rows: NDArray[Any], compute: Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
 ) -> tuple[NDArray[Any], ...]:
@@ -120,4 +147,4 @@ def clip_by_clip(
     flat = rows.reshape(-1, rows.shape[-1])
     parts = [compute(flat[start : start + _CLIPS]) for start in range(0, max(len(flat), 1), _CLIPS)]
     whole = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return tuple(part.reshape(*rows.shape[:-1], -1) for part in whole)
+    return tuple(part.reshape(*rows.shape[:-1], math.prod(part.shape[1:])) for part in whole)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
+from serq_mcu.frontend.sequence import by_frame
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers import FloatDense, FloatLayer
 
@@ -127,7 +128,7 @@ class FloatNetwork:
 
 def standardise(pooled: NDArray[np.integer], mean: Floats, sd: Floats) -> Floats:
     """Turn pooled features [..., features] into standard deviations, clipped; 0 for what is missing."""
-    rows = pooled.reshape(*pooled.shape[:-1], -1, mean.size)
+    rows = by_frame(pooled, mean.size)
     found = np.where(rows == MISSING, 0.0, np.clip((rows - mean) / sd, -CLIP, CLIP))
     return found.reshape(pooled.shape)
 

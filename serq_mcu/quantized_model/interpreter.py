@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.arithmetic import rshift_round
+from serq_mcu.frontend.sequence import by_frame
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, NO_SPEECH, InputQuantization, QuantizedModel
@@ -20,7 +21,7 @@ DEVIATION_MAX = 2**20 - 1
 
 def input_steps(constants: InputQuantization, pooled: NDArray[np.integer]) -> NDArray[np.int64]:
     """Compute how far pooled features [..., features] are from the training clips' mean, in input steps."""
-    rows = pooled.astype(np.int64).reshape(*pooled.shape[:-1], -1, constants.center.size)
+    rows = by_frame(pooled.astype(np.int64), constants.center.size)
     deviation = np.clip(rows - constants.center, -DEVIATION_MAX, DEVIATION_MAX)
     steps = rshift_round(deviation * constants.multiplier, constants.shift.astype(np.int64))
     return steps.reshape(pooled.shape)
@@ -96,7 +97,7 @@ def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np
     comparison, no reference.
     """
     constants = model.input
-    rows = pooled.reshape(*pooled.shape[:-1], -1, constants.center.size)
+    rows = by_frame(pooled, constants.center.size)
     deviation = np.where(rows == MISSING, 0.0, rows.astype(np.float64) - constants.center)
     activations = INPUT_ZERO_POINT + deviation * constants.multiplier / 2.0**constants.shift
     activations = activations.reshape(pooled.shape)

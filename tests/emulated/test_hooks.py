@@ -126,6 +126,9 @@ def test_own_code_stays_and_what_was_exported_is_not_lost_silently(tmp_path: Pat
     (folder / "src" / "app.c").rename(folder / "src" / "app.cpp")
     export(MODEL, board, folder, app="live")
     assert not (folder / "src" / "app.c").exists() and (folder / "src" / "app.cpp").exists()
+    with pytest.raises(SerqError, match=r"holds your own code \(src/app\.cpp\), .* folder for harness"):
+        export(MODEL, board, folder, app="harness", force=True)
+    assert (folder / "src" / "app.cpp").read_text() == "/* mine */\n"
     (folder / "src" / "main.c").write_text("/* changed */\n")
     with pytest.raises(SerqError, match=r"would lose \(src/main\.c\)"):
         export(MODEL, board, folder, app="live")

@@ -231,6 +231,7 @@ def test_the_model_file_keeps_the_kinds(tmp_path: Path) -> None:
     assert [layer.kind for layer in again.layers] == kinds
     assert again.widths == (3, 5, 2, 8)
     np.testing.assert_array_equal(scores(again, features()), scores(model, features()))
+    assert scores(model, features()[:0]).shape == (0, 3)
     parameters = [(99 + 1) * 10, (3 + 1) * 10, (10 + 1) * 16, (16 + 1) * 3]
     assert model.parameters == sum(parameters)
     bits = sum(count * int(width) for count, width in zip(parameters, model.widths, strict=True))
