@@ -15,6 +15,7 @@ import pytest
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
+from serq_mcu.config import load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import (
@@ -30,6 +31,7 @@ from serq_mcu.layers import (
     Windows,
 )
 from serq_mcu.layers.encodings import ENCODINGS, Width
+from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
 from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantized_model.interpreter import scores
@@ -236,6 +238,13 @@ def test_the_model_file_keeps_the_kinds(tmp_path: Path) -> None:
     assert model.parameters == sum(parameters)
     bits = sum(count * int(width) for count, width in zip(parameters, model.widths, strict=True))
     assert model.weights_only_bytes == bits / 8
+
+
+def test_importance_names_layers_by_their_number_in_the_network() -> None:
+    """Pooling has no weights, and so no importance; the numbers of the others stay."""
+    ranked = layer_importance(network(), load_config().quantization)
+    assert [layer.layer for layer in ranked] == [0, 2, 3, 5]
+    assert sum(layer.parameter_share for layer in ranked) == pytest.approx(1)
 
 
 def test_all_is_counted_before_the_build() -> None:

@@ -137,6 +137,7 @@ def test_clips_and_streams_of_a_voice_are_the_references(model: QuantizedModel) 
         assert reference.voice is not None
         assert found.windows == reference.voice.windows
         assert (found.sums == reference.voice.sums).all()
+        assert (found.heard == reference.voice.heard).all()
         assert (found.sums != voice.sums).any() == (learns in (2, LEARN_ANSWERS))
         assert engine.push(NOISE) == reference.push(NOISE), "with what was learned"
 
@@ -305,8 +306,11 @@ def test_the_wire_carries_a_voice_there_and_back(model: QuantizedModel, project:
         for nothing in (4, 5, 99):  # the class no speech, and labels that are none
             device.learn(rows[5], nothing, stored)
             assert device.voice() == stored
-        device.learn(rows[5], 3, stored)
-        assert device.voice() == learn(model, voice, rows[5], 3).to_bytes(model.identity)
+        learned = taught(model, NO_ROWS)
+        for row, label in zip(rows[2:], (3, 0, 3, 1, 2, 2), strict=True):  # until it is full, and beyond
+            device.learn(row, label, learned.to_bytes(model.identity))
+            learned = learn(model, learned, row, label)
+            assert device.voice() == learned.to_bytes(model.identity)
 
 
 def test_half_a_voice_is_none(model: QuantizedModel, project: Project) -> None:
