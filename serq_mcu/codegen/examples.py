@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serq_mcu.boards.board import Board
-from serq_mcu.codegen.export import OWN, Project, export_plan
+from serq_mcu.codegen.export import OWN, Project, export_plan, written_code
 from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
@@ -43,8 +43,8 @@ def new_project(name: str, plan: Plan, out: Path, *, force: bool = False) -> Pro
     `export_plan` does.
     """
     example = find_example(name)
-    for own in OWN:
-        if (out / own).exists():
+    for own in written_code(out):
+        if own in OWN:
             raise SerqError(f"{out / own} is your own code, which stays; choose another folder with --out")
     return export_plan(plan, out, force=force, own=example_files(example, plan))
 

@@ -53,6 +53,7 @@ class Project:
     storage: Storage
     files: dict[str, str]  # relative path to SHA-256
     extensions: dict[str, str]  # what brought the C that is not serq-mcu's own, by file name
+    first: dict[str, str]  # the first version of the user's own code: relative path to SHA-256
 
     def blamed(self, error: str) -> str:
         """Put the extension that brought the file in front of a compiler's error, where one did."""
@@ -69,6 +70,10 @@ class Project:
     def changed(self) -> list[str]:
         """List the files that are missing or no longer what was exported."""
         return [name for name, digest in self.files.items() if not same_content(self.folder / name, digest)]
+
+    def untouched(self) -> list[str]:
+        """List the files of the user's own code that are still the first version, which the export wrote."""
+        return [name for name, digest in self.first.items() if same_content(self.folder / name, digest)]
 
     def own_code(self, files: Iterable[str] | None = None) -> list[str]:
         """List the user's own C and C++ in src/ itself; files: all of an export's.
@@ -114,7 +119,12 @@ def export_plan(plan: Plan, out: Path, *, force: bool = False, own: Files | None
     holds own code that the application does not call, or if the application cannot run the model.
     """
     require_runnable(plan)
-    _require_called(plan, out)
+    own_work = [] if plan.app == "live" else written_code(out)
+    if own_work:
+        raise SerqError(
+            f"{out} holds your own code ({own_work[0]}), which only the application live calls;"
+            f" choose another folder for {plan.app} with --out"
+        )
     files = runtime_files(plan.app) | plan.model_files | board_files(plan.board, plan.app) | _readme(plan)
     extensions = {path.name: owner for path, owner in plan.owners.items()}
     return write_project(
@@ -130,17 +140,13 @@ def export_plan(plan: Plan, out: Path, *, force: bool = False, own: Files | None
     )
 
 
-def _require_called(plan: Plan, out: Path) -> None:
-    """Raise SerqError if a folder holds a user's own code and another application than live is to come."""
-    if plan.app == "live" or not (out / MANIFEST).exists():
-        return
+def written_code(out: Path) -> list[str]:
+    """List the code that a user wrote in an earlier live export at `out`; the first version is none."""
+    if not (out / MANIFEST).exists():
+        return []
     project = read_project(out)
-    own = project.own_code() if project.app == "live" else []
-    if own:
-        raise SerqError(
-            f"{out} holds your own code ({own[0]}), which only the application live calls; choose another"
-            f" folder for {plan.app} with --out"
-        )
+    untouched = project.untouched()
+    return [name for name in project.own_code() if project.app == "live" and name not in untouched]
 
 
 def own_code(plan: Plan) -> Files:
@@ -171,7 +177,6 @@ def write_project(
     kept = _kept(out, files, force=force) if (out / MANIFEST).exists() else []
     if own and any(name in OWN for name in kept):
         own = None
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     manifest = {
         "serq_mcu": __version__,
         "abi": ABI,
@@ -179,8 +184,10 @@ def write_project(
         "app": app,
         "storage": storage.value,
         "identity": identity,
-        "files": digests,
-    } | ({"extensions": dict(extensions)} if extensions else {})
+        "files": _digests(files),
+    }
+    manifest |= {"extensions": dict(extensions)} if extensions else {}
+    manifest |= {"first": _digests(own)} if own else {}
     with new_folder(out, MANIFEST) as folder:
         made = files | (own or {}) | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
         for name, data in made.items():
@@ -211,6 +218,7 @@ def read_project(folder: Path) -> Project:
             Storage(manifest["storage"]),
             files,
             {str(name): str(owner) for name, owner in manifest.get("extensions", {}).items()},
+            {str(name): str(digest) for name, digest in manifest.get("first", {}).items()},
         )
     except FileNotFoundError as error:
         raise SerqError(
@@ -323,7 +331,12 @@ def _kept(out: Path, files: Files, *, force: bool) -> list[str]:
             f"{out} holds work that an export would lose ({', '.join(lost[:3])}); choose another folder, or"
             " add --force"
         )
-    return [name for name in added if name not in files]
+    untouched = project.untouched()
+    return [name for name in added if name not in files and name not in untouched]
+
+
+def _digests(files: Files) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
 
 
 def _copy(source: Path, target: Path) -> None:

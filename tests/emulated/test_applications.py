@@ -362,14 +362,11 @@ def test_a_model_that_cannot_listen_to_a_board_is_refused(tmp_path: Path) -> Non
 def test_commands_for_another_application_say_which_they_need(tmp_path: Path) -> None:
     project = export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="live")
     with (
-        pytest.raises(
-            SerqError,
-            match="holds the application live, and this needs harness: export it again with --app harness",
-        ),
+        pytest.raises(SerqError, match="is a live project, and this needs one exported with --app harness"),
         open_target(project, "host"),
     ):
         pass
-    with pytest.raises(SerqError, match="this needs capture"):
+    with pytest.raises(SerqError, match="needs one exported with --app capture"):
         record(tmp_path / "p", "/dev/null", None, None, 1, 1.0)
     assert APPS == ("harness", "live", "capture")
 

@@ -185,11 +185,11 @@ def test_an_example_runs_as_it_was_written_and_not_when_somebody_changed_it(
     shown = {"fear": "violet", "no speech": "dark", "not sure": "dark"}
     wanted = [shown.get(line.split(" | ")[1].split(" changed ")[0], "white") for line in changed]
     assert _own_lines(said.stdout) == wanted
+    (own,) = (tmp_path / "lamp" / "src").glob("app.*")
+    first = own.read_text()
+    own.write_text("/* of an earlier day */\n" + first)
     again = _run("new", "led", "-b", board, "-o", tmp_path / "lamp")
     assert again.exit_code == 1 and "is your own code, which stays" in again.output
-    (own,) = (tmp_path / "lamp" / "src").glob("app.*")
-    with own.open("a") as file:
-        file.write("/* mine */\n")
     refused = _run("listen", tmp_path / "lamp", tmp_path / "clip.wav")
     assert refused.exit_code == 1 and "--allow-changes" in refused.output
 

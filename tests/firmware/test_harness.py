@@ -703,7 +703,8 @@ def test_verify_finds_no_difference_in_what_was_exported(project: Path, clips: P
     a_frame = 256 + 258 + 129 + 20 + 20 + 1 + 7
     network = 2 * spec.feature_count + 9 + 9 + 6 + 6 + 5 + 5
     spoken = sum(outcome.frames for outcome in report.outcomes[:6])  # a voice learns from these clips
-    by_voice = spoken * a_frame + 6 * (network + spec.feature_count)
+    classes = len(MODEL_UNDER_TEST.labels)  # windows of each that a voice counts
+    by_voice = spoken * a_frame + 6 * (network + spec.feature_count + classes)
     assert report.compared_integers == frames * a_frame + 10 * network + by_voice
     values = report.to_json()
     assert values["accuracy"]["n"] == 10

@@ -119,6 +119,7 @@ def test_every_board_exports_every_application_to_the_same_bytes(
         } <= set(first)
         again = export(model, load_board(board), tmp_path / "again", app=app)
         assert {name: (tmp_path / "again" / name).read_bytes() for name in again.files} == first
+        assert again.added() == project.added()  # an untouched first version goes with its application
 
 
 def test_a_real_board_runs_the_very_c_of_its_emulated_relative(model: QuantizedModel) -> None:
