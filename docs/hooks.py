@@ -17,6 +17,7 @@ ELSEWHERE = {
     "spec.md": "SPEC.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
+    "code_of_conduct.md": "CODE_OF_CONDUCT.md",
     "security.md": "SECURITY.md",
     "boards_files.md": "boards/README.md",
     "models.md": "serq_mcu/models/README.md",
