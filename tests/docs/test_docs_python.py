@@ -4,6 +4,7 @@ those of the how-to pages compile.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -52,13 +53,33 @@ def test_examples_without_training_run(page: str, folder: Path, capsys: pytest.C
 def test_all_examples_run(
     page: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _train_little(monkeypatch)
+    assert any(map(_trains, examples(page)))
+    _run(examples(page), capsys)
+
+
+@pytest.mark.train
+@pytest.mark.slow(10)
+@pytest.mark.needs("clang")
+def test_the_notebook_runs(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _train_little(monkeypatch)
+    notebook = json.loads((ROOT / "examples" / "train_and_export.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    exec(compile("\n".join(cells), "train_and_export.ipynb", "exec"), {})
+    said = capsys.readouterr().out
+    assert "\n0 of " in said and "bits on average" in said and "held-out clips are right" in said
+    assert (folder / "live" / "src" / "app.c").exists()
+
+
+def _train_little(monkeypatch: pytest.MonkeyPatch) -> None:
     small = load_config().changed(
         training={"hidden": [16, 12], "max_epochs": 3, "presentations": 1, "folds": 2},
         augmentation={"versions": 1},
     )
     monkeypatch.setattr(api, "read_config", lambda path, preset: small)
-    assert any(map(_trains, examples(page)))
-    _run(examples(page), capsys)
 
 
 @pytest.mark.parametrize("page", PAGES)
