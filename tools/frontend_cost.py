@@ -87,6 +87,7 @@ _STAGES = {
     "log": "log",
     "add_power": "powers outside the mel bands",
     "level": "level",
+    "frame_rises": "whether it rises above the noise",
     "correlate": "autocorrelation",
     "pitch": "pitch",
     "voicing": "voicing",
@@ -128,16 +129,20 @@ class FrameCost:
     stack_bytes: int
 
 
-def synthetic_speech(seed: int, seconds: float = SECONDS, level: float = 0.3) -> NDArray[np.int16]:
+def synthetic_speech(
+    seed: int, seconds: float = SECONDS, level: float = 0.3, *, pauses: bool = False
+) -> NDArray[np.int16]:
     """Make voiced harmonics with moving formants over a noise floor, at 16 kHz.
 
-    They have the spectral shapes that a front end meets, without a recording.
+    They have the spectral shapes that a front end meets, without a recording. Their level moves by 20 dB, so
+    that every frame counts; with `pauses`, it falls to that of the noise five times in two seconds.
     """
     rng = np.random.default_rng(seed)
     t = np.arange(int(16000 * seconds)) / 16000
     pitch = np.cumsum(120 + 60 * np.sin(2 * np.pi * 0.7 * t + seed)) / 16000
     harmonics = np.sum([np.sin(2 * np.pi * k * pitch) / k for k in range(1, 30)], axis=0)
-    envelope = np.maximum(0, np.sin(2 * np.pi * 2.5 * t)) ** 2
+    syllables = np.sin(2 * np.pi * 2.5 * t)
+    envelope = np.maximum(0, syllables) ** 2 if pauses else 0.55 + 0.45 * syllables
     signal = level * harmonics / np.abs(harmonics).max() * envelope + rng.normal(0, 10**-3.5, len(t))
     pcm: NDArray[np.int16] = np.clip(np.round(signal * 32768), -32768, 32767).astype(np.int16)
     return pcm

@@ -62,7 +62,15 @@ class Loop:
     steps: tuple[Step, ...]
 
 
-Step: TypeAlias = "Call | Trace | Declare | Discard | Loop"
+@dataclass(frozen=True)
+class ReturnUnless:
+    """A statement `if (!function(arguments)) { return; }`: what follows is not needed."""
+
+    function: str
+    arguments: tuple[str | int, ...]
+
+
+Step: TypeAlias = "Call | Trace | Declare | Discard | Loop | ReturnUnless"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +130,8 @@ def c_statement(step: Step) -> str:
         head = f"for (unsigned {step.name} = 0; {step.name} < {step.count}; {step.name}++) {{"
         body = (f"        {c_statement(own)}" for own in step.steps)
         return "\n".join((head, *body, "    }"))
+    if isinstance(step, ReturnUnless):
+        return f"if (!{step.function}({', '.join(map(str, step.arguments))})) {{ return; }}"
     stage = step.stage.upper().replace(" ", "_")
     return f"SERQ_TRACE_STAGE(SERQ_STAGE_{stage}, {step.values}, {step.count}, sizeof({step.type}));"
 

@@ -41,14 +41,14 @@ def total(rows: Iterable[Row], part: str) -> Row:
 def silence(plan: Plan) -> Row | None:
     """Estimate a second of a stream in which nobody speaks and nothing rises above what was heard before.
 
-    One frame of each block is transformed, and of the others the loudness is computed. Returns None for a
-    model that hears all frames, or that cannot stream.
+    One frame of each block is transformed and ends at its level, and of the others the loudness is computed.
+    Returns None for a model that hears all frames, or that cannot stream.
     """
     spec, rule = plan.model.spec, plan.model.decision
     if rule is None or not (rule.wake_rise and rule.floor_blocks and spec.speech_frames):
         return None
     hop, kept = spec.hop_length, spec.frame_length - spec.hop_length
-    frame = total(estimate(plan), "frame")
+    frame = total((_row(stage, plan.core) for stage in _frame(plan, quiet=True)), "frame")
     loudness = _row(CostStage("silence", "loudness", "loudness", loudness_terms(hop)), plan.core)
     moving = _row(CostStage("silence", "moving samples", "moving", (kept, hop, 0)), plan.core)
     passed = rule.block_frames - 1
@@ -125,9 +125,9 @@ def stages(plan: Plan) -> Iterator[CostStage]:
     yield CostStage("decision", "calls", "calls", (len(model.layers), pooled, 1))
 
 
-def _frame(plan: Plan) -> Iterator[CostStage]:
+def _frame(plan: Plan, *, quiet: bool = False) -> Iterator[CostStage]:
     spec = plan.model.spec
-    for row in frame_costs(spec, plan.model.tables):
+    for row in frame_costs(spec, plan.model.tables, quiet=quiet):
         yield CostStage("frame", *row)
     kept = spec.frame_length - spec.hop_length
     yield CostStage("frame", "calls, moving samples", "moving", (kept, spec.hop_length, 1))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serq_mcu.base.csource import Call, CArray, CPart, Declare, Discard, Step, Trace
+from serq_mcu.base.csource import Call, CArray, CPart, Declare, Discard, ReturnUnless, Step, Trace
 from serq_mcu.frontend.blocks.base import Cost, FeatureBlock
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.statistics import STATISTICS
@@ -22,6 +22,7 @@ from serq_mcu.frontend.tables import HISTOGRAM, FrontendTables
 
 TRANSFORM = ("serq_frame_shift", "serq_fft", "serq_spectrum", "serq_power")  # C functions of every frame
 CORRELATE, POOL_ADD, KEEP = "serq_correlate", "serq_pool_add", "serq_sequence_keep"
+NEEDS = "serq_needs_values"
 TIERS = "SERQ_TIERS"
 POOL_BYTES, HISTOGRAM_BYTES = 20, 32  # sizeof(serq_pool), sizeof(serq_histogram)
 
@@ -35,12 +36,18 @@ class Assertion(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def frame_parts(spec: FeatureSpec, tables: FrontendTables) -> tuple[CPart, ...]:
-    """Return what follows a frame's power: mel bands, level and pitch, then each block with its pooling."""
+    """Return what follows a frame's power: mel bands, level and pitch, then each block with its pooling.
+
+    A frame that is too quiet to count ends there, and before its pitch if it does not rise either; of a
+    sequence every frame counts.
+    """
     parts = [_mel_part(spec, tables)] if spec.uses_mel else []
     parts.append(_level_part(spec, tables))
     if spec.uses_pitch:
         parts.append(_pitch_part(spec, tables))
-    parts.append(CPart((Call("serq_add_speech", ("state", "*level", "voiced" if spec.uses_pitch else 1)),)))
+    speech = "rises && voiced" if spec.uses_pitch else "rises"
+    ended = () if spec.sequence_frames else (ReturnUnless(NEEDS, ("&place", 0)),)
+    parts.append(CPart((Call("serq_add_speech", ("state", speech)), *ended)))
     for block in spec.order:
         own = block.code(spec, tables.of(block))
         pooling = (_keeping if spec.sequence_frames else _pooling)(spec, tables, block)
@@ -174,8 +181,17 @@ def _kept_within(call: Call) -> Iterator[Assertion]:
         yield Assertion(f"{call.arguments[3]}_bit", f"{call.arguments[2]} < 32")
 
 
-def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
-    """Yield the rows of what a frame costs, in the order of computation."""
+def frame_costs(spec: FeatureSpec, tables: FrontendTables, *, quiet: bool = False) -> Iterator[Cost]:
+    """Yield the rows of what a frame costs, in the order of computation.
+
+    quiet: a frame that neither counts nor rises above the noise floor, which ends at its level.
+    """
+    yield from _level_costs(spec, tables)
+    if not quiet or spec.sequence_frames:
+        yield from _value_costs(spec, tables)
+
+
+def _level_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     length, points, bands = spec.frame_length, spec.fft_length // 2, spec.mel_bands
     shared = min(length - spec.hop_length, spec.hop_length) if spec.hop_length % 2 == 0 else 0
     yield Cost("frame shift", "frame shift", (length - shared, 1))
@@ -194,6 +210,10 @@ def frame_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
         yield Cost("next row", "next row", (1,))
     else:
         yield Cost("place frame", "place frame", (_cleared_bytes(spec, tables), 1))
+    yield Cost("frame rises", "frame rises", (1,))
+
+
+def _value_costs(spec: FeatureSpec, tables: FrontendTables) -> Iterator[Cost]:
     if spec.uses_pitch:
         yield Cost("correlate", f"correlate {4 * pitch_points(spec, tables)}", (1,))
         yield Cost("pitch", "pitch", (len(tables.pitch["cost"]), 1))
@@ -337,6 +357,7 @@ def _pitch_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
     )
     search = ("correlation", first, lags, "serq_pitch_cost_table", offset, threshold)
     steps = (
+        *(() if spec.sequence_frames else (ReturnUnless(NEEDS, ("&place", "rises")),)),
         Declare("int32_t *", "pitch", "state->scratch.frame.pitch"),
         Call(CORRELATE, correlate, result="const int32_t *correlation"),
         Call("serq_pitch", (*search, "serq_log_table", "pitch"), result="uint8_t voiced"),
@@ -365,6 +386,7 @@ def _level_part(spec: FeatureSpec, tables: FrontendTables) -> CPart:
         Call("serq_next_row", ("state", "*level"), result="int16_t *row")
         if spec.sequence_frames
         else Call("serq_place_frame", ("state", "*level"), result="serq_place place"),
+        Call("serq_frame_rises", ("state", "*level"), result="bool rises"),
     ]
     return CPart(tuple(steps))
 

@@ -216,8 +216,10 @@ def test_a_second_of_silence_costs_no_more_cycles_than_promised(name: str) -> No
 @pytest.mark.parametrize("name", SPEECH_CYCLES)
 def test_a_second_of_speech_costs_no_more_cycles_than_promised(name: str) -> None:
     model = listening_model(LISTENING_SPECS[name])
-    (second,) = count_seconds(load_board("emulated-m4f"), model, synthetic_speech(3, SECONDS))
+    streams = [synthetic_speech(3, SECONDS, pauses=some) for some in (False, True)]
+    second, paused = count_seconds(load_board("emulated-m4f"), model, *streams)
     assert 0.5 * SPEECH_CYCLES[name] < second.total <= SPEECH_CYCLES[name]
+    assert paused.total < 0.92 * second.total  # frames that are too quiet to count end at their level
     assert second.stages["window, FFT"] == max(second.stages.values())
     assert OTHER not in second.stages  # each function has its row
 
@@ -240,7 +242,7 @@ ALWAYS = {
 ALWAYS |= {"serq_twiddle_table", "serq_window_table", "serq_log_table"}
 # Which frames count, and whether there is speech.
 ALWAYS |= {f"serq_{name}" for name in ("place_frame", "step", "tier", "next_place", "raise_top", "count_add")}
-ALWAYS |= {f"serq_{name}" for name in ("floor_init", "rises", "add_speech")}
+ALWAYS |= {f"serq_{name}" for name in ("floor_init", "rises", "frame_rises", "add_speech")}
 STATISTICS = {"serq_pool_mean", "serq_pool_sd", "serq_pool_delta_sd"}
 PERCENTILES = {
     "serq_histogram_add",

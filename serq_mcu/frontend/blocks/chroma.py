@@ -154,7 +154,8 @@ def chroma_weights(analysis: Analysis) -> NDArray[np.float64]:
 class ChromaRuns:
     """A table of weights without its zeros.
 
-    runs uint16 [runs, 3]: first bin, bins and first class; weights int16 [bins of all runs, 4].
+    runs uint16 [runs, 3]: first bin, bins and first class, by first class; weights int16 [bins of all runs,
+    4].
     """
 
     runs: NDArray[np.uint16]
@@ -184,6 +185,7 @@ def chroma_runs(table: NDArray[np.int16]) -> ChromaRuns:
             firsts = range(int(np.argmax(reach)), int(np.argmax(reach)) + 1)
         runs += [(start, end - start, first) for first in firsts if used[windows[first], start:end].any()]
         start = end
+    runs.sort(key=lambda run: run[2])  # so that sums stay in registers
     weights = [
         table[windows[first], bin_] for begin, count, first in runs for bin_ in range(begin, begin + count)
     ]

@@ -45,8 +45,10 @@ void serq_model_frame(serq_state *state)
     *level = serq_level(energy, shift, 3685012, serq_log_table);
     SERQ_TRACE_STAGE(SERQ_STAGE_LEVEL, level, 1, sizeof(int32_t));
     serq_place place = serq_place_frame(state, *level);
+    bool rises = serq_frame_rises(state, *level);
 
-    serq_add_speech(state, *level, 1);
+    serq_add_speech(state, rises);
+    if (!serq_needs_values(&place, 0)) { return; }
 
     serq_pool_add(state->pools + 0 * SERQ_TIERS, 20, SERQ_TIERS, log, 7, &place, state->first + 0, state->last + 0);
 

@@ -43,8 +43,10 @@ void serq_model_frame(serq_state *state)
     *level = serq_level(energy, shift, 3708352, serq_log_table);
     SERQ_TRACE_STAGE(SERQ_STAGE_LEVEL, level, 1, sizeof(int32_t));
     serq_place place = serq_place_frame(state, *level);
+    bool rises = serq_frame_rises(state, *level);
 
-    serq_add_speech(state, *level, 1);
+    serq_add_speech(state, rises);
+    if (!serq_needs_values(&place, 0)) { return; }
 
     int32_t *mfcc = state->scratch.frame.values;
     serq_dct(log, 20, serq_dct_table, 7, mfcc);

@@ -56,13 +56,16 @@ void serq_model_frame(serq_state *state)
     *level = serq_level(energy, shift, 3577280, serq_log_table);
     SERQ_TRACE_STAGE(SERQ_STAGE_LEVEL, level, 1, sizeof(int32_t));
     serq_place place = serq_place_frame(state, *level);
+    bool rises = serq_frame_rises(state, *level);
 
+    if (!serq_needs_values(&place, rises)) { return; }
     int32_t *pitch = state->scratch.frame.pitch;
     const int32_t *correlation = serq_correlate(bins, power, serq_pitch_weight_table, serq_pitch_compress_table, serq_twiddle_table, 4, serq_pitch_twiddle_table, 6, 2, 62, state->scratch.frame.lags);
     uint8_t voiced = serq_pitch(correlation, 8, 54, serq_pitch_cost_table, 1044868, 9830, serq_log_table, pitch);
     SERQ_TRACE_STAGE(SERQ_STAGE_PITCH, pitch, 2, sizeof(int32_t));
 
-    serq_add_speech(state, *level, voiced);
+    serq_add_speech(state, rises && voiced);
+    if (!serq_needs_values(&place, 0)) { return; }
 
     const int32_t *f0 = pitch;
     uint8_t f0_counts = voiced;

@@ -145,11 +145,15 @@ serq_place serq_place_frame(serq_state *state, int32_t level)
 
 #endif
 
-void serq_add_speech(serq_state *state, int32_t level, bool voiced)
+bool serq_frame_rises(serq_state *state, int32_t level)
 {
-    bool rises = serq_rises(&state->floor, level, SERQ_SPEECH_RISE);
-    uint16_t before = state->frames == 0 ? 0 : state->speech;
-    state->speech = (uint16_t)(before + (rises && voiced));
+    state->speech = state->frames == 0 ? 0 : state->speech;
+    return serq_rises(&state->floor, level, SERQ_SPEECH_RISE);
+}
+
+void serq_add_speech(serq_state *state, bool speech)
+{
+    state->speech = (uint16_t)(state->speech + speech);
 }
 
 /* Whether `more` samples, and the zeros after the clip, complete the frame that makes `frames`. */

@@ -177,10 +177,11 @@ void serq_model_edges(serq_state *state, const int16_t *first, uint8_t pair, uin
 #endif
 int32_t serq_model_loudness(const serq_state *state); /* of a whole frame that waits */
 
-/* For generated code: where a frame of this level goes; whether it is speech. For serq_stream.c: no
- * frame is in the pools; the loudest step rises to `top`, and the tiers that leave are cleared;
- * whether a frame is whole with `count` samples more, which it has room for; transform a whole
- * frame, or pass over it, if it is not its block's first; whether no feature is there. */
+/* For generated code: where a frame of this level goes; whether it rises above the noise floor, and
+ * whether it then is speech. For serq_stream.c: no frame is in the pools; the loudest step rises to
+ * `top`, and the tiers that leave are cleared; whether a frame is whole with `count` samples more,
+ * which it has room for; transform a whole frame, or pass over it, if it is not its block's first;
+ * whether no feature is there. */
 #ifdef SERQ_SEQUENCE
 int16_t *serq_next_row(serq_state *state, int32_t level);
 #else
@@ -188,7 +189,8 @@ serq_place serq_place_frame(serq_state *state, int32_t level);
 void serq_clear_pools(serq_state *state);
 void serq_raise_top(serq_state *state, int16_t top);
 #endif
-void serq_add_speech(serq_state *state, int32_t level, bool voiced);
+bool serq_frame_rises(serq_state *state, int32_t level);
+void serq_add_speech(serq_state *state, bool speech);
 bool serq_fill(serq_state *state, const int16_t *samples, uint32_t count);
 void serq_take_frame(serq_state *state);
 void serq_pass_over(serq_state *state);

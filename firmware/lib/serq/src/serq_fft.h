@@ -177,6 +177,8 @@ void serq_thumb2_pass8(serq_bin *z, const int16_t *twiddle, uint32_t points);
 void serq_thumb2_pass16(serq_bin *z, const int16_t *twiddle, uint32_t points);
 void serq_thumb2_pass32(serq_bin *z, const int16_t *twiddle, uint32_t points);
 void serq_thumb2_pass64(serq_bin *z, const int16_t *twiddle, uint32_t points);
+void serq_thumb2_last4(serq_bin *z, const int16_t *twiddle);
+void serq_thumb2_last8(serq_bin *z, const int16_t *twiddle);
 void serq_thumb2_last16(serq_bin *z, const int16_t *twiddle);
 void serq_thumb2_last32(serq_bin *z, const int16_t *twiddle);
 void serq_thumb2_last64(serq_bin *z, const int16_t *twiddle);
@@ -192,10 +194,10 @@ SERQ_SPECIALISE bool serq_assembled_pass(serq_bin *z, const int16_t *twiddle, ui
         serq_thumb2_pass2(z, twiddle, points);
         return true;
     case 4:
-        serq_thumb2_pass4(z, twiddle, points);
+        last ? serq_thumb2_last4(z, twiddle) : serq_thumb2_pass4(z, twiddle, points);
         return true;
     case 8:
-        serq_thumb2_pass8(z, twiddle, points);
+        last ? serq_thumb2_last8(z, twiddle) : serq_thumb2_pass8(z, twiddle, points);
         return true;
     case 16:
         last ? serq_thumb2_last16(z, twiddle) : serq_thumb2_pass16(z, twiddle, points);
@@ -367,7 +369,10 @@ SERQ_SPECIALISE void serq_first_group4(const serq_frame *frame, uint32_t j, uint
     group->d = odd_half;
 }
 
-#if SERQ_DSP
+#if SERQ_THUMB1
+void serq_thumb1_first4(const int16_t *samples, const int16_t *window, serq_bin *group,
+                        uint32_t part, uint32_t shifts, uint32_t last);
+#elif SERQ_DSP
 void serq_thumb2_first4(const int16_t *samples, const int16_t *window, serq_bin *z, unsigned bits,
                         uint32_t whole);
 void serq_thumb2_first8(const int16_t *samples, const int16_t *window, serq_bin *z, unsigned bits,
@@ -382,8 +387,14 @@ SERQ_SPECIALISE void serq_first_pass4(const serq_frame *frame, uint32_t log2_poi
     uint32_t whole = frame->points > 3 * quarter ? frame->points - 3 * quarter : 0;
     unsigned bits = serq_window_bits(frame);
     serq_four group;
-#if SERQ_DSP
-    if (quarter == 64 && frame->points >= 3 * quarter) {
+#if SERQ_THUMB1
+    for (; frame->points >= 3 * quarter && j < quarter; j++) {
+        serq_thumb1_first4(frame->samples + 2 * j, frame->window + 2 * j, z + 4 * position,
+                           4 * quarter, frame->shift | bits << 16, j < whole);
+        serq_next_reversed(&position, &bits, j, log2_points - 2);
+    }
+#elif SERQ_DSP
+    if (quarter == 64 && frame->points >= 3 * quarter && whole % 4 == 0) {
         serq_thumb2_first4(frame->samples, frame->window, z, bits, whole);
         return;
     }
@@ -424,6 +435,16 @@ SERQ_SPECIALISE void serq_first_pass8(const serq_frame *frame, const int16_t *tw
 {
     serq_first_pass2(frame, log2_points, z);
     serq_fft_pass(z, twiddle, (uint32_t)1 << log2_points, 2);
+}
+
+#elif SERQ_THUMB1
+
+/* Window and levels 1, 2 and 3. */
+SERQ_SPECIALISE void serq_first_pass8(const serq_frame *frame, const int16_t *twiddle,
+                                      uint32_t log2_points, serq_bin *z)
+{
+    serq_first_pass4(frame, log2_points, z);
+    serq_fft_level(z, twiddle, (uint32_t)1 << log2_points, 4);
 }
 
 #else

@@ -18,10 +18,13 @@
 #define SERQ_STAGE static __attribute__((noinline, unused))
 /* Values that were stored are loaded when they are wanted, not kept in registers. */
 #define SERQ_RELOAD() __asm__ volatile("" : : : "memory")
+/* Tables that assembly reads a word at a time. */
+#define SERQ_IN_WORDS __attribute__((aligned(4)))
 #else
 #define SERQ_SPECIALISE static inline
 #define SERQ_STAGE static inline
 #define SERQ_RELOAD() ((void)0)
+#define SERQ_IN_WORDS
 #endif
 
 /* A condition that the compiler checks where this stands, outside functions (C99 has no

@@ -157,13 +157,9 @@ int32_t serq_level(uint64_t power, uint8_t shift, int32_t offset, const uint16_t
 }
 
 /* serq_scaled_power() of bin i. */
-#if SERQ_STORED_POWER
+#if SERQ_STORED_POWER && !SERQ_THUMB1
 
 /* NOLINTBEGIN(clang-analyzer-security.ArrayBound): the bins' memory as words */
-
-#if SERQ_THUMB1
-void serq_thumb1_scale(serq_bin *bins, const serq_bin *end, unsigned up);
-#endif
 
 /* All of them, at once and in place: each as the int32 of its number, where bin i / 2 was that has
  * been read. */
@@ -173,10 +169,6 @@ static void scale_powers(serq_bin *bins, uint16_t count, unsigned doublings)
     const serq_bin *end = bins + count;
     unsigned up = 2 * doublings;
     if (up < 32) {
-#if SERQ_THUMB1
-        serq_thumb1_scale(bins, end, up);
-        return;
-#endif
         for (; bins < end; bins++) {
             *scaled++ = (int32_t)((uint32_t)(bins->power >> 32) << up |
                                   (uint32_t)bins->power >> 1 >> (31 - up));
@@ -196,7 +188,7 @@ static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned do
 
 /* NOLINTEND(clang-analyzer-security.ArrayBound) */
 
-#else
+#elif !SERQ_STORED_POWER
 
 static inline void scale_powers(const serq_bin *bins, uint16_t count, unsigned doublings)
 {
@@ -214,35 +206,56 @@ static inline int32_t scaled_power(const serq_bin *bins, uint32_t i, unsigned do
 
 enum { WIDTH = 4 }; /* neighbouring classes that a bin touches */
 
+/* Of each bin the product of its scaled power with 4 weights of its own, floored by 16 bits, added
+ * to 4 of the sums, which are cleared first; powers may be destroyed. */
 #if SERQ_DSP && !SERQ_STORED_POWER
 
 void serq_thumb2_runs(const serq_bin *bins, unsigned doublings, const uint16_t *run,
                       const uint16_t *end, const int16_t *weight, int32_t *sums);
 
-#define weigh_runs serq_thumb2_runs
+static void weigh_runs(const serq_bin *bins, uint16_t count, unsigned doublings,
+                       const uint16_t *run, const uint16_t *end, const int16_t *weight,
+                       int32_t *sums)
+{
+    (void)count;
+    serq_thumb2_runs(bins, doublings, run, end, weight, sums);
+}
 
 #else
 
-#if SERQ_THUMB1
-const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, uint32_t count,
-                                 int32_t *sum);
-#endif
-
-/* Of each bin the product of its scaled power with 4 weights of its own, floored by 16 bits, added
- * to 4 of the sums, which are cleared first. */
-static void weigh_runs(const serq_bin *bins, unsigned doublings, const uint16_t *run,
-                       const uint16_t *end, const int16_t *weight, int32_t *sums)
+static inline void clear_sums(int32_t *sums)
 {
     for (unsigned i = 0; i < SERQ_PITCH_CLASSES + WIDTH; i++) {
         sums[i] = 0;
         SERQ_RELOAD(); /* the memset() of small libraries takes a byte at a time */
     }
+}
+
+#if SERQ_THUMB1
+
+void serq_thumb1_runs(const serq_bin *bins, unsigned up, const uint16_t *run, const uint16_t *end,
+                      const int16_t *weight, int32_t *sums);
+
+static void weigh_runs(serq_bin *bins, uint16_t count, unsigned doublings, const uint16_t *run,
+                       const uint16_t *end, const int16_t *weight, int32_t *sums)
+{
+    unsigned up = 2 * doublings;
+    for (unsigned i = 0; i < count && up >= 32; i++) { /* powers below 2^32 */
+        bins[i].power <<= 32;
+    }
+    clear_sums(sums);
+    serq_thumb1_runs(bins, up < 32 ? up : up - 32, run, end, weight, sums);
+}
+
+#else
+
+static void weigh_runs(serq_bin *bins, uint16_t count, unsigned doublings, const uint16_t *run,
+                       const uint16_t *end, const int16_t *weight, int32_t *sums)
+{
+    scale_powers(bins, count, doublings);
+    clear_sums(sums);
     for (; run < end; run += 3) {
         int32_t *sum = sums + run[2];
-#if SERQ_THUMB1 /* which has no long product, so that the powers are stored */
-        (void)doublings;
-        weight = serq_thumb1_weigh(&bins->z.re + run[0], weight, run[1], sum);
-#else
         uint32_t i = run[0], last = i + run[1];
         int32_t a = sum[0], b = sum[1], c = sum[2], d = sum[3];
         do {
@@ -258,10 +271,10 @@ static void weigh_runs(const serq_bin *bins, unsigned doublings, const uint16_t 
         sum[1] = b;
         sum[2] = c;
         sum[3] = d;
-#endif
     }
 }
 
+#endif
 #endif
 
 void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t *run, uint16_t runs,
@@ -269,9 +282,7 @@ void serq_chroma(serq_bin *bins, uint16_t count, uint64_t total, const uint16_t 
 {
     enum { CLASSES = SERQ_PITCH_CLASSES };
     int32_t sums[CLASSES + WIDTH]; /* those beyond the last class belong to the first ones */
-    unsigned doublings = serq_power_doublings(total);
-    scale_powers(bins, count, doublings);
-    weigh_runs(bins, doublings, run, run + 3 * runs, weight, sums);
+    weigh_runs(bins, count, serq_power_doublings(total), run, run + 3 * runs, weight, sums);
     int32_t largest = 0;
     for (unsigned i = 0; i < CLASSES; i++) {
         sums[i] += i < WIDTH - 1 ? sums[CLASSES + i] : 0;

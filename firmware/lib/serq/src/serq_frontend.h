@@ -164,15 +164,18 @@ SERQ_SPECIALISE void serq_fold(int32_t *log, uint8_t bands)
 
 #if SERQ_THUMB1
 
-int32_t serq_thumb1_row(const int32_t *values, const int16_t *coefficients, unsigned count);
+void serq_thumb1_rows(const int32_t *values, const int16_t *coefficients, uint32_t step,
+                      int32_t *out, uint32_t count);
 
-/* Rows r and r + 2 of the DCT. */
+/* Rows r and r + 2 of the DCT; the last row alone has its own once more beside it. */
 SERQ_SPECIALISE void serq_dct_rows(const int32_t *values, unsigned half, const int16_t *dct,
                                    unsigned r, unsigned count, int32_t *mfcc)
 {
-    mfcc[r] = serq_thumb1_row(values, dct + r * half, half);
-    if (r + 2 < count) {
-        mfcc[r + 2] = serq_thumb1_row(values, dct + (r + 2) * half, half);
+    int32_t both[3];
+    bool two = r + 2 < count;
+    serq_thumb1_rows(values, dct + r * half, two ? 4 * half : 0, two ? mfcc + r : both, half);
+    if (!two) {
+        mfcc[r] = both[0];
     }
 }
 

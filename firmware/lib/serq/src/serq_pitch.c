@@ -11,21 +11,26 @@ static unsigned excess_bits(uint32_t a)
  * lag. */
 static uint32_t best_lag(const int32_t *r, uint32_t first, uint32_t count, const int16_t *cost)
 {
-    int32_t best = 0, before = r[first - 1], at = r[first];
-    uint32_t lag = 0;
-    for (uint32_t n = first; n < first + count; n++, cost++) {
-        int32_t after = r[n + 1];
-        if (at > before && at >= after) {
-            int32_t score = at - serq_mulw(r[0], *cost);
-            if (score > best) {
-                best = score;
-                lag = n;
-            }
+    const int32_t *at = r + first, *end = at + count;
+    int32_t best = 0;
+    uint32_t found = 0;
+    for (;; at++) {
+        while (at < end && at[0] <= at[-1]) {
+            at++;
         }
-        before = at;
-        at = after;
+        while (at < end && at[0] < at[1]) {
+            at++;
+        }
+        if (at >= end) {
+            return found;
+        }
+        uint32_t lag = (uint32_t)(at - r);
+        int32_t score = *at - serq_mulw(r[0], cost[lag - first]);
+        if (score > best) {
+            best = score;
+            found = lag;
+        }
     }
-    return lag;
 }
 
 /* The place of the top of the parabola through a peak and its neighbours, Q10. */

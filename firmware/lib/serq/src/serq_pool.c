@@ -77,6 +77,11 @@ SERQ_SPECIALISE void add_difference(serq_pool *pool, int16_t v, int16_t previous
     pool->drift += difference;
 }
 
+#if SERQ_DSP
+void serq_thumb2_pool(serq_pool *pool, serq_pool *pair, const int32_t *values, const int32_t *end,
+                      uint32_t step, uint32_t shift, int16_t *last);
+#endif
+
 void serq_pool_add(serq_pool *pools, uint8_t count, uint8_t tiers, const int32_t *values,
                    uint8_t shift, const serq_place *place, int16_t *first, int16_t *last)
 {
@@ -84,6 +89,13 @@ void serq_pool_add(serq_pool *pools, uint8_t count, uint8_t tiers, const int32_t
         return;
     }
     bool paired = place->pair != SERQ_UNCOUNTED;
+#if SERQ_DSP
+    if (paired) {
+        serq_thumb2_pool(pools + place->frame, pools + place->pair, values, values + count,
+                         tiers * (uint32_t)sizeof *pools, shift, last);
+        return;
+    }
+#endif
     serq_pool *pool = pools + place->frame;
     serq_pool *pair = pools + (paired ? place->pair : place->frame);
     for (unsigned i = 0; i < count; i++, pool += tiers, pair += tiers) {
@@ -243,29 +255,39 @@ void serq_pool_delta_sd(const serq_pool *pools, uint8_t count, uint8_t tiers,
 }
 
 /* The counts of all tiers that a coefficient has; returns how many values they are. */
-static uint32_t all_counts(const serq_histogram *histograms, uint8_t tiers, uint32_t *counts)
+static uint32_t all_counts(const serq_histogram *histograms, uint8_t tiers, serq_histogram *sum)
 {
     uint32_t total = 0;
-    for (unsigned bin = 0; bin < SERQ_HISTOGRAM_BINS; bin++) {
-        counts[bin] = 0;
+    for (unsigned i = 0; i < SERQ_HISTOGRAM_BINS / 2; i++) {
+        uint32_t both = 0;
         for (unsigned tier = 0; tier < tiers; tier++) {
-            counts[bin] += histograms[tier].counts[bin];
+            both += histograms[tier].words[i];
         }
-        total += counts[bin];
+        sum->words[i] = both;
+        total += both;
     }
-    return total;
+    return (total & 0xffff) + (total >> 16);
 }
 
-/* Of counts, `total` > 0 together. table: of the coefficient */
-static int32_t percentile(const uint32_t *counts, uint32_t total, uint32_t percent,
-                          const int16_t *table)
+/* The percentiles of `total` > 0 counts, `step` places apart in `out`. A higher one is looked for
+ * where the last was found. */
+static void find_percentiles(const uint16_t *counts, uint32_t total, const int16_t *table,
+                             const uint8_t *percents, unsigned percentiles, unsigned step,
+                             int32_t *out)
 {
-    uint32_t rank = percent * total, bin = 0;
-    for (; 100 * counts[bin] < rank; bin++) {
-        rank -= 100 * counts[bin];
+    uint32_t bin = 0, below = 0; /* a hundred times the counts of the bins before it */
+    for (unsigned j = 0; j < percentiles; j++, out += step) {
+        uint32_t rank = percents[j] * total;
+        if (rank <= below) {
+            bin = 0;
+            below = 0;
+        }
+        for (; below + 100U * counts[bin] < rank; bin++) {
+            below += 100U * counts[bin];
+        }
+        uint32_t fraction = (rank - below) * 256 / (100U * counts[bin]);
+        *out = 16 * table[0] + ((int32_t)(256 * bin + fraction) * table[1] >> 4);
     }
-    uint32_t fraction = rank * 256 / (100 * counts[bin]);
-    return 16 * table[0] + ((int32_t)(256 * bin + fraction) * table[1] >> 4);
 }
 
 void serq_percentiles(const serq_histogram *histograms, uint8_t count, uint8_t tiers,
@@ -273,10 +295,14 @@ void serq_percentiles(const serq_histogram *histograms, uint8_t count, uint8_t t
                       int32_t *out)
 {
     for (unsigned i = 0; i < count; i++, histograms += tiers, table += 3) {
-        uint32_t counts[SERQ_HISTOGRAM_BINS], total = all_counts(histograms, tiers, counts);
+        serq_histogram sum;
+        uint32_t total = all_counts(histograms, tiers, &sum);
+        if (total > 0) {
+            find_percentiles(sum.counts, total, table, percents, percentiles, count, out + i);
+            continue;
+        }
         for (unsigned j = 0; j < percentiles; j++) {
-            out[j * count + i] =
-                total == 0 ? SERQ_MISSING : percentile(counts, total, percents[j], table);
+            out[j * count + i] = SERQ_MISSING;
         }
     }
 }

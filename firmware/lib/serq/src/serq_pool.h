@@ -25,9 +25,11 @@ typedef struct {
     int32_t sum, drift;               /* of v and v - previous v */
 } serq_pool;
 
-/* How many values of one coefficient fall into each of 16 bins, over the frames of one tier. */
-typedef struct {
+/* How many values of one coefficient fall into each of 16 bins, over the frames of one tier. No sum
+ * of counts reaches 2^16, so that two may be added at a time, as a word. */
+typedef union {
     uint16_t counts[SERQ_HISTOGRAM_BINS];
+    uint32_t words[SERQ_HISTOGRAM_BINS / 2];
 } serq_histogram;
 
 /* How many frames and pairs of one tier count. */
@@ -49,6 +51,13 @@ typedef struct {
     int16_t first, last;                /* the first and the latest frame's */
 } serq_tiers;
 
+/* Whether all frames' values are computed, to be seen, also those that are in no sum. */
+#if defined(SERQ_TRACE) && SERQ_TRACE
+#define SERQ_EVERY_VALUE 1
+#else
+#define SERQ_EVERY_VALUE 0
+#endif
+
 /* Where a frame's values are added, and the differences from the frame before. */
 typedef struct {
     uint8_t frame, pair; /* tiers, or SERQ_UNCOUNTED */
@@ -66,6 +75,12 @@ serq_place serq_next_place(serq_tiers *tiers, int16_t step, uint8_t count, bool 
 
 /* The place of the frame in a selection, a number from 1 to 31, where it counts or does not. */
 serq_place serq_select(serq_tiers *tiers, serq_place place, unsigned selection, bool counts);
+
+/* Whether a frame's values are read: it counts, or they are read elsewhere. */
+static inline bool serq_needs_values(const serq_place *place, bool elsewhere)
+{
+    return place->frame != SERQ_UNCOUNTED || elsewhere || SERQ_EVERY_VALUE;
+}
 
 /* A frame more in the counts of a selection, one for each tier. */
 void serq_count_add(serq_count *counts, const serq_place *place);

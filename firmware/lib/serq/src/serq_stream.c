@@ -106,14 +106,43 @@ static void swap_words(int16_t *state, const int16_t *from, int16_t *to, unsigne
 
 #if SERQ_HISTOGRAMS > 0
 
+#if SERQ_PACKED_WORDS == 2
+
+static inline uint32_t packed(const uint32_t *words)
+{
+    return words[0] | words[1] << 8;
+}
+
+/* Add what was packed to the words, or set them. */
+static inline void unpack(uint32_t *words, uint32_t packed, bool add)
+{
+    words[0] = (add ? words[0] : 0) + (packed & 0x00ff00ff);
+    words[1] = (add ? words[1] : 0) + (packed >> 8 & 0x00ff00ff);
+}
+
+#else
+
+static inline uint32_t packed(const uint32_t *word)
+{
+    return *word;
+}
+
+static inline void unpack(uint32_t *word, uint32_t packed, bool add)
+{
+    *word = (add ? *word : 0) + packed;
+}
+
+#endif
+
 static void swap_histograms(serq_state *state, const serq_block *from, serq_block *to)
 {
     for (unsigned i = 0; i < SERQ_HISTOGRAMS * SERQ_TIERS; i++) {
-        serq_block_histogram other = from->histograms[i];
-        for (unsigned bin = 0; bin < SERQ_HISTOGRAM_BINS; bin++) {
-            uint16_t *count = state->histograms[i].counts + bin;
-            to->histograms[i].counts[bin] = (serq_block_count)*count;
-            *count = other.counts[bin];
+        uint32_t *words = state->histograms[i].words;
+        for (unsigned j = 0; j < SERQ_HISTOGRAM_BINS / 2 / SERQ_PACKED_WORDS; j++) {
+            uint32_t other = from->histograms[i].words[j];
+            to->histograms[i].words[j] = packed(words);
+            unpack(words, other, false);
+            words += SERQ_PACKED_WORDS;
         }
     }
 }
@@ -121,9 +150,10 @@ static void swap_histograms(serq_state *state, const serq_block *from, serq_bloc
 static void add_histograms(serq_state *state, const serq_block *block, uint8_t tier)
 {
     for (unsigned i = tier; i < SERQ_HISTOGRAMS * SERQ_TIERS; i += SERQ_TIERS) {
-        for (unsigned bin = 0; bin < SERQ_HISTOGRAM_BINS; bin++) {
-            uint16_t *count = state->histograms[i].counts + bin;
-            *count = (uint16_t)(*count + block->histograms[i].counts[bin]);
+        uint32_t *words = state->histograms[i].words;
+        for (unsigned j = 0; j < SERQ_HISTOGRAM_BINS / 2 / SERQ_PACKED_WORDS; j++) {
+            unpack(words, block->histograms[i].words[j], true);
+            words += SERQ_PACKED_WORDS;
         }
     }
 }

@@ -42,15 +42,15 @@ typedef struct {
     int8_t answer; /* index of a label, SERQ_NO_SPEECH or SERQ_NOT_SURE */
 } serq_decision;
 
-/* As serq_histogram, packed: a count is SERQ_BLOCK_FRAMES at most. */
+/* As serq_histogram, but two words in one if counts, SERQ_BLOCK_FRAMES at most, fit a byte. */
 #if SERQ_BLOCK_FRAMES < 256
-typedef uint8_t serq_block_count;
+#define SERQ_PACKED_WORDS 2
 #else
-typedef uint16_t serq_block_count;
+#define SERQ_PACKED_WORDS 1
 #endif
 
 typedef struct {
-    serq_block_count counts[SERQ_HISTOGRAM_BINS];
+    uint32_t words[SERQ_HISTOGRAM_BINS / 2 / SERQ_PACKED_WORDS];
 } serq_block_histogram;
 
 /* A block that has ended. */

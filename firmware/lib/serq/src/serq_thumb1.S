@@ -52,54 +52,55 @@ serq_power:
     pop     {r4-r6, pc}
     .size serq_power, . - serq_power
 
-/* r4 + i*r5 = (r2 + i*r3) * (c - i*s), halved: r8 = c, r9 = s, r10 = -s, all in Q15. Destroys r2, r3, r6. */
+/* The point b, at r8, times c - i*s, halved, to r6 + i*r7; r4 = c, r5 = s in Q15. Destroys r0 to r3. */
     .macro  rotate
-    asrs    r6, r2, #16
-    uxth    r2, r2
-    mov     r4, r8
-    muls    r4, r6, r4
-    mov     r5, r10
-    muls    r5, r6, r5
-    mov     r6, r8
-    muls    r6, r2, r6
-    asrs    r6, r6, #16
-    adds    r4, r4, r6
-    mov     r6, r10
-    muls    r6, r2, r6
-    asrs    r6, r6, #16
-    adds    r5, r5, r6
-    asrs    r6, r3, #16
-    uxth    r3, r3
-    mov     r2, r9
-    muls    r2, r6, r2
-    adds    r4, r4, r2
-    mov     r2, r8
-    muls    r2, r6, r2
-    adds    r5, r5, r2
-    mov     r2, r9
-    muls    r2, r3, r2
+    mov     r7, r8
+    ldmia   r7!, {r0, r1}
+    asrs    r2, r0, #16
+    uxth    r0, r0
+    asrs    r3, r1, #16
+    uxth    r1, r1
+    movs    r6, r2
+    muls    r6, r4, r6
+    movs    r7, r3
+    muls    r7, r4, r7
+    muls    r3, r5, r3
+    adds    r6, r6, r3
+    muls    r2, r5, r2
+    subs    r7, r7, r2
+    movs    r2, r0
+    muls    r2, r4, r2
     asrs    r2, r2, #16
-    adds    r4, r4, r2
-    mov     r2, r8
-    muls    r2, r3, r2
-    asrs    r2, r2, #16
-    adds    r5, r5, r2
+    adds    r6, r6, r2
+    movs    r3, r1
+    muls    r3, r4, r3
+    asrs    r3, r3, #16
+    adds    r7, r7, r3
+    muls    r1, r5, r1
+    asrs    r1, r1, #16
+    adds    r6, r6, r1
+    muls    r0, r5, r0
+    rsbs    r0, r0, #0          /* before it is floored */
+    asrs    r0, r0, #16
+    adds    r7, r7, r0
+    mov     r2, r9
+    ldmia   r2!, {r0, r1}       /* a */
     .endm
 
-/* Store r6, r7 at a (r0) and r2, r3 at b (r1), go to the next block (r11 = bytes to it, less 8), again while b is below r12. */
-    .macro  store_and_step again
-    subs    r0, #8
-    stmia   r0!, {r6, r7}
-    subs    r1, #8
-    stmia   r1!, {r2, r3}
-    add     r0, r11
-    add     r1, r11
-    cmp     r1, r12
+/* Store a from r3 and \im, b from r0 and r1, go to the next block (r11: bytes to it), again while b is below r12. */
+    .macro  store_and_step im again
+    subs    r2, #8
+    stmia   r2!, {r3, \im}
+    mov     r7, r8
+    stmia   r7!, {r0, r1}
+    add     r9, r11
+    add     r8, r11
+    cmp     r8, r12
     blo     \again
     .endm
 
 /* void serq_thumb1_level(serq_bin *z, const int16_t *twiddle, uint32_t points, uint32_t m): the butterflies of level m, m >= 4, that have a
- * twiddle factor other than 1: for each 0 < q < m/2 those at z + q, and turned those at z + q + m/2, of every block. */
+ * twiddle factor other than 1: for each 0 < q < m/2 those at z + q, and turned those at z + q + m/2, of every block. r8: b, r9: a. */
     .section .text.serq_thumb1_level, "ax", %progbits
     .p2align 2
     .global serq_thumb1_level
@@ -109,15 +110,13 @@ serq_thumb1_level:
     push    {r4-r7, lr}
     mov     r4, r8
     mov     r5, r9
-    mov     r6, r10
-    mov     r7, r11
-    push    {r4-r7}
+    mov     r6, r11
+    push    {r4-r6}
     sub     sp, #20             /* 0: a, 4: factor, 8: bytes to the next factor, 12: bytes to the turned a, 16: last a */
     lsls    r4, r2, #3
     adds    r4, r0, r4
     mov     r12, r4             /* end of z */
     lsls    r4, r3, #4
-    subs    r4, #8
     mov     r11, r4
     lsls    r4, r3, #3
     mov     lr, r4              /* bytes from a to b */
@@ -139,52 +138,148 @@ serq_thumb1_level:
     ldr     r6, [sp, #8]
     adds    r7, r7, r6
     str     r7, [sp, #4]
-    ldrh    r5, [r7, #0]
+    ldrh    r4, [r7, #0]
+    sxth    r4, r4
+    ldrh    r5, [r7, #2]
     sxth    r5, r5
-    mov     r8, r5
-    ldrh    r6, [r7, #2]
-    sxth    r6, r6
-    mov     r9, r6
-    rsbs    r6, r6, #0
-    mov     r10, r6
     ldr     r0, [sp, #0]
     adds    r0, #8
     str     r0, [sp, #0]
-    mov     r1, lr
-    adds    r1, r0, r1
-4:  ldmia   r1!, {r2, r3}
-    rotate
-    ldmia   r0!, {r2, r3}
-    adds    r6, r2, r4
-    adds    r7, r3, r5
-    subs    r2, r2, r4
-    subs    r3, r3, r5
-    store_and_step 4b
+    mov     r9, r0
+    add     r0, lr
+    mov     r8, r0
+4:  rotate
+    adds    r3, r0, r6
+    subs    r0, r0, r6
+    adds    r6, r1, r7
+    subs    r1, r1, r7
+    store_and_step r6, 4b
     ldr     r0, [sp, #0]
     ldr     r1, [sp, #12]
     adds    r0, r0, r1
-    mov     r1, lr
-    adds    r1, r0, r1
-5:  ldmia   r1!, {r2, r3}
-    rotate
-    ldmia   r0!, {r2, r3}
-    adds    r6, r2, r5
-    subs    r7, r3, r4
-    subs    r2, r2, r5
-    adds    r3, r3, r4
-    store_and_step 5b
+    mov     r9, r0
+    add     r0, lr
+    mov     r8, r0
+5:  rotate
+    adds    r3, r0, r7
+    subs    r0, r0, r7
+    subs    r7, r1, r6
+    adds    r1, r1, r6
+    store_and_step r7, 5b
     ldr     r0, [sp, #0]
     ldr     r1, [sp, #16]
     cmp     r0, r1
     blo     3b
     add     sp, #20
-    pop     {r4-r7}
+    pop     {r4-r6}
+    mov     r8, r4
+    mov     r9, r5
+    mov     r11, r6
+    pop     {r4-r7, pc}
+    .size serq_thumb1_level, . - serq_thumb1_level
+
+/* The next point of a frame, windowed, to r4 + i*r3: samples at r0, window at r1, which go on by r10 bytes to the next part; shifted by r6 bits
+ * to the left, then by r7 to the right. Destroys r2, r5. */
+    .macro  windowed
+    ldr     r2, [r0]
+    ldr     r3, [r1]
+    add     r0, r10
+    add     r1, r10
+    sxth    r4, r2
+    sxth    r5, r3
+    muls    r4, r5, r4
+    asrs    r2, r2, #16
+    asrs    r3, r3, #16
+    muls    r3, r2, r3
+    lsls    r4, r6
+    lsls    r3, r6
+    asrs    r4, r7
+    asrs    r3, r7
+    .endm
+
+/* void serq_thumb1_first4(const int16_t *samples, const int16_t *window, serq_bin *groups, uint32_t part, uint32_t shifts, uint32_t last):
+ * serq_first_group4() of one point j, stored: samples, window at the point, part: bytes from one part to the next; shifts: of samples to the
+ * left, and 16 bits up to the right; last: whether the fourth part has the point. */
+    .section .text.serq_thumb1_first4, "ax", %progbits
+    .p2align 2
+    .global serq_thumb1_first4
+    .type serq_thumb1_first4, %function
+    .thumb_func
+serq_thumb1_first4:
+    push    {r4-r7, lr}
+    mov     r4, r8
+    mov     r5, r9
+    mov     r6, r10
+    mov     r7, r11
+    push    {r2, r4-r7}
+    ldr     r6, [sp, #40]
+    lsrs    r7, r6, #16
+    uxtb    r6, r6
+    mov     r10, r3
+    windowed                    /* a */
+    mov     r8, r4
+    mov     r9, r3
+    subs    r7, #1
+    windowed                    /* c, doubled */
+    mov     r11, r4
+    mov     r12, r3
+    adds    r7, #1
+    windowed                    /* b */
+    mov     r2, r8
+    adds    r5, r2, r4
+    mov     r8, r5              /* even */
+    subs    r2, r2, r4
+    mov     lr, r2              /* odd */
+    mov     r2, r9
+    adds    r5, r2, r3
+    mov     r9, r5
+    subs    r2, r2, r3
+    push    {r2}
+    subs    r7, #1
+    movs    r4, #0
+    movs    r3, #0
+    ldr     r2, [sp, #48]
+    cmp     r2, #0
+    beq     1f
+    windowed                    /* d, doubled */
+1:  mov     r2, r11
+    adds    r0, r2, r4
+    asrs    r0, r0, #1          /* half of even */
+    subs    r2, r2, r4
+    asrs    r2, r2, #1          /* half of odd */
+    mov     r5, r12
+    adds    r1, r5, r3
+    asrs    r1, r1, #1
+    subs    r3, r5, r3
+    asrs    r3, r3, #1
+    mov     r4, r8
+    mov     r5, r9
+    adds    r6, r4, r0          /* even: r4, r5, half of it: r0, r1, half of odd: r2, r3 */
+    adds    r7, r5, r1
+    subs    r4, r4, r0
+    subs    r5, r5, r1
+    mov     r8, r4
+    mov     r9, r5
+    pop     {r1}
+    mov     r0, lr              /* odd: r0, r1 */
+    ldr     r4, [sp, #0]
+    stmia   r4!, {r6, r7}
+    adds    r6, r0, r3
+    subs    r7, r1, r2
+    stmia   r4!, {r6, r7}
+    mov     r6, r8
+    mov     r7, r9
+    stmia   r4!, {r6, r7}
+    subs    r0, r0, r3
+    adds    r1, r1, r2
+    stmia   r4!, {r0, r1}
+    pop     {r3-r7}
     mov     r8, r4
     mov     r9, r5
     mov     r10, r6
     mov     r11, r7
     pop     {r4-r7, pc}
-    .size serq_thumb1_level, . - serq_thumb1_level
+    .size serq_thumb1_first4, . - serq_thumb1_first4
 
 /* void serq_thumb1_split(serq_bin *low, serq_bin *high, const int16_t *twiddle): even and odd parts of bins low, low + 1, … and high, high - 1, …
  * to their spectrum, until they meet; serq_split()'s twin. */
@@ -272,114 +367,161 @@ serq_thumb1_split:
     pop     {r4-r7, pc}
     .size serq_thumb1_split, . - serq_thumb1_split
 
-/* int32_t serq_thumb1_row(const int32_t *values, const int16_t *coefficients, unsigned count): the sum of mulw(value, coefficient). */
-    .section .text.serq_thumb1_row, "ax", %progbits
-    .p2align 2
-    .global serq_thumb1_row
-    .type serq_thumb1_row, %function
-    .thumb_func
-serq_thumb1_row:
-    push    {r4-r6, lr}
-    lsls    r2, r2, #1
-    mov     r12, r2             /* bytes of coefficients */
-    movs    r2, #0
-    movs    r3, #0
-7:  ldmia   r0!, {r4}
-    ldrsh   r5, [r1, r3]
-    asrs    r6, r4, #16
-    uxth    r4, r4
-    muls    r6, r5, r6
-    muls    r4, r5, r4
-    asrs    r4, r4, #16
-    adds    r2, r2, r6
-    adds    r2, r2, r4
-    adds    r3, #2
-    cmp     r3, r12
-    bne     7b
-    movs    r0, r2
-    pop     {r4-r6, pc}
-    .size serq_thumb1_row, . - serq_thumb1_row
-
-/* const int16_t *serq_thumb1_weigh(const int32_t *powers, const int16_t *weight, uint32_t count, int32_t *sum): the products of each power with 4
- * weights of its own, added to 4 sums. Returns what follows the weights. */
-    .macro  add_weighted sum offset
-    movs    r7, #\offset
-    ldrsh   r4, [r1, r7]
-    movs    r5, r4
-    muls    r5, r3, r5
-    muls    r4, r2, r4
-    asrs    r4, r4, #16
-    add     \sum, r5
-    add     \sum, r4
+/* void serq_thumb1_rows(const int32_t *values, const int16_t *coefficients, uint32_t step, int32_t *out, uint32_t count): the sums of
+ * mulw(value, coefficient) of 2 rows, which lie `step` bytes apart, to out[0] and out[2]. r8, r9: the sums. */
+    .macro  add_product sum
+    movs    r7, r5
+    muls    r7, r4, r7
+    add     \sum, r7
+    movs    r7, r6
+    muls    r7, r4, r7
+    asrs    r7, r7, #16
+    add     \sum, r7
     .endm
 
-    .section .text.serq_thumb1_weigh, "ax", %progbits
+    .section .text.serq_thumb1_rows, "ax", %progbits
     .p2align 2
-    .global serq_thumb1_weigh
-    .type serq_thumb1_weigh, %function
+    .global serq_thumb1_rows
+    .type serq_thumb1_rows, %function
     .thumb_func
-serq_thumb1_weigh:
+serq_thumb1_rows:
+    push    {r4-r7, lr}
+    mov     r4, r8
+    mov     r5, r9
+    push    {r4, r5}
+    mov     lr, r3
+    ldr     r3, [sp, #28]
+    lsls    r3, r3, #2
+    adds    r3, r0, r3
+    mov     r12, r3             /* end of values */
+    movs    r3, #0
+    mov     r8, r3
+    mov     r9, r3
+7:  ldmia   r0!, {r5}
+    uxth    r6, r5
+    asrs    r5, r5, #16
+    ldrsh   r4, [r1, r3]
+    add_product r8
+    ldrsh   r4, [r1, r2]
+    add_product r9
+    adds    r1, #2
+    cmp     r0, r12
+    bne     7b
+    mov     r4, r8
+    mov     r5, r9
+    mov     r3, lr
+    str     r4, [r3, #0]
+    str     r5, [r3, #8]
+    pop     {r4, r5}
+    mov     r8, r4
+    mov     r9, r5
+    pop     {r4-r7, pc}
+    .size serq_thumb1_rows, . - serq_thumb1_rows
+
+/* void serq_thumb1_runs(const serq_bin *bins, unsigned up, const uint16_t *run, const uint16_t *end, const int16_t *weight, int32_t *sums): the
+ * products of each power << up >> 32, up < 32, with 4 weights of its own, added to 4 of 16 sums. Runs of the same sums follow on each other.
+ * r8 to r11: 4 sums, lr: up. On the stack, 0: bins, 4: the runs' end, 8: run, 12: the sums in r8 to r11. */
+    .macro  add_weighted sum
+    movs    r7, r6
+    muls    r7, r3, r7
+    add     \sum, r7
+    muls    r6, r2, r6
+    lsrs    r6, r6, #16
+    add     \sum, r6
+    .endm
+
+    .section .text.serq_thumb1_runs, "ax", %progbits
+    .p2align 2
+    .global serq_thumb1_runs
+    .type serq_thumb1_runs, %function
+    .thumb_func
+serq_thumb1_runs:
     push    {r4-r7, lr}
     mov     r4, r8
     mov     r5, r9
     mov     r6, r10
     mov     r7, r11
-    push    {r3-r7}             /* the sums' address first */
-    lsls    r2, r2, #2
-    adds    r2, r0, r2
-    mov     r12, r2
-    ldmia   r3!, {r4-r7}
-    mov     r8, r4
+    push    {r4-r7}
+    mov     lr, r1
+    ldr     r1, [sp, #36]
+    ldr     r4, [sp, #40]
+    sub     sp, #16
+    str     r0, [sp, #0]
+    str     r3, [sp, #4]
+    str     r2, [sp, #8]
+    str     r4, [sp, #12]
+    b       3f
+1:  ldr     r2, [sp, #8]
+    ldr     r4, [sp, #4]
+    cmp     r2, r4
+    beq     5f
+    ldrh    r4, [r2, #4]
+    lsls    r4, r4, #2
+    ldr     r5, [sp, #56]
+    adds    r4, r4, r5
+    ldr     r5, [sp, #12]
+    cmp     r4, r5
+    bne     4f
+2:  ldrh    r3, [r2, #0]
+    ldrh    r4, [r2, #2]
+    adds    r2, #6
+    str     r2, [sp, #8]
+    ldr     r0, [sp, #0]
+    lsls    r3, r3, #3
+    adds    r0, r0, r3
+    lsls    r4, r4, #3
+    adds    r4, r0, r4
+    mov     r12, r4
+6:  ldmia   r0!, {r2, r3}
+    mov     r6, lr
+    lsls    r3, r6
+    movs    r7, #31
+    subs    r7, r7, r6
+    lsrs    r2, r2, #1
+    lsrs    r2, r7
+    orrs    r3, r2
+    uxth    r2, r3
+    lsrs    r3, r3, #16
+    ldmia   r1!, {r4, r5}
+    uxth    r6, r4
+    add_weighted r8
+    lsrs    r6, r4, #16
+    add_weighted r9
+    uxth    r6, r5
+    add_weighted r10
+    lsrs    r6, r5, #16
+    add_weighted r11
+    cmp     r0, r12
+    bne     6b
+    b       1b
+4:  mov     r3, r8              /* the sums at r5 leave, those at r4 come */
+    mov     r6, r9
+    stmia   r5!, {r3, r6}
+    mov     r3, r10
+    mov     r6, r11
+    stmia   r5!, {r3, r6}
+    str     r4, [sp, #12]
+3:  ldmia   r4!, {r3, r5-r7}
+    mov     r8, r3
     mov     r9, r5
     mov     r10, r6
     mov     r11, r7
-8:  ldmia   r0!, {r2}
-    asrs    r3, r2, #16
-    uxth    r2, r2
-    add_weighted r8, 0
-    add_weighted r9, 2
-    add_weighted r10, 4
-    add_weighted r11, 6
-    adds    r1, #8
-    cmp     r0, r12
-    bne     8b
-    movs    r0, r1
-    pop     {r3}
-    mov     r4, r8
-    mov     r5, r9
-    mov     r6, r10
-    mov     r7, r11
-    stmia   r3!, {r4-r7}
+    b       1b
+5:  ldr     r5, [sp, #12]
+    mov     r3, r8
+    mov     r6, r9
+    stmia   r5!, {r3, r6}
+    mov     r3, r10
+    mov     r6, r11
+    stmia   r5!, {r3, r6}
+    add     sp, #16
     pop     {r4-r7}
     mov     r8, r4
     mov     r9, r5
     mov     r10, r6
     mov     r11, r7
     pop     {r4-r7, pc}
-    .size serq_thumb1_weigh, . - serq_thumb1_weigh
-
-/* void serq_thumb1_scale(serq_bin *bins, const serq_bin *end, unsigned up): the upper words of powers << up, up < 32, one after another over
- * the powers. */
-    .section .text.serq_thumb1_scale, "ax", %progbits
-    .p2align 2
-    .global serq_thumb1_scale
-    .type serq_thumb1_scale, %function
-    .thumb_func
-serq_thumb1_scale:
-    push    {r4-r6, lr}
-    movs    r3, #31
-    subs    r3, r3, r2
-    movs    r4, r0
-9:  ldmia   r0!, {r5, r6}
-    lsls    r6, r2
-    lsrs    r5, r5, #1
-    lsrs    r5, r3
-    orrs    r6, r5
-    stmia   r4!, {r6}
-    cmp     r0, r1
-    bne     9b
-    pop     {r4-r6, pc}
-    .size serq_thumb1_scale, . - serq_thumb1_scale
+    .size serq_thumb1_runs, . - serq_thumb1_runs
 
 /* int32_t serq_thumb1_piece(const int16_t *samples, uint64_t *squares): the sum of 64 samples, at an address that is one of 4; their squares
  * are added to *squares. */

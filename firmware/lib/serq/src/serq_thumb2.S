@@ -96,9 +96,9 @@
     add     r9, r9, r6, lsr #(32 - \width - \log2_bytes)
     .endm
 
-/* On to the next point, while r2 is below what the stack has; r3: from one bit more than this one's samples are shifted by to the next's. */
-    .macro  next_group end again
-    adds    r2, #1
+/* `points` on, while r2 is below what the stack has; r3: from one bit more than the last one's samples are shifted by to the next's. */
+    .macro  next_group points end again
+    adds    r2, #\points
     rbit    r6, r2
     clz     r6, r6
     sub     r3, r3, r6
@@ -108,7 +108,26 @@
     .endm
 
 /* void serq_thumb2_first4(const int16_t *samples, const int16_t *window, serq_bin *z, unsigned bits, uint32_t whole): levels 1 and 2 of 256
- * points, of which the first `whole` of the fourth part are there, and all that go before. */
+ * points, of which the first `whole`, a multiple of four, of the fourth part are there, and all that go before. Four points a turn: the groups
+ * of the second, third and fourth lie 1024, 512 and 1536 bytes beyond that of the first. */
+    .macro  more_of_group beyond last
+    first_four 0, 256, 512, \last, 1
+    ldr     r9, [sp, #12]
+    add     r9, r9, #\beyond
+    store_four
+    .endm
+
+    .macro  four_groups last
+    first_four 0, 256, 512, \last, 1
+    group_place 5 6
+    str     r9, [sp, #12]
+    store_four
+    more_of_group 1024, \last
+    subs    r3, #1
+    more_of_group 512, \last
+    more_of_group 1536, \last
+    .endm
+
     function serq_thumb2_first4
     push    {r4-r11, lr}
     ldr     r4, [sp, #36]
@@ -117,16 +136,12 @@
     movs    r2, #0
     cmp     r4, #0
     beq     2f
-1:  first_four 0, 256, 512, 768, 1
-    group_place 5 6
-    store_four
-    next_group 4 1b
+1:  four_groups 768
+    next_group 4, 4, 1b
     cmp     r2, #64
     beq     3f
-2:  first_four 0, 256, 512, -1, 1
-    group_place 5 6
-    store_four
-    next_group 8 2b
+2:  four_groups -1
+    next_group 4, 8, 2b
 3:  add     sp, #16
     pop     {r4-r11, pc}
     .size serq_thumb2_first4, . - serq_thumb2_first4
@@ -192,37 +207,28 @@
     str     r10, [r9, #28]
     str     lr, [r9, #60]
     subs    r3, #1
-    next_group 8 1b
+    next_group 1, 8, 1b
     add     sp, #16
     pop     {r4-r11, pc}
     .size serq_thumb2_first8, . - serq_thumb2_first8
 
 /* ---- levels m and 2m of the FFT: points a, b, c, d, which are m places apart, at r0 ---- */
 
-/* The point in two registers, `to` bytes from r0. A double load is an instruction less and reaches less far. */
-    .macro  load_point re im to
-    .if \to <= 1020
-    ldrd    \re, \im, [r0, #(\to)]
-    .else
-    ldr     \re, [r0, #(\to)]
-    ldr     \im, [r0, #(\to + 4)]
-    .endif
-    .endm
-
-    .macro  load_ab m
-    load_point r6, r7, (8 * \m)
-    load_point r4, r5, 0
-    .endm
-
-    .macro  load_cd m
-    load_point r10, r11, (24 * \m)
-    load_point r8, r9, (16 * \m)
+/* All four to r4 to r11; such loads overlap. */
+    .macro  load_points m
+    ldr     r4, [r0]
+    ldr     r5, [r0, #4]
+    ldr     r6, [r0, #(8 * \m)]
+    ldr     r7, [r0, #(8 * \m + 4)]
+    ldr     r8, [r0, #(16 * \m)]
+    ldr     r9, [r0, #(16 * \m + 4)]
+    ldr     r10, [r0, #(24 * \m)]
+    ldr     r11, [r0, #(24 * \m + 4)]
     .endm
 
 /* All with the factor 1; leaves a in r4, r5. */
     .macro  radix4_at_zero m
-    load_ab \m
-    load_cd \m
+    load_points \m
     sub     r12, r4, r6, asr #1
     add     r4, r4, r6, asr #1
     sub     r6, r5, r7, asr #1
@@ -247,79 +253,79 @@
     str     r10, [r0, #(24 * \m + 4)]
     .endm
 
-/* Level m: r1 = (cos, sin), the upper half of r3 = -sin. Leaves a in r12, lr, b in r6, r7, c in r4, r5, d in r10, r11. */
-    .macro  outer m
+/* Level m: r1 = (cos, sin), the upper half of r3 = -sin. Leaves a in r12, lr, b in r4, r5, c in r6, r7, d in r8, r9. */
+    .macro  outer
     smlawb  r12, r6, r1, r4
     smlawt  r12, r7, r1, r12
     smlawb  lr, r7, r1, r5
     smlawt  lr, r6, r3, lr
-    rsb     r6, r12, r4, lsl #1
-    rsb     r7, lr, r5, lsl #1
-    load_cd \m
-    smlawb  r4, r10, r1, r8
-    smlawt  r4, r11, r1, r4
-    smlawb  r5, r11, r1, r9
-    smlawt  r5, r10, r3, r5
-    rsb     r10, r4, r8, lsl #1
-    rsb     r11, r5, r9, lsl #1
+    rsb     r4, r12, r4, lsl #1
+    rsb     r5, lr, r5, lsl #1
+    smlawb  r6, r10, r1, r8
+    smlawt  r6, r11, r1, r6
+    smlawb  r7, r11, r1, r9
+    smlawt  r7, r10, r3, r7
+    rsb     r8, r6, r8, lsl #1
+    rsb     r9, r7, r9, lsl #1
     .endm
 
-/* The same, turned by a quarter of a circle. */
-    .macro  outer_turned m
+/* The same, turned by a quarter of a circle; leaves b in r4, r6, c in r5, r7, d in r8, r10. */
+    .macro  outer_turned
     smlawb  r12, r7, r1, r4
     smlawt  r12, r6, r3, r12
-    smlawb  lr, r6, r1, r5
-    smlawt  r7, r7, r1, lr
-    rsb     r6, r12, r4, lsl #1
-    rsb     lr, r7, r5, lsl #1
-    load_cd \m
-    smlawb  r4, r11, r1, r8
-    smlawt  r4, r10, r3, r4
-    smlawb  r5, r10, r1, r9
-    smlawt  r11, r11, r1, r5
-    rsb     r10, r4, r8, lsl #1
-    rsb     r5, r11, r9, lsl #1
+    smlawb  r6, r6, r1, r5
+    smlawt  r6, r7, r1, r6
+    rsb     r4, r12, r4, lsl #1
+    rsb     lr, r6, r5, lsl #1
+    smlawb  r5, r11, r1, r8
+    smlawt  r5, r10, r3, r5
+    smlawb  r10, r10, r1, r9
+    smlawt  r10, r11, r1, r10
+    rsb     r8, r5, r8, lsl #1
+    rsb     r7, r10, r9, lsl #1
     .endm
 
-/* The same with the factor 1. */
-    .macro  outer_turned_one m
-    load_ab \m
-    load_cd \m
+/* The same with the factor 1; leaves them as `outer` does. */
+    .macro  outer_turned_one
     add     r12, r4, r7, asr #1
     sub     lr, r5, r6, asr #1
-    add     r7, r5, r6, asr #1
-    rsb     r6, r12, r4, lsl #1
-    add     r4, r8, r11, asr #1
-    sub     r5, r9, r10, asr #1
-    add     r11, r9, r10, asr #1
-    rsb     r10, r4, r8, lsl #1
+    add     r5, r5, r6, asr #1
+    rsb     r4, r12, r4, lsl #1
+    add     r6, r8, r11, asr #1
+    sub     r7, r9, r10, asr #1
+    add     r9, r9, r10, asr #1
+    rsb     r8, r6, r8, lsl #1
     .endm
 
-/* Level 2m: `factor` = (cos, sin), half b or t of r3 = -sin. Leaves a in r8, r9, so that r0 may move on as it is stored. */
-    .macro  inner m factor half
-    smlawb  r8, r4, \factor, r12
-    smlawt  r8, r5, \factor, r8
-    smlawb  r9, r5, \factor, lr
-    smlaw\half r9, r4, r3, r9
-    rsb     r12, r8, r12, lsl #1
-    rsb     lr, r9, lr, lsl #1
-    smlawb  r4, r11, \factor, r6
-    smlaw\half r4, r10, r3, r4
-    smlawb  r5, r10, \factor, r7
-    smlawt  r5, r11, \factor, r5
-    rsb     r6, r4, r6, lsl #1
-    rsb     r7, r5, r7, lsl #1
-    str     r4, [r0, #(8 * \m)]
-    str     r7, [r0, #(8 * \m + 4)]
+/* Level 2m: `factor` = (cos, sin), half b or t of r3 = -sin. b = r4, \bi, c = \cr, r7, d = r8, \di. Leaves a in \ar, r11, so that r0 may
+ * move on as it is stored. */
+    .macro  inner m factor half bi cr di ar
+    smlawb  \ar, \cr, \factor, r12
+    smlawt  \ar, r7, \factor, \ar
+    smlawb  r11, r7, \factor, lr
+    smlaw\half r11, \cr, r3, r11
+    rsb     r12, \ar, r12, lsl #1
+    rsb     lr, r11, lr, lsl #1
+    smlawb  \cr, \di, \factor, r4
+    smlaw\half \cr, r8, r3, \cr
+    smlawb  r7, r8, \factor, \bi
+    smlawt  r7, \di, \factor, r7
+    rsb     r4, \cr, r4, lsl #1
+    rsb     \bi, r7, \bi, lsl #1
+    str     \cr, [r0, #(8 * \m)]
+    str     \bi, [r0, #(8 * \m + 4)]
     str     r12, [r0, #(16 * \m)]
     str     lr, [r0, #(16 * \m + 4)]
-    str     r6, [r0, #(24 * \m)]
-    str     r5, [r0, #(24 * \m + 4)]
+    str     r4, [r0, #(24 * \m)]
+    str     r7, [r0, #(24 * \m + 4)]
     .endm
 
 /* Store a and go on to what is `step` bytes further. */
     .macro  store_and_step re im step
-    .if \step <= 1020
+    .if \step <= 255
+    str     \im, [r0, #4]
+    str     \re, [r0], #(\step)
+    .elseif \step <= 1020
     strd    \re, \im, [r0], #(\step)
     .else
     str     \im, [r0, #4]
@@ -328,20 +334,33 @@
     .endif
     .endm
 
-/* Point k of the next block, from \again on. */
-    .macro  next_block m again
-    store_and_step r8, r9, (32 * \m)
-    ldr     r4, [sp]
+/* From \again on once more, while r0 is below what the stack has. */
+    .macro  until end again
+    ldr     r4, [sp, #\end]
     cmp     r0, r4
     blo     \again
     .endm
 
-/* Point k + 1 of the only block, likewise. */
-    .macro  next_point again
-    store_and_step r8, r9, 8
-    ldr     r4, [sp, #4]
-    cmp     r0, r4
-    blo     \again
+/* Point k of a block, with its factors in r1 to r3, and on to that of the next block. */
+    .macro  block m
+    load_points \m
+    outer
+    inner   \m, r2, b, r5, r6, r9, r10
+    store_and_step r10, r11, (32 * \m)
+    .endm
+
+    .macro  block_turned_one m
+    load_points \m
+    outer_turned_one
+    inner   \m, r2, t, r5, r6, r9, r10
+    store_and_step r10, r11, (32 * \m)
+    .endm
+
+    .macro  block_turned m
+    load_points \m
+    outer_turned
+    inner   \m, r2, b, r6, r5, r10, r9
+    store_and_step r9, r11, (32 * \m)
     .endm
 
 /* The upper half of r3 = -sin of a factor. */
@@ -380,9 +399,10 @@
     blo     \again
     .endm
 
-/* void serq_thumb2_pass<m>(serq_bin *z, const int16_t *twiddle, uint32_t points): of 4 m points or more. On the stack, 0: z's end, 4: the
- * table of factors, 8: that of the turned ones less what the others take, 12: the offset of point k's inner factor, 16: from one to the
- * next, 20: from point k of the end to point k + 1 of the first block, 24: the offset of the middle one, 28: twice that. */
+/* void serq_thumb2_pass<m>(serq_bin *z, const int16_t *twiddle, uint32_t points): two blocks of 4 m points a turn, of 8 m points or more;
+ * of m = 2 one block, of 8 points or more. On the stack, 0: z's end, 4: the table of factors, 8: that of the turned ones less what the others
+ * take, 12: the offset of point k's inner factor, 16: from one to the next, 20: from point k of the end to point k + 1 of the first block,
+ * 24: the offset of the middle one, 28: twice that. */
     .macro  pass m log2_m
     function serq_thumb2_pass\m
     push    {r4-r11, lr}
@@ -405,10 +425,9 @@
     blo     1b
     .if \m > 2
 2:  next_factors 4
-3:  load_ab \m
-    outer   \m
-    inner   \m r2 b
-    next_block \m 3b
+3:  block   \m
+    block   \m
+    until   0 3b
     more_factors 24 2b
     .endif
     ldr     r4, [sp, #4]
@@ -420,15 +439,16 @@
     add     r5, r5, r6
     str     r5, [sp, #12]
     minus_sine r2
-4:  outer_turned_one \m
-    inner   \m r2 t
-    next_block \m 4b
+4:  block_turned_one \m
+    .if \m > 2
+    block_turned_one \m
+    .endif
+    until   0 4b
     .if \m > 2
 5:  next_factors 8
-6:  load_ab \m
-    outer_turned \m
-    inner   \m r2 b
-    next_block \m 6b
+6:  block_turned \m
+    block_turned \m
+    until   0 6b
     more_factors 28 5b
     .endif
     add     sp, #32
@@ -437,7 +457,30 @@
     .endm
 
 /* void serq_thumb2_last<m>(serq_bin *z, const int16_t *twiddle): the same of 4 m points, so that point k's inner factor is r2 bytes beyond
- * r0, and its outer factor what the stack has beyond 2 r0. On the stack, 0: that, 4: the end of r0. */
+ * r0, and its outer factor what the stack has beyond 2 r0; two points a turn, of an odd number before the middle and after it. On the stack,
+ * 0: that, 4: the end of r0. */
+    .macro  point m
+    outer_factor
+    load_points \m
+    minus_sine r1
+    outer
+    ldr     r1, [r0, r2]
+    minus_sine r1
+    inner   \m, r1, t, r5, r6, r9, r10
+    store_and_step r10, r11, 8
+    .endm
+
+    .macro  point_turned m
+    outer_factor
+    load_points \m
+    minus_sine r1
+    outer_turned
+    ldr     r1, [r0, r2]
+    minus_sine r1
+    inner   \m, r1, t, r6, r5, r10, r9
+    store_and_step r9, r11, 8
+    .endm
+
     .macro  last m
     function serq_thumb2_last\m
     push    {r4-r11, lr}
@@ -448,31 +491,24 @@
     strd    r3, r1, [sp]
     radix4_at_zero \m
     store_and_step r4, r5, 8
-1:  outer_factor
-    load_ab \m
-    minus_sine r1
-    outer   \m
-    ldr     r1, [r0, r2]
-    minus_sine r1
-    inner   \m r1 t
-    next_point 1b
+    b       2f
+1:  point   \m
+2:  point   \m
+    until   4 1b
     ldrd    r3, r1, [sp]
     sub     r3, #(8 * \m)
     add     r1, #(4 * \m)
     strd    r3, r1, [sp]
     ldr     r1, [r0, r2]
+    load_points \m
     minus_sine r1
-    outer_turned_one \m
-    inner   \m r1 t
-    store_and_step r8, r9, 8
-2:  outer_factor
-    load_ab \m
-    minus_sine r1
-    outer_turned \m
-    ldr     r1, [r0, r2]
-    minus_sine r1
-    inner   \m r1 t
-    next_point 2b
+    outer_turned_one
+    inner   \m, r1, t, r5, r6, r9, r10
+    store_and_step r10, r11, 8
+    b       4f
+3:  point_turned \m
+4:  point_turned \m
+    until   4 3b
     add     sp, #8
     pop     {r4-r11, pc}
     .size serq_thumb2_last\m, . - serq_thumb2_last\m
@@ -484,17 +520,20 @@
     pass    16 4
     pass    32 5
     pass    64 6
+    last    4
+    last    8
     last    16
     last    32
     last    64
     last    128
 
 /* void serq_thumb2_split(serq_bin *low, serq_bin *high, const int16_t *twiddle): bins low, low + 1, ... and high, high - 1, ... from those of
- * the complex FFT, until they meet. */
-    function serq_thumb2_split
-    push    {r4-r11, lr}
-1:  ldrd    r3, r4, [r0]
-    ldrd    r5, r6, [r1]
+ * the complex FFT, until they meet: of pairs a multiple of four and three. */
+    .macro  split_pair
+    ldr     r3, [r0]
+    ldr     r4, [r0, #4]
+    ldr     r5, [r1]
+    ldr     r6, [r1, #4]
     ldr     r7, [r2], #4
     add     r8, r3, r5          /* even */
     sub     r9, r4, r6
@@ -513,6 +552,15 @@
     str     r6, [r1, #4]
     str     r3, [r0], #8
     str     r5, [r1], #-8
+    .endm
+
+    function serq_thumb2_split
+    push    {r4-r11, lr}
+    b       2f
+1:  split_pair
+2:  split_pair
+    split_pair
+    split_pair
     cmp     r0, r1
     blo     1b
     pop     {r4-r11, pc}
@@ -628,21 +676,8 @@
 
 /* void serq_thumb2_rows(const int32_t *values, const int16_t *coefficients, uint32_t step, int32_t *out, uint32_t count): the sums of
  * mulw(value, coefficient) of 4 rows, which lie `step` bytes apart, to out[0], [2], [4], [6]. */
-    function serq_thumb2_rows
-    push    {r3-r11, lr}
-    ldr     r8, [sp, #40]
-    movs    r4, #0
-    movs    r5, #0
-    movs    r6, #0
-    movs    r7, #0
-    add     r12, r1, r2
-    add     r3, r12, r2
-    add     r12, r3, r2
-    add     r2, r1, r2
-    bic     lr, r8, #1
-    add     lr, r0, lr, lsl #2
-    b       2f
-1:  ldr     r8, [r0], #8
+    .macro  two_values
+    ldr     r8, [r0], #8
     ldr     r9, [r0, #-4]
     ldr     r10, [r1], #4
     ldr     r11, [r2], #4
@@ -656,6 +691,26 @@
     smlawt  r6, r9, r10, r6
     smlawb  r7, r8, r11, r7
     smlawt  r7, r9, r11, r7
+    .endm
+
+    function serq_thumb2_rows
+    push    {r3-r11, lr}
+    ldr     r8, [sp, #40]
+    movs    r4, #0
+    movs    r5, #0
+    movs    r6, #0
+    movs    r7, #0
+    add     r12, r1, r2
+    add     r3, r12, r2
+    add     r12, r3, r2
+    add     r2, r1, r2
+    bic     lr, r8, #1
+    add     lr, r0, lr, lsl #2
+    lsls    r8, r8, #31         /* carry: whether pairs of values are odd */
+    bcc     2f
+    b       4f
+1:  two_values
+4:  two_values
 2:  cmp     r0, lr
     bne     1b
     ldr     r8, [sp, #40]
@@ -679,8 +734,8 @@
     .size serq_thumb2_rows, . - serq_thumb2_rows
 
 /* void serq_thumb2_runs(const serq_bin *bins, unsigned doublings, const uint16_t *run, const uint16_t *end, const int16_t *weight,
- * int32_t *sums): the products of each bin's scaled power with 4 weights of its own, added to 4 of 16 sums, which are cleared first. On the
- * stack, 0: bins, 4: sums, 8: the runs' end, 12: a run's first sum. */
+ * int32_t *sums): the products of each bin's scaled power with 4 weights of its own, added to 4 of 16 sums, which are cleared first. Runs of
+ * the same sums follow on each other. On the stack, 0: bins, 4: sums, 8: the runs' end, 12: the place of the sums in r4 to r7. */
     .macro  weigh_bin
     ldr     r8, [r0], #8
     ldr     r9, [r0, #-4]
@@ -694,6 +749,13 @@
     smlawt  r5, r8, r11, r5
     smlawb  r6, r8, r12, r6
     smlawt  r7, r8, r12, r7
+    .endm
+
+    .macro  store_sums
+    str     r4, [r8]
+    str     r5, [r8, #4]
+    str     r6, [r8, #8]
+    str     r7, [r8, #12]
     .endm
 
     function serq_thumb2_runs
@@ -713,64 +775,57 @@
     .rept   4
     stm     r8!, {r4-r7}
     .endr
-    b       4f
+    sub     r8, r8, #64         /* zeros to the first sums, before others are loaded */
+    str     r8, [sp, #12]
+    b       5f
 1:  ldrh    r0, [r1], #6
     ldrh    lr, [r1, #-4]
-    ldrh    r8, [r1, #-2]
+    ldrh    r10, [r1, #-2]
     ldr     r9, [sp]
-    ldr     r10, [sp, #4]
-    add     r0, r9, r0, lsl #3
-    add     r8, r10, r8, lsl #2
-    lsrs    r9, lr, #1
-    ldr     r4, [r8]
-    ldr     r5, [r8, #4]
-    ldr     r6, [r8, #8]
-    ldr     r7, [r8, #12]
-    str     r8, [sp, #12]
-    bcs     3f
-2:  weigh_bin
-3:  weigh_bin
-    subs    lr, #2
-    bgt     2b
+    ldr     r11, [sp, #4]
     ldr     r8, [sp, #12]
-    str     r4, [r8]
-    str     r5, [r8, #4]
-    str     r6, [r8, #8]
-    str     r7, [r8, #12]
-4:  ldr     r9, [sp, #8]
+    add     r0, r9, r0, lsl #3
+    add     r10, r11, r10, lsl #2
+    cmp     r10, r8
+    bne     6f
+2:  lsrs    r9, lr, #1
+    bcs     4f
+3:  weigh_bin
+4:  weigh_bin
+    subs    lr, #2
+    bgt     3b
+5:  ldr     r9, [sp, #8]
     cmp     r1, r9
     blo     1b
+    ldr     r8, [sp, #12]
+    store_sums
     add     sp, #16
     pop     {r4-r11, pc}
+6:  store_sums
+    ldr     r4, [r10]
+    ldr     r5, [r10, #4]
+    ldr     r6, [r10, #8]
+    ldr     r7, [r10, #12]
+    str     r10, [sp, #12]
+    b       2b
     .size serq_thumb2_runs, . - serq_thumb2_runs
 
 /* uint64_t serq_log(serq_band *band, uint8_t bands, const int32_t *offset, const uint16_t *log_table, uint8_t shift, int32_t log_floor):
  * serq_frontend.c's twin. r4, r5: an energy, r6: the exponent's part of most logs less the shift's, r7: the floor, r8: the next log's place,
  * r12, lr: all energies. */
-    function serq_log
-    push    {r4-r11, lr}
-    add     r1, r0, r1, lsl #3
-    ldrb    r6, [sp, #36]
-    ldr     r7, [sp, #40]
-    rsb     r6, r6, #0
-    lsl     r6, r6, #17
-    add     r6, r6, #(63 << 16)
-    mov     r8, r0
-    mov     r12, #0
-    mov     lr, #0
-    b       5f
-1:  ldr     r4, [r0], #8
+    .macro  log_of_band n
+    ldr     r4, [r0], #8
     ldr     r5, [r0, #-4]
     adds    r12, r12, r4
     adc     lr, lr, r5
     clz     r9, r5
     cmp     r9, #32
-    beq     3f
+    beq     3\n\()f
     rsb     r10, r9, #32        /* a right shift by 32 leaves nothing */
     lsl     r5, r5, r9
     lsr     r4, r4, r10
     orr     r5, r5, r4
-2:  ubfx    r4, r5, #25, #6
+2\n: ubfx    r4, r5, #25, #6
     ldr     r11, [r3, r4, lsl #2]
     ldr     r10, [r2], #4
     ubfx    r5, r5, #9, #16
@@ -783,25 +838,89 @@
     cmp     r4, r7
     it      lt
     movlt   r4, r7
-4:  str     r4, [r8], #4
-5:  cmp     r0, r1
-    blo     1b
-    mov     r0, r12
-    mov     r1, lr
-    pop     {r4-r11, pc}
-3:  clz     r9, r4              /* an energy below 2^32 */
+4\n: str     r4, [r8], #4
+    .endm
+
+/* What log_of_band does with an energy below 2^32. */
+    .macro  log_of_low n
+3\n: clz     r9, r4
     lsl     r5, r4, r9
     add     r9, r9, #32
     cmp     r4, #0
-    bne     2b
+    bne     2\n\()b
     ldr     r10, [r2], #4       /* -64 octaves of none */
     sub     r4, r6, #(127 << 16)
     sub     r4, r4, r10
     cmp     r4, r7
     it      lt
     movlt   r4, r7
-    b       4b
+    b       4\n\()b
+    .endm
+
+    function serq_log
+    push    {r4-r11, lr}
+    ldrb    r6, [sp, #36]
+    ldr     r7, [sp, #40]
+    rsb     r6, r6, #0
+    lsl     r6, r6, #17
+    add     r6, r6, #(63 << 16)
+    mov     r8, r0
+    mov     r12, #0
+    mov     lr, #0
+    lsls    r9, r1, #31
+    add     r1, r0, r1, lsl #3
+    bne     6f
+1:  log_of_band 1
+6:  log_of_band 2
+    cmp     r0, r1
+    blo     1b
+    mov     r0, r12
+    mov     r1, lr
+    pop     {r4-r11, pc}
+    log_of_low 1
+    log_of_low 2
     .size serq_log, . - serq_log
+
+/* void serq_thumb2_pool(serq_pool *pool, serq_pool *pair, const int32_t *values, const int32_t *end, uint32_t step, uint32_t shift,
+ * int16_t *last): serq_pool_add()'s twin for a frame that makes a pair, step in bytes. r4: step, r5: shift, r6: last, r7: v. */
+    function serq_thumb2_pool
+    push    {r4-r11, lr}
+    ldrd    r4, r5, [sp, #36]
+    ldr     r6, [sp, #44]
+1:  ldr     r7, [r2], #4
+    ldrsh   r8, [r6]
+    ldr     r9, [r0]
+    ldr     r10, [r0, #8]
+    ldr     r11, [r0, #12]
+    asrs    r7, r7, r5          /* carry: the bit that rounds */
+    adc     r7, r7, #0
+    sxth    r7, r7
+    mul     r12, r7, r7
+    adds    r9, r9, r12
+    adc     r10, r10, #0
+    add     r11, r11, r7
+    sub     r8, r7, r8
+    strh    r7, [r6], #2
+    str     r9, [r0]
+    str     r10, [r0, #8]
+    str     r11, [r0, #12]
+    ldr     r9, [r1, #4]
+    ldr     r10, [r1, #8]       /* perhaps the word that was just stored */
+    ldr     r11, [r1, #16]
+    mul     r12, r8, r8
+    adds    r9, r9, r12
+    it      cs
+    addcs   r10, r10, #0x10000
+    add     r11, r11, r8
+    str     r9, [r1, #4]
+    str     r10, [r1, #8]
+    str     r11, [r1, #16]
+    add     r0, r0, r4
+    add     r1, r1, r4
+    cmp     r2, r3
+    bne     1b
+    pop     {r4-r11, pc}
+    .size serq_thumb2_pool, . - serq_thumb2_pool
 
 /* void serq_thumb2_join(serq_pool *pools, const serq_pool *more, uint32_t count, uint32_t step): serq_pool_join()'s twin, step in bytes. The
  * upper 16 bits of both sums of squares are one word. */
