@@ -4,6 +4,7 @@ from serq_mcu.layers.base import FLOAT_LAYERS, LAYERS, FloatLayer, Grid, Layer
 from serq_mcu.layers.conv1d import Conv1DLayer, FloatConv1D
 from serq_mcu.layers.dense import DenseLayer, FloatDense
 from serq_mcu.layers.depthwise import DepthwiseLayer, FloatDepthwise
+from serq_mcu.layers.gru import FloatGru, GruLayer
 from serq_mcu.layers.pooling import FloatPooling, PoolingLayer
 from serq_mcu.layers.windows import Windows
 
@@ -16,9 +17,11 @@ __all__ = [
     "FloatConv1D",
     "FloatDense",
     "FloatDepthwise",
+    "FloatGru",
     "FloatLayer",
     "FloatPooling",
     "Grid",
+    "GruLayer",
     "Layer",
     "PoolingLayer",
     "Windows",
