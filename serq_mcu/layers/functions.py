@@ -1,4 +1,4 @@
-"""Functions in fixed point that layers share: rescaling, sigmoid, tanh (SPEC.md section 3).
+"""Functions in fixed point that layers share: rescaling, sigmoid, tanh, powers of 2 (SPEC.md section 3).
 
 The tables are the same for all models, so they are no part of one: C has them in serq_functions.c.
 """
@@ -20,6 +20,8 @@ from serq_mcu.layers.base import Floats, require
 Q12 = 4096  # what sums are brought to before a function is taken of them
 _REACH = 10 * Q12 - 1  # of the sigmoid's argument: beyond 10 it stays
 _SHIFT = 8  # an entry of the sigmoid's table each 1/16
+_PART = 7  # an entry of the powers' table each 1/32
+POWERS = np.rint(Q15 * 2.0 ** (-np.arange(33) / 32)).astype(np.int64)
 SIGMOID = np.rint(Q15 / (1 + np.exp(-np.arange(161) / 16))).astype(np.int64)
 
 Integers = NDArray[np.int64]
@@ -94,6 +96,15 @@ def tanh(x: Integers) -> Integers:
     """Compute tanh in Q15 for x in Q12: 2 * sigmoid(2x) - 1, within 6 steps of it."""
     curved: Integers = 2 * sigmoid(2 * np.clip(x, -5 * Q12, 5 * Q12)) - Q15
     return curved
+
+
+def exp2_minus(x: Integers) -> Integers:
+    """Compute 2^-x in Q15 for x >= 0 in Q12, linear between 32 points of an octave; within 3 steps of it."""
+    octaves, rest = np.minimum(x // Q12, 31), x % Q12
+    index, fraction = rest >> _PART, rest & ((1 << _PART) - 1)
+    value = POWERS[index] + rshift_round((POWERS[index + 1] - POWERS[index]) * fraction, _PART)
+    found: Integers = np.where(octaves == 0, value, rshift_round(value, np.maximum(octaves, 1)))
+    return found
 
 
 def float_sigmoid(x: Floats) -> Floats:

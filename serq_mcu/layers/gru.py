@@ -25,6 +25,7 @@ class GruLayer(RecurrentLayer):
     kind: ClassVar[str] = "gru"
     gates: ClassVar[int] = 3
     memories: ClassVar[int] = 1
+    biases: ClassVar[int] = 2
 
     @staticmethod
     def advance(x: NDArray[np.int64], h: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -45,6 +46,7 @@ class FloatGru(FloatRecurrent):
     kind: ClassVar[str] = "gru"
     gates: ClassVar[int] = 3
     memories: ClassVar[int] = 1
+    biases: ClassVar[int] = 2
     integers: ClassVar[type[RecurrentLayer]] = GruLayer
 
     @staticmethod

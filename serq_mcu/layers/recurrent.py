@@ -49,11 +49,14 @@ _SHIFTS = range(1, 10)  # from a state in Q15 to activations; the last one holds
 class OverFrames:
     """A layer of `gates` gates and `memories` states a unit, whose first state is what it gives.
 
+    biases: of each gate; where there is one, the recurrent matrix's own only mend what rounding did.
+
     sequence: it gives the states after all frames; else that after the last one.
     """
 
     gates: ClassVar[int]
     memories: ClassVar[int]
+    biases: ClassVar[int]
 
     input: DenseLayer | FloatDense
     recurrent: DenseLayer | FloatDense
@@ -79,6 +82,12 @@ class OverFrames:
     def outputs(self) -> int:
         """Values of the states that it gives."""
         return self.units * (self.frames if self.sequence else 1)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of both matrices, and biases."""
+        rows = self.gates * self.units
+        return rows * (self.channels + self.units + self.biases)
 
     def require_shapes(self) -> None:
         """Raise SerqError unless both matrices have a row for each gate of each unit."""
@@ -142,14 +151,10 @@ class RecurrentLayer(OverFrames, Layer):
         return whole_groups(self.units) + self.channels
 
     @property
-    def parameters(self) -> int:
-        """Weights and biases of both matrices."""
-        return sum(matrix.parameters for matrix in self.matrices)
-
-    @property
     def weight_bits(self) -> int:
         """Bits of all weights and biases, each at its matrix's width."""
-        return sum(matrix.weight_bits for matrix in self.matrices)
+        extra = self.gates * self.units * (2 - self.biases)
+        return self.input.weight_bits + self.recurrent.weight_bits - extra * self.recurrent.bits
 
     @property
     def bits(self) -> int:
@@ -375,11 +380,6 @@ class FloatRecurrent(OverFrames, FloatLayer):
     @abstractmethod
     def advance(x: Floats, h: Floats, state: Floats) -> Floats:
         """Compute the next state [n, memories * units] from the sums [n, gates * units] of both matrices."""
-
-    @property
-    def parameters(self) -> int:
-        """Weights and biases of both matrices."""
-        return self.input.parameters + self.recurrent.parameters
 
     @property
     def weights(self) -> Floats:

@@ -2,7 +2,13 @@
 
 #include "serq_fixed.h"
 
-enum { Q12 = 1 << 12, Q15 = 1 << 15, SIGMOID_REACH = 10 * Q12 - 1, SIGMOID_BITS = 8 };
+enum {
+    Q12 = 1 << 12,
+    Q15 = 1 << 15,
+    SIGMOID_REACH = 10 * Q12 - 1,
+    SIGMOID_BITS = 8,
+    POWER_BITS = 7
+};
 
 /* The sigmoid of 0, 1/16, 2/16 ... 10 in Q15. */
 static const uint16_t sigmoids[161] = {
@@ -21,6 +27,19 @@ static const uint16_t sigmoids[161] = {
     32766, 32766, 32766, 32766, 32767,
 };
 
+/* 2^-x of 0, 1/32, 2/32 ... 1 in Q15. */
+static const uint16_t powers[33] = {
+    32768, 32066, 31379, 30706, 30048, 29405, 28774, 28158, 27554, 26964, 26386,
+    25821, 25268, 24726, 24196, 23678, 23170, 22674, 22188, 21713, 21247, 20792,
+    20347, 19911, 19484, 19066, 18658, 18258, 17867, 17484, 17109, 16743, 16384,
+};
+
+/* Between an entry of a table and the next one, at `fraction` of 2^bits. */
+static int32_t between(const uint16_t *entry, int32_t fraction, unsigned bits)
+{
+    return entry[0] + serq_rshift_round((entry[1] - entry[0]) * fraction, bits);
+}
+
 void serq_rescale(int32_t *accumulators, unsigned count, int16_t multiplier, uint8_t left,
                   uint8_t right)
 {
@@ -35,13 +54,20 @@ int32_t serq_sigmoid(int32_t x)
 {
     int32_t size = x < 0 ? -x : x;
     size = size < SIGMOID_REACH ? size : SIGMOID_REACH;
-    const uint16_t *entry = sigmoids + (size >> SIGMOID_BITS);
-    int32_t risen = (entry[1] - entry[0]) * (size & ((1 << SIGMOID_BITS) - 1));
-    int32_t above = entry[0] + serq_rshift_round(risen, SIGMOID_BITS);
+    int32_t fraction = size & ((1 << SIGMOID_BITS) - 1);
+    int32_t above = between(sigmoids + (size >> SIGMOID_BITS), fraction, SIGMOID_BITS);
     return x < 0 ? Q15 - above : above;
 }
 
 int32_t serq_tanh(int32_t x)
 {
     return 2 * serq_sigmoid(2 * serq_clamp(x, -5 * Q12, 5 * Q12)) - Q15;
+}
+
+int32_t serq_exp2_minus(int32_t x)
+{
+    int32_t octaves = x / Q12, rest = x % Q12;
+    int32_t fraction = rest & ((1 << POWER_BITS) - 1);
+    int32_t value = between(powers + (rest >> POWER_BITS), fraction, POWER_BITS);
+    return octaves == 0 ? value : serq_rshift_round(value, octaves < 31 ? (unsigned)octaves : 31);
 }

@@ -16,4 +16,7 @@ int32_t serq_sigmoid(int32_t x);
 /* tanh of Q12, in Q15: within 32766. */
 int32_t serq_tanh(int32_t x);
 
+/* 2^-x of Q12, in Q15: 0 to 32768. x >= 0 */
+int32_t serq_exp2_minus(int32_t x);
+
 #endif
