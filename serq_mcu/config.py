@@ -57,9 +57,11 @@ _EDGES = f"( stride {_NUMBER})?( dilation {_NUMBER})?( same| causal| valid)?"
 SequenceWords = Annotated[
     str,
     Meta(
-        pattern=f"^((conv {_NUMBER}|depthwise) {_NUMBER}{_EDGES}|(mean|maximum)( {_NUMBER})?)$",
+        pattern=f"^((conv {_NUMBER}|depthwise) {_NUMBER}{_EDGES}|(mean|maximum)( {_NUMBER})?"
+        f"|(gru|lstm) {_NUMBER}( last)?|attention)$",
         description="conv FILTERS TAPS or depthwise TAPS, then [stride S] [dilation D]"
-        " [same|causal|valid]; mean [FRAMES]; or maximum [FRAMES]",
+        " [same|causal|valid]; mean [FRAMES] or maximum [FRAMES]; gru UNITS or lstm UNITS, then [last]; or"
+        " attention",
     ),
 ]
 Floor = Annotated[str, Meta(pattern=f"^({'|'.join(FLOORS)})$", description=f"one of {', '.join(FLOORS)}")]

@@ -18,4 +18,12 @@ SCHEMAS = _ROOT / ("docs/schemas" if _PACKAGE.parent == _ROOT else "schemas")
 MODELS = _PACKAGE / "models"
 
 BEST = "best"  # default.toml as it is
-PRESETS = (BEST, "light", "tiny", "paper", "cnn1d")  # of training; the others are files of presets/
+PRESETS = (
+    BEST,
+    "light",
+    "tiny",
+    "paper",
+    "cnn1d",
+    "gru",
+    "lstm",
+)  # of training; the others are files of presets/

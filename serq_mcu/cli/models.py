@@ -43,7 +43,8 @@ RUN_BYTES = 1_000_000  # that a disk needs for a run of a few recordings
     default=BEST,
     show_default=True,
     help="best; light, at 60 % of the cycles of listening; tiny, whose weights take 3 KB; paper, the"
-    " network and hyper-parameters of Shinde, Jain and Sharma; or cnn1d, convolutions over frames.",
+    " network and hyper-parameters of Shinde, Jain and Sharma; or, over frames, cnn1d, convolutions, gru, a"
+    " recurrent layer with attention, and lstm, another.",
 )
 @click.option("--config", type=FILE, help="A TOML file with what differs from the preset.")
 @click.option(

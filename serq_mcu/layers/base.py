@@ -66,7 +66,8 @@ class Operands:
     """C expressions for a layer's memory.
 
     uint8_t pointers `input` and `output` (empty after the last layer), int32_t `accumulators`, the kernels'
-    `table`, and the uint8_t pointer `work`, at a multiple of 8.
+    `table`, and the uint8_t pointer `work`, at a multiple of 8. matrix: which one
+    it is, of a layer of several.
     """
 
     number: int
@@ -75,10 +76,16 @@ class Operands:
     accumulators: str = "accumulators"
     table: str = "table"
     work: str = "work"
+    matrix: str = ""
 
     def stage(self, name: str) -> str:
         """Name a stage of this layer as the model's table does."""
-        return f"layer {self.number} {name}"
+        return " ".join(filter(None, ("layer", str(self.number), self.matrix, name)))
+
+    @property
+    def suffix(self) -> str:
+        """What names of the layer's tables end with, so that they are its own."""
+        return "_".join(filter(None, (str(self.number), self.matrix)))
 
 
 class Layer(ABC):
@@ -127,6 +134,11 @@ class Layer(ABC):
         """What was asked for: bits of a weight, or ternary."""
 
     @property
+    def weight_bits(self) -> int:
+        """Bits of all weights and biases, as the paper counts them."""
+        return self.parameters * self.bits
+
+    @property
     @abstractmethod
     def gives_scores(self) -> bool:
         """Whether it can only be the last layer of a model, and must be."""
@@ -172,6 +184,10 @@ class Layer(ABC):
 
         The last are the layer's outputs. This is the reference that C equals.
         """
+
+    def answer(self, activations: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Compute the outputs [..., outputs] alone: a layer with large stages need not keep them all."""
+        return self.run(activations)[-1]
 
     @abstractmethod
     def run_without_rounding(self, activations: Floats) -> Floats:

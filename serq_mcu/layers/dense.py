@@ -237,10 +237,10 @@ class DenseLayer(Layer):
 
     def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
         """Write the calls: start, a kernel for each part, requantization; with biases and packed weights."""
-        number, shape = operands.number, (self.inputs, self.outputs)
+        number, shape = operands.suffix, (self.inputs, self.outputs)
         bias, x = self.packed_bias(parts), operands.input
         name = f"serq_bias{number}"
-        title = f"Layer {number}: {self.inputs} inputs, {self.outputs} outputs, {self.bits} bits"
+        title = f"Layer {operands.number}: {self.inputs} inputs, {self.outputs} outputs, {self.bits} bits"
         arrays = [CArray(name, bias.array, title)]
         start = (name, bias.base, self.start_factor(parts), *shape, x, operands.accumulators)
         steps: list[Step] = [Call(f"serq_dense_start{bias.bits}", start)]

@@ -84,7 +84,7 @@ class Lowering:
             width = next(given) if layer.parameters else NO_WIDTH
             layers.append(layer.lower(width, activations, grid, target))
             if len(layers) < len(self.network.layers):
-                activations, grid = layers[-1].run(activations)[-1], layers[-1].output_grid
+                activations, grid = layers[-1].answer(activations), layers[-1].output_grid
         return self._model(layers, provenance)
 
     def start(self, widths: Sequence[Width]) -> TunedNetwork:

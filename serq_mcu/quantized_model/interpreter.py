@@ -70,8 +70,7 @@ def stages(
     voice: whose features they are, if something was learned of that.
     """
     yield "pooled", pooled.astype(np.int64)
-    shift = 0 if voice is None else voice.shift(require_voices(model))
-    activations = quantize_input(model.input, pooled, shift)
+    activations = _inputs(model, pooled, voice)
     yield "input", activations
     for index, layer in enumerate(model.layers):
         computed = layer.run(activations)
@@ -83,11 +82,19 @@ def stages(
     yield "scores", activations
 
 
+def _inputs(model: QuantizedModel, pooled: NDArray[np.integer], voice: Voice | None) -> NDArray[np.int64]:
+    shift = 0 if voice is None else voice.shift(require_voices(model))
+    return quantize_input(model.input, pooled, shift)
+
+
 def scores(
     model: QuantizedModel, pooled: NDArray[np.integer], voice: Voice | None = None
 ) -> NDArray[np.int64]:
     """Compute the scores [..., classes] of pooled features [..., features], of a voice."""
-    return dict(stages(model, pooled, voice))["scores"]
+    activations = _inputs(model, pooled, voice)
+    for layer in model.layers:
+        activations = layer.answer(activations)
+    return activations
 
 
 def classify_in_float(model: QuantizedModel, pooled: NDArray[Any]) -> NDArray[np.int64]:

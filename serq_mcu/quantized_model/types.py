@@ -199,7 +199,7 @@ class QuantizedModel:
     @property
     def weights_only_bytes(self) -> float:
         """The paper's size: sum of parameters * bits / 8."""
-        return sum(layer.parameters * layer.bits for layer in self.layers) / 8
+        return sum(layer.weight_bits for layer in self.layers) / 8
 
     def header(self) -> dict[str, Any]:
         """Return the JSON part of the model file without its hash."""

@@ -28,7 +28,7 @@ from serq_mcu.base.validation import changed
 from serq_mcu.config import KERNEL, TrainingConfig
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.quantization.network import FloatNetwork, standardisation, standardise
-from serq_mcu.training.sequences import SequenceLayer, sequence_layers
+from serq_mcu.training.sequences import OverTime, sequence_layers
 from serq_mcu.training.teacher import BLENDS, KernelTeacher
 
 
@@ -246,7 +246,7 @@ def _float64(arrays: list[Any]) -> tuple[NDArray[np.float64], ...]:
 
 
 def _build(
-    shape: tuple[int, int], first: Sequence[SequenceLayer], classes: int, config: TrainingConfig, steps: int
+    shape: tuple[int, int], first: Sequence[OverTime], classes: int, config: TrainingConfig, steps: int
 ) -> Any:
     """Build and compile the network: the layers `first`, then hidden ones and the classes.
 
@@ -255,7 +255,7 @@ def _build(
     """
     layers = [tf_keras.layers.InputLayer((shape[0] * shape[1],))]
     if first:
-        own = [one for layer in first for one in layer.keras(tf_keras.layers)]
+        own = [one for layer in first for one in layer.keras(tf_keras)]
         layers += [tf_keras.layers.Reshape(shape), *own, tf_keras.layers.Flatten()]
     for width in config.hidden:
         layers += [tf_keras.layers.Dense(width, activation="relu"), tf_keras.layers.Dropout(config.dropout)]

@@ -4,6 +4,8 @@
 each channel; `mean` and `maximum` pool all frames, or with a number so many at a time. After a convolution
 may follow `stride S`, `dilation D`, and how it treats the
 edges: `same` (as many frames come out as go in), `causal` (only frames before count) or `valid`, the default.
+`gru UNITS` and `lstm UNITS` give the state after each frame, with `last` that after the last one alone;
+`attention` is the mean of all frames, weighed by the softmax of a score of each.
 """
 
 from __future__ import annotations
@@ -16,9 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.errors import SerqError
-from serq_mcu.layers import FloatConv1D, FloatDepthwise, FloatLayer, FloatPooling, Windows
+from serq_mcu.layers import (
+    FloatAttention,
+    FloatConv1D,
+    FloatDepthwise,
+    FloatGru,
+    FloatLayer,
+    FloatLstm,
+    FloatPooling,
+    Windows,
+)
+from serq_mcu.layers.base import MAX_WIDTH, require
+from serq_mcu.layers.pooling import MAX_ATTENDED
 
 CONVOLUTION, DEPTHWISE, MAXIMUM, SAME, CAUSAL = "conv", "depthwise", "maximum", "same", "causal"
+ATTENTION, LAST = "attention", "last"
+RECURRENT = {"gru": FloatGru, "lstm": FloatLstm}
 
 
 @dataclass(frozen=True)
@@ -33,9 +48,14 @@ class SequenceLayer:
     filters: int = 0
     edges: str = ""
 
-    def keras(self, layers: Any) -> list[Any]:
-        """Make the Keras layers; layers: the module that has them."""
-        windows = self.windows
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Frames and channels that it gives."""
+        return self.windows.count, self.filters or self.windows.channels
+
+    def keras(self, keras: Any) -> list[Any]:
+        """Make the Keras layers; keras: the module."""
+        windows, layers = self.windows, keras.layers
         if not self.edges:
             kind = layers.MaxPooling1D if self.name == MAXIMUM else layers.AveragePooling1D
             return [kind(windows.taps, strides=windows.stride)]
@@ -58,24 +78,85 @@ class SequenceLayer:
         return FloatPooling(self.name, self.windows)
 
 
-def sequence_layers(words: Sequence[str], frames: int, channels: int) -> tuple[SequenceLayer, ...]:
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent layer as the configuration names it; last: it gives the last state alone."""
+
+    name: str
+    frames: int
+    channels: int
+    units: int
+    last: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Frames and channels that it gives."""
+        return 1 if self.last else self.frames, self.units
+
+    def keras(self, keras: Any) -> list[Any]:
+        """Make the Keras layers; keras: the module."""
+        kind = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}[self.name]
+        made = kind(self.units, return_sequences=not self.last)
+        return [made, keras.layers.Reshape((1, self.units))] if self.last else [made]
+
+    def floats(self, weights: Iterator[NDArray[np.floating]]) -> FloatLayer:
+        """Make the float layer, taking what it needs of the Keras network's weights in their order."""
+        kernel, recurrent, bias = (next(weights).astype(np.float64) for _ in range(3))
+        return RECURRENT[self.name].of(kernel, recurrent, bias, self.frames, sequence=not self.last)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention over so many frames."""
+
+    frames: int
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Frames and channels that it gives."""
+        return 1, self.channels
+
+    def keras(self, keras: Any) -> list[Any]:
+        """Make the Keras layers; keras: the module."""
+        layers = keras.layers
+        frames = layers.Input((self.frames, self.channels))
+        shares = layers.Softmax(axis=1)(layers.Dense(1, use_bias=False)(frames))
+        return [keras.Model(frames, layers.Dot(axes=1)([shares, frames]))]
+
+    def floats(self, weights: Iterator[NDArray[np.floating]]) -> FloatLayer:
+        """Make the float layer, taking what it needs of the Keras network's weights in their order."""
+        return FloatAttention.of(next(weights).astype(np.float64), self.frames)
+
+
+OverTime = SequenceLayer | Recurrent | Attention
+
+
+def sequence_layers(words: Sequence[str], frames: int, channels: int) -> tuple[OverTime, ...]:
     """Read the layers of a network on a sequence of `frames` frames of `channels` values.
 
     Raises SerqError, naming the layer, if its windows do not fit what arrives.
     """
-    found: list[SequenceLayer] = []
+    found: list[OverTime] = []
     for line in words:
         try:
             layer = _layer(line.split(), frames, channels)
         except SerqError as error:
             raise SerqError(f"training.sequence_layers, {line!r}: {error}") from error
-        frames, channels = layer.windows.count, layer.filters or channels
+        frames, channels = layer.shape
         found.append(layer)
     return tuple(found)
 
 
-def _layer(words: list[str], frames: int, channels: int) -> SequenceLayer:
+def _layer(words: list[str], frames: int, channels: int) -> OverTime:
     name, *rest = words
+    if name in RECURRENT:
+        units, most = int(rest[0]), MAX_WIDTH // RECURRENT[name].gates
+        require(units <= most, f"{units} units are too many; {most} are the most")
+        return Recurrent(name, frames, channels, units, LAST in rest)
+    if name == ATTENTION:
+        require(frames <= MAX_ATTENDED, f"{frames} frames are too many; pool to {MAX_ATTENDED} before")
+        return Attention(frames, channels)
     if name not in (CONVOLUTION, DEPTHWISE):
         size = int(rest[0]) if rest else frames
         return SequenceLayer(name, Windows(frames, channels, size, size))

@@ -45,7 +45,7 @@ from tests.support.streaming import with_pauses
 
 BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 PROGRAM = Path(__file__).parents[1] / "programs" / "sequence_layers.c"
-SOURCES = [PROGRAM, *(RUNTIME / f"serq_{kind}.c" for kind in ("conv1d", "depthwise", "pooling"))]
+SOURCES = [PROGRAM, *(RUNTIME / f"serq_{kind}.c" for kind in ("conv1d", "depthwise", "functions", "pooling"))]
 SHAPES = [  # frames, channels, taps, stride, dilation, before, after
     Windows(1, 1, 1),
     Windows(9, 8, 3),  # lies contiguous

@@ -1,5 +1,7 @@
 #include "serq_pooling.h"
 
+#include "serq_functions.h"
+
 /* The largest of `taps` activations, `step` apart. */
 static uint8_t maximum_of(const uint8_t *first, unsigned taps, unsigned step)
 {
@@ -40,5 +42,33 @@ void serq_time_mean(const uint8_t *sequence, unsigned count, unsigned channels, 
         for (unsigned i = 0; i < channels; i++) {
             *pooled++ = mean_of(window + i, taps, dilation * channels);
         }
+    }
+}
+
+void serq_attention_weights(int32_t *scores, unsigned frames)
+{
+    int32_t largest = *scores;
+    for (unsigned at = 1; at < frames; at++) {
+        largest = scores[at] > largest ? scores[at] : largest;
+    }
+    for (unsigned at = 0; at < frames; at++) {
+        scores[at] = serq_exp2_minus(largest - scores[at]);
+    }
+}
+
+/* 1024 * 127 * 2^15 and half of all weights are below 2^32. */
+void serq_time_attention(const uint8_t *sequence, const int32_t *weights, unsigned frames,
+                         unsigned channels, uint8_t *pooled)
+{
+    uint32_t all = 0;
+    for (unsigned at = 0; at < frames; at++) {
+        all += (uint32_t)weights[at];
+    }
+    for (unsigned i = 0; i < channels; i++) {
+        uint32_t sum = all >> 1;
+        for (unsigned at = 0; at < frames; at++) {
+            sum += (uint32_t)weights[at] * sequence[at * channels + i];
+        }
+        pooled[i] = (uint8_t)(sum / all);
     }
 }
