@@ -202,7 +202,7 @@ def new(
     from serq_mcu.codegen.examples import EXAMPLES
 
     if example is None:
-        lines = [f"{name:<8}{known.title}" for name, known in EXAMPLES.items()]
+        lines = [f"{name:<15}{known.title}" for name, known in EXAMPLES.items()]
         print_result({name: known.title for name, known in EXAMPLES.items()}, lines, as_json)
         return
     if board_name is None:
@@ -210,7 +210,7 @@ def new(
     without_blas_threads()
     from serq_mcu.base.shell import quoted
     from serq_mcu.boards.board import load_board
-    from serq_mcu.codegen.examples import find_example, new_project
+    from serq_mcu.codegen.examples import NOTES, find_example, new_project
     from serq_mcu.codegen.plan import Plan
     from serq_mcu.show.firmware import wiring_lines
 
@@ -221,7 +221,8 @@ def new(
         f"wrote {out}: {find_example(example).title}, for {plan.board.title}",
         *wiring_lines(plan),
         *([wiring] if wiring else []),
-        f"your code: {project.own_code()[0]}",
+        f"your code: {', '.join(project.own_code())}",
+        *([f"read first: {out / NOTES}"] if (out / NOTES).exists() else []),
         f"next: serq-mcu build {quoted(out)}",
     ]
     value = {"folder": str(out), "board": plan.board.name, "example": example, "own": project.own_code()}
