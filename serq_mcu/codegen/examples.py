@@ -32,6 +32,8 @@ _COLOURS = {
 _OTHER = "RED | GREEN | BLUE"  # neutral, and what has no colour of its own
 _LEDS = ("red", "green", "blue")
 NOTES = "EXAMPLE.md"
+ESPHOME = "esphome"  # no project, but a component: library.export_esphome
+ESPHOME_TITLE = "a component of ESPHome, with a configuration"
 _NO_NVS = ("CONFIG_ESP_WIFI_NVS_ENABLED=n", "CONFIG_ESP_PHY_CALIBRATION_AND_DATA_STORAGE=n")
 _BLUETOOTH = (
     "CONFIG_BT_ENABLED=y",
@@ -94,7 +96,7 @@ def new_project(name: str, plan: Plan, out: Path, *, force: bool = False) -> Pro
 def find_example(name: str) -> Example:
     """Return an example. Raises SerqError, with those there are, if there is none of that name."""
     if name not in EXAMPLES:
-        raise SerqError(f"there is no example {name!r}; there are {', '.join(EXAMPLES)}")
+        raise SerqError(f"there is no example {name!r}; there are {', '.join([*EXAMPLES, ESPHOME])}")
     return EXAMPLES[name]
 
 

@@ -38,7 +38,7 @@ _BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them,
 _OWN_SUFFIXES = (".c", ".cc", ".cpp", ".h", ".hpp")
 _PIECE = 1 << 20  # bytes read at a time
 _LARGEST = 1 << 30  # bytes of a file of an export: the C of the largest model takes less
-_BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock")
+_BUILD_FILES = ("build.log", "dependencies.lock")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from serq_mcu.base import resources
 from serq_mcu.boards.board import Board
-from serq_mcu.codegen.export import Project, runtime_files, write_project
+from serq_mcu.boards.wiring import wires
+from serq_mcu.codegen.export import Project, require_runnable, runtime_files, write_project
 from serq_mcu.codegen.plan import LIBRARY, MODEL, Files, Plan
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
@@ -39,6 +41,49 @@ def export_library(
     plan = Plan(model, board, f"library ({kind})", storage)
     files = makers[kind](plan, _sources(plan)) | {MODEL: plan.model_files[MODEL]}
     return write_project(files, plan.identity, board, out, plan.app, storage, force=force)
+
+
+def export_esphome(plan: Plan, out: Path, *, force: bool = False) -> Project:
+    """Write an external component of ESPHome, and a configuration that uses it, to the folder `out`.
+
+    Raises SerqError as export() does, and if ESPHome cannot read the board's microphone or the model cannot
+    listen.
+    """
+    board, interface = plan.board, plan.board.microphone.interface
+    if board.platformio.framework != "espidf" or interface not in ("i2s", "pdm"):
+        raise SerqError(f"the example esphome needs an ESP32 with an I2S or PDM microphone, not {board.name}")
+    require_runnable(plan)
+    place, firmware = "components/serq_mcu", resources.FIRMWARE
+    audio = {path.name: path.read_text() for path in sorted((firmware / "lib/serq_audio/src").glob("*.[ch]"))}
+    texts = _portable(plan, _sources(plan)) | audio
+    component = {path.name: path.read_text() for path in sorted((firmware / "esphome").glob("*.*"))}
+    component |= {
+        "__init__.py": render("examples/esphome.init.j2", rate=plan.model.spec.sample_rate),
+        HEADER: amalgamate(texts, ["serq.h", "serq_stream.h", "serq_audio.h"]),
+        "serq_implementation.c": f'#define SERQ_IMPLEMENTATION\n#include "{HEADER}"\n',
+        "serq_board.h": board.project_files(render, plan.app)["src/serq_board.h"],
+    }
+    files = {f"{place}/{name}": text for name, text in component.items()}
+    files |= {
+        "emotion.yaml": render("examples/esphome.yaml.j2", board=board),
+        "README.md": render("examples/esphome.md.j2", board=board, wires=wires(board)),
+    }
+    first = {
+        "secrets.yaml": 'wifi_ssid: "my network"\nwifi_password: "its password"\n',
+        ".gitignore": "secrets.yaml\n.esphome/\n",
+    }
+    made = _encoded(files) | {MODEL: plan.model_files[MODEL]}
+    own, place_of_secrets = _encoded(first), out / "secrets.yaml"
+    return write_project(
+        made,
+        plan.identity,
+        board,
+        out,
+        "esphome",
+        plan.storage,
+        force=force,
+        own=None if place_of_secrets.exists() else own,
+    )
 
 
 def amalgamate(sources: dict[str, str], public: list[str]) -> str:
@@ -91,15 +136,20 @@ def _component(plan: Plan, sources: Files) -> Files:
 
 def _header(plan: Plan, sources: Files) -> Files:
     public = ["serq.h", *(["serq_stream.h"] if plan.model.decision else [])]
-    texts = {
-        name: data.decode()
-        for name, data in sources.items()
-        if not name.endswith(".S") and (plan.model.decision or "stream" not in name)
-    }
+    texts = _portable(plan, sources)
     example = _minimal(plan, HEADER, "main").replace(
         "#include", "#define SERQ_IMPLEMENTATION /* in one .c file of a program */\n#include", 1
     )
     return _encoded({HEADER: amalgamate(texts, public), "minimal.c": example})
+
+
+def _portable(plan: Plan, sources: Files) -> dict[str, str]:
+    """Return the sources in C that one header can hold."""
+    return {
+        name: data.decode()
+        for name, data in sources.items()
+        if not name.endswith(".S") and (plan.model.decision or "stream" not in name)
+    }
 
 
 def _zephyr(plan: Plan, sources: Files) -> Files:

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
-from serq_mcu.codegen.examples import EXAMPLES, new_project
-from serq_mcu.codegen.export import Project
+from serq_mcu.codegen.examples import ESPHOME, EXAMPLES, new_project
+from serq_mcu.codegen.export import Project, export
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
@@ -139,6 +139,9 @@ def test_passwords_are_the_users_own_and_git_ignores_them(tmp_path: Path) -> Non
     )
     secrets = tmp_path / "p" / "src" / "secrets.h"
     secrets.write_text(secrets.read_text().replace("my network", "home"))
+    export(MODEL, load_board(str(tmp_path / "p" / "board.toml")), tmp_path / "p", app="live")
+    assert "src/secrets.h" in (tmp_path / "p" / ".gitignore").read_text().splitlines()
+    assert '"home"' in secrets.read_text()
     with buildable(project, runs_here=False) as fresh:
         assert "home" in (fresh.folder / "src" / "secrets.h").read_text()
     with pytest.raises(SerqError, match=r"\(src/secrets\.h\), and it would run"), buildable(project):
@@ -169,4 +172,4 @@ def test_an_untouched_example_runs_in_the_emulator(tmp_path: Path) -> None:
 
 def test_each_example_has_a_page() -> None:
     page = (ROOT / "docs/howto/examples.md").read_text()
-    assert all(f"serq-mcu new {name} --board" in page for name in EXAMPLES)
+    assert all(f"serq-mcu new {name} --board" in page for name in [*EXAMPLES, ESPHOME])

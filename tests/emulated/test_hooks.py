@@ -19,7 +19,7 @@ from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.cli import main
-from serq_mcu.codegen.examples import EXAMPLES, new_project
+from serq_mcu.codegen.examples import ESPHOME, EXAMPLES, new_project
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.trust import buildable
@@ -249,11 +249,14 @@ def test_a_class_name_cannot_leave_the_comment_or_the_string_of_generated_code(t
 
 
 def test_examples_are_listed_and_refused_in_a_sentence(tmp_path: Path) -> None:
-    assert "led" in _run("new").output and json.loads(_run("new", "--json").stdout).keys() == EXAMPLES.keys()
+    assert "led" in _run("new").output and json.loads(_run("new", "--json").stdout).keys() == {
+        *EXAMPLES,
+        ESPHOME,
+    }
     for words, said in (
         (
             ("new", "disco", "-b", "esp32"),
-            "there is no example 'disco'; there are led, homeassistant, ble, sleep",
+            "there is no example 'disco'; there are led, homeassistant, ble, sleep, esphome",
         ),
         (("new", "led"), "--board"),
         (("new", "led", "-b", "nano33ble", "-o", tmp_path / "n"), "no free pins are known of nano33ble"),
