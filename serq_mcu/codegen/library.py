@@ -64,25 +64,15 @@ def export_esphome(plan: Plan, out: Path, *, force: bool = False) -> Project:
         "serq_board.h": board.project_files(render, plan.app)["src/serq_board.h"],
     }
     files = {f"{place}/{name}": text for name, text in component.items()}
-    files |= {
-        "emotion.yaml": render("examples/esphome.yaml.j2", board=board),
-        "README.md": render("examples/esphome.md.j2", board=board, wires=wires(board)),
-    }
+    files |= {"README.md": render("examples/esphome.md.j2", board=board, wires=wires(board))}
     first = {
+        "emotion.yaml": render("examples/esphome.yaml.j2", board=board),
         "secrets.yaml": 'wifi_ssid: "my network"\nwifi_password: "its password"\n',
         ".gitignore": "secrets.yaml\n.esphome/\n",
     }
     made = _encoded(files) | {MODEL: plan.model_files[MODEL]}
-    own, place_of_secrets = _encoded(first), out / "secrets.yaml"
     return write_project(
-        made,
-        plan.identity,
-        board,
-        out,
-        "esphome",
-        plan.storage,
-        force=force,
-        own=None if place_of_secrets.exists() else own,
+        made, plan.identity, board, out, "esphome", plan.storage, force=force, own=_encoded(first)
     )
 
 
@@ -120,7 +110,25 @@ def _arduino(plan: Plan, sources: Files) -> Files:
         "library.json": render("library.json.j2", version=__version__),
         "examples/minimal/minimal.ino": render("minimal.ino.j2", model=plan.model, identity=plan.identity),
     }
-    return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts)
+    return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts) | _live_sketch(plan)
+
+
+def _live_sketch(plan: Plan) -> Files:
+    """Return a sketch that listens, with the driver of the board's microphone: for the ESP32 family.
+
+    Its Arduino core has the drivers of ESP-IDF, so these are the files of a project for ESP-IDF.
+    """
+    board = plan.board
+    if plan.model.decision is None or board.port.family != "esp32" or board.audio.driver != "esp32":
+        return {}
+    audio, ports = resources.FIRMWARE / "lib/serq_audio/src", resources.FIRMWARE / "ports"
+    drivers = [path for path in board.sources_in_project("live").values() if path.name.startswith("audio")]
+    names = {"identity": plan.identity, "wires": wires(board)}
+    texts = {"live.ino": render("live.ino.j2", **names)}
+    texts |= {"serq_board.h": board.project_files(render, "live")["src/serq_board.h"]}
+    texts |= {path.name: path.read_text() for path in (ports / "audio.h", ports / "audio.c", *drivers)}
+    sketch = {f"examples/live/{name}": text for name, text in texts.items()}
+    return _encoded(sketch | {f"src/{path.name}": path.read_text() for path in sorted(audio.glob("*.[ch]"))})
 
 
 def _component(plan: Plan, sources: Files) -> Files:
