@@ -597,6 +597,19 @@ def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) 
     return _board(parse_toml(text, str(where)), text, where, board.folder)
 
 
+def with_sdkconfig(board: Board, lines: Sequence[str]) -> Board:
+    """Return the board with more lines of ESP-IDF's configuration, where it has not got them."""
+    new = [line for line in lines if line not in board.platformio.sdkconfig]
+    if not new:
+        return board
+    document = _document(board.toml)
+    for line in new:
+        document["platformio"]["sdkconfig"].append(line)
+    text = document.as_string()
+    where = Path(f"{board.name} with more of sdkconfig")
+    return _board(parse_toml(text, str(where)), text, where, board.folder)
+
+
 def all_microphones() -> list[Microphone]:
     """Return every microphone that ships, by name."""
     return [_read_microphone(path) for path in sorted(resources.MICROPHONES.glob("*.toml"))]

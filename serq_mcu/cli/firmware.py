@@ -199,33 +199,53 @@ def new(
 
     Example: serq-mcu new led --board esp32 --out lamp/
     """
-    from serq_mcu.codegen.examples import EXAMPLES
+    from serq_mcu.codegen.examples import ESPHOME, ESPHOME_TITLE, EXAMPLES
 
     if example is None:
-        lines = [f"{name:<8}{known.title}" for name, known in EXAMPLES.items()]
-        print_result({name: known.title for name, known in EXAMPLES.items()}, lines, as_json)
+        titles = {name: known.title for name, known in EXAMPLES.items()} | {ESPHOME: ESPHOME_TITLE}
+        print_result(titles, [f"{name:<15}{title}" for name, title in titles.items()], as_json)
         return
     if board_name is None:
         raise SerqError("name the board with --board; `serq-mcu boards` lists them")
     without_blas_threads()
     from serq_mcu.base.shell import quoted
     from serq_mcu.boards.board import load_board
-    from serq_mcu.codegen.examples import find_example, new_project
+    from serq_mcu.codegen.examples import NOTES, find_example, new_project
     from serq_mcu.codegen.plan import Plan
     from serq_mcu.show.firmware import wiring_lines
 
     plan, out = Plan(chosen_model(file), load_board(board_name), "live"), out or Path(f"serq-{example}")
+    if example == ESPHOME:
+        _new_esphome(plan, out, as_json)
+        return
     project = new_project(example, plan, out)
     wiring = find_example(example).wiring(plan.board)
     lines = [
         f"wrote {out}: {find_example(example).title}, for {plan.board.title}",
         *wiring_lines(plan),
         *([wiring] if wiring else []),
-        f"your code: {project.own_code()[0]}",
+        f"your code: {', '.join(project.own_code())}",
+        *([f"read first: {out / NOTES}"] if (out / NOTES).exists() else []),
         f"next: serq-mcu build {quoted(out)}",
     ]
     value = {"folder": str(out), "board": plan.board.name, "example": example, "own": project.own_code()}
     print_result(value, lines, as_json)
+
+
+def _new_esphome(plan: Plan, out: Path, as_json: bool) -> None:
+    from serq_mcu.base.shell import quoted
+    from serq_mcu.codegen.examples import ESPHOME, ESPHOME_TITLE
+    from serq_mcu.codegen.library import export_esphome
+    from serq_mcu.show.firmware import wiring_lines
+
+    export_esphome(plan, out)
+    lines = [
+        f"wrote {out}: {ESPHOME_TITLE}, for {plan.board.title}",
+        wiring_lines(plan)[0],
+        f"your Wi-Fi: {out / 'secrets.yaml'}",
+        f"next: esphome run {quoted(out / 'emotion.yaml')}",
+    ]
+    print_result({"folder": str(out), "board": plan.board.name, "example": ESPHOME}, lines, as_json)
 
 
 @main.command()

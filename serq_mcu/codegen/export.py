@@ -38,7 +38,7 @@ _BUILD_FOLDERS = (".pio", ".vscode", "build")  # a build or an editor made them,
 _OWN_SUFFIXES = (".c", ".cc", ".cpp", ".h", ".hpp")
 _PIECE = 1 << 20  # bytes read at a time
 _LARGEST = 1 << 30  # bytes of a file of an export: the C of the largest model takes less
-_BUILD_FILES = ("build.log", ".gitignore", "dependencies.lock")
+_BUILD_FILES = ("build.log", "dependencies.lock")
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def write_project(
 
     What else is in an earlier export there stays. own: what is written only where no file of OWN is.
     """
-    kept = _kept(out, files, force=force) if (out / MANIFEST).exists() else []
+    kept = _kept(out, files, app, force=force) if (out / MANIFEST).exists() else []
     if own and any(name in OWN for name in kept):
         own = None
     manifest = {
@@ -317,8 +317,11 @@ def _readme(plan: Plan) -> Files:
     return {README: render("project_readme.md.j2", **names).encode()}
 
 
-def _kept(out: Path, files: Files, *, force: bool) -> list[str]:
+def _kept(out: Path, files: Files, app: str, *, force: bool) -> list[str]:
     """List what stays of an earlier export: all that it did not write, and that the next one does not.
+
+    An untouched first version of the user's own code does not stay, nor, with another application, what came
+    with it.
 
     Raises SerqError if the next one would lose what somebody changed, or added under a name of its own.
     """
@@ -331,8 +334,8 @@ def _kept(out: Path, files: Files, *, force: bool) -> list[str]:
             f"{out} holds work that an export would lose ({', '.join(lost[:3])}); choose another folder, or"
             " add --force"
         )
-    untouched = project.untouched()
-    return [name for name in added if name not in files and name not in untouched]
+    gone = [name for name in project.untouched() if project.app != app or name in OWN]
+    return [name for name in added if name not in files and name not in gone]
 
 
 def _digests(files: Files) -> dict[str, str]:

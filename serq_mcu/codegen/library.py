@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from serq_mcu.base import resources
 from serq_mcu.boards.board import Board
-from serq_mcu.codegen.export import Project, runtime_files, write_project
+from serq_mcu.boards.wiring import wires
+from serq_mcu.codegen.export import Project, require_runnable, runtime_files, write_project
 from serq_mcu.codegen.plan import LIBRARY, MODEL, Files, Plan
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
@@ -39,6 +41,39 @@ def export_library(
     plan = Plan(model, board, f"library ({kind})", storage)
     files = makers[kind](plan, _sources(plan)) | {MODEL: plan.model_files[MODEL]}
     return write_project(files, plan.identity, board, out, plan.app, storage, force=force)
+
+
+def export_esphome(plan: Plan, out: Path, *, force: bool = False) -> Project:
+    """Write an external component of ESPHome, and a configuration that uses it, to the folder `out`.
+
+    Raises SerqError as export() does, and if ESPHome cannot read the board's microphone or the model cannot
+    listen.
+    """
+    board, interface = plan.board, plan.board.microphone.interface
+    if board.platformio.framework != "espidf" or interface not in ("i2s", "pdm"):
+        raise SerqError(f"the example esphome needs an ESP32 with an I2S or PDM microphone, not {board.name}")
+    require_runnable(plan)
+    place, firmware = "components/serq_mcu", resources.FIRMWARE
+    audio = {path.name: path.read_text() for path in sorted((firmware / "lib/serq_audio/src").glob("*.[ch]"))}
+    texts = _portable(plan, _sources(plan)) | audio
+    component = {path.name: path.read_text() for path in sorted((firmware / "esphome").glob("*.*"))}
+    component |= {
+        "__init__.py": render("examples/esphome.init.j2", rate=plan.model.spec.sample_rate),
+        HEADER: amalgamate(texts, ["serq.h", "serq_stream.h", "serq_audio.h"]),
+        "serq_implementation.c": f'#define SERQ_IMPLEMENTATION\n#include "{HEADER}"\n',
+        "serq_board.h": board.project_files(render, plan.app)["src/serq_board.h"],
+    }
+    files = {f"{place}/{name}": text for name, text in component.items()}
+    files |= {"README.md": render("examples/esphome.md.j2", board=board, wires=wires(board))}
+    first = {
+        "emotion.yaml": render("examples/esphome.yaml.j2", board=board),
+        "secrets.yaml": 'wifi_ssid: "my network"\nwifi_password: "its password"\n',
+        ".gitignore": "secrets.yaml\n.esphome/\n",
+    }
+    made = _encoded(files) | {MODEL: plan.model_files[MODEL]}
+    return write_project(
+        made, plan.identity, board, out, "esphome", plan.storage, force=force, own=_encoded(first)
+    )
 
 
 def amalgamate(sources: dict[str, str], public: list[str]) -> str:
@@ -75,7 +110,25 @@ def _arduino(plan: Plan, sources: Files) -> Files:
         "library.json": render("library.json.j2", version=__version__),
         "examples/minimal/minimal.ino": render("minimal.ino.j2", model=plan.model, identity=plan.identity),
     }
-    return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts)
+    return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts) | _live_sketch(plan)
+
+
+def _live_sketch(plan: Plan) -> Files:
+    """Return a sketch that listens, with the driver of the board's microphone: for the ESP32 family.
+
+    Its Arduino core has the drivers of ESP-IDF, so these are the files of a project for ESP-IDF.
+    """
+    board = plan.board
+    if plan.model.decision is None or board.port.family != "esp32" or board.audio.driver != "esp32":
+        return {}
+    audio, ports = resources.FIRMWARE / "lib/serq_audio/src", resources.FIRMWARE / "ports"
+    drivers = [path for path in board.sources_in_project("live").values() if path.name.startswith("audio")]
+    names = {"identity": plan.identity, "wires": wires(board)}
+    texts = {"live.ino": render("live.ino.j2", **names)}
+    texts |= {"serq_board.h": board.project_files(render, "live")["src/serq_board.h"]}
+    texts |= {path.name: path.read_text() for path in (ports / "audio.h", ports / "audio.c", *drivers)}
+    sketch = {f"examples/live/{name}": text for name, text in texts.items()}
+    return _encoded(sketch | {f"src/{path.name}": path.read_text() for path in sorted(audio.glob("*.[ch]"))})
 
 
 def _component(plan: Plan, sources: Files) -> Files:
@@ -91,15 +144,20 @@ def _component(plan: Plan, sources: Files) -> Files:
 
 def _header(plan: Plan, sources: Files) -> Files:
     public = ["serq.h", *(["serq_stream.h"] if plan.model.decision else [])]
-    texts = {
-        name: data.decode()
-        for name, data in sources.items()
-        if not name.endswith(".S") and (plan.model.decision or "stream" not in name)
-    }
+    texts = _portable(plan, sources)
     example = _minimal(plan, HEADER, "main").replace(
         "#include", "#define SERQ_IMPLEMENTATION /* in one .c file of a program */\n#include", 1
     )
     return _encoded({HEADER: amalgamate(texts, public), "minimal.c": example})
+
+
+def _portable(plan: Plan, sources: Files) -> dict[str, str]:
+    """Return the sources in C that one header can hold."""
+    return {
+        name: data.decode()
+        for name, data in sources.items()
+        if not name.endswith(".S") and (plan.model.decision or "stream" not in name)
+    }
 
 
 def _zephyr(plan: Plan, sources: Files) -> Files:

@@ -87,7 +87,7 @@ def differences(project: Project, fresh: Project) -> list[str]:
         if name != README and not same_content(project.folder / name, digest)
     ]
     added = [name for name in project.added(fresh.files) if len(Path(name).parts) > 1]
-    ours = _first_versions(fresh) if any(name in OWN for name in added) else {}
+    ours = _first_versions(fresh) if added else {}
     return differ + [name for name in added if not _is_one_of(project.folder / name, ours.get(name, []))]
 
 
@@ -101,7 +101,8 @@ def _first_versions(fresh: Project) -> dict[str, list[bytes]]:
     for example in EXAMPLES.values():
         with contextlib.suppress(SerqError):  # not for this board
             made.append(example_files(example, plan))
-    return {name: [files[name] for files in made if name in files] for name in OWN}
+    names = {name for files in made for name in files}
+    return {name: [files[name] for files in made if name in files] for name in names}
 
 
 def _is_one_of(path: Path, versions: list[bytes]) -> bool:

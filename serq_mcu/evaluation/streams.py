@@ -128,7 +128,7 @@ class StreamEvaluation:
         return {
             "corpus": self.corpus,
             "basis": self.basis,
-            "decision": asdict(self.rule),
+            "decision": self.rule.to_json(),
             "variants": [
                 {"block_seconds": seconds, "blocks": blocks, "smoothing": smoothing, **score.to_json()}
                 for (seconds, blocks, smoothing), score in self.variants.items()

@@ -23,7 +23,7 @@ from serq_mcu.layers.base import Grid
 from serq_mcu.layers.dense import FloatDense, tuned_layer
 from serq_mcu.layers.quantizer import quantize
 from serq_mcu.quantized_model.interpreter import classify, input_steps, learn, quantize_input, require_voices
-from serq_mcu.quantized_model.types import INPUT_GRID, NO_SPEECH_LABEL, DecisionRule, QuantizedModel
+from serq_mcu.quantized_model.types import INPUT_GRID, NEVER, NO_SPEECH_LABEL, DecisionRule, QuantizedModel
 from serq_mcu.quantized_model.voice import STEP_MAX, Voice, divide
 
 LAST_BITS = 8
@@ -191,8 +191,10 @@ def _fitted(old: FloatDense, inputs: NDArray[np.float64], truth: NDArray[np.int6
 
 
 def _same_margin(rule: DecisionRule, ratio: float) -> DecisionRule:
-    """Keep the lead that an answer needs, in logits, where a step of scores has become smaller by `ratio`."""
-    return replace(rule, unsure_margin=min(round(rule.unsure_margin * ratio), 2**31 - 1))
+    """Keep the leads of answers and confidence, in logits, where a step of scores is smaller by `ratio`."""
+    leads = tuple(lead if lead == NEVER else min(round(lead * ratio), NEVER) for lead in rule.confidence)
+    margin = min(round(rule.unsure_margin * ratio), 2**31 - 1)
+    return replace(rule, unsure_margin=margin, confidence=leads)
 
 
 def _left_out(

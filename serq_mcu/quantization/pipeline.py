@@ -134,7 +134,7 @@ def quantize(
         fine_tuned=tuner is not None,
         plan=plan,
     )
-    decision = decision_rule(chooser, run.config.decision, _spoken_validation(run))
+    decision = decision_rule(chooser, run.config.decision, *_spoken_validation(run))
     voices, windows = run.voices, run.config.voice.windows
     voice = None if voices is None else voices.prior(bare.input, windows)
     provenance = _provenance(run, allocation)
@@ -201,15 +201,15 @@ def lower(run: Run, network: FloatNetwork | None = None) -> Lowering:
     return Lowering(network or run.unbiased, run.calibration, spec, build_tables(spec), run.labels)
 
 
-def _spoken_validation(run: Run) -> NDArray[np.int32]:
-    """Return the features int32 [clips, features] of validation clips as recorded that are answered at all.
+def _spoken_validation(run: Run) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return features int32 [clips, features] and labels of validation clips as recorded that are answered.
 
     They are of speech: neither of the class "no speech" nor without features.
     """
     members = run.members("validation")
-    pooled, labels = run.pooled[0, members], np.array(run.labels)[run.truth[members]]
-    spoken: NDArray[np.int32] = pooled[(labels != NO_SPEECH_LABEL) & (pooled != MISSING).any(axis=1)]
-    return spoken
+    pooled, truth = run.pooled[0, members], run.truth[members]
+    spoken = (np.array(run.labels)[truth] != NO_SPEECH_LABEL) & (pooled != MISSING).any(axis=1)
+    return pooled[spoken], truth[spoken]
 
 
 def _scores(run: Run, model: QuantizedModel, chooser: QuantizedModel) -> dict[str, dict[str, Score]]:

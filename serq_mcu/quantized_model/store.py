@@ -145,7 +145,7 @@ def _model(header: dict[str, Any], tensors: dict[str, Any]) -> QuantizedModel:
         labels=tuple(header["labels"]),
         score_scale=header["score_scale"],
         provenance=header["provenance"],
-        decision=None if header["decision"] is None else DecisionRule(**header["decision"]),
+        decision=None if header["decision"] is None else DecisionRule.from_json(header["decision"]),
         voice=None if header["voice"] is None else _voice(header["voice"], tensors),
     )
 

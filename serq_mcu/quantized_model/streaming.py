@@ -19,7 +19,14 @@ from serq_mcu.frontend.reference import PooledFrames, pool, pooled_frames
 from serq_mcu.frontend.speech import NoiseFloor, SpeechRule, loudness
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.quantized_model.interpreter import learn, scores
-from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, DecisionRule, QuantizedModel
+from serq_mcu.quantized_model.types import (
+    CONFIDENCE_STEP,
+    NO_SPEECH,
+    NOT_SURE,
+    UNKNOWN_CONFIDENCE,
+    DecisionRule,
+    QuantizedModel,
+)
 from serq_mcu.quantized_model.voice import Voice
 
 # what a voice is learned from, besides the index of a label: nothing, or the stream's own answers, if sure
@@ -93,6 +100,16 @@ def require_decision_rule(model: QuantizedModel) -> DecisionRule:
             " parameters; quantize its run again"
         )
     return model.decision
+
+
+def confidence(rule: DecisionRule, decision: Decision) -> int:
+    """Return how likely the best class of a decision is the right one, in percent and steps of 5.
+
+    UNKNOWN_CONFIDENCE without speech, and where the rule was not calibrated.
+    """
+    if decision.frames == 0 or not rule.confidence:
+        return UNKNOWN_CONFIDENCE
+    return CONFIDENCE_STEP * sum(decision.margin >= lead for lead in rule.confidence)
 
 
 def stream_decisions(model: QuantizedModel, pcm: NDArray[np.int16]) -> list[Decision]:

@@ -32,6 +32,10 @@ MAX_STAGES = 255  # a stage's number on the wire is a byte, and 0 is none
 MAX_BLOCKS = 32
 MAX_SMOOTHING = 4
 MAX_FLOOR_BLOCKS = 64
+CONFIDENCE_STEP = 5  # percent
+CONFIDENCES = tuple(range(CONFIDENCE_STEP, 100, CONFIDENCE_STEP))  # percent, above 0
+UNKNOWN_CONFIDENCE = -1
+NEVER = 2**32 - 1  # more than any lead is
 NO_SPEECH, NOT_SURE = -1, -2  # answers that are no label's index
 NO_SPEECH_LABEL = "no speech"  # a class of this name is that answer
 
@@ -74,6 +78,8 @@ class DecisionRule:
     floors are remembered; unsure_margin: the least lead, in score steps, of the best class of an answer;
     smoothing: a decision weighs 2^-smoothing in the average of scores; wake_rise: how far a frame's loudness
     rises above that of silence, Q8 log2, before frames are heard where there was no speech, 0 if all are.
+    confidence: for each of CONFIDENCES the least lead that has it; empty where it was not calibrated.
+
     Raises SerqError on a value out of range.
     """
 
@@ -83,6 +89,7 @@ class DecisionRule:
     unsure_margin: int
     smoothing: int
     wake_rise: int
+    confidence: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, "decision: ")
@@ -111,6 +118,27 @@ class DecisionRule:
             f"decision: smoothing {self.smoothing} must be 0 to {MAX_SMOOTHING}",
         )
         require(0 <= self.wake_rise < 2**15, f"decision: wake_rise {self.wake_rise} must be 0 to 2^15 - 1")
+        leads = self.confidence
+        require(
+            len(leads) in (0, len(CONFIDENCES))
+            and all(type(lead) is int and 0 <= lead <= NEVER for lead in leads)
+            and leads == tuple(sorted(leads)),
+            f"decision: the leads of confidence must be {len(CONFIDENCES)} whole numbers, 0 to 2^32 - 1, in"
+            " their order",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule as the model file has it: without the leads of confidence if there are none."""
+        values = {name: value for name, value in asdict(self).items() if name != "confidence"}
+        return values | ({"confidence": list(self.confidence)} if self.confidence else {})
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> DecisionRule:
+        """Make the rule of a model file.
+
+        Raises SerqError or TypeError if it is none.
+        """
+        return cls(**values | {"confidence": tuple(values.get("confidence", ()))})
 
 
 @dataclass(frozen=True)
@@ -210,7 +238,7 @@ class QuantizedModel:
             "labels": list(self.labels),
             "layers": [{"kind": layer.kind} | layer.header() for layer in self.layers],
             "score_scale": self.score_scale,
-            "decision": None if self.decision is None else asdict(self.decision),
+            "decision": None if self.decision is None else self.decision.to_json(),
             "voice": None if self.voice is None else {"most": self.voice.most},
             "provenance": self.provenance,
         }

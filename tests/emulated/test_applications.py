@@ -48,7 +48,13 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 EMULATED = [board.name for board in all_boards() if board.emulated]
 LABELS = ('a "quoted"', "back\\slash", "日本語", "fear", "joy")
 MODEL = made_up_model(
-    (16, 5), (4, 3), seed=2, spec=with_speech_rule(SMALL_SPEC), labels=LABELS, unsure_margin=400
+    (16, 5),
+    (4, 3),
+    seed=2,
+    spec=with_speech_rule(SMALL_SPEC),
+    labels=LABELS,
+    unsure_margin=400,
+    confidence=tuple(range(0, 19 * 60, 60)),
 )
 SET = ("microphone.dc_shift=7", "microphone.gain_db=-6")
 

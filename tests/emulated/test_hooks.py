@@ -19,13 +19,13 @@ from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.build import platformio
 from serq_mcu.cli import main
-from serq_mcu.codegen.examples import new_project
+from serq_mcu.codegen.examples import ESPHOME, EXAMPLES, new_project
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
 from serq_mcu.quantized_model.store import save_model
-from serq_mcu.quantized_model.streaming import Decision, stream_decisions
+from serq_mcu.quantized_model.streaming import Decision, confidence, stream_decisions
 from tests.emulated.test_applications import LABELS, MODEL, PROGRAMS, _host, _speech
 from tests.support.tools import needs
 
@@ -50,7 +50,8 @@ def _decided(decisions: list[Decision]) -> list[str]:
         last, steady = decision.answer, decision.answer if changed else steady
         decibels = int(decision.level * 771 / 65536)  # towards zero, as C has it
         words = "changed" if changed else "kept"
-        numbers = [decision.answer, steady, decibels, decision.scores[0], decision.margin]
+        sure = -1 if decision.frames == 0 else 5 + 5 * min(decision.margin // 60, 18)
+        numbers = [decision.answer, steady, decibels, decision.scores[0], decision.margin, sure]
         heard, held = NAMES[decision.answer], NAMES[steady]
         lines.append(f"decided {heard} | {held} {words} {' '.join(map(str, numbers))}")
     return lines
@@ -71,6 +72,10 @@ def test_every_function_of_an_app_is_called_with_what_the_reference_says(tmp_pat
     wanted = _decided(stream_decisions(MODEL, pcm))
     assert [line for line in lines if line.startswith("decided")] == wanted
     assert {"changed", "kept"} <= {word for line in wanted for word in line.split()}
+    assert len({line.split()[-1] for line in wanted}) > 3  # "-1" and several confidences
+    assert [confidence(MODEL.decision, decision) for decision in stream_decisions(MODEL, pcm)] == [
+        int(line.split()[-1]) for line in wanted
+    ]
     pieces = pcm[: len(pcm) // 1000 * 1000].astype(np.float64).reshape(-1, 1000)
     power = np.maximum((pieces**2).mean(axis=1) / 2**30, 10**-9.6)
     levels = _levels(lines)
@@ -244,11 +249,18 @@ def test_a_class_name_cannot_leave_the_comment_or_the_string_of_generated_code(t
 
 
 def test_examples_are_listed_and_refused_in_a_sentence(tmp_path: Path) -> None:
-    assert "led" in _run("new").output and json.loads(_run("new", "--json").stdout).keys() == {"led"}
+    assert "led" in _run("new").output and json.loads(_run("new", "--json").stdout).keys() == {
+        *EXAMPLES,
+        ESPHOME,
+    }
     for words, said in (
-        (("new", "disco", "-b", "esp32"), "there is no example 'disco'; there are led"),
+        (
+            ("new", "disco", "-b", "esp32"),
+            "there is no example 'disco'; there are led, homeassistant, ble, sleep, esphome",
+        ),
         (("new", "led"), "--board"),
         (("new", "led", "-b", "nano33ble", "-o", tmp_path / "n"), "no free pins are known of nano33ble"),
+        (("new", "ble", "-b", "pico", "-o", tmp_path / "b"), "the example ble needs ESP-IDF, and pico has"),
     ):
         done = _run(*words)
         assert done.exit_code == 1 and said in done.output, done.output

@@ -14,19 +14,44 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import Emulator, all_boards, load_board
+from serq_mcu.boards.samples import Converter
 from serq_mcu.codegen.library import HEADER, KINDS, amalgamate, export_library
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.reference import features
 from serq_mcu.quantized_model.interpreter import scores
+from serq_mcu.quantized_model.streaming import stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
-from tests.support.models import made_up_model
+from tests.support.models import SMALL_SPEC, made_up_model
 from tests.support.native import WARNINGS
+from tests.support.streaming import with_speech_rule
 from tests.support.tools import needs
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
 
 pytestmark = pytest.mark.slow
 EMULATED = [board.name for board in all_boards() if board.emulated]
 BUZZ = np.where(np.arange(32000) // 40 % 2, 8000, -8000).astype(np.int16)
+ARDUINO_LIVE = """
+#pragma once
+#include <cstdint>
+#include <cstdio>
+struct { void begin(int) {} void print(const char *t) { fputs(t, stdout); } void print(char c) { putchar(c); }
+         void println(const char *t) { puts(t); } void println(int n) { printf("%d\\n", n); } } Serial;
+inline void delay(int) {}
+void setup();
+void loop();
+static bool ended;
+extern "C" size_t port_read(uint8_t *bytes, size_t capacity)
+{
+    size_t count = fread(bytes, 1, capacity, stdin);
+    ended = count == 0;
+    return count;
+}
+int main() { setup(); while (!ended) { loop(); } }
+"""
+
 ARDUINO = """
 #pragma once
 #include <stdio.h>
@@ -240,6 +265,46 @@ def test_the_arduino_library_and_its_example_are_a_program(libraries: Path, tmp_
     assert _run(tmp_path / "minimal", cwd=tmp_path) == "日本語\n"
     for name in ("library.properties", "library.json", "src/serq.h", "src/serq_thumb1.S", "model.serq"):
         assert (folder / name).is_file()
+
+
+@pytest.mark.parametrize("board", ["esp32", "m5stack-atom-echo"])
+def test_the_live_sketch_prints_what_the_reference_says_and_its_driver_compiles(
+    board: str, tmp_path: Path
+) -> None:
+    """The driver against declarations of ESP-IDF's; the sketch with a recording in the driver's place."""
+    streams = made_up_model((16, 5), (4, 3), seed=2, spec=with_speech_rule(SMALL_SPEC), unsure_margin=400)
+    target = load_board(board)
+    folder = tmp_path / "library"
+    export_library(streams, target, "arduino", folder)
+    live = folder / "examples" / "live"
+    includes = [f"-I{live}", f"-I{folder / 'src'}"]
+    for driver in live.glob("audio_esp32*.c"):
+        _run(
+            "gcc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", f"-I{PROGRAMS / 'vendor_idf'}", *includes,
+            "-c", driver, "-o", "driver.o", cwd=tmp_path,
+        )  # fmt: skip
+    assert len(list(live.glob("audio_esp32*.c"))) == 2
+    (tmp_path / "Arduino.h").write_text(ARDUINO_LIVE)
+    (tmp_path / "port.h").write_text(
+        "#include <stddef.h>\n#include <stdint.h>\nsize_t port_read(uint8_t *, size_t);\n"
+    )
+    sources = [
+        *sorted((folder / "src").glob("*.c")),
+        live / "audio.c",
+        FIRMWARE / "ports" / "audio_port_line.c",
+    ]
+    _run("gcc", "-std=gnu17", f"-I{tmp_path}", *includes, "-c", *sources, cwd=tmp_path)
+    (tmp_path / "driver.o").unlink()
+    sketch = ["-x", "c++", "-include", "Arduino.h", "-Wall", "-Wextra", live / "live.ino"]
+    _run("g++", f"-I{tmp_path}", *includes, "-c", *sketch, "-o", "sketch.o", cwd=tmp_path)
+    _run("g++", *sorted(tmp_path.glob("*.o")), "-o", "live", cwd=tmp_path)
+    words = np.rint(np.random.default_rng(4).normal(0, 900, 40_000)).astype(np.int16)
+    words[8000:20_000] //= 90
+    said = subprocess.run([tmp_path / "live"], input=words.tobytes(), capture_output=True, check=True).stdout
+    names = {-1: "no speech", -2: "not sure"} | dict(enumerate(streams.labels))
+    heard = Converter(target.microphone.conversion).pcm(words)
+    wanted = [f"{names[decision.answer]} -1" for decision in stream_decisions(streams, heard)]
+    assert said.decode().splitlines() == wanted and len(set(wanted)) > 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -47,6 +47,7 @@ void on_decision(const app_decision *decision)
     add_number(decision->decibels);
     add_number((int)decision->scores[0]);
     add_number((int)decision->margin);
+    add_number(decision->confidence);
     finish();
 }
 

@@ -109,6 +109,7 @@ static void streams(void)
     memcpy(&before, &stream, sizeof before);
     HOLDS(serq_stream_push(NULL, &samples, &count, &decision) == SERQ_ERROR_ARGUMENT);
     HOLDS(serq_stream_push(&stream, NULL, &count, &decision) == SERQ_ERROR_ARGUMENT);
+    HOLDS(serq_confidence(NULL) == SERQ_UNKNOWN_CONFIDENCE);
     HOLDS(serq_stream_push(&stream, &samples, NULL, &decision) == SERQ_ERROR_ARGUMENT);
     HOLDS(serq_stream_push(&stream, &samples, &count, NULL) == SERQ_ERROR_ARGUMENT);
     HOLDS(serq_stream_push(&stream, &nothing, &count, &decision) == SERQ_ERROR_ARGUMENT);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def made_up_model(
     labels: Sequence[str] | None = None,
     *,
     voices: bool = True,
-    **decision: int,
+    **decision: Any,
 ) -> QuantizedModel:
     """A model with layers of `outputs` neurons at `bits`; fill is random, low (all fields 0), high (all
     fields at the top) or alternating.

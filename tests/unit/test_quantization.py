@@ -27,7 +27,7 @@ from serq_mcu.layers.encodings import width_label
 from serq_mcu.layers.quantizer import dequantize
 from serq_mcu.layers.quantizer import quantize as quantize_weights
 from serq_mcu.quantization.allocation import Judge, LayerChoice, ValidationData, choose_widths
-from serq_mcu.quantization.decision import unsure_margin
+from serq_mcu.quantization.decision import confidence_leads, unsure_margin
 from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
 from serq_mcu.quantization.network import FloatNetwork, standardisation
@@ -35,7 +35,7 @@ from serq_mcu.quantization.pipeline import STEPS, quantize
 from serq_mcu.quantization.run_folder import FEATURES, MARKER, WEIGHTS, Run, load_run, save_run
 from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.quantized_model.store import model_bytes
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import NEVER, QuantizedModel
 from serq_mcu.show.quantization import allocation_lines, choice_lines
 
 SPEC = FeatureSpec(mel_bands=10, blocks=(Mfcc(8),))
@@ -528,6 +528,28 @@ def test_the_rule_is_what_the_configuration_wishes(run: Run) -> None:
     leads = np.diff(np.sort(scores(model, run.pooled[0, run.members("validation")]), axis=1)[:, -2:])[:, 0]
     assert (leads >= rule.unsure_margin).mean() >= 0.8 > (leads >= rule.unsure_margin + 1).mean()
     assert model.provenance["validation"] == run.names_of("validation")
+
+
+def test_confidence_is_the_share_of_right_answers_at_a_lead(run: Run) -> None:
+    rng = np.random.default_rng(1)
+    leads = rng.integers(0, 100_000, 20_000)
+    right = rng.random(leads.size) < 1 / (1 + np.exp(0.5 - leads / 20_000))
+    steps = np.searchsorted(confidence_leads(leads, right), leads, side="right")
+    for step in range(9, 19):  # 45 % to 90 %
+        assert abs(100 * right[steps == step].mean() - 5 * step) < 4.5, step
+    assert steps.min() == 8 and steps.max() == 19
+    rule = quantize(run)[0].decision
+    assert rule is not None and len(rule.confidence) == 19
+
+
+def test_few_clips_and_leads_that_tell_nothing_make_nobody_certain() -> None:
+    leads = np.array([10, 500, 900])
+    all_right = confidence_leads(leads, np.ones(3, np.bool_))
+    assert all_right[:16] == (0,) * 16 and set(all_right[16:]) == {NEVER}  # 4 of 5: 80 %
+    assert confidence_leads(leads, np.array([True, True, False]))[10:] == (0, 0, *(NEVER,) * 7)  # 61 %
+    assert confidence_leads(leads[:0], np.ones(0, np.bool_)) == ()
+    apart = confidence_leads(np.arange(200) * 50, np.arange(200) >= 100)
+    assert 3_000 < apart[9] < 7_000 and apart[18] < 10_000
 
 
 def test_a_margin_leaves_the_share_of_answers_that_was_asked_for() -> None:

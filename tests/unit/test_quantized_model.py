@@ -99,6 +99,10 @@ def test_another_format_is_refused_with_what_to_do(
 
 def test_a_model_without_a_decision_rule_survives_its_file(model: QuantizedModel, tmp_path: Path) -> None:
     assert load_model(save_model(model, tmp_path / "m.serq")).decision == model.decision
+    assert model.decision is not None and "confidence" not in model.header()["decision"]
+    rule = dataclasses.replace(model.decision, confidence=tuple(range(0, 190, 10)))
+    sure = dataclasses.replace(model, decision=rule)
+    assert load_model(save_model(sure, tmp_path / "c.serq")).decision == rule
     silent = dataclasses.replace(model, decision=None)
     assert load_model(save_model(silent, tmp_path / "s.serq")).decision is None
     assert silent.sha256 != model.sha256
@@ -118,10 +122,14 @@ def test_a_model_without_a_decision_rule_survives_its_file(model: QuantizedModel
         ({"wake_rise": -1}, "wake_rise"),
         ({"wake_rise": 2**15}, "wake_rise"),
         ({"blocks": True}, "whole number"),
+        ({"confidence": (1, 2)}, "19 whole numbers"),
+        ({"confidence": (*range(18), 16)}, "in their order"),
+        ({"confidence": (*range(18), 2**32)}, "0 to 2\\^32 - 1"),
+        ({"confidence": (*range(18), 18.0)}, "19 whole numbers"),
     ],
 )
 def test_a_decision_rule_out_of_range_is_refused(
-    model: QuantizedModel, change: dict[str, int], words: str
+    model: QuantizedModel, change: dict[str, Any], words: str
 ) -> None:
     assert model.decision is not None
     with pytest.raises(SerqError, match=words):

@@ -26,12 +26,13 @@ from serq_mcu.quantization import adaptation
 from serq_mcu.quantization.adaptation import adapt
 from serq_mcu.quantization.voices import VoiceStatistics, heard_by_voice
 from serq_mcu.quantized_model.interpreter import classify, input_steps
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import NEVER, QuantizedModel
 from serq_mcu.quantized_model.voice import Voice
 from tests.support.models import dense, made_up_features, made_up_model
 
 CLASSES, SPEAKERS, CLIPS, FEATURES = 3, 8, 30, 5
 ALL = np.ones(CLASSES * SPEAKERS * CLIPS, bool)
+LEADS = (*range(0, 1800, 100), NEVER)
 SPREAD = np.array([0.0, 10.0, 40.0, 100.0, 100.0])  # of speakers, where clips spread by 40
 
 
@@ -199,12 +200,16 @@ def test_the_last_layer_is_where_clips_and_prior_are_likeliest_together() -> Non
 def test_an_answer_needs_the_same_lead_in_logits_as_before(model: QuantizedModel) -> None:
     clips, names = speaker(model, 6)
     assert model.decision is not None
-    sure = dataclasses.replace(model, decision=dataclasses.replace(model.decision, unsure_margin=900))
+    rule = dataclasses.replace(model.decision, unsure_margin=900, confidence=LEADS)
+    sure = dataclasses.replace(model, decision=rule)
     found = adapt(sure, clips, names).model
     assert found.decision is not None
     lead = found.decision.unsure_margin * found.score_scale
     assert abs(lead - 900 * sure.score_scale) <= found.score_scale / 2
     assert found.score_scale < sure.score_scale / 2
+    assert found.decision.confidence[-1] == NEVER
+    moved = np.array(found.decision.confidence[:-1]) * found.score_scale
+    assert np.abs(moved - np.array(LEADS[:-1]) * sure.score_scale).max() <= found.score_scale / 2
 
 
 def test_one_class_cannot_be_adapted_to(model: QuantizedModel) -> None:

@@ -83,6 +83,7 @@ void calls_decide(calls *state, const serq_decision *decision, uint32_t latency_
         .answer = state->last,
         .steady_label = serq_label(state->steady),
         .steady = state->steady,
+        .confidence = serq_confidence(decision),
         .changed = changed,
         .decibels = decision->level * 771 / 65536,
         .scores = decision->scores,

@@ -23,6 +23,7 @@ typedef struct {
     int answer;               /* its place in `scores`, or SERQ_NO_SPEECH or SERQ_NOT_SURE */
     const char *steady_label; /* of `steady` */
     int steady;               /* as `answer` */
+    int confidence;           /* that the best class is right, in percent, 0 to 95; -1: unknown */
     bool changed;             /* whether `steady` is another than at the decision before */
     int decibels;             /* loudness of the newest block: 0 is full scale, less is quieter */
     const int32_t *scores;    /* SERQ_CLASSES of them, averaged over the last decisions */

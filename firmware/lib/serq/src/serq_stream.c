@@ -346,6 +346,23 @@ static inline void learn(const serq_stream *stream, const serq_decision *decisio
 
 #endif
 
+int serq_confidence(const serq_decision *decision)
+{
+#ifdef SERQ_CONFIDENCE
+    static const uint32_t leads[] = SERQ_CONFIDENCE;
+    if (decision != NULL && decision->frames > 0) {
+        int steps = 0;
+        for (unsigned i = 0; i < sizeof leads / sizeof leads[0]; i++) {
+            steps += decision->margin >= leads[i];
+        }
+        return steps * SERQ_CONFIDENCE_STEP;
+    }
+#else
+    (void)decision;
+#endif
+    return SERQ_UNKNOWN_CONFIDENCE;
+}
+
 /* The answer to the window that the state holds, whose features are there. */
 static void decide(serq_stream *stream, serq_decision *decision)
 {

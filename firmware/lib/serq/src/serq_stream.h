@@ -109,6 +109,13 @@ void serq_stream_init(serq_stream *stream);
 int serq_stream_push(serq_stream *stream, const int16_t **samples, uint32_t *count,
                      serq_decision *decision);
 
+/* How likely the best class of a decision is the right one: percent, 0 to 95 in steps of
+ * SERQ_CONFIDENCE_STEP, as calibrated on the validation clips of the model's training. Or
+ * SERQ_UNKNOWN_CONFIDENCE: without speech, and of a model that was not calibrated. */
+#define SERQ_CONFIDENCE_STEP 5
+#define SERQ_UNKNOWN_CONFIDENCE (-1)
+int serq_confidence(const serq_decision *decision);
+
 #ifdef SERQ_VOICE_MOST
 /* From now on, until serq_stream_init(), answers are of this voice, and it learns from each window
  * with speech that shares no block with the one before: the emotion that was asked for

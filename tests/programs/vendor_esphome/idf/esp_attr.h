@@ -1,0 +1,3 @@
+/* What headers of ESPHome 2026.6.5 use of ESP-IDF 5.5 where this component includes them, to parse them here. */
+#define IRAM_ATTR
+#define RTC_NOINIT_ATTR

@@ -1,0 +1,2 @@
+/* What headers of ESPHome 2026.6.5 use of ESP-IDF 5.5 where this component includes them, to parse them here. */
+extern "C" int esp_task_wdt_reset(void);
