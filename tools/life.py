@@ -65,7 +65,7 @@ Accuracy of the **integer models** on clips that neither training nor any choice
 The 95 % interval is that of the mean over splits (Student's t).
 *clips*: {folds} stratified folds; 535 clips of EMO-DB, 480 of SAVEE.
 *other speakers*: each speaker held out in turn, 10 of EMO-DB, 4 of SAVEE; the interval counts speakers.
-Seeds: {seeds}; those of a speaker are averaged first.
+The seeds stand in brackets; those of a speaker are averaged first.
 Speakers who neither train nor test choose the epochs and the margin of answers, inner folds of the others the
 bits.
 Then the network is trained anew on all clips that are not held out (`refit`).
@@ -211,9 +211,8 @@ def _heard_live(
 
 def page(rows: Sequence[Row]) -> str:
     """Write the page of the results."""
-    seeds = ", ".join(map(str, sorted({row.seed for row in rows})))
     low, high = SessionPlan().pauses
-    parts = [_INTRODUCTION.format(folds=FOLDS, seeds=seeds, low=low, high=high)]
+    parts = [_INTRODUCTION.format(folds=FOLDS, low=low, high=high)]
     for name in dict.fromkeys((row.corpus, row.preset) for row in rows):
         own = [row for row in rows if (row.corpus, row.preset) == name]
         bits, sizes = ([getattr(row, key) for row in own] for key in ("average_bits", "weight_bytes"))
@@ -234,7 +233,9 @@ def _table(rows: Sequence[Row]) -> Table:
         (condition, *(_cell(found[condition, protocol]) for protocol in whole))
         for condition in dict.fromkeys(row.condition for row in rows)
     ]
-    return Table((Column("condition"), *columns([TITLES[name] for name in whole], "right")), lines)
+    seeds = {name: sorted({row.seed for row in rows if row.protocol == name}) for name in whole}
+    titles = [f"{TITLES[name]} (seeds {', '.join(map(str, seeds[name]))})" for name in whole]
+    return Table((Column("condition"), *columns(titles, "right")), lines)
 
 
 def _cell(rows: Sequence[Row]) -> str:
