@@ -295,7 +295,7 @@ def test_the_live_sketch_prints_what_the_reference_says_and_its_driver_compiles(
     ]
     _run("gcc", "-std=gnu17", f"-I{tmp_path}", *includes, "-c", *sources, cwd=tmp_path)
     (tmp_path / "driver.o").unlink()
-    sketch = ["-x", "c++", "-include", "Arduino.h", "-Wall", "-Wextra", live / "live.ino"]
+    sketch: list[str | Path] = ["-x", "c++", "-include", "Arduino.h", "-Wall", "-Wextra", live / "live.ino"]
     _run("g++", f"-I{tmp_path}", *includes, "-c", *sketch, "-o", "sketch.o", cwd=tmp_path)
     _run("g++", *sorted(tmp_path.glob("*.o")), "-o", "live", cwd=tmp_path)
     words = np.rint(np.random.default_rng(4).normal(0, 900, 40_000)).astype(np.int16)
