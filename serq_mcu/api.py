@@ -399,7 +399,8 @@ def export(
         SerqError: The board cannot run the application, or the folder is not an export, or was changed.
     """
     target = board if isinstance(board, Board) else load_board(board)
-    return projects.export(_model(model), target, Path(out), force=force, app=app, storage=Storage(storage))
+    plan = Plan(_model(model), target, app, Storage(storage))
+    return export_project(plan, Path(out), force=force)
 
 
 def verify(

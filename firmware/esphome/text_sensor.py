@@ -1,14 +1,9 @@
-"""A text sensor with the emotion that the microphone hears and, if it is asked for, its confidence in percent."""
+"""A text sensor of the emotion that the microphone hears, and if asked for, of its confidence in percent."""
 
 import esphome.codegen as cg
 import esphome.config_validation as cv
 from esphome.components import microphone, sensor, text_sensor
-from esphome.const import (
-    CONF_MICROPHONE,
-    PLATFORM_ESP32,
-    STATE_CLASS_MEASUREMENT,
-    UNIT_PERCENT,
-)
+from esphome.const import CONF_MICROPHONE, PLATFORM_ESP32, STATE_CLASS_MEASUREMENT, UNIT_PERCENT
 
 from . import SAMPLE_RATE
 
@@ -44,13 +39,14 @@ FINAL_VALIDATE_SCHEMA = cv.Schema(
     {
         cv.Required(CONF_MICROPHONE): microphone.final_validate_microphone_source_schema(
             "serq_mcu", sample_rate=SAMPLE_RATE
-        ),
+        )
     },
     extra=cv.ALLOW_EXTRA,
 )
 
 
 async def to_code(config):
+    """Write the calls that set the component up."""
     var = await text_sensor.new_text_sensor(config)
     await cg.register_component(var, config)
     source = await microphone.microphone_source_to_code(config[CONF_MICROPHONE])

@@ -89,6 +89,10 @@ class PlatformIO(Section, frozen=True):
     build_flags: tuple[Annotated[str, _form(r"-D[A-Z][A-Z0-9_]*(=[A-Za-z0-9_]+)?")], ...] = ()
     sdkconfig: tuple[Annotated[str, _form(r"CONFIG_[A-Z0-9_]+=[A-Za-z0-9]+")], ...] = ()
 
+    def configures(self, beginning: str) -> bool:
+        """Tell whether a line of sdkconfig begins so."""
+        return any(line.startswith(beginning) for line in self.sdkconfig)
+
 
 class Mcu(Section, frozen=True):
     """[mcu]: the core, and what a program may fill.

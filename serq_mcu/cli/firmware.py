@@ -148,7 +148,8 @@ def export(
     from serq_mcu.boards.board import LISTENING, load_board, with_changes
     from serq_mcu.boards.wiring import wires
     from serq_mcu.codegen.budget import budget
-    from serq_mcu.codegen.export import default_folder, export_plan
+    from serq_mcu.codegen.examples import export_project
+    from serq_mcu.codegen.export import default_folder
     from serq_mcu.codegen.plan import Plan
     from serq_mcu.layers.kernels import Storage
     from serq_mcu.show.firmware import wiring_lines
@@ -163,7 +164,7 @@ def export(
             f"{board.name} reserves {board.port.stack_bytes} bytes of stack and {app} needs {needed.stack};"
             " raise [port] stack_bytes in its board file"
         )
-    project = export_plan(plan, out, force=force)
+    project = export_project(plan, out, force=force)
     lines = [
         *_pin_warnings(plan),
         f"wrote {out}: {len(project.files)} files for {board.title}, model {project.identity}",

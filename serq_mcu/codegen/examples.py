@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serq_mcu.boards.board import Board, with_sdkconfig
-from serq_mcu.codegen.export import OWN, Project, export_plan, written_code
+from serq_mcu.codegen.export import MANIFEST, OWN, Project, export_plan, read_project, written_code
 from serq_mcu.codegen.plan import Files, Plan
 from serq_mcu.codegen.render import render
 from serq_mcu.errors import SerqError
@@ -82,15 +82,27 @@ def new_project(name: str, plan: Plan, out: Path, *, force: bool = False) -> Pro
     user's own code already, and as `export_plan` does.
     """
     example = find_example(name)
+    for own in written_code(out):
+        if own in OWN:
+            raise SerqError(f"{out / own} is your own code, which stays; choose another folder with --out")
+    return _export(name, example, plan, out, force=force)
+
+
+def export_project(plan: Plan, out: Path, *, force: bool = False) -> Project:
+    """Write the project of a plan as `export_plan` does; where an example is, it stays one, for this plan."""
+    name = read_project(out).example if (out / MANIFEST).exists() else ""
+    if plan.app != "live" or not name:
+        return export_plan(plan, out, force=force)
+    return _export(name, find_example(name), plan, out, force=force)
+
+
+def _export(name: str, example: Example, plan: Plan, out: Path, *, force: bool) -> Project:
     framework = plan.board.platformio.framework
     if example.espidf and framework != "espidf" and not plan.board.emulated:
         raise SerqError(f"the example {name} needs ESP-IDF, and {plan.board.name} has {framework or 'none'}")
     if framework == "espidf":
         plan = replace(plan, board=with_sdkconfig(plan.board, example.sdkconfig))
-    for own in written_code(out):
-        if own in OWN:
-            raise SerqError(f"{out / own} is your own code, which stays; choose another folder with --out")
-    return export_plan(plan, out, force=force, own=example_files(example, plan))
+    return export_plan(plan, out, force=force, own=example_files(example, plan), example=name)
 
 
 def find_example(name: str) -> Example:

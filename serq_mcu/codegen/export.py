@@ -53,7 +53,8 @@ class Project:
     storage: Storage
     files: dict[str, str]  # relative path to SHA-256
     extensions: dict[str, str]  # what brought the C that is not serq-mcu's own, by file name
-    first: dict[str, str]  # the first version of the user's own code: relative path to SHA-256
+    first: dict[str, str]  # the first version of the user's own files: relative path to SHA-256
+    example: str  # whose these are, or ""
 
     def blamed(self, error: str) -> str:
         """Put the extension that brought the file in front of a compiler's error, where one did."""
@@ -72,7 +73,7 @@ class Project:
         return [name for name, digest in self.files.items() if not same_content(self.folder / name, digest)]
 
     def untouched(self) -> list[str]:
-        """List the files of the user's own code that are still the first version, which the export wrote."""
+        """List the user's own files that are still the first version, which the export wrote."""
         return [name for name, digest in self.first.items() if same_content(self.folder / name, digest)]
 
     def own_code(self, files: Iterable[str] | None = None) -> list[str]:
@@ -109,12 +110,14 @@ def export(
     return export_plan(Plan(model, board, app, storage), out, force=force)
 
 
-def export_plan(plan: Plan, out: Path, *, force: bool = False, own: Files | None = None) -> Project:
+def export_plan(
+    plan: Plan, out: Path, *, force: bool = False, own: Files | None = None, example: str = ""
+) -> Project:
     """Write the project of a plan with one of APPS to the folder `out`, atomically.
 
     The same plan gives the same bytes. Of an earlier export there, what was exported is replaced; what
-    somebody added stays, and so does the user's own code (OWN), of which a live project gets a first version:
-    own, or one that does nothing.
+    somebody added stays, and so do the user's own files, of which a live project gets a first version: `own`,
+    which are an example's, or code that does nothing. A first version that nobody changed is replaced, too.
     Raises SerqError if somebody changed what was exported (unless `force`), if the folder is not an export or
     holds own code that the application does not call, or if the application cannot run the model.
     """
@@ -137,6 +140,7 @@ def export_plan(plan: Plan, out: Path, *, force: bool = False, own: Files | None
         extensions,
         force=force,
         own=own or own_code(plan),
+        example=example,
     )
 
 
@@ -169,14 +173,15 @@ def write_project(
     *,
     force: bool = False,
     own: Files | None = None,
+    example: str = "",
 ) -> Project:
     """Write `files` and their manifest to the folder `out`, atomically.
 
-    What else is in an earlier export there stays. own: what is written only where no file of OWN is.
+    What else is in an earlier export there stays. own: first versions, for where the user has none; one of
+    OWN is enough. example: whose they are.
     """
-    kept = _kept(out, files, app, force=force) if (out / MANIFEST).exists() else []
-    if own and any(name in OWN for name in kept):
-        own = None
+    kept, own = _kept(out, files, force=force) if (out / MANIFEST).exists() else [], own or {}
+    there = {*kept, *(OWN if any(name in OWN for name in kept) else ())}
     manifest = {
         "serq_mcu": __version__,
         "abi": ABI,
@@ -188,8 +193,10 @@ def write_project(
     }
     manifest |= {"extensions": dict(extensions)} if extensions else {}
     manifest |= {"first": _digests(own)} if own else {}
+    manifest |= {"example": example} if example else {}
     with new_folder(out, MANIFEST) as folder:
-        made = files | (own or {}) | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
+        first = {name: data for name, data in own.items() if name not in there}
+        made = files | first | {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
         for name, data in made.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -219,6 +226,7 @@ def read_project(folder: Path) -> Project:
             files,
             {str(name): str(owner) for name, owner in manifest.get("extensions", {}).items()},
             {str(name): str(digest) for name, digest in manifest.get("first", {}).items()},
+            str(manifest.get("example", "")),
         )
     except FileNotFoundError as error:
         raise SerqError(
@@ -317,16 +325,14 @@ def _readme(plan: Plan) -> Files:
     return {README: render("project_readme.md.j2", **names).encode()}
 
 
-def _kept(out: Path, files: Files, app: str, *, force: bool) -> list[str]:
+def _kept(out: Path, files: Files, *, force: bool) -> list[str]:
     """List what stays of an earlier export: all that it did not write, and that the next one does not.
 
-    An untouched first version of the user's own code does not stay, nor, with another application, what came
-    with it.
-
-    Raises SerqError if the next one would lose what somebody changed, or added under a name of its own.
+    A first version that nobody changed does not stay. Raises SerqError if the next one would lose what
+    somebody changed, or added under a name of its own.
     """
     project = read_project(out)
-    added = project.added()
+    added, untouched = project.added(), project.untouched()
     lost = [name for name in project.changed() if (out / name).exists()]
     lost += [name for name in added if name in files]
     if lost and not force:
@@ -334,8 +340,7 @@ def _kept(out: Path, files: Files, app: str, *, force: bool) -> list[str]:
             f"{out} holds work that an export would lose ({', '.join(lost[:3])}); choose another folder, or"
             " add --force"
         )
-    gone = [name for name in project.untouched() if project.app != app or name in OWN]
-    return [name for name in added if name not in files and name not in gone]
+    return [name for name in added if name not in files and name not in untouched]
 
 
 def _digests(files: Files) -> dict[str, str]:

@@ -192,6 +192,9 @@ def test_an_example_runs_as_it_was_written_and_not_when_somebody_changed_it(
     assert _own_lines(said.stdout) == wanted
     (own,) = (tmp_path / "lamp" / "src").glob("app.*")
     first = own.read_text()
+    exported = _run("export", "emodb-small", "-b", board, "-o", tmp_path / "lamp")
+    assert exported.exit_code == 0, exported.output
+    assert "RED" in own.read_text() and own.read_text() != first  # the same example, for other labels
     own.write_text("/* of an earlier day */\n" + first)
     again = _run("new", "led", "-b", board, "-o", tmp_path / "lamp")
     assert again.exit_code == 1 and "is your own code, which stays" in again.output
