@@ -21,8 +21,9 @@ from serq_mcu.base.progress import Progress
 from serq_mcu.base.resources import BEST
 from serq_mcu.boards import board as boards
 from serq_mcu.boards.board import Board
-from serq_mcu.codegen import export as projects
+from serq_mcu.codegen.examples import export_project
 from serq_mcu.codegen.export import Project
+from serq_mcu.codegen.plan import Plan
 from serq_mcu.config import Config
 from serq_mcu.config import load_config as read_config
 from serq_mcu.corpus.audio import read_audio

@@ -146,6 +146,16 @@ POOLED = ((1, 1), (2, 2), (3, 1))  # frames of a window and stride, of the pooli
 CUTS = ((8, 1, 2), (8, 4, 2), (40, 2, 2), (64, 3, 2), (13, 4, 2), (8, 2, 1), (64, 3, 1))
 DEPTHS = ((1, 3), (8, 3), (16, 5), (64, 2), (40, 8))  # channels and taps of a depthwise convolution
 CUT, DEPTH = "cut window", "depthwise"
+COUNTS = (1, 5, 16, 40)  # units of recurrent layers, sums that are rescaled, frames of attention
+MEANS = ((2, 3), (9, 8), (30, 5), (24, 16))  # frames and channels of attention
+EACH = {"rescale": "sums, {0}, 20000, 1, 1", "give state": "sums, {0}, 9, work, activations"}
+EACH |= {
+    "gru": "sums, sums, {0}, sums + 192",
+    "lstm": "sums, sums, {0}, sums + 192",
+    "attention weights": "sums, {0}",
+}
+FUNCTIONS = {name: f"serq_{name.replace(' ', '_')}" for name in EACH} | {"give state": "serq_state_give"}
+MEAN = "time attention"
 NETWORK = ((24, 5, 48, 9, 40, 64, 33, 7), (8, 1, 4, 2, 6, 1, 3, 7))  # outputs and widths of their networks
 
 _PROGRAM = """\
@@ -154,11 +164,15 @@ _PROGRAM = """\
 #include "port.h"
 #include "serq_conv1d.h"
 #include "serq_depthwise.h"
+#include "serq_gru.h"
+#include "serq_lstm.h"
 #include "serq_network.h"
+#include "serq_pooling.h"
+#include "serq_recurrent.h"
 
 static const uint32_t weights[{words}];
 static uint8_t activations[{inputs}], work[512];
-static int32_t accumulators[{outputs}];
+static int32_t accumulators[{outputs}], sums[280];
 static serq_table table;
 
 void application_run(void)
@@ -250,20 +264,23 @@ def measure(board: Board) -> tuple[dict[str, dict[Shape, Count]], Counted, dict[
     with tempfile.TemporaryDirectory(prefix="serq-kernels-") as folder:
         project = write_project(_program(shapes) | board_files(board), "", board, Path(folder) / "p")
         elf = platformio.build(project.folder).elf
-        functions = [*(f"serq_dense_{name}" for name in names), "serq_cut_window", "serq_depthwise"]
+        more = ["serq_cut_window", "serq_depthwise", *FUNCTIONS.values(), "serq_time_attention"]
+        functions = [*(f"serq_dense_{name}" for name in names), *more]
         with counted(board, elf, functions, ["application_run"]) as (command, read):
             subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True)
             records = [record for record in read().records if record.function in functions]
         code = {name: _code(board, project.folder, name) for name in KERNELS}
     found: dict[str, dict[Shape, Count]] = {name: {} for name in names}
-    calls, others = records[: -len(CUTS) - len(DEPTHS)], records[-len(CUTS) - len(DEPTHS) :]
-    of_windows: Counted = {
-        CUT: list(zip(map(_cut_terms, CUTS), others, strict=False)),
-        DEPTH: [
-            ((channels * taps, channels, 1), record)
-            for (channels, taps), record in zip(DEPTHS, others[len(CUTS) :], strict=True)
-        ],
-    }
+    counted_terms: list[tuple[str, tuple[int, ...]]] = [
+        *((CUT, _cut_terms(cut)) for cut in CUTS),
+        *((DEPTH, (channels * taps, channels, 1)) for channels, taps in DEPTHS),
+        *((name, (count, 1)) for name in EACH for count in COUNTS),
+        *((MEAN, (frames * channels, channels, frames, 1)) for frames, channels in MEANS),
+    ]
+    calls, others = records[: -len(counted_terms)], records[-len(counted_terms) :]
+    of_windows: Counted = defaultdict(list)
+    for (name, own), record in zip(counted_terms, others, strict=True):
+        of_windows[name].append((own, record))
     for record, (name, shape) in zip(calls, itertools.product(names, shapes), strict=True):
         assert record.function == f"serq_dense_{name}"
         found[name][shape] = record
@@ -388,6 +405,13 @@ def _program(shapes: list[Shape]) -> Files:
         f" {taps}, {channels}, accumulators);"
         for channels, taps in DEPTHS
     ]
+    calls += [
+        f"    {FUNCTIONS[name]}({given.format(count)});" for name, given in EACH.items() for count in COUNTS
+    ]
+    calls += [
+        f"    serq_time_attention(activations, sums, {frames}, {channels}, work);"
+        for frames, channels in MEANS
+    ]
     program = _PROGRAM.format(
         words=max(INPUTS) * max(OUTPUTS) // 4,
         inputs=max(*INPUTS, *(8 * channels for channels, _, _ in CUTS)),
@@ -398,6 +422,11 @@ def _program(shapes: list[Shape]) -> Files:
         "serq_network",
         "serq_conv1d",
         "serq_depthwise",
+        "serq_functions",
+        "serq_recurrent",
+        "serq_gru",
+        "serq_lstm",
+        "serq_pooling",
         "serq_dense",
         "serq_kernel",
         "serq_thumb",

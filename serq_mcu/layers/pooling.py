@@ -393,8 +393,8 @@ class AttentionLayer(OverFrames, Layer):
     @property
     def memory(self) -> Memory:
         """The sequence, what it gives, the scores, and a frame."""
-        inputs, outputs, sums = (whole_groups(size) for size in (self.inputs, self.outputs, self.sums))
-        return Memory(inputs, outputs, sums, table=True, work_bytes=outputs)
+        sequences = whole_groups(self.inputs), whole_groups(self.outputs)
+        return Memory(*sequences, whole_groups(self.sums), table=True, work_bytes=whole_groups(self.work))
 
     def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
         """Write a loop over the frames: the score of each; then their weights, and the mean by these."""

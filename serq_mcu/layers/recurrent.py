@@ -256,7 +256,7 @@ class RecurrentLayer(OverFrames, Layer):
         return tuple(part for parts in chosen for part in parts) if len(chosen) == len(found) else None
 
     def _each(self, parts: tuple[Part, ...]) -> list[tuple[DenseLayer, tuple[Part, ...]]]:
-        """Return each matrix with its parts: the second one's begin anew at bit 0."""
+        """Return each matrix with its parts: the second one's begin at bit 0 again."""
         second = max(index for index, part in enumerate(parts) if part.first == 0)
         return list(zip(self.matrices, (parts[:second], parts[second:]), strict=True))
 
