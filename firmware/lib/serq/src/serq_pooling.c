@@ -56,12 +56,12 @@ void serq_attention_weights(int32_t *scores, unsigned frames)
     }
 }
 
-/* 1024 * 127 * 2^15 and half of all weights are below 2^32. */
+/* 1024 * 127 * 2^15 and half of all weights are below 2^32, and one weight is 2^15. */
 void serq_time_attention(const uint8_t *sequence, const int32_t *weights, unsigned frames,
                          unsigned channels, uint8_t *pooled)
 {
-    uint32_t all = 0;
-    for (unsigned at = 0; at < frames; at++) {
+    uint32_t all = (uint32_t)*weights;
+    for (unsigned at = 1; at < frames; at++) {
         all += (uint32_t)weights[at];
     }
     for (unsigned i = 0; i < channels; i++) {
