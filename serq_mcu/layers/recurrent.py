@@ -223,8 +223,9 @@ class RecurrentLayer(OverFrames, Layer):
     def _run(self, some: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         state = np.zeros((len(some), self.memories * self.units), np.int64)
         given, found = self.activations(state), []
-        for frame in np.moveaxis(some.reshape(-1, self.frames, self.channels), 1, 0):
-            x, h = self.input.accumulate(frame), self.recurrent.accumulate(given)
+        sums = self.input.accumulate(some.reshape(-1, self.frames, self.channels))
+        for x in np.moveaxis(sums, 1, 0):
+            h = self.recurrent.accumulate(given)
             state = self.advance(self.input_scale.run(x), self.recurrent_scale.run(h), state)
             given = self.activations(state)
             found.append((x, h, state, given))
@@ -420,12 +421,13 @@ class FloatRecurrent(OverFrames, FloatLayer):
 
     def _forward(self, some: Floats) -> tuple[Floats, Floats]:
         state, kept, outputs = np.zeros((len(some), self.memories * self.units)), [], []
-        for frame in np.moveaxis(some.reshape(-1, self.frames, self.channels), 1, 0):
+        sums, _ = self.input.forward(some.reshape(-1, self.frames, self.channels))
+        for x in np.moveaxis(sums, 1, 0):
             before = state[:, : self.units]
-            sums = self.input.forward(frame)[0], self.recurrent.forward(before)[0]
-            state = self.advance(*sums, state)
+            h, _ = self.recurrent.forward(before)
+            state = self.advance(x, h, state)
             outputs.append(state[:, : self.units])
-            kept.append(np.concatenate([*sums, before, outputs[-1]], axis=-1))
+            kept.append(np.concatenate([x, h, before, outputs[-1]], axis=-1))
         found = np.stack(outputs, axis=1) if self.sequence else outputs[-1]
         return np.stack(kept[self._fitted], axis=1), found
 
