@@ -114,10 +114,10 @@ static inline uint32_t packed(const uint32_t *words)
 }
 
 /* Add what was packed to the words, or set them. */
-static inline void unpack(uint32_t *words, uint32_t packed, bool add)
+static inline void unpack(uint32_t *words, uint32_t held, bool add)
 {
-    words[0] = (add ? words[0] : 0) + (packed & 0x00ff00ff);
-    words[1] = (add ? words[1] : 0) + (packed >> 8 & 0x00ff00ff);
+    words[0] = (add ? words[0] : 0) + (held & 0x00ff00ff);
+    words[1] = (add ? words[1] : 0) + (held >> 8 & 0x00ff00ff);
 }
 
 #else
@@ -127,9 +127,9 @@ static inline uint32_t packed(const uint32_t *word)
     return *word;
 }
 
-static inline void unpack(uint32_t *word, uint32_t packed, bool add)
+static inline void unpack(uint32_t *word, uint32_t held, bool add)
 {
-    *word = (add ? *word : 0) + packed;
+    *word = (add ? *word : 0) + held;
 }
 
 #endif
