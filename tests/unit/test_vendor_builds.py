@@ -110,7 +110,7 @@ def test_tables_and_weights_stay_out_of_a_teensys_ram(tmp_path: Path) -> None:
     source = tmp_path / "p" / "lib" / "serq" / "src"
     for name in ("serq_tables.h", "serq_weights.h"):
         arrays = re.findall(r"^static const \w+ \w+\[\d+\](.*)", (source / name).read_text(), re.M)
-        assert arrays and set(arrays) == {" SERQ_IN_FLASH = {"}
+        assert arrays and all(place.startswith(" SERQ_IN_FLASH ") for place in arrays)
     assert (
         '#ifdef __IMXRT1062__\n#define SERQ_IN_FLASH __attribute__((section(".progmem")))'
         in (source / "serq_model.h").read_text()
