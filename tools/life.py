@@ -14,7 +14,7 @@ import multiprocessing
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,8 +72,8 @@ Then the network is trained anew on all clips that are not held out (`refit`).
 An answer "no speech" counts as not right; how many there were stands in brackets where there were any.
 Pauses lie on both sides of each clip; room noise is white and under all.
 *live*: a session of each speaker's held-out clips with pauses of {low:g} to {high:g} s.
-Of **all** decisions while somebody speaks it gives those that are right; in brackets stand those without an
-answer ("no speech" or "not sure").
+Of all decisions while somebody speaks it gives those that are right; in brackets stand those without an
+answer ("no speech" or "not sure"). The line below leaves these out.
 """
 
 
@@ -229,13 +229,19 @@ def _table(rows: Sequence[Row]) -> Table:
     for row in rows:
         found[row.condition, row.protocol].append(row)
     whole = [name for name in PROTOCOLS if any(row.protocol == name for row in rows)]
-    lines = [
-        (condition, *(_cell(found[condition, protocol]) for protocol in whole))
-        for condition in dict.fromkeys(row.condition for row in rows)
-    ]
+    lines = []
+    for condition in dict.fromkeys(row.condition for row in rows):
+        own = [found[condition, protocol] for protocol in whole]
+        lines.append((condition, *map(_cell, own)))
+        if condition in LIVE:
+            lines.append(("the same, of decisions with an answer", *(_cell(_answered(some)) for some in own)))
     seeds = {name: sorted({row.seed for row in rows if row.protocol == name}) for name in whole}
     titles = [f"{TITLES[name]} (seeds {', '.join(map(str, seeds[name]))})" for name in whole]
     return Table((Column("condition"), *columns(titles, "right")), lines)
+
+
+def _answered(rows: Sequence[Row]) -> list[Row]:
+    return [replace(row, n=row.n - row.no_speech, no_speech=0) for row in rows]
 
 
 def _cell(rows: Sequence[Row]) -> str:
