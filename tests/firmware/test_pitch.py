@@ -78,7 +78,7 @@ def test_pitch_does_not_depend_on_gain(gain: float) -> None:
 
 
 def test_only_voiced_frames_count_for_f0() -> None:
-    stages = frame_stages(SPEC, TABLES, synthetic_speech(1))
+    stages = frame_stages(SPEC, TABLES, synthetic_speech(1, pauses=True))
     values = stages["pitch"].T.astype(np.int64)
     voiced = pitch.voiced(TABLES.pitch, values)
     power = stages["power"].astype(np.uint64)
