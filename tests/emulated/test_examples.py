@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
-from serq_mcu.codegen.examples import ESPHOME, EXAMPLES, new_project
-from serq_mcu.codegen.export import Project, export
+from serq_mcu.codegen.examples import ESPHOME, EXAMPLES, export_project, new_project
+from serq_mcu.codegen.export import Project
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
@@ -139,7 +139,8 @@ def test_passwords_are_the_users_own_and_git_ignores_them(tmp_path: Path) -> Non
     )
     secrets = tmp_path / "p" / "src" / "secrets.h"
     secrets.write_text(secrets.read_text().replace("my network", "home"))
-    export(MODEL, load_board(str(tmp_path / "p" / "board.toml")), tmp_path / "p", app="live")
+    again = Plan(MODEL, load_board(str(tmp_path / "p" / "board.toml")), "live")
+    assert export_project(again, tmp_path / "p").example == "homeassistant"
     assert "src/secrets.h" in (tmp_path / "p" / ".gitignore").read_text().splitlines()
     assert '"home"' in secrets.read_text()
     with buildable(project, runs_here=False) as fresh:

@@ -731,7 +731,7 @@ def corpus(tmp_path: Path) -> Path:
     for number in range(6):
         label = ("calm", "loud")[number % 2]
         (tmp_path / "corpus" / label).mkdir(parents=True, exist_ok=True)
-        pcm = synthetic_speech(number, seconds=2.0, level=0.1)
+        pcm = synthetic_speech(number, seconds=2.0, level=0.1, pauses=True)
         soundfile.write(tmp_path / "corpus" / label / f"{number}.wav", pcm, 16000, subtype="PCM_16")
     return tmp_path / "corpus"
 
