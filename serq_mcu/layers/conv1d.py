@@ -18,15 +18,14 @@ from serq_mcu.layers.base import (
     FloatLayer,
     Floats,
     Grid,
-    Layer,
     LayerStage,
     Memory,
     Operands,
     require,
 )
-from serq_mcu.layers.dense import DenseLayer, FloatDense
+from serq_mcu.layers.dense import DenseLayer, FloatDense, OfDense
 from serq_mcu.layers.encodings import Width, width_label
-from serq_mcu.layers.kernels import Core, CostStage, Storage, times
+from serq_mcu.layers.kernels import CostStage, times
 from serq_mcu.layers.packing import Part, whole_groups
 from serq_mcu.layers.windows import OverWindows, Windows, clip_by_clip
 
@@ -34,7 +33,7 @@ FITTED = 20_000  # windows that a width is fitted to, evenly spaced
 
 
 @dataclass(frozen=True)
-class Conv1DLayer(OverWindows, Layer):
+class Conv1DLayer(OverWindows, OfDense):
     """A convolution in integers.
 
     dense: what computes a frame of the output, its filters' fields [filters, taps * channels]; windows: where
@@ -73,6 +72,11 @@ class Conv1DLayer(OverWindows, Layer):
         return self.dense.outputs
 
     @property
+    def repeats(self) -> int:
+        """Once for each window."""
+        return self.windows.count
+
+    @property
     def sums(self) -> int:
         """Accumulators at a time: one a filter."""
         return self.dense.outputs
@@ -88,26 +92,6 @@ class Conv1DLayer(OverWindows, Layer):
         return self.dense.parameters
 
     @property
-    def bits(self) -> int:
-        """Bits of a field."""
-        return self.dense.bits
-
-    @property
-    def width(self) -> Width:
-        """Bits of a field, or TERNARY."""
-        return self.dense.width
-
-    @property
-    def gives_scores(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def accumulator_bound(self) -> int:
-        """A magnitude that no accumulator exceeds, nor any partial sum: that of a window."""
-        return self.dense.accumulator_bound
-
-    @property
     def output_grid(self) -> Grid:
         """What its outputs stand for."""
         return self.dense.output_grid
@@ -115,10 +99,6 @@ class Conv1DLayer(OverWindows, Layer):
     def header(self) -> dict[str, Any]:
         """Return the values for the model file's JSON header."""
         return self.dense.header() | {"windows": self.windows.to_json(), "padding": self.padding}
-
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return fields and biases."""
-        return self.dense.tensors()
 
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Conv1DLayer:
@@ -146,27 +126,6 @@ class Conv1DLayer(OverWindows, Layer):
         """Make the float layer whose weights and biases are what these integers stand for."""
         dense = self.dense.dequantized(zero)
         return FloatConv1D(dense.kernel, dense.bias, self.windows)
-
-    def choose(self, core: Core, allowed: frozenset[str], storage: Storage) -> tuple[Part, ...] | None:
-        """Choose the cheapest kernels for a window; None if those allowed do not suffice."""
-        return self.dense.choose(core, allowed, storage)
-
-    def kernel_cost(self, core: Core, parts: tuple[Part, ...]) -> float:
-        """Return the time of the kernels on all windows."""
-        return self.windows.count * self.dense.kernel_cost(core, parts)
-
-    def packed_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Return the bytes of the packed weights for the chosen kernels."""
-        return self.dense.packed_bytes(parts)
-
-    def constant_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Return the bytes of the packed biases and the constants of the requantization."""
-        return self.dense.constant_bytes(parts)
-
-    @property
-    def stored_bytes(self) -> int:
-        """All bytes that a device keeps for it, rows of weights not padded."""
-        return self.dense.stored_bytes
 
     @property
     def memory(self) -> Memory:

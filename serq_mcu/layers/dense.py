@@ -12,6 +12,7 @@ Lowering is post-training, without gradients. On calibration clips run through t
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -297,6 +298,62 @@ class DenseLayer(Layer):
                 zeros = (self.u >> part.first & 1 == 0).sum(axis=1)
                 bias -= 2**part.first * part.layout.zero_bit * zeros
         return pack_bias(bias.astype(np.int32))
+
+
+class OfDense(Layer):
+    """A layer on a sequence whose products are those of one dense layer, computed again and again."""
+
+    dense: DenseLayer
+
+    @property
+    @abstractmethod
+    def repeats(self) -> int:
+        """How often they are computed for a decision."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of a field."""
+        return self.dense.bits
+
+    @property
+    def width(self) -> Width:
+        """Bits of a field, or TERNARY."""
+        return self.dense.width
+
+    @property
+    def gives_scores(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def accumulator_bound(self) -> int:
+        """A magnitude that no accumulator exceeds, nor any partial sum."""
+        return self.dense.accumulator_bound
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return fields and biases."""
+        return self.dense.tensors()
+
+    def choose(self, core: Core, allowed: frozenset[str], storage: Storage) -> tuple[Part, ...] | None:
+        """Choose the cheapest kernels; None if those allowed do not suffice."""
+        return self.dense.choose(core, allowed, storage)
+
+    def kernel_cost(self, core: Core, parts: tuple[Part, ...]) -> float:
+        """Return the time of the kernels, all repeats together."""
+        return self.repeats * self.dense.kernel_cost(core, parts)
+
+    def packed_bytes(self, parts: tuple[Part, ...]) -> int:
+        """Return the bytes of the packed weights for the chosen kernels."""
+        return self.dense.packed_bytes(parts)
+
+    def constant_bytes(self, parts: tuple[Part, ...]) -> int:
+        """Return the bytes of the packed biases and of further constants."""
+        return self.dense.constant_bytes(parts)
+
+    @property
+    def stored_bytes(self) -> int:
+        """All bytes that a device keeps for it, rows of weights not padded."""
+        return self.dense.stored_bytes
 
 
 @dataclass(frozen=True, eq=False)

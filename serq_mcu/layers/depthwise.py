@@ -17,9 +17,9 @@ from serq_mcu.layers.conv1d import FITTED, Conv1DLayer, FloatConv1D
 from serq_mcu.layers.dense import fitted_layer, signed
 from serq_mcu.layers.encodings import Width, encoding_of, width_label
 from serq_mcu.layers.kernels import Core, CostStage, Storage
-from serq_mcu.layers.packing import Part, whole_groups
+from serq_mcu.layers.packing import Part
 from serq_mcu.layers.quantizer import quantize
-from serq_mcu.layers.windows import clip_by_clip
+from serq_mcu.layers.windows import clip_by_clip, sequence_memory
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,7 @@ class DepthwiseLayer(Conv1DLayer):
     @property
     def memory(self) -> Memory:
         """Both sequences, a window, and an accumulator for each channel."""
-        sequences = whole_groups(self.inputs), whole_groups(self.outputs)
-        work = whole_groups(self.windows.size)
-        return Memory(*sequences, whole_groups(self.sums), table=False, work_bytes=work)
+        return sequence_memory(self, table=False)
 
     def code_fields(self) -> NDArray[np.uint8]:
         """Pack the fields by taps, then channels, each from its lowest bit on; a byte follows the last."""

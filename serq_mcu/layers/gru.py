@@ -18,14 +18,16 @@ from serq_mcu.layers.functions import float_sigmoid, sigmoid, tanh
 from serq_mcu.layers.recurrent import FloatRecurrent, RecurrentLayer
 
 
-@dataclass(frozen=True)
-class GruLayer(RecurrentLayer):
-    """A GRU in integers."""
-
+class _Shape:
     kind: ClassVar[str] = "gru"
     gates: ClassVar[int] = 3
     memories: ClassVar[int] = 1
     biases: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class GruLayer(_Shape, RecurrentLayer):
+    """A GRU in integers."""
 
     @staticmethod
     def advance(x: NDArray[np.int64], h: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -40,13 +42,9 @@ class GruLayer(RecurrentLayer):
 
 
 @dataclass(frozen=True, eq=False)
-class FloatGru(FloatRecurrent):
+class FloatGru(_Shape, FloatRecurrent):
     """A GRU."""
 
-    kind: ClassVar[str] = "gru"
-    gates: ClassVar[int] = 3
-    memories: ClassVar[int] = 1
-    biases: ClassVar[int] = 2
     integers: ClassVar[type[RecurrentLayer]] = GruLayer
 
     @staticmethod

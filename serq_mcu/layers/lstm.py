@@ -18,14 +18,16 @@ from serq_mcu.layers.functions import float_sigmoid, sigmoid, tanh
 from serq_mcu.layers.recurrent import FloatRecurrent, RecurrentLayer
 
 
-@dataclass(frozen=True)
-class LstmLayer(RecurrentLayer):
-    """An LSTM in integers: its state is what it shows, then the cells."""
-
+class _Shape:
     kind: ClassVar[str] = "lstm"
     gates: ClassVar[int] = 4
     memories: ClassVar[int] = 2
     biases: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class LstmLayer(_Shape, RecurrentLayer):
+    """An LSTM in integers: its state is what it shows, then the cells."""
 
     @staticmethod
     def advance(x: NDArray[np.int64], h: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -43,13 +45,9 @@ class LstmLayer(RecurrentLayer):
 
 
 @dataclass(frozen=True, eq=False)
-class FloatLstm(FloatRecurrent):
+class FloatLstm(_Shape, FloatRecurrent):
     """An LSTM."""
 
-    kind: ClassVar[str] = "lstm"
-    gates: ClassVar[int] = 4
-    memories: ClassVar[int] = 2
-    biases: ClassVar[int] = 1
     integers: ClassVar[type[RecurrentLayer]] = LstmLayer
 
     @staticmethod

@@ -29,12 +29,12 @@ from serq_mcu.layers.base import (
     Operands,
     require,
 )
-from serq_mcu.layers.dense import DenseLayer, FloatDense
+from serq_mcu.layers.dense import DenseLayer, FloatDense, OfDense
 from serq_mcu.layers.encodings import Width, width_label
 from serq_mcu.layers.functions import Q12, Rescale, exp2_minus
 from serq_mcu.layers.kernels import Core, CostStage, Storage, times
 from serq_mcu.layers.packing import GROUP, Part, whole_groups
-from serq_mcu.layers.windows import OverWindows, Windows, clip_by_clip
+from serq_mcu.layers.windows import OverWindows, Windows, clip_by_clip, sequence_memory
 
 MAX_ATTENDED = 1024  # frames whose weights in Q15, times activations, a uint32 holds
 _FITTED = 20_000  # frames that a width is fitted to
@@ -237,7 +237,7 @@ def _pooled(function: str, windows: Windows, x: Floats) -> Floats:
     return pooled
 
 
-class OverFrames:
+class Attended:
     """Attention over `frames` frames, whose scores `dense` gives."""
 
     dense: DenseLayer | FloatDense
@@ -267,7 +267,7 @@ class OverFrames:
 
 
 @dataclass(frozen=True)
-class AttentionLayer(OverFrames, Layer):
+class AttentionLayer(Attended, OfDense):
     """Attention in integers.
 
     dense: the score of a frame; scale: brings it to Q12 of base 2, so that log2(e) is in it; zero: of the
@@ -289,6 +289,11 @@ class AttentionLayer(OverFrames, Layer):
         self.scale.require_room(self.dense.accumulator_bound)
 
     @property
+    def repeats(self) -> int:
+        """Once for each frame."""
+        return self.frames
+
+    @property
     def sums(self) -> int:
         """A score for each frame, and a kernel's whole group for the last one."""
         return self.frames - 1 + GROUP
@@ -304,26 +309,6 @@ class AttentionLayer(OverFrames, Layer):
         return self.dense.u.size
 
     @property
-    def bits(self) -> int:
-        """Bits of a field."""
-        return self.dense.bits
-
-    @property
-    def width(self) -> Width:
-        """Bits of a field, or TERNARY."""
-        return self.dense.width
-
-    @property
-    def gives_scores(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def accumulator_bound(self) -> int:
-        """A magnitude that no score exceeds, nor any partial sum."""
-        return self.dense.accumulator_bound
-
-    @property
     def output_grid(self) -> Grid:
         """What its outputs stand for: the same as its inputs."""
         return Grid(self.dense.input_scale, self.zero)
@@ -332,10 +317,6 @@ class AttentionLayer(OverFrames, Layer):
         """Return the values for the model file's JSON header."""
         own = {"frames": self.frames, "zero": self.zero, "scale": self.scale.to_json()}
         return self.dense.header() | own
-
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return fields and bias."""
-        return self.dense.tensors()
 
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> AttentionLayer:
@@ -369,32 +350,10 @@ class AttentionLayer(OverFrames, Layer):
         """Make the float layer whose weights are what these integers stand for."""
         return FloatAttention(self.dense.dequantized(zero), self.frames)
 
-    def choose(self, core: Core, allowed: frozenset[str], storage: Storage) -> tuple[Part, ...] | None:
-        """Choose the cheapest kernels for a frame's score; None if those allowed do not suffice."""
-        return self.dense.choose(core, allowed, storage)
-
-    def kernel_cost(self, core: Core, parts: tuple[Part, ...]) -> float:
-        """Return the time of the kernels on all frames."""
-        return self.frames * self.dense.kernel_cost(core, parts)
-
-    def packed_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Return the bytes of the packed weights for the chosen kernels."""
-        return self.dense.packed_bytes(parts)
-
-    def constant_bytes(self, parts: tuple[Part, ...]) -> int:
-        """Return the bytes of the packed bias and the constants of the rescaling."""
-        return self.dense.constant_bytes(parts)
-
-    @property
-    def stored_bytes(self) -> int:
-        """All bytes that a device keeps for it."""
-        return self.dense.stored_bytes
-
     @property
     def memory(self) -> Memory:
         """The sequence, what it gives, the scores, and a frame."""
-        sequences = whole_groups(self.inputs), whole_groups(self.outputs)
-        return Memory(*sequences, whole_groups(self.sums), table=True, work_bytes=whole_groups(self.work))
+        return sequence_memory(self, table=True)
 
     def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
         """Write a loop over the frames: the score of each; then their weights, and the mean by these."""
@@ -441,7 +400,7 @@ class AttentionLayer(OverFrames, Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class FloatAttention(OverFrames, FloatLayer):
+class FloatAttention(Attended, FloatLayer):
     """The mean of all frames by the softmax of their scores. Raises SerqError as the integer layer does."""
 
     kind: ClassVar[str] = "attention"

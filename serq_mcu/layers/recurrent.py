@@ -37,7 +37,7 @@ from serq_mcu.layers.encodings import Width, width_label
 from serq_mcu.layers.functions import Q12, Rescale
 from serq_mcu.layers.kernels import Core, CostStage, Storage, times
 from serq_mcu.layers.packing import Part, whole_groups
-from serq_mcu.layers.windows import Windows, clip_by_clip
+from serq_mcu.layers.windows import Windows, clip_by_clip, sequence_memory
 
 ZERO = 64  # the activation of a state of 0
 MAX_FRAMES = 4096
@@ -281,8 +281,7 @@ class RecurrentLayer(OverFrames, Layer):
     @property
     def memory(self) -> Memory:
         """Both sequences, the sums of both matrices and the state, its activations, and a frame."""
-        sequences = whole_groups(self.inputs), whole_groups(self.outputs)
-        return Memory(*sequences, whole_groups(self.sums), table=True, work_bytes=whole_groups(self.work))
+        return sequence_memory(self, table=True)
 
     def code(self, operands: Operands, parts: tuple[Part, ...]) -> CPart:
         """Write a loop over the frames: the sums of both matrices, the next state, its activations."""

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.validation import check_types
-from serq_mcu.layers.base import MAX_SEQUENCE, require
+from serq_mcu.layers.base import MAX_SEQUENCE, Layer, Memory, require
+from serq_mcu.layers.packing import whole_groups
 
 _MOST = 4096  # of each number
 _CLIPS = 64  # at a time
@@ -135,6 +136,16 @@ class OverWindows:
     def outputs(self) -> int:
         """Values of the sequence that it gives."""
         return self.windows.count * self.frame_size
+
+
+def sequence_memory(layer: Layer, *, table: bool) -> Memory:
+    """Return what a layer on a sequence works in: both sequences, its sums, and its work, in whole groups.
+
+    table: whether it needs the kernels'.
+    """
+    sizes = (layer.inputs, layer.outputs, layer.sums, layer.work)
+    given, taken, sums, work = map(whole_groups, sizes)
+    return Memory(given, taken, sums, table=table, work_bytes=work)
 
 
 def clip_by_clip(
