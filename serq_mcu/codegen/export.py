@@ -180,7 +180,8 @@ def write_project(
     What else is in an earlier export there stays. own: first versions, for where the user has none; one of
     OWN is enough. example: whose they are.
     """
-    kept, own = _kept(out, files, force=force) if (out / MANIFEST).exists() else [], own or {}
+    own = own or {}
+    kept = _kept(out, files, own, app, force=force) if (out / MANIFEST).exists() else []
     there = {*kept, *(OWN if any(name in OWN for name in kept) else ())}
     manifest = {
         "serq_mcu": __version__,
@@ -325,14 +326,14 @@ def _readme(plan: Plan) -> Files:
     return {README: render("project_readme.md.j2", **names).encode()}
 
 
-def _kept(out: Path, files: Files, *, force: bool) -> list[str]:
+def _kept(out: Path, files: Files, own: Files, app: str, *, force: bool) -> list[str]:
     """List what stays of an earlier export: all that it did not write, and that the next one does not.
 
-    A first version that nobody changed does not stay. Raises SerqError if the next one would lose what
-    somebody changed, or added under a name of its own.
+    First versions that nobody changed do not stay where new ones come, nor with another application. Raises
+    SerqError if the next one would lose what somebody changed, or added under a name of its own.
     """
     project = read_project(out)
-    added, untouched = project.added(), project.untouched()
+    added = project.added()
     lost = [name for name in project.changed() if (out / name).exists()]
     lost += [name for name in added if name in files]
     if lost and not force:
@@ -340,7 +341,8 @@ def _kept(out: Path, files: Files, *, force: bool) -> list[str]:
             f"{out} holds work that an export would lose ({', '.join(lost[:3])}); choose another folder, or"
             " add --force"
         )
-    return [name for name in added if name not in files and name not in untouched]
+    replaced = [name for name in project.untouched() if name in own or project.app != app]
+    return [name for name in added if name not in files and name not in replaced]
 
 
 def _digests(files: Files) -> dict[str, str]:

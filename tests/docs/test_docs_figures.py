@@ -58,6 +58,16 @@ def test_what_accuracy_says_of_streams_is_there() -> None:
     assert f"| {share}% | {low} to {high}% | {n} |" in (DOCS / "streaming.md").read_text()
 
 
+def test_what_the_comparison_says_of_cycles_is_in_the_page_of_costs() -> None:
+    text = (DOCS / "explanation" / "comparison.md").read_text()
+    page = (DOCS / "network_cost.md").read_text()
+    figures = re.findall(r"[0-9]{3},[0-9]{3}", text)
+    m4 = page[page.index("## Cortex-M4F") : page.index("## ", page.index("## Cortex-M4F") + 3)]
+    own = [re.findall(rf"^\| {bits} \| [0-9,]+ / ([0-9,]+) \|", m4, re.M)[0] for bits in (8, 4, 2, 1)]
+    (other,) = re.findall(r"^\| CMSIS-NN s8 \| 8 \| [0-9,]+ \| ([0-9,]+) \|", page, re.M)
+    assert figures == [own[0], other, *own[1:]]
+
+
 def test_the_page_of_pauses_and_bands_is_that_of_its_rows() -> None:
     rows = read_rows(life.RESULTS, life.Row)
     assert life.PAGE.read_text() == life.page(rows)

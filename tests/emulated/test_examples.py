@@ -16,7 +16,7 @@ from serq_mcu.base.resources import FIRMWARE
 from serq_mcu.boards.board import load_board
 from serq_mcu.cli import main
 from serq_mcu.codegen.examples import ESPHOME, EXAMPLES, export_project, new_project
-from serq_mcu.codegen.export import Project
+from serq_mcu.codegen.export import Project, export_plan
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
@@ -141,6 +141,7 @@ def test_passwords_are_the_users_own_and_git_ignores_them(tmp_path: Path) -> Non
     secrets.write_text(secrets.read_text().replace("my network", "home"))
     again = Plan(MODEL, load_board(str(tmp_path / "p" / "board.toml")), "live")
     assert export_project(again, tmp_path / "p").example == "homeassistant"
+    assert export_plan(again, tmp_path / "p").example == ""  # its code gone, the rest is the user's
     assert "src/secrets.h" in (tmp_path / "p" / ".gitignore").read_text().splitlines()
     assert '"home"' in secrets.read_text()
     with buildable(project, runs_here=False) as fresh:
