@@ -18,12 +18,5 @@ SCHEMAS = _ROOT / ("docs/schemas" if _PACKAGE.parent == _ROOT else "schemas")
 MODELS = _PACKAGE / "models"
 
 BEST = "best"  # default.toml as it is
-PRESETS = (
-    BEST,
-    "light",
-    "tiny",
-    "paper",
-    "cnn1d",
-    "gru",
-    "lstm",
-)  # of training; the others are files of presets/
+# of training; the others are files of presets/
+PRESETS = (BEST, "light", "tiny", "paper", "cnn1d", "gru", "lstm")

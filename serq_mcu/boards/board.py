@@ -596,9 +596,7 @@ def with_changes(board: Board, microphone: str | None, settings: Sequence[str]) 
     for setting in settings:
         section, key, value = _setting(setting)
         document[section][key] = value
-    where = Path(f"{board.name} with --microphone or --set")
-    text = document.as_string()
-    return _board(parse_toml(text, str(where)), text, where, board.folder)
+    return _of_document(board, document, "--microphone or --set")
 
 
 def with_sdkconfig(board: Board, lines: Sequence[str]) -> Board:
@@ -609,8 +607,12 @@ def with_sdkconfig(board: Board, lines: Sequence[str]) -> Board:
     document = _document(board.toml)
     for line in new:
         document["platformio"]["sdkconfig"].append(line)
-    text = document.as_string()
-    where = Path(f"{board.name} with more of sdkconfig")
+    return _of_document(board, document, "more of sdkconfig")
+
+
+def _of_document(board: Board, document: Any, what: str) -> Board:
+    """Make the board again of its changed file; what: what errors say it was changed with."""
+    text, where = document.as_string(), Path(f"{board.name} with {what}")
     return _board(parse_toml(text, str(where)), text, where, board.folder)
 
 
