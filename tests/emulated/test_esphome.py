@@ -78,11 +78,10 @@ def test_a_second_export_keeps_the_passwords(tmp_path: Path) -> None:
     assert "secrets.yaml" in (tmp_path / "p" / ".gitignore").read_text().splitlines()
 
 
-@pytest.mark.skipif(shutil.which("esphome") is None, reason="ESPHome is not installed")
-@needs("g++")
+@needs("esphome", "g++")
 @pytest.mark.parametrize("board", ["esp32", "m5stack-atom-echo"])
 def test_esphome_takes_the_configuration_and_its_headers_the_component(board: str, tmp_path: Path) -> None:
-    """`pip install esphome==2026.6.5`, in an environment of its own, and its programs in PATH."""
+    """By the version of ESPHome that the Makefile installs."""
     _component(tmp_path / "p", board)
     command = [shutil.which("esphome") or "", "compile", "--only-generate", "emotion.yaml"]
     done = subprocess.run(
