@@ -106,8 +106,7 @@ def test_help_is_quick_and_plain_where_nobody_looks_and_coloured_where_somebody_
         after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
     )  # seconds of a processor: 0.3, and TensorFlow alone takes 3
     assert b"\x1b" not in piped
-    if not shutil.which("script"):
-        pytest.skip("no `script`, which makes a terminal")
+    require("script")  # makes a terminal
     terminal = ["script", "-qec", f"{sys.executable} -m serq_mcu check --help", "/dev/null"]
     environment = {
         name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")
