@@ -83,6 +83,20 @@ def test_every_function_of_an_app_is_called_with_what_the_reference_says(tmp_pat
     assert np.abs(10 * np.log10(power) - levels).max() < 1.3  # 0.3 of the line, 1 of rounding towards zero
 
 
+def test_a_margin_has_the_confidence_of_the_lead_that_it_equals(tmp_path: Path) -> None:
+    pcm = _speech(60_000)
+    margins = [d.margin for d in stream_decisions(MODEL, pcm) if d.frames > 0]
+    leads = np.sort(np.resize(margins, 19))
+    assert MODEL.decision is not None
+    model = replace(MODEL, decision=replace(MODEL.decision, confidence=tuple(leads.tolist())))
+    export(model, load_board("emulated-m0"), tmp_path / "p", app="live")
+    shutil.copy(HOOKS, tmp_path / "p" / "src" / "app.c")
+    program = _host(tmp_path / "p", FIRMWARE / "ports" / "audio_port_line.c")
+    said = subprocess.run([str(program)], input=pcm.tobytes(), capture_output=True, check=True).stdout
+    told = [int(line.split()[-1]) for line in said.decode().splitlines() if line.startswith("decided")]
+    assert [sure for sure in told if sure >= 0] == (5 * np.searchsorted(leads, margins, "right")).tolist()
+
+
 def test_an_app_hears_of_errors(tmp_path: Path) -> None:
     export(MODEL, load_board("emulated-m0"), tmp_path / "p", app="live")
     shutil.copy(HOOKS, tmp_path / "p" / "src" / "app.c")

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +31,7 @@ from serq_mcu.experiments.results import read_results
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.show.setup import diagnosis_lines
 from tests.support.commands import SERQ, assert_one_line, commands, interrupt
+from tests.support.tools import require
 
 RATE = 16000
 WITHOUT_JSON = {("monitor",): "what a board says goes on as it is", ("completion",): "a script for a shell"}
