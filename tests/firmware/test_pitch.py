@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serq_mcu.config import load_config
 from serq_mcu.errors import SerqError
-from serq_mcu.extraction.extractor import extractor_files
+from serq_mcu.extraction.extractor import clip_features, extractor_files
 from serq_mcu.frontend import pitch
 from serq_mcu.frontend.blocks import F0, Mel, Voicing
 from serq_mcu.frontend.blocks.base import Frames
-from serq_mcu.frontend.reference import frame_stages
+from serq_mcu.frontend.reference import features, frame_stages
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import FrontendTables, build_tables
 from tests.support.frontend import SPECS
 from tests.support.native import RUNTIME, compile_program
@@ -88,6 +90,22 @@ def test_only_voiced_frames_count_for_f0() -> None:
     np.testing.assert_array_equal(voiced, stages["voicing"][:, 0] >= round(0.3 * 32768))
     assert F0.selective and not Voicing.selective and Voicing().counts(frames, {}).all()
     assert 0.2 < voiced.mean() < 0.8
+
+
+def test_voices_that_are_too_quiet_to_count_are_speech_all_the_same() -> None:
+    """In C without a trace, which computes a frame's pitch only where it is asked for."""
+    rng = np.random.default_rng(0)
+    floor, noise = rng.normal(0, 3, 8000), rng.normal(0, 6000, 8000)
+    quiet = synthetic_speech(1, seconds=1.5, level=0.003)  # 40 dB below the noise
+    pcm = np.rint(np.concatenate([floor, noise, quiet])).clip(-32768, 32767).astype(np.int16)
+    missing = []
+    for frames in (1, 20, 30):
+        spec = replace(load_config().features, speech_frames=frames)
+        tables = build_tables(spec)
+        found = features(spec, tables, pcm)
+        np.testing.assert_array_equal(clip_features(spec, tables)(pcm), found)
+        missing.append(bool((found == MISSING).all()))
+    assert missing == [False, False, True]
 
 
 @pytest.mark.parametrize("largest", [2, 9, 2**29])
