@@ -6,6 +6,10 @@
 #include "serq_kernel.h"
 #include "serq_pool.h"
 
+#if SERQ_HELIUM
+#include <arm_mve.h>
+#endif
+
 enum { ACTIVATION_MAX = SERQ_ACTIVATION_MAX };
 
 void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center,
@@ -97,12 +101,16 @@ static inline uint8_t scaled(int32_t accumulator, int32_t scale)
 
 #endif
 
-/* All accumulators to activations by a function of one. */
-#define EACH(one) \
+/* The first accumulators to activations by a function of one, so that the rest is a multiple of 4.
+ */
+#define ODD_ONES(one) \
     const int32_t *stop = accumulators + count % 4; \
     while (accumulators != stop) { \
         *activations++ = one(*accumulators++); \
-    } \
+    }
+
+#define EACH(one) \
+    ODD_ONES(one) \
     for (stop += count / 4 * 4; accumulators != stop; accumulators += 4, activations += 4) { \
         activations[0] = one(accumulators[0]); \
         activations[1] = one(accumulators[1]); \
@@ -129,7 +137,16 @@ void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multi
     if (multiplier << 2 >> shift == 0) {
         int32_t scale = (int32_t)(multiplier << (32 - shift));
 #define SCALED(accumulator) scaled(accumulator, scale)
+#if SERQ_HELIUM
+        ODD_ONES(SCALED)
+        const int32x4_t most = vdupq_n_s32(ACTIVATION_MAX), least = vdupq_n_s32(0);
+        for (unsigned left = count / 4U; left > 0; left--, accumulators += 4, activations += 4) {
+            int32x4_t value = vrmulhq_s32(vldrwq_s32(accumulators), vdupq_n_s32(scale));
+            vstrbq_s32((int8_t *)activations, vminq_s32(vmaxq_s32(value, least), most));
+        }
+#else
         EACH(SCALED)
+#endif
         return;
     }
 #endif
