@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serq_mcu.base.files import open_regular
-from serq_mcu.corpus.containers import HEAD, Chained, Container, Truncated, identify, refusal, samples_of
+from serq_mcu.corpus.containers import HEAD, Chained, Container, Truncated, container_of, refusal, samples_of
 from serq_mcu.errors import SerqError
 
 MAX_SECONDS = 600
@@ -246,7 +246,7 @@ def _container(path: Path, file: BinaryIO) -> tuple[Container, int]:
         raise SerqError(f"{path} is empty (zero bytes); record or fetch it again")
     if size > MOST_BYTES:
         raise SerqError(f"{path} is larger than {MOST_BYTES >> 30} GiB; cut it into clips")
-    container = identify(head)
+    container = container_of(file, head, size)
     if container is None:
         raise SerqError(f"{path} {refusal(head, size)}")
     file.seek(0)

@@ -66,6 +66,23 @@ _SOUNDS = (  # a pattern of the first bytes, and what it is
     (rb"TTA1", Container("TTA", "tta")),
     (rb"ajkg", Container("Shorten", "shn")),
 )
+_CODINGS = {  # of WAV files, which ffmpeg decodes and libsndfile does not; the tags are those of RFC 2361
+    0x14: "G.723 ADPCM",
+    0x20: "Yamaha ADPCM",
+    0x22: "TrueSpeech",
+    0x42: "G.723.1",
+    0x45: "G.726",
+    0x50: "MPEG Layer I or II",
+    0x64: "G.726",
+    0x65: "G.722",
+    0xFF: "AAC",
+    0x160: "WMA",
+    0x161: "WMA",
+    0x162: "WMA",
+    0x28F: "G.722",
+    0x2000: "AC-3",
+    0xF1AC: "FLAC",
+}
 _OTHERS = (  # and what to do about it
     (rb"version https://git-lfs", "is a Git LFS pointer and not the recording; run git lfs pull"),
     (
@@ -77,6 +94,10 @@ _OTHERS = (  # and what to do about it
     (rb"\s*[{\[]\s*[\"{\[\]}\d-]", "is JSON and not a recording; download it again, or remove it"),
     (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "is an archive; unpack it"),
     (rb"%PDF|\x89PNG|\xff\xd8\xff|GIF8", "is a document or picture and not a recording; remove it"),
+    (
+        rb"SOUND SAMPLE DATA |FORM....MAUD|\x37\0\0\x10\x6d\0\0\x10",
+        "is a sound file of a program that few have; convert it to WAV, as with sox",
+    ),
     (rb"MThd", "is MIDI, notes and no sound; record it"),
     (rb"\x93NUMPY|\x89HDF", "is an array of numbers and not a recording; write it as WAV"),
 )
@@ -85,6 +106,19 @@ _OTHERS = (  # and what to do about it
 def identify(head: bytes) -> Container | None:
     """Tell what sound file begins so; None if none that is known."""
     return next((kind for pattern, kind in _SOUNDS if re.match(pattern, head, re.DOTALL)), None)
+
+
+def container_of(file: BinaryIO, head: bytes, size: int) -> Container | None:
+    """Tell what sound file this is by its first bytes, and a WAV file also by its coding; None if none."""
+    kind = identify(head)
+    if kind is not None and kind.name == "WAV":
+        file.seek(12)
+        for identifier, _, begin, _ in _chunks(file, size, "little"):
+            if identifier == b"fmt ":
+                file.seek(begin)
+                coding = _CODINGS.get(int.from_bytes(file.read(2), "little"))
+                return Container(f"WAV with {coding}", "wav") if coding else kind
+    return kind
 
 
 def refusal(head: bytes, size: int) -> str:

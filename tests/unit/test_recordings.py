@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -219,6 +220,8 @@ OTHERS = {
     "zeros": (bytes(4096), "begins with zeros"),
     "raw samples": (DATA[1000:], r"if its 31000 bytes are raw samples, convert them to WAV with the rate"),
     "MIDI": (b"MThd\0\0\0\x06", "is MIDI"),
+    "SampleVision": (b"SOUND SAMPLE DATA 2.1 ", "is a sound file of a program that few have; convert it"),
+    "MAUD": (b"FORM\0\0\xeb\x0aMAUDMHDR", "is a sound file of a program that few have; convert it"),
 }
 
 
@@ -244,6 +247,32 @@ BY_FFMPEG = {
     "wv": b"wvpk",
     "voc": b"Creative Voice File\x1a",
 }
+
+
+def in_wav(tag: int) -> bytes:
+    """A WAV file of another coding, whose format is not the first chunk."""
+    return wave_file(LIST, (b"fmt ", tag.to_bytes(2, "little") + FORMAT[1][2:], None), (b"data", DATA, None))
+
+
+@pytest.mark.parametrize(
+    ("tag", "coding"),
+    [(0x20, "Yamaha ADPCM"), (0x45, r"G\.726"), (0x50, "MPEG Layer I or II"), (0x28F, r"G\.722")],
+)
+def test_a_coding_of_wav_that_libsndfile_lacks_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: int, coding: str
+) -> None:
+    path = put(tmp_path / "a.wav", in_wav(tag))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SerqError, match=rf"is WAV with {coding}, which is read where ffmpeg is installed"):
+        read_audio(path, RATE)
+    put(tmp_path / "decoded", WAV)
+    script = f"""
+assert sys.argv[sys.argv.index("-f") + 1] == "wav", sys.argv
+sys.stdout.buffer.write(open({str(tmp_path / "decoded")!r}, "rb").read())
+"""
+    monkeypatch.setenv("PATH", stand_in(tmp_path / "bin", script))
+    audio = read_audio(path, RATE)
+    assert np.array_equal(audio.pcm, PCM) and re.match(f"WAV with {coding} decoded", audio.notes[0])
 
 
 def stand_in(folder: Path, script: str) -> str:
