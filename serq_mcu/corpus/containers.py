@@ -150,12 +150,12 @@ def samples_of(file: BinaryIO, size: int, container: Container) -> tuple[Any, st
 
     Raises Truncated if it is cut, Chained if it has several recordings.
     """
-    if container.name == "Ogg":
+    if container.name.endswith("Ogg"):
         _check_pages(file, size)
     if container.name == "MP3":
         return _mp3(file, size)
-    if container.name in ("WAV", "RIFX"):
-        return _wave(file, size, "little" if container.name == "WAV" else "big")
+    if container.name == "RIFX" or container.name.startswith("WAV"):
+        return _wave(file, size, "big" if container.name == "RIFX" else "little")
     claimed = _CLAIMED.get(container.name)
     if claimed is not None:
         begin, length = claimed(file)
@@ -287,6 +287,12 @@ def _is_name(name: bytes) -> bool:
     return len(name) == 4 and bool(re.fullmatch(rb"[A-Za-z0-9_]{3}[A-Za-z0-9_ ]", name))
 
 
+def _avi(file: BinaryIO) -> tuple[int, int | None]:
+    file.seek(4)
+    length = int.from_bytes(file.read(4), "little")
+    return 8, length if 0 < length < _LARGEST else None
+
+
 def _aiff(file: BinaryIO) -> tuple[int, int | None]:
     size = os.fstat(file.fileno()).st_size
     file.seek(12)
@@ -343,7 +349,7 @@ def _caf(file: BinaryIO) -> tuple[int, int | None]:
     return 0, -1
 
 
-_CLAIMED = {"AIFF": _aiff, "RF64": _rf64, "W64": _w64, "AU": _au, "CAF": _caf}
+_CLAIMED = {"AIFF": _aiff, "AVI": _avi, "RF64": _rf64, "W64": _w64, "AU": _au, "CAF": _caf}
 
 
 class Spliced(io.RawIOBase):

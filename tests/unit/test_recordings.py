@@ -243,7 +243,7 @@ BY_FFMPEG = {
     "amr": b"#!AMR\n",
     "asf": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
     "mp3": b"\xff\xfd\x80\x04",  # Layer II
-    "ogg": b"OggS\0\x02" + bytes(22) + b"\x7fFLAC",
+    "ogg": b"OggS\0\x02" + bytes(20) + b"\x01\x05\x7fFLAC",
     "wv": b"wvpk",
     "voc": b"Creative Voice File\x1a",
 }
@@ -320,6 +320,10 @@ sys.stdout.buffer.write(open({str(tmp_path / "decoded")!r}, "rb").read())
             "sys.stderr.write('x\\n\\ta.m4a: Invalid data\\n'); sys.exit(1)",
             r"cannot decode it \(a.m4a: Invalid data\)",
         ),
+        (
+            f"sys.stderr.write('[mov @ 0x55f8] partial file\\n'); sys.stdout.buffer.write({WAV!r})",
+            r"decodes a part of it \(partial file\); it is cut or damaged",
+        ),
         ("sys.exit(3)", r"cannot decode it \(exit status 3\)"),
         ("pass", "is truncated"),
         ("import time; time.sleep(30)", "ffmpeg needed more than 0.2 s"),
@@ -333,6 +337,26 @@ def test_what_ffmpeg_cannot_decode_is_refused(
     monkeypatch.setenv("PATH", stand_in(tmp_path / "bin", script))
     with pytest.raises(SerqError, match=message):
         read_audio(put(tmp_path / "a.m4a", BY_FFMPEG["mov"]), RATE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        in_wav(0x65),
+        b"RIFF" + (4 + 600).to_bytes(4, "little") + b"AVI " + bytes(600),
+        b"OggS\0\x02" + bytes(20) + b"\x01\x69\x7fFLAC" + bytes(100),
+    ],
+    ids=["WAV", "AVI", "Ogg"],
+)
+def test_what_is_cut_is_refused_before_ffmpeg_would_shorten_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    put(tmp_path / "decoded", WAV)
+    script = f"sys.stdout.buffer.write(open({str(tmp_path / 'decoded')!r}, 'rb').read())"
+    monkeypatch.setenv("PATH", stand_in(tmp_path / "bin", script))
+    assert np.array_equal(read_audio(put(tmp_path / "whole", data), RATE).pcm, PCM)
+    with pytest.raises(SerqError, match="is truncated"):
+        read_audio(put(tmp_path / "cut", data[: len(data) * 2 // 3]), RATE)
 
 
 # --- limits
