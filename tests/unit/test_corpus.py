@@ -264,7 +264,7 @@ def test_a_class_name_is_data(tmp_path: Path) -> None:
         ),
         (
             ("angry/a.wav", "angry/b.wav"),
-            r"every recording is of the class 'angry'; a corpus needs at least two classes",
+            r"every recording is of class 'angry'; a corpus needs at least two classes",
         ),
         (("03a01Wa.wav", "03a02Wa.wav"), r"every recording is of the class 'anger'"),
         (
