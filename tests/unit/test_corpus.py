@@ -266,7 +266,7 @@ def test_a_class_name_is_data(tmp_path: Path) -> None:
             ("angry/a.wav", "angry/b.wav"),
             r"every recording is of class 'angry'; a corpus needs at least two classes",
         ),
-        (("03a01Wa.wav", "03a02Wa.wav"), r"every recording is of the class 'anger'"),
+        (("03a01Wa.wav", "03a02Wa.wav"), r"every recording is of class 'anger'"),
         (
             ("angry/a.wav", "calm/a.wav", "stray.wav"),
             r"1 file is not named as label/clip\.wav \(such as stray\.wav\)",
@@ -275,7 +275,7 @@ def test_a_class_name_is_data(tmp_path: Path) -> None:
             ("03a01Wa.wav", "03a01Na.wav", "x/03a01Xa.wav"),
             r"1 file is not named as EMO-DB names its files, 03a01Fa\.wav \(such as 03a01Xa\.wav\)",
         ),
-        (("03a01Wa.wav", "DC_a01.wav"), r"every recording is of the class 'anger'"),
+        (("03a01Wa.wav", "DC_a01.wav"), r"every recording is of class 'anger'"),
         (("an\x1bgry/a.wav", "calm/a.wav"), r"the name 'an\\x1bgry/a\.wav' is not printable text"),
         (("angry/a\n.wav", "calm/a.wav"), r"not printable text"),
         ((" /a.wav", "calm/a.wav"), r"a class folder's name is blank"),
