@@ -659,11 +659,12 @@ def test_half_empty_bands_are_found_with_their_end(tmp_path: Path, band: str, en
 
 def test_an_offset_is_named_with_its_size(tmp_path: Path) -> None:
     clean(tmp_path)
-    write(tmp_path / "calm/least.wav", noise(70, RATE) + np.int16(300))  # of a root mean square of 5196
+    write(tmp_path / "calm/least.wav", noise(70, RATE) + np.int16(200))  # of a root mean square of 5196
+    write(tmp_path / "calm/small.wav", noise(74, RATE) + np.int16(350))
     write(tmp_path / "calm/offset.wav", noise(71, RATE) - np.int16(3000))
     found = warned(tmp_path)
     assert set(found) == {"offset"}
-    assert found["offset"][0] == 1 and "in calm/offset -0.09" in found["offset"][1]
+    assert found["offset"][0] == 2 and "in calm/offset -0.09" in found["offset"][1]
 
 
 def test_faint_recordings_are_found(tmp_path: Path) -> None:

@@ -418,6 +418,7 @@ def test_what_is_odd_about_a_recording_is_remarked(tmp_path: Path) -> None:
         (np.zeros(RATE), "every sample is zero"),
         (np.stack([noise, -noise], axis=1), "every sample is zero: its channels cancel each other"),
         (noise + 0.05, "its mean is +0.05"),
+        (noise + 0.008, "a DC offset, where models are less accurate; take it off, as with a high-pass"),
         (noise * 30, "samples are at full scale: it is clipped"),
         (noise / 1000, "even its loud part is at -79 dB"),
     ):
