@@ -42,9 +42,7 @@ def test_without_a_corpus_it_goes_the_whole_way_and_says_that_speech_is_syntheti
 
 @pytest.mark.slow(330)
 @pytest.mark.train
-def test_emodb_reaches_its_bars(
-    tmp_path: Path, emodb_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_emodb_reaches_its_bars(tmp_path: Path, emodb_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serq_mcu.demo.EMULATED_CLIPS", 12)
     summary, output = _demo(tmp_path / "demo", "--corpus", str(emodb_dir))
     assert summary["synthetic"] is False
