@@ -30,6 +30,7 @@ from serq_mcu.training.chain import (
     Scaling,
     Step,
     batch_normalization,
+    not_imported,
     require_room,
 )
 
@@ -226,11 +227,8 @@ def _steps(layers: list[_Layer], arrays: Any) -> Iterator[Step]:
         if maker is not None:
             yield from maker(name, layer, functools.partial(_array, arrays, layer, name))
         elif layer.kind not in _SILENT:
-            advice = _ADVICE.get(layer.kind, "build the model of these")
-            raise SerqError(
-                f"{name} cannot be computed on the device; Dense, ReLU, Softmax, Normalization,"
-                f" BatchNormalization, Rescaling and kinds of Dropout can: {advice}"
-            )
+            known = "Dense, ReLU, Softmax, Normalization, BatchNormalization, Rescaling and kinds of Dropout"
+            raise not_imported(name, layer.kind, known, _ADVICE.get(layer.kind, ""))
         yield from _activations(name, layer)
 
 

@@ -181,9 +181,10 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
     [
         (
             [_layer("Conv1D", activation="relu"), LAST],
-            r"layer 0 \(Conv1D 'conv1d'\) cannot be computed on the device",
+            r"layer 0 \(Conv1D 'conv1d'\) cannot be imported; Dense,.* these, or train .* --preset cnn1d",
         ),
-        ([HIDDEN, _layer("LSTM"), LAST], r"layer 1 \(LSTM"),
+        ([HIDDEN, _layer("LSTM"), LAST], r"layer 1 \(LSTM.*--preset cnn1d` \(gru, lstm\)"),
+        ([HIDDEN, _layer("ELU"), LAST], r"layer 1 \(ELU 'elu'\) .*: build the model of these$"),
         ([HIDDEN, _layer("BatchNormalization"), LAST], r"arrays of layer 1 \(BatchNormalization"),
         ([HIDDEN, _layer("LayerNormalization"), LAST], "train with BatchNormalization, which is folded"),
         ([dense(4, "leaky_relu"), LAST], "activation 'leaky_relu'"),
