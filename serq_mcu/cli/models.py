@@ -557,6 +557,6 @@ def _width_budget(network: Any, max_cycles: int | None, board_name: str | None) 
     if max_cycles is not None and board_name is not None:
         board = load_board(board_name)
         unit = f"{core_of(board.mcu.features).unit} on {board_name}"
-        costs = width_costs([layer.repeated for layer in network.weighted], board)
+        costs = width_costs([matrix[1:4] for matrix in network.matrices], board)
         return WidthBudget(costs, max_cycles, unit)
     return None

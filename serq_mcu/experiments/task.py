@@ -273,8 +273,9 @@ class _Networks:
     def __init__(self, task: Task, data: TaskData, config: Config) -> None:
         from serq_mcu.training.mlp import Examples, train_and_refit
 
+        frames = max(config.features.sequence_frames, 1)
         train, validation = (
-            Examples(data.values[:, data.part == part], data.truth[data.part == part])
+            Examples(data.values[:, data.part == part], data.truth[data.part == part], None, frames)
             for part in (TRAIN, VALIDATION)
         )
         self.held = ValidationData(validation.pooled, validation.truth)
@@ -373,7 +374,7 @@ def _network_tuner(
     key = network.shape, changed(config.training, seed=0, split=0), config.tuning
     if key not in _tuners:
         _tuners.clear()
-        _tuners[key] = FineTuner(network.shape, config.training, config.tuning)
+        _tuners[key] = FineTuner(network, config.training, config.tuning)
     inner = InnerFolds.dealt(train.joined(validation), speakers, config)
     tuner = _tuners[key].with_seed(config.training.seed)
     return NetworkTuner(tuner, train, validation, trained.best_epoch, inner)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
-from serq_mcu.layers import DenseLayer, Layer
-from serq_mcu.layers.dense import requantization, tuned_layer
-from serq_mcu.layers.encodings import NO_WIDTH, Width
+from serq_mcu.layers import Layer
+from serq_mcu.layers.base import Tuned
+from serq_mcu.layers.dense import requantization
+from serq_mcu.layers.encodings import Width, joined_width
 from serq_mcu.quantization.network import FloatNetwork
 from serq_mcu.quantized_model.interpreter import quantize_input
 from serq_mcu.quantized_model.types import (
@@ -34,17 +35,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TunedNetwork:
-    """A multilayer perceptron with its quantization, all float32 as it was trained.
+    """A network with its quantization, all float32 as it was trained.
 
-    Widths in bits; per layer a kernel [inputs, outputs], a bias [outputs] and the kernel's scale; per hidden
-    layer the value of a step of its output. epochs: of fine-tuning until it was so.
+    Widths of all matrices; of each layer the values by name that `FloatLayer.start` gives. epochs: of
+    fine-tuning until it was so.
     """
 
     widths: tuple[Width, ...]
-    kernels: tuple[NDArray[np.float32], ...]
-    biases: tuple[NDArray[np.float32], ...]
-    scales: tuple[np.float32, ...]
-    steps: tuple[np.float32, ...]
+    values: tuple[Tuned, ...]
     epochs: int = 0
 
 
@@ -73,32 +71,27 @@ class Lowering:
         return Lowering(network, calibration, self._spec, self._tables, self._labels)
 
     def model(self, widths: Sequence[Width], provenance: dict[str, Any] | None = None) -> QuantizedModel:
-        """Make the integer model with a width for each layer that has weights.
+        """Make the integer model with a width for each layer that has weights, or each of its matrices.
 
         Raises SerqError if a bound cannot be proved.
         """
         layers: list[Layer] = []
         activations, grid = self._inputs, INPUT_GRID
-        given = iter(widths)
-        for layer, target in zip(self.network.layers, self._targets, strict=True):
-            width = next(given) if layer.parameters else NO_WIDTH
+        each = self._by_layer(widths)
+        for layer, width, target in zip(self.network.layers, each, self._targets, strict=True):
             layers.append(layer.lower(width, activations, grid, target))
             if len(layers) < len(self.network.layers):
                 activations, grid = layers[-1].answer(activations), layers[-1].output_grid
         return self._model(layers, provenance)
 
     def start(self, widths: Sequence[Width]) -> TunedNetwork:
-        """Return where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""
-        layers = _dense(self.model(widths).layers)
-        zeros = [INPUT_GRID.zero] + [0] * (len(layers) - 1)
-        biases = [layer.dequantized_bias(zero) for layer, zero in zip(layers, zeros, strict=True)]
-        return TunedNetwork(
-            tuple(widths),
-            tuple(layer.kernel.astype(np.float32) for layer in self.network.dense),
-            tuple(bias.astype(np.float32) for bias in biases),
-            tuple(np.float32(layer.weight_scale) for layer in layers),
-            tuple(np.float32(layer.output_grid.scale) for layer in layers[:-1]),
-        )
+        """Return where fine-tuning begins: the float kernels with the scales, biases and steps of `model`.
+
+        Raises SerqError if a layer's kind cannot be fine-tuned.
+        """
+        layers = self.model(widths).layers
+        each = zip(self.network.layers, layers, input_zeros(layers), strict=True)
+        return TunedNetwork(tuple(widths), tuple(layer.start(lowered, zero) for layer, lowered, zero in each))
 
     def tuned_model(self, tuned: TunedNetwork, provenance: dict[str, Any] | None = None) -> QuantizedModel:
         """Make the integer model of a fine-tuned network.
@@ -107,12 +100,16 @@ class Lowering:
         """
         layers: list[Layer] = []
         grid = INPUT_GRID
-        steps = [*map(float, tuned.steps), None]
-        for parts in zip(tuned.kernels, tuned.biases, tuned.widths, tuned.scales, steps, strict=True):
-            kernel, bias, width, scale, step = parts
-            layers.append(tuned_layer(kernel, bias, width, scale, grid, step))
+        each = self._by_layer(tuned.widths)
+        for layer, width, values in zip(self.network.layers, each, tuned.values, strict=True):
+            layers.append(layer.tuned(values, width, grid))
             grid = layers[-1].output_grid
         return self._model(layers, provenance)
+
+    def _by_layer(self, widths: Sequence[Width]) -> list[Width]:
+        """Return the width of each layer, of one of several matrices as in `8+2`."""
+        given = iter(widths)
+        return [joined_width([next(given) for _ in layer.matrices]) for layer in self.network.layers]
 
     def _model(self, layers: Sequence[Layer], provenance: dict[str, Any] | None) -> QuantizedModel:
         scale = layers[-1].output_grid.scale
@@ -135,13 +132,14 @@ def _input_values(constants: InputQuantization, pooled: NDArray[np.integer]) -> 
 
 def dequantized(model: QuantizedModel, network: FloatNetwork) -> FloatNetwork:
     """Make the float network of the model's quantized weights and biases: activations are floats."""
-    zeros = [INPUT_GRID.zero, *(layer.output_grid.zero for layer in model.layers[:-1])]
+    zeros = input_zeros(model.layers)
     layers = (layer.dequantized(zero) for layer, zero in zip(model.layers, zeros, strict=True))
     return FloatNetwork(tuple(layers), network.mean, network.sd)
 
 
-def _dense(layers: Sequence[Layer]) -> list[DenseLayer]:
-    return [layer for layer in layers if isinstance(layer, DenseLayer)]
+def input_zeros(layers: Sequence[Layer]) -> list[int]:
+    """Return the zero point of each layer's input."""
+    return [INPUT_GRID.zero, *(layer.output_grid.zero for layer in layers[:-1])]
 
 
 def _input_constants(network: FloatNetwork) -> InputQuantization:

@@ -6,6 +6,7 @@ from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.layers.encodings import width_label
 from serq_mcu.quantization.allocation import LayerChoice
 from serq_mcu.quantization.budgeted import WidthPlan
+from serq_mcu.quantization.importance import LayerImportance
 from serq_mcu.quantization.pipeline import JUDGED, STEPS, Allocation
 from serq_mcu.show.table import Column, Table
 
@@ -31,7 +32,7 @@ def choice_lines(choice: LayerChoice) -> list[str]:
     """Return a layer's importance, the widths that were tried, and the reason for its bits."""
     it = choice.importance
     head = (
-        f"layer {it.layer} ({choice.inputs}x{choice.outputs}), rank {it.rank + 1}: importance"
+        f"{_name(it)} ({choice.inputs}x{choice.outputs}), rank {it.rank + 1}: importance"
         f" {it.importance:.3f} (parameters {it.parameter_share:.3f}, variance {it.variance:.2e} as"
         f" {it.variance_term:.3f}), margin {it.margin:.2%}, so at least {choice.required:.2%}"
     )
@@ -42,6 +43,10 @@ def choice_lines(choice: LayerChoice) -> list[str]:
         accuracy = f"{trial.accuracy:.2%} (95 % interval {low:.1%} to {high:.1%})"
         tried.append(f"  {width_label(trial.bits)}: {accuracy}{kept}")
     return [head, *tried, f"  {width_label(choice.bits)}: {choice.reason}"]
+
+
+def _name(of: LayerImportance) -> str:
+    return f"layer {of.layer}" + (f", {of.matrix} matrix" if of.matrix else "")
 
 
 def plan_lines(plan: WidthPlan) -> list[str]:

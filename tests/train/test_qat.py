@@ -45,7 +45,7 @@ def data() -> tuple[Examples, Examples]:
 
 
 def _kernels(network: FloatNetwork) -> list[np.ndarray]:
-    return [layer.kernel for layer in network.dense]
+    return [layer.kernel for layer in network.layers]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def _tuner(lowering: Lowering, **changes: object) -> FineTuner:
     config = load_config().changed(
         training={"presentations": 1, "mixup": 0.0}, tuning={"epochs": 6, "dropout": 0.1, **changes}
     )
-    return FineTuner(lowering.network.shape, config.training, config.tuning)
+    return FineTuner(lowering.network, config.training, config.tuning)
 
 
 @pytest.fixture(scope="module")
