@@ -1,8 +1,8 @@
 """The paper's other networks on the chip: floats, adaptive bits, and these fine-tuned, over splits.
 
 `python -m tools.networks emodb/ --seeds 10` trains in each split what `serq-mcu train --preset NAME` does,
-chooses bits as `serq-mcu quantize` does within an average of 4, with and without fine-tuning, and adds rows to
-docs/networks.csv, of which it writes docs/networks.md. Rows that are there are not computed again.
+chooses bits as `serq-mcu quantize` does within an average of 4, with and without fine-tuning, and adds rows
+to docs/networks.csv, of which it writes docs/networks.md. Rows that are there are not computed again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from serq_mcu.base.files import write_file
 from serq_mcu.base.metrics import Score, half_width
 from serq_mcu.base.validation import changed
 from serq_mcu.boards.board import load_board
-from serq_mcu.codegen.costs import stages
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.config import CLIPS, PROTOCOLS, SPEAKERS, Config, load_config
-from serq_mcu.corpus.loaders import load_corpus
+from serq_mcu.corpus.loaders import Corpus, load_corpus
+from serq_mcu.layers.base import Floats
 from serq_mcu.quantization.pipeline import STEPS, allocate, lower, model_pair, step_scores, width_judges
 from serq_mcu.quantization.run_folder import Run
 from serq_mcu.quantized_model.types import QuantizedModel
@@ -89,13 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     corpora = {corpus.name: corpus for corpus in map(load_corpus, given.corpora)}
     folders = dict(zip(corpora, given.corpora, strict=True))
-    wanted = [
-        Split(name, network, protocol, seed, split)
-        for protocol in given.protocol or PROTOCOLS
-        for name, seed in itertools.product(corpora, range(given.seeds if protocol == CLIPS else 1))
-        for split in range(1 if protocol == CLIPS else len({c.speaker for c in corpora[name].clips}))
-        for network in given.network or NETWORKS
-    ]
+    wanted: list[Split] = []
+    for protocol, corpus in itertools.product(given.protocol or PROTOCOLS, corpora.values()):
+        for seed, split in _places(protocol, corpus, given.seeds):
+            names = given.network or NETWORKS
+            wanted += [Split(corpus.name, name, protocol, seed, split) for name in names]
     rows = read_rows(RESULTS, Row)
     known = {Split(*astuple(row)[:5]) for row in rows}
     with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
@@ -105,6 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_file(RESULTS, to_csv(sorted(rows, key=_order)))
             print(*astuple(rows[-1]), flush=True)
     write_file(PAGE, page(rows))
+
+
+def _places(protocol: str, corpus: Corpus, seeds: int) -> list[tuple[int, int]]:
+    """Return seeds and splits: the first fold of each seed's clips, or each speaker with one seed."""
+    speakers = len({clip.speaker for clip in corpus.clips})
+    return [(seed, 0) for seed in range(seeds)] if protocol == CLIPS else [(0, s) for s in range(speakers)]
 
 
 def _order(row: Row) -> tuple[int | str, ...]:
@@ -162,22 +166,26 @@ _INTRODUCTION = """\
 # The paper's other networks on the chip
 
 Written by `python -m tools.networks emodb/ --seeds {seeds}` from [networks.csv](networks.csv).
-The LSTM, the GRU with attention and the 1D convolutions that Shinde, Jain and Sharma compare with, in our reading
-([paper.md](paper.md)), as the presets `lstm`, `gru` and `cnn1d` have them: 40 MFCC of each of the last 94 frames,
-as the device computes them, and the paper's hyper-parameters.
+The LSTM, the GRU with attention and the 1D convolutions that Shinde, Jain and Sharma compare with, in our
+reading ([paper.md](paper.md)), as the presets `lstm`, `gru` and `cnn1d` have them: 40 MFCC of each of the
+last 94 frames, as the device computes them, and the paper's hyper-parameters.
 *MLP* is the preset `paper`, 256-512-64 on the default statistics, with the same hyper-parameters and splits.
 
 - *floats*: what was trained, 32 bits.
-- *adaptive*: integers of the bits that importance chose on validation clips, each matrix of a recurrent layer for
-  itself; where the margin of 2 % asks for more than {most} bits on average, those that lose least within that.
+- *adaptive*: integers of the bits that importance chose on validation clips, each matrix of a recurrent layer
+  for itself; where the margin of 2 % asks for more than {most} bits on average, those that lose least within
+  that.
 - *adaptive, fine-tuned*: the same bits, trained on for 30 epochs with the quantizers in place.
 
-Accuracy in % of clips that neither training nor any choice saw, with the 95 % interval of the mean (Student's t).
-*clips*: a stratified tenth is held out, another one in each seed; the interval counts splits, which share clips.
+Accuracy in % of clips that neither training nor any choice saw, with the 95 % interval of the mean
+(Student's t).
+*clips*: a stratified tenth is held out, another one in each seed; the interval counts splits, which share
+clips.
 *other speakers*: each speaker is held out in turn, with one seed; the interval counts speakers.
 *difference*: fine-tuned integers less floats, split by split, with the interval of its mean.
-KB of 1000 bytes, weights only; *cycles* of the layers of one decision, estimated for a Cortex-M4 at the fine-tuned
-row's bits by counted costs (`serq-mcu check`), in millions, mean of the splits.
+KB of 1000 bytes, weights only.
+*M cycles*: millions, of all layers in one decision, estimated for a Cortex-M4 at the fine-tuned row's bits by
+counted costs (as `serq-mcu check` does), mean of the splits.
 """
 
 
@@ -194,12 +202,14 @@ def page(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row]) -> Table:
     names = (*METHODS, "difference", "bits", "KB", "KB as floats", "M cycles", "splits")
-    lines = []
+    lines: list[tuple[str | int, ...]] = []
     for network, title in NETWORKS.items():
         own = {m: [row for row in rows if (row.network, row.method) == (network, m)] for m in METHODS}
         if not own[FLOATS]:
             continue
-        shares = {method: 100 * np.array([row.correct / row.n for row in found]) for method, found in own.items()}
+        shares = {
+            method: 100 * np.array([row.correct / row.n for row in found]) for method, found in own.items()
+        }
         tuned = own[TUNED]
         bits, size, time = (
             float(np.mean([getattr(row, key) for row in tuned]))
@@ -211,7 +221,11 @@ def _table(rows: Sequence[Row]) -> Table:
     return Table((Column("network"), *columns(names, "right")), lines)
 
 
-def _mean(values: np.ndarray, sign: str = "") -> str:
+def _shares(rows: Sequence[Row]) -> Floats:
+    return 100 * np.array([row.correct / row.n for row in rows])
+
+
+def _mean(values: Floats, sign: str = "") -> str:
     return f"{values.mean():{sign}.1f} ± {half_width(values):.1f}"
 
 

@@ -320,7 +320,7 @@ class FloatLayer(ABC):
         same clips. Raises SerqError if a bound cannot be proved.
         """
 
-    def start(self, lowered: Layer, zero: int) -> Tuned:
+    def start(self, lowered: Layer, zero: int) -> Tuned:  # noqa: ARG002
         """Return what fine-tuning changes, as float32 by name: where `lowered` stands, with float weights.
 
         lowered: this layer in integers; zero: of the input's grid. Raises SerqError if the kind cannot be
@@ -328,7 +328,7 @@ class FloatLayer(ABC):
         """
         raise SerqError(f"a layer {self.kind} cannot be fine-tuned; set quantization.fine_tune = false")
 
-    def tuned(self, values: Tuned, width: Width, grid: Grid) -> Layer:
+    def tuned(self, values: Tuned, width: Width, grid: Grid) -> Layer:  # noqa: ARG002
         """Write a fine-tuned layer down as integers.
 
         values: those of `start`, as they were trained, of an input on `grid`. Raises SerqError if a bound

@@ -438,7 +438,9 @@ class FloatDense(FloatLayer):
     def tuned(self, values: Tuned, width: Width, grid: Grid) -> DenseLayer:
         """Write a fine-tuned layer down as integers."""
         step = float(values["output_step"]) if self.relu else None
-        return tuned_layer(values["kernel"], values["bias"], width, values["kernel_scale"], grid, step)
+        return tuned_layer(
+            values["kernel"], values["bias"], width, np.float32(values["kernel_scale"]), grid, step
+        )
 
 
 LAYERS.register(DenseLayer.kind, DenseLayer)
@@ -474,7 +476,7 @@ def tuned_layer(
     kernel: NDArray[np.float32],
     bias: NDArray[np.float32],
     width: Width,
-    weight_scale: np.float32 | NDArray[np.float32],
+    weight_scale: np.float32,
     grid: Grid,
     step: float | None,
 ) -> DenseLayer:

@@ -147,7 +147,9 @@ def choose_widths(
             trials = _try_widths(judges, widths, index, required)
             widths[index], reason = _decide(trials)
         matrix = network.matrices[index]
-        choices[index] = LayerChoice(matrix.inputs, matrix.outputs, ranked[index], required, trials, widths[index], reason)
+        choices[index] = LayerChoice(
+            matrix.inputs, matrix.outputs, ranked[index], required, trials, widths[index], reason
+        )
     if progress is not None and config.method == ADAPTIVE:
         progress("choosing bits per layer", len(ranked), len(ranked))
     return tuple(choices[index] for index in range(len(ranked)))

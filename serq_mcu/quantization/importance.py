@@ -20,7 +20,8 @@ from serq_mcu.quantization.network import FloatNetwork
 class LayerImportance:
     """The terms of a layer's importance, or of a matrix's where a layer has several.
 
-    layer: its number in the network; matrix: which of several, else empty. Rank 0 is the most important layer; margin is the validation accuracy it may cost, as a fraction.
+    layer: its number in the network; matrix: which of several, else empty. Rank 0 is the most important;
+    margin is the validation accuracy that it may cost, as a fraction.
     """
 
     layer: int

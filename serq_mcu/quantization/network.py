@@ -88,6 +88,11 @@ class FloatNetwork:
         """Features, outputs of each layer."""
         return (self.features, *(layer.outputs for layer in self.layers))
 
+    @property
+    def dense(self) -> tuple[FloatDense, ...]:
+        """The dense layers."""
+        return tuple(layer for layer in self.layers if isinstance(layer, FloatDense))
+
     def standardise(self, pooled: NDArray[np.integer]) -> Floats:
         """Turn pooled features [n, features] into standard deviations, clipped."""
         return standardise(pooled, self.mean, self.sd)

@@ -3,9 +3,9 @@
 At any widths from 1 to 8 bits, or ternary. tfmot's machinery (`QuantizeWrapperV2`, `QuantizeConfig`,
 `Quantizer`) wraps the layers (twins.py); the levels are this project's own (layers/quantizer.py), its
 gradients pass straight through (Bengio et al. 2013). Activations are the device's: inputs on its grid, hidden
-ones 0 to 127 steps, states rounded as a recurrent matrix reads them. Weight scales and activation steps learn too (LSQ, Esser et al. 2020), as logarithms. The float
-network teaches (distillation, Hinton et al. 2015). Everything about a width is a variable, so one compiled
-step serves all.
+ones 0 to 127 steps, states as a recurrent matrix reads them. Weight scales and activation steps learn too
+(LSQ, Esser et al. 2020), as logarithms. The float network teaches (distillation, Hinton et al. 2015).
+Everything about a width is a variable, so one compiled step serves all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from serq_mcu.base.progress import Progress
 from serq_mcu.base.validation import changed
 from serq_mcu.config import Config, TrainingConfig, TuningConfig
-from serq_mcu.layers import FloatDense
 from serq_mcu.layers.base import ACTIVATION_MAX, Tuned
 from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantization.allocation import Judge, ValidationData
@@ -48,8 +47,7 @@ _INPUT_RANGE = (
 
 def tuner(run: Run, progress: Progress | None = None) -> NetworkTuner:
     """Make what `quantization.pipeline.quantize` calls to fine-tune the networks of a run."""
-    dense = [layer for layer in run.network.layers if isinstance(layer, FloatDense)]
-    hidden = tuple(layer.outputs for layer in dense[:-1])  # the configuration may not say
+    hidden = tuple(layer.outputs for layer in run.network.dense[:-1])  # the configuration may not say
     frames = max(run.config.features.sequence_frames, 1)
     train, validation = (
         Examples(
@@ -300,10 +298,7 @@ class FineTuner:
         wrapped = [layer for layer in self._network.layers if isinstance(layer, _Wrapper)]
         self._parts = [{w.name.split("/")[-1].split(":")[0]: w for w in layer.weights} for layer in wrapped]
         self._dropouts = [layer for layer in self._network.layers if isinstance(layer, SeededDropout)]
-        self._teachers = [
-            [[tf.Variable(part[name]) for name in own.names] for own, part in self._pairs()]
-            for _ in range(tuning.ensemble)
-        ]
+        self._teachers = [self._copies() for _ in range(tuning.ensemble)]
         self._start: tuple[Tuned, ...] = ()
         self._optimizer = tf_keras.optimizers.legacy.Adam()  # one fused operation a variable
         self._variables = [
@@ -316,6 +311,9 @@ class FineTuner:
         self._fresh = [variable.numpy() for variable in self._optimizer.variables()]
         self._epoch = tf.function(self._run_epoch, reduce_retracing=True)
         self._evaluate = tf.function(self._loss_without_training, reduce_retracing=True)
+
+    def _copies(self) -> list[list[Any]]:
+        return [[tf.Variable(part[name]) for name in own.names] for own, part in self._pairs()]
 
     def _pairs(self) -> Iterator[tuple[Any, dict[str, Any]]]:
         yield from zip(self._twins, self._parts, strict=True)
@@ -498,25 +496,28 @@ class FineTuner:
         return tf.add_n(answers) / len(answers)
 
     def _load(self, start: TunedNetwork, teachers: Sequence[FloatNetwork]) -> None:
-        self._start, widths = start.values, iter(start.widths)
-        for index, (own, part) in enumerate(self._pairs()):
-            for name, value in start.values[index].items():
+        self._start = start.values
+        for part, values in zip(self._parts, start.values, strict=True):
+            for name, value in values.items():
                 if name in part:
                     part[name].assign(value)
                 elif (log := _logarithm(name)) in part:
                     part[log].assign(np.log(value))
-            for name in own.names:
-                if f"{name}_levels" in part:
-                    part[f"{name}_levels"].assign(float(ENCODINGS[encoding_of(next(widths))].levels))
-            for variables, teacher in zip(self._teachers, teachers, strict=True):
-                given = teacher.layers[index].tensors()
-                for variable, name in zip(variables[index], own.names, strict=True):
-                    variable.assign(given[name].astype(np.float32))
+        levels = [part[name] for part in self._parts for name in part if name.endswith("_levels")]
+        for variable, width in zip(levels, start.widths, strict=True):
+            variable.assign(float(ENCODINGS[encoding_of(width)].levels))
+        for copies, teacher in zip(self._teachers, teachers, strict=True):
+            self._load_teacher(copies, teacher)
         self._update_units()
         for index, dropout in enumerate(self._dropouts):
             dropout.draw.assign([self._training.seed % 2**31, index * 2**24])
         for variable, value in zip(self._optimizer.variables(), self._fresh, strict=True):
             variable.assign(value)
+
+    def _load_teacher(self, copies: list[list[Any]], teacher: FloatNetwork) -> None:
+        for own, variables, layer in zip(self._twins, copies, teacher.layers, strict=True):
+            for name, variable in zip(own.names, variables, strict=True):
+                variable.assign(layer.tensors()[name].astype(np.float32))
 
     def _state(self) -> list[NDArray[np.float32]]:
         return [variable.numpy() for variable in self._variables]

@@ -66,6 +66,7 @@ class Twin(tf_keras.layers.Layer):  # type: ignore[misc]
 
     def build(self, input_shape: Any) -> None:
         """Make the variables."""
+        del input_shape
         for name in self.names:
             setattr(self, name, self.add_weight(name, self.of.tensors()[name].shape))
         self.step = self.add_weight("step", (), initializer="ones", trainable=False)

@@ -41,7 +41,7 @@ from tests.support.models import SEQUENCE_SPEC
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
 from tests.support.streaming import with_pauses
 
-BOARDS = ["emulated-m0", "emulated-m4f", "emulated-rv32imc", "emulated-xtensa"]
+BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 PROGRAM = Path(__file__).parents[1] / "programs" / "recurrent_layers.c"
 NAMES = ("functions", "recurrent", "gru", "lstm", "pooling")
 SOURCES = [PROGRAM, *(RUNTIME / f"serq_{name}.c" for name in NAMES)]
@@ -141,7 +141,14 @@ def features(count: int = 90) -> np.ndarray:
 
 def lowered(floats: FloatNetwork, widths: Sequence[Width]) -> QuantizedModel:
     spec, labels = SEQUENCE_SPEC, ("calm", "loud", "sad")
-    return Lowering(floats, features(), spec, build_tables(spec), labels).model(widths)
+    return Lowering(floats, features(), spec, build_tables(spec), labels).model(each_matrix(floats, widths))
+
+
+def each_matrix(floats: FloatNetwork, widths: Sequence[Width]) -> tuple[Width, ...]:
+    """The widths of all matrices, for those of layers, of which `4+8` names two."""
+    each = [layer.matrices for layer in floats.layers]
+    named = [each_width(width)[: len(own)] for own, width in zip(each, widths, strict=True)]
+    return tuple(width for own in named for width in own)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +179,9 @@ def lowered(floats: FloatNetwork, widths: Sequence[Width]) -> QuantizedModel:
 def test_firmware_equals_python(
     board: str, on: str, names: Sequence[str], widths: Sequence[Width], tmp_path: Path
 ) -> None:
-    model = lowered(network(*names), widths)
-    assert model.widths == tuple(widths)
+    floats = network(*names)
+    model = lowered(floats, widths)
+    assert model.widths == each_matrix(floats, widths)
     project = export(model, load_board(board), tmp_path / "p")
     whole = [with_pauses(SEQUENCE_SPEC, seed, 8) for seed in range(2)]
     clips = [Recording(f"clip {i}", pcm) for i, pcm in enumerate((*whole, whole[0][:1500]))]
@@ -222,7 +230,7 @@ def test_the_model_file_keeps_them_and_all_is_counted(tmp_path: Path) -> None:
     model = lowered(network("gru", "lstm", "attention 17"), ("3+8", "ternary", 4, 5))
     again = load_model(save_model(model, tmp_path / "m.serq"))
     assert [layer.kind for layer in again.layers] == ["gru", "lstm", "attention", "dense"]
-    assert again.widths == ("3+8", "ternary", 4, 5)
+    assert again.widths == (3, 8, "ternary", "ternary", 4, 5)
     stage = dict(stages(model, features()))
     assert all((values == stage[name]).all() for name, values in stages(again, features()))
     assert stage["layer 0 state"].shape == (90, 17 * 16)

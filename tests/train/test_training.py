@@ -580,7 +580,7 @@ def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:
     one, other = (
         train_dataset(dataset, tmp_path / str(seed), small_config(seed=seed, max_epochs=2)) for seed in (1, 2)
     )
-    assert (one.network.layers[0].kernel != other.network.layers[0].kernel).any()
+    assert (one.network.dense[0].kernel != other.network.dense[0].kernel).any()
 
 
 def test_training_learns(clips: Path, tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def run() -> Run:
     version = pooled + rng.integers(-300, 301, pooled.shape).astype(np.int32)
     network = _network(pooled[part == 0], truth[part == 0])
     rounded = FloatNetwork.mlp(  # a run stores float32
-        tuple(k.astype(np.float32).astype(np.float64) for k in (layer.kernel for layer in network.layers)),
-        tuple(b.astype(np.float32).astype(np.float64) for b in (layer.bias for layer in network.layers)),
+        tuple(k.astype(np.float32).astype(np.float64) for k in (layer.kernel for layer in network.dense)),
+        tuple(b.astype(np.float32).astype(np.float64) for b in (layer.bias for layer in network.dense)),
         network.mean,
         network.sd,
     )
@@ -264,8 +264,8 @@ def test_constant_features_stay_silent_and_dead_layers_are_lowered() -> None:
     pooled[:, 4] = 777
     network = _network(pooled, truth, hidden=16)
     dead = FloatNetwork.mlp(
-        [layer.kernel for layer in network.layers],
-        [np.full(16, -100.0), *(layer.bias for layer in network.layers[1:])],
+        [layer.kernel for layer in network.dense],
+        [np.full(16, -100.0), *(layer.bias for layer in network.dense[1:])],
         network.mean,
         network.sd,
     )
@@ -302,12 +302,12 @@ def test_a_rare_outlier_does_not_coarsen_the_steps_of_all_activations() -> None:
     plain = _network(pooled[:500], truth[:500])
     pooled[0] = np.rint(plain.mean + 4 * plain.sd)
     ordinary = pooled[1:]
-    weight = np.abs(plain.layers[0].kernel).max()  # no larger than others, so integer weights stay as fine
+    weight = np.abs(plain.dense[0].kernel).max()  # no larger than others, so integer weights stay as fine
     highest = float((plain.standardise(ordinary).sum(axis=1) * weight).max())
     lost = {}
     for name, bias in (("never fires", -1e3), ("fires once", -highest)):
-        kernels = [layer.kernel.copy() for layer in plain.layers]
-        biases = [layer.bias.copy() for layer in plain.layers]
+        kernels = [layer.kernel.copy() for layer in plain.dense]
+        biases = [layer.bias.copy() for layer in plain.dense]
         kernels[0][:, 0], biases[0][0], kernels[1][0] = weight, bias, 0.0
         network = FloatNetwork.mlp(kernels, biases, plain.mean, plain.sd)
         model = Lowering(network, pooled, SPEC, build_tables(SPEC), LABELS).model((8, 8, 8))
@@ -466,8 +466,8 @@ def _refitted(run: Run) -> Run:
     """The run with a network that ships of its own: another random one, which saw training clips alone."""
     members = run.members("train")
     network = _network(run.pooled[1, members], run.truth[members])
-    parts = [layer.kernel.astype(np.float32).astype(np.float64) for layer in network.layers]
-    biases = [layer.bias.astype(np.float32).astype(np.float64) for layer in network.layers]
+    parts = [layer.kernel.astype(np.float32).astype(np.float64) for layer in network.dense]
+    biases = [layer.bias.astype(np.float32).astype(np.float64) for layer in network.dense]
     shipped = FloatNetwork.mlp(tuple(parts), tuple(biases), network.mean, network.sd)
     return replace(run, network=shipped, chooser=run.network)
 
