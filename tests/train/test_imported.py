@@ -26,7 +26,7 @@ from serq_mcu.quantized_model.store import load_model
 from serq_mcu.training.imported import for_labels, import_model, read_network
 from tests.support.imported import answers, as_saved
 from tests.support.keras_files import dense, keras_archive
-from tests.support.keras_models import inputs
+from tests.support.keras_models import CHANNELS, FEATURES, FRAMES, inputs, sequences
 
 LABELS = ("calm", "loud", "low")
 CONFIG = """
@@ -180,10 +180,10 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
     ("layers", "words"),
     [
         (
-            [_layer("Conv1D", activation="relu"), LAST],
-            r"layer 0 \(Conv1D 'conv1d'\) cannot be computed on the device",
+            [_layer("Conv2D", activation="relu"), LAST],
+            r"layer 0 \(Conv2D 'conv2d'\) cannot be computed on the device.*take Conv1D",
         ),
-        ([HIDDEN, _layer("LSTM"), LAST], r"layer 1 \(LSTM"),
+        ([HIDDEN, _layer("MaxPooling1D"), LAST], r"layer 1 \(MaxPooling1D .* reads a sequence of frames"),
         ([HIDDEN, _layer("BatchNormalization"), LAST], r"arrays of layer 1 \(BatchNormalization"),
         ([HIDDEN, _layer("LayerNormalization"), LAST], "train with BatchNormalization, which is folded"),
         ([dense(4, "leaky_relu"), LAST], "activation 'leaky_relu'"),
@@ -208,8 +208,8 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
         ),
         ([_layer("Dropout")], "has no Dense layer"),
         ([HIDDEN, LAST, dense(2)], "follows a"),
-        ([_layer("ReLU"), HIDDEN, LAST], r"layer 0 \(ReLU 'relu'\) comes before the first Dense layer"),
-        ([_layer("Activation", activation="relu"), HIDDEN, LAST], "comes before the first Dense layer"),
+        ([_layer("ReLU"), HIDDEN, LAST], r"layer 0 \(ReLU 'relu'\) comes before the first layer"),
+        ([_layer("Activation", activation="relu"), HIDDEN, LAST], "comes before the first layer"),
         (
             [{**HIDDEN, "module": "mine.layers", "registered_name": "mine>Dense"}, LAST],
             r"layer 0 is a class of your own \(mine>Dense\)",
@@ -237,7 +237,7 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
         ),
         (
             [_layer("Normalization", axis=[-1], mean=[0.0] * 5, variance=[1.0] * 5), HIDDEN, LAST],
-            "of 5 features, and its first Dense layer takes 16",
+            "of 5 features, and its first layer takes 16",
         ),
         ([CODE, LAST], "the activation that is code of your own"),
         (
@@ -343,10 +343,12 @@ def test_models_as_keras_saves_them_answer_as_they_do_there(framework: str, tmp_
         capture_output=True,
     )
     files = [path for path in sorted(tmp_path.iterdir()) if path.suffix != ".npy"]
-    assert len(files) == 44
+    assert len(files) == 44 + 26
     for path in files:
         expected = np.load(path.with_suffix(".npy")).astype(np.float64)
-        found = as_saved(answers(read_network(path), inputs()), expected)
+        over_time = path.name.startswith("frames")
+        shape, given = ((FRAMES, CHANNELS), sequences()) if over_time else ((1, FEATURES), inputs())
+        found = as_saved(answers(read_network(path, *shape), given.reshape(100, -1)), expected)
         assert np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max()), path.name
 
 
