@@ -324,9 +324,10 @@ def import_model(
 ) -> None:
     """Import a network of your own as a run that quantize, report and export continue from.
 
-    MODEL is a .keras, .h5 or .onnx file: Dense layers with ReLU, and what can be folded into them. Its inputs
-    are the device's features, as a run's features.safetensors has them (pooled), before its normalisation; if
-    it has none, in standard deviations of the training clips here.
+    MODEL is a .keras, .h5 or .onnx file: Dense layers with ReLU, and what can be folded into them; of Keras
+    also convolutions, pooling, GRU and LSTM on a sequence, whose frames --config states. Its inputs are the
+    device's features, as a run's features.safetensors has them (pooled), before its normalisation; if it has
+    none, in standard deviations of the training clips here.
 
     Example: serq-mcu import-model mine.keras --clips clips/ --labels anger,neutral,sadness --out run/
     """

@@ -320,21 +320,21 @@ class FloatLayer(ABC):
         same clips. Raises SerqError if a bound cannot be proved.
         """
 
-    def start(self, lowered: Layer, zero: int) -> Tuned:  # noqa: ARG002
+    def start(self, lowered: Layer, zero: int) -> Tuned:
         """Return what fine-tuning changes, as float32 by name: where `lowered` stands, with float weights.
 
-        lowered: this layer in integers; zero: of the input's grid. Raises SerqError if the kind cannot be
-        fine-tuned.
+        lowered: this layer in integers; zero: of the input's grid. A kind without a twin in training needs
+        neither this nor `tuned`.
         """
-        raise SerqError(f"a layer {self.kind} cannot be fine-tuned; set quantization.fine_tune = false")
+        raise NotImplementedError
 
-    def tuned(self, values: Tuned, width: Width, grid: Grid) -> Layer:  # noqa: ARG002
+    def tuned(self, values: Tuned, width: Width, grid: Grid) -> Layer:
         """Write a fine-tuned layer down as integers.
 
         values: those of `start`, as they were trained, of an input on `grid`. Raises SerqError if a bound
         cannot be proved.
         """
-        raise SerqError(f"a layer {self.kind} cannot be fine-tuned; set quantization.fine_tune = false")
+        raise NotImplementedError
 
 
 LAYERS: Registry[type[Layer]] = Registry("layer kind")

@@ -85,10 +85,7 @@ class Lowering:
         return self._model(layers, provenance)
 
     def start(self, widths: Sequence[Width]) -> TunedNetwork:
-        """Return where fine-tuning begins: the float kernels with the scales, biases and steps of `model`.
-
-        Raises SerqError if a layer's kind cannot be fine-tuned.
-        """
+        """Return where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""
         layers = self.model(widths).layers
         each = zip(self.network.layers, layers, input_zeros(layers), strict=True)
         return TunedNetwork(tuple(widths), tuple(layer.start(lowered, zero) for layer, lowered, zero in each))

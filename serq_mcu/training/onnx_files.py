@@ -166,8 +166,8 @@ class _Graph:
             yield Activation(name, _ENDS[node.op_type])
         elif node.op_type not in _SILENT:
             raise SerqError(
-                f"{name} cannot be computed on the device; Gemm, MatMul, Add, Relu, BatchNormalization,"
-                " scalers and a last Softmax can: build the model of these"
+                f"{name} is not read; Gemm, MatMul, Add, Relu, BatchNormalization, scalers and a last Softmax"
+                " are: build the model of these, or one that reads a sequence of frames in Keras"
             )
 
     def _constant(self, name: str, node: Any, index: int) -> Floats:

@@ -9,9 +9,11 @@ import pytest
 
 from serq_mcu.base.validation import changed
 from serq_mcu.config import load_config
+from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.layers import FloatDense
 from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
 from serq_mcu.layers.quantizer import dequantize, fields
 from serq_mcu.layers.quantizer import quantize as quantize_numpy
@@ -244,3 +246,14 @@ def test_an_ensemble_teaches_what_its_networks_say_on_average(
     assert (_first(tuned) != _first(tuner.tune(lowering, (2, 2, 2), *data))).any()
     with pytest.raises(ValueError, match="zip"):
         by_three.tune(lowering, (2, 2, 2), *data, others=others[:1])
+
+
+def test_a_kind_of_layer_without_a_twin_is_refused_by_its_name(lowering: Lowering) -> None:
+    class Bent(FloatDense):
+        kind = "bent"
+
+    first, *rest = lowering.network.dense
+    bent = FloatNetwork((Bent(first.kernel, first.bias), *rest), lowering.network.mean, lowering.network.sd)
+    config = load_config()
+    with pytest.raises(SerqError, match="a layer bent cannot be fine-tuned"):
+        FineTuner(bent, config.training, config.tuning)
