@@ -6,9 +6,10 @@ in place (training/qat.py) brings its scales and steps along and is only written
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import FrontendTables
 from serq_mcu.layers import Layer
-from serq_mcu.layers.base import Tuned
+from serq_mcu.layers.base import Grid, Tuned
 from serq_mcu.layers.dense import requantization
 from serq_mcu.layers.encodings import Width, joined_width
 from serq_mcu.quantization.network import FloatNetwork
@@ -46,6 +47,14 @@ class TunedNetwork:
     epochs: int = 0
 
 
+class _Made(NamedTuple):
+    """A layer that was lowered to a width, and its activations uint8 [n, outputs] for calibration clips."""
+
+    width: Width
+    layer: Layer
+    given: NDArray[np.uint8] | None
+
+
 class Lowering:
     """A maker of integer models of any widths from one float network.
 
@@ -65,6 +74,7 @@ class Lowering:
         self._input = _input_constants(network)
         self._inputs = quantize_input(self._input, calibration)
         self._targets = network.targets(network.standardise(calibration))
+        self._made: list[_Made] = []  # the layers of the last model: the first ones may serve the next
 
     def of(self, network: FloatNetwork, calibration: NDArray[np.int32]) -> Lowering:
         """Return what lowers another network of the same features and labels."""
@@ -75,14 +85,25 @@ class Lowering:
 
         Raises SerqError if a bound cannot be proved.
         """
-        layers: list[Layer] = []
-        activations, grid = self._inputs, INPUT_GRID
         each = self._by_layer(widths)
-        for layer, width, target in zip(self.network.layers, each, self._targets, strict=True):
-            layers.append(layer.lower(width, activations, grid, target))
-            if len(layers) < len(self.network.layers):
-                activations, grid = layers[-1].answer(activations), layers[-1].output_grid
-        return self._model(layers, provenance)
+        kept = [known.width == width for known, width in zip(self._made, each, strict=False)]
+        del self._made[(*kept, False).index(False) :]
+        wanted = zip(self.network.layers, each, self._targets, strict=True)
+        for layer, width, target in itertools.islice(wanted, len(self._made), None):
+            activations, grid = self._arriving()
+            lowered = layer.lower(width, activations, grid, target)
+            last = len(self._made) == len(self.network.layers) - 1
+            given = None if last else lowered.answer(activations).astype(np.uint8)
+            self._made.append(_Made(width, lowered, given))
+        return self._model([made.layer for made in self._made], provenance)
+
+    def _arriving(self) -> tuple[NDArray[np.int64], Grid]:
+        """Return the activations of calibration clips that the next layer takes, and their grid."""
+        if not self._made:
+            return self._inputs, INPUT_GRID
+        made = self._made[-1]
+        assert made.given is not None
+        return made.given.astype(np.int64), made.layer.output_grid
 
     def start(self, widths: Sequence[Width]) -> TunedNetwork:
         """Return where fine-tuning begins: the float kernels with the scales, biases and steps of `model`."""

@@ -144,6 +144,15 @@ def lowered(floats: FloatNetwork, widths: Sequence[Width]) -> QuantizedModel:
     return Lowering(floats, features(), spec, build_tables(spec), labels).model(each_matrix(floats, widths))
 
 
+def test_a_model_does_not_depend_on_what_was_lowered_before() -> None:
+    """Layers of the same widths in front are taken from the model before."""
+    floats, spec, labels = network("gru", "attention 17"), SEQUENCE_SPEC, ("calm", "loud", "sad")
+    lowering = Lowering(floats, features(), spec, build_tables(spec), labels)
+    for widths in ((8, 8, 8, 8), (8, 8, 8, 2), (8, 8, 3, 2), (8, 4, 3, 2), (8, 4, 3, 2), (1, 4, 3, 2)):
+        fresh = Lowering(floats, features(), spec, build_tables(spec), labels).model(widths)
+        assert lowering.model(widths).sha256 == fresh.sha256
+
+
 def each_matrix(floats: FloatNetwork, widths: Sequence[Width]) -> tuple[Width, ...]:
     """The widths of all matrices, for those of layers, of which `4+8` names two."""
     each = [layer.matrices for layer in floats.layers]
