@@ -14,6 +14,7 @@ import pytest
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
+from serq_mcu.codegen.width_costs import width_costs
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import (
@@ -28,6 +29,7 @@ from serq_mcu.layers import (
 )
 from serq_mcu.layers.encodings import Width
 from serq_mcu.layers.functions import POWERS, SIGMOID, Rescale, exp2_minus, sigmoid, tanh
+from serq_mcu.layers.kernels import Storage
 from serq_mcu.layers.pooling import attended, attention_weights
 from serq_mcu.layers.recurrent import FloatRecurrent, RecurrentLayer, each_width, state_activations
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
@@ -151,6 +153,24 @@ def test_a_model_does_not_depend_on_what_was_lowered_before() -> None:
     for widths in ((8, 8, 8, 8), (8, 8, 8, 2), (8, 8, 3, 2), (8, 4, 3, 2), (8, 4, 3, 2), (1, 4, 3, 2)):
         fresh = Lowering(floats, features(), spec, build_tables(spec), labels).model(widths)
         assert lowering.model(widths).sha256 == fresh.sha256
+
+
+@pytest.mark.parametrize("board", ["nucleo_f446re", "esp32"])
+def test_a_budget_of_time_counts_each_matrix_on_every_frame(board: str) -> None:
+    floats = network("gru", "lstm last")
+    costs = width_costs([matrix[1:4] for matrix in floats.matrices], load_board(board))
+    widths = (2, 5, 8, 1, 4)
+    model = lowered(floats, ("2+5", "8+1", 4))
+    plan = Plan(model, load_board(board))
+    whole = zip(
+        model.layers, (costs[:2], costs[2:4], costs[4:]), (widths[:2], widths[2:4], widths[4:]), strict=True
+    )
+    for layer, own, bits in whole:
+        parts = layer.choose(plan.core, frozenset(plan.core.kernels), Storage.COMPACT)
+        assert parts is not None
+        each = [row[width - 1] for row, width in zip(own, bits, strict=True)]
+        assert sum(each) == pytest.approx(layer.kernel_cost(plan.core, parts))
+        assert min(each) > 0
 
 
 def each_matrix(floats: FloatNetwork, widths: Sequence[Width]) -> tuple[Width, ...]:

@@ -6,6 +6,7 @@ and a folder; for each model it writes NAME.keras and NAME.h5, and NAME.npy, the
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,17 @@ def inputs() -> np.ndarray:
     """The inputs that every model answers to, float32 [100, FEATURES]."""
     rng = np.random.default_rng(7)
     return (rng.normal(size=(100, FEATURES)) * 3 + np.arange(FEATURES)).astype(np.float32)
+
+
+def batch_normalization(keras: Any, **options: Any) -> Any:
+    """A layer of Keras whose numbers are not what they start with."""
+    return keras.layers.BatchNormalization(
+        beta_initializer="random_normal",
+        gamma_initializer=keras.initializers.RandomUniform(0.5, 2.0),
+        moving_mean_initializer="random_normal",
+        moving_variance_initializer=keras.initializers.RandomUniform(0.5, 4.0),
+        **options,
+    )
 
 
 def sequences() -> np.ndarray:
@@ -40,14 +52,7 @@ def models_on_sequences(keras: Any) -> dict[str, Any]:
         layer.adapt(sequences())
         return layer
 
-    def norm(**options: Any) -> Any:
-        return layers.BatchNormalization(
-            beta_initializer="random_normal",
-            gamma_initializer=keras.initializers.RandomUniform(0.5, 2.0),
-            moving_mean_initializer="random_normal",
-            moving_variance_initializer=keras.initializers.RandomUniform(0.5, 4.0),
-            **options,
-        )
+    norm = functools.partial(batch_normalization, keras)
 
     def chain(*items: Any, shape: tuple[int | None, ...] = (FRAMES, CHANNELS)) -> Any:
         last = layers.Dense(CLASSES, activation="softmax", **biased)
@@ -97,14 +102,7 @@ def models(keras: Any) -> dict[str, Any]:
     def last(**options: Any) -> Any:
         return dense(CLASSES, activation="softmax", **options)
 
-    def norm(**options: Any) -> Any:
-        return layers.BatchNormalization(
-            beta_initializer="random_normal",
-            gamma_initializer=keras.initializers.RandomUniform(0.5, 2.0),
-            moving_mean_initializer="random_normal",
-            moving_variance_initializer=keras.initializers.RandomUniform(0.5, 4.0),
-            **options,
-        )
+    norm = functools.partial(batch_normalization, keras)
 
     def adapted() -> Any:
         layer = layers.Normalization()
