@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from serq_mcu.base.validation import changed
 from serq_mcu.config import Config, load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.tables import build_tables
@@ -25,9 +26,10 @@ from serq_mcu.layers.encodings import TERNARY, Width
 from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork, standardisation
+from serq_mcu.quantization.pipeline import allocate
 from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.training.mlp import Examples, train_mlp
-from serq_mcu.training.qat import FineTuner
+from serq_mcu.training.qat import FineTuner, InnerFolds, NetworkTuner
 from serq_mcu.training.sequences import sequence_layers
 
 import tf_keras  # isort: skip  # after mlp, which sets how it loads
@@ -231,3 +233,28 @@ def test_each_matrix_of_a_recurrent_layer_is_given_bits_by_its_own_importance() 
     assert variances == [float(np.var(matrix.weights)) for matrix in network.matrices]
     assert variances[1] < 0.05 < variances[0]
     assert found[1].rank == 4
+
+
+@pytest.mark.slow(30)
+def test_networks_of_inner_folds_judge_the_widths_of_each_matrix_fine_tuned() -> None:
+    pooled, truth = rising_and_falling()
+    whole = sequence_config(["maximum 7", "gru 4 last"]).changed(
+        training={"batch_size": 16, "learning_rate": 0.02}, tuning={"epochs": 2}
+    )
+    train, held = (
+        Examples(pooled[part][None], truth[part], frames=FRAMES) for part in (slice(80), slice(80, None))
+    )
+    trained = train_mlp(train, held, 2, whole.training).network
+    spec = whole.features
+    lowering = Lowering(trained, pooled[:80], spec, build_tables(spec), ("falls", "rises"))
+    both = train.joined(held)
+    inner = InnerFolds(both, np.arange(len(truth)) // 2 % 2, 1)
+    own = NetworkTuner(FineTuner(trained, whole.training, whole.tuning), train, held, 12, inner)
+    judges = own.judges(lowering)
+    assert [judge.validation.clips for judge in judges] == [60, 60]
+    layers, plan = allocate(trained, judges, changed(whole.quantization, margin=0.4, max_bytes=0))
+    assert plan is None
+    assert [choice.importance.matrix for choice in layers] == ["input", "recurrent", "", ""]
+    assert all(choice.trials for choice in layers)
+    chosen = [choice.bits for choice in layers]
+    assert np.mean([judge.right(chosen).mean() for judge in judges]) > 0.8
