@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from serq_mcu.base.files import write_file
 from serq_mcu.boards.board import Board, load_board
+from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.counting.bench import bench
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.layers import FloatConv1D, FloatGru, FloatLayer, FloatPooling, Windows
+from serq_mcu.layers import FloatConv1D, FloatDense, FloatGru, FloatLayer, FloatPooling, Windows
 from serq_mcu.layers.kernels import Core, CostStage
 from serq_mcu.quantization.lowering import Lowering
 from serq_mcu.quantization.network import FloatNetwork, standardisation
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.types import DecisionRule, QuantizedModel
 from serq_mcu.show.table import Column, Table, columns
 
 PAGE = Path(__file__).parents[1] / "docs" / "sequence_cost.md"
@@ -56,6 +58,17 @@ Each of the three gates has a third of both matrices' rows.
 *state*: its activations.
 """
 
+_STREAM = """
+## A stream
+
+A network of two convolutions on these frames, of 40 and 56 filters of 5 taps, each with a ReLU and a maximum
+of 2 frames behind it, then the mean of all frames and a layer of 64 neurons: {size:.1f} KB of weights at 8
+bits.
+It listens all the time (application `live`) and answers each second; what `serq-mcu check` states before a
+build, from cached weights to slow flash.
+
+"""
+
 
 def main() -> None:
     """Count everything and write the page."""
@@ -73,6 +86,7 @@ def main() -> None:
         _PARTS,
         "\n",
         _parts(board, units),
+        *_stream(),
     ]
     write_file(PAGE, "".join(text))
 
@@ -100,6 +114,38 @@ def _gru() -> list[FloatLayer]:
     rng, rows = np.random.default_rng(2), 3 * UNITS
     kernels = rng.normal(0, 0.2, (CHANNELS, rows)), rng.normal(0, 0.2, (UNITS, rows))
     return [FloatGru.of(*kernels, np.zeros((2, rows)), FRAMES, sequence=False)]
+
+
+def _convolutions() -> QuantizedModel:
+    """Make the network that streams."""
+    rng, layers, frames, channels = np.random.default_rng(3), list[FloatLayer](), FRAMES, CHANNELS
+    for filters in (40, 56):
+        windows = Windows(frames, channels, 5, 1, 1, 2, 2)
+        layers.append(FloatConv1D(rng.normal(0, 0.1, (windows.size, filters)), np.zeros(filters), windows))
+        layers.append(FloatPooling("maximum", Windows(frames, filters, 2, 2)))
+        frames, channels = frames // 2, filters
+    layers.append(FloatPooling("mean", Windows(frames, channels, frames)))
+    layers.append(FloatDense(rng.normal(0, 0.1, (channels, 64)), np.zeros(64)))
+    second = round(SPEC.sample_rate / SPEC.hop_length)
+    return replace(model(layers, (8, 8, 8, 8)), decision=DecisionRule(4, second, 8, 0, 1, 0))
+
+
+def _stream() -> list[str]:
+    """State what the stream needs on two boards."""
+    streamed = _convolutions()
+    lines = []
+    for name in ("nucleo_f446re", "esp32"):
+        found = budget(Plan(streamed, load_board(name), "live"))
+        assert found.fits
+        assert found.core_share is not None
+        assert found.decision_milliseconds is not None
+        shares = " to ".join(f"{100 * share:.1f} %" for share in found.core_share)
+        times = " to ".join(f"{time:.1f}" for time in found.decision_milliseconds)
+        mcu = found.board.mcu
+        lines.append((name, f"{mcu.clock_hz // 10**6}", f"{found.ram:,} of {mcu.ram_bytes:,}", times, shares))
+    titles = "MHz", "RAM, B", "a decision, ms", "share of the core"
+    table = Table((Column("board"), *columns(titles, "right")), lines)
+    return [_STREAM.format(size=streamed.weights_only_bytes / 1000), table.markdown() + "\n"]
 
 
 def _counted(board: Board, models: Sequence[tuple[int, QuantizedModel]], repeats: int, products: int) -> str:
