@@ -339,7 +339,7 @@ def _listening_table(boards: list[Board], heard: dict[tuple[str, str], Listened]
             cost = heard.get((board.name, name))
             if cost is None:
                 continue
-            cells = (_millions(board, part) for part in (cost.noise, cost.silence, cost.hearing_all))
+            cells = (_millions(part) for part in (cost.noise, cost.silence, cost.hearing_all))
             noise, silence, hearing_all = cells
             limit = f"{SILENT_CYCLES / 1e6:g} M cycles" if board.name == "emulated-m4f" else "-"
             rows.append([f"{board.mcu.core}, {name}", noise, silence, limit, hearing_all])
@@ -351,8 +351,8 @@ def _listening_table(boards: list[Board], heard: dict[tuple[str, str], Listened]
     )
 
 
-def _millions(board: Board, cost: tuple[int, int | None]) -> str:
-    return _both(board, cost, lambda value: f"{value / 1e6:.2f} M")
+def _millions(cost: tuple[int, int | None]) -> str:
+    return _both(cost, lambda value: f"{value / 1e6:.2f} M")
 
 
 def _frames_table(boards: list[Board], costs: Costs) -> str:
@@ -365,20 +365,20 @@ def _frames_table(boards: list[Board], costs: Costs) -> str:
         cells = [board.mcu.core]
         for name in SPECS:
             cost = costs.get((board.name, name))
-            cells.append("-" if cost is None else _both(board, cost.frame, "{:,}".format))
+            cells.append("-" if cost is None else _both(cost.frame, "{:,}".format))
             if name in head[:-1] and head[head.index(name) + 1] == "limit":
                 limit = LIMITS.get((board.name, name))
                 cells.append("-" if limit is None else f"{limit:,}")
-        rows.append([*cells, _a_second(board, costs.get((board.name, "default")), second)])
+        rows.append([*cells, _a_second(costs.get((board.name, "default")), second)])
     return lines(rows)
 
 
-def _a_second(board: Board, cost: FrameCost | None, frames: float) -> str:
+def _a_second(cost: FrameCost | None, frames: float) -> str:
     if cost is None:
         return "-"
     instructions, cycles = cost.frame
     a_second = (instructions * frames, None if cycles is None else cycles * frames)
-    return _both(board, a_second, lambda value: f"{value / 1e6:.2f} M")
+    return _both(a_second, lambda value: f"{value / 1e6:.2f} M")
 
 
 def _stages_table(boards: list[Board], costs: Costs, name: str) -> str:
@@ -412,14 +412,10 @@ def _memory(costs: Costs) -> str:
     return lines(rows) + f"\n{note}\n"
 
 
-def _both(board: Board, cost: tuple[float, float | None], text: Callable[[float], str]) -> str:
-    """Write instructions, and cycles where the estimate is of this very core."""
+def _both(cost: tuple[float, float | None], text: Callable[[float], str]) -> str:
+    """Write instructions, and cycles where they are estimated."""
     instructions, cycles = cost
-    return (
-        text(instructions)
-        if cycles is None or board.name == "emulated-m7"
-        else f"{text(instructions)} / {text(cycles)}"
-    )
+    return text(instructions) if cycles is None else f"{text(instructions)} / {text(cycles)}"
 
 
 def lines(rows: list[list[str]]) -> str:

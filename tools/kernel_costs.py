@@ -38,6 +38,7 @@ from tools.network_cost import random_model
 # taken for unknown cores.
 CORES = {
     "emulated-m0": ("armv6-m",),
+    "emulated-m55": ("dsp", "mve"),
     "emulated-m4f": ("dsp",),
     "emulated-xtensa": ("mul32",),
     "emulated-rv32imc": ("rv32i", "m"),

@@ -27,7 +27,7 @@ from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
 from serq_mcu.quantized_model.types import InputQuantization, QuantizedModel
 
 PAGE = Path(__file__).parents[1] / "docs" / "network_cost.md"
-BOARDS = ("emulated-m4f", "emulated-m0", "emulated-rv32imc", "emulated-xtensa")
+BOARDS = ("emulated-m4f", "emulated-m0", "emulated-m55", "emulated-rv32imc", "emulated-xtensa")
 WIDTHS: tuple[Width, ...] = (8, 7, 6, 5, 4, 3, 2, TERNARY, 1)
 OUTPUTS = (256, 512, 64, 7)
 STATISTICS = {40: ("mean",), 120: ("mean", "sd", "delta_sd")}  # of 40 MFCC, by the number of inputs
@@ -39,7 +39,8 @@ A whole decision of the networks N-256-512-64-7 with N = {inputs}, from pooled f
 standardization, four layers, bias, ReLU, requantization, argmax.
 All layers have the same width.
 Weights are random, which changes only what requantization executes.
-Cortex-M rows are instructions / estimated cycles (no wait states, no caches), the others instructions.
+Rows of Cortex-M4F and M0 are instructions / estimated cycles (no wait states, no caches), the others
+instructions.
 *plain C* is a loop over int8 weights (the sums alone), compiled by the same compiler.
 
 Counted in QEMU by `python -m tools.network_cost`, which writes this page.
@@ -76,6 +77,7 @@ CMSIS-NN's and TensorFlow Lite Micro's outputs were checked against a reference,
 | bitneural32 (float activations) | 2 | 3,767,132 | 5,182,439 | 680 | 4,264 |
 | emlearn | float32 | 1,068,690 | 2,125,090 | 3,320 | 4,384 |
 
+On a Cortex-M55, instructions: CMSIS-NN s8 94,249, s4 89,987.
 On a Cortex-M0+: NNoM int8 964,498 / 1,204,050, CMSIS-NN s8 1,131,587 / 1,514,537, BitNetMCU at 1 bit
 1,803,194 / 2,272,614.
 """

@@ -273,13 +273,13 @@ class _Networks:
     def __init__(self, task: Task, data: TaskData, config: Config) -> None:
         from serq_mcu.training.mlp import Examples, train_and_refit
 
+        learn, choose = (np.flatnonzero(data.part == part) for part in (TRAIN, VALIDATION))
+        used = np.concatenate([learn, choose])
         frames = max(config.features.sequence_frames, 1)
-        train, validation = (
-            Examples(data.values[:, data.part == part], data.truth[data.part == part], None, frames)
-            for part in (TRAIN, VALIDATION)
-        )
+        examples = Examples(data.values[:, used], data.truth[used], None, frames)
+        train, validation = examples.parted(learn.size)
         self.held = ValidationData(validation.pooled, validation.truth)
-        trained, refitted = train_and_refit(train, validation, len(data.labels), config.training)
+        trained, refitted = train_and_refit(examples, learn.size, len(data.labels), config.training)
         self.first, self.kept = trained.network, refitted or trained.network
         spec = config.features
         of_all = train.pooled[0], spec, build_tables(spec), data.labels

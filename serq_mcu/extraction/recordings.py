@@ -156,11 +156,7 @@ def augmented_features(
     """
     pooled = np.empty((len(augmented), spec.feature_count), dtype=np.int32)
     keys = [_key(spec, tables, recordings, item) for item in augmented] if cache else []
-    found = cache.find(keys) if cache else {}
-    todo = [index for index in range(len(augmented)) if not cache or keys[index] not in found]
-    for index, name in enumerate(keys):
-        if name in found:
-            pooled[index] = np.frombuffer(found[name], dtype="<i4")
+    todo = _not_cached(keys, pooled, cache) if cache else list(range(len(augmented)))
     features = clip_features(spec, tables, progress)
 
     def compute(index: int) -> NDArray[np.int32]:
@@ -188,6 +184,19 @@ def augmented_features(
             if progress is not None:
                 progress("computing features", start + len(batch), len(todo))
     return pooled
+
+
+def _not_cached(keys: Sequence[Key], pooled: NDArray[np.int32], cache: Cache) -> list[int]:
+    """Fill in the rows that the cache has; return the numbers of the others."""
+    missing = []
+    for start in range(0, len(keys), _BATCH):
+        found = cache.find(keys[start : start + _BATCH])
+        for index, name in enumerate(keys[start : start + _BATCH], start):
+            if name in found:
+                pooled[index] = np.frombuffer(found[name], dtype="<i4")
+            else:
+                missing.append(index)
+    return missing
 
 
 def _words(condition: Condition) -> str:

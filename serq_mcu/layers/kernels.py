@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serq_mcu.errors import SerqError
-from serq_mcu.layers.packing import GROUP, LAYOUTS, TILE_GROUPS, Layout, Part
+from serq_mcu.layers.packing import GROUP, LAYOUTS, Layout, Part
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -135,7 +135,7 @@ def terms(layout: Layout, inputs: int, outputs: int) -> Terms:
     and 1.
     """
     blocks, groups = -(-outputs // layout.rows), -(-inputs // GROUP)
-    return blocks * groups, blocks * (groups % TILE_GROUPS), blocks, groups, 1
+    return blocks * groups, blocks * (groups % layout.tile_groups), blocks, groups, 1
 
 
 def cheapest_parts(

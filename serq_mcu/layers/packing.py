@@ -21,6 +21,7 @@ from serq_mcu.base.registry import Registry
 GROUP = 8  # all layouts: inputs are padded with zero activations to a multiple
 TILE_GROUPS = 4
 BLOCK = 512  # most inputs that a lane sums
+LANES = 16  # inputs of a vector of bytes
 
 Index = NDArray[np.int64]
 Place = Callable[[Index, Index, Index, "Shape"], "tuple[Index, Any]"]
@@ -51,8 +52,8 @@ class Layout:
 
     place(o, i, k, shape) gives the position of the bit in the array and whether it is stored inverted.
     zero_bit: what the kernel adds for each bit that is 0, which the layer's bias takes off again; such a
-    kernel leaves the sum of activations to the layer's start. headers, sources: C of an extension, beside the
-    runtime's.
+    kernel leaves the sum of activations to the layer's start. tile_groups: groups of inputs that its kernel
+    takes at a time. headers, sources: C of an extension, beside the runtime's.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Layout:
     last_first: int  # a part may begin at this bit of the fields, or at a lower one
     place: Place
     zero_bit: int = 0
+    tile_groups: int = TILE_GROUPS
     headers: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
 
@@ -158,6 +160,14 @@ def _mul4(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
     return 32 * (o // 8 * shape.padded_inputs + i) + 4 * (o % 8) + k, False
 
 
+def _vec(o: Index, i: Index, k: Index, shape: Shape) -> tuple[Index, Any]:
+    rows, together = 8 if shape.bits == 1 else 4, 8 // shape.bits  # of a block; of a byte
+    vectors, start = rows // together, i // LANES * LANES
+    lanes = np.minimum(shape.padded_inputs - start, LANES)
+    byte = (o // rows * shape.padded_inputs + start) * vectors + o % rows // together * lanes + i % LANES
+    return 8 * byte + shape.bits * (o % together) + k, False
+
+
 LAYOUTS: Registry[Layout] = Registry("layout")
 for _layout in (
     Layout("planes8", (1, 2, 3, 4), 1, 1, 5, _planes8),
@@ -167,6 +177,10 @@ for _layout in (
     Layout("dsp1", (1,), 4, 4, 7, _dsp1, zero_bit=128),
     Layout("mul8", (8,), 4, 4, 0, _mul8),
     Layout("mul4", (4,), 4, 8, 0, _mul4),
+    Layout("vec8", (8,), 4, 4, 0, _vec, tile_groups=LANES // GROUP),
+    Layout("vec4", (4,), 4, 4, 4, _vec, tile_groups=LANES // GROUP),
+    Layout("vec2", (2,), 4, 4, 6, _vec, tile_groups=LANES // GROUP),
+    Layout("vec1", (1,), 4, 8, 7, _vec, tile_groups=LANES // GROUP),
 ):
     LAYOUTS.register(_layout.name, _layout)
 

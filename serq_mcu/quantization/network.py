@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from serq_mcu.layers import FloatDense, FloatLayer
 from serq_mcu.layers.base import Matrix
 
 UNINFORMATIVE = 2.0**20  # the standard deviation given to a feature that does not vary: it stays next to 0
+_COLUMNS = 32  # whose mean and deviation are computed at a time
 CLIP = 4.0  # standard deviations: beyond them a feature saturates, on the device and in training
 Floats = NDArray[np.float64]
 
@@ -126,12 +128,24 @@ def standardise(pooled: NDArray[np.integer], mean: Floats, sd: Floats) -> Floats
 
 
 def standardisation(pooled: NDArray[np.integer], coefficients: int | None = None) -> tuple[Floats, Floats]:
-    """Compute mean and standard deviation [coefficients] of training features [n, features], in device units.
+    """Compute mean and standard deviation [coefficients] of features [..., features], in device units.
 
     coefficients: of a frame of a sequence, which all frames share; without it each feature is of its own.
     What is missing is left out. A feature that varies by less than half a unit carries no information; its
     deviation is set so large that it stays at 0.
     """
-    known = np.ma.masked_equal(pooled.reshape(-1, coefficients or pooled.shape[-1]), MISSING)
-    mean, sd = (np.ma.filled(values, 0.0) for values in (known.mean(axis=0), known.std(axis=0)))
+    coefficients = coefficients or pooled.shape[-1]
+    frames = pooled.reshape(*pooled.shape[:-1], -1, coefficients)
+    ends = np.linspace(0, coefficients, -(-coefficients // _COLUMNS) + 1).astype(int)
+    of_columns = [  # copies of few at a time
+        _mean_and_deviation(frames[..., first:end].reshape(-1, end - first))
+        for first, end in itertools.pairwise(ends)
+    ]
+    mean, sd = (np.concatenate(values) for values in zip(*of_columns, strict=True))
     return mean, np.where(sd < 0.5, UNINFORMATIVE, sd)
+
+
+def _mean_and_deviation(rows: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    known = np.ma.masked_equal(rows, MISSING)
+    mean, sd = (np.ma.filled(values, 0.0) for values in (known.mean(axis=0), known.std(axis=0)))
+    return mean, sd

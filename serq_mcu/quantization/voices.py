@@ -90,9 +90,11 @@ def heard_by_voice(pooled: NDArray[np.int32], shifts: NDArray[np.float64]) -> ND
     features], the first as recorded; shifts: of each clip's speaker [clips, features]. Returns one version
     more.
     """
-    known = np.where(pooled == MISSING, pooled, np.rint(pooled - shifts).astype(np.int64)).astype(np.int32)
-    further = [known[i] if i % 2 else pooled[i] for i in range(1, len(pooled))]
-    return np.stack([pooled[0], known[0], *further])
+    heard = np.concatenate([pooled[:1], pooled])  # a version at a time: there may be many
+    for version in (heard[1], *heard[2::2]):
+        known = version != MISSING
+        version[known] = np.rint(version - shifts)[known]
+    return heard
 
 
 def _spoken(recorded: NDArray[np.int32], speakers: Sequence[str]) -> NDArray[np.bool_]:

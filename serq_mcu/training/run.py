@@ -135,13 +135,13 @@ def fit(dataset: Dataset, config: Config, progress: Progress | None = None) -> t
 
     weight = clip_weights(dataset, part != splits.TEST, config.training.balance)
 
-    def examples(index: int) -> Any:
-        own = None if weight is None else weight[part == index]
-        frames = max(config.features.sequence_frames, 1)
-        return mlp.Examples(pooled[:, part == index], dataset.truth[part == index], own, frames)
-
-    parts = examples(splits.TRAIN), examples(splits.VALIDATION)
-    trained, refitted = mlp.train_and_refit(*parts, len(dataset.labels), config.training, progress)
+    learn, choose = (np.flatnonzero(part == index) for index in (splits.TRAIN, splits.VALIDATION))
+    used = np.concatenate([learn, choose])
+    own = None if weight is None else weight[used]
+    frames = max(config.features.sequence_frames, 1)
+    examples = mlp.Examples(pooled[:, used], dataset.truth[used], own, frames)
+    labels = len(dataset.labels)
+    trained, refitted = mlp.train_and_refit(examples, learn.size, labels, config.training, progress)
     run = Run(
         config=config,
         corpus=dataset.corpus,

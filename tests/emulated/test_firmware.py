@@ -58,6 +58,10 @@ FORCED = {
         (14, 525, 7, 30, 7, 5),
         ("mul8:8", "mul4:4+dsp1:1", "dsp2:2", "dsp4:4+dsp2:2", "mul4:4+planes8:3", "dsp4:4+planes8:1"),
     ),
+    "vectors": (
+        (16, 525, 7, 30, 8, 21, 6),
+        ("vec1:1", "vec4:4", "vec8:8", "vec2:2", "vec4:4+vec2:2", "vec2:2+vec1:1", "vec4:4+vec1:1"),
+    ),
 }
 
 # Eight layers and nine rotations of the nine widths: each width once in each position.
@@ -93,7 +97,7 @@ def test_every_width_in_every_position_on_the_host(fill: str, turn: int, tmp_pat
 
 
 @pytest.mark.slow(20)
-@pytest.mark.parametrize("board", EMULATED)
+@pytest.mark.parametrize("board", [*EMULATED, "emulated-m33", "emulated-m55"])
 def test_every_width_in_every_position_on_the_emulators(board: str, tmp_path: Path) -> None:
     for fill, turn in MODELS:
         _check_decisions(_layered(fill, turn), tmp_path / f"{fill}{turn}", board, "emulator")
@@ -103,8 +107,9 @@ def test_every_width_in_every_position_on_the_emulators(board: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("board", "forced"),
     [
-        *itertools.product(["emulated-m0", "emulated-m4f", "emulated-rv32imc", "emulated-xtensa"], FORCED),
-        *itertools.product(["emulated-m55"], ("words", "split")),  # its own kernels are of words
+        *itertools.product(
+            ["emulated-m0", "emulated-m4f", "emulated-m55", "emulated-rv32imc", "emulated-xtensa"], FORCED
+        )
     ],
 )
 def test_every_kernel_on_the_emulators(

@@ -27,6 +27,10 @@ static void compute_part(uint32_t kernel, const void *weights, uint16_t inputs, 
         KERNEL(7, dsp1)
         KERNEL(8, mul8)
         KERNEL(9, mul4)
+        KERNEL(10, vec8)
+        KERNEL(11, vec4)
+        KERNEL(12, vec2)
+        KERNEL(13, vec1)
     default:
         exit(2);
     }

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -25,7 +25,9 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
     return found
 
 
-def interrupt(words: list[str], when: Callable[[str], bool], errors: Path) -> tuple[int, str]:
+def interrupt(
+    words: list[str], when: Callable[[str], bool], errors: Path, program: Sequence[str] = SERQ
+) -> tuple[int, str]:
     """Run a command, press Ctrl-C as soon as `when` holds of its standard error, and return its exit code
     and standard error.
 
@@ -39,7 +41,7 @@ def interrupt(words: list[str], when: Callable[[str], bool], errors: Path) -> tu
 
     with errors.open("w") as file:
         process = subprocess.Popen(
-            [*SERQ, *words],
+            [*program, *words],
             stdout=subprocess.DEVNULL,
             stderr=file,
             env=os.environ | {"TMPDIR": str(work)},

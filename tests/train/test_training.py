@@ -30,8 +30,9 @@ from serq_mcu.experiments.plan import LATER
 from serq_mcu.extraction.recordings import Recordings, recorded_features
 from serq_mcu.frontend.reference import features
 from serq_mcu.frontend.spec import FeatureSpec
+from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.quantization.network import FloatNetwork
+from serq_mcu.quantization.network import FloatNetwork, standardisation, standardise
 from serq_mcu.quantization.pipeline import quantize
 from serq_mcu.quantization.run_folder import Run, load_run
 from serq_mcu.quantized_model.interpreter import classify
@@ -573,6 +574,23 @@ def test_examples_with_and_without_versions_are_the_same_thing() -> None:
     assert classes.tolist() == [0, 1, 2, 0, 1, 2]
     again = Examples(rows, classes).flat
     assert again[0].tolist() == rows.tolist() and again[1].tolist() == classes.tolist()
+
+
+def test_clips_that_train_and_those_that_validate_share_their_features() -> None:
+    """Training holds a copy of the integers and one of the inputs at a time."""
+    rng = np.random.default_rng(0)
+    pooled = rng.integers(-99, 99, (5, 9, 4)).astype(np.int32)
+    pooled[2, 3], pooled[:, 7, 1] = MISSING, MISSING  # a version without speech; a value
+    examples = Examples(pooled, np.arange(9) % 3, np.arange(1.0, 10.0))
+    mean, sd = standardisation(pooled)
+    for part, clips in zip(examples.parted(6), (slice(6), slice(6, None)), strict=True):
+        assert np.shares_memory(part.pooled, pooled)
+        alone = Examples(pooled[:, clips].copy(), part.truth, part.weight)
+        rows, truth = alone.flat
+        inputs, classes = part.standardised(mean, sd)
+        assert np.array_equal(inputs, standardise(rows, mean, sd).astype(np.float32))
+        assert np.array_equal(classes, truth)
+        assert np.array_equal(part.chances, alone.chances)
 
 
 def test_another_seed_gives_other_weights(clips: Path, tmp_path: Path) -> None:

@@ -297,9 +297,23 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> N
     assert read_results(results)[: len(kept)] == kept
 
 
+_WAITS_BEFORE_THE_SECOND_CLIP = """
+import itertools, time
+from serq_mcu.__main__ import main
+from serq_mcu.harness.device import Device
+run, clips = Device.run_clip, itertools.count()
+def one_clip(device, pcm):
+    if next(clips):
+        time.sleep(600)
+    return run(device, pcm)
+Device.run_clip = one_clip
+main()
+"""
+
+
 def test_an_interrupted_verification_ends_the_program_too(tmp_path: Path) -> None:
     export(shipped_model(), load_board("emulated-m4f"), tmp_path / "p")
-    _speech(tmp_path / "clips", count=60, seconds=10)
+    _speech(tmp_path / "clips", count=3, seconds=1)
     words = [
         "verify",
         str(tmp_path / "p"),
@@ -308,7 +322,8 @@ def test_an_interrupted_verification_ends_the_program_too(tmp_path: Path) -> Non
         "--junit",
         str(tmp_path / "junit.xml"),
     ]
-    code, said = interrupt(words, lambda text: "verify on host" in text, tmp_path / "errors")
+    program = [sys.executable, "-c", _WAITS_BEFORE_THE_SECOND_CLIP]
+    code, said = interrupt(words, lambda text: "verify on host" in text, tmp_path / "errors", program)
     assert code == 130
     assert_one_line(said, "nothing half-written was left")
     assert not (tmp_path / "junit.xml").exists()

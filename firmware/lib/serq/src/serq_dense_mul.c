@@ -6,8 +6,10 @@
  * activations. */
 #if defined(__riscv) && !defined(__riscv_32e)
 #define TWO_BLOCKS 1
+#define INPUTS_A_TURN 1 /* of the last block, where it is alone */
 #else
 #define TWO_BLOCKS 0
+#define INPUTS_A_TURN 4
 #endif
 
 /* sum += the upper half of the product of two words of lanes, modulo 2^32: w1 * x0 stays below
@@ -149,11 +151,13 @@ static const uint32_t *mul4_rows8(const uint32_t *weights, const uint8_t *x, con
     do {
         const uint8_t *stop = end - x > 32 ? x + 32 : end;
         uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-        for (; x != stop; x += 4, weights += 4) {
+        for (; x != stop; x += INPUTS_A_TURN, weights += INPUTS_A_TURN) {
             EIGHT_ROWS(s, weights, 0);
+#if INPUTS_A_TURN > 1
             EIGHT_ROWS(s, weights, 1);
             EIGHT_ROWS(s, weights, 2);
             EIGHT_ROWS(s, weights, 3);
+#endif
         }
         drain(s0, s1, s2, s3, row);
     } while (x != end);

@@ -90,12 +90,15 @@ SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumul
     SERQ_KEEP(t1);
     SERQ_KEEP(t2);
     SERQ_KEEP(t3);
-    if ((end - accumulators) % 2 != 0) {
+    const unsigned twice = tables * planes < 12; /* rows of fewer look-ups are worth it */
+    if (!twice || (end - accumulators) % 2 != 0) {
         ROW(tables, planes)
     }
     while (accumulators != end) {
         ROW(tables, planes)
-        ROW(tables, planes)
+        if (twice) {
+            ROW(tables, planes)
+        }
     }
     return weights;
 }

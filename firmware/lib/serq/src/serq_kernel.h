@@ -38,18 +38,7 @@ SERQ_INLINE void serq_add(int32_t *accumulator, uint32_t sum)
 }
 
 /* Activations as lanes of 16 bits, two a word. Returns their sum. `inputs` is a multiple of 8. */
-SERQ_INLINE uint32_t serq_pair_up(const uint8_t *activations, uint32_t *pairs, unsigned inputs)
-{
-    uint32_t lanes = 0;
-    for (const uint8_t *end = activations + inputs; activations != end;
-         activations += 4, pairs += 2) {
-        pairs[0] = (uint32_t)activations[1] << 16 | activations[0];
-        pairs[1] = (uint32_t)activations[3] << 16 | activations[2];
-        lanes += pairs[0] + pairs[1];
-    }
-    /* 256 pairs of at most 127 do not carry from lane to lane */
-    return (lanes & 0xffff) + (lanes >> 16);
-}
+uint32_t serq_pair_up(const uint8_t *activations, uint32_t *pairs, unsigned inputs);
 
 #if SERQ_THUMB
 /* Of `groups` times 8 inputs, each shifted left by `shift`: the 256 sums of subsets. */

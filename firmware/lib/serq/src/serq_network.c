@@ -6,6 +6,10 @@
 #include "serq_kernel.h"
 #include "serq_pool.h"
 
+#if SERQ_HELIUM
+#include <arm_mve.h>
+#endif
+
 enum { ACTIVATION_MAX = SERQ_ACTIVATION_MAX };
 
 void serq_standardize(const int32_t *pooled, uint16_t count, const int32_t *center,
@@ -49,6 +53,19 @@ static uint32_t sum_up(uint8_t *activations, uint16_t inputs)
         sum += (lanes & 0xffff) + (lanes >> 16);
     }
     return sum;
+}
+
+uint32_t serq_pair_up(const uint8_t *activations, uint32_t *pairs, unsigned inputs)
+{
+    uint32_t lanes = 0;
+    for (const uint8_t *end = activations + inputs; activations != end;
+         activations += 4, pairs += 2) {
+        pairs[0] = (uint32_t)activations[1] << 16 | activations[0];
+        pairs[1] = (uint32_t)activations[3] << 16 | activations[2];
+        lanes += pairs[0] + pairs[1];
+    }
+    /* 256 pairs of at most 127 do not carry from lane to lane */
+    return (lanes & 0xffff) + (lanes >> 16);
 }
 
 #define START(bits, type) \
@@ -97,12 +114,15 @@ static inline uint8_t scaled(int32_t accumulator, int32_t scale)
 
 #endif
 
-/* All accumulators to activations by a function of one. */
-#define EACH(one) \
-    const int32_t *stop = accumulators + count % 4; \
+/* The first `number` accumulators to activations by a function of one; all of them, 4 at a time. */
+#define EACH_OF(number, one) \
+    const int32_t *stop = accumulators + (number); \
     while (accumulators != stop) { \
         *activations++ = one(*accumulators++); \
-    } \
+    }
+
+#define EACH(one) \
+    EACH_OF(count % 4, one) \
     for (stop += count / 4 * 4; accumulators != stop; accumulators += 4, activations += 4) { \
         activations[0] = one(accumulators[0]); \
         activations[1] = one(accumulators[1]); \
@@ -129,14 +149,27 @@ void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multi
     if (multiplier << 2 >> shift == 0) {
         int32_t scale = (int32_t)(multiplier << (32 - shift));
 #define SCALED(accumulator) scaled(accumulator, scale)
+#if SERQ_HELIUM
+        EACH_OF(count % 4, SCALED)
+        const int32x4_t most = vdupq_n_s32(ACTIVATION_MAX), least = vdupq_n_s32(0);
+        for (unsigned left = count / 4U; left > 0; left--, accumulators += 4, activations += 4) {
+            int32x4_t value = vrmulhq_s32(vldrwq_s32(accumulators), vdupq_n_s32(scale));
+            vstrbq_s32((int8_t *)activations, vminq_s32(vmaxq_s32(value, least), most));
+        }
+#else
         EACH(SCALED)
+#endif
         return;
     }
 #endif
     uint32_t half = (uint32_t)1 << (shift - 1);
     uint32_t limit = (((uint32_t)ACTIVATION_MAX << shift) - half + multiplier - 1) / multiplier;
 #define LIMITED(accumulator) limited(accumulator, multiplier, half, shift, limit)
+#if SERQ_LONG_MULTIPLY
+    EACH_OF(count, LIMITED) /* few layers' way: small */
+#else
     EACH(LIMITED)
+#endif
 }
 
 uint8_t serq_argmax(const int32_t *scores, uint8_t count)

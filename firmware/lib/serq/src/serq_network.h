@@ -71,6 +71,10 @@ SERQ_DENSE(dsp4, uint32_t);
 SERQ_DENSE(dsp8, uint32_t);
 SERQ_DENSE(mul4, uint32_t);
 SERQ_DENSE(mul8, uint32_t);
+SERQ_DENSE(vec1, uint32_t);
+SERQ_DENSE(vec2, uint32_t);
+SERQ_DENSE(vec4, uint32_t);
+SERQ_DENSE(vec8, uint32_t);
 
 /* ReLU, rounding shift and saturation of accumulators to activations 0..127. */
 void serq_requantize(const int32_t *accumulators, uint16_t count, uint32_t multiplier,
