@@ -199,8 +199,8 @@ class QuantizationConfig(Section, frozen=True):
         widths = [FIXED[name] for name in self.method.split(",")]
         if len(widths) not in (1, layers):
             raise SerqError(
-                f"quantization.method {self.method!r} names {len(widths)} widths, but the network has"
-                f" {layers} layers"
+                f"quantization.method {self.method!r} names {len(widths)} widths, but the network takes"
+                f" {layers}: one for each layer with weights, two for a gru or lstm"
             )
         return widths * (layers // len(widths))
 

@@ -333,9 +333,10 @@ def import_model(
 ) -> None:
     """Import a network of your own as a run that quantize, report and export continue from.
 
-    MODEL is a .keras, .h5 or .onnx file: Dense layers with ReLU, and what can be folded into them. Its inputs
-    are the device's features, as a run's features.safetensors has them (pooled), before its normalisation; if
-    it has none, in standard deviations of the training clips here.
+    MODEL is a .keras, .h5 or .onnx file: Dense layers with ReLU, and what can be folded into them; of Keras
+    also convolutions, pooling, GRU and LSTM on a sequence, whose frames --config states. Its inputs are the
+    device's features, as a run's features.safetensors has them (pooled), before its normalisation; if it has
+    none, in standard deviations of the training clips here.
 
     Example: serq-mcu import-model mine.keras --clips clips/ --labels anger,neutral,sadness --out run/
     """
@@ -566,6 +567,6 @@ def _width_budget(network: Any, max_cycles: int | None, board_name: str | None) 
     if max_cycles is not None and board_name is not None:
         board = load_board(board_name)
         unit = f"{core_of(board.mcu.features).unit} on {board_name}"
-        costs = width_costs([layer.repeated for layer in network.weighted], board)
+        costs = width_costs([matrix[1:4] for matrix in network.matrices], board)
         return WidthBudget(costs, max_cycles, unit)
     return None

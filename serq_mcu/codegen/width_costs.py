@@ -15,8 +15,8 @@ def width_costs(products: Sequence[tuple[int, int, int]], board: Board) -> NDArr
     """Compute the time [layers, 8] of each layer with weights at 1 to 8 bits on a board, in its core's unit.
 
     By its fastest kernels, as they were counted, and with the time in which slow flash brings their weights.
-    products: of each layer inputs, outputs, and how often they are computed for an answer
-    (`FloatLayer.repeated`).
+    products: of each layer, or each matrix of one, inputs, outputs, and how often they are computed for an
+    answer (`Matrix`).
     """
     core = core_of(board.mcu.features, board.memory.flash_bytes_per_cycle)
     costs = np.empty((len(products), 8))

@@ -275,7 +275,8 @@ class _Networks:
 
         learn, choose = (np.flatnonzero(data.part == part) for part in (TRAIN, VALIDATION))
         used = np.concatenate([learn, choose])
-        examples = Examples(data.values[:, used], data.truth[used])
+        frames = max(config.features.sequence_frames, 1)
+        examples = Examples(data.values[:, used], data.truth[used], None, frames)
         train, validation = examples.parted(learn.size)
         self.held = ValidationData(validation.pooled, validation.truth)
         trained, refitted = train_and_refit(examples, learn.size, len(data.labels), config.training)
@@ -373,7 +374,7 @@ def _network_tuner(
     key = network.shape, changed(config.training, seed=0, split=0), config.tuning
     if key not in _tuners:
         _tuners.clear()
-        _tuners[key] = FineTuner(network.shape, config.training, config.tuning)
+        _tuners[key] = FineTuner(network, config.training, config.tuning)
     inner = InnerFolds.dealt(train.joined(validation), speakers, config)
     tuner = _tuners[key].with_seed(config.training.seed)
     return NetworkTuner(tuner, train, validation, trained.best_epoch, inner)

@@ -26,6 +26,7 @@ ACTIVATION_MAX = 127
 MAX_WIDTH = 4096
 MAX_SEQUENCE = 32768  # values of a sequence between two layers
 Floats = NDArray[np.float64]
+Tuned = Mapping[str, NDArray[np.float32]]
 
 
 class LayerStage(NamedTuple):
@@ -37,6 +38,22 @@ class LayerStage(NamedTuple):
     name: str
     type: str
     events: int = 1
+
+
+class Matrix(NamedTuple):
+    """Weights of a float layer that are given a width of their own.
+
+    name: which of a layer's several; inputs and outputs of its products, and how often these are computed for
+    an answer; parameters: weights and biases that the width counts for; weights: those whose variance shows
+    how much they matter (importance).
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    repeats: int
+    parameters: int
+    weights: Floats
 
 
 class Grid(NamedTuple):
@@ -132,6 +149,11 @@ class Layer(ABC):
     @abstractmethod
     def width(self) -> Width:
         """What was asked for: bits of a weight, or ternary."""
+
+    @property
+    def matrices(self) -> tuple[Layer, ...]:
+        """What has a width each: the layer, if it has weights."""
+        return (self,) if self.parameters else ()
 
     @property
     def weight_bits(self) -> int:
@@ -267,6 +289,13 @@ class FloatLayer(ABC):
     def weights(self) -> Floats:
         """The weights whose variance shows how much the layer matters (importance)."""
 
+    @property
+    def matrices(self) -> tuple[Matrix, ...]:
+        """What is given a width each: the layer, if it has weights."""
+        if not self.parameters:
+            return ()
+        return (Matrix("", *self.repeated, self.parameters, self.weights),)
+
     @abstractmethod
     def tensors(self) -> dict[str, Floats]:
         """Return the arrays for the run folder by name."""
@@ -290,6 +319,22 @@ class FloatLayer(ABC):
         activations: integers [n, inputs] of calibration clips on `grid`; target: what `forward` gives for the
         same clips. Raises SerqError if a bound cannot be proved.
         """
+
+    def start(self, lowered: Layer, zero: int) -> Tuned:
+        """Return what fine-tuning changes, as float32 by name: where `lowered` stands, with float weights.
+
+        lowered: this layer in integers; zero: of the input's grid. A kind without a twin in training needs
+        neither this nor `tuned`.
+        """
+        raise NotImplementedError
+
+    def tuned(self, values: Tuned, width: Width, grid: Grid) -> Layer:
+        """Write a fine-tuned layer down as integers.
+
+        values: those of `start`, as they were trained, of an input on `grid`. Raises SerqError if a bound
+        cannot be proved.
+        """
+        raise NotImplementedError
 
 
 LAYERS: Registry[type[Layer]] = Registry("layer kind")

@@ -21,6 +21,7 @@ from serq_mcu.layers.base import (
     LayerStage,
     Memory,
     Operands,
+    Tuned,
     require,
 )
 from serq_mcu.layers.dense import DenseLayer, FloatDense, OfDense
@@ -254,6 +255,14 @@ class FloatConv1D(OverWindows, FloatLayer):
         windows = self.windows.rows(some, grid.zero).reshape(-1, self.windows.size)
         targets = target[::step].reshape(-1, self.dense.outputs)
         return Conv1DLayer(self.dense.lower(width, windows, grid, targets), self.windows, grid.zero)
+
+    def start(self, lowered: Conv1DLayer, zero: int) -> Tuned:  # type: ignore[override]
+        """Return what a dense layer on windows does."""
+        return self.dense.start(lowered.dense, zero)
+
+    def tuned(self, values: Tuned, width: Width, grid: Grid) -> Conv1DLayer:
+        """Write a fine-tuned layer down as integers."""
+        return Conv1DLayer(self.dense.tuned(values, width, grid), self.windows, grid.zero)
 
 
 LAYERS.register(Conv1DLayer.kind, Conv1DLayer)

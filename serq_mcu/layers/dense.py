@@ -36,6 +36,7 @@ from serq_mcu.layers.base import (
     LayerStage,
     Memory,
     Operands,
+    Tuned,
     frozen_array,
     require,
     within,
@@ -423,6 +424,23 @@ class FloatDense(FloatLayer):
         q = signed(u, encoding_of(width)).T.astype(np.float64)
         sums = (activations - grid.zero).astype(np.float64) @ q
         return fitted_layer(u, width, weight_scale, sums, grid, target, relu=self.relu)
+
+    def start(self, lowered: DenseLayer, zero: int) -> Tuned:  # type: ignore[override]
+        """Return kernel, bias, the kernel's scale, and the step of the output if there is a ReLU."""
+        values = {
+            "kernel": self.kernel.astype(np.float32),
+            "bias": lowered.dequantized_bias(zero).astype(np.float32),
+            "kernel_scale": np.array(lowered.weight_scale, np.float32),
+        }
+        step = {"output_step": np.array(lowered.output_grid.scale, np.float32)}
+        return values | step if self.relu else values
+
+    def tuned(self, values: Tuned, width: Width, grid: Grid) -> DenseLayer:
+        """Write a fine-tuned layer down as integers."""
+        step = float(values["output_step"]) if self.relu else None
+        return tuned_layer(
+            values["kernel"], values["bias"], width, np.float32(values["kernel_scale"]), grid, step
+        )
 
 
 LAYERS.register(DenseLayer.kind, DenseLayer)

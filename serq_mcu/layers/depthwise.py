@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serq_mcu.base.csource import Call, CArray, CPart, Loop, Trace
-from serq_mcu.layers.base import ACTIVATION_MAX, FLOAT_LAYERS, LAYERS, Floats, Grid, Memory, Operands, require
+from serq_mcu.layers.base import (
+    ACTIVATION_MAX,
+    FLOAT_LAYERS,
+    LAYERS,
+    Floats,
+    Grid,
+    Memory,
+    Operands,
+    Tuned,
+    require,
+)
 from serq_mcu.layers.conv1d import FITTED, Conv1DLayer, FloatConv1D
 from serq_mcu.layers.dense import fitted_layer, signed
 from serq_mcu.layers.encodings import Width, encoding_of, width_label
@@ -171,6 +181,10 @@ class FloatDepthwise(FloatConv1D):
         targets = target[::step].reshape(-1, channels)
         dense = fitted_layer(u, width, weight_scale, sums.reshape(-1, channels), grid, targets, relu=True)
         return DepthwiseLayer(dense, self.windows, grid.zero)
+
+    def tuned(self, values: Tuned, width: Width, grid: Grid) -> DepthwiseLayer:
+        """Write a fine-tuned layer down as integers."""
+        return DepthwiseLayer(self.dense.tuned(values, width, grid), self.windows, grid.zero)
 
 
 LAYERS.register(DepthwiseLayer.kind, DepthwiseLayer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from serq_mcu.errors import SerqError
@@ -30,6 +31,12 @@ def encoding_of(width: Width) -> str:
     if name not in ENCODINGS:
         raise SerqError(f"{width} bits per weight are not supported; choose 1 to 8, or {TERNARY}")
     return str(name)
+
+
+def joined_width(widths: Sequence[Width]) -> Width:
+    """Return the width of a layer whose matrices have these: one where they are alike, else as in `8+2`."""
+    different = dict.fromkeys(widths)
+    return "+".join(map(str, widths)) if len(different) > 1 else next(iter(different), NO_WIDTH)
 
 
 def width_label(width: Width) -> str:

@@ -27,6 +27,7 @@ from serq_mcu.layers.base import (
     LayerStage,
     Memory,
     Operands,
+    Tuned,
     require,
 )
 from serq_mcu.layers.dense import DenseLayer, FloatDense, OfDense
@@ -220,6 +221,14 @@ class FloatPooling(OverWindows, FloatLayer):
     def lower(
         self, _width: Width, _activations: NDArray[np.int64], grid: Grid, _target: Floats
     ) -> PoolingLayer:
+        """Make the integer layer on the grid that arrives."""
+        return PoolingLayer(self.function, self.windows, float(grid.scale), grid.zero)
+
+    def start(self, _lowered: Layer, _zero: int) -> Tuned:
+        """Return nothing: there is nothing to tune."""
+        return {}
+
+    def tuned(self, _values: Tuned, _width: Width, grid: Grid) -> PoolingLayer:
         """Make the integer layer on the grid that arrives."""
         return PoolingLayer(self.function, self.windows, float(grid.scale), grid.zero)
 
@@ -461,7 +470,18 @@ class FloatAttention(Attended, FloatLayer):
         rows = activations.reshape(-1, self.outputs)
         step = -(-len(rows) // _FITTED)
         dense = self.dense.lower(width, rows[::step], grid, target.reshape(-1, 1)[::step])
+        return self._of(dense, grid)
+
+    def _of(self, dense: DenseLayer, grid: Grid) -> AttentionLayer:
         return AttentionLayer(dense, Rescale.by(Q12 * math.log2(math.e) * dense.unit), self.frames, grid.zero)
+
+    def start(self, lowered: AttentionLayer, zero: int) -> Tuned:  # type: ignore[override]
+        """Return the kernel and its scale; the bias of all scores alike stays."""
+        return self.dense.start(lowered.dense, zero)
+
+    def tuned(self, values: Tuned, width: Width, grid: Grid) -> AttentionLayer:
+        """Write a fine-tuned layer down as integers."""
+        return self._of(self.dense.tuned(values, width, grid), grid)
 
 
 def attention_weights(scores: NDArray[np.int64]) -> NDArray[np.int64]:

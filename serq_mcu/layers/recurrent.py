@@ -28,12 +28,14 @@ from serq_mcu.layers.base import (
     Grid,
     Layer,
     LayerStage,
+    Matrix,
     Memory,
     Operands,
+    Tuned,
     require,
 )
 from serq_mcu.layers.dense import DenseLayer, FloatDense
-from serq_mcu.layers.encodings import Width, width_label
+from serq_mcu.layers.encodings import Width, joined_width, width_label
 from serq_mcu.layers.functions import Q12, Rescale
 from serq_mcu.layers.kernels import Core, CostStage, Storage, times
 from serq_mcu.layers.packing import Part, whole_groups
@@ -164,8 +166,7 @@ class RecurrentLayer(OverFrames, Layer):
     @property
     def width(self) -> Width:
         """Bits of a field, or TERNARY; where the matrices differ both, as `8+2`: input, recurrent."""
-        widths = [matrix.width for matrix in self.matrices]
-        return widths[0] if widths[0] == widths[1] else "+".join(map(str, widths))
+        return joined_width([matrix.width for matrix in self.matrices])
 
     @property
     def gives_scores(self) -> bool:
@@ -387,9 +388,14 @@ class FloatRecurrent(OverFrames, FloatLayer):
         return np.concatenate([self.input.kernel.ravel(), self.recurrent.kernel.ravel()])
 
     @property
-    def repeated(self) -> tuple[int, int, int]:
-        """Inputs and outputs of the products, those of both matrices together, and how often."""
-        return self.channels + self.units, self.input.outputs, self.frames
+    def matrices(self) -> tuple[Matrix, ...]:
+        """Both matrices: each is given a width; biases that only mend rounding count for none."""
+        rows, unit = self.input.outputs, self.units
+        own = rows * (self.channels + 1), rows * (unit + self.biases - 1)
+        return (
+            Matrix("input", self.channels, rows, self.frames, own[0], self.input.kernel),
+            Matrix("recurrent", unit, rows, self.frames, own[1], self.recurrent.kernel),
+        )
 
     def tensors(self) -> dict[str, Floats]:
         """Return kernels, biases, the number of frames, and whether it gives all states."""
@@ -448,8 +454,25 @@ class FloatRecurrent(OverFrames, FloatLayer):
         shift = _best_shift(after)
         own = state_grid(shift)
         second = self.recurrent.lower(widths[1], _activations(before, own), own, h)
+        return self._of(first, second, shift)
+
+    def _of(self, first: DenseLayer, second: DenseLayer, shift: int) -> RecurrentLayer:
         scales = Rescale.by(Q12 * first.unit), Rescale.by(Q12 * second.unit)
         return self.integers(first, second, *scales, self.frames, self.sequence, shift)
+
+    def start(self, lowered: RecurrentLayer, zero: int) -> Tuned:  # type: ignore[override]
+        """Return what a dense layer does of both matrices, and the shift of states to activations."""
+        recurrent = self.recurrent.start(lowered.recurrent, ZERO).items()
+        shift = {"shift": np.array(lowered.shift, np.float32)}
+        named = {f"recurrent_{name}": value for name, value in recurrent}
+        return {**self.input.start(lowered.input, zero), **named, **shift}
+
+    def tuned(self, values: Tuned, width: Width, grid: Grid) -> RecurrentLayer:
+        """Write a fine-tuned layer down as integers."""
+        widths, shift = each_width(width), int(values["shift"])
+        recurrent = {name: values[f"recurrent_{name}"] for name in ("kernel", "bias", "kernel_scale")}
+        second = self.recurrent.tuned(recurrent, widths[1], state_grid(shift))
+        return self._of(self.input.tuned(values, widths[0], grid), second, shift)
 
 
 def state_activations(state: NDArray[np.int64], shift: int) -> NDArray[np.int64]:

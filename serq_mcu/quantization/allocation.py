@@ -103,7 +103,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """A layer's bits and every reason for them.
+    """The bits of a layer, or of a matrix of it, and every reason for them.
 
     Accuracies are fractions; `required` is what a width had to hold.
     """
@@ -129,7 +129,7 @@ def choose_widths(
     config: QuantizationConfig,
     progress: Progress | None = None,
 ) -> tuple[LayerChoice, ...]:
-    """Choose the bits of each layer of a network that has weights, in its order.
+    """Choose the bits of each layer of a network that has weights, in its order; of each of its matrices.
 
     Looks at the judges' clips only; the same clips give the same choices.
     """
@@ -146,8 +146,10 @@ def choose_widths(
                 progress("choosing bits per layer", visited, len(ranked))
             trials = _try_widths(judges, widths, index, required)
             widths[index], reason = _decide(trials)
-        inputs, outputs = network.weighted[index].inputs, network.weighted[index].outputs
-        choices[index] = LayerChoice(inputs, outputs, ranked[index], required, trials, widths[index], reason)
+        matrix = network.matrices[index]
+        choices[index] = LayerChoice(
+            matrix.inputs, matrix.outputs, ranked[index], required, trials, widths[index], reason
+        )
     if progress is not None and config.method == ADAPTIVE:
         progress("choosing bits per layer", len(ranked), len(ranked))
     return tuple(choices[index] for index in range(len(ranked)))

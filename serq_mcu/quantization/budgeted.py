@@ -88,7 +88,7 @@ class Sensitivity:
 
 def measure(judges: Sequence[Judge], progress: Progress | None = None) -> Sensitivity:
     """Measure the sensitivity of the judges' networks, which have one shape."""
-    layers = len(judges[0].network.weighted)
+    layers = len(judges[0].network.matrices)
     base = validation_loss(judges, [MAX_BITS] * layers)
     added = np.zeros((layers, MAX_BITS))
     for layer in range(layers):

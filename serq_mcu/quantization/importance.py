@@ -18,9 +18,10 @@ from serq_mcu.quantization.network import FloatNetwork
 
 @dataclass(frozen=True)
 class LayerImportance:
-    """The terms of a layer's importance; layer: its number in the network.
+    """The terms of a layer's importance, or of a matrix's where a layer has several.
 
-    Rank 0 is the most important layer; margin is the validation accuracy it may cost, as a fraction.
+    layer: its number in the network; matrix: which of several, else empty. Rank 0 is the most important;
+    margin is the validation accuracy that it may cost, as a fraction.
     """
 
     layer: int
@@ -30,26 +31,28 @@ class LayerImportance:
     importance: float
     rank: int
     margin: float
+    matrix: str = ""
 
 
 def layer_importance(network: FloatNetwork, config: QuantizationConfig) -> tuple[LayerImportance, ...]:
-    """Compute the terms of each layer that has weights, in layer order."""
-    variances = [float(np.var(layer.weights)) for layer in network.weighted]
+    """Compute the terms of each matrix that is given a width, in layer order."""
+    variances = [float(np.var(matrix.weights)) for matrix in network.matrices]
     shares = [count / sum(network.parameters) for count in network.parameters]
     terms = [math.log(math.e - 1 + variance / max(variances)) for variance in variances]
     alpha = config.alpha
     scores = [alpha * share + (1 - alpha) * term for share, term in zip(shares, terms, strict=True)]
     order = sorted(range(len(scores)), key=lambda layer: (-scores[layer], layer))
-    numbers = [index for index, layer in enumerate(network.layers) if layer.parameters]
+    places = [(index, of.name) for index, layer in enumerate(network.layers) for of in layer.matrices]
     return tuple(
         LayerImportance(
-            numbers[layer],
+            places[layer][0],
             shares[layer],
             variances[layer],
             terms[layer],
             scores[layer],
             order.index(layer),
             config.margin * scores[layer],
+            places[layer][1],
         )
         for layer in range(len(scores))
     )

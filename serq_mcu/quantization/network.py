@@ -13,6 +13,7 @@ from serq_mcu.errors import SerqError
 from serq_mcu.frontend.sequence import by_frame
 from serq_mcu.frontend.statistics import MISSING
 from serq_mcu.layers import FloatDense, FloatLayer
+from serq_mcu.layers.base import Matrix
 
 UNINFORMATIVE = 2.0**20  # the standard deviation given to a feature that does not vary: it stays next to 0
 _COLUMNS = 32  # whose mean and deviation are computed at a time
@@ -70,14 +71,14 @@ class FloatNetwork:
         return cls(tuple(layers), mean, sd)
 
     @property
-    def weighted(self) -> tuple[FloatLayer, ...]:
-        """The layers that have weights: each is given a width."""
-        return tuple(layer for layer in self.layers if layer.parameters)
+    def matrices(self) -> tuple[Matrix, ...]:
+        """What is given a width each: the layers that have weights, or each matrix of one of several."""
+        return tuple(matrix for layer in self.layers for matrix in layer.matrices)
 
     @property
     def parameters(self) -> tuple[int, ...]:
-        """Weights and biases of each layer that has weights."""
-        return tuple(layer.parameters for layer in self.weighted)
+        """Weights and biases of each matrix."""
+        return tuple(matrix.parameters for matrix in self.matrices)
 
     @property
     def features(self) -> int:
@@ -91,16 +92,7 @@ class FloatNetwork:
 
     @property
     def dense(self) -> tuple[FloatDense, ...]:
-        """The layers of a multilayer perceptron.
-
-        Raises SerqError if one is of another kind.
-        """
-        for index, layer in enumerate(self.layers):
-            if type(layer) is not FloatDense:
-                raise SerqError(
-                    f"layer {index} is of the kind {layer.kind}, and this works on dense layers alone;"
-                    " quantize the network without fine-tuning"
-                )
+        """The dense layers."""
         return tuple(layer for layer in self.layers if isinstance(layer, FloatDense))
 
     def standardise(self, pooled: NDArray[np.integer]) -> Floats:

@@ -211,8 +211,13 @@ class QuantizedModel:
 
     @property
     def widths(self) -> tuple[Width, ...]:
-        """The width of each layer that has weights."""
-        return tuple(layer.width for layer in self.layers if layer.parameters)
+        """The width of each layer that has weights, of each matrix where a layer has several."""
+        return tuple(matrix.width for matrix in self.matrices)
+
+    @property
+    def matrices(self) -> tuple[Layer, ...]:
+        """What has a width each."""
+        return tuple(matrix for layer in self.layers for matrix in layer.matrices)
 
     @property
     def average_bits(self) -> float:

@@ -165,7 +165,6 @@ def _from_run(folder: Path, file: Path | None, progress: Progress) -> ReportData
 def _from_model(model: QuantizedModel) -> ReportData:
     """Read what a model file records of its training; empty where it records nothing."""
     kept = model.provenance.get("allocation") or []
-    weighted = [layer for layer in model.layers if layer.parameters]
     try:
         layers = tuple(
             LayerSummary(
@@ -179,7 +178,7 @@ def _from_model(model: QuantizedModel) -> ReportData:
                 tried=tuple((int(bits), float(accuracy)) for bits, accuracy in item["tried"]),
                 reason=str(item["reason"]),
             )
-            for item, layer in zip(kept, weighted, strict=bool(kept))
+            for item, layer in zip(kept, model.matrices, strict=bool(kept))
         )
         quantized = _how(model)
         steps = tuple(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serq_mcu.config import MAX_BITS, MIN_BITS
 from serq_mcu.layers.encodings import width_label
 from serq_mcu.quantization.allocation import LayerChoice
 from serq_mcu.quantization.budgeted import WidthPlan
+from serq_mcu.quantization.importance import LayerImportance
 from serq_mcu.quantization.pipeline import JUDGED, STEPS, Allocation
 from serq_mcu.show.table import Column, Table
 
@@ -19,7 +22,7 @@ def allocation_lines(allocation: Allocation) -> list[str]:
         f"method {config.method}, alpha {config.alpha:g}, margin {config.margin:.2%}; chosen on"
         f" {_basis(allocation)}",
         *(line for layer in by_rank for line in choice_lines(layer)),
-        *(plan_lines(allocation.plan) if allocation.plan else []),
+        *(plan_lines(allocation.plan, allocation.layers) if allocation.plan else []),
         *(["fine-tuned at these bits (quantization-aware training)"] if allocation.fine_tuned else []),
         *_score_lines(allocation),
         f"bits per layer: {' '.join(map(str, allocation.widths))}; average {allocation.average_bits:.2f}",
@@ -31,7 +34,7 @@ def choice_lines(choice: LayerChoice) -> list[str]:
     """Return a layer's importance, the widths that were tried, and the reason for its bits."""
     it = choice.importance
     head = (
-        f"layer {it.layer} ({choice.inputs}x{choice.outputs}), rank {it.rank + 1}: importance"
+        f"{_name(it)} ({choice.inputs}x{choice.outputs}), rank {it.rank + 1}: importance"
         f" {it.importance:.3f} (parameters {it.parameter_share:.3f}, variance {it.variance:.2e} as"
         f" {it.variance_term:.3f}), margin {it.margin:.2%}, so at least {choice.required:.2%}"
     )
@@ -44,11 +47,16 @@ def choice_lines(choice: LayerChoice) -> list[str]:
     return [head, *tried, f"  {width_label(choice.bits)}: {choice.reason}"]
 
 
-def plan_lines(plan: WidthPlan) -> list[str]:
+def _name(of: LayerImportance) -> str:
+    return f"layer {of.layer}" + (f", {of.matrix} matrix" if of.matrix else "")
+
+
+def plan_lines(plan: WidthPlan, layers: Sequence[LayerChoice]) -> list[str]:
     """Return what each width of each layer alone adds to the loss, and the best widths within the budget."""
     bits = range(MIN_BITS, MAX_BITS + 1)
     head = (Column("  added validation loss, by bits"), *(Column(str(n), "right", "+.3f") for n in bits))
-    table = Table(head, [(f"  layer {index}", *row) for index, row in enumerate(plan.added)])
+    named = zip(layers, plan.added, strict=True)
+    table = Table(head, [(f"  {_name(layer.importance)}", *row) for layer, row in named])
     cost = f"{plan.cost:.0f} of {plan.budget.most:.0f} {plan.budget.unit}"
     losses = f"loss {plan.loss:.3f}, estimate {plan.base + plan.foreseen:.3f}, {plan.base:.3f} with 8 bits"
     return [

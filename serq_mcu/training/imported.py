@@ -17,7 +17,7 @@ from serq_mcu.base.files import read_regular
 from serq_mcu.base.progress import Progress
 from serq_mcu.config import Config
 from serq_mcu.errors import SerqError
-from serq_mcu.quantization.network import FloatNetwork, standardisation
+from serq_mcu.quantization.network import standardisation
 from serq_mcu.quantization.run_folder import Run, save_run
 from serq_mcu.training.chain import ImportedNetwork, fold, two_classes
 from serq_mcu.training.keras_files import DAMAGED, MOST_BYTES, read_archive, read_h5
@@ -48,20 +48,16 @@ def import_model(
 
     labels names its outputs in their order, of one sigmoid unit first the class that it answers with 0;
     `folder` has clips of each of them. Its inputs are the features of `config` in the device's units
-    (`pooled` of a run's features.safetensors), as its normalisation expects them; without one, in standard
-    deviations of the training clips here. features: of librosa, such as librosa-mfcc40, in place of those of
-    `config` (`librosa_features.py`). Raises SerqError, naming the layer, if the device cannot compute
-    it, or it does not fit the features or the labels.
+    (`pooled` of a run's features.safetensors, of a sequence as frames of values), as its normalisation
+    expects them; without one, in standard deviations of the training clips here. features: of librosa, such
+    as librosa-mfcc40, in place of those of `config` (`librosa_features.py`). Raises SerqError, naming the
+    layer, if the device cannot compute it, or it does not fit the features or the labels.
     """
-    found = for_labels(read_network(file), labels)
     if features:
         config = config.changed(features=librosa_spec(features).to_json())
     spec = config.features
-    if spec.sequence_frames:
-        raise SerqError(
-            f"specification {spec.name} has a sequence of frames, and imported networks read statistics;"
-            " give a --config with features.sequence_frames = 0"
-        )
+    frames = max(spec.sequence_frames, 1)
+    found = for_labels(read_network(file, frames, spec.coefficients), labels)
     if found.features != spec.feature_count:
         raise SerqError(
             f"{file} takes {found.features} features, and specification {spec.name} has"
@@ -92,7 +88,9 @@ def import_model(
     if means is not None:
         fitted = part == training_part
         found, notes = on_integers(found, config.features, pooled[0][fitted], means[fitted])
-    mean, sd, kernels, biases = found.standardised(*standardisation(pooled[0, part == training_part]))
+    network = found.standardised(
+        *standardisation(pooled[0, part == training_part], len(pooled[0, 0]) // frames)
+    )
     run = Run(
         config=config,
         corpus=dataset.corpus,
@@ -104,7 +102,7 @@ def import_model(
         truth=truth,
         part=part,
         validated_by=split.words,
-        network=FloatNetwork.mlp(kernels, biases, mean, sd),
+        network=network,
         epochs=0,
         best_epoch=0,
         versions={"serq-mcu": __version__, "imported": file.name},
@@ -125,8 +123,10 @@ def _split(dataset: Any, config: Config) -> tuple[Any, int]:
     return parts, TRAIN
 
 
-def read_network(file: Path) -> ImportedNetwork:
+def read_network(file: Path, frames: int = 1, coefficients: int = 0) -> ImportedNetwork:
     """Read the network in a `.keras`, `.h5` or `.onnx` file, which is recognised by its content.
+
+    frames, coefficients: of the sequence that it reads, and of a frame; 1 and any number of statistics.
 
     Raises SerqError if it is none, or a layer is not one that the device can compute.
     """
@@ -144,7 +144,7 @@ def read_network(file: Path) -> ImportedNetwork:
             raise SerqError(f"{file} {words}")
     kind, save = _kind(data, file)
     try:
-        return fold(kind(data, file))
+        return fold(kind(data, file), frames, coefficients)
     except SerqError as error:
         raise SerqError(f"{file}: {error}") from error
     except (OSError, *DAMAGED) as error:

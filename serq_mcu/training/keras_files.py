@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from serq_mcu.errors import SerqError
+from serq_mcu.layers.pooling import MAXIMUM, MEAN
 from serq_mcu.training.chain import (
     RELU,
     SIGMOID,
@@ -28,11 +29,14 @@ from serq_mcu.training.chain import (
     Floats,
     Linear,
     Scaling,
+    Shaped,
     Step,
     batch_normalization,
     not_imported,
     require_room,
 )
+from serq_mcu.training.chain_over_time import Convolution, Pooling, Recurrence
+from serq_mcu.training.sequences import RECURRENT
 
 MOST_BYTES = 2**26  # of a file, and of the arrays in an archive unpacked
 _MOST_TEXT = 2**22  # bytes of the layers' description: Python's objects take 20 times that
@@ -43,8 +47,8 @@ DAMAGED = (
     *(AttributeError, RecursionError, NotImplementedError, RuntimeError, OverflowError),
 )
 _SILENT = (  # nothing at the time of an answer
-    *("InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout"),
-    *("ActivityRegularization", "Identity", "Flatten", "Reshape"),
+    *("Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout"),
+    *("ActivityRegularization", "Identity"),
 )
 _MODELS = ("Sequential", "Functional", "Model")
 _MODULES = re.compile(r"(?:tf_)?keras(?:\..*)?")
@@ -52,12 +56,30 @@ _NUMBERED = {  # in .keras files: the arrays of a layer, in their order
     "Dense": ("kernel", "bias"),
     "Normalization": ("mean", "variance"),
     "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "Conv1D": ("kernel", "bias"),
+    "DepthwiseConv1D": ("kernel", "bias"),
+    "GRU": ("kernel", "recurrent_kernel", "bias"),
+    "LSTM": ("kernel", "recurrent_kernel", "bias"),
+}
+_CELLS = ("GRU", "LSTM")  # whose arrays are those of a layer within
+_POOLINGS = {  # function, and whether it is of all frames
+    "AveragePooling1D": (MEAN, False),
+    "MaxPooling1D": (MAXIMUM, False),
+    "GlobalAveragePooling1D": (MEAN, True),
+    "GlobalMaxPooling1D": (MAXIMUM, True),
 }
 _ADVICE = {
     "PruneLowMagnitude": "strip the wrapper with tfmot.sparsity.keras.strip_pruning before you save",
     "QuantizeWrapperV2": "save the float model before tfmot's quantization; serq-mcu chooses the bits",
     "QuantizeLayer": "save the float model before tfmot's quantization; serq-mcu chooses the bits",
     "LayerNormalization": "train with BatchNormalization, which is folded into the layers",
+    "SeparableConv1D": "build it of DepthwiseConv1D with activation='relu' and Conv1D of 1 tap",
+    "Bidirectional": "a device hears no end before it has come; take a GRU or LSTM that goes forward",
+    "TimeDistributed": "give its Dense layer the sequence itself, which it reads frame by frame",
+    "SimpleRNN": "train a GRU or an LSTM in its place",
+    "Conv2D": "take Conv1D, whose windows hold all values of so many frames",
+    "Attention": "pool with GlobalAveragePooling1D or GlobalMaxPooling1D",
+    "MultiHeadAttention": "pool with GlobalAveragePooling1D or GlobalMaxPooling1D",
 }
 
 
@@ -152,8 +174,7 @@ def _layers(config: Mapping[str, Any], path: str, group: str) -> Iterator[_Layer
             raise SerqError(
                 f"layer {index} is a class of your own ({own}), which only your code can compute; {advice}"
             )
-        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", of).lower()
-        snake = {"re_lu": "re_lu", "relu": "re_lu"}.get(snake, snake)
+        snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z]+)", "_", of).lower()  # as Keras does
         number = counts.get(snake, 0)
         counts[snake] = number + 1
         name = str(item.get("name") or item["config"].get("name") or f"layer {index}")
@@ -165,7 +186,9 @@ def _layers(config: Mapping[str, Any], path: str, group: str) -> Iterator[_Layer
         if str(item["class_name"]) in _MODELS:
             yield from _layers(item, f"{place}/", group or name)
         else:
-            yield _Layer(str(item["class_name"]), f"{place}/vars", group or name, dict(item["config"]))
+            kind = str(item["class_name"])
+            within = f"{place}/cell/vars" if kind in _CELLS else f"{place}/vars"
+            yield _Layer(kind, within, group or name, dict(item["config"]))
 
 
 def _own_name(item: Mapping[str, Any]) -> str:
@@ -227,7 +250,10 @@ def _steps(layers: list[_Layer], arrays: Any) -> Iterator[Step]:
         if maker is not None:
             yield from maker(name, layer, functools.partial(_array, arrays, layer, name))
         elif layer.kind not in _SILENT:
-            known = "Dense, ReLU, Softmax, Normalization, BatchNormalization, Rescaling and kinds of Dropout"
+            known = (
+                "Dense, Conv1D, DepthwiseConv1D, GRU, LSTM, pooling of one dimension, ReLU, Softmax,"
+                " Normalization, BatchNormalization, Rescaling and kinds of Dropout"
+            )
             raise not_imported(name, layer.kind, known, _ADVICE.get(layer.kind, ""))
         yield from _activations(name, layer)
 
@@ -287,11 +313,84 @@ def _rescaling(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
     yield Scaling(name, scale, offset)
 
 
+def _shaped(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
+    del array
+    config = layer.config
+    given = config.get("batch_shape") or config.get("batch_input_shape")
+    shape = config["target_shape"] if layer.kind == "Reshape" else (given or [])[1:]
+    if layer.kind == "Flatten":
+        shape = (None,)
+    if shape:
+        yield Shaped(name, tuple(None if size is None else int(size) for size in shape))
+
+
+def _convolution(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
+    config, depthwise = layer.config, layer.kind == "DepthwiseConv1D"
+    plain = config.get("groups", 1) == 1 and config.get("depth_multiplier", 1) == 1
+    if not plain or config.get("data_format") == "channels_first":
+        raise SerqError(
+            f"{name} has groups, a depth_multiplier or channels first; build it with groups=1,"
+            " depth_multiplier=1 and data_format='channels_last'"
+        )
+    kernel = array("kernel")
+    if kernel.ndim != 3 or (depthwise and kernel.shape[2] != 1):
+        raise SerqError(f"{name} has a kernel of shape {kernel.shape}; save the model again")
+    kernel = kernel[..., 0] if depthwise else kernel
+    bias = array("bias") if config.get("use_bias", True) else np.zeros(kernel.shape[-1:])
+    if bias.shape != kernel.shape[-1:]:
+        raise SerqError(f"{name} has biases {bias.shape} for a kernel {kernel.shape}; save the model again")
+    stride, dilation = (_number(config.get(key, 1)) for key in ("strides", "dilation_rate"))
+    yield Convolution(name, kernel, bias, stride, dilation, str(config.get("padding", "valid")))
+
+
+def _number(value: Any) -> int:
+    """Return a number, also where Keras has a list of it."""
+    return int(value[0] if isinstance(value, (list, tuple)) else value)
+
+
+def _pooling(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
+    del array
+    (function, whole), config = _POOLINGS[layer.kind], layer.config
+    if config.get("padding", "valid") != "valid" or config.get("data_format") == "channels_first":
+        raise SerqError(f"{name} pads, or has channels first; build it with padding='valid', channels last")
+    size = 0 if whole else _number(config.get("pool_size", 2))
+    yield Pooling(name, function, size, 0 if whole else _number(config.get("strides") or size))
+
+
+def _recurrence(name: str, layer: _Layer, array: Any) -> Iterator[Step]:
+    config, kind = layer.config, layer.kind.lower()
+    if kind == "gru" and not config.get("reset_after", True):
+        raise SerqError(
+            f"{name} has reset_after=False, whose reset gate stands between the state and its matrix; train"
+            " it with reset_after=True, Keras's default"
+        )
+    known = config.get("activation") == "tanh" and config.get("recurrent_activation") == "sigmoid"
+    odd = [key for key in ("go_backwards", "stateful", "return_state", "time_major") if config.get(key)]
+    if not known or odd:
+        raise SerqError(
+            f"{name} has {', '.join(odd) or 'other activations than tanh and sigmoid'}, which the device does"
+            " not compute; train it with Keras's defaults"
+        )
+    kernel, recurrent = array("kernel"), array("recurrent_kernel")
+    of = RECURRENT[kind]
+    rows = kernel.shape[-1]
+    shape = (2, rows) if of.biases == 2 else (rows,)
+    bias = array("bias") if config.get("use_bias", True) else np.zeros(shape)
+    units = rows // of.gates
+    if kernel.ndim != 2 or recurrent.shape != (units, rows) or rows % of.gates or bias.shape != shape:
+        raise SerqError(f"{name} has arrays that do not fit each other; save the model again")
+    yield Recurrence(name, kind, kernel, recurrent, bias, bool(config.get("return_sequences")))
+
+
 _MAKERS: dict[str, Callable[[str, _Layer, Any], Iterable[Step]]] = {
     "Dense": _dense,
     "Normalization": _normalization,
     "BatchNormalization": _batch_normalization,
     "Rescaling": _rescaling,
+    **dict.fromkeys(("InputLayer", "Flatten", "Reshape"), _shaped),
+    **dict.fromkeys(("Conv1D", "DepthwiseConv1D"), _convolution),
+    **dict.fromkeys(_POOLINGS, _pooling),
+    **dict.fromkeys(_CELLS, _recurrence),
     **dict.fromkeys(("ReLU", "Activation", "Softmax"), lambda *_: ()),
 }
 
@@ -305,7 +404,7 @@ def _policy(config: Mapping[str, Any]) -> dict[str, Any]:
 def _activations(name: str, layer: _Layer) -> Iterator[Step]:
     """Yield the activation of a layer, or that a layer is, if there is one."""
     kind, config = layer.kind, layer.config
-    if kind in ("Dense", "Activation"):
+    if kind in ("Dense", "Conv1D", "DepthwiseConv1D", "Activation"):
         found = config.get("activation") or "linear"
         if (
             isinstance(found, dict)
@@ -366,10 +465,11 @@ def _named(stored: Any, layer: _Layer, what: str) -> Any:
     """Find an array of an `.h5` file, whose names a layer's group lists, such as dense/kernel:0."""
     group = _own(_own(stored, "model_weights"), layer.group)
     listed = [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs["weight_names"]]
-    wanted = re.compile(rf"(?:.*/)?{re.escape(layer.name)}/{what}(?::0)?")
+    own = rf"(?:depthwise_)?{what}(?::0)?"  # one framework's name of a depthwise kernel
+    wanted = re.compile(rf"(?:.*/)?{re.escape(layer.name)}/(?:[^/]*cell[^/]*/)?{own}")
     found = [name for name in listed if wanted.fullmatch(name)]
     if len(found) != 1:
-        found = [name for name in listed if re.fullmatch(rf"(?:.*/)?{what}(?::0)?", name)]
+        found = [name for name in listed if re.fullmatch(rf"(?:.*/)?{own}", name)]
     if len(found) != 1:
         raise KeyError(f"{layer.name}/{what}")
     for step in found[0].split("/"):

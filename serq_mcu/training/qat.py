@@ -1,11 +1,11 @@
 """Quantization-aware training: a float network fine-tuned as the device will compute it.
 
-At any widths from 1 to 8 bits, or ternary. tfmot's machinery (`quantize_annotate_layer`, `QuantizeConfig`,
-`Quantizer`) wraps the layers; the levels are this project's own (quantization/quantizer.py), its gradients
-pass straight through (Bengio et al. 2013). Activations are the device's: inputs on its grid, hidden ones 0 to
-127 steps. Weight scales and activation steps learn too (LSQ, Esser et al. 2020), as logarithms. The float
-network teaches (distillation, Hinton et al. 2015). Everything about a width is a variable, so one compiled
-step serves all.
+At any widths from 1 to 8 bits, or ternary. tfmot's machinery (`QuantizeWrapperV2`, `QuantizeConfig`,
+`Quantizer`) wraps the layers (twins.py); the levels are this project's own (layers/quantizer.py), its
+gradients pass straight through (Bengio et al. 2013). Activations are the device's: inputs on its grid, hidden
+ones 0 to 127 steps, states as a recurrent matrix reads them. Weight scales and activation steps learn too
+(LSQ, Esser et al. 2020), as logarithms. The float network teaches (distillation, Hinton et al. 2015).
+Everything about a width is a variable, so one compiled step serves all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from serq_mcu.base.progress import Progress
 from serq_mcu.base.validation import changed
 from serq_mcu.config import Config, TrainingConfig, TuningConfig
-from serq_mcu.layers.base import ACTIVATION_MAX
+from serq_mcu.layers.base import ACTIVATION_MAX, Tuned
 from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
 from serq_mcu.quantization.allocation import Judge, ValidationData
 from serq_mcu.quantization.lowering import Lowering, TunedNetwork
@@ -30,6 +30,7 @@ from serq_mcu.quantization.run_folder import CALIBRATION_VERSIONS, Run
 from serq_mcu.quantized_model.types import INPUT_STEPS_PER_SD, INPUT_ZERO_POINT, QuantizedModel
 from serq_mcu.training.mlp import Examples, refit_mlp, train_others, with_other_seeds
 from serq_mcu.training.splits import inner_folds
+from serq_mcu.training.twins import DenseTwin, straight_through, twin
 
 # after mlp, which sets how TensorFlow and Keras load
 import tensorflow as tf  # isort: skip
@@ -37,6 +38,7 @@ import tensorflow_model_optimization as tfmot  # isort: skip
 import tf_keras  # isort: skip
 
 _quantization: Any = tfmot.quantization.keras
+_Wrapper: Any = _quantization.QuantizeWrapperV2
 _INPUT_RANGE = (
     -INPUT_ZERO_POINT / INPUT_STEPS_PER_SD,
     (ACTIVATION_MAX - INPUT_ZERO_POINT) / INPUT_STEPS_PER_SD,
@@ -57,7 +59,7 @@ def tuner(run: Run, progress: Progress | None = None) -> NetworkTuner:
         for members in (run.members("train"), run.members("validation"))
     )
     training = changed(run.config.training, hidden=hidden)
-    own = FineTuner(run.network.shape, training, run.config.tuning)
+    own = FineTuner(run.network, training, run.config.tuning)
     members = np.concatenate([run.members("train"), run.members("validation")])
     speakers = [run.speakers[index] for index in members]
     inner = InnerFolds.dealt(train.joined(validation), speakers, run.config)
@@ -189,7 +191,7 @@ class BiasQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[misc]
 
     def __call__(self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any) -> Any:
         """Compute the values that the device's integers stand for."""
-        return _straight_through(inputs, weights["unit"] * tf.round(inputs / weights["unit"]))
+        return straight_through(inputs, weights["unit"] * tf.round(inputs / weights["unit"]))
 
     def get_config(self) -> dict[str, Any]:
         """Return nothing: all is in variables."""
@@ -207,7 +209,7 @@ class ActivationQuantizer(_quantization.quantizers.Quantizer):  # type: ignore[m
         """Compute the values that the device's integers stand for."""
         step = tf.exp(weights["log_step"])
         steps = tf.clip_by_value(inputs / step, 0.0, float(ACTIVATION_MAX))
-        return step * _straight_through(steps, tf.floor(steps + 0.5))
+        return step * straight_through(steps, tf.floor(steps + 0.5))
 
     def get_config(self) -> dict[str, Any]:
         """Return nothing: all is in variables."""
@@ -223,24 +225,22 @@ def quantize_weights(weights: Any, scale: Any, levels: Any) -> Any:
     """
     scaled = tf.clip_by_value(weights / scale, -levels / 2, levels / 2)
     u = tf.clip_by_value(tf.floor(scaled + levels / 2), 0.0, levels - 1)
-    return scale * _straight_through(scaled, u - (levels - 1) / 2)
+    return scale * straight_through(scaled, u - (levels - 1) / 2)
 
 
-def _straight_through(value: Any, rounded: Any) -> Any:
-    return value + tf.stop_gradient(rounded - value)
+class _Quantizers(_quantization.QuantizeConfig):  # type: ignore[misc]
+    """Which parts of a twin are quantized: kernels, biases and, where it requantizes, its output."""
 
-
-class _DenseConfig(_quantization.QuantizeConfig):  # type: ignore[misc]
-    """Which parts of a dense layer are quantized: its kernel and, except in the last layer, its output."""
-
-    def __init__(self, *, last: bool) -> None:
-        self.last = last
+    def __init__(self, of: Any) -> None:
+        self.of = of
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
-        return [(layer.kernel, WeightQuantizer()), (layer.bias, BiasQuantizer())]
+        kinds = (BiasQuantizer if name.endswith("bias") else WeightQuantizer for name in self.of.names)
+        return [(getattr(layer, name), kind()) for name, kind in zip(self.of.names, kinds, strict=True)]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
-        layer.kernel, layer.bias = quantize_weights
+        for name, value in zip(self.of.names, quantize_weights, strict=True):
+            setattr(layer, name, value)
 
     def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
         return []
@@ -249,10 +249,10 @@ class _DenseConfig(_quantization.QuantizeConfig):  # type: ignore[misc]
         pass
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        return [] if self.last else [ActivationQuantizer()]
+        return [ActivationQuantizer()] if self.of.requantized else []
 
     def get_config(self) -> dict[str, Any]:
-        return {"last": self.last}
+        return {"of": self.of}
 
 
 class SeededDropout(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -282,55 +282,41 @@ class SeededDropout(tf_keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "rate": self.rate}
 
 
-class _AnnotatedOnly:
-    """tfmot's scheme that quantizes what is annotated, and adds nothing to it.
-
-    Scheme, layout transform and registry in one.
-    """
-
-    def get_layout_transformer(self) -> _AnnotatedOnly:
-        return self
-
-    def get_quantize_registry(self) -> _AnnotatedOnly:
-        return self
-
-    def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
-        return model, layer_quantize_map
-
-    def supports(self, layer: Any) -> bool:
-        return False
-
-
 class FineTuner:
     """Fine-tuning of networks of one shape at any bits; its step is compiled once.
 
-    shape: neurons [features, ..., classes].
+    network: one of them. Raises SerqError if a kind of its layers cannot be fine-tuned.
     """
 
-    def __init__(self, shape: Sequence[int], training: TrainingConfig, tuning: TuningConfig) -> None:
+    def __init__(self, network: FloatNetwork, training: TrainingConfig, tuning: TuningConfig) -> None:
         tf_keras.backend.clear_session()
         tf_keras.utils.set_random_seed(training.seed)
         tf.config.experimental.enable_op_determinism()
-        self._training, self._tuning, self._shape = training, tuning, tuple(shape)
-        self._network = _build(self._shape, tuning.dropout)
-        wrapped = [layer for layer in self._network.layers if hasattr(layer, "quantize_config")]
+        self._training, self._tuning, self._classes = training, tuning, network.layers[-1].outputs
+        self._twins = [twin(layer) for layer in network.layers]
+        self._network = _build(network.features, self._twins, tuning.dropout)
+        wrapped = [layer for layer in self._network.layers if isinstance(layer, _Wrapper)]
         self._parts = [{w.name.split("/")[-1].split(":")[0]: w for w in layer.weights} for layer in wrapped]
         self._dropouts = [layer for layer in self._network.layers if isinstance(layer, SeededDropout)]
-        self._teachers = [
-            [(tf.Variable(part["kernel"]), tf.Variable(part["bias"])) for part in self._parts]
-            for _ in range(tuning.ensemble)
-        ]
+        self._teachers = [self._copies() for _ in range(tuning.ensemble)]
+        self._start: tuple[Tuned, ...] = ()
         self._optimizer = tf_keras.optimizers.legacy.Adam()  # one fused operation a variable
         self._variables = [
-            part[name]
-            for part in self._parts
-            for name in ("kernel", "bias", "kernel_log_scale", "output_log_step")
-            if name in part
+            variable
+            for own, part in self._pairs()
+            for name, variable in part.items()
+            if name in own.names or name.endswith(("_log_scale", "_log_step"))
         ]
         self._optimizer._create_all_weights(self._variables)
         self._fresh = [variable.numpy() for variable in self._optimizer.variables()]
         self._epoch = tf.function(self._run_epoch, reduce_retracing=True)
         self._evaluate = tf.function(self._loss_without_training, reduce_retracing=True)
+
+    def _copies(self) -> list[list[Any]]:
+        return [[tf.Variable(part[name]) for name in own.names] for own, part in self._pairs()]
+
+    def _pairs(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        yield from zip(self._twins, self._parts, strict=True)
 
     @property
     def training(self) -> TrainingConfig:
@@ -340,7 +326,7 @@ class FineTuner:
     @property
     def classes(self) -> int:
         """How many classes the network has."""
-        return self._shape[-1]
+        return self._classes
 
     @property
     def others(self) -> int:
@@ -429,7 +415,7 @@ class FineTuner:
     def _tensors(self, lowering: Lowering, examples: Examples) -> tuple[Any, Any]:
         pooled, truth = examples.flat
         return tf.constant(lowering.device_inputs(pooled), tf.float32), tf.constant(
-            np.eye(self._shape[-1], dtype=np.float32)[truth]
+            np.eye(self._classes, dtype=np.float32)[truth]
         )
 
     def _shuffled(
@@ -488,9 +474,8 @@ class FineTuner:
 
     def _update_units(self) -> None:
         step: Any = 1 / INPUT_STEPS_PER_SD
-        for part in self._parts:
-            part["bias_unit"].assign(step * tf.exp(part["kernel_log_scale"]) / 2)
-            step = tf.exp(part.get("output_log_step", 0.0))
+        for own, part in self._pairs():
+            step = own.update(part, step)
 
     def _loss_without_training(self, inputs: Any, targets: Any) -> Any:
         self._update_units()
@@ -505,28 +490,34 @@ class FineTuner:
         answers = []
         for teacher in self._teachers:
             x = inputs
-            for index, (kernel, bias) in enumerate(teacher):
-                x = (tf.nn.relu(x) if index else x) @ kernel + bias
+            for own, weights in zip(self._twins, teacher, strict=True):
+                x = own.taught(x, *weights)
             answers.append(tf.nn.softmax(x))
         return tf.add_n(answers) / len(answers)
 
     def _load(self, start: TunedNetwork, teachers: Sequence[FloatNetwork]) -> None:
-        for index, part in enumerate(self._parts):
-            part["kernel"].assign(start.kernels[index].astype(np.float32))
-            part["bias"].assign(start.biases[index].astype(np.float32))
-            part["kernel_log_scale"].assign(np.log(start.scales[index]))
-            part["kernel_levels"].assign(float(ENCODINGS[encoding_of(start.widths[index])].levels))
-            if index < len(start.steps):
-                part["output_log_step"].assign(np.log(start.steps[index]))
-            for variables, teacher in zip(self._teachers, teachers, strict=True):
-                layer = teacher.dense[index]
-                for variable, value in zip(variables[index], (layer.kernel, layer.bias), strict=True):
-                    variable.assign(value.astype(np.float32))
+        self._start = start.values
+        for part, values in zip(self._parts, start.values, strict=True):
+            for name, value in values.items():
+                if name in part:
+                    part[name].assign(value)
+                elif (log := _logarithm(name)) in part:
+                    part[log].assign(np.log(value))
+        levels = [part[name] for part in self._parts for name in part if name.endswith("_levels")]
+        for variable, width in zip(levels, start.widths, strict=True):
+            variable.assign(float(ENCODINGS[encoding_of(width)].levels))
+        for copies, teacher in zip(self._teachers, teachers, strict=True):
+            self._load_teacher(copies, teacher)
         self._update_units()
         for index, dropout in enumerate(self._dropouts):
             dropout.draw.assign([self._training.seed % 2**31, index * 2**24])
         for variable, value in zip(self._optimizer.variables(), self._fresh, strict=True):
             variable.assign(value)
+
+    def _load_teacher(self, copies: list[list[Any]], teacher: FloatNetwork) -> None:
+        for own, variables, layer in zip(self._twins, copies, teacher.layers, strict=True):
+            for name, variable in zip(own.names, variables, strict=True):
+                variable.assign(layer.tensors()[name].astype(np.float32))
 
     def _state(self) -> list[NDArray[np.float32]]:
         return [variable.numpy() for variable in self._variables]
@@ -534,17 +525,26 @@ class FineTuner:
     def _tuned(self, state: list[NDArray[np.float32]], widths: Sequence[Width], epochs: int) -> TunedNetwork:
         values = {variable.ref(): value for variable, value in zip(self._variables, state, strict=True)}
 
-        def all_of(name: str) -> list[NDArray[np.float32]]:
-            return [values[part[name].ref()] for part in self._parts if name in part]
+        def trained(part: dict[str, Any], name: str, before: NDArray[np.float32]) -> NDArray[np.float32]:
+            if name in part:
+                return values.get(part[name].ref(), before)
+            log = _logarithm(name)
+            return np.asarray(np.exp(values[part[log].ref()])) if log in part else before
 
         return TunedNetwork(
             tuple(widths),
-            tuple(all_of("kernel")),
-            tuple(all_of("bias")),
-            tuple(np.exp(all_of("kernel_log_scale"))),
-            tuple(np.exp(all_of("output_log_step"))),
+            tuple(
+                {name: trained(part, name, before) for name, before in start.items()}
+                for part, start in zip(self._parts, self._start, strict=True)
+            ),
             epochs,
         )
+
+
+def _logarithm(name: str) -> str:
+    """Name the variable of the logarithm of a scale or a step."""
+    before, _, what = name.rpartition("_")
+    return f"{before}_log_{what}"
 
 
 def _on_grid(inputs: Any) -> Any:
@@ -553,13 +553,10 @@ def _on_grid(inputs: Any) -> Any:
     return tf.clip_by_value(rounded, *_INPUT_RANGE)
 
 
-def _build(shape: Sequence[int], dropout: float) -> Any:
-    layers = [tf_keras.layers.InputLayer((shape[0],))]
-    for index, width in enumerate(shape[1:], start=1):
-        last = index == len(shape) - 1
-        dense = tf_keras.layers.Dense(width, activation=None if last else "relu")
-        layers.append(_quantization.quantize_annotate_layer(dense, _DenseConfig(last=last)))
-        if not last and dropout:
+def _build(features: int, twins: Sequence[Any], dropout: float) -> Any:
+    layers = [tf_keras.layers.InputLayer((features,))]
+    for own in twins:
+        layers.append(_Wrapper(own, _Quantizers(own)))
+        if dropout and isinstance(own, DenseTwin) and own.requantized:
             layers.append(SeededDropout(dropout))
-    with _quantization.quantize_scope({kind.__name__: kind for kind in (_DenseConfig, SeededDropout)}):
-        return _quantization.quantize_apply(tf_keras.Sequential(layers), _AnnotatedOnly())
+    return tf_keras.Sequential(layers)

@@ -169,13 +169,13 @@ def _layer(words: list[str], frames: int, channels: int) -> OverTime:
     stride, dilation = options.get("stride", 1), options.get("dilation", 1)
     if stride > 1 and dilation > 1:
         raise SerqError("Keras trains no convolution with a stride and a dilation; take one of them out")
-    before, after = _padding(frames, int(taps), stride, dilation, edges)
+    before, after = padding(frames, int(taps), stride, dilation, edges)
     return SequenceLayer(
         name, Windows(frames, channels, int(taps), stride, dilation, before, after), int(filters), edges
     )
 
 
-def _padding(frames: int, taps: int, stride: int, dilation: int, edges: str) -> tuple[int, int]:
+def padding(frames: int, taps: int, stride: int, dilation: int, edges: str) -> tuple[int, int]:
     """Compute the frames of padding before and after a sequence, as Keras does."""
     span = dilation * (taps - 1) + 1
     if edges == CAUSAL:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import astuple
 from pathlib import Path
 
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.budget import budget
 from serq_mcu.codegen.plan import Plan
 from serq_mcu.quantized_model.store import shipped_model
-from tools import abroad, cards, life, voices
+from tools import abroad, cards, life, networks, voices
 from tools.rows import read_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -88,6 +89,18 @@ def test_the_page_of_pauses_and_bands_is_that_of_its_rows() -> None:
     text = (DOCS / "explanation" / "accuracy.md").read_text()
     clips, speakers = (_as_recorded(rows, "emodb", "best", name) for name in ("clips", "speakers"))
     assert f"has {_share(speakers)} where clips of the same recipe have {_share(clips)}" in text
+
+
+def test_the_page_of_the_papers_other_networks_is_that_of_its_rows() -> None:
+    rows = read_rows(networks.RESULTS, networks.Row)
+    assert networks.PAGE.read_text() == networks.page(rows)
+    splits = {networks.Split(*astuple(row)[:5]) for row in rows}
+    assert len(rows) == len(networks.METHODS) * len(splits)
+    for split in splits:  # each row of a split is of the same clips
+        own = [row for row in rows if networks.Split(*astuple(row)[:5]) == split]
+        assert [row.method for row in own] == sorted(networks.METHODS)
+        assert len({row.n for row in own}) == 1
+    assert max(row.average_bits for row in rows if row.method != networks.FLOATS) <= networks.MOST_BITS
 
 
 def test_the_page_of_voices_is_that_of_its_rows() -> None:

@@ -14,6 +14,7 @@ import pytest
 from serq_mcu.boards.board import load_board
 from serq_mcu.codegen.export import export
 from serq_mcu.codegen.plan import Plan
+from serq_mcu.codegen.width_costs import width_costs
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import (
@@ -28,6 +29,7 @@ from serq_mcu.layers import (
 )
 from serq_mcu.layers.encodings import Width
 from serq_mcu.layers.functions import POWERS, SIGMOID, Rescale, exp2_minus, sigmoid, tanh
+from serq_mcu.layers.kernels import Storage
 from serq_mcu.layers.pooling import attended, attention_weights
 from serq_mcu.layers.recurrent import FloatRecurrent, RecurrentLayer, each_width, state_activations
 from serq_mcu.quantization.lowering import Lowering, dequantized, device_inputs
@@ -41,7 +43,7 @@ from tests.support.models import SEQUENCE_SPEC
 from tests.support.native import RUNTIME, SANITIZERS, compile_program, run
 from tests.support.streaming import with_pauses
 
-BOARDS = ["emulated-m0", "emulated-m4f", "emulated-rv32imc", "emulated-xtensa"]
+BOARDS = ["emulated-m0", "emulated-m4f", "emulated-m7", "emulated-rv32imc", "emulated-xtensa"]
 PROGRAM = Path(__file__).parents[1] / "programs" / "recurrent_layers.c"
 NAMES = ("functions", "recurrent", "gru", "lstm", "pooling")
 SOURCES = [PROGRAM, *(RUNTIME / f"serq_{name}.c" for name in NAMES)]
@@ -141,7 +143,41 @@ def features(count: int = 90) -> np.ndarray:
 
 def lowered(floats: FloatNetwork, widths: Sequence[Width]) -> QuantizedModel:
     spec, labels = SEQUENCE_SPEC, ("calm", "loud", "sad")
-    return Lowering(floats, features(), spec, build_tables(spec), labels).model(widths)
+    return Lowering(floats, features(), spec, build_tables(spec), labels).model(each_matrix(floats, widths))
+
+
+def test_a_model_does_not_depend_on_what_was_lowered_before() -> None:
+    """Layers of the same widths in front are taken from the model before."""
+    floats, spec, labels = network("gru", "attention 17"), SEQUENCE_SPEC, ("calm", "loud", "sad")
+    lowering = Lowering(floats, features(), spec, build_tables(spec), labels)
+    for widths in ((8, 8, 8, 8), (8, 8, 8, 2), (8, 8, 3, 2), (8, 4, 3, 2), (8, 4, 3, 2), (1, 4, 3, 2)):
+        fresh = Lowering(floats, features(), spec, build_tables(spec), labels).model(widths)
+        assert lowering.model(widths).sha256 == fresh.sha256
+
+
+@pytest.mark.parametrize("board", ["nucleo_f446re", "esp32"])
+def test_a_budget_of_time_counts_each_matrix_on_every_frame(board: str) -> None:
+    floats = network("gru", "lstm last")
+    costs = width_costs([matrix[1:4] for matrix in floats.matrices], load_board(board))
+    widths = (2, 5, 8, 1, 4)
+    model = lowered(floats, ("2+5", "8+1", 4))
+    plan = Plan(model, load_board(board))
+    whole = zip(
+        model.layers, (costs[:2], costs[2:4], costs[4:]), (widths[:2], widths[2:4], widths[4:]), strict=True
+    )
+    for layer, own, bits in whole:
+        parts = layer.choose(plan.core, frozenset(plan.core.kernels), Storage.COMPACT)
+        assert parts is not None
+        each = [row[width - 1] for row, width in zip(own, bits, strict=True)]
+        assert sum(each) == pytest.approx(layer.kernel_cost(plan.core, parts))
+        assert min(each) > 0
+
+
+def each_matrix(floats: FloatNetwork, widths: Sequence[Width]) -> tuple[Width, ...]:
+    """The widths of all matrices, for those of layers, of which `4+8` names two."""
+    each = [layer.matrices for layer in floats.layers]
+    named = [each_width(width)[: len(own)] for own, width in zip(each, widths, strict=True)]
+    return tuple(width for own in named for width in own)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +208,9 @@ def lowered(floats: FloatNetwork, widths: Sequence[Width]) -> QuantizedModel:
 def test_firmware_equals_python(
     board: str, on: str, names: Sequence[str], widths: Sequence[Width], tmp_path: Path
 ) -> None:
-    model = lowered(network(*names), widths)
-    assert model.widths == tuple(widths)
+    floats = network(*names)
+    model = lowered(floats, widths)
+    assert model.widths == each_matrix(floats, widths)
     project = export(model, load_board(board), tmp_path / "p")
     whole = [with_pauses(SEQUENCE_SPEC, seed, 8) for seed in range(2)]
     clips = [Recording(f"clip {i}", pcm) for i, pcm in enumerate((*whole, whole[0][:1500]))]
@@ -222,7 +259,7 @@ def test_the_model_file_keeps_them_and_all_is_counted(tmp_path: Path) -> None:
     model = lowered(network("gru", "lstm", "attention 17"), ("3+8", "ternary", 4, 5))
     again = load_model(save_model(model, tmp_path / "m.serq"))
     assert [layer.kind for layer in again.layers] == ["gru", "lstm", "attention", "dense"]
-    assert again.widths == ("3+8", "ternary", 4, 5)
+    assert again.widths == (3, 8, "ternary", "ternary", 4, 5)
     stage = dict(stages(model, features()))
     assert all((values == stage[name]).all() for name, values in stages(again, features()))
     assert stage["layer 0 state"].shape == (90, 17 * 16)

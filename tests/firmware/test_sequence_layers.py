@@ -291,5 +291,3 @@ def test_layers_that_do_not_fit_are_refused() -> None:
         PoolingLayer("median", Windows(9, 4, 2), 1.0, 0)
     with pytest.raises(SerqError, match="its windows have no padding"):
         PoolingLayer("mean", Windows(9, 4, 2, 1, 1, 1), 1.0, 0)
-    with pytest.raises(SerqError, match=r"layer 0 is of the kind conv1d, .*without fine-tuning"):
-        _ = network().dense

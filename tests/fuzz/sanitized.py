@@ -1,4 +1,4 @@
-"""The exported C of every model that ships, and of ten odd ones, under sanitizers and valgrind.
+"""The exported C of every model that ships, and of fourteen odd ones, under sanitizers and valgrind.
 
     python -m tests.fuzz.sanitized          # all; with names of models, those
 
@@ -27,7 +27,7 @@ from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.quantized_model.store import load_model
 from serq_mcu.quantized_model.types import QuantizedModel
 from tests.support.golden import MODELS as GOLDEN
-from tests.support.models import made_up_model
+from tests.support.models import made_up_model, made_up_sequence
 
 BOARDS = ("esp32", "emulated-m4f", "emulated-m0")  # whose kernels differ
 SANITIZERS = ("clang", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -38,7 +38,7 @@ _OTHERS = _HERE.parents[1] / "models"  # of several corpora, under their own lic
 
 
 def odd_models() -> Iterator[tuple[str, QuantizedModel]]:
-    """Ten models unlike those that ship: widths, fills, shapes and front ends at their ends."""
+    """Fourteen models unlike those that ship: widths, fills, shapes and front ends at their ends."""
     for name, make in GOLDEN.items():
         yield name, make()
     yield "every width", made_up_model((24, 17, 9, 13, 8, 5, 3), (1, 2, 3, 5, 6, 7, "ternary"))
@@ -56,6 +56,11 @@ def odd_models() -> Iterator[tuple[str, QuantizedModel]]:
         blocks=(Mfcc(4), Mel(8)),
     )
     yield "long", made_up_model((5, 2), (6, 3), spec=long)
+    convolutions = ("conv 11 3 same", "maximum 2", "conv 9 2 stride 3", "conv 16 1", "mean")
+    yield "convolutions", made_up_sequence(convolutions, (3, 8, 1, "ternary"))
+    yield "depthwise, attention", made_up_sequence(("depthwise 3 dilation 2 causal", "attention"), (5, 2, 4))
+    yield "gru", made_up_sequence(("gru 13", "gru 5 last"), (2, 7, "ternary", 4, 8))
+    yield "lstm", made_up_sequence(("lstm 9", "attention"), (1, 6, 3, 8))
 
 
 def sounds(folder: Path) -> list[Path]:

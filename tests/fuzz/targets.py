@@ -174,12 +174,13 @@ def network(data: bytes) -> None:
     """A network's file: an archive of Keras 3 from its configuration and arrays, or ONNX or HDF5 as it is."""
     if data[:1] == b"{":
         config, _, _ = data.partition(b"\0")
-        found = read_network(_file("fuzz.keras", keras_file(config)))
+        over_time = any(kind in config for kind in (b"1D", b"GRU", b"LSTM"))
+        found = read_network(_file("fuzz.keras", keras_file(config)), *((3, 2) if over_time else (1, 0)))
     else:
         found = read_network(_file("fuzz.onnx", data))
     features = found.features
-    _, _, kernels, biases = found.standardised(np.zeros(features), np.ones(features))
-    assert all(kernel.shape[1:] == bias.shape for kernel, bias in zip(kernels, biases, strict=True))
+    network = found.standardised(np.zeros(found.coefficients), np.ones(found.coefficients))
+    assert network.features == features
 
 
 def keras_file(config: bytes | str) -> bytes:
@@ -282,6 +283,17 @@ def _networks() -> list[bytes]:
     functional = {"layers": wired, "output_layers": [["last", 0, 0]]}
     configs: list[Any] = [{"class_name": "Sequential", "config": {"layers": layers}}]
     configs.append({"class_name": "Functional", "config": functional})
+    gates = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+    over_time: list[dict[str, Any]] = [
+        layers[0],
+        {"class_name": "Conv1D", "config": {"name": "c", "padding": "same", "activation": "relu"}},
+        {"class_name": "DepthwiseConv1D", "config": {"name": "d", "activation": "relu"}},
+        {"class_name": "GRU", "config": {"name": "g", "return_sequences": True, **gates}},
+        {"class_name": "MaxPooling1D", "config": {"name": "p", "pool_size": 2, "strides": 1}},
+        {"class_name": "LSTM", "config": {"name": "l", **gates}},
+        *layers[1:],
+    ]
+    configs.append({"class_name": "Sequential", "config": {"layers": over_time}})
     old = io.BytesIO()
     with h5py.File(old, "w") as file:
         for name, shape in (("kernel:0", (2, 2)), ("bias:0", (2,))):
@@ -312,6 +324,10 @@ def _weights() -> bytes:
                 ("dense_1/vars/1", (2,)),
             ),
             *((f"batch_normalization/vars/{number}", (3,)) for number in range(4)),
+            *(("conv1d/vars/0", (2, 2, 3)), ("conv1d/vars/1", (3,))),
+            *(("depthwise_conv1d/vars/0", (2, 3, 1)), ("depthwise_conv1d/vars/1", (3,))),
+            *((f"gru/cell/vars/{number}", shape) for number, shape in enumerate(((3, 6), (2, 6), (2, 6)))),
+            *((f"lstm/cell/vars/{number}", shape) for number, shape in enumerate(((2, 8), (2, 8), (8,)))),
         ):
             file[f"layers/{path}"] = np.ones(shape, np.float32)
     return stored.getvalue()

@@ -9,13 +9,11 @@ from serq_mcu.training.chain import ImportedNetwork
 
 def answers(found: ImportedNetwork, x: np.ndarray) -> np.ndarray:
     """The scores [inputs, classes] of a network that was read, computed as the device's layers are."""
-    mean, sd = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    features = x if found.first is not None else x * sd + mean  # without a scaling, x is in deviations
-    mean, sd, kernels, biases = found.standardised(mean, sd)
-    values = (features - mean) / sd
-    for index, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
-        values = (np.maximum(values, 0) if index else values) @ kernel + bias
-    return values
+    rows = x.reshape(-1, found.coefficients)
+    mean, sd = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    features = rows if found.first is not None else rows * sd + mean  # without a scaling, x is in deviations
+    network = found.standardised(mean, sd)
+    return network.logits(((features - network.mean) / network.sd).reshape(x.shape))
 
 
 def as_saved(scores: np.ndarray, expected: np.ndarray) -> np.ndarray:

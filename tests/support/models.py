@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from serq_mcu.frontend.tables import build_tables
 from serq_mcu.layers import DenseLayer
 from serq_mcu.layers.base import ACTIVATION_MAX
 from serq_mcu.layers.encodings import ENCODINGS, Width, encoding_of
+from serq_mcu.quantization.lowering import Lowering
+from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantized_model.types import INPUT_ZERO_POINT, DecisionRule, InputQuantization, QuantizedModel
 from serq_mcu.quantized_model.voice import VoicePrior
+from serq_mcu.training.sequences import RECURRENT, Attention, OverTime, Recurrent, sequence_layers
 
 SMALL_SPEC = FeatureSpec(
     name="small", fft_length=256, hop_length=128, mel_bands=20, blocks=(Mfcc(7, ("mean", "sd", "delta_sd")),)
@@ -30,6 +34,16 @@ SEQUENCE_SPEC = FeatureSpec(
     blocks=(Mfcc(9, ()), Mel(20, ()), F0(1, ()), Voicing(2, ()), Energy(1, ())),
     sequence_frames=17,
 )
+
+
+_PLAIN_RULE: dict[str, Any] = {
+    "blocks": 3,
+    "block_frames": 4,
+    "floor_blocks": 3,
+    "unsure_margin": 0,
+    "smoothing": 0,
+    "wake_rise": 0,
+}
 
 
 def made_up_model(
@@ -86,17 +100,37 @@ def made_up_model(
     )
     names = tuple(labels) if labels else tuple(f"class {i}" for i in range(width))
     tables = build_tables(spec)
-    plain = {
-        "blocks": 3,
-        "block_frames": 4,
-        "floor_blocks": 3,
-        "unsure_margin": 0,
-        "smoothing": 0,
-        "wake_rise": 0,
-    }
-    rule = None if spec.center else DecisionRule(**plain | decision)
+    rule = None if spec.center else DecisionRule(**_PLAIN_RULE | decision)
     prior = made_up_voices(width, features, seed) if voices else None
     return QuantizedModel(spec, tables, constants, tuple(layers), names, 1.0, {"made up": seed}, rule, prior)
+
+
+def made_up_sequence(words: Sequence[str], widths: Sequence[Width], seed: int = 0) -> QuantizedModel:
+    """A model on the frames of SEQUENCE_SPEC with the layers that the configuration's words name, of random
+    weights, and a dense one of 3 classes behind them; widths: of each matrix.
+    """
+    rng, spec = np.random.default_rng(seed), SEQUENCE_SPEC
+    named = sequence_layers(words, spec.sequence_frames, spec.coefficients)
+    first = [layer.floats(rng.normal(0, 0.7, shape) for shape in _keras_shapes(layer)) for layer in named]
+    pooled = rng.normal(0, 800, (60, spec.feature_count)).astype(np.int32)
+    last = rng.normal(0, 1, (first[-1].outputs, 3)), rng.normal(0, 1, 3)
+    network = FloatNetwork.mlp(last[:1], last[1:], *standardisation(pooled, spec.coefficients), first)
+    model = Lowering(network, pooled, spec, build_tables(spec), ("calm", "loud", "sad")).model(widths)
+    return replace(model, decision=DecisionRule(**_PLAIN_RULE))
+
+
+def _keras_shapes(layer: OverTime) -> list[tuple[int, ...]]:
+    """The shapes of a layer's weights in Keras."""
+    if isinstance(layer, Attention):
+        return [(layer.channels, 1)]
+    if isinstance(layer, Recurrent):
+        kind = RECURRENT[layer.name]
+        rows = kind.gates * layer.units
+        return [(layer.channels, rows), (layer.units, rows), (2, rows) if kind.biases == 2 else (rows,)]
+    taps, channels = layer.windows.taps, layer.windows.channels
+    if layer.filters:
+        return [(taps, channels, layer.filters), (layer.filters,)]
+    return [(taps, channels, 1), (channels,)] if layer.edges else []
 
 
 def made_up_voices(classes: int, features: int, seed: int = 0) -> VoicePrior:

@@ -26,7 +26,7 @@ from serq_mcu.quantized_model.store import load_model
 from serq_mcu.training.imported import for_labels, import_model, read_network
 from tests.support.imported import answers, as_saved
 from tests.support.keras_files import dense, keras_archive
-from tests.support.keras_models import inputs
+from tests.support.keras_models import CHANNELS, FEATURES, FRAMES, inputs, sequences
 
 LABELS = ("calm", "loud", "low")
 CONFIG = """
@@ -180,11 +180,10 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
     ("layers", "words"),
     [
         (
-            [_layer("Conv1D", activation="relu"), LAST],
-            r"layer 0 \(Conv1D 'conv1d'\) cannot be imported; Dense,.* these, or train .* --preset cnn1d",
+            [_layer("Conv2D", activation="relu"), LAST],
+            r"layer 0 \(Conv2D 'conv2d'\) cannot be imported; Dense,.*take Conv1D",
         ),
-        ([HIDDEN, _layer("LSTM"), LAST], r"layer 1 \(LSTM.*--preset cnn1d` \(gru, lstm\)"),
-        ([HIDDEN, _layer("ELU"), LAST], r"layer 1 \(ELU 'elu'\) .*: build the model of these$"),
+        ([HIDDEN, _layer("MaxPooling1D"), LAST], r"layer 1 \(MaxPooling1D .* reads a sequence of frames"),
         ([HIDDEN, _layer("BatchNormalization"), LAST], r"arrays of layer 1 \(BatchNormalization"),
         ([HIDDEN, _layer("LayerNormalization"), LAST], "train with BatchNormalization, which is folded"),
         ([dense(4, "leaky_relu"), LAST], "activation 'leaky_relu'"),
@@ -209,8 +208,8 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
         ),
         ([_layer("Dropout")], "has no Dense layer"),
         ([HIDDEN, LAST, dense(2)], "follows a"),
-        ([_layer("ReLU"), HIDDEN, LAST], r"layer 0 \(ReLU 'relu'\) comes before the first Dense layer"),
-        ([_layer("Activation", activation="relu"), HIDDEN, LAST], "comes before the first Dense layer"),
+        ([_layer("ReLU"), HIDDEN, LAST], r"layer 0 \(ReLU 'relu'\) comes before the first layer"),
+        ([_layer("Activation", activation="relu"), HIDDEN, LAST], "comes before the first layer"),
         (
             [{**HIDDEN, "module": "mine.layers", "registered_name": "mine>Dense"}, LAST],
             r"layer 0 is a class of your own \(mine>Dense\)",
@@ -238,7 +237,7 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
         ),
         (
             [_layer("Normalization", axis=[-1], mean=[0.0] * 5, variance=[1.0] * 5), HIDDEN, LAST],
-            "of 5 features, and its first Dense layer takes 16",
+            "of 5 features, and its first layer takes 16",
         ),
         ([CODE, LAST], "the activation that is code of your own"),
         (
@@ -258,6 +257,105 @@ def test_what_the_device_cannot_compute_is_refused_by_name(
 ) -> None:
     with pytest.raises(SerqError, match=words):
         read_network(keras_archive(tmp_path / "m.keras", layers, ARRAYS))
+
+
+OVER_TIME = {
+    "layers/conv1d/vars/0": np.ones((3, 4, 5)),
+    "layers/conv1d/vars/1": np.zeros(5),
+    "layers/depthwise_conv1d/vars/0": np.ones((3, 4, 2)),
+    "layers/gru/cell/vars/0": np.ones((4, 15)),
+    "layers/gru/cell/vars/1": np.ones((5, 15)),
+    "layers/gru/cell/vars/2": np.zeros((2, 15)),
+    "layers/lstm/cell/vars/0": np.ones((4, 15)),
+    "layers/lstm/cell/vars/1": np.ones((5, 15)),
+    "layers/lstm/cell/vars/2": np.zeros(15),
+    "layers/dense/vars/0": np.ones((5, 3)),
+    "layers/dense/vars/1": np.zeros(3),
+}
+GATES = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+CONV, POOL = _layer("Conv1D", activation="relu"), _layer("GlobalMaxPooling1D")
+PADDED = _layer("Conv1D", padding="same", activation="relu")
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([_layer("GRU", reset_after=False, **GATES)], "reset_after=True, Keras's default"),
+        ([_layer("GRU", activation="relu")], "has other activations than tanh and sigmoid"),
+        ([_layer("LSTM", go_backwards=True, **GATES)], r"layer 0 \(LSTM 'lstm'\) has go_backwards"),
+        ([_layer("LSTM", **GATES)], "has arrays that do not fit each other"),  # 15 rows are no four gates
+        ([_layer("Bidirectional")], "take a GRU or LSTM that goes forward"),
+        ([_layer("SimpleRNN")], "train a GRU or an LSTM"),
+        ([_layer("SeparableConv1D")], "build it of DepthwiseConv1D with activation='relu' and Conv1D"),
+        ([_layer("DepthwiseConv1D")], r"has a kernel of shape \(3, 4, 2\)"),
+        ([_layer("DepthwiseConv1D", depth_multiplier=2)], "build it with groups=1, depth_multiplier=1"),
+        ([_layer("Conv1D", groups=2)], "build it with groups=1"),
+        ([_layer("Conv1D", activation="elu"), POOL], "activation 'elu'"),
+        ([_layer("Conv1D"), POOL, LAST], r"layer 1 \(GlobalMax.* follows a convolution layer without ReLU"),
+        ([_layer("AveragePooling1D", padding="same")], "build it with padding='valid'"),
+        ([CONV, _layer("MaxPooling1D", pool_size=8)], r"layer 1 \(Max.*: windows of 8 frames do not fit"),
+        ([_layer("InputLayer", batch_shape=[None, 12, 4]), CONV], "has 12 frames, and 9 arrive"),
+        ([CONV, _layer("Reshape", target_shape=[5, 7])], "has 5 frames, and 7 arrive"),
+        ([CONV, CONV], "layer 1 .* cannot be read"),
+        ([_layer("MaxPooling1D"), _layer("ReLU")], "whose values it would change"),
+        (
+            [_layer("Rescaling", scale=1.0, offset=2.0), PADDED, POOL, LAST],
+            "pads with 0 what a scaling before it has shifted",
+        ),
+        ([_layer("Rescaling", scale=2.0, offset=0.0), POOL, dense(3, "softmax")], "Normalization before it"),
+        ([CONV, POOL, POOL], r"layer 2 .* reads a sequence of frames, and a vector arrives"),
+        ([CONV, POOL], "has no Dense layer at its end"),
+    ],
+)
+def test_layers_on_sequences_that_the_device_cannot_compute_are_refused_by_name(
+    layers: list[dict[str, object]], words: str, tmp_path: Path
+) -> None:
+    made = keras_archive(tmp_path / "m.keras", layers, OVER_TIME)
+    with pytest.raises(SerqError, match=words):
+        read_network(made, 9, 4).standardised(np.ones(4), np.ones(4))
+
+
+def test_frames_of_other_values_are_refused(tmp_path: Path) -> None:
+    made = keras_archive(tmp_path / "m.keras", [CONV, POOL, dense(3, "softmax")], OVER_TIME)
+    assert read_network(made, 9, 4).features == 36
+    with pytest.raises(SerqError, match=r"reads frames of 4 values, and 5 arrive; give a --config"):
+        read_network(made, 9, 5)
+
+
+def test_an_imported_network_on_a_sequence_is_quantized_and_fine_tuned(corpus: Path, tmp_path: Path) -> None:
+    """As a run it is like one that was trained here, and its integers are near its floats."""
+    rng = np.random.default_rng(5)
+    arrays = {
+        name: np.zeros(array.shape) if "vars/2" in name else rng.normal(0, 0.5, array.shape)
+        for name, array in OVER_TIME.items()
+        if "lstm" not in name
+    } | {"layers/gru/cell/vars/0": rng.normal(0, 0.5, (5, 15))}
+    adapted = _layer("Normalization", axis=[-1], mean=[0.0] * 4, variance=[9e5] * 4)
+    layers = [adapted, CONV, _layer("GRU", reset_after=True, **GATES), dense(3, "softmax")]
+    made = keras_archive(tmp_path / "m.keras", layers, arrays)
+    config = corpus.parent / "frames.toml"
+    config.write_text(
+        CONFIG.replace('statistics = ["mean", "sd"]', "statistics = []")
+        .replace("size = 8", "size = 4")
+        .replace('name = "own"', 'name = "frames"\nsequence_frames = 9')
+        + "[quantization]\nfolds = 0\n[tuning]\nepochs = 1\n"
+    )
+    given = ["--corpus", str(corpus), "--labels", ",".join(LABELS), "--config", str(config)]
+    done = CliRunner().invoke(main, ["import-model", str(made), *given, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    run = load_run(tmp_path / "run")
+    assert [layer.kind for layer in run.network.layers] == ["conv1d", "gru", "dense"]
+    np.testing.assert_array_equal(run.network.sd, np.full(4, 9e5**0.5))
+    logits = run.network.logits(run.network.standardise(run.pooled[0]))
+    for method in ("8,8,8,8", "8,4,8,8"):
+        model = tmp_path / f"{method}.serq"
+        asked = ["quantize", str(tmp_path / "run"), "--method", method, "--out", str(model)]
+        done = CliRunner().invoke(main, asked)
+        assert done.exit_code == 0, done.output
+        found = load_model(model)
+        assert found.widths == tuple(map(int, method.split(",")))
+        apart = scores(found, run.pooled[0]) * found.score_scale - logits
+        assert apart.std() < 0.15 * logits.std()
 
 
 OTHER_FILES = {
@@ -344,10 +442,12 @@ def test_models_as_keras_saves_them_answer_as_they_do_there(framework: str, tmp_
         capture_output=True,
     )
     files = [path for path in sorted(tmp_path.iterdir()) if path.suffix != ".npy"]
-    assert len(files) == 44
+    assert len(files) == 44 + 26
     for path in files:
         expected = np.load(path.with_suffix(".npy")).astype(np.float64)
-        found = as_saved(answers(read_network(path), inputs()), expected)
+        over_time = path.name.startswith("frames")
+        shape, given = ((FRAMES, CHANNELS), sequences()) if over_time else ((1, FEATURES), inputs())
+        found = as_saved(answers(read_network(path, *shape), given.reshape(100, -1)), expected)
         assert np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max()), path.name
 
 

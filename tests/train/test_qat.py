@@ -9,13 +9,15 @@ import pytest
 
 from serq_mcu.base.validation import changed
 from serq_mcu.config import load_config
+from serq_mcu.errors import SerqError
 from serq_mcu.frontend.blocks import Mfcc
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.tables import build_tables
+from serq_mcu.layers import FloatDense
 from serq_mcu.layers.encodings import ENCODINGS, TERNARY, Width, encoding_of
 from serq_mcu.layers.quantizer import dequantize, fields
 from serq_mcu.layers.quantizer import quantize as quantize_numpy
-from serq_mcu.quantization.lowering import Lowering
+from serq_mcu.quantization.lowering import Lowering, TunedNetwork
 from serq_mcu.quantization.network import FloatNetwork, standardisation
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.store import model_bytes
@@ -48,6 +50,10 @@ def _kernels(network: FloatNetwork) -> list[np.ndarray]:
     return [layer.kernel for layer in network.dense]
 
 
+def _first(tuned: TunedNetwork) -> np.ndarray:
+    return tuned.values[0]["kernel"]
+
+
 @pytest.fixture(scope="module")
 def lowering(data: tuple[Examples, Examples]) -> Lowering:
     """A random hidden layer under a least-squares last one: a classifier that works, without training."""
@@ -67,7 +73,7 @@ def _tuner(lowering: Lowering, **changes: object) -> FineTuner:
     config = load_config().changed(
         training={"presentations": 1, "mixup": 0.0}, tuning={"epochs": 6, "dropout": 0.1, **changes}
     )
-    return FineTuner(lowering.network.shape, config.training, config.tuning)
+    return FineTuner(lowering.network, config.training, config.tuning)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +194,7 @@ def test_tuning_anew_goes_the_same_way_for_as_many_epochs(
     again = tuner.retune(lowering, (2, 1, 3), data[0], tuned.epochs)
     assert model_bytes(lowering.tuned_model(again)) == model_bytes(lowering.tuned_model(tuned))
     more = tuner.retune(lowering, (2, 1, 3), data[0].joined(data[1]), tuned.epochs)
-    assert (more.kernels[0] != again.kernels[0]).any()
+    assert (_first(more) != _first(again)).any()
 
 
 def test_a_run_is_tuned_anew_for_as_many_epochs_and_each_judge_never_saw_its_clips(
@@ -237,6 +243,17 @@ def test_an_ensemble_teaches_what_its_networks_say_on_average(
     assert by_three._taught(tf.constant(inputs, tf.float32)).numpy() == pytest.approx(
         np.mean(said, axis=0), abs=1e-5
     )
-    assert (tuned.kernels[0] != tuner.tune(lowering, (2, 2, 2), *data).kernels[0]).any()
+    assert (_first(tuned) != _first(tuner.tune(lowering, (2, 2, 2), *data))).any()
     with pytest.raises(ValueError, match="zip"):
         by_three.tune(lowering, (2, 2, 2), *data, others=others[:1])
+
+
+def test_a_kind_of_layer_without_a_twin_is_refused_by_its_name(lowering: Lowering) -> None:
+    class Bent(FloatDense):
+        kind = "bent"
+
+    first, *rest = lowering.network.dense
+    bent = FloatNetwork((Bent(first.kernel, first.bias), *rest), lowering.network.mean, lowering.network.sd)
+    config = load_config()
+    with pytest.raises(SerqError, match="a layer bent cannot be fine-tuned"):
+        FineTuner(bent, config.training, config.tuning)

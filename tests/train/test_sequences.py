@@ -7,15 +7,32 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from serq_mcu.config import load_config
+from serq_mcu.base.validation import changed
+from serq_mcu.config import Config, load_config
 from serq_mcu.errors import SerqError
 from serq_mcu.frontend.tables import build_tables
-from serq_mcu.layers import FLOAT_LAYERS, FloatAttention, FloatConv1D, FloatDepthwise, FloatGru, FloatPooling
+from serq_mcu.layers import (
+    FLOAT_LAYERS,
+    FloatAttention,
+    FloatConv1D,
+    FloatDense,
+    FloatDepthwise,
+    FloatGru,
+    FloatLstm,
+    FloatPooling,
+)
+from serq_mcu.layers.base import Tuned
+from serq_mcu.layers.encodings import TERNARY, Width
+from serq_mcu.quantization.importance import layer_importance
 from serq_mcu.quantization.lowering import Lowering
-from serq_mcu.quantization.network import FloatNetwork
-from serq_mcu.quantized_model.interpreter import classify
+from serq_mcu.quantization.network import FloatNetwork, standardisation
+from serq_mcu.quantization.pipeline import allocate
+from serq_mcu.quantized_model.interpreter import classify, scores
 from serq_mcu.training.mlp import Examples, train_mlp
+from serq_mcu.training.qat import FineTuner, InnerFolds, NetworkTuner
 from serq_mcu.training.sequences import sequence_layers
+
+import tf_keras  # isort: skip  # after mlp, which sets how it loads
 
 FRAMES, COEFFICIENTS = 21, 6
 CONVOLUTIONS = (
@@ -29,10 +46,27 @@ CONVOLUTIONS = (
 RECURRENT = ("lstm 5", "gru 7", "attention", "gru 4 last")
 
 
+def rising_and_falling() -> tuple[np.ndarray, np.ndarray]:
+    """Two classes with the same frames in another order: features int32 [clips, n], and which it is."""
+    rng = np.random.default_rng(1)
+    truth = np.arange(120) % 2
+    ramp = np.linspace(-1, 1, FRAMES)[:, None] * np.ones(COEFFICIENTS)
+    clips = np.where(truth[:, None, None], ramp, -ramp) + rng.normal(0, 0.3, (120, FRAMES, COEFFICIENTS))
+    return np.rint(1000 * clips).astype(np.int32).reshape(120, -1), truth
+
+
+def sequence_config(layers: Sequence[str]) -> Config:
+    """A configuration of a network with these layers on such clips."""
+    own = {"sequence_layers": layers, "hidden": (8,), "max_epochs": 30, "teacher": "labels", "mixup": 0.0}
+    features = {
+        "blocks": [{"kind": "mfcc", "size": COEFFICIENTS, "statistics": []}],
+        "sequence_frames": FRAMES,
+    }
+    return load_config().changed(features=features, training=own)
+
+
 @pytest.mark.parametrize("names", [CONVOLUTIONS, RECURRENT])
 def test_float_layers_are_the_keras_layers(names: Sequence[str]) -> None:
-    import tf_keras
-
     rng = np.random.default_rng(0)
     tf_keras.utils.set_random_seed(3)
     layers = sequence_layers(names, FRAMES, COEFFICIENTS)
@@ -70,22 +104,13 @@ def test_float_layers_are_the_keras_layers(names: Sequence[str]) -> None:
 )
 def test_training_learns_what_statistics_cannot_see(layers: list[str], kinds: list[type]) -> None:
     """Two classes with the same frames in another order: rising or falling."""
-    rng = np.random.default_rng(1)
-    truth = np.arange(120) % 2
-    ramp = np.linspace(-1, 1, FRAMES)[:, None] * np.ones(COEFFICIENTS)
-    clips = np.where(truth[:, None, None], ramp, -ramp) + rng.normal(0, 0.3, (120, FRAMES, COEFFICIENTS))
-    pooled = np.rint(1000 * clips).astype(np.int32).reshape(120, -1)
-    own = {"sequence_layers": layers, "hidden": (8,), "max_epochs": 30, "teacher": "labels", "mixup": 0.0}
-    features = {
-        "blocks": [{"kind": "mfcc", "size": COEFFICIENTS, "statistics": []}],
-        "sequence_frames": FRAMES,
-    }
-    whole = load_config().changed(features=features, training=own)
-    config, spec = whole.training, whole.features
+    pooled, truth = rising_and_falling()
+    config = sequence_config(layers)
+    spec = config.features
     train, held = (
         Examples(pooled[part], truth[part], frames=FRAMES) for part in (slice(80), slice(80, None))
     )
-    trained = train_mlp(train, held, 2, config)
+    trained = train_mlp(train, held, 2, config.training)
     assert [type(layer) for layer in trained.network.layers[: len(kinds)]] == kinds
     assert trained.network.mean.size == COEFFICIENTS
     predicted = trained.network.classify(trained.network.standardise(pooled[80:]))
@@ -94,7 +119,7 @@ def test_training_learns_what_statistics_cannot_see(layers: list[str], kinds: li
     again = [FLOAT_LAYERS[one.kind].from_tensors(one.tensors(), last=False) for one in first]
     network = FloatNetwork((*again, last), trained.network.mean, trained.network.sd)
     lowering = Lowering(network, pooled[:80], spec, build_tables(spec), ("falls", "rises"))
-    answers = [classify(lowering.model([bits] * len(network.weighted)), pooled[80:]) for bits in (8, 2)]
+    answers = [classify(lowering.model([bits] * len(network.matrices)), pooled[80:]) for bits in (8, 2)]
     assert [(given == truth[80:]).mean() > 0.9 for given in answers] == [True, True]
 
 
@@ -129,3 +154,107 @@ def test_the_configuration_names_layers_that_fit() -> None:
             load_config().changed(training={"sequence_layers": [word]})
     with pytest.raises(SerqError, match=r"read a sequence; set features\.sequence_frames"):
         load_config().changed(training={"sequence_layers": ["mean"]})
+
+
+@pytest.fixture(scope="module", params=[CONVOLUTIONS, RECURRENT], ids=["convolutions", "recurrent"])
+def lowering(request: pytest.FixtureRequest) -> Lowering:
+    """Every kind of layer on each other, of random weights, on two classes that differ in order alone."""
+    rng = np.random.default_rng(3)
+    layers = sequence_layers(request.param, FRAMES, COEFFICIENTS)
+    keras = tf_keras.Sequential(
+        [
+            tf_keras.layers.InputLayer((FRAMES, COEFFICIENTS)),
+            *(one for layer in layers for one in layer.keras(tf_keras)),
+            tf_keras.layers.Flatten(),
+        ]
+    )
+    weights = iter([rng.normal(0, 0.6, array.shape) for array in keras.get_weights()])
+    first = [layer.floats(weights) for layer in layers]
+    size = first[-1].outputs
+    kernels = rng.normal(0, 0.6, (size, 9)), rng.normal(0, 0.6, (9, 2))
+    pooled, _ = rising_and_falling()
+    mean, sd = standardisation(pooled, COEFFICIENTS)
+    network = FloatNetwork.mlp(kernels, [np.zeros(9), np.zeros(2)], mean, sd, first)
+    spec = sequence_config([]).features
+    return Lowering(network, pooled[:80], spec, build_tables(spec), ("falls", "rises"))
+
+
+@pytest.mark.parametrize("width", [8, 4, 1, TERNARY])
+def test_the_integers_answer_as_the_network_in_fine_tuning(lowering: Lowering, width: Width) -> None:
+    pooled, truth = rising_and_falling()
+    train, held = (
+        Examples(pooled[part], truth[part], frames=FRAMES) for part in (slice(80), slice(80, None))
+    )
+    config = load_config().changed(
+        training={"presentations": 1, "mixup": 0.0, "batch_size": 16}, tuning={"epochs": 3}
+    )
+    tuner = FineTuner(lowering.network, config.training, config.tuning)
+    first, *rest = [width] * len(lowering.network.matrices)
+    widths = (3 if first == 8 else 8, *rest)  # one of a recurrent layer's two matrices has another width
+    start, tuned = lowering.start(widths), tuner.retune(lowering, widths, train, 3)
+    assert all(_differ(a, b) for a, b in zip(start.values, tuned.values, strict=True) if a)
+    model = lowering.tuned_model(tuned)
+    assert model.widths == widths
+    floating, integer = (
+        tuner.logits(tuned, lowering, held.pooled),
+        scores(model, held.pooled) * model.score_scale,
+    )
+    apart = np.abs(floating - integer).max(axis=1)
+    assert np.median(apart) < 1e-3 * np.abs(floating).max()  # gates are tables on a device
+    assert apart.max() < 0.15 * np.abs(floating).max()  # a state or two by a step
+    assert np.ptp(integer, axis=0).min() > 0
+
+
+def _differ(before: Tuned, after: Tuned) -> bool:
+    return any((before[name] != after[name]).any() for name in before)
+
+
+def test_each_matrix_of_a_recurrent_layer_is_given_bits_by_its_own_importance() -> None:
+    rng = np.random.default_rng(0)
+    gru = FloatGru.of(
+        rng.normal(0, 1, (6, 12)), rng.normal(0, 0.1, (4, 12)), np.zeros((2, 12)), 5, sequence=False
+    )
+    lstm = FloatLstm.of(rng.normal(0, 1, (4, 12)), rng.normal(0, 1, (3, 12)), np.zeros(12), 1, sequence=False)
+    last = FloatDense(rng.normal(0, 1, (3, 2)), np.zeros(2), relu=False)
+    network = FloatNetwork((gru, lstm, last), np.zeros(6), np.ones(6))
+    found = layer_importance(network, load_config().quantization)
+    assert [(one.layer, one.matrix) for one in found] == [
+        (0, "input"),
+        (0, "recurrent"),
+        (1, "input"),
+        (1, "recurrent"),
+        (2, ""),
+    ]
+    # an LSTM's recurrent matrix has no biases but those that mend rounding
+    assert network.parameters == (7 * 12, 5 * 12, 5 * 12, 3 * 12, 8)
+    assert sum(network.parameters) == sum(layer.parameters for layer in network.layers)
+    np.testing.assert_allclose([one.parameter_share for one in found], np.array(network.parameters) / 248)
+    variances = [one.variance for one in found]
+    assert variances == [float(np.var(matrix.weights)) for matrix in network.matrices]
+    assert variances[1] < 0.05 < variances[0]
+    assert found[1].rank == 4
+
+
+@pytest.mark.slow(30)
+def test_networks_of_inner_folds_judge_the_widths_of_each_matrix_fine_tuned() -> None:
+    pooled, truth = rising_and_falling()
+    whole = sequence_config(["maximum 7", "gru 4 last"]).changed(
+        training={"batch_size": 16, "learning_rate": 0.02}, tuning={"epochs": 2}
+    )
+    train, held = (
+        Examples(pooled[part][None], truth[part], frames=FRAMES) for part in (slice(80), slice(80, None))
+    )
+    trained = train_mlp(train, held, 2, whole.training).network
+    spec = whole.features
+    lowering = Lowering(trained, pooled[:80], spec, build_tables(spec), ("falls", "rises"))
+    both = train.joined(held)
+    inner = InnerFolds(both, np.arange(len(truth)) // 2 % 2, 1)
+    own = NetworkTuner(FineTuner(trained, whole.training, whole.tuning), train, held, 12, inner)
+    judges = own.judges(lowering)
+    assert [judge.validation.clips for judge in judges] == [60, 60]
+    layers, plan = allocate(trained, judges, changed(whole.quantization, margin=0.4, max_bytes=0))
+    assert plan is None
+    assert [choice.importance.matrix for choice in layers] == ["input", "recurrent", "", ""]
+    assert all(choice.trials for choice in layers)
+    chosen = [choice.bits for choice in layers]
+    assert np.mean([judge.right(chosen).mean() for judge in judges]) > 0.8

@@ -375,7 +375,7 @@ def test_a_method_that_is_none_is_refused(run: Run, method: object, words: str) 
 
 
 def test_a_width_too_few_is_refused(run: Run) -> None:
-    with pytest.raises(SerqError, match="names 2 widths, but the network has 3 layers"):
+    with pytest.raises(SerqError, match="names 2 widths, but the network takes 3: one for each layer"):
         quantize(run.changed(quantization={"method": "4,ternary"}))
 
 
