@@ -145,6 +145,18 @@ app_option = click.option(
 )
 
 
+browser_port_option = click.option(
+    "--browser-port",
+    "page_port",
+    cls=AliasOption,
+    aliases=("--page-port",),
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="a free one",
+    help="The page's port.",
+)
+
+
 def corpus_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how a folder of recordings is read; the command takes them as `options`."""
 

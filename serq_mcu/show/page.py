@@ -18,7 +18,7 @@ class Section:
     """A part of a page.
 
     points: numbered, each a name and a sentence; missing: what is not there, and which option adds it; table:
-    folded where there are figures.
+    folded where there are figures; audio: a data URL of a recording to play.
     """
 
     title: str
@@ -27,6 +27,7 @@ class Section:
     table: Table | None = None
     points: tuple[tuple[str, str], ...] = ()
     missing: str = ""
+    audio: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Page:
     facts: tuple[tuple[str, str], ...] = ()
     note: str = ""
     width: str = "54rem"
-    drawing_widths: tuple[str, str] = ("26rem", "46rem")
+    drawing_widths: tuple[str, str] = ("37.5rem", "46rem")  # a drawing of 600: its text has 12 pixels
 
     def html(self) -> str:
         """Render the page; all text in it is escaped."""
