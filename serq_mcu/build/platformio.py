@@ -144,6 +144,12 @@ def build(folder: Path, progress: Progress = silent, log: Path | None = None) ->
     return BuildResult(elf, flash, ram, log)
 
 
+def downloads(folder: Path) -> list[str]:
+    """List what the first build of an exported project downloads: packages of its chip's vendor."""
+    board = _project_board(folder)
+    return [] if board.emulated else missing_packages(board)
+
+
 def built_folder(folder: Path) -> Path:
     """Return where PlatformIO puts what it builds of an exported project."""
     return _elf(folder, _project_board(folder)).parent

@@ -292,6 +292,16 @@ def library(
     )
 
 
+def _announce(folder: Path, what: str) -> None:
+    """Print what begins, and that it takes long where a chip's tools are not there yet."""
+    from serq_mcu.build.platformio import downloads
+
+    progress = new_progress()
+    progress(what)
+    if missing := downloads(folder):
+        progress(f"PlatformIO first downloads {missing[0]} and what it needs, which are some gigabytes")
+
+
 @main.command()
 @click.argument("folder", type=FOLDER)
 @json_option
@@ -309,7 +319,7 @@ def build(folder: Path, as_json: bool) -> None:
     from serq_mcu.codegen.trust import changes
     from serq_mcu.show.firmware import size_lines
 
-    new_progress()(f"building {folder}")
+    _announce(folder, f"building {folder}")
     result = platformio.build(folder)
     compared = compare(folder, result)
     value = {
@@ -380,7 +390,7 @@ def flash(
     if out or page_port or not serve:
         raise SerqError("--out, --no-serve and --browser-port are for --web; add it")
     where = f"the board on {port}" if port else "the board"
-    new_progress()(f"building {folder} and writing it to {where}")
+    _announce(folder, f"building {folder} and writing it to {where}")
     log = platformio.flash(folder, port, allow_changes=allow_changes)
     value = {"folder": str(folder), "port": port, "log": str(log)}
     print_result(value, [f"{where} runs {folder}; what PlatformIO said is in {log}"], as_json)
@@ -394,11 +404,11 @@ def _flash_from_a_browser(
     from serq_mcu.build.web import require_web, web_images, web_tools
     from serq_mcu.show.flash_page import MANIFEST, serve, web_project, write_flash_page
 
-    place, progress = out or folder.with_name(f"{folder.resolve().name}-web"), new_progress()
+    place = out or folder.with_name(f"{folder.resolve().name}-web")
     require_web(folder)
     check_folder(place, MANIFEST)
-    tools = web_tools(progress)
-    progress(f"building {folder}")
+    tools = web_tools(new_progress())
+    _announce(folder, f"building {folder}")
     images = web_images(folder, allow_changes=allow_changes)
     files = write_flash_page(place, web_project(folder), images, tools)
     value = {

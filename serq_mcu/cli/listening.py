@@ -182,8 +182,8 @@ def live(
         raise SerqError("name the port once, after `live` or with --port")
     progress, where = new_progress(), source or port or only_port()
     with (
-        _views(with_page, page_port, as_json, progress) as views,
         open_source(where, clip, baud, progress, allow_changes=allow_changes) as board,
+        _views(with_page, page_port, as_json, progress) as views,
     ):
         _show(live_events(board, progress), views, count)
 

@@ -205,7 +205,9 @@ class _Main(Group):
     """The program: alone it shows the everyday commands, and with --help all."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Show the everyday commands where there is no argument."""
+        """Show the everyday commands where there is no argument; `help X` is `X --help`."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
         if not args and not ctx.resilient_parsing:
             click.echo("\n".join(self._welcome()))
             ctx.exit()

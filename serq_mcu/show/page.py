@@ -31,11 +31,21 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A figure that leads a page: its name, the value in large type, a note, and shares drawn as gauges."""
+
+    name: str
+    value: str
+    note: str
+    gauges: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Page:
     """A page.
 
-    facts: names and values shown first; width: of the text, at most; drawing_widths: at least and at most, in
-    CSS units.
+    tiles, then facts (names and values) are shown first; width: of the text, at most; drawing_width: of a
+    drawing, at most, in CSS units. A drawing is at least as wide as its view box, or its text would be small.
     """
 
     title: str
@@ -43,8 +53,9 @@ class Page:
     sections: tuple[Section, ...]
     facts: tuple[tuple[str, str], ...] = ()
     note: str = ""
-    width: str = "54rem"
-    drawing_widths: tuple[str, str] = ("37.5rem", "46rem")  # a drawing of 600: its text has 12 pixels
+    width: str = "60rem"
+    drawing_width: str = "46rem"
+    tiles: tuple[Tile, ...] = ()
 
     def html(self) -> str:
         """Render the page; all text in it is escaped."""

@@ -20,7 +20,7 @@ from serq_mcu.show.drawing import Figure
 from serq_mcu.show.page import Page, Section
 from serq_mcu.show.table import Column, Table, Value, columns
 
-_WIDTH, _LEFT, _RIGHT = 960, 120, 16
+_WIDTH, _LEFT, _RIGHT = 880, 120, 16
 _PLAYED = 60  # seconds of a recording that a page holds
 _WAVE, _STRIP, _LANE, _GAP = 90, 30, 26, 14  # heights
 
@@ -70,7 +70,7 @@ def html(found: Classification) -> str:
     sections = [Section("Recording", sentences, (figure,), audio=_audio(found))]
     if found.decisions:
         sections.append(Section("Decisions", table=decisions_table(found)))
-    page = Page(found.name, found.name, tuple(sections), width="66rem", drawing_widths=("60rem", "60rem"))
+    page = Page(found.name, found.name, tuple(sections), drawing_width="60rem")
     return page.html()
 
 

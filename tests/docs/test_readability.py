@@ -12,9 +12,7 @@ from tests.support.tools import absent
 ROOT = Path(__file__).parents[2]
 HOW_TOS = sorted(path.name for path in (ROOT / "docs/howto").glob("*.md"))
 PAGES = ["README.md", "docs/tutorial.md", *(f"docs/howto/{name}" for name in HOW_TOS)]
-HARD = (
-    "Notwithstanding considerable methodological heterogeneity, interpretability predominates."
-)
+HARD = "Notwithstanding considerable methodological heterogeneity, interpretability predominates."
 
 
 @pytest.fixture(autouse=True)
