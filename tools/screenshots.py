@@ -41,6 +41,7 @@ from tools.browser import document, page_file, picture
 WIDTHS = {"": 1280, "_phone": 390}
 THEMES = {"": False, "_dark": True}
 _HIGHEST = 1600  # pixels of a picture; a report is longer
+_FRAME = 120  # pixels of a window's height that its page may not have
 _COLOURS = 128  # of a picture
 AXE = Package(
     "axe-core",
@@ -83,8 +84,8 @@ def screenshot(page: str, width: int, *, dark: bool) -> bytes:
     """
     with page_file(page) as address:
         height = min(int(value_of(page, _HEIGHT, width, dark=dark)), _HIGHEST)
-        drawn = picture(address, width, height, dark=dark)
-    small, out = Picture.open(io.BytesIO(drawn)).convert("RGB").quantize(_COLOURS), io.BytesIO()
+        drawn = Picture.open(io.BytesIO(picture(address, width, height + _FRAME, dark=dark)))
+    small, out = drawn.convert("RGB").crop((0, 0, width, height)).quantize(_COLOURS), io.BytesIO()
     small.save(out, "PNG", optimize=True)
     return out.getvalue()
 

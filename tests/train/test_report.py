@@ -194,7 +194,7 @@ def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(
     reader.feed((tmp_path / "bare" / "report.html").read_text())
     assert "Needs a run folder: `serq-mcu report run/`." in reader.text
     assert "Give --clips to evaluate a model file on recordings" in reader.text
-    assert "Accuracy" in reader.text and "Load" in reader.text and "flash: " in reader.text
+    assert "Memory" in reader.text and "flash: " in reader.text
     folder = export(model, load_board("emulated-m0"), tmp_path / "project").folder
     assert _report(folder, "--board", "emulated-m0", "--out", tmp_path / "same").exit_code == 0
     pages = [(tmp_path / name / "report.html").read_bytes() for name in ("bare", "same")]
