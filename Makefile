@@ -16,7 +16,7 @@ APT := apt-get -o DPkg::Lock::Timeout=600
 ESPHOME := $(VENV)/esphome
 FUZZER := libclang_rt.fuzzer-$(shell uname -m).a
 
-.PHONY: demo check quick test compilers coverage docs reference lint format setup clean
+.PHONY: demo check quick test compilers browser coverage docs reference lint format setup clean
 
 demo: setup
 	$(BIN)/serq-mcu demo --out $(DEMO)
@@ -26,10 +26,10 @@ check: lint quick # needs a C compiler, and neither emulators nor recordings
 quick: $(VENV)/.installed
 	$(PYTEST) -m 'not emulator and not train and not corpora and not slow' tests/unit
 
-test: setup lint compilers $(ESPHOME)/.installed
+test: setup lint compilers browser $(ESPHOME)/.installed
 	PATH="$$PATH:$(CURDIR)/$(ESPHOME)/program" $(PYTEST)
 
-coverage: setup compilers # all tests once more, slower; fails below 95 % of the runtime's lines or 90 % of the package's
+coverage: setup compilers browser # all tests once more, slower; fails below 95 % of the runtime's lines or 90 % of the package's
 	rm -rf build/coverage
 	$(BIN)/python -m tests.support.coverage_of_c shim build/coverage
 	PATH="$(CURDIR)/build/coverage/bin:$$PATH" $(BIN)/coverage run -m pytest
@@ -47,6 +47,13 @@ compilers:
 	@if ! command -v clang >/dev/null || ! command -v g++ >/dev/null || ! command -v cmake >/dev/null || ! [ -e "$$(clang -print-file-name=$(FUZZER))" ]; then \
 	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive $(APT) install -qy --no-install-recommends clang g++ cmake libclang-rt-dev >/dev/null; \
 	    else echo 'the tests need compilers, CMake and a library: sudo apt-get install clang g++ cmake libclang-rt-dev' >&2; exit 1; fi; fi
+
+browser: # pages are tested in Chromium, with what they take from npm
+	@need=; for name in chromium chromium-browser google-chrome none; do if command -v $$name >/dev/null; then break; fi; done; \
+	[ $$name != none ] || need=chromium; command -v npm >/dev/null || need="$$need npm"; \
+	if [ -n "$$need" ]; then \
+	    if [ "$$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive $(APT) install -qy --no-install-recommends $$need >/dev/null; \
+	    else echo "the pages are tested in a browser: sudo apt-get install $$need" >&2; exit 1; fi; fi
 
 lint: $(VENV)/.installed build/lint/clean
 	$(BIN)/ruff check .

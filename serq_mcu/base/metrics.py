@@ -206,17 +206,16 @@ class Score:
 
     def confusion_lines(self) -> list[str]:
         """Write the confusion matrix as text: a row per true class, columns in the same order."""
-        width = max(len(label) for label in self.labels)
+        named = [f"{i:>2} {label}" for i, label in enumerate(self.labels)]
+        width = max(map(len, named))
         cell = max(5 if self.unanswered else 4, len(str(int(self._shown.max(initial=0)))) + 1)
         names = [*map(str, range(len(self.labels))), *(["none"] if self.unanswered else [])]
         head = " " * width + "".join(f"{name:>{cell}}" for name in names) + "  recall"
         body = []
-        for i, (label, row) in enumerate(zip(self.labels, self._shown, strict=True)):
+        for name, label, row in zip(named, self.labels, self._shown, strict=True):
             recall = self.recall[label]
             share = "-" if recall is None else f"{recall:.0%}"
-            body.append(
-                f"{label:<{width}}" + "".join(f"{count:>{cell}}" for count in row) + f"{share:>8}  {i}"
-            )
+            body.append(f"{name:<{width}}" + "".join(f"{count:>{cell}}" for count in row) + f"{share:>8}")
         return [head, *body]
 
 

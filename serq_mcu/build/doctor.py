@@ -71,7 +71,9 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Look at this computer: nothing is installed, changed or downloaded."""
-    return Diagnosis((*_python(), *_extras(), *_compilers(), *_platformio(), *_screenshots(), *_ports()))
+    return Diagnosis(
+        (*_python(), *_extras(), *_compilers(), *_platformio(), *_npm(), *_screenshots(), *_ports())
+    )
 
 
 def _python() -> Iterator[Finding]:
@@ -196,6 +198,11 @@ def _platformio() -> Iterator[Finding]:
             else ", ".join(missing)
         )
         yield Finding(area, vendor, not lacking, found)
+
+
+def _npm() -> Iterator[Finding]:
+    path = shutil.which("npm") or ""
+    yield Finding("browser", "npm", bool(path), path, "sudo apt-get install npm", "serq-mcu flash --web")
 
 
 def _screenshots() -> Iterator[Finding]:

@@ -1,8 +1,9 @@
-"""Espressif's own QEMU, which boots an ESP32 or ESP32-C3 from its flash: ROM, boot loader, ESP-IDF, program.
+"""What goes where in the flash of Espressif's chips, and their own QEMU, which boots from it.
 
-ESP-IDF's tools install it (`idf_tools.py install qemu-xtensa qemu-riscv32`). The command line and the eFuses
-are those of ESP-IDF 5.5.3's `idf.py qemu` (tools/idf_py_actions/qemu_ext.py); the places in flash are those
-of its boot loader and of the project's partition table.
+QEMU boots an ESP32 or ESP32-C3 as a board does: ROM, boot loader, ESP-IDF, program. ESP-IDF's tools install
+it (`idf_tools.py install qemu-xtensa qemu-riscv32`). The command line and the eFuses are those of ESP-IDF
+5.5.3's `idf.py qemu` (tools/idf_py_actions/qemu_ext.py); the places in flash are those of its boot loader and
+of the project's partition table.
 
 Its cycle counters count the emulated clock, so time of this computer, unless `-icount` lets each instruction
 take the same: then they count instructions. An ESP32's runs at the clock that the program sets
@@ -14,6 +15,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +26,12 @@ from serq_mcu.errors import SerqError
 
 _TABLE, _PROGRAM = 0x8000, 0x10000  # in flash: the partition table, and the program
 _SIZES = tuple(2**exponent for exponent in range(21, 25))  # of flash chips that QEMU has: 2 to 16 MiB
+# the chips that a program's header names (ESP-IDF 5.5.3, esp_app_format.h: esp_chip_id_t), as ESP Web Tools
+# calls them, and where their boot loader is (platform-espressif32 v6.13.0, builder/frameworks/espidf.py)
+_CHIPS = {0: ("ESP32", 0x1000), 5: ("ESP32-C3", 0), 9: ("ESP32-S3", 0), 13: ("ESP32-C6", 0)}
+_HEADER, _MAGIC = struct.Struct("<B11xH"), 0xE9  # of a program: its first byte, and its chip
+_ENTRY, _ENTRY_MAGIC = struct.Struct("<HBBII16xI"), 0x50AA  # of a partition table
+_APPLICATION = 0  # a partition's type
 _TOOLS = "tools/qemu-*/*/qemu/bin"  # in the folder of ESP-IDF's tools
 _SHIFT = 3  # an instruction takes 2 ** 3 ns: as many a second as the chips run
 _SECONDS = 10  # for a program to list its machines
@@ -114,15 +122,82 @@ def flash_image(built: Path, loader: int, size: int) -> bytes:
     flash = bytearray(b"\xff") * chip
     end = 0
     for name, place in (("bootloader", loader), ("partitions", _TABLE), ("firmware", _PROGRAM)):
-        try:
-            data = (built / f"{name}.bin").read_bytes()
-        except OSError as error:
-            raise SerqError(
-                f"PlatformIO built no {name}.bin, which the emulator boots from; look at the project's"
-                " build.log"
-            ) from error
+        data = _built(built, name)
         if place < end or place + len(data) > chip:
             raise SerqError(f"{name}.bin does not fit into the flash of the emulated chip")
         end = place + len(data)
         flash[place:end] = data
     return bytes(flash)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A file that is written to a chip's flash, `place` bytes from its beginning."""
+
+    name: str
+    place: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Images:
+    """All that is written to the flash of a chip, which has the name that ESP Web Tools gives it."""
+
+    chip: str
+    images: tuple[Image, ...]
+
+
+def has_images(board: Board) -> bool:
+    """Tell whether what is built for a board is images for a chip of Espressif's."""
+    return board.platformio.platform.split("@")[0] == "espressif32"
+
+
+def built_images(built: Path) -> Images:
+    """Read what PlatformIO built with ESP-IDF: boot loader, partition table and program.
+
+    built: the folder with what PlatformIO built. The chip is the one that the program's header names, and the
+    program's place is that of the first application in the table. Raises SerqError if a file is missing or
+    none of these, or the chip is not one of those that boards here have.
+    """
+    program, table = _built(built, "firmware"), _built(built, "partitions")
+    chip, loader = _chip(program)
+    return Images(
+        chip,
+        (
+            Image("bootloader.bin", loader, _built(built, "bootloader")),
+            Image("partitions.bin", _TABLE, table),
+            Image("firmware.bin", _place_of_program(table), program),
+        ),
+    )
+
+
+def _chip(program: bytes) -> tuple[str, int]:
+    """Return the name of the chip that a program is for, and where its boot loader is."""
+    if len(program) < _HEADER.size or program[0] != _MAGIC:
+        raise SerqError(
+            "firmware.bin is no program for a chip of Espressif's; look at the project's build.log"
+        )
+    number = _HEADER.unpack_from(program)[1]
+    if number not in _CHIPS:
+        known = ", ".join(name for name, _ in _CHIPS.values())
+        raise SerqError(f"firmware.bin is for a chip with the number {number}, which is none of {known}")
+    return _CHIPS[number]
+
+
+def _place_of_program(table: bytes) -> int:
+    """Return where the first application of a partition table begins."""
+    whole = len(table) - len(table) % _ENTRY.size
+    for magic, kind, _, place, _, _ in _ENTRY.iter_unpack(table[:whole]):
+        if magic == _ENTRY_MAGIC and kind == _APPLICATION:
+            return int(place)
+    raise SerqError("partitions.bin names no place for a program; look at the project's partitions.csv")
+
+
+def _built(folder: Path, name: str) -> bytes:
+    """Read an image that PlatformIO built."""
+    try:
+        return (folder / f"{name}.bin").read_bytes()
+    except OSError as error:
+        raise SerqError(
+            f"PlatformIO built no {name}.bin, which the chip boots from; look at the project's build.log"
+        ) from error

@@ -7,6 +7,7 @@ same environment where PlatformIO would download it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -15,7 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,17 @@ def build(folder: Path, progress: Progress = silent, log: Path | None = None) ->
     return BuildResult(elf, flash, ram, log)
 
 
+def downloads(folder: Path) -> list[str]:
+    """List what the first build of an exported project downloads: packages of its chip's vendor."""
+    board = _project_board(folder)
+    return [] if board.emulated else missing_packages(board)
+
+
+def built_folder(folder: Path) -> Path:
+    """Return where PlatformIO puts what it builds of an exported project."""
+    return _elf(folder, _project_board(folder)).parent
+
+
 def last_build(folder: Path) -> BuildResult | None:
     """Return what `build` left in an exported project, or None if it was not built.
 
@@ -168,12 +180,22 @@ def flash(
     if port is not None:
         _open_port(board, port).close()
     arguments = ["run", "--target", "upload", *(["--upload-port", port] if port else [])]
-    log = folder / LOG
+    with for_board(folder, progress, allow_changes=allow_changes) as place:
+        return _upload(arguments, place, folder / LOG, port, board, progress)
+
+
+@contextlib.contextmanager
+def for_board(folder: Path, progress: Progress = silent, *, allow_changes: bool = False) -> Iterator[Path]:
+    """Build what `flash` writes to a board, and yield the project in which it was built.
+
+    Raises SerqError as `flash` does: for an emulated board, other code in the folder or a failed build.
+    """
+    _refuse_emulated(_project_board(folder))
     with buildable(read_project(folder), allow_changes=allow_changes, runs_here=False) as own:
-        build(own.folder, progress, log)
+        build(own.folder, progress, folder / LOG)
         if own.folder != folder:
             _keep_built(own.folder, folder)
-        return _upload(arguments, own.folder, log, port, board, progress)
+        yield own.folder
 
 
 def _upload(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from serq_mcu.cli.shared import (
     MODEL,
     app_option,
     board_option,
+    browser_port_option,
     card_line_of,
     changes_option,
     chosen_model,
@@ -290,6 +292,16 @@ def library(
     )
 
 
+def _announce(folder: Path, what: str) -> None:
+    """Print what begins, and that it takes long where a chip's tools are not there yet."""
+    from serq_mcu.build.platformio import downloads
+
+    progress = new_progress()
+    progress(what)
+    if missing := downloads(folder):
+        progress(f"PlatformIO first downloads {missing[0]} and what it needs, which are some gigabytes")
+
+
 @main.command()
 @click.argument("folder", type=FOLDER)
 @json_option
@@ -307,7 +319,7 @@ def build(folder: Path, as_json: bool) -> None:
     from serq_mcu.codegen.trust import changes
     from serq_mcu.show.firmware import size_lines
 
-    new_progress()(f"building {folder}")
+    _announce(folder, f"building {folder}")
     result = platformio.build(folder)
     compared = compare(folder, result)
     value = {
@@ -337,22 +349,86 @@ def build(folder: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER)
 @port_option()
+@click.option(
+    "--web", is_flag=True, help="Instead, make a page that writes the firmware to the board from a browser."
+)
+@out_option("The folder of the page.  [default: FOLDER-web]", FOLDER)
+@click.option(
+    "--serve/--no-serve",
+    default=True,
+    show_default=True,
+    help="Serve the page to the browsers of this computer, until Ctrl-C.",
+)
+@browser_port_option
 @changes_option
 @json_option
-def flash(folder: Path, port: str | None, allow_changes: bool, as_json: bool) -> None:
+def flash(
+    folder: Path,
+    port: str | None,
+    web: bool,
+    out: Path | None,
+    serve: bool,
+    page_port: int,
+    allow_changes: bool,
+    as_json: bool,
+) -> None:
     """Build an exported project and write it to a board.
 
-    What is built is exported again from the folder's model and board, with your own code in src/.
+    What is built is exported again from the folder's model and board, with your own code in src/. --web is
+    for boards of the ESP32 family; it takes ESP Web Tools from npm and shows the board's decisions in the
+    browser, too. --out, --serve and --browser-port are for --web.
 
     Example: serq-mcu flash firmware/ --port /dev/ttyUSB0
     """
     from serq_mcu.build import platformio
 
+    if web:
+        if port:
+            raise SerqError("leave --port out: with --web, the browser asks for the board's port")
+        _flash_from_a_browser(folder, out, page_port if serve else None, as_json, allow_changes)
+        return
+    if out or page_port or not serve:
+        raise SerqError("--out, --no-serve and --browser-port are for --web; add it")
     where = f"the board on {port}" if port else "the board"
-    new_progress()(f"building {folder} and writing it to {where}")
+    _announce(folder, f"building {folder} and writing it to {where}")
     log = platformio.flash(folder, port, allow_changes=allow_changes)
     value = {"folder": str(folder), "port": port, "log": str(log)}
     print_result(value, [f"{where} runs {folder}; what PlatformIO said is in {log}"], as_json)
+
+
+def _flash_from_a_browser(
+    folder: Path, out: Path | None, page_port: int | None, as_json: bool, allow_changes: bool
+) -> None:
+    """Write the page, and serve it at a port unless that is None."""
+    from serq_mcu.base.files import check_folder
+    from serq_mcu.build.web import require_web, web_images, web_tools
+    from serq_mcu.show.flash_page import MANIFEST, serve, web_project, write_flash_page
+
+    place = out or folder.with_name(f"{folder.resolve().name}-web")
+    require_web(folder)
+    check_folder(place, MANIFEST)
+    tools = web_tools(new_progress())
+    _announce(folder, f"building {folder}")
+    images = web_images(folder, allow_changes=allow_changes)
+    files = write_flash_page(place, web_project(folder), images, tools)
+    value = {
+        "folder": str(place),
+        "chip": images.chip,
+        "parts": {image.name: image.place for image in images.images},
+        "files": sorted(files),
+    }
+    print_result(
+        value, [f"wrote {place}: {len(files)} files that write {folder} to an {images.chip}"], as_json
+    )
+    if page_port is None:
+        return
+    server = serve(files, page_port)
+    click.echo(f"the page is at {server.url} until Ctrl-C; open it in Chrome, Edge or Opera", err=True)
+    try:
+        while True:
+            time.sleep(3600)
+    finally:
+        server.close()
 
 
 @main.command()

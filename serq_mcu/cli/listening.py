@@ -17,6 +17,7 @@ from serq_mcu.cli.shared import (
     NEW_FILE,
     AliasOption,
     baud_option,
+    browser_port_option,
     card_line_of,
     changes_option,
     chosen_model,
@@ -35,16 +36,6 @@ browser_option = click.option(
     aliases=("--page",),
     is_flag=True,
     help="Show the decisions in a browser, too: the address of a page on this computer is printed.",
-)
-browser_port_option = click.option(
-    "--browser-port",
-    "page_port",
-    cls=AliasOption,
-    aliases=("--page-port",),
-    type=click.IntRange(0, 65535),
-    default=0,
-    show_default="a free one",
-    help="The page's port.",
 )
 count_option = click.option(
     "--count", type=click.IntRange(min=1), help="Stop after N decisions.  [default: when interrupted]"
@@ -191,8 +182,8 @@ def live(
         raise SerqError("name the port once, after `live` or with --port")
     progress, where = new_progress(), source or port or only_port()
     with (
-        _views(with_page, page_port, as_json, progress) as views,
         open_source(where, clip, baud, progress, allow_changes=allow_changes) as board,
+        _views(with_page, page_port, as_json, progress) as views,
     ):
         _show(live_events(board, progress), views, count)
 
@@ -254,6 +245,9 @@ def _views(with_page: bool, page_port: int, as_json: bool, progress: Any) -> Ite
     click.echo(f"the page is at {page.url} until this ends", err=True)
     try:
         yield [*views, page]
+    except SerqError as error:
+        page.failed(str(error))
+        raise
     finally:
         page.close()
 

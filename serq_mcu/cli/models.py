@@ -88,6 +88,7 @@ def train(
 
     Example: serq-mcu train emodb/ --out run/
     """
+    from serq_mcu.base.shell import quoted
     from serq_mcu.config import load_config
     from serq_mcu.corpus.emotions import read_synonyms
     from serq_mcu.corpus.joined import load_corpora
@@ -98,7 +99,7 @@ def train(
     chosen = load_config(config, split, preset)
     corpus = load_corpora(folders, classes, read_synonyms(synonyms) if synonyms else None, options)
     run = train_run(corpus, out, chosen, new_progress(), other_sounds)
-    print_result(run.to_json(), run.lines(), as_json)
+    print_result(run.to_json(), [*run.lines(), f"next: serq-mcu quantize {quoted(out)}"], as_json)
 
 
 @main.command()

@@ -145,6 +145,18 @@ app_option = click.option(
 )
 
 
+browser_port_option = click.option(
+    "--browser-port",
+    "page_port",
+    cls=AliasOption,
+    aliases=("--page-port",),
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="a free one",
+    help="The page's port.",
+)
+
+
 def corpus_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how a folder of recordings is read; the command takes them as `options`."""
 
@@ -193,7 +205,9 @@ class _Main(Group):
     """The program: alone it shows the everyday commands, and with --help all."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Show the everyday commands where there is no argument."""
+        """Show the everyday commands where there is no argument; `help X` is `X --help`."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
         if not args and not ctx.resilient_parsing:
             click.echo("\n".join(self._welcome()))
             ctx.exit()

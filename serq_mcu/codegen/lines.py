@@ -34,6 +34,7 @@ def greeting(plan: Plan) -> dict[str, Any]:
 def silent_decision(plan: Plan) -> dict[str, Any]:
     """Return the line that the application live writes while nobody speaks, of digital silence."""
     line = {"answer": "no speech", "label": None, "scores": [0] * len(plan.model.labels), "margin": 0}
+    line |= {"confidence": None} if plan.model.decision and plan.model.decision.confidence else {}
     line |= {"level": _SILENCE, "frames": 0, "latency_us": 0, "waiting": 0, "overruns": 0}
     return line | ({"voice": 0} if plan.model.voice else {})
 

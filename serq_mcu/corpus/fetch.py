@@ -188,6 +188,7 @@ def fetch_corpus(name: str, out: Path, progress: Progress, source: str = "") -> 
     if not url.startswith(("http://", "https://")):
         raise SerqError(f"{url!r} is no address of a download; it would begin with https:// or http://")
     if not _is_whole(out / MARKER):
+        _requests()  # before anything is written
         with new_folder(out, MARKER) as fresh, _part_folder(out) as part:
             _download_all(publication, url, part, fresh, progress)
             (fresh / MARKER).write_text(_marker(name, url, whole=True), encoding="utf-8")

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from serq_mcu.frontend.level import level_in_db
-from serq_mcu.quantized_model.streaming import Decision
-from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, QuantizedModel
+from serq_mcu.quantized_model.streaming import Decision, confidence
+from serq_mcu.quantized_model.types import NO_SPEECH, NOT_SURE, UNKNOWN_CONFIDENCE, QuantizedModel
 
 WORDS = {NO_SPEECH: "no speech", NOT_SURE: "not sure"}
 
@@ -20,7 +20,7 @@ class TimedDecision:
     label: the answer's index, None for no speech and not sure; margin: of the best score over the second;
     level_db: of the newest block, relative to a full-scale square wave; frames: of the window; latency_us:
     from the window's last samples to the decision, 0 where there is no clock; overruns: samples lost since
-    listening began.
+    listening began; confidence: that the best class is the right one, in percent, None where it is unknown.
     """
 
     seconds: float
@@ -32,6 +32,7 @@ class TimedDecision:
     frames: int
     latency_us: int = 0
     overruns: int = 0
+    confidence: int | None = None
 
     @property
     def span(self) -> int:
@@ -93,7 +94,7 @@ def timed_decisions(
         end = (number * block - 1) * spec.hop_length + spec.frame_length
         answer = answer_words(model, decision.answer)
         label = None if decision.answer < 0 else decision.answer
-        level = level_in_db(decision.level)
+        level, sure = level_in_db(decision.level), confidence(model.decision, decision)
         yield TimedDecision(
             end / spec.sample_rate,
             answer,
@@ -104,4 +105,5 @@ def timed_decisions(
             decision.frames,
             0,
             overruns,
+            None if sure == UNKNOWN_CONFIDENCE else sure,
         )

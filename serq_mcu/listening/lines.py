@@ -17,6 +17,7 @@ from serq_mcu.listening.answers import WORDS, Damaged, Hello, LabelledDecision, 
 
 _LONGEST = 16_384  # bytes of a line: 64 classes of 64 bytes and their scores fit three times
 _LABELS = 64
+_PERCENT = 100
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class LineReader:
         voice = value.get("voice")
         self.windows = voice if _integer(voice) else None
         margin, level, frames, latency, overruns = numbers
+        sure = value.get("confidence")
         return TimedDecision(
             seconds,
             shown(answer),
@@ -144,6 +146,7 @@ class LineReader:
             frames,
             latency,
             overruns,
+            sure if isinstance(sure, int) and _integer(sure) and 0 <= sure <= _PERCENT else None,
         )
 
 

@@ -119,9 +119,9 @@ def shipped_model() -> QuantizedModel:
 def find_model(model: Path) -> QuantizedModel:
     """Load the model file at a path, or the model of that name that comes with the package.
 
-    Such a name is emodb-small. Raises SerqError as `load_model` does.
+    Such a name is emodb-small, in letters of any case. Raises SerqError as `load_model` does.
     """
-    named = shipped_models().get(str(model))
+    named = shipped_models().get(str(model).lower())
     return load_model(model if named is None or model.is_file() else named)
 
 

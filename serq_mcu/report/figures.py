@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +15,7 @@ from serq_mcu.show import drawing
 from serq_mcu.show.drawing import Figure
 
 WIDTH = 600
+_NAMED = 9  # classes of a network
 _DASHES = ("", "7 4", "2 4", "10 3 2 3", "5 2", "1 3")  # tell the lines of a drawing apart
 
 
@@ -27,6 +30,36 @@ class Point:
 
 def _figure(name: str, caption: str, height: float, elements: Iterator[str]) -> Figure:
     return Figure(name, caption, drawing.document(WIDTH, height, caption, elements))
+
+
+def network(steps: Sequence[tuple[str, str]], labels: Sequence[str]) -> Figure:
+    """Draw what goes from layer to layer as columns, with the bits of the weights between them.
+
+    steps: of each layer, how many values go in and the bits of its weights.
+    """
+    height, middle, first, last = 190, 84, 70, WIDTH - 130
+    counts = [int(count) for count, _ in steps] + [len(labels)]
+    places = [first + index * (last - first) / len(steps) for index in range(len(counts))]
+
+    def body() -> Iterator[str]:
+        for (left, right), (_, bits) in zip(itertools.pairwise(places), steps, strict=True):
+            yield drawing.line("whisker", left + 12, middle, right - 12, middle)
+            words = f"{bits} bit{'' if bits == '1' else 's'}" if bits.isdigit() else bits
+            yield drawing.text((left + right) / 2, middle - 8, words, "middle", "small halo")
+        for count, x in zip(counts, places, strict=True):
+            tall = 16 + 12 * math.log2(count)
+            place = (x - 10, middle - tall / 2, 20.0, tall)
+            yield drawing.rectangle("best" if x == places[-1] else "bar", place, f"{count} values", rounded=4)
+            yield drawing.text(x, middle + tall / 2 + 18, str(count), "middle")
+        yield drawing.text(first, height - 4, "features", "middle", "soft")
+        yield drawing.text(places[-1], height - 4, "classes", "middle", "soft")
+        shown = labels[:_NAMED]
+        for row, label in enumerate(shown):
+            y = middle + 16 * (row - (len(shown) - 1) / 2) + 4
+            yield drawing.text(last + 20, y, drawing.shortened(label, 14), kind="small")
+
+    caption = "How many values go from layer to layer, and the bits of the weights between them."
+    return _figure("network", caption, height, body())
 
 
 def accuracy_against_bits(points: Sequence[Point], star: Point, floats: float, n: int) -> Figure:

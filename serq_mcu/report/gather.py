@@ -10,7 +10,7 @@ import numpy as np
 
 from serq_mcu.base.metrics import Score
 from serq_mcu.base.progress import Progress, silent
-from serq_mcu.codegen.export import Project, read_project
+from serq_mcu.codegen.export import MANIFEST, Project, read_project
 from serq_mcu.codegen.plan import MODEL
 from serq_mcu.codegen.trust import buildable
 from serq_mcu.config import MAX_BITS, MIN_BITS
@@ -97,13 +97,14 @@ def gather(
     *,
     allow_changes: bool = False,
 ) -> ReportData:
-    """Gather the data on the run folder or model file `source`.
+    """Gather the data on the run folder or model file `source`; of an exported project, it is its model.
 
     model: a model file that was quantized from the run; without it the run is quantized as its configuration
     says. corpus: recordings to evaluate a model file or a device on. firmware: an exported project of this
     very model, run on `on`: a fresh export of it, or with allow_changes the folder's own code. Raises
     SerqError if one of them cannot be used, or they do not belong together.
     """
+    source = source / MODEL if (source / MANIFEST).is_file() else source
     if firmware is not None:
         if corpus is None:
             raise SerqError("firmware is evaluated on recordings; give --clips too")

@@ -20,7 +20,7 @@ from serq_mcu.report import figures
 from serq_mcu.report.figures import Point
 from serq_mcu.report.gather import LayerSummary, ReportData
 from serq_mcu.show.drawing import Figure
-from serq_mcu.show.page import Page, Section
+from serq_mcu.show.page import Page, Section, Tile
 from serq_mcu.show.recording import classification_lines, svg
 from serq_mcu.show.table import Column, Table, Value, columns
 
@@ -53,8 +53,8 @@ def write_report(
 
 def report_page(data: ReportData, needed: Budget, classified: Classification | None) -> Page:
     """Return the page with its sections in their order."""
-    identity = data.model.identity.hex()
     sections = (
+        _network(data),
         _accuracy(data),
         _bits(data),
         _losses(data),
@@ -64,7 +64,41 @@ def report_page(data: ReportData, needed: Budget, classified: Classification | N
         _time(needed),
         _clip(data, classified),
     )
-    return Page(f"serq-mcu report {identity}", f"Model {identity}", sections, tuple(_facts(data)), _NOTE)
+    found = [section for section in sections if not section.missing]
+    missing = tuple((f"{section.title}:", section.missing) for section in sections if section.missing)
+    if missing:
+        found.append(Section("What is not here", points=missing))
+    name = f"Model of {corpus}" if (corpus := data.model.provenance.get("corpus")) else "Model"
+    title = f"serq-mcu report {data.model.identity.hex()}"
+    return Page(title, name, tuple(found), tuple(_facts(data)), _NOTE, tiles=tuple(_tiles(data, needed)))
+
+
+def _tiles(data: ReportData, needed: Budget) -> Iterator[Tile]:
+    """Yield how good the model is, whether it fits the board, and how loaded the core is."""
+    test, board, load = data.accuracy(STEPS[-1]), needed.board, needed.core_share
+    if test is not None:
+        note = f"of {test.n} held-out clips{_voices(data)} (95 %: {_interval(test.point)})"
+        yield Tile("Accuracy", f"{test.point.value:.1%}", note)
+    gauges = (("flash", needed.flash / board.program_bytes), ("RAM", needed.ram / board.mcu.ram_bytes))
+    yield Tile("Memory", "Fits" if needed.fits else "Does not fit", f"of the {board.title}", gauges)
+    if load is not None:
+        low, high = (f"{100 * share:.1f}" for share in load)
+        value = f"{low} %" if low == high else f"{low} to {high} %"
+        note = f"of the core of the {board.title}, to listen in real time; an estimate, not measured there"
+        yield Tile("Load", value, note, (("core", load[-1]),))
+
+
+def _voices(data: ReportData) -> str:
+    """Return whose the held-out clips are, where the model says by which protocol they were chosen."""
+    protocol = data.model.provenance.get("config", {}).get("training", {}).get("protocol")
+    words = {"clips": ", whose speakers also trained", "speakers": ", of speakers who did not train"}
+    return words.get(protocol, "")
+
+
+def _network(data: ReportData) -> Section:
+    layers = data.model.layers
+    steps = [(f"{layer.inputs}", f"{width}") for layer, width in zip(layers, data.model.widths, strict=True)]
+    return Section("The network", (), (figures.network(steps, data.model.labels),))
 
 
 def _facts(data: ReportData) -> Iterator[tuple[str, str]]:
@@ -77,6 +111,7 @@ def _facts(data: ReportData) -> Iterator[tuple[str, str]]:
         yield "Float accuracy", f"{floats.point.value:.1%} of the same clips"
     yield "Network", "-".join(map(str, (model.layers[0].inputs, *(layer.outputs for layer in model.layers))))
     widths = " ".join(map(str, model.widths))
+    yield "Identity", model.identity.hex()
     yield "Bits", f"{widths}; {data.average_bits:.2f} on average"
     weights, stored = model.weights_only_bytes / 1000, model.stored_bytes / 1000
     yield "Size", f"{weights:.1f} KB of weights, {stored:.1f} KB stored"
@@ -192,7 +227,11 @@ def _sensitivity(data: ReportData) -> Section:
     sentence = (
         "The change of the validation loss with one layer alone at each width, the other layers at 8 bits."
     )
-    return Section(title, (sentence,), (figures.sensitivity(data.added),), Table(head, rows))
+    beside = (
+        "The importance above comes from the weights alone, before anything is measured: it is the order in"
+        " which layers choose. Sensitivity is measured afterwards, so the two can differ."
+    )
+    return Section(title, (sentence, beside), (figures.sensitivity(data.added),), Table(head, rows))
 
 
 def _confusion(data: ReportData) -> Section:

@@ -78,6 +78,11 @@ class Figure:
     caption: str
     svg: str
 
+    @property
+    def width(self) -> int:
+        """The width of its view box: in pixels, what its text needs to be as large as it says."""
+        return int(self.svg.split('viewBox="0 0 ', 1)[1].split(" ", 1)[0])
+
 
 def document(width: float, height: float, description: str, elements: Iterable[str]) -> str:
     """Return a whole SVG file with the theme in it; description: for readers who cannot see it."""

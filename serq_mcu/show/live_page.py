@@ -12,20 +12,17 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from serq_mcu.errors import SerqError
 from serq_mcu.listening.answers import Damaged, Hello, LabelledDecision
+from serq_mcu.show.local_server import LocalHandler, LocalServer
 
 HTML = Path(__file__).with_name("live.html")
-_ADDRESS = "127.0.0.1"
+SERVED = 'data-source="events" data-baud="115200"'  # in the page: where its decisions come from
 _KEPT = 120  # events that a page is told when it is opened late
 _PATIENCE = 5.0  # seconds between two signs of life to a page
-_IDLE = 10.0  # seconds that a browser may take to ask, or to take what it is sent
 _WAITING = 1000  # events for a browser that does not read; then it is left, and may come back
-_CONNECTIONS = 64  # at once
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src"
     " data:; base-uri 'none'"
@@ -45,17 +42,8 @@ class Page:
         self._number = self._damaged = 0
         self._readers: list[queue.Queue[dict[str, Any] | None]] = []
         handler = type("Handler", (_Handler,), {"page": self})
-        try:
-            self._server = _Server((_ADDRESS, port), handler)
-        except OSError as error:
-            raise SerqError(
-                f"the page cannot use port {port} ({error.strerror}); choose another with --browser-port"
-            ) from error
-        self.url = f"http://{_ADDRESS}:{self._server.server_port}/"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
-        )
-        self._thread.start()
+        self._server = LocalServer(port, handler)
+        self.url = self._server.url
 
     def hello(self, hello: Hello) -> None:
         """Tell the browsers what listens."""
@@ -83,14 +71,16 @@ class Page:
         """Tell the browsers why nothing more will come."""
         self._tell({"type": "end", "text": text})
 
+    def failed(self, text: str) -> None:
+        """Tell the browsers what went wrong."""
+        self._tell({"type": "error", "text": text})
+
     def close(self) -> None:
         """Tell the browsers that nothing more comes, and stop serving."""
         with self._lock:
             for reader in self._readers:
-                _end(reader)
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+                _tell_or_end(reader, None)
+        self._server.close()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[queue.Queue[dict[str, Any] | None]]:
@@ -113,76 +103,42 @@ class Page:
             else:
                 self._events.append(event)
             for reader in tuple(self._readers):
-                try:
-                    reader.put_nowait(event)
-                except queue.Full:
+                if not _tell_or_end(reader, event):
                     self._readers.remove(reader)
-                    _end(reader)
 
 
-def _end(reader: queue.Queue[dict[str, Any] | None]) -> None:
-    """Let a reader's thread end, whatever waits for it."""
-    with reader.mutex:
-        reader.queue.clear()
-    reader.put_nowait(None)
+def board_page(baud: int) -> str:
+    """Return the live page as a file of its own, whose browser reads a board's serial port at `baud`."""
+    return HTML.read_text(encoding="utf-8").replace(SERVED, f'data-source="serial" data-baud="{baud}"')
 
 
-class _Server(ThreadingHTTPServer):
-    """A thread for each connection, and no more of them than browsers need."""
-
-    daemon_threads = True
-
-    def __init__(self, *arguments: Any) -> None:
-        self._free = threading.BoundedSemaphore(_CONNECTIONS)
-        super().__init__(*arguments)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own, or close it where there are too many."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection until it ends."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, *_: Any) -> None:
-        """Print nothing: a browser that leaves, or falls silent, is no error."""
+def _tell_or_end(reader: queue.Queue[dict[str, Any] | None], event: dict[str, Any] | None) -> bool:
+    """Give a reader an event, or the end where too much waits for it; return whether it took the event."""
+    try:
+        reader.put_nowait(event)
+    except queue.Full:
+        with reader.mutex:
+            reader.queue.clear()
+        reader.put_nowait(None)
+        return False
+    return True
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Server of the page and its events, to a browser that asked this computer by its own name."""
+class _Handler(LocalHandler):
+    """The page and its events."""
 
     page: Page
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE
+    policy = _POLICY
 
-    def do_GET(self) -> None:
-        host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
-        if host not in (_ADDRESS, "localhost"):  # another site's name that leads here
-            self.send_error(HTTPStatus.FORBIDDEN)
-        elif self.path == "/":
-            self._send(HTML.read_bytes(), "text/html; charset=utf-8")
-        elif self.path == "/events":
+    def answer(self, path: str) -> bool:
+        """Send the page or its events."""
+        if path == "/":
+            self.send(HTML.read_bytes(), "text/html; charset=utf-8")
+        elif path == "/events":
             self._stream()
         else:
-            self.send_error(HTTPStatus.NOT_FOUND)
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing: requests are of no interest."""
-
-    def _send(self, body: bytes, kind: str) -> None:
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", _POLICY)
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
+            return False
+        return True
 
     def _stream(self) -> None:
         self.send_response(HTTPStatus.OK)

@@ -18,7 +18,7 @@ class Section:
     """A part of a page.
 
     points: numbered, each a name and a sentence; missing: what is not there, and which option adds it; table:
-    folded where there are figures.
+    folded where there are figures; audio: a data URL of a recording to play.
     """
 
     title: str
@@ -27,14 +27,25 @@ class Section:
     table: Table | None = None
     points: tuple[tuple[str, str], ...] = ()
     missing: str = ""
+    audio: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that leads a page: its name, the value in large type, a note, and shares drawn as gauges."""
+
+    name: str
+    value: str
+    note: str
+    gauges: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Page:
     """A page.
 
-    facts: names and values shown first; width: of the text, at most; drawing_widths: at least and at most, in
-    CSS units.
+    tiles, then facts (names and values) are shown first; width: of the text, at most; drawing_width: of a
+    drawing, at most, in CSS units. A drawing is at least as wide as its view box, or its text would be small.
     """
 
     title: str
@@ -42,8 +53,9 @@ class Page:
     sections: tuple[Section, ...]
     facts: tuple[tuple[str, str], ...] = ()
     note: str = ""
-    width: str = "54rem"
-    drawing_widths: tuple[str, str] = ("26rem", "46rem")
+    width: str = "60rem"
+    drawing_width: str = "46rem"
+    tiles: tuple[Tile, ...] = ()
 
     def html(self) -> str:
         """Render the page; all text in it is escaped."""

@@ -5,6 +5,9 @@ The drawing has the waveform, answers and a lane for each class's scores.
 
 from __future__ import annotations
 
+import base64
+import io
+import wave
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,7 +20,8 @@ from serq_mcu.show.drawing import Figure
 from serq_mcu.show.page import Page, Section
 from serq_mcu.show.table import Column, Table, Value, columns
 
-_WIDTH, _LEFT, _RIGHT = 960, 120, 16
+_WIDTH, _LEFT, _RIGHT = 880, 120, 16
+_PLAYED = 60  # seconds of a recording that a page holds
 _WAVE, _STRIP, _LANE, _GAP = 90, 30, 26, 14  # heights
 
 
@@ -54,25 +58,48 @@ def svg(found: Classification) -> str:
 
 def html(found: Classification) -> str:
     """Return a page of the drawing and a table of all decisions."""
-    figure = Figure("clip", "Waveform, answers, and the scores of each class over time.", svg(found))
-    sections = [Section("Recording", tuple(classification_lines(found)), (figure,))]
+    caption = (
+        "Waveform, answers, and the scores of each class over time; the strong colour is the best score of a"
+        " decision."
+    )
+    if found.decisions:
+        caption += (
+            " An answer is that of the last few seconds, so it stays for a while after the voice has stopped."
+        )
+    sentences, figure = tuple(classification_lines(found)), Figure("clip", caption, svg(found))
+    sections = [Section("Recording", sentences, (figure,), audio=_audio(found))]
     if found.decisions:
         sections.append(Section("Decisions", table=decisions_table(found)))
-    page = Page(found.name, found.name, tuple(sections), width="64rem", drawing_widths=("40rem", "60rem"))
+    page = Page(found.name, found.name, tuple(sections), drawing_width="60rem")
     return page.html()
 
 
+def _audio(found: Classification) -> str:
+    """Return what the model heard as a data URL, or nothing of a long recording."""
+    if found.seconds > _PLAYED:
+        return ""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setparams((1, 2, found.model.spec.sample_rate, 0, "NONE", ""))
+        written.writeframes(found.pcm.astype("<i2").tobytes())
+    return "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode()
+
+
 def decisions_table(found: Classification) -> Table:
-    """Return a row for each decision: time, answer, lead, level, scores."""
+    """Return a row for each decision: time, answer, confidence if it is calibrated, lead, level, scores."""
+    rule = found.model.decision
+    calibrated = rule is not None and bool(rule.confidence)
     head = (
         Column("time", "right"),
         Column("answer"),
+        *columns(("confidence",) if calibrated else (), align="right"),
         *columns(("lead", "level", *found.model.labels), align="right"),
     )
     rows: list[Sequence[Value]] = [
         (
             f"{decision.seconds:.2f} s",
             decision.answer,
+            *((("–" if decision.confidence is None else f"{decision.confidence} %"),) if calibrated else ()),
             decision.margin,
             f"{decision.level_db:.0f} dB",
             *decision.scores,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from serq_mcu.codegen.trust import buildable
 from serq_mcu.errors import SerqError
 from serq_mcu.harness.device import Device
 from serq_mcu.harness.transports import ProcessTransport, SerialTransport, SocketTransport, Transport
+
+_NEAR = 0.75  # likeness of two words, of which one was meant
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,11 @@ def open_target(project: Project, on: str, *, allow_changes: bool = False) -> It
     reached.
     """
     project.require_app("harness")
-    opener = {"host": _host, "emulator": _emulator}.get(on)
+    openers = {"host": _host, "emulator": _emulator}
+    opener = openers.get(on)
     if opener is None:
+        if near := difflib.get_close_matches(on, openers, 1, _NEAR):
+            raise SerqError(f"--on {on} is neither host, emulator nor a port; did you mean {near[0]}?")
         with _port(project, on) as target:
             yield target
         return

@@ -47,6 +47,7 @@ NOT_RUN = {
     f"serq-mcu flash capture/ --port {PORT}": BOARD,
     f"serq-mcu flash live/ --port {PORT}": BOARD,
     f"serq-mcu flash lamp/ --port {PORT}": BOARD,
+    "serq-mcu flash lamp/ --web": f"{VENDOR}; tests/unit/test_web.py has what it does then",
     f"serq-mcu monitor live/ --port {PORT}": MONITOR,
     f"serq-mcu live {PORT} --browser": (
         "shows what a board says until the user ends it; tests/unit/test_listening.py has a board on a"

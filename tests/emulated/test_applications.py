@@ -34,8 +34,8 @@ from serq_mcu.listening.answers import Hello
 from serq_mcu.listening.lines import LineReader
 from serq_mcu.listening.recorder import Capture, PacketReader, record, self_test
 from serq_mcu.quantized_model.store import save_model
-from serq_mcu.quantized_model.streaming import Decision, stream_decisions
-from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.quantized_model.streaming import Decision, confidence, stream_decisions
+from serq_mcu.quantized_model.types import UNKNOWN_CONFIDENCE, QuantizedModel
 from serq_mcu.show.firmware import size_lines
 from serq_mcu.verification.target import open_target
 from tests.support.models import SMALL_SPEC, made_up_model
@@ -82,6 +82,15 @@ def _check(
         (names[d.answer], d.answer if d.answer >= 0 else None, list(d.scores), d.margin, d.level, d.frames)
         for d in wanted
     ]
+    assert [d.get("confidence", "none") for d in lines[1:]] == [_sure(model, d) for d in wanted]
+
+
+def _sure(model: QuantizedModel, decision: Decision) -> int | str | None:
+    """The confidence of a line: percent, null where it is unknown, or no such name without calibration."""
+    if not model.decision.confidence:
+        return "none"
+    percent = confidence(model.decision, decision)
+    return None if percent == UNKNOWN_CONFIDENCE else percent
 
 
 def _lines(output: bytes) -> list[dict[str, object]]:
@@ -124,7 +133,7 @@ def _host(folder: Path, driver: Path) -> Path:
     return folder / "program"
 
 
-WITHOUT_VOICES = "emulated-m7"  # it is compiled otherwise; the answers are the same
+WITHOUT_VOICES = "emulated-m7"  # and confidence: it is compiled otherwise; the answers are the same
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +152,8 @@ def test_live_on_an_emulated_board_answers_what_the_reference_does(
     board_name: str, tmp_path: Path, heard: tuple[np.ndarray, list[Decision]]
 ) -> None:
     board = with_changes(load_board(board_name), None, SET)
-    model = replace(MODEL, voice=None) if board_name == WITHOUT_VOICES else MODEL
+    plain = replace(MODEL, voice=None, decision=replace(MODEL.decision, confidence=()))
+    model = plain if board_name == WITHOUT_VOICES else MODEL
     export(model, board, tmp_path / "p", app="live")
     built = platformio.build(tmp_path / "p")
     compared = compare(tmp_path / "p", built)

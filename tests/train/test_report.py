@@ -167,6 +167,7 @@ def test_each_drawing_is_a_file_of_its_own_and_the_same_each_time(run_folder: Pa
     names = sorted(path.name for path in (tmp_path / "one").glob("*.svg"))
     assert {
         "accuracy.svg",
+        "network.svg",
         "layers.svg",
         "losses.svg",
         "sensitivity.svg",
@@ -193,6 +194,11 @@ def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(
     reader.feed((tmp_path / "bare" / "report.html").read_text())
     assert "Needs a run folder: `serq-mcu report run/`." in reader.text
     assert "Give --clips to evaluate a model file on recordings" in reader.text
+    assert "Memory" in reader.text and "flash: " in reader.text
+    folder = export(model, load_board("emulated-m0"), tmp_path / "project").folder
+    assert _report(folder, "--board", "emulated-m0", "--out", tmp_path / "same").exit_code == 0
+    pages = [(tmp_path / name / "report.html").read_bytes() for name in ("bare", "same")]
+    assert pages[0] == pages[1], "a project's report is that of its model"
     assert "Give --clip FILE" in reader.text
     assert model.provenance["allocation"][0]["reason"] in reader.text
     assert (

@@ -516,3 +516,28 @@ def test_a_folder_may_have_the_name_of_a_model_that_ships(
     refused = CliRunner().invoke(main, [command, "mine", *rest])
     assert refused.exit_code == 1
     assert "mine is not a model file" in refused.stderr and "it is a folder" in refused.stderr
+
+
+def test_help_is_a_command_too() -> None:
+    assert _run("help", "export").stdout == _run("export", "--help").stdout
+    assert _run("help").stdout == _run("--help").stdout
+
+
+def test_a_shipped_model_is_found_in_letters_of_any_case(tmp_path: Path) -> None:
+    done = _run("export", "EMODB-small", "--board", "esp32", "--out", tmp_path / "p", "--json")
+    assert done.exit_code == 0, done.output
+    small = load_model(tmp_path / "p" / "model.serq")
+    assert json.loads(done.stdout)["identity"] == small.identity.hex() != shipped_model().identity.hex()
+    assert "build_flags" not in (tmp_path / "p" / "platformio.ini").read_text()
+
+
+def test_a_misspelt_target_is_no_port(tmp_path: Path, clips: Path) -> None:
+    assert _run("export", "--board", "esp32", "--app", "harness", "--out", tmp_path / "p").exit_code == 0
+    done = _run("verify", tmp_path / "p", "--clips", clips, "--on", "emulater")
+    _refused(done, "--on emulater is neither host, emulator nor a port; did you mean emulator?")
+
+
+def test_no_page_is_named_where_there_is_no_board() -> None:
+    done = _run("live", "/dev/none", "--browser")
+    _refused(done, "there is no port /dev/none")
+    assert "the page is at" not in done.output

@@ -194,8 +194,9 @@ def test_what_cannot_be_fetched_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     )
     monkeypatch.setitem(sys.modules, "requests", None)
     assert "pip install 'serq-mcu[fetch]'" in refused(
-        "emodb", "--out", str(tmp_path / "s"), "--from", "http://127.0.0.1:1/x.zip"
+        "emodb", "--out", str(tmp_path / "t"), "--from", "http://127.0.0.1:1/x.zip"
     )
+    assert not list(tmp_path.glob("*t*.part")) and not (tmp_path / "t").exists()
     assert (tmp_path / "mine" / "thesis.txt").exists() and not (tmp_path / "s").exists()
 
 

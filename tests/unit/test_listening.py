@@ -63,7 +63,9 @@ from tests.support.models import SMALL_SPEC, made_up_model
 from tests.support.native import WARNINGS
 from tests.support.streaming import RULE, quiet_and_loud, with_pauses, with_speech_rule
 from tests.support.tools import needs
-from tools.screenshots import live_page_screenshot
+from tests.support.web import require_browser
+from tools.screenshots import live_page as drawn_page
+from tools.screenshots import screenshot
 
 LABELS = ('a "quoted" & <b>', "back\\slash", "日本語", "fear", "joy")
 MODEL = made_up_model((16, 5), (4, 3), spec=with_speech_rule(SMALL_SPEC), labels=LABELS, unsure_margin=40)
@@ -468,8 +470,9 @@ def _line(
     overruns: int = 0,
     scores: tuple[int, ...] = (1, -2, 3, 4, 900),
     frames: int = 12,
+    **more: object,
 ) -> bytes:
-    value = {
+    value = more | {
         "answer": answer,
         "label": label,
         "scores": list(scores),
@@ -501,6 +504,8 @@ def test_lines_become_events_however_they_are_cut() -> None:
         BOOT
         + _hello()
         + _line()
+        + _line(confidence=85)
+        + _line(confidence=101)
         + _line()[:40]
         + b"\n"
         + _line("no speech", None, frames=0)
@@ -516,16 +521,19 @@ def test_lines_become_events_however_they_are_cut() -> None:
             Passed,
             Hello,
             LabelledDecision,
+            LabelledDecision,
+            LabelledDecision,
             Damaged,
             LabelledDecision,
             Complaint,
         ]
+        assert [event.decision.confidence for event in events[4:7]] == [None, 85, None]
         level: Any = pytest.approx(-30.103, abs=1e-3)
         assert events[3] == Hello("esp32", "0123456789abcdef", LABELS)
         assert events[4] == LabelledDecision(
             TimedDecision(2.5, "joy", 4, (1, -2, 3, 4, 900), 896, level, 12, 5300, 0), LABELS
         )
-        assert events[6].decision.label is None and events[6].decision.answer == "no speech"
+        assert events[8].decision.label is None and events[8].decision.answer == "no speech"
         assert "\x1b" not in events[2].text
 
 
@@ -863,7 +871,7 @@ def test_clients_that_say_nothing_are_left(page: Page, monkeypatch: pytest.Monke
 
 
 def test_more_clients_than_browsers_are_left_at_once(page: Page) -> None:
-    page._server._free = threading.BoundedSemaphore(2)
+    page._server.server._free = threading.BoundedSemaphore(2)
     held = [_raw(page, b"") for _ in range(2)]
     more = _raw(page, b"")
     assert more.recv(9) == b""
@@ -908,9 +916,7 @@ def test_live_with_a_page_serves_it_while_it_listens(board: Callable[..., str]) 
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_page_is_drawn_by_a_browser(dark: bool, tmp_path: Path) -> None:
-    if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
-        pytest.skip("no Chromium; the documentation's screenshots are made with it")
-    path = live_page_screenshot(tmp_path / "page.png", width=390, dark=dark)
-    data = path.read_bytes()
+def test_the_page_is_drawn_by_a_browser(dark: bool) -> None:
+    require_browser()
+    data = screenshot(drawn_page(), 390, dark=dark)
     assert data.startswith(b"\x89PNG") and int.from_bytes(data[16:20], "big") == 390

@@ -649,7 +649,7 @@ def test_score_counts() -> None:
     assert score.recall == {"a": 2 / 3, "b, c": 1.0, "d": None}
     assert score.balanced_accuracy == pytest.approx(5 / 6)
     assert score.confusion_csv().splitlines()[1:] == ["a,2,1,0", '"b, c",0,1,0', "d,0,0,0"]
-    assert score.confusion_lines()[1].split() == ["a", "2", "1", "0", "67%", "0"]
+    assert score.confusion_lines()[1].split() == ["0", "a", "2", "1", "0", "67%"]
 
 
 def test_a_clip_without_an_answer_counts_and_is_not_right() -> None:
@@ -660,7 +660,7 @@ def test_a_clip_without_an_answer_counts_and_is_not_right() -> None:
     assert score.balanced_accuracy == pytest.approx(1 / 3)
     assert score.confusion.tolist() == [[1, 1], [0, 1]]
     assert score.confusion_csv().splitlines() == ["true \\ predicted,a,b,no answer", "a,1,1,1", "b,0,1,2"]
-    assert score.confusion_lines()[1].split() == ["a", "1", "1", "1", "33%", "0"]
+    assert score.confusion_lines()[1].split() == ["0", "a", "1", "1", "1", "33%"]
     assert "3 clips got no answer" in str(score)
     assert "no answer" not in str(Score.of(np.array([0]), np.array([0]), ("a", "b")))
 

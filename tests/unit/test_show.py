@@ -12,7 +12,7 @@ from serq_mcu.base.text import markdown_text
 from serq_mcu.show import drawing
 from serq_mcu.show.demo import demo_lines
 from serq_mcu.show.drawing import Figure
-from serq_mcu.show.page import Page, Section
+from serq_mcu.show.page import Page, Section, Tile
 from serq_mcu.show.table import Column, Table, columns
 
 TABLE = Table(
@@ -124,3 +124,16 @@ def test_the_demos_tables_hold_its_figures() -> None:
     assert "esp32 900 80 known before a build exported; build it" in lines
     assert "host 8 1234 0 0" in lines
     assert any("meaningless" in line for line in lines) and lines[-1] == "all files are in out"
+
+
+def test_a_tile_has_a_gauge_for_each_share_and_says_where_one_is_too_large() -> None:
+    tile = Tile("Memory", "Does not <fit>", "of the board", (("flash", 0.048), ("RAM", 1.5)))
+    text = Page("title", "heading", (Section("part", ("sentence",)),), tiles=(tile,)).html()
+    assert "Does not &lt;fit&gt;" in text and "flash: 4.8 %" in text and "RAM: 150.0 %" in text
+    assert '<div style="width: 4.8%">' in text and '<div class="over" style="width: 100.0%">' in text
+
+
+def test_a_drawing_in_a_page_is_as_wide_as_its_text_needs() -> None:
+    figure = Figure("f", "caption", drawing.document(880, 40, "a drawing", []))
+    assert figure.width == 880
+    assert 'style="--least: 880px"' in Page("title", "heading", (Section("part", (), (figure,)),)).html()

@@ -137,6 +137,18 @@ static void put_answer(int answer)
     }
 }
 
+#ifdef SERQ_CONFIDENCE
+static void put_confidence(int percent)
+{
+    put_text(", \"confidence\": ");
+    if (percent >= 0) {
+        put_signed(percent);
+    } else {
+        put_text("null");
+    }
+}
+#endif
+
 /* `latency`: microseconds since the window's last samples came, 0 where there is no time. */
 static void report(const serq_decision *decision, uint32_t latency)
 {
@@ -148,6 +160,9 @@ static void report(const serq_decision *decision, uint32_t latency)
     }
     put_text("], \"margin\": ");
     put_unsigned(decision->margin);
+#ifdef SERQ_CONFIDENCE
+    put_confidence(serq_confidence(decision));
+#endif
     put_text(", \"level\": ");
     put_signed(decision->level);
     put_text(", \"frames\": ");
