@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.tools import absent
+import pytest
+
 from tools.browser import browser, document, page_file
 
 CHIPS = {"esp32": (0, "ESP32", 0x1000), "esp32c3": (5, "ESP32-C3", 0), "esp32s3": (9, "ESP32-S3", 0)}
@@ -44,7 +45,7 @@ window.setTimeout(() => {
 def require_browser() -> None:
     """End the running test if Chromium is not installed."""
     if browser() is None:
-        absent("Chromium is not installed")
+        pytest.skip("Chromium is not installed; `make browser` installs it")
 
 
 def with_board(page: str, pieces: Sequence[bytes], *, refuses: bool = False, lost: bool = False) -> str:
