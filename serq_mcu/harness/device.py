@@ -32,6 +32,9 @@ TIMEOUT = 2.0
 SHORTEST = 0.1
 ATTEMPTS = 12
 CLIP_ATTEMPTS = 3
+_FIRST_ATTEMPTS = (
+    4  # under the first number: a board that starts answers then, and one in trouble has said so
+)
 _FROM_PCM, _FROM_FEATURES = 0, 1
 _NO_STAGE = 0
 _MOST_VALUES = 0xFFFF  # of a stage's event: READ has 16 bits for the place of one
@@ -234,11 +237,11 @@ class Device:
         delivers late.
         """
         began = time.monotonic()
-        for jumps in (not met, True):
+        for jumps, attempts in ((not met, min(_FIRST_ATTEMPTS, self._attempts)), (True, self._attempts)):
             if jumps:
                 self._number = random.getrandbits(32)
             with contextlib.suppress(_Silent):
-                return protocol.parse_identity(self._request(Type.IDENTIFY).payload)
+                return protocol.parse_identity(self._request(Type.IDENTIFY, attempts=attempts).payload)
             if in_trouble(self._heard):
                 break
         waited = time.monotonic() - began
@@ -342,8 +345,10 @@ class Device:
             raise _Lost(f"it expects sample {expected} after {sent_from}")
         return expected
 
-    def _request(self, request: Type, payload: bytes = b"") -> Frame:
+    def _request(self, request: Type, payload: bytes = b"", attempts: int = 0) -> Frame:
         """Send a request and return the answer; repeat the request while none comes.
+
+        attempts: 0 for those of the device.
 
         Every request may be repeated (SPEC.md section 8).
         """
@@ -351,7 +356,7 @@ class Device:
         message = protocol.encode_frame(Frame(request, self._number, payload))
         on_the_way = self._transport.seconds(len(message))
         began = time.monotonic()
-        for attempt in range(self._attempts):
+        for attempt in range(attempts or self._attempts):
             self.repeated += attempt > 0
             self._transport.write(
                 b"\0" + message if attempt else message

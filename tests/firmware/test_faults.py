@@ -285,11 +285,11 @@ def test_a_begin_of_another_host_is_noticed(program: Path) -> None:
     class Intruded(Device):
         intrusions = 1
 
-        def _request(self, request: Type, payload: bytes = b""):
+        def _request(self, request: Type, payload: bytes = b"", attempts: int = 0):
             if request == Type.DIGESTS and self.intrusions:
                 self.intrusions -= 1
                 super()._request(Type.BEGIN, bytes(5))
-            return super()._request(request, payload)
+            return super()._request(request, payload, attempts)
 
     device = Intruded(ProcessTransport([str(program)]))
     assert right(device.run_clip(noise()), noise())

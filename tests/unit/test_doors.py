@@ -300,7 +300,7 @@ def test_reads_that_never_end_are_refused() -> None:
             self._transport = type("Line", (), {"name": "it"})()
             self.sent = 0
 
-        def _request(self, request: protocol.Type, payload: bytes = b"") -> protocol.Frame:
+        def _request(self, request: protocol.Type, payload: bytes = b"", attempts: int = 0) -> protocol.Frame:
             self.sent += 1
             values = protocol._VALUES.pack(1, 100, int.from_bytes(payload, "little")) + bytes(100)
             return protocol.Frame(request | 0x80, 0, values)

@@ -87,6 +87,10 @@ def test_a_device_that_does_not_answer_is_quoted(said: str, words: str) -> None:
         Device(board, timeout=0.01, attempts=2)
     requests = board.requests
     assert requests == (3 if said == CRASH else 5)  # who knows the reason does not ask again
+    board.requests = 0
+    with pytest.raises(LineError, match=words):
+        Device(board, timeout=0.01)
+    assert board.requests == (5 if said == CRASH else 17)
 
 
 def test_what_is_not_the_capture_application_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
