@@ -356,7 +356,7 @@ def build(folder: Path, as_json: bool) -> None:
 @click.option(
     "--serve/--no-serve",
     default=True,
-    show_default=True,
+    show_default="--serve",
     help="Serve the page to the browsers of this computer, until Ctrl-C.",
 )
 @browser_port_option
