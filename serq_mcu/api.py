@@ -235,6 +235,7 @@ def evaluate(
     pauses: Sequence[float] = (),
     room_noise_db: Sequence[float] = (),
     bands: Sequence[str] = (),
+    offsets: Sequence[float] = (),
     voice: Voice | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -253,6 +254,7 @@ def evaluate(
         room_noise_db: Levels of white noise under clips and pauses, dB of a full-scale square wave; each is a
             condition of its own for each of `pauses`, or without pauses.
         bands: Narrow channels, each a condition of its own: `"8k"`, `"11k"` or `"telephone"`.
+        offsets: Constant offsets, 1 for full scale, each a condition of its own.
         voice: The speaker's, as `calibrate` learns it.
         progress: Called with a sentence, the units done and their total.
 
@@ -264,7 +266,7 @@ def evaluate(
         SerqError: The model or a recording cannot be read, or no clip is of a class that the model has.
     """
     condition = Condition(noise=noise, snr_db=snr_db if noise else 0.0, gain_db=gain_db)
-    others = evaluation.surroundings(condition, pauses, room_noise_db, bands)
+    others = evaluation.surroundings(condition, pauses, room_noise_db, bands, offsets)
     known = _model(model)
     return evaluation.evaluate(known, Path(folder), progress, condition, others=others, voice=voice)
 

@@ -94,6 +94,9 @@ class PlatformIO(Section, frozen=True):
         return any(line.startswith(beginning) for line in self.sdkconfig)
 
 
+_UNTIMED = ("Cortex-M7", "Cortex-M55", "Cortex-M85")
+
+
 class Mcu(Section, frozen=True):
     """[mcu]: the core, and what a program may fill.
 
@@ -105,6 +108,11 @@ class Mcu(Section, frozen=True):
     clock_hz: Address
     flash_bytes: Size
     ram_bytes: Size
+
+    @property
+    def timed(self) -> bool:
+        """Whether its instructions' cycles have a model: of a Cortex-M with one at a time and no vectors."""
+        return self.core.startswith("Cortex-M") and self.core not in _UNTIMED
 
 
 class Memory(Section, frozen=True):

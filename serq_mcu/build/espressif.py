@@ -3,6 +3,10 @@
 ESP-IDF's tools install it (`idf_tools.py install qemu-xtensa qemu-riscv32`). The command line and the eFuses
 are those of ESP-IDF 5.5.3's `idf.py qemu` (tools/idf_py_actions/qemu_ext.py); the places in flash are those
 of its boot loader and of the project's partition table.
+
+Its cycle counters count the emulated clock, so time of this computer, unless `-icount` lets each instruction
+take the same: then they count instructions. An ESP32's runs at the clock that the program sets
+(hw/xtensa/esp32.c: esp32_clk_update), an ESP32-C3's always at 160 MHz (target/riscv/esp_cpu.c).
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from serq_mcu.errors import SerqError
 _TABLE, _PROGRAM = 0x8000, 0x10000  # in flash: the partition table, and the program
 _SIZES = tuple(2**exponent for exponent in range(21, 25))  # of flash chips that QEMU has: 2 to 16 MiB
 _TOOLS = "tools/qemu-*/*/qemu/bin"  # in the folder of ESP-IDF's tools
+_SHIFT = 3  # an instruction takes 2 ** 3 ns: as many a second as the chips run
 _SECONDS = 10  # for a program to list its machines
 
 
@@ -29,18 +34,19 @@ class _Machine:
     """A chip of the emulator's.
 
     loader: where in flash its boot loader is. efuses: their size, place and value, which say the revision
-    that ESP-IDF asks for.
+    that ESP-IDF asks for. counter_hz: of its cycle counter, 0 if it is the clock that the program sets.
     """
 
     command: str
     loader: int
     efuses: tuple[int, dict[int, int]]
     options: tuple[str, ...] = ()
+    counter_hz: int = 0
 
 
 _MACHINES = {
     "esp32": _Machine("qemu-system-xtensa", 0x1000, (124, {13: 0x80, 22: 0x10}), ("-m", "4M")),
-    "esp32c3": _Machine("qemu-system-riscv32", 0, (1024, {38: 0x0C})),
+    "esp32c3": _Machine("qemu-system-riscv32", 0, (1024, {38: 0x0C}), counter_hz=160_000_000),
 }
 
 
@@ -84,12 +90,19 @@ def command_line(board: Board, qemu: Path, built: Path, work: Path) -> Callable[
     efuses.write_bytes(bytes(values.get(place, 0) for place in range(size)))
     words = [
         *(str(qemu), "-M", name, *machine.options, "-display", "none", "-monitor", "none", "-nic", "none"),
+        *("-icount", f"shift={_SHIFT}"),
         *("-drive", f"file={flash},if=mtd,format=raw"),
         *("-drive", f"file={efuses},if=none,format=raw,id=efuse"),
         *("-global", f"driver=nvram.{name}.efuse,property=drive,value=efuse"),
         *("-global", f"driver=timer.{name}.timg,property=wdt_disable,value=true"),  # it may run slowly
     ]
     return lambda port: [*words, "-serial", f"tcp:127.0.0.1:{port}"]
+
+
+def instructions(board: Board, cycles: int) -> int:
+    """Return how many instructions took as many cycles of an emulated board's own counter."""
+    hz = _MACHINES[board.emulator.machine].counter_hz or board.mcu.clock_hz
+    return round(cycles * 10**9 / (hz << _SHIFT))
 
 
 def flash_image(built: Path, loader: int, size: int) -> bytes:

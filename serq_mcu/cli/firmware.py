@@ -255,7 +255,7 @@ def _new_esphome(plan: Plan, out: Path, as_json: bool) -> None:
 @click.option(
     "--kind",
     required=True,
-    type=click.Choice(["arduino", "espidf", "header", "zephyr"]),
+    type=click.Choice(["arduino", "cmsis-pack", "espidf", "header", "zephyr"]),
     help="For whose build; arduino serves PlatformIO too.",
 )
 @out_option("The folder to write.  [default: serq-KIND]", FOLDER)
@@ -269,8 +269,8 @@ def library(
 ) -> None:
     """Write MODEL and the runtime as a library with a minimal example.
 
-    It is for Arduino and PlatformIO, an ESP-IDF component, a Zephyr module, or one header. It computes the
-    same on any core; BOARD only chooses the fastest kernels.
+    It is for Arduino and PlatformIO, a CMSIS-Pack, an ESP-IDF component, a Zephyr module, or one header. It
+    computes the same on any core; BOARD only chooses the fastest kernels.
 
     Example: serq-mcu library model.serq --board esp32 --kind espidf --out components/serq/
     """

@@ -232,6 +232,14 @@ def quantize(
     help="Also through a narrow channel: 8 or 11.025 kHz, or a telephone (300 to 3400 Hz, mu-law). May be"
     " given several times.",
 )
+@click.option(
+    "--offset",
+    "offsets",
+    type=float,
+    multiple=True,
+    metavar="SHARE",
+    help="Also with this constant offset, 1 = full scale. May be given several times.",
+)
 @click.option("--voice", type=FILE, help="Of the clips' speaker, as `serq-mcu calibrate` writes it.")
 @json_option
 def evaluate(
@@ -243,13 +251,14 @@ def evaluate(
     pauses: tuple[float, ...],
     room_noise: tuple[float, ...],
     bands: tuple[str, ...],
+    offsets: tuple[float, ...],
     voice: Path | None,
     as_json: bool,
 ) -> None:
     """Evaluate the integer model on the clips of a corpus that its training never saw.
 
-    Prints the accuracy with n and a 95 % interval; with --pauses, --room-noise or --band, a row for each, and
-    what it changes clip by clip.
+    Prints the accuracy with n and a 95 % interval; with --pauses, --room-noise, --band or --offset, a row for
+    each, and what it changes clip by clip.
 
     Example: serq-mcu evaluate model.serq --clips emodb/ --pauses 0.25 --pauses 1 --room-noise -60
     """
@@ -261,7 +270,7 @@ def evaluate(
     from serq_mcu.show.evaluation import evaluation_lines
 
     condition = Condition(noise=noise, snr_db=snr if noise else 0.0, gain_db=gain)
-    others = surroundings(condition, pauses, room_noise, bands)
+    others = surroundings(condition, pauses, room_noise, bands, offsets)
     known = find_model(model)
     learned = load_voice(voice, known) if voice else None
     evaluation = evaluate_model(known, folder, new_progress(), condition, others=others, voice=learned)

@@ -14,7 +14,7 @@ from serq_mcu.frontend.code import features_part, frame_costs
 from serq_mcu.frontend.spec import FeatureSpec
 from serq_mcu.frontend.speech import PIECE
 from serq_mcu.frontend.statistics import PERCENTILE_COST, STATISTICS
-from serq_mcu.layers.kernels import Core, CostStage, Terms
+from serq_mcu.layers.kernels import CostStage, Terms
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Row:
     part: str  # "frame", "decision" or "silence"
     name: str
     instructions: int | None
-    cycles: int | None  # estimated for Cortex-M, counted on a board, None elsewhere
+    cycles: int | None  # estimated for timed cores (Mcu), counted on a board, None elsewhere
 
 
 def estimate(plan: Plan) -> tuple[Row, ...]:
     """Estimate each stage of a frame and of a decision, named as `bench` names what it counts."""
-    return tuple(_row(stage, plan.core) for stage in stages(plan))
+    return tuple(_row(stage, plan) for stage in stages(plan))
 
 
 def total(rows: Iterable[Row], part: str) -> Row:
@@ -48,9 +48,9 @@ def silence(plan: Plan) -> Row | None:
     if rule is None or not (rule.wake_rise and rule.floor_blocks and spec.speech_frames):
         return None
     hop, kept = spec.hop_length, spec.frame_length - spec.hop_length
-    frame = total((_row(stage, plan.core) for stage in _frame(plan, quiet=True)), "frame")
-    loudness = _row(CostStage("silence", "loudness", "loudness", loudness_terms(hop)), plan.core)
-    moving = _row(CostStage("silence", "moving samples", "moving", (kept, hop, 0)), plan.core)
+    frame = total((_row(stage, plan) for stage in _frame(plan, quiet=True)), "frame")
+    loudness = _row(CostStage("silence", "loudness", "loudness", loudness_terms(hop)), plan)
+    moving = _row(CostStage("silence", "moving samples", "moving", (kept, hop, 0)), plan)
     passed = rule.block_frames - 1
     blocks = spec.sample_rate / (hop * rule.block_frames)
 
@@ -102,7 +102,7 @@ def silence_line(row: Row, clock_hz: int) -> str:
 
 def timing(mcu: Mcu) -> str:
     """Describe in words what estimated cycles and times rest on."""
-    if mcu.core.startswith("Cortex-M"):
+    if mcu.timed:
         return "cycles and times are estimates: Cortex-M timing without wait states, caches or dual issue"
     return "times are estimates: one instruction a cycle, no cache misses"
 
@@ -167,8 +167,9 @@ def _read(plan: Plan, cost: str, computed: int) -> Terms:
     return (computed * plan.tiers,)
 
 
-def _row(stage: CostStage, core: Core) -> Row:
-    return Row(stage.part, stage.name, core.instructions(stage), core.cycles(stage))
+def _row(stage: CostStage, plan: Plan) -> Row:
+    cycles = plan.core.cycles(stage) if plan.board.mcu.timed else None
+    return Row(stage.part, stage.name, plan.core.instructions(stage), cycles)
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -1,4 +1,4 @@
-"""The runtime and a model as a library: for Arduino and PlatformIO, ESP-IDF, Zephyr, or as one header."""
+"""The runtime and a model as a library: Arduino, PlatformIO, ESP-IDF, Zephyr, CMSIS-Pack, or one header."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from serq_mcu.layers.kernels import Storage
 from serq_mcu.quantized_model.types import QuantizedModel
 from serq_mcu.version import __version__
 
-KINDS = ("arduino", "espidf", "header", "zephyr")
+KINDS = ("arduino", "cmsis-pack", "espidf", "header", "zephyr")
 HEADER = "serq_amalgamated.h"
+PACK_DESCRIPTION = "serq-mcu.serq.pdsc"  # vendor and name of a CMSIS-Pack
 _INCLUDE = re.compile(r'^#include "(\w+\.h)".*\n', re.MULTILINE)
 
 
@@ -37,7 +38,13 @@ def export_library(
     """
     if kind not in KINDS:
         raise SerqError(f"there is no library of the kind {kind!r}; choose {', '.join(KINDS)}")
-    makers = {"arduino": _arduino, "espidf": _component, "header": _header, "zephyr": _zephyr}
+    makers = {
+        "arduino": _arduino,
+        "cmsis-pack": _cmsis_pack,
+        "espidf": _component,
+        "header": _header,
+        "zephyr": _zephyr,
+    }
     plan = Plan(model, board, f"library ({kind})", storage)
     files = makers[kind](plan, _sources(plan)) | {MODEL: plan.model_files[MODEL]}
     return write_project(files, plan.identity, board, out, plan.app, storage, force=force)
@@ -129,6 +136,22 @@ def _live_sketch(plan: Plan) -> Files:
     texts |= {path.name: path.read_text() for path in (ports / "audio.h", ports / "audio.c", *drivers)}
     sketch = {f"examples/live/{name}": text for name, text in texts.items()}
     return _encoded(sketch | {f"src/{path.name}": path.read_text() for path in sorted(audio.glob("*.[ch]"))})
+
+
+def _cmsis_pack(plan: Plan, sources: Files) -> Files:
+    example = "examples/minimal/main.c"
+    names = [f"src/{name}" for name in sorted(sources)]
+    languages = {".c": "c", ".S": "asm"}
+    description = render(
+        "cmsis_pack.pdsc.j2",
+        version=__version__,
+        identity=plan.identity,
+        headers=[name for name in names if name.endswith(".h")],
+        sources=[(name, languages[suffix]) for name in names if (suffix := Path(name).suffix) in languages],
+        example=example,
+    )
+    texts = {PACK_DESCRIPTION: description, example: _minimal(plan, "serq.h", "main")}
+    return {f"src/{name}": data for name, data in sources.items()} | _encoded(texts)
 
 
 def _component(plan: Plan, sources: Files) -> Files:

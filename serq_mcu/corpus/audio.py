@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -26,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serq_mcu.base.files import open_regular
-from serq_mcu.corpus.containers import HEAD, Chained, Container, Truncated, identify, refusal, samples_of
+from serq_mcu.corpus.containers import HEAD, Chained, Container, Truncated, container_of, refusal, samples_of
 from serq_mcu.errors import SerqError
 
 MAX_SECONDS = 600
@@ -37,6 +38,7 @@ MIN_RATE, MAX_RATE = 8000, 192_000
 MOST_BYTES = 2**31  # of a file: ten minutes of video are as large
 CANCELLED_DB = -6.0  # of Audio.mix_db: what chance and a delay between microphones do not come near
 FFMPEG_SECONDS = 60
+_ADDRESS = re.compile(r"\[[^]]* @ 0x[0-9a-f]+\] ")  # what ffmpeg puts before an error
 _MOST_DECODED = 4 * MAX_VALUES + (1 << 20)  # bytes that ffmpeg writes: 32-bit floats, some more than are read
 _MPEG_SLACK = 2 * 1152  # samples of two frames: decoders leave out an encoder's delay, containers count it
 _ENDLESS = 1 << 62  # frames: what libsndfile says of a stream whose header does not tell
@@ -85,6 +87,8 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
         with open_regular(path) as file:
             container, size = _container(path, file)
             if container.demuxer:
+                with _refusals(path, container):
+                    samples_of(file, size, container)
                 with _by_ffmpeg(path, container) as decoded:
                     size = os.fstat(decoded.fileno()).st_size
                     signal, rate, notes, mix_db = _decode(path, decoded, Container("WAV"), size)
@@ -246,7 +250,7 @@ def _container(path: Path, file: BinaryIO) -> tuple[Container, int]:
         raise SerqError(f"{path} is empty (zero bytes); record or fetch it again")
     if size > MOST_BYTES:
         raise SerqError(f"{path} is larger than {MOST_BYTES >> 30} GiB; cut it into clips")
-    container = identify(head)
+    container = container_of(file, head, size)
     if container is None:
         raise SerqError(f"{path} {refusal(head, size)}")
     file.seek(0)
@@ -292,11 +296,16 @@ def _by_ffmpeg(path: Path, container: Container) -> Iterator[BinaryIO]:
             raise SerqError(
                 f"{path}: ffmpeg needed more than {FFMPEG_SECONDS} s; convert the file to WAV"
             ) from error
+        said = [_ADDRESS.sub("", line).strip() for line in done.stderr.decode(errors="replace").splitlines()]
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            reason = said[-1].strip() if said else f"exit status {done.returncode}"
+            reason = said[-1] if said else f"exit status {done.returncode}"
             raise SerqError(
                 f"{path} is {container.name}, and ffmpeg cannot decode it ({reason}); fetch it again"
+            )
+        if said:
+            raise SerqError(
+                f"{path} is {container.name}, and ffmpeg decodes a part of it ({said[0]}); it is cut or"
+                " damaged: fetch or export it again"
             )
         decoded.seek(0)
         yield decoded

@@ -236,8 +236,8 @@ def _small_classes(scan: Scan) -> Iterator[CorpusWarning]:
         yield CorpusWarning(
             "small class",
             sum(small.values()),
-            f"of {counts} there are fewer than {LEAST_CLIPS} recordings; training then holds out fewer folds,"
-            " and one or two clips test the class; record more",
+            f"of {counts} there are fewer than {LEAST_CLIPS} recordings; train refuses a class of one, and"
+            " with few it holds out fewer folds, in which one or two clips test the class; record more",
         )
 
 

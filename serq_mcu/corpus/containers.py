@@ -66,6 +66,23 @@ _SOUNDS = (  # a pattern of the first bytes, and what it is
     (rb"TTA1", Container("TTA", "tta")),
     (rb"ajkg", Container("Shorten", "shn")),
 )
+_CODINGS = {  # of WAV files, which ffmpeg decodes and libsndfile does not; the tags are those of RFC 2361
+    0x14: "G.723 ADPCM",
+    0x20: "Yamaha ADPCM",
+    0x22: "TrueSpeech",
+    0x42: "G.723.1",
+    0x45: "G.726",
+    0x50: "MPEG Layer I or II",
+    0x64: "G.726",
+    0x65: "G.722",
+    0xFF: "AAC",
+    0x160: "WMA",
+    0x161: "WMA",
+    0x162: "WMA",
+    0x28F: "G.722",
+    0x2000: "AC-3",
+    0xF1AC: "FLAC",
+}
 _OTHERS = (  # and what to do about it
     (rb"version https://git-lfs", "is a Git LFS pointer and not the recording; run git lfs pull"),
     (
@@ -77,6 +94,10 @@ _OTHERS = (  # and what to do about it
     (rb"\s*[{\[]\s*[\"{\[\]}\d-]", "is JSON and not a recording; download it again, or remove it"),
     (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "is an archive; unpack it"),
     (rb"%PDF|\x89PNG|\xff\xd8\xff|GIF8", "is a document or picture and not a recording; remove it"),
+    (
+        rb"SOUND SAMPLE DATA |FORM....MAUD|\x37\0\0\x10\x6d\0\0\x10",
+        "is a sound file of a program that few have; convert it to WAV, as with sox",
+    ),
     (rb"MThd", "is MIDI, notes and no sound; record it"),
     (rb"\x93NUMPY|\x89HDF", "is an array of numbers and not a recording; write it as WAV"),
 )
@@ -85,6 +106,19 @@ _OTHERS = (  # and what to do about it
 def identify(head: bytes) -> Container | None:
     """Tell what sound file begins so; None if none that is known."""
     return next((kind for pattern, kind in _SOUNDS if re.match(pattern, head, re.DOTALL)), None)
+
+
+def container_of(file: BinaryIO, head: bytes, size: int) -> Container | None:
+    """Tell what sound file this is by its first bytes, and a WAV file also by its coding; None if none."""
+    kind = identify(head)
+    if kind is not None and kind.name == "WAV":
+        file.seek(12)
+        for identifier, _, begin, _ in _chunks(file, size, "little"):
+            if identifier == b"fmt ":
+                file.seek(begin)
+                coding = _CODINGS.get(int.from_bytes(file.read(2), "little"))
+                return Container(f"WAV with {coding}", "wav") if coding else kind
+    return kind
 
 
 def refusal(head: bytes, size: int) -> str:
@@ -116,12 +150,12 @@ def samples_of(file: BinaryIO, size: int, container: Container) -> tuple[Any, st
 
     Raises Truncated if it is cut, Chained if it has several recordings.
     """
-    if container.name == "Ogg":
+    if container.name.endswith("Ogg"):
         _check_pages(file, size)
     if container.name == "MP3":
         return _mp3(file, size)
-    if container.name in ("WAV", "RIFX"):
-        return _wave(file, size, "little" if container.name == "WAV" else "big")
+    if container.name == "RIFX" or container.name.startswith("WAV"):
+        return _wave(file, size, "big" if container.name == "RIFX" else "little")
     claimed = _CLAIMED.get(container.name)
     if claimed is not None:
         begin, length = claimed(file)
@@ -253,6 +287,12 @@ def _is_name(name: bytes) -> bool:
     return len(name) == 4 and bool(re.fullmatch(rb"[A-Za-z0-9_]{3}[A-Za-z0-9_ ]", name))
 
 
+def _avi(file: BinaryIO) -> tuple[int, int | None]:
+    file.seek(4)
+    length = int.from_bytes(file.read(4), "little")
+    return 8, length if 0 < length < _LARGEST else None
+
+
 def _aiff(file: BinaryIO) -> tuple[int, int | None]:
     size = os.fstat(file.fileno()).st_size
     file.seek(12)
@@ -309,7 +349,7 @@ def _caf(file: BinaryIO) -> tuple[int, int | None]:
     return 0, -1
 
 
-_CLAIMED = {"AIFF": _aiff, "RF64": _rf64, "W64": _w64, "AU": _au, "CAF": _caf}
+_CLAIMED = {"AIFF": _aiff, "AVI": _avi, "RF64": _rf64, "W64": _w64, "AU": _au, "CAF": _caf}
 
 
 class Spliced(io.RawIOBase):

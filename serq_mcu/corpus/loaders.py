@@ -345,7 +345,8 @@ def scan_folder(source: Path, options: CorpusOptions = AS_FOUND) -> Scan:
         _check_label(label)
     if len(labels) < 2:
         raise SerqError(
-            f"{source}: every recording is of the class {labels.pop()!r}; a corpus needs at least two classes"
+            f"{source}: every recording is of class {labels.pop()!r}; a corpus needs at least two classes;"
+            " add recordings of another, or choose another folder"
         )
     kept, copies, conflicts = _by_name(clips.values())
     others = [path for path in reader.paths if path not in clips]

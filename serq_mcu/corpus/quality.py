@@ -20,7 +20,7 @@ from serq_mcu.corpus.loudness import FRAME_SECONDS, frame_levels, loud_level
 EDGE_SECONDS, EDGE_DB = 0.3, 40.0  # a quarter of a second already costs a model without pauses 22 points
 EDGE_SHARE = 0.05  # of the clips: fewer move no accuracy by more than a point; EMO-DB has 1 %, TESS none
 CLIFF_DB = 25.0  # 99 of 100 studio clips stay below 22; 99 of 100 at 8 kHz of EMO-DB are above 36
-OFFSET_SHARE = 0.1  # of a clip's root mean square: 0.08 cost nothing, 0.39 cost 11 points; EMO-DB has 0.04
+OFFSET_SHARE = 0.05  # of a clip's root mean square: 0.08 cost 13 points, 0.39 cost 15; EMO-DB has 0.04
 FAINT_DB = -60.0  # of the loud part: what lies 40 dB lower is the rounding to 16 bits (-101 dB)
 CLASS_CLIPS, CLASS_SHARE = 5, 0.5  # clips that a class needs to be compared; and how much of it is apart
 LEVEL_SHARE = 0.75  # of a class that its level tells: acted anger is louder, at most 0.68 in studio corpora
@@ -89,7 +89,11 @@ def remarks(audio: Audio, sample_rate: int) -> tuple[str, ...]:
     level = loud_level(frame_levels(pcm, sample_rate))
     clipped = int(np.count_nonzero((pcm == 32767) | (pcm == -32768)))
     found = (
-        (abs(mean) > max(OFFSET_SHARE * spread, 1e-3), f"its mean is {mean:+.3f} of full scale: a DC offset"),
+        (
+            abs(mean) > max(OFFSET_SHARE * spread, 1e-3),
+            f"its mean is {mean:+.3f} of full scale: a DC offset, where models are less accurate; take it"
+            " off, as with a high-pass at 20 Hz",
+        ),
         (clipped > 1, f"{clipped} samples are at full scale: it is clipped"),
         (level < FAINT_DB, f"even its loud part is at {level:.0f} dB: 16 bits hold little of it"),
         (
@@ -186,8 +190,8 @@ def _offsets(found: Sequence[Traits]) -> Iterator[CorpusWarning]:
         yield CorpusWarning(
             "offset",
             len(odd),
-            f"{_names(odd)}: the mean is more than a tenth of the signal, in {most.name} {most.offset:+.3f}"
-            " of full scale; take it off, as with a high-pass at 20 Hz",
+            f"{_names(odd)}: the mean is more than a twentieth of the signal, in {most.name}"
+            f" {most.offset:+.3f} of full scale; take it off, as with a high-pass at 20 Hz",
         )
 
 

@@ -160,15 +160,14 @@ def _stack_top(found: Mapping[str, tuple[int, int]]) -> int:
     return found["__stack"][0]
 
 
-_UNTIMED = ("Cortex-M7", "Cortex-M55", "Cortex-M85")
 Timing = Callable[
     [str, str, str], tuple[int, int]
 ]  # mnemonic, operands, the mnemonic before: cycles, and those of a jump
 
 
 def _timing(board: Board) -> Timing | None:
-    """Find the timing of a core; None where it has no model: with vectors, or two instructions at a time."""
-    if not board.mcu.core.startswith("Cortex-M") or board.mcu.core in _UNTIMED:
+    """Find the timing of a core; None where it has no model."""
+    if not board.mcu.timed:
         return None
     return _cortex_m0 if "armv6-m" in board.mcu.features else _cortex_m4
 

@@ -73,13 +73,17 @@ class Evaluation:
 
 
 def surroundings(
-    base: Condition, pauses: Sequence[float] = (), floors_db: Sequence[float] = (), bands: Iterable[str] = ()
+    base: Condition,
+    pauses: Sequence[float] = (),
+    floors_db: Sequence[float] = (),
+    bands: Iterable[str] = (),
+    offsets: Iterable[float] = (),
 ) -> list[Condition]:
     """List what a condition is to be compared with.
 
     pauses: seconds before and after a clip, each as digital silence and with the white noise of a room under
-    all at each of `floors_db`; without pauses, the floors alone. bands: of BANDS, each alone. Raises
-    SerqError on values that no condition has.
+    all at each of `floors_db`; without pauses, the floors alone. bands: of BANDS, and
+    offsets, of full scale: each alone. Raises SerqError on values that no condition has.
     """
     around = [replace(base, before=seconds, after=seconds) for seconds in pauses]
     floors = [
@@ -87,7 +91,8 @@ def surroundings(
         for condition in around or [base]
         for level in floors_db
     ]
-    return [*around, *floors, *(replace(base, band=band) for band in bands)]
+    shifted = [replace(base, offset=offset) for offset in offsets]
+    return [*around, *floors, *(replace(base, band=band) for band in bands), *shifted]
 
 
 def evaluate(

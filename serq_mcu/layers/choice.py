@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from serq_mcu.layers.base import Layer
 from serq_mcu.layers.kernels import Choice, Core, Storage
@@ -17,13 +18,14 @@ SLOWER = 1.01  # times as long as the fastest choice that fewer kinds of kernels
 def choose(layers: Sequence[Layer], core: Core, storage: Storage = Storage.COMPACT) -> Choice:
     """Choose the cheapest parts of each layer for a core, of few kinds.
 
-    Weights take more bits than they have only if the whole model is faster so.
+    Weights take more bits than they have only if the whole model is faster so, which slow flash decides too.
+    Without, a board has the parts of all boards of its core.
     """
-    chosen, cost = _of_few_kinds(layers, core, storage)
-    if storage is not Storage.COMPACT:
-        compact, least = _of_few_kinds(layers, core, Storage.COMPACT)
-        chosen = chosen if cost < least else compact
-    return chosen
+    compact, _ = _of_few_kinds(layers, replace(core, flash_bytes_per_cycle=0), Storage.COMPACT)
+    if storage is Storage.COMPACT:
+        return compact
+    wider, cost = _of_few_kinds(layers, core, storage)
+    return wider if cost < _cost(layers, core, compact) else compact
 
 
 def _of_few_kinds(layers: Sequence[Layer], core: Core, storage: Storage) -> tuple[Choice, float]:
@@ -67,4 +69,8 @@ def _cheapest(
     chosen = tuple(parts for parts in found if parts is not None)
     if len(chosen) < len(found):
         return (), math.inf
-    return chosen, sum(layer.kernel_cost(core, parts) for layer, parts in zip(layers, chosen, strict=True))
+    return chosen, _cost(layers, core, chosen)
+
+
+def _cost(layers: Sequence[Layer], core: Core, chosen: Choice) -> float:
+    return sum(layer.kernel_cost(core, parts) for layer, parts in zip(layers, chosen, strict=True))

@@ -139,8 +139,8 @@ def _figures(report: VerifyReport) -> Iterator[tuple[str, str]]:
     for label, (right, count) in report.recall.items():
         yield f"recall {markdown_text(label)}", f"{right} of {count}"
     for name, value in (
-        ("cycles per frame", report.frontend_cycles_per_frame),
-        ("cycles per decision", report.network_cycles),
+        (f"{_counted(report)} per frame", report.frontend_cycles_per_frame),
+        (f"{_counted(report)} per decision", report.network_cycles),
         ("flash, bytes", report.flash_bytes),
         ("RAM, bytes", report.ram_bytes),
     ):
@@ -158,11 +158,16 @@ def _accuracy_lines(report: VerifyReport) -> list[str]:
     ]
 
 
+def _counted(report: VerifyReport) -> str:
+    """Name what a report's cycles are: an emulator counts instructions."""
+    return "instructions" if report.on == "emulator" else "cycles"
+
+
 def _cost_lines(report: VerifyReport) -> list[str]:
     lines, frame = [], report.frontend_cycles_per_frame
     if report.network_cycles is not None:
         frontend = "" if frame is None else f"{frame:.0f} a frame, "
-        lines.append(f"cycles: {frontend}{report.network_cycles:.0f} a decision of the network")
+        lines.append(f"{_counted(report)}: {frontend}{report.network_cycles:.0f} a decision of the network")
     if report.flash_bytes is not None:
         lines.append(f"flash {report.flash_bytes} bytes, RAM {report.ram_bytes} bytes with the stack")
     return lines

@@ -141,6 +141,17 @@ def batch_normalization(
     return Scaling(name, gamma / sd, beta - gamma * mean / sd, mean, sd)
 
 
+_OVER_TIME = ("Conv", "LSTM", "GRU", "RNN", "Pool", "Attention", "TimeDistributed", "Bidirectional")
+
+
+def not_imported(name: str, kind: str, known: str, advice: str = "") -> SerqError:
+    """Return the refusal of a layer or node that is none of the known kinds."""
+    advice = advice or "build the model of these"
+    if any(part in kind for part in _OVER_TIME):
+        advice += ", or train a network over frames with `serq-mcu train --preset cnn1d` (gru, lstm)"
+    return SerqError(f"{name} cannot be imported; {known} can: {advice}")
+
+
 def require_room(name: str, values: int) -> None:
     """Raise SerqError if a file has more values than any network for a microcontroller."""
     if values > _MOST_VALUES:

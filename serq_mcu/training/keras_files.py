@@ -32,6 +32,7 @@ from serq_mcu.training.chain import (
     Shaped,
     Step,
     batch_normalization,
+    not_imported,
     require_room,
 )
 from serq_mcu.training.chain_over_time import Convolution, Pooling, Recurrence
@@ -249,12 +250,11 @@ def _steps(layers: list[_Layer], arrays: Any) -> Iterator[Step]:
         if maker is not None:
             yield from maker(name, layer, functools.partial(_array, arrays, layer, name))
         elif layer.kind not in _SILENT:
-            advice = _ADVICE.get(layer.kind, "build the model of these")
-            raise SerqError(
-                f"{name} cannot be computed on the device; Dense, Conv1D, DepthwiseConv1D, GRU, LSTM, pooling"
-                " of one dimension, ReLU, Softmax, Normalization, BatchNormalization, Rescaling and kinds of"
-                f" Dropout can: {advice}"
+            known = (
+                "Dense, Conv1D, DepthwiseConv1D, GRU, LSTM, pooling of one dimension, ReLU, Softmax,"
+                " Normalization, BatchNormalization, Rescaling and kinds of Dropout"
             )
+            raise not_imported(name, layer.kind, known, _ADVICE.get(layer.kind, ""))
         yield from _activations(name, layer)
 
 

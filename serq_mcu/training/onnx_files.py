@@ -24,6 +24,7 @@ from serq_mcu.training.chain import (
     Scaling,
     Step,
     batch_normalization,
+    not_imported,
     require_room,
 )
 
@@ -165,10 +166,8 @@ class _Graph:
         elif node.op_type in _ENDS:
             yield Activation(name, _ENDS[node.op_type])
         elif node.op_type not in _SILENT:
-            raise SerqError(
-                f"{name} is not read; Gemm, MatMul, Add, Relu, BatchNormalization, scalers and a last Softmax"
-                " are: build the model of these, or one that reads a sequence of frames in Keras"
-            )
+            known = "Gemm, MatMul, Add, Relu, BatchNormalization, scalers and a last Softmax"
+            raise not_imported(name, node.op_type, known)
 
     def _constant(self, name: str, node: Any, index: int) -> Floats:
         """Return a constant input of a node. Raises SerqError if it is computed, or no floats."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Target:
     baud: int = 0  # of a serial line
     flash_bytes: int | None = None  # of the build, where there is one
     ram_bytes: int | None = None
+    counted: Callable[[int], int] = int  # what its cycle counter's figures stand for, in an emulator
 
 
 @contextlib.contextmanager
@@ -67,7 +69,9 @@ def _emulator(project: Project, folder: Path) -> Iterator[Target]:
             command = espressif.command_line(board, qemu, built.elf.parent, Path(work))
             with _device(SocketTransport(command)) as device:
                 name = f"{board.name} (Espressif's QEMU)"
-                yield Target(device, name, board.name, "emulator", 0, built.flash_bytes, built.ram_bytes)
+                sizes = (built.flash_bytes, built.ram_bytes)
+                counted = functools.partial(espressif.instructions, board)
+                yield Target(device, name, board.name, "emulator", 0, *sizes, counted)
             return
         if isinstance(board.emulator, Relative):
             board = load_board(board.emulator.relative)

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -20,6 +22,8 @@ from serq_mcu.build.platformio import BuildResult
 from serq_mcu.cli import main
 from serq_mcu.codegen.export import export
 from serq_mcu.errors import SerqError
+from serq_mcu.harness.device import Device
+from serq_mcu.harness.protocol import Result
 from serq_mcu.harness.transports import SocketTransport
 from serq_mcu.quantized_model.store import shipped_model
 
@@ -36,6 +40,7 @@ assert words[:2] == ["-M", "{machine}"] and len(flash) == 4 << 20, words
 assert flash[{loader}:].startswith(b"\\xe9boot") and flash[0x10000:].startswith(b"\\xe9app"), "no program"
 assert flash[0x8000:].startswith(b"\\xaaPtable") and flash[-1:] == b"\\xff", "no partition table"
 assert any(efuse), "no revision"
+assert words[words.index("-icount") + 1] == "shift=3", words
 if {fails}:
     sys.exit("qemu: could not load the image")
 host, port = words[words.index("-serial") + 1].removeprefix("tcp:").split(":")
@@ -82,14 +87,25 @@ def test_a_project_boots_from_flash_and_is_verified_over_its_uart(
         noise = np.random.default_rng(len(label)).normal(0, 3000, 12_000).astype(np.int16)
         soundfile.write(clips / label / "a.wav", noise, 16000)
     words = ["verify", str(project), "--clips", str(clips), "--on", "emulator", "--json", "-q"]
+    run_clip = Device.run_clip
+
+    def counting(device: Device, pcm: np.ndarray) -> Result:
+        """1000 instructions a frame and 10,000 a decision: 8 ns each, at 240 MHz."""
+        result = run_clip(device, pcm)
+        return replace(result, frontend_cycles=1920 * result.frames, network_cycles=19_200)
+
+    monkeypatch.setattr(Device, "run_clip", counting)  # as this computer's port counts none
     with host_build(project) as firmware:
         _install(tmp_path / "bin", "esp32", firmware)
         monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
         done = CliRunner().invoke(main, words)
+        read = CliRunner().invoke(main, [*words[:-2], "-q"]).stdout
+    assert "instructions: 1000 a frame, 10000 a decision of the network" in read
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["ok"] and report["target"] == "esp32 (Espressif's QEMU)" and report["on"] == "emulator"
     assert report["compared_integers"] > 1000 and report["flash_bytes"] == 300_000
+    assert (report["frontend_cycles_per_frame"], report["network_cycles"]) == (1000, 10_000)
     _install(tmp_path / "bin", "esp32", tmp_path, fails=True)
     done = CliRunner().invoke(main, words)
     assert "ended with exit code 1 before it had answered: qemu: could not load the image" in done.stderr
@@ -114,6 +130,15 @@ def test_each_chip_boots_its_own_machine_and_loader(
         assert heard.startswith(b"ets Jul 29")
         line.close()
         line.close()
+
+
+def test_cycles_of_the_emulated_counter_are_instructions_of_8_ns() -> None:
+    slow = replace(
+        load_board("esp32"), mcu=msgspec.structs.replace(load_board("esp32").mcu, clock_hz=80_000_000)
+    )
+    assert espressif.instructions(load_board("esp32"), 192_000) == 100_000
+    assert espressif.instructions(slow, 64_000) == 100_000
+    assert espressif.instructions(load_board("esp32c3"), 128_000) == 100_000
 
 
 def test_it_is_found_where_esp_idf_puts_it_and_only_with_the_chip(

@@ -10,6 +10,7 @@ import subprocess
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from serq_mcu.frontend.reference import features
 from serq_mcu.quantized_model.interpreter import scores
 from serq_mcu.quantized_model.streaming import stream_decisions
 from serq_mcu.quantized_model.types import QuantizedModel
+from serq_mcu.version import __version__
 from tests.support.models import SMALL_SPEC, made_up_model
 from tests.support.native import WARNINGS
 from tests.support.streaming import with_speech_rule
@@ -236,6 +238,24 @@ def test_cmake_builds_the_zephyr_module_as_zephyr_would(libraries: Path, tmp_pat
     assert done.returncode != 0 and "serq.h" in done.stderr
 
 
+def test_what_a_cmsis_pack_describes_is_there_and_is_a_program(libraries: Path, tmp_path: Path) -> None:
+    """As a tool that reads packs would: vendor and name are the file's, and what it lists is compiled."""
+    folder = libraries / "cmsis-pack"
+    (description,) = folder.glob("*.pdsc")
+    package = ElementTree.parse(description).getroot()
+    assert f"{package.findtext('vendor')}.{package.findtext('name')}.pdsc" == description.name
+    assert [release.get("version") for release in package.iter("release")] == [__version__]
+    listed: dict[str, list[str]] = {}
+    for file in package.iter("file"):
+        assert (folder / file.attrib["name"]).exists()
+        listed.setdefault(file.attrib["category"], []).append(file.attrib["name"])
+    made = {str(path.relative_to(folder)) for path in folder.rglob("*.[chS]")}
+    assert made == {*listed["header"], *listed["source"]}
+    sources = [folder / name for name in listed["source"]]
+    _run("gcc", "-std=c99", *(f"-I{folder / name}" for name in listed["include"]), *sources, cwd=tmp_path)
+    assert _run(tmp_path / "a.out", cwd=tmp_path) == "日本語\n"
+
+
 def test_the_arduino_library_and_its_example_are_a_program(libraries: Path, tmp_path: Path) -> None:
     folder = libraries / "arduino"
     (tmp_path / "Arduino.h").write_text(ARDUINO)
@@ -366,6 +386,6 @@ int l(void);
 
 def test_a_kind_that_is_none_is_refused(model: QuantizedModel, tmp_path: Path) -> None:
     with pytest.raises(
-        SerqError, match=r"no library of the kind 'mbed'; choose arduino, espidf, header, zephyr"
+        SerqError, match=r"no library of the kind 'mbed'; choose arduino, cmsis-pack, espidf, header, zephyr"
     ):
         export_library(model, load_board("esp32"), "mbed", tmp_path)

@@ -181,7 +181,7 @@ HIDDEN, LAST = dense(4), dense(3, "softmax")
     [
         (
             [_layer("Conv2D", activation="relu"), LAST],
-            r"layer 0 \(Conv2D 'conv2d'\) cannot be computed on the device.*take Conv1D",
+            r"layer 0 \(Conv2D 'conv2d'\) cannot be imported; Dense,.*take Conv1D",
         ),
         ([HIDDEN, _layer("MaxPooling1D"), LAST], r"layer 1 \(MaxPooling1D .* reads a sequence of frames"),
         ([HIDDEN, _layer("BatchNormalization"), LAST], r"arrays of layer 1 \(BatchNormalization"),

@@ -241,7 +241,7 @@ def test_a_model_is_evaluated_in_noise_and_at_a_gain(clips: Path, model_file: Pa
 def test_a_model_is_evaluated_between_pauses_and_through_bands(clips: Path, model_file: Path) -> None:
     base = ("evaluate", model_file, "--corpus", clips, "--gain", "-6")
     around = ("--pauses", "0.25", "--pauses", "1", "--room-noise", "-60")
-    arguments = (*base, *around, "--band", "telephone", "--band", "8k")
+    arguments = (*base, *around, "--band", "telephone", "--band", "8k", "--offset", "0.01")
     text, found = _run(*arguments), json.loads(_run(*arguments, "--json").stdout)
     names = [condition["name"] for condition in found["conditions"]]
     pauses = [f"{seconds} s of pause before and after, " for seconds in ("0.25", "1")]
@@ -250,6 +250,7 @@ def test_a_model_is_evaluated_between_pauses_and_through_bands(clips: Path, mode
         *(f"{pause}white floor at -60 dB, gain -6 dB" for pause in pauses),
         "gain -6 dB, telephone band",
         "gain -6 dB, 8k band",
+        "gain -6 dB, offset +0.01",
     ]
     table = text.stdout.split("\n\n")[1].splitlines()
     assert [line.split("  ")[0] for line in table] == ["condition", "gain -6 dB", *names]

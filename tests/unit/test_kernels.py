@@ -124,8 +124,9 @@ def test_a_model_is_never_stored_larger_to_run_slower(core, bits: tuple[int, ...
 def test_kernels_are_chosen_by_cycles_where_they_are_estimated(core) -> None:
     part = next(possible_parts(64, 8, 0))
     terms_of = kernels.terms(part.layout, 128, 64)
-    counted = core.kernel_cycles if core.name.startswith("Cortex-M") else core.kernels
-    assert core.unit == ("cycles" if core.name.startswith("Cortex-M") else "instructions")
+    timed = core.name in ("Cortex-M0", "Cortex-M4F")
+    counted = core.kernel_cycles if timed else core.kernels
+    assert core.unit == ("cycles" if timed else "instructions")
     assert core.cost((part,), 128, 64) == pytest.approx(np.dot(counted[part.kernel], terms_of))
 
 
@@ -144,10 +145,10 @@ def test_fewer_bits_are_expected_to_run_faster(core) -> None:
     def network(bits: int) -> float:
         return sum(core.cost(_cheapest(_layer(*shape, bits), core), *shape) for shape in SHAPES[1:5])
 
-    assert network(1) < network(2) < network(4)
-    assert network(2) < network(
-        8
-    )  # with DSP instructions, 4 bits take more instructions than 8, though fewer cycles
+    assert network(2) < network(4)
+    assert network(2) < network(8)  # 4 bits may take as many instructions as 8
+    if core.name != "Cortex-M55":  # where a bit takes a vector as long as two do
+        assert network(1) < network(2)
 
 
 @pytest.mark.parametrize("board", all_boards(), ids=lambda board: board.name)

@@ -402,6 +402,7 @@ def test_small_classes_are_named_before_training_refuses_them(tmp_path: Path) ->
         (folder / "calm" / "s2" / f"{number}.wav").unlink()
     (warning,) = check_corpus(folder).warnings
     assert warning.kind == "small class" and "of calm 4 there are fewer" in warning.text
+    assert "train refuses a class of one" in warning.text
 
 
 def test_other_recordings_under_published_names_are_not_held_out(tmp_path: Path) -> None:

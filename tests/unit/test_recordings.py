@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -219,6 +220,8 @@ OTHERS = {
     "zeros": (bytes(4096), "begins with zeros"),
     "raw samples": (DATA[1000:], r"if its 31000 bytes are raw samples, convert them to WAV with the rate"),
     "MIDI": (b"MThd\0\0\0\x06", "is MIDI"),
+    "SampleVision": (b"SOUND SAMPLE DATA 2.1 ", "is a sound file of a program that few have; convert it"),
+    "MAUD": (b"FORM\0\0\xeb\x0aMAUDMHDR", "is a sound file of a program that few have; convert it"),
 }
 
 
@@ -240,10 +243,36 @@ BY_FFMPEG = {
     "amr": b"#!AMR\n",
     "asf": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
     "mp3": b"\xff\xfd\x80\x04",  # Layer II
-    "ogg": b"OggS\0\x02" + bytes(22) + b"\x7fFLAC",
+    "ogg": b"OggS\0\x02" + bytes(20) + b"\x01\x05\x7fFLAC",
     "wv": b"wvpk",
     "voc": b"Creative Voice File\x1a",
 }
+
+
+def in_wav(tag: int) -> bytes:
+    """A WAV file of another coding, whose format is not the first chunk."""
+    return wave_file(LIST, (b"fmt ", tag.to_bytes(2, "little") + FORMAT[1][2:], None), (b"data", DATA, None))
+
+
+@pytest.mark.parametrize(
+    ("tag", "coding"),
+    [(0x20, "Yamaha ADPCM"), (0x45, r"G\.726"), (0x50, "MPEG Layer I or II"), (0x28F, r"G\.722")],
+)
+def test_a_coding_of_wav_that_libsndfile_lacks_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: int, coding: str
+) -> None:
+    path = put(tmp_path / "a.wav", in_wav(tag))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SerqError, match=rf"is WAV with {coding}, which is read where ffmpeg is installed"):
+        read_audio(path, RATE)
+    put(tmp_path / "decoded", WAV)
+    script = f"""
+assert sys.argv[sys.argv.index("-f") + 1] == "wav", sys.argv
+sys.stdout.buffer.write(open({str(tmp_path / "decoded")!r}, "rb").read())
+"""
+    monkeypatch.setenv("PATH", stand_in(tmp_path / "bin", script))
+    audio = read_audio(path, RATE)
+    assert np.array_equal(audio.pcm, PCM) and re.match(f"WAV with {coding} decoded", audio.notes[0])
 
 
 def stand_in(folder: Path, script: str) -> str:
@@ -291,6 +320,10 @@ sys.stdout.buffer.write(open({str(tmp_path / "decoded")!r}, "rb").read())
             "sys.stderr.write('x\\n\\ta.m4a: Invalid data\\n'); sys.exit(1)",
             r"cannot decode it \(a.m4a: Invalid data\)",
         ),
+        (
+            f"sys.stderr.write('[mov @ 0x55f8] partial file\\n'); sys.stdout.buffer.write({WAV!r})",
+            r"decodes a part of it \(partial file\); it is cut or damaged",
+        ),
         ("sys.exit(3)", r"cannot decode it \(exit status 3\)"),
         ("pass", "is truncated"),
         ("import time; time.sleep(30)", "ffmpeg needed more than 0.2 s"),
@@ -304,6 +337,26 @@ def test_what_ffmpeg_cannot_decode_is_refused(
     monkeypatch.setenv("PATH", stand_in(tmp_path / "bin", script))
     with pytest.raises(SerqError, match=message):
         read_audio(put(tmp_path / "a.m4a", BY_FFMPEG["mov"]), RATE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        in_wav(0x65),
+        b"RIFF" + (4 + 600).to_bytes(4, "little") + b"AVI " + bytes(600),
+        b"OggS\0\x02" + bytes(20) + b"\x01\x69\x7fFLAC" + bytes(100),
+    ],
+    ids=["WAV", "AVI", "Ogg"],
+)
+def test_what_is_cut_is_refused_before_ffmpeg_would_shorten_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    put(tmp_path / "decoded", WAV)
+    script = f"sys.stdout.buffer.write(open({str(tmp_path / 'decoded')!r}, 'rb').read())"
+    monkeypatch.setenv("PATH", stand_in(tmp_path / "bin", script))
+    assert np.array_equal(read_audio(put(tmp_path / "whole", data), RATE).pcm, PCM)
+    with pytest.raises(SerqError, match="is truncated"):
+        read_audio(put(tmp_path / "cut", data[: len(data) * 2 // 3]), RATE)
 
 
 # --- limits
@@ -365,6 +418,7 @@ def test_what_is_odd_about_a_recording_is_remarked(tmp_path: Path) -> None:
         (np.zeros(RATE), "every sample is zero"),
         (np.stack([noise, -noise], axis=1), "every sample is zero: its channels cancel each other"),
         (noise + 0.05, "its mean is +0.05"),
+        (noise + 0.008, "a DC offset, where models are less accurate; take it off, as with a high-pass"),
         (noise * 30, "samples are at full scale: it is clipped"),
         (noise / 1000, "even its loud part is at -79 dB"),
     ):

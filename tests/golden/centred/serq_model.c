@@ -91,12 +91,9 @@ void serq_model_network(serq_state *state)
     serq_requantize(accumulators, 8, 1664614, 24, activations + 64);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_0_OUTPUT, activations + 64, 8, sizeof(uint8_t));
 
-    serq_dense_start16(serq_bias1, -18052, 0, 8, 4, activations + 64, accumulators);
+    serq_dense_start16(serq_bias1, -1916, -30, 8, 4, activations + 64, accumulators);
     serq_dense_dsp1(serq_weights1_0, 8, 4, 0, activations + 64, table, accumulators);
-    serq_dense_dsp1(serq_weights1_1, 8, 4, 1, activations + 64, table, accumulators);
-    serq_dense_dsp1(serq_weights1_2, 8, 4, 2, activations + 64, table, accumulators);
-    serq_dense_dsp1(serq_weights1_3, 8, 4, 3, activations + 64, table, accumulators);
-    serq_dense_dsp1(serq_weights1_4, 8, 4, 4, activations + 64, table, accumulators);
+    serq_dense_vec4(serq_weights1_1, 8, 4, 1, activations + 64, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_1_ACCUMULATOR, accumulators, 4, sizeof(int32_t));
 }
 

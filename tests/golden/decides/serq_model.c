@@ -84,16 +84,15 @@ void serq_model_network(serq_state *state)
     serq_voice_standardize(state->voice.is, state->scratch.decision.pooled, serq_input_center, serq_input_scale, serq_voice_counts, activations);
     SERQ_TRACE_STAGE(SERQ_STAGE_INPUT, activations, 21, sizeof(uint8_t));
 
-    serq_dense_start16(serq_bias0, -9714, 0, 21, 16, activations, accumulators);
-    serq_dense_dsp1(serq_weights0_0, 21, 16, 0, activations, table, accumulators);
-    serq_dense_dsp1(serq_weights0_1, 21, 16, 1, activations, table, accumulators);
+    serq_dense_start16(serq_bias0, -7233, -3, 21, 16, activations, accumulators);
+    serq_dense_dsp2(serq_weights0_0, 21, 16, 0, activations, table, accumulators);
     serq_dense_dsp1(serq_weights0_2, 21, 16, 2, activations, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_0_ACCUMULATOR, accumulators, 16, sizeof(int32_t));
     serq_requantize(accumulators, 16, 830283, 24, activations + 24);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_0_OUTPUT, activations + 24, 16, sizeof(uint8_t));
 
     serq_dense_start16(serq_bias1, -11086, -255, 16, 9, activations + 24, accumulators);
-    serq_dense_dsp8(serq_weights1_0, 16, 9, 0, activations + 24, table, accumulators);
+    serq_dense_mul8(serq_weights1_0, 16, 9, 0, activations + 24, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_1_ACCUMULATOR, accumulators, 9, sizeof(int32_t));
     serq_requantize(accumulators, 9, 26112, 24, activations);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_1_OUTPUT, activations, 9, sizeof(uint8_t));

@@ -133,11 +133,8 @@ void serq_model_network(serq_state *state)
     serq_requantize(accumulators, 8, 1775589, 24, activations + 32);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_0_OUTPUT, activations + 32, 8, sizeof(uint8_t));
 
-    serq_dense_start16(serq_bias1, -9052, 0, 8, 3, activations + 32, accumulators);
-    serq_dense_dsp1(serq_weights1_0, 8, 3, 0, activations + 32, table, accumulators);
-    serq_dense_dsp1(serq_weights1_1, 8, 3, 1, activations + 32, table, accumulators);
-    serq_dense_dsp1(serq_weights1_2, 8, 3, 2, activations + 32, table, accumulators);
-    serq_dense_dsp1(serq_weights1_3, 8, 3, 3, activations + 32, table, accumulators);
+    serq_dense_start16(serq_bias1, -348, -15, 8, 3, activations + 32, accumulators);
+    serq_dense_vec4(serq_weights1_0, 8, 3, 0, activations + 32, table, accumulators);
     SERQ_TRACE_STAGE(SERQ_STAGE_LAYER_1_ACCUMULATOR, accumulators, 3, sizeof(int32_t));
 }
 

@@ -1,5 +1,7 @@
 /* Layout planes8: for 8 inputs the 256 sums of subsets, then one look-up for each weight byte
  * (SPEC.md section 4). */
+#include <stdbool.h>
+
 #include "serq_kernel.h"
 
 enum { TILE_GROUPS = 4, SUBSETS = 256 };
@@ -90,7 +92,7 @@ SERQ_INLINE const uint8_t *look_up_rows(const uint8_t *weights, int32_t *accumul
     SERQ_KEEP(t1);
     SERQ_KEEP(t2);
     SERQ_KEEP(t3);
-    const unsigned twice = tables * planes < 12; /* rows of fewer look-ups are worth it */
+    const bool twice = tables > 1; /* at a time; what is left over of inputs is little */
     if (!twice || (end - accumulators) % 2 != 0) {
         ROW(tables, planes)
     }
