@@ -230,7 +230,7 @@ def _finding(rows: Sequence[Row]) -> str:
     said = " ".join(f"{words} that: {titles}." for words, titles in named.items() if titles)
     aim = (
         f"The aim is at most {MOST_LOSS} points below the floats at {MOST_BITS} bits on average or fewer.\n"
-        "It is judged by the mean difference; its interval says how little some splits of 54 clips can tell.\n"
+        "It is judged by the mean difference; its interval says how little some splits of 54 clips tell.\n"
     )
     return aim + said
 
