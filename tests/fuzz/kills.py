@@ -116,7 +116,7 @@ COMMANDS = [
     Command("import-model KERAS --corpus SAVEE --labels anger,sadness --config CONFIG --out OUT"),
     Command("train SAVEE --config CONFIG --out OUT"),
     Command("quantize RUN --no-qat --out OUT"),
-    Command("robustness SAVEE --config CONFIG --folds 1 --page OUT"),
+    Command("robustness SAVEE --config CONFIG --folds 2 --page OUT"),
     Command("experiment run SAVEE --plan PLAN --jobs 1 --results OUT", old="part"),
     Command("experiment page RESULTS --page OUT"),
     Command("calibrate SPEAKER --model MODEL --out OUT"),
