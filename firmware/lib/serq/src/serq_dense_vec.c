@@ -4,31 +4,31 @@
  * place; the difference of two such sums is a row's. */
 #include "serq_kernel.h"
 
-enum { LANES = 16, ROWS = 4 }; /* inputs of a vector; rows that are summed at a time */
+enum { VEC_LANES = 16, VEC_ROWS = 4 }; /* inputs of a vector; rows that are summed at a time */
 
 #if SERQ_HELIUM
 
 #include <arm_mve.h>
 
-typedef uint8x16_t bytes;
+typedef uint8x16_t vec_bytes;
 
-SERQ_INLINE uint32_t vec_dot(uint32_t sum, bytes w, bytes x)
+SERQ_INLINE uint32_t vec_dot(uint32_t sum, vec_bytes w, vec_bytes x)
 {
     return vmladavaq_u8(sum, w, x);
 }
 
-#define LOAD(address) vldrbq_u8(address)
-#define LOAD_HALF(address) vldrbq_z_u8(address, 0xff) /* 8 bytes, and zeros */
-#define MASKED(w, mask) vandq_u8(w, vdupq_n_u8(mask))
+#define VEC_LOAD(address) vldrbq_u8(address)
+#define VEC_LOAD_HALF(address) vldrbq_z_u8(address, 0xff) /* 8 bytes, and zeros */
+#define VEC_MASKED(w, mask) vandq_u8(w, vdupq_n_u8((uint8_t)(mask)))
 
 #else
 
 typedef struct {
     const uint8_t *at;
     unsigned count, mask;
-} bytes;
+} vec_bytes;
 
-SERQ_INLINE uint32_t vec_dot(uint32_t sum, bytes w, bytes x)
+SERQ_INLINE uint32_t vec_dot(uint32_t sum, vec_bytes w, vec_bytes x)
 {
     for (unsigned i = 0; i < x.count; i++) {
         sum += (w.at[i] & w.mask) * x.at[i];
@@ -36,37 +36,37 @@ SERQ_INLINE uint32_t vec_dot(uint32_t sum, bytes w, bytes x)
     return sum;
 }
 
-#define LOAD(address) ((bytes){address, LANES, 0xff})
-#define LOAD_HALF(address) ((bytes){address, LANES / 2, 0xff})
-#define MASKED(w, mask) ((bytes){(w).at, (w).count, mask})
+#define VEC_LOAD(address) ((vec_bytes){address, VEC_LANES, 0xff})
+#define VEC_LOAD_HALF(address) ((vec_bytes){address, VEC_LANES / 2, 0xff})
+#define VEC_MASKED(w, mask) ((vec_bytes){(w).at, (w).count, mask})
 
 #endif
 
 /* Of row r of 4, the first of which has its field at bit `low` of a byte: where its own begins, and
  * the mask of the fields up to it. */
-#define PLACE(r) ((low + bits * (r)) % 8)
-#define MASK(r) (((1U << (PLACE(r) + bits)) - 1) & ~((1U << low) - 1))
+#define VEC_PLACE(r) ((low + bits * (r)) % 8)
+#define VEC_MASK(r) (((1U << (VEC_PLACE(r) + bits)) - 1) & ~((1U << low) - 1))
 
 /* Adds what a vector of inputs gives to row r. */
-#define ONE_ROW(r, load, count) \
-    if ((r) > 0 && PLACE(r) == 0) { \
+#define VEC_ROW(r, load, count) \
+    if ((r) > 0 && VEC_PLACE(r) == 0) { \
         w = load(weights + bits * (r) / 8 * (count)); \
     } \
-    s##r = vec_dot(s##r, MASK(r) < 0xff ? MASKED(w, MASK(r)) : w, x)
+    s##r = vec_dot(s##r, VEC_MASK(r) < 0xff ? VEC_MASKED(w, VEC_MASK(r)) : w, x)
 
-#define FOUR_ROWS(load, count) \
+#define VEC_ROWS4(load, count) \
     do { \
-        bytes x = load(activations), w = load(weights); \
-        ONE_ROW(0, load, count); \
-        ONE_ROW(1, load, count); \
-        ONE_ROW(2, load, count); \
-        ONE_ROW(3, load, count); \
-        weights += (bits * ROWS + 7) / 8 * (count); \
+        vec_bytes x = load(activations), w = load(weights); \
+        VEC_ROW(0, load, count); \
+        VEC_ROW(1, load, count); \
+        VEC_ROW(2, load, count); \
+        VEC_ROW(3, load, count); \
+        weights += (bits * VEC_ROWS + 7) / 8 * (count); \
         activations += (count); \
     } while (0)
 
-#define ADD_ROW(r, below) \
-    serq_add(row + (r), (s##r - (PLACE(r) == low ? 0 : (below))) >> PLACE(r) << shift)
+#define VEC_ADD(r, below) \
+    serq_add(row + (r), (s##r - (VEC_PLACE(r) == low ? 0 : (below))) >> VEC_PLACE(r) << shift)
 
 /* Adds the sums of 4 rows to `row`. Returns the address of the next rows' weights. */
 SERQ_INLINE const uint8_t *vec_rows(const uint8_t *weights, const uint8_t *activations,
@@ -74,16 +74,16 @@ SERQ_INLINE const uint8_t *vec_rows(const uint8_t *weights, const uint8_t *activ
                                     int32_t *row)
 {
     uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (unsigned left = inputs / LANES; left > 0; left--) {
-        FOUR_ROWS(LOAD, LANES);
+    for (unsigned left = inputs / VEC_LANES; left > 0; left--) {
+        VEC_ROWS4(VEC_LOAD, VEC_LANES);
     }
-    if (inputs % LANES) {
-        FOUR_ROWS(LOAD_HALF, LANES / 2);
+    if (inputs % VEC_LANES) {
+        VEC_ROWS4(VEC_LOAD_HALF, VEC_LANES / 2);
     }
-    ADD_ROW(0, 0);
-    ADD_ROW(1, s0);
-    ADD_ROW(2, s1);
-    ADD_ROW(3, s2);
+    VEC_ADD(0, 0);
+    VEC_ADD(1, s0);
+    VEC_ADD(2, s1);
+    VEC_ADD(3, s2);
     return weights;
 }
 
@@ -92,7 +92,7 @@ SERQ_INLINE const uint8_t *vec_rows(const uint8_t *weights, const uint8_t *activ
     { \
         const uint8_t *w = (const uint8_t *)weights; \
         const int32_t *end = accumulators + outputs; \
-        for (; accumulators < end; accumulators += ROWS) { \
+        for (; accumulators < end; accumulators += VEC_ROWS) { \
             w = vec_rows(w, activations, serq_padded(inputs), bits, 0, first + 1U, accumulators); \
         } \
         (void)table; \
@@ -107,9 +107,9 @@ SERQ_DENSE(vec1, uint32_t)
     const uint8_t *w = (const uint8_t *)weights;
     const int32_t *end = accumulators + outputs;
     unsigned padded = serq_padded(inputs);
-    for (; accumulators < end; accumulators += 2 * ROWS) {
+    for (; accumulators < end; accumulators += 2 * VEC_ROWS) {
         (void)vec_rows(w, activations, padded, 1, 0, first + 1U, accumulators);
-        w = vec_rows(w, activations, padded, 1, ROWS, first + 1U, accumulators + ROWS);
+        w = vec_rows(w, activations, padded, 1, VEC_ROWS, first + 1U, accumulators + VEC_ROWS);
     }
     (void)table;
 }
