@@ -25,6 +25,11 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
     return found
 
 
+def heed_interrupts() -> None:
+    """Let a new process end by Ctrl-C, which a shell's background jobs ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupt(
     words: list[str], when: Callable[[str], bool], errors: Path, program: Sequence[str] = SERQ
 ) -> tuple[int, str]:
@@ -35,10 +40,6 @@ def interrupt(
     """
     work = errors.parent / "temporary"
     work.mkdir()
-
-    def heed() -> None:  # a shell's background jobs ignore it
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
     with errors.open("w") as file:
         process = subprocess.Popen(
             [*program, *words],
@@ -46,7 +47,7 @@ def interrupt(
             stderr=file,
             env=os.environ | {"TMPDIR": str(work)},
             start_new_session=True,
-            preexec_fn=heed,
+            preexec_fn=heed_interrupts,
         )
     until = time.monotonic() + PATIENCE
     while not when(errors.read_text()):

@@ -34,6 +34,7 @@ from serq_mcu.listening.lines import LineReader
 from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.show.flash_page import serve, web_project, write_flash_page
 from serq_mcu.show.live_page import Page, board_page
+from tests.support.commands import heed_interrupts
 from tests.support.web import (
     CHIPS,
     require_browser,
@@ -240,14 +241,22 @@ main()
 def test_flash_web_serves_the_page_until_it_is_interrupted(project: Path) -> None:
     command = [sys.executable, "-c", SERVED, str(project)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        preexec_fn=heed_interrupts,
     ) as process:
-        assert process.stderr
-        said = next(line for line in process.stderr if "the page is at" in line)
-        with urllib.request.urlopen(said.split()[4], timeout=60) as answer:
-            assert b"esp-web-install-button" in answer.read()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        try:
+            assert process.stderr
+            said = next(line for line in process.stderr if "the page is at" in line)
+            with urllib.request.urlopen(said.split()[4], timeout=60) as answer:
+                assert b"esp-web-install-button" in answer.read()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
 
 
 # --- in a browser
