@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.sanitized          # all; with names of models, those
 
-Each model's C, with the kernels of three cores, is compiled for this computer by clang with the address and
+Each model's C, with the kernels of four cores, is compiled for this computer by clang with the address and
 undefined-behaviour sanitizers, and by gcc for valgrind's memcheck. It hears silence, noise, full scale, steps
 and tones, as clips and as streams, whole and in pieces. What must hold: no word of a sanitizer or of
 valgrind, and the same answers however the samples are cut.
@@ -29,7 +29,7 @@ from serq_mcu.quantized_model.types import QuantizedModel
 from tests.support.golden import MODELS as GOLDEN
 from tests.support.models import made_up_model, made_up_sequence
 
-BOARDS = ("esp32", "emulated-m4f", "emulated-m0")  # whose kernels differ
+BOARDS = ("esp32", "emulated-m4f", "emulated-m0", "emulated-m55")  # whose kernels differ
 SANITIZERS = ("clang", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PLAIN = ("gcc", "-g", "-O1")
 MEMCHECK = ("valgrind", "-q", "--error-exitcode=9", "--track-origins=no")
