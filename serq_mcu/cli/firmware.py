@@ -408,27 +408,29 @@ def _flash_from_a_browser(
     require_web(folder)
     check_folder(place, MANIFEST)
     tools = web_tools(new_progress())
-    _announce(folder, f"building {folder}")
-    images = web_images(folder, allow_changes=allow_changes)
-    files = write_flash_page(place, web_project(folder), images, tools)
-    value = {
-        "folder": str(place),
-        "chip": images.chip,
-        "parts": {image.name: image.place for image in images.images},
-        "files": sorted(files),
-    }
-    print_result(
-        value, [f"wrote {place}: {len(files)} files that write {folder} to an {images.chip}"], as_json
-    )
-    if page_port is None:
-        return
-    server = serve(files, page_port)
-    click.echo(f"the page is at {server.url} until Ctrl-C; open it in Chrome, Edge or Opera", err=True)
+    files: dict[str, bytes] = {}
+    server = None if page_port is None else serve(files, page_port)  # a port that is taken is told at once
     try:
-        while True:
-            time.sleep(3600)
+        _announce(folder, f"building {folder}")
+        images = web_images(folder, allow_changes=allow_changes)
+        files |= write_flash_page(place, web_project(folder), images, tools)
+        value = {
+            "folder": str(place),
+            "chip": images.chip,
+            "parts": {image.name: image.place for image in images.images},
+            "files": sorted(files),
+        }
+        print_result(
+            value, [f"wrote {place}: {len(files)} files that write {folder} to an {images.chip}"], as_json
+        )
+        if server is not None:
+            told = f"the page is at {server.url} until Ctrl-C; open it in Chrome, Edge or Opera"
+            click.echo(told, err=True)
+            while True:
+                time.sleep(3600)
     finally:
-        server.close()
+        if server is not None:
+            server.close()
 
 
 @main.command()

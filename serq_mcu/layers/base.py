@@ -323,18 +323,24 @@ class FloatLayer(ABC):
     def start(self, lowered: Layer, zero: int) -> Tuned:
         """Return what fine-tuning changes, as float32 by name: where `lowered` stands, with float weights.
 
-        lowered: this layer in integers; zero: of the input's grid. A kind without a twin in training needs
-        neither this nor `tuned`.
+        lowered: this layer in integers; zero: of the input's grid. A kind that has a twin in training has
+        this and `tuned`. Raises SerqError if this one has none.
         """
-        raise NotImplementedError
+        del lowered, zero
+        raise self.not_tuned()
 
     def tuned(self, values: Tuned, width: Width, grid: Grid) -> Layer:
         """Write a fine-tuned layer down as integers.
 
         values: those of `start`, as they were trained, of an input on `grid`. Raises SerqError if a bound
-        cannot be proved.
+        cannot be proved, or if this kind has no twin in training.
         """
-        raise NotImplementedError
+        del values, width, grid
+        raise self.not_tuned()
+
+    def not_tuned(self) -> SerqError:
+        """Return the refusal to fine-tune a layer of this kind."""
+        return SerqError(f"a layer {self.kind} cannot be fine-tuned; set quantization.fine_tune = false")
 
 
 LAYERS: Registry[type[Layer]] = Registry("layer kind")

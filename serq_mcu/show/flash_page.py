@@ -6,10 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from serq_mcu.base.files import new_folder
-from serq_mcu.base.text import shown
 from serq_mcu.boards.board import BOARD_FILE, LISTENING, Board, read_board
 from serq_mcu.boards.wiring import wires, wiring_line
 from serq_mcu.build.espressif import Images
@@ -17,9 +14,9 @@ from serq_mcu.codegen.export import read_project
 from serq_mcu.codegen.lines import purpose
 from serq_mcu.codegen.plan import MODEL, Plan
 from serq_mcu.quantized_model.store import load_model
-from serq_mcu.show.drawing import theme
 from serq_mcu.show.live_page import board_page
 from serq_mcu.show.local_server import LocalHandler, LocalServer
+from serq_mcu.show.page import rendered
 
 MANIFEST = "manifest.json"
 _TOOLS = "esp-web-tools"  # the folder with the program that writes
@@ -97,16 +94,7 @@ def manifest(project: WebProject, images: Images) -> dict[str, object]:
 
 def flash_page(project: WebProject, images: Images) -> str:
     """Return the page that a browser writes the images from."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("serq_mcu.show", ""),
-        autoescape=True,
-        finalize=lambda value: shown(value) if type(value) is str else value,
-        undefined=jinja2.StrictUndefined,
-    )
-    template = environment.get_template("flash.html")
-    return template.render(
-        project=project, images=images, manifest=MANIFEST, tools=_TOOLS, theme=theme(":root")
-    )
+    return rendered("flash.html", project=project, images=images, manifest=MANIFEST, tools=_TOOLS)
 
 
 def serve(files: dict[str, bytes], port: int = 0) -> LocalServer:

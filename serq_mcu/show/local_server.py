@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -40,7 +41,7 @@ class LocalServer:
         self._thread.join()
 
 
-class LocalHandler(BaseHTTPRequestHandler):
+class LocalHandler(BaseHTTPRequestHandler, ABC):
     """Answers to a browser that asked this computer by its own name; to others, a refusal.
 
     policy: the Content-Security-Policy of all that is sent.
@@ -50,9 +51,9 @@ class LocalHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = _IDLE
 
+    @abstractmethod
     def answer(self, path: str) -> bool:
         """Send what is at a path, and return whether there was anything."""
-        raise NotImplementedError
 
     def do_GET(self) -> None:
         """Answer a request for a page, a file or events."""

@@ -59,14 +59,18 @@ class Page:
 
     def html(self) -> str:
         """Render the page; all text in it is escaped."""
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("serq_mcu.show", ""),
-            autoescape=True,
-            finalize=_shown,
-            undefined=jinja2.StrictUndefined,
-        )
-        template = environment.get_template("page.html")
-        return template.render(page=self, theme=theme(":root")) + "\n"
+        return rendered("page.html", page=self) + "\n"
+
+
+def rendered(template: str, **names: Any) -> str:
+    """Render a template of this folder, with the colours of all pages; all text in it is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("serq_mcu.show", ""),
+        autoescape=True,
+        finalize=_shown,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(theme=theme(":root"), **names)
 
 
 def _shown(value: Any) -> Any:

@@ -118,22 +118,14 @@ class Examples:
         """Which versions of which clips have speech [versions, clips]."""
         return np.array([(version != MISSING).any(axis=-1) for version in self._versions])
 
-    def of(self, kept: NDArray[np.bool_]) -> Examples:
-        """Return some of the clips, by a mask [clips]."""
+    def of(self, kept: NDArray[np.bool_] | slice) -> Examples:
+        """Return some of the clips, by a mask [clips]; or a slice of them, which shares its features."""
         weight = None if self.weight is None else self.weight[kept]
         return Examples(self.pooled[..., kept, :], self.truth[kept], weight, self.frames)
 
     def parted(self, first: int) -> tuple[Examples, Examples]:
         """Return the first clips and the others, which share their features with these."""
-        return tuple(  # type: ignore[return-value]
-            Examples(
-                self.pooled[..., some, :],
-                self.truth[some],
-                None if self.weight is None else self.weight[some],
-                self.frames,
-            )
-            for some in (slice(first), slice(first, None))
-        )
+        return self.of(slice(first)), self.of(slice(first, None))
 
     def joined(self, more: Examples) -> Examples:
         """Return these clips and more of as many versions."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from serq_mcu.errors import SerqError
 from serq_mcu.frontend.arithmetic import Q15
 from serq_mcu.layers.base import ACTIVATION_MAX, FloatLayer
 from serq_mcu.layers.pooling import MAXIMUM
@@ -237,5 +236,5 @@ _TWINS: dict[str, Any] = {
 def twin(layer: FloatLayer) -> Any:
     """Make the twin of a layer. Raises SerqError if its kind has none."""
     if layer.kind not in _TWINS:
-        raise SerqError(f"a layer {layer.kind} cannot be fine-tuned; set quantization.fine_tune = false")
+        raise layer.not_tuned()
     return _TWINS[layer.kind](layer)

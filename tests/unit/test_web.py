@@ -11,6 +11,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -223,6 +224,18 @@ def test_the_files_of_a_page_are_served_to_this_computer_alone(tmp_path: Path) -
             refused.value.close()
     finally:
         server.close()
+
+
+def test_a_port_that_is_taken_is_told_before_the_build(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Path] = []
+    monkeypatch.setattr(platformio, "build", lambda place, *_: built.append(place))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = _run("flash", str(project), "--web", "--browser-port", port)
+    assert done.exit_code == 1 and f"cannot use port {port}" in done.stderr, done.output
+    assert not built and not (tmp_path / "lamp-web").exists()
 
 
 SERVED = """
