@@ -131,7 +131,7 @@ def test_every_output_of_every_command_is_killed() -> None:
             if type(option.type).__name__ == "_NewFile" or "--out" in option.opts:
                 outputs.add(" ".join(path if "--out" in option.opts else (*path, option.opts[0])))
     killed = {command.name for command in COMMANDS}
-    # another name of import-model; and a folder that is written as export's is, of a vendor's build
+    # another name of import-model; and what needs a vendor's build, which test_web.py kills without one
     assert outputs - {"import-keras", "flash"} <= killed
 
 

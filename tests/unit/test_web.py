@@ -36,6 +36,7 @@ from serq_mcu.quantized_model.store import shipped_model
 from serq_mcu.show.flash_page import serve, web_project, write_flash_page
 from serq_mcu.show.live_page import Page, board_page
 from tests.support.commands import heed_interrupts
+from tests.support.kills import Killed, kill_at_every_step, run_whole
 from tests.support.web import (
     CHIPS,
     require_browser,
@@ -224,6 +225,31 @@ def test_the_files_of_a_page_are_served_to_this_computer_alone(tmp_path: Path) -
             refused.value.close()
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("end", [Killed.SIGKILL, Killed.CTRL_C])
+def test_a_kill_while_the_page_is_written_leaves_the_old_one_or_the_new(
+    end: Killed, project: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "page" / "lamp-web"
+    out.parent.mkdir()
+
+    def run() -> None:
+        write_images(tmp_path / "built")
+        write_flash_page(out, web_project(project), built_images(tmp_path / "built"), {"tool.js": b"//"})
+
+    run_whole(run)
+    whole = {path.name for path in out.rglob("*")}
+    (out / "old.bin").write_bytes(b"old")
+
+    def check(step: int) -> None:
+        assert {path.name for path in out.rglob("*")} in (whole, {*whole, "old.bin"}), step
+        run_whole(run)
+        assert {path.name for path in out.rglob("*")} == whole, step
+        assert [path.name for path in out.parent.iterdir()] == ["lamp-web"], step
+        (out / "old.bin").write_bytes(b"old")
+
+    assert kill_at_every_step(run, end, check, within=out.parent, every=2) > 3
 
 
 def test_a_port_that_is_taken_is_told_before_the_build(
