@@ -26,7 +26,6 @@ from serq_mcu.quantized_model.types import QuantizedModel
 
 SUMMARY = "summary.json"
 SPLITS = 5
-HELD_OUT = SPLITS  # how many of them, one after another
 VERSIONS = 8  # of each clip; the model that ships was trained on more
 EMULATED_CLIPS = 60
 FIRMWARE_BOARDS = ("esp32", "nucleo_f446re")
@@ -115,8 +114,8 @@ def _train_and_quantize(
     )
     dataset = read_dataset(corpus, config, progress)
     splits, models = [], []
-    for split in range(HELD_OUT):
-        progress(f"training and quantizing, fold {split + 1} of {SPLITS} held out")
+    for split in range(config.training.folds):
+        progress(f"training and quantizing, fold {split + 1} of {config.training.folds} held out")
         run = train_dataset(dataset, work / f"run{split}", config.changed(training={"split": split}))
         model, allocation = quantize(run, tuner=fine_tuning(run))
         save_model(model, work / f"run{split}.serq")

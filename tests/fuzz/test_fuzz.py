@@ -17,7 +17,7 @@ from tests.fuzz.targets import SEEDS, TARGETS, guarded
 from tests.support.tools import require
 
 FINDINGS = Path(__file__).parent / "findings"  # TARGET/any-name: an input that once was a finding
-SECONDS = 4  # of new inputs for each parser, two at a time: 24 in all
+SECONDS = 7  # of new inputs for each parser, two at a time: 42 in all
 PAIRS = [
     ("wire", "model_file"),
     ("application", "audio"),

@@ -25,11 +25,11 @@ EXPORT = ("export", "--board", "emulated-m0", "--out")
 LIBRARY = ("library", "--board", "emulated-m0", "--kind", "header", "--out")
 SYNTHESISE = ("corpus", "synthesise", "--seconds", "1")
 REPORT = ("report", str(MODELS / "emodb-small.serq"), "--out")
-STEP = 15  # of how many steps one is tried
+STEP = 9  # of how many steps one is tried
 FILES = {  # words before the file to write, and of how many steps one is tried: verify compiles each time
     ("classify", "CLIP", "--html"): 2,
     ("classify", "CLIP", "--svg"): 2,
-    ("verify", "PROJECT", "--clips", "CLIPS", "--on", "host", "--update-baseline", "--baseline"): 40,
+    ("verify", "PROJECT", "--clips", "CLIPS", "--on", "host", "--update-baseline", "--baseline"): 20,
 }
 
 
