@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from serq_mcu.build.doctor import browser
 from serq_mcu.errors import SerqError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _SCRIPTS = 5000  # milliseconds of the page's own time that its scripts have
 _SECONDS = 120
-
-
-def browser() -> str | None:
-    """Return the path of Chromium, or None."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 def picture(address: str, width: int, height: int, *, dark: bool) -> bytes:

@@ -69,6 +69,11 @@ class Diagnosis:
         return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
 
 
+def browser() -> str | None:
+    """Return the path of Chromium, or None."""
+    return next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+
+
 def diagnose() -> Diagnosis:
     """Look at this computer: nothing is installed, changed or downloaded."""
     return Diagnosis(
@@ -206,7 +211,7 @@ def _npm() -> Iterator[Finding]:
 
 
 def _screenshots() -> Iterator[Finding]:
-    path = next((found for name in _BROWSERS if (found := shutil.which(name))), "")
+    path = browser() or ""
     yield Finding(
         "browser",
         "Chromium",

@@ -32,13 +32,13 @@ def _figure(name: str, caption: str, height: float, elements: Iterator[str]) -> 
     return Figure(name, caption, drawing.document(WIDTH, height, caption, elements))
 
 
-def network(steps: Sequence[tuple[str, str]], labels: Sequence[str]) -> Figure:
+def network(steps: Sequence[tuple[int, str]], labels: Sequence[str]) -> Figure:
     """Draw what goes from layer to layer as columns, with the bits of the weights between them.
 
-    steps: of each layer, how many values go in and the bits of its weights.
+    steps: of each layer, how many values go in, and the bits of its weights or, without any, its kind.
     """
     height, middle, first, last = 190, 84, 70, WIDTH - 130
-    counts = [int(count) for count, _ in steps] + [len(labels)]
+    counts = [*(count for count, _ in steps), len(labels)]
     places = [first + index * (last - first) / len(steps) for index in range(len(counts))]
 
     def body() -> Iterator[str]:

@@ -97,7 +97,7 @@ def _voices(data: ReportData) -> str:
 
 def _network(data: ReportData) -> Section:
     layers = data.model.layers
-    steps = [(f"{layer.inputs}", f"{width}") for layer, width in zip(layers, data.model.widths, strict=True)]
+    steps = [(layer.inputs, f"{layer.width}" if layer.parameters else layer.kind) for layer in layers]
     return Section("The network", (), (figures.network(steps, data.model.labels),))
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tools.browser import browser, document, page_file
+from serq_mcu.build.doctor import browser
+from tools.browser import document, page_file
 
 CHIPS = {"esp32": (0, "ESP32", 0x1000), "esp32c3": (5, "ESP32-C3", 0), "esp32s3": (9, "ESP32-S3", 0)}
 

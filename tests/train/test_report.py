@@ -31,6 +31,7 @@ from serq_mcu.quantization.run_folder import Run, load_run, save_run
 from serq_mcu.quantized_model.interpreter import classify
 from serq_mcu.quantized_model.store import save_model
 from serq_mcu.report import figures
+from tests.support.models import made_up_sequence
 
 LABELS = ("calm", "<b>&loud")  # names that HTML would take for its own
 
@@ -206,6 +207,24 @@ def test_a_model_file_tells_what_it_knows_and_says_what_is_missing(
         == 0
     )
     assert (tmp_path / "judged" / "confusion_integers.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "widths", "told"),
+    [
+        (("gru 5 last",), (8, 2, 4), ["8+2", "4 bits"]),
+        (("conv 6 3", "maximum 2", "mean"), (1, 3), ["1 bit", "pooling", "3 bits"]),
+    ],
+    ids=["gru", "convolution"],
+)
+def test_a_network_on_a_sequence_is_drawn_layer_by_layer(
+    words: tuple[str, ...], widths: tuple[int, ...], told: list[str], tmp_path: Path
+) -> None:
+    path = save_model(made_up_sequence(words, widths), tmp_path / "m.serq")
+    done = _report(path, "--board", "esp32", "--out", tmp_path / "page")
+    assert done.exit_code == 0, done.output
+    drawn = (tmp_path / "page" / "network.svg").read_text()
+    assert all(f">{word}<" in drawn for word in told), drawn
 
 
 def test_a_model_is_described_as_it_was_quantized(run_folder: Path, tmp_path: Path) -> None:
